@@ -1,0 +1,1 @@
+"""The conformance suite: requirements, judged from observations."""

@@ -1,0 +1,1 @@
+"""Playbooks through ansible-runner, and the inventory of a lab."""

@@ -1,0 +1,1 @@
+"""A Kubernetes control plane and kubelets on nodes: PKI, configuration, start-up, and the way to its API."""

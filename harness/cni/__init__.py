@@ -1,0 +1,1 @@
+"""CNI variants: data, and the manifests rendered from it."""

@@ -1,0 +1,1 @@
+"""The programs of a lab: pinned, found, fetched or built, and packed into images."""

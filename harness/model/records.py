@@ -1,0 +1,244 @@
+"""Records of a run: events, observations and results, one JSON object per line.
+
+Observations are facts; results are verdicts computed from them, so that a saved run can be judged again.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from harness.model.base import Record
+
+Outcome = Literal[
+    "ok", "timeout", "refused", "unreachable", "msgsize", "reset", "short", "corrupt", "lost", "error"
+]  # fmt: skip
+
+
+class Event(Record):
+    """A step of the harness, or a part of one."""
+
+    schema_: int = Field(default=1, alias="schema")
+    at: str = Field(description="RFC 3339, UTC, microseconds")
+    step: str = Field(description="Dotted name: up.cluster.api")
+    state: Literal["started", "ok", "failed", "skipped", "note"]
+    title: str = Field(default="", description="For people: 'API server ready'")
+    seconds: float | None = Field(default=None, description="Duration, when it ended")
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Exchange(Record):
+    """One question to a responder and what both ends saw."""
+
+    kind: Literal["exchange"] = "exchange"
+    batch: str = Field(description="B1, B3, B5 …")
+    purpose: str = Field(description="What the leg is for: mesh, hairpin, nodeport, egress, ports …")
+    src: str = Field(description="Name of the source: a pod, a host-network pod, a node, router")
+    src_node: str
+    src_ip: str
+    dst: str = Field(description="Name of what was dialled: a pod, a Service, router …")
+    dst_node: str = Field(description="Node of the target; empty when there is none, as for a Service")
+    proto: Literal["tcp", "udp", "icmp"]
+    dial: str = Field(description="Address and port dialled")
+    source: str = Field(default="", description="Address and port of the sender's own socket")
+    outcome: Outcome
+    errno: int = 0
+    token: str = Field(default="", description="Who answered")
+    peer: str = Field(default="", description="Whom the responder saw, address and port")
+    local: str = Field(default="", description="At which address the responder was reached")
+    ttl: int | None = Field(default=None, description="IP TTL at the responder")
+    rtt_us: int | None = None
+    sent: int = Field(default=0, description="Payload bytes sent")
+    received: int = Field(default=0, description="Payload bytes that arrived at the responder")
+    intact: bool | None = Field(default=None, description="SHA-256 of the payload equal at both ends")
+    attempts: int = 1
+
+
+class Rung(Record):
+    """One step of an MTU ladder: a UDP datagram with DF set (IP_PMTUDISC_PROBE)."""
+
+    kind: Literal["rung"] = "rung"
+    batch: str
+    src: str
+    src_node: str
+    dst: str
+    dst_node: str
+    size: int = Field(description="Bytes of the IP packet")
+    df: bool = True
+    outcome: Outcome
+    errno: int = 0
+    reported_mtu: int | None = Field(default=None, description="From the socket's error queue, RFC 1191")
+    received: int = Field(default=0, description="Payload bytes that arrived")
+    intact: bool | None = None
+    ms: float = 0.0
+
+
+class Query(Record):
+    """One query on the wire of a lookup."""
+
+    name: str
+    qtype: str
+    rcode: str
+    answers: tuple[str, ...] = ()
+    ms: float = 0.0
+
+
+class Lookup(Record):
+    """One DNS question from a pod."""
+
+    kind: Literal["lookup"] = "lookup"
+    batch: str
+    purpose: str
+    src: str
+    src_node: str
+    name: str
+    qtype: str
+    transport: Literal["udp", "tcp", "libc"]
+    server: str
+    outcome: Outcome
+    rcode: str = ""
+    answers: tuple[str, ...] = ()
+    truncated: bool = False
+    queries: tuple[Query, ...] = ()
+    ms: float = 0.0
+
+
+class Dump(Record):
+    """Kernel or API state of one place, as JSON."""
+
+    kind: Literal["dump"] = "dump"
+    batch: str
+    vantage: Literal["pod", "node", "router", "far", "api", "cni", "recorder"]
+    place: str = Field(description="Name of the pod, node …")
+    node: str = ""
+    what: str = Field(description="addr, link, route, neigh, fdb, rules-iptables, rules-nft, sysctl, leases, pods …")
+    data: Any = None
+
+
+class Packet(Record):
+    """One packet at one tap, decoded."""
+
+    t_us: int = Field(description="Microseconds since the first packet of the capture set")
+    src: str
+    dst: str
+    proto: str
+    length: int = Field(description="Bytes of the IP packet")
+    ttl: int
+    ip_id: int = 0
+    df: bool = False
+    more_fragments: bool = False
+    fragment_offset: int = 0
+    src_port: int | None = None
+    dst_port: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    icmp_seq: int | None = None
+    tcp_flags: str = ""
+    tcp_mss: int | None = None
+    src_mac: str = ""
+    dst_mac: str = ""
+    vni: int | None = None
+    inner: Packet | None = None
+
+
+class Tap(Record):
+    """What one tap saw while probes ran."""
+
+    kind: Literal["tap"] = "tap"
+    batch: str
+    flow: str = Field(description="Which traffic the set of taps follows: 'a>c icmp'")
+    order: int = Field(description="Position on the path, from the sender")
+    node: str
+    place: str = Field(description="pod name, or the node")
+    interface: str
+    command: str = Field(description="The line a person would type")
+    pcap: str = Field(description="File, relative to the run directory")
+    packets: tuple[Packet, ...] = ()
+    canary: bool = Field(default=False, description="The tap recorded a marked packet in the same window")
+
+
+Observation = Annotated[Exchange | Rung | Lookup | Dump | Tap, Field(discriminator="kind")]
+
+
+class Evidence(Record):
+    """Something that proves a verdict."""
+
+    kind: Literal["socket", "pcap", "kernel", "diff", "api", "cni", "log", "rule-eval", "errqueue"]
+    detail: dict[str, Any] = Field(default_factory=dict)
+
+
+class Leg(Record):
+    """One part of a check: a pair, a name, a node."""
+
+    leg: str = Field(description="a>c/tcp/v4/8080")
+    status: Literal["pass", "fail", "error", "record"]
+    reason: str = ""
+    expected: Any = None
+    observed: Any = None
+    unit: str = ""
+    statement: str = Field(default="", description="One sentence in networking terms")
+
+
+class Control(Record):
+    """A control of a check: without it a verdict would mean nothing."""
+
+    kind: str = Field(description="P1 to P7, F01 …, inv")
+    ok: bool
+    detail: str = ""
+
+
+class Result(Record):
+    """The verdict on one requirement."""
+
+    schema_: int = Field(default=1, alias="schema")
+    id: str
+    title: str
+    level: Literal["M", "S", "R"]
+    source: str = Field(default="", description="Where the requirement comes from")
+    gates: dict[str, bool] = Field(default_factory=dict)
+    status: Literal["pass", "fail", "skip", "not-applicable", "error"]
+    reason: str = ""
+    statement: str
+    legs: tuple[Leg, ...] = Field(default=(), description="All that did not pass, and a sample of those that did")
+    tested: int = 0
+    total: int = 0
+    controls: tuple[Control, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    next: tuple[str, ...] = ()
+    blocked_by: str = ""
+    wall_ms: float = 0.0
+    flaky: bool = False
+
+
+class LabStep(Record):
+    """What one step of a lab did and whether it was as expected."""
+
+    lab: str
+    step: str
+    title: str
+    place: str = Field(description="operator, node n1, pod default/a …")
+    command: str = ""
+    exit_status: int | None = None
+    output: str = Field(default="", description="At most 4 kB; the rest is in the run directory")
+    status: Literal["pass", "fail", "skip", "error", "record"]
+    expectation: str = ""
+    observed: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    claim: str = Field(default="", description="A common claim that this step corrects")
+    evidence: tuple[Evidence, ...] = ()
+
+
+class FaultRun(Record):
+    """One mutation of the suite: a fault injected, the checks that should see it."""
+
+    fault: str
+    title: str
+    inject: str
+    outcome: Literal["killed", "survived", "imprecise", "equivalent", "error"]
+    killed_by: tuple[str, ...] = ()
+    survived: tuple[str, ...] = Field(default=(), description="Checks that should have failed and did not")
+    imprecise: tuple[str, ...] = Field(default=(), description="Checks that should have been spared and failed")
+    detail: str = ""
+    seconds: float = 0.0

@@ -1,0 +1,133 @@
+"""The spec of a lab: what a user writes, or what a variant's defaults amount to."""
+
+from __future__ import annotations
+
+import ipaddress
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from harness.model.base import Data
+
+LabName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$")]
+"""A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
+
+MIN_MTU = 576
+MAX_MTU = 65535
+MAX_NODES = 20
+
+
+class Kubernetes(Data):
+    """Which Kubernetes, and how its Services work."""
+
+    version: Annotated[str, StringConstraints(pattern=r"^1\.\d{1,2}(\.\d{1,3})?$")] = Field(
+        default="1.34", description="Minor or full version; components.lock says which are pinned"
+    )
+    proxy_mode: Literal["iptables", "nftables"] = Field(
+        default="iptables", alias="proxyMode", description="How kube-proxy programs Services"
+    )
+
+
+class Underlay(Data):
+    """The wire between the nodes."""
+
+    cidr: IPv4Network = Field(default=IPv4Network("172.18.0.0/16"), description="Addresses of nodes and router")
+    mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] = Field(default=1500, description="Bytes, of every node NIC")
+    dual_homed: bool = Field(
+        default=False,
+        alias="dualHomed",
+        description="Nodes get a second NIC; eth0 is then the management network, eth1 the cluster's",
+    )
+    management_cidr: IPv4Network = Field(
+        default=IPv4Network("10.0.2.0/24"), alias="managementCidr", description="Addresses of eth0 when dual-homed"
+    )
+
+
+class Pods(Data):
+    """Addresses of pods."""
+
+    cidr: IPv4Network = Field(default=IPv4Network("10.244.0.0/16"), description="The cluster CIDR")
+    node_mask: Annotated[int, Field(ge=16, le=28)] = Field(
+        default=24, alias="nodeMask", description="Prefix length of each node's share"
+    )
+
+
+class Services(Data):
+    """Addresses of Services."""
+
+    cidr: IPv4Network = Field(default=IPv4Network("10.96.0.0/16"), description="The Service range")
+    domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")] = "cluster.local"
+
+    @property
+    def api_address(self) -> IPv4Address:
+        """ClusterIP of `kubernetes.default`: the range's first address."""
+        return self.cidr[1]
+
+    @property
+    def dns_address(self) -> IPv4Address:
+        """ClusterIP of the cluster's DNS: by custom the range's tenth address."""
+        return self.cidr[10]
+
+
+class LabSpec(Data):
+    """Everything that decides what a lab is."""
+
+    name: LabName = "lab"
+    provider: Literal["namespaces", "kind", "vagrant", "existing"] = "namespaces"
+    cni: str = Field(default="flannel", description="Name of a CNI variant")
+    nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="How many nodes")
+    kubernetes: Kubernetes = Kubernetes()
+    underlay: Underlay = Underlay()
+    pods: Pods = Pods()
+    services: Services = Services()
+    labs: tuple[str, ...] = Field(
+        default=(), description="Ids of the labs to apply; empty: all that the variant can do"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> Self:
+        ranges = {
+            "pods.cidr": self.pods.cidr,
+            "services.cidr": self.services.cidr,
+            "underlay.cidr": self.underlay.cidr,
+        }
+        if self.underlay.dual_homed:
+            ranges["underlay.managementCidr"] = self.underlay.management_cidr
+        names = list(ranges)
+        clashes = [
+            f"{one} {ranges[one]} overlaps {other} {ranges[other]}"
+            for i, one in enumerate(names)
+            for other in names[i + 1 :]
+            if ranges[one].overlaps(ranges[other])
+        ]
+        if self.pods.node_mask <= self.pods.cidr.prefixlen and self.nodes > 1:
+            clashes.append(f"pods.nodeMask /{self.pods.node_mask} does not divide pods.cidr {self.pods.cidr}")
+        elif 2 ** (self.pods.node_mask - self.pods.cidr.prefixlen) < self.nodes:
+            clashes.append(f"pods.cidr {self.pods.cidr} has no /{self.pods.node_mask} for each of {self.nodes} nodes")
+        if self.underlay.cidr.num_addresses < self.nodes + 16:
+            clashes.append(f"underlay.cidr {self.underlay.cidr} is too small for {self.nodes} nodes")
+        if self.services.cidr.num_addresses < 256:
+            clashes.append(f"services.cidr {self.services.cidr} is smaller than a /24")
+        if clashes:
+            raise ValueError("; ".join(clashes))
+        return self
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """`n1`, `n2`, …; the control plane runs in the first."""
+        return tuple(f"n{index}" for index in range(1, self.nodes + 1))
+
+    @property
+    def router_address(self) -> IPv4Address:
+        """The nodes' default gateway."""
+        return self.underlay.cidr[1]
+
+    def node_address(self, name: str) -> IPv4Address:
+        """A node's address on the underlay: network + 10 + its number."""
+        return ipaddress.IPv4Address(int(self.underlay.cidr.network_address) + 10 + int(name.removeprefix("n")))
+
+    @property
+    def cluster_nic(self) -> str:
+        """Name of the NIC that carries pod traffic."""
+        return "eth1" if self.underlay.dual_homed else "eth0"

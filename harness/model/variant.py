@@ -1,0 +1,70 @@
+"""CNI variants as data: what they are, what they promise, and what the suite may expect of them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.model.base import Data
+
+Gate = Literal[
+    "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "v6", "dual", "ovl", "br", "ncidr", "lease", "masq",
+    "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
+]  # fmt: skip
+"""Gates of conformance checks; `docs/conformance.md` explains each."""
+
+
+class Wire(Data):
+    """How a packet between nodes looks on the underlay."""
+
+    kind: Literal["plain", "vxlan", "geneve", "wireguard", "ipip"]
+    port: int | None = Field(default=None, description="UDP destination port of the encapsulation")
+    vni: int | None = Field(default=None, description="Network identifier, where it is fixed")
+
+
+class Hops(Data):
+    """IP TTL at the receiving pod when the sender uses 64."""
+
+    same_node: int | None = Field(alias="sameNode", description="null: recorded, not asserted")
+    cross_node: int | None = Field(alias="crossNode", description="null: recorded, not asserted")
+
+
+class Expectations(Data):
+    """What is true of every healthy cluster of this variant. An empty cell is a load error, not a default."""
+
+    overhead: int = Field(description="Bytes that the encapsulation takes from the underlay's MTU")
+    overhead_on: Literal["interface", "route", "none"] = Field(
+        alias="overheadOn", description="Where a pod sees the smaller MTU"
+    )
+    wire: Wire
+    links: tuple[str, ...] = Field(description="Links of every node with pods")
+    remote_route: Literal["overlay-onlink", "via-node", "none"] = Field(
+        alias="remoteRoute", description="Form of the routes to other nodes' pod CIDRs"
+    )
+    overlay_device: str | None = Field(alias="overlayDevice")
+    bridge: str | None = Field(description="The bridge that pods of a node share")
+    hops: Hops
+    lease_dir: str | None = Field(alias="leaseDir", description="host-local's directory")
+    masquerade: Literal["flannel-iptables", "flannel-nftables", "bridge-rule", "none"]
+    conf_file: str = Field(alias="confFile", description="Name in /etc/cni/net.d")
+    conf_version: str = Field(alias="confVersion", description="cniVersion of that file")
+    pod_to_node_source: Literal["pod", "node", "record"] = Field(alias="podToNodeSource")
+    node_to_pod_source: Literal["gateway", "tunnel", "node", "record"] = Field(alias="nodeToPodSource")
+    heal_seconds: dict[str, float] = Field(alias="healSeconds", description="What the agent repairs, within seconds")
+
+
+class Variant(Data):
+    """One way to give a cluster its pod network."""
+
+    name: str
+    title: str
+    driver: Literal["flannel", "bridge", "cilium", "weave"]
+    summary: str
+    gates: tuple[Gate, ...] = Field(description="Features that the variant declares")
+    values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
+    expect: Expectations
+    workloads: tuple[str, ...] = Field(
+        default=(),
+        description="namespace/kind/name of what must be rolled out, as kube-flannel/daemonset/kube-flannel-ds",
+    )

@@ -1,0 +1,1 @@
+"""Probes observe: pods, nodes, the router, the wire and the kernel."""

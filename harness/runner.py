@@ -1,0 +1,214 @@
+"""The one place where programs are run.
+
+Everything above talks to machines through a `Runner`: the host's own (`HostRunner`) or a node's, which only prefixes
+the argument vector (`nsenter …`, `docker exec …`, `ssh …`). There is never a shell in between.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from harness import timeouts
+from harness.errors import CnilabError
+
+Argv = Sequence[str | os.PathLike[str]]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """What a program did.
+
+    Args:
+        argv: The vector as executed, prefix included.
+        returncode: Exit status; negative for a signal.
+        stdout: Decoded as UTF-8, undecodable bytes replaced.
+        stderr: Likewise.
+    """
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """True for exit status 0."""
+        return self.returncode == 0
+
+    @property
+    def command(self) -> str:
+        """The vector as a person would type it."""
+        return shlex.join(self.argv)
+
+    def tail(self, lines: int = 5) -> str:
+        """The last lines of what it printed, errors first."""
+        text = self.stderr.strip() or self.stdout.strip()
+        return "\n".join(text.splitlines()[-lines:])
+
+
+class CommandError(CnilabError):
+    """A program failed, timed out or is not there."""
+
+    exit_code = 11
+
+    def __init__(self, what: str, completed: Completed | None = None, **facts: str) -> None:
+        """Describe the failure.
+
+        Args:
+            what: One sentence.
+            completed: What the program did, if it ran.
+            **facts: As of `CnilabError`.
+        """
+        if completed is not None:
+            facts.setdefault("cause", completed.tail() or f"exit status {completed.returncode}, nothing printed")
+            facts.setdefault("where", completed.command)
+        super().__init__(
+            what,
+            cause=facts.get("cause", ""),
+            where=facts.get("where", ""),
+            next_step=facts.get("next_step", ""),
+            log=facts.get("log", ""),
+        )
+        self.completed = completed
+
+
+class Runner(Protocol):
+    """Runs programs somewhere."""
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run to the end.
+
+        Args:
+            argv: Program and arguments.
+            input: Text for its standard input; None is an empty one.
+            timeout: Seconds, before scaling.
+            check: Raise `CommandError` unless it exits with 0.
+            env: Variables added to the environment.
+        """
+        ...
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start and return at once, in a session of its own."""
+        ...
+
+
+class HostRunner:
+    """Runs programs on this machine.
+
+    Args:
+        prefix: Words put before every vector; how a node's runner gets into the node.
+        cwd: Working directory.
+    """
+
+    def __init__(self, prefix: Sequence[str] = (), cwd: Path | None = None) -> None:
+        self.prefix = tuple(prefix)
+        self.cwd = cwd
+
+    def _vector(self, argv: Argv) -> tuple[str, ...]:
+        return (*self.prefix, *(os.fspath(word) for word in argv))
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """See `Runner.run`."""
+        vector = self._vector(argv)
+        try:
+            done = subprocess.run(
+                vector,
+                input=(input or "").encode(),
+                capture_output=True,
+                timeout=timeouts.scaled(timeout),
+                check=False,
+                cwd=self.cwd,
+                env={**os.environ, **env} if env else None,
+            )
+        except FileNotFoundError as error:
+            msg = f"program not found: {error.filename or vector[0]}"
+            raise CommandError(msg, where=shlex.join(vector), next_step="run 'cnilab doctor'") from error
+        except subprocess.TimeoutExpired as error:
+            msg = f"no answer within {timeouts.scaled(timeout):.0f} s"
+            output = ((error.stdout or b"") + (error.stderr or b"")).decode(errors="replace")
+            raise CommandError(
+                msg, where=shlex.join(vector), cause="\n".join(output.splitlines()[-5:]) or "nothing printed"
+            ) from error
+        completed = Completed(
+            vector, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        )
+        if check and not completed.ok:
+            msg = f"{Path(os.fspath(argv[0])).name} failed with exit status {completed.returncode}"
+            raise CommandError(msg, completed)
+        return completed
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """See `Runner.start`."""
+        vector = self._vector(argv)
+        try:
+            return subprocess.Popen(
+                vector,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=self.cwd,
+                env={**os.environ, **env} if env else None,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            msg = f"program not found: {vector[0]}"
+            raise CommandError(msg, where=shlex.join(vector), next_step="run 'cnilab doctor'") from error
+
+
+def stop(process: subprocess.Popen[bytes], sig: int = signal.SIGTERM, patience: float = timeouts.PROCESS_EXIT) -> int:
+    """End a process that we started, by its PID: first the given signal, SIGKILL when patience is over.
+
+    Args:
+        process: As returned by `start`.
+        sig: The polite signal; SIGINT for tcpdump, so that it writes its file out.
+        patience: Seconds between the polite signal and SIGKILL, before scaling.
+
+    Returns:
+        The exit status.
+    """
+    if process.poll() is None:
+        process.send_signal(sig)
+        try:
+            process.wait(timeouts.scaled(patience))
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()

@@ -1,0 +1,1 @@
+"""Steps of a run: each takes a lab and a run directory, and leaves records."""

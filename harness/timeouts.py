@@ -1,0 +1,72 @@
+"""Deadlines, in seconds, by name: every wait in the project uses one of these and says what it waited for.
+
+Generous against a busy two-core machine: a deadline that fires means broken, not slow. `scaled` stretches all of them
+for software emulation and slow CI (`CNILAB_TIMEOUT_SCALE=4`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from harness.errors import BringUpError
+
+T = TypeVar("T")
+
+COMMAND = 30.0
+NODE_BOOT = 20.0
+ETCD_READY = 20.0
+API_READY = 60.0
+NODE_REGISTERED = 60.0
+NODE_READY = 90.0
+ROLLOUT = 120.0
+POD_RUNNING = 60.0
+DNS_ANSWERS = 60.0
+TAP_LISTENING = 10.0
+PROCESS_EXIT = 10.0
+PLAYBOOK = 600.0
+DOWNLOAD = 900.0
+BUILD = 3600.0
+
+
+def scaled(seconds: float) -> float:
+    """A deadline stretched by `CNILAB_TIMEOUT_SCALE` (a factor, default 1)."""
+    return seconds * float(os.environ.get("CNILAB_TIMEOUT_SCALE", "1"))
+
+
+def ticks(deadline: float, interval: float = 0.02, longest: float = 0.25) -> Iterator[float]:
+    """Yield elapsed seconds at growing intervals until the deadline passes.
+
+    Args:
+        deadline: Seconds in all, before scaling.
+        interval: Seconds between the first two ticks; grows by half each time.
+        longest: Upper bound of the interval, in seconds.
+    """
+    start = time.monotonic()
+    end = start + scaled(deadline)
+    while (now := time.monotonic()) < end:
+        yield now - start
+        time.sleep(max(0.0, min(interval, end - time.monotonic())))
+        interval = min(interval * 1.5, longest)
+
+
+def wait_until(what: str, probe: Callable[[], T | None], deadline: float, *, interval: float = 0.02) -> T:
+    """Poll until the probe returns something other than None or False.
+
+    Args:
+        what: What is waited for, for the error: "node n2 to be Ready".
+        probe: Returns a truthy value when it is there. May raise `CnilabError` to give up at once.
+        deadline: Seconds, before scaling.
+        interval: Seconds between the first two polls.
+
+    Raises:
+        BringUpError: When the deadline passes; names what was waited for and for how long.
+    """
+    for _ in ticks(deadline, interval):
+        value = probe()
+        if value is not None and value is not False:
+            return value
+    msg = f"waited {scaled(deadline):.0f} s for {what}"
+    raise BringUpError(msg, next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow")

@@ -1,0 +1,1 @@
+"""Reports: drawn from a run directory, and from it alone."""
