@@ -28,6 +28,15 @@ class Event(Record):
     detail: dict[str, Any] = Field(default_factory=dict)
 
 
+class Try(Record):
+    """One attempt at a probe; none is hidden."""
+
+    t_ms: float = Field(description="Start, since the start of the batch")
+    ms: float
+    outcome: Outcome
+    errno: int = 0
+
+
 class Exchange(Record):
     """One question to a responder and what both ends saw."""
 
@@ -53,6 +62,12 @@ class Exchange(Record):
     received: int = Field(default=0, description="Payload bytes that arrived at the responder")
     intact: bool | None = Field(default=None, description="SHA-256 of the payload equal at both ends")
     attempts: int = 1
+    tries: tuple[Try, ...] = Field(default=(), description="Every attempt, the last one being the verdict above")
+    nonce: str = Field(default="", description="Marks this probe at every place that logs it")
+    mss: int | None = Field(default=None, description="TCP maximum segment size that the responder read in the SYN")
+    reply_ttl: int | None = Field(default=None, description="TTL of an ICMP echo reply as it arrived")
+    stall_ms: float | None = Field(default=None, description="Longest pause of an upload, at either end")
+    detail: str = Field(default="", description="What went wrong beyond the errno")
 
 
 class Rung(Record):
@@ -72,6 +87,57 @@ class Rung(Record):
     received: int = Field(default=0, description="Payload bytes that arrived")
     intact: bool | None = None
     ms: float = 0.0
+    purpose: str = "ladder"
+    dial: str = ""
+    origin: Literal["", "local", "icmp"] = Field(default="", description="Who said that the packet is too big")
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    reporter: str = Field(default="", description="Address of the router that sent the ICMP error")
+    ttl: int | None = Field(default=None, description="IP TTL at the responder")
+    tries: tuple[Try, ...] = ()
+    detail: str = ""
+
+
+class Burst(Record):
+    """Numbered datagrams in one direction; counted at the receiver, so that no reply is needed."""
+
+    kind: Literal["burst"] = "burst"
+    batch: str
+    purpose: str
+    src: str
+    src_node: str
+    dst: str
+    dst_node: str
+    dial: str
+    outcome: Outcome = Field(description="ok: all arrived; lost: some or none; error: the count is not known")
+    errno: int = 0
+    sent: int = Field(default=0, description="Datagrams")
+    received: int | None = Field(default=None, description="Different datagrams that arrived; None: not known")
+    duplicates: int = 0
+    ms: float = 0.0
+    detail: str = ""
+
+
+class Churn(Record):
+    """Many connections, one after the other and at once."""
+
+    kind: Literal["churn"] = "churn"
+    batch: str
+    purpose: str
+    src: str
+    src_node: str
+    dst: str
+    dst_node: str
+    dial: str
+    outcome: Outcome
+    sequential: int
+    parallel: int
+    connected: int
+    errors: dict[str, int] = Field(default_factory=dict, description="errno or outcome to count")
+    p50_us: int | None = None
+    p99_us: int | None = None
+    ms: float = 0.0
+    detail: str = ""
 
 
 class Query(Record):
@@ -82,6 +148,8 @@ class Query(Record):
     rcode: str
     answers: tuple[str, ...] = ()
     ms: float = 0.0
+    server: str = ""
+    transport: Literal["udp", "tcp"] = "udp"
 
 
 class Lookup(Record):
@@ -102,6 +170,9 @@ class Lookup(Record):
     truncated: bool = False
     queries: tuple[Query, ...] = ()
     ms: float = 0.0
+    errno: int = 0
+    tries: tuple[Try, ...] = ()
+    detail: str = ""
 
 
 class Dump(Record):
@@ -140,6 +211,11 @@ class Packet(Record):
     dst_mac: str = ""
     vni: int | None = None
     inner: Packet | None = None
+    frame: int = Field(default=0, description="Bytes on the wire, link header included")
+    arp_op: int | None = Field(default=None, description="1 who-has, 2 is-at")
+    icmp_id: int | None = None
+    icmp_mtu: int | None = Field(default=None, description="Next-hop MTU of 'fragmentation needed' (RFC 1191)")
+    vxlan_flags: int | None = None
 
 
 class Tap(Record):
@@ -156,9 +232,10 @@ class Tap(Record):
     pcap: str = Field(description="File, relative to the run directory")
     packets: tuple[Packet, ...] = ()
     canary: bool = Field(default=False, description="The tap recorded a marked packet in the same window")
+    dropped: int = Field(default=0, description="Packets that the kernel could not hand to the tap")
 
 
-Observation = Annotated[Exchange | Rung | Lookup | Dump | Tap, Field(discriminator="kind")]
+Observation = Annotated[Exchange | Rung | Burst | Churn | Lookup | Dump | Tap, Field(discriminator="kind")]
 
 
 class Evidence(Record):

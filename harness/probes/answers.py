@@ -1,0 +1,234 @@
+"""Between probes and the agent's JSON: what goes in, and what its lines become. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from harness.model.records import Burst, Churn, Exchange, Lookup, Observation, Query, Rung, Try
+from harness.probes.plan import (
+    BindProbe,
+    BurstProbe,
+    ChurnProbe,
+    ExchangeProbe,
+    LookupProbe,
+    Probe,
+    RungProbe,
+    Site,
+)
+
+Line = Mapping[str, Any]
+
+
+def request(probe: Probe) -> dict[str, Any]:
+    """The probe as the agent reads it; the caller adds the id."""
+    match probe:
+        case ExchangeProbe():
+            return {
+                "kind": "exchange",
+                "proto": probe.proto,
+                "dial": probe.target.address if probe.proto == "icmp" else probe.target.dial,
+                "size": probe.size,
+                "source_port": probe.source_port,
+                "expect": probe.expect,
+            }
+        case BindProbe():
+            return {
+                "kind": "bind",
+                "proto": probe.proto,
+                "dial": f"{probe.address}:{probe.port}",
+                "expect": probe.expect,
+            }
+        case RungProbe():
+            return {"kind": "rung", "dial": probe.target.dial, "size": probe.size, "expect": probe.expect}
+        case BurstProbe():
+            return {"kind": "burst", "dial": probe.target.dial, "count": probe.count, "size": probe.size}
+        case ChurnProbe():
+            return {
+                "kind": "churn",
+                "dial": probe.target.dial,
+                "sequential": probe.sequential,
+                "parallel": probe.parallel,
+            }
+        case LookupProbe():
+            return {
+                "kind": "lookup",
+                "name": probe.name,
+                "qtype": probe.qtype,
+                "transport": probe.transport,
+                "server": probe.server,
+                "edns": probe.edns,
+                "expect": probe.expect,
+            }
+
+
+def line_of(lines: Mapping[str, Line], index: int) -> Line:
+    """The agent's line for a probe; what went wrong instead, when there is none."""
+    missing: Line = {"outcome": "error", "detail": "the agent ended without a line for this probe"}
+    return lines.get(str(index)) or lines.get("failure") or missing
+
+
+def burst_counts(lines: Iterable[Line]) -> dict[str, Line]:
+    """What receivers counted, by burst."""
+    return {line["burst"]: line for line in lines if line.get("kind") == "collect" and line.get("counted")}
+
+
+def observation(site: Site, probe: Probe, batch: str, line: Line, counts: Mapping[str, Line]) -> Observation:
+    """The record of a probe.
+
+    Args:
+        site: Where it ran.
+        probe: What was asked.
+        batch: B1, B2 …
+        line: The agent's answer.
+        counts: From `burst_counts`.
+    """
+    match probe:
+        case ExchangeProbe() | BindProbe():
+            return _exchange(site, probe, batch, line)
+        case RungProbe():
+            return _rung(site, probe, batch, line)
+        case BurstProbe():
+            return _burst(site, probe, batch, line, counts)
+        case ChurnProbe():
+            return _churn(site, probe, batch, line)
+        case LookupProbe():
+            return _lookup(site, probe, batch, line)
+
+
+def _tries(line: Line) -> tuple[Try, ...]:
+    tries: Sequence[Line] = line.get("tries", ())
+    return tuple(Try.model_validate(attempt) for attempt in tries)
+
+
+def _exchange(site: Site, probe: ExchangeProbe | BindProbe, batch: str, line: Line) -> Exchange:
+    if isinstance(probe, BindProbe):
+        name, node, dial = site.name, site.node, f"{probe.address or '*'}:{probe.port}"
+    else:
+        name, node = probe.target.name, probe.target.node
+        dial = probe.target.address if probe.proto == "icmp" else probe.target.dial
+    tries = _tries(line)
+    return Exchange(
+        batch=batch,
+        purpose=probe.purpose,
+        src=site.name,
+        src_node=site.node,
+        src_ip=site.ip,
+        dst=name,
+        dst_node=node,
+        proto=probe.proto,
+        dial=dial,
+        source=line.get("source", ""),
+        outcome=line["outcome"],
+        errno=line.get("errno", 0),
+        token=line.get("token", ""),
+        peer=line.get("peer", ""),
+        local=line.get("local", ""),
+        ttl=line.get("ttl"),
+        rtt_us=line.get("rtt_us"),
+        sent=line.get("sent", 0),
+        received=line.get("received", 0),
+        intact=line.get("intact"),
+        attempts=max(1, len(tries)),
+        tries=tries,
+        nonce=line.get("nonce", ""),
+        mss=line.get("mss"),
+        reply_ttl=line.get("reply_ttl"),
+        stall_ms=line.get("stall_ms"),
+        detail=line.get("detail", ""),
+    )
+
+
+def _rung(site: Site, probe: RungProbe, batch: str, line: Line) -> Rung:
+    return Rung(
+        batch=batch,
+        purpose=probe.purpose,
+        src=site.name,
+        src_node=site.node,
+        dst=probe.target.name,
+        dst_node=probe.target.node,
+        dial=probe.target.dial,
+        size=probe.size,
+        outcome=line["outcome"],
+        errno=line.get("errno", 0),
+        reported_mtu=line.get("reported_mtu"),
+        received=line.get("received", 0),
+        intact=line.get("intact"),
+        ms=line.get("ms", 0.0),
+        origin=line.get("origin", ""),
+        icmp_type=line.get("icmp_type"),
+        icmp_code=line.get("icmp_code"),
+        reporter=line.get("reporter", ""),
+        ttl=line.get("ttl"),
+        tries=_tries(line),
+        detail=line.get("detail", ""),
+    )
+
+
+def _burst(site: Site, probe: BurstProbe, batch: str, line: Line, counts: Mapping[str, Line]) -> Burst:
+    counted: Line = counts.get(line.get("burst", ""), line if line.get("counted") else {})
+    received: int | None = counted.get("received")
+    sent: int = line.get("sent", 0)
+    outcome = line["outcome"]
+    if outcome == "ok":
+        outcome = "error" if received is None else "ok" if received >= probe.count else "lost"
+    return Burst(
+        batch=batch,
+        purpose=probe.purpose,
+        src=site.name,
+        src_node=site.node,
+        dst=probe.target.name,
+        dst_node=probe.target.node,
+        dial=probe.target.dial,
+        outcome=outcome,
+        errno=line.get("errno", 0),
+        sent=sent,
+        received=received,
+        duplicates=counted.get("duplicates", 0),
+        ms=line.get("ms", 0.0),
+        detail=line.get("detail", "") or ("" if received is not None else "no count from the receiver"),
+    )
+
+
+def _churn(site: Site, probe: ChurnProbe, batch: str, line: Line) -> Churn:
+    return Churn(
+        batch=batch,
+        purpose=probe.purpose,
+        src=site.name,
+        src_node=site.node,
+        dst=probe.target.name,
+        dst_node=probe.target.node,
+        dial=probe.target.dial,
+        outcome=line["outcome"],
+        sequential=probe.sequential,
+        parallel=probe.parallel,
+        connected=line.get("connected", 0),
+        errors=line.get("errors", {}),
+        p50_us=line.get("p50_us"),
+        p99_us=line.get("p99_us"),
+        ms=line.get("ms", 0.0),
+        detail=line.get("detail", ""),
+    )
+
+
+def _lookup(site: Site, probe: LookupProbe, batch: str, line: Line) -> Lookup:
+    queries: Sequence[Line] = line.get("queries", ())
+    return Lookup(
+        batch=batch,
+        purpose=probe.purpose,
+        src=site.name,
+        src_node=site.node,
+        name=probe.name,
+        qtype=probe.qtype,
+        transport=probe.transport,
+        server=line.get("server", "") or probe.server,
+        outcome=line["outcome"],
+        errno=line.get("errno", 0),
+        rcode=line.get("rcode", ""),
+        answers=tuple(line.get("answers", ())),
+        truncated=line.get("truncated", False),
+        queries=tuple(Query.model_validate(query) for query in queries),
+        ms=line.get("ms", 0.0),
+        tries=_tries(line),
+        detail=line.get("detail", ""),
+    )

@@ -1,0 +1,182 @@
+"""What can be asked from where: sites, targets and the kinds of probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.model.records import Outcome
+from harness.model.world import RESPONDER_PORT
+from harness.runner import Runner
+
+NODE_BINARY = "/opt/cnilab/bin/responder"
+"""The agent in a node's own file system."""
+
+CONTAINER_BINARY = "/responder"
+"""The agent in our images."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place from which probes run.
+
+    Args:
+        name: Pod, node, `router` or `far`, as the observations will say.
+        node: Name of its node; empty outside the cluster.
+        ip: Its own address.
+        runner: Runs programs there.
+        binary: Path of the responder program there.
+    """
+
+    name: str
+    node: str
+    ip: str
+    runner: Runner = field(repr=False, compare=False, hash=False)
+    binary: str = NODE_BINARY
+
+    def target(self, port: int = RESPONDER_PORT) -> Target:
+        """The site's own responder, as something to dial."""
+        return Target(self.name, self.node, self.ip, port)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to dial: a pod, a Service's virtual address, a node port, an address outside.
+
+    Args:
+        name: As the observations will say.
+        node: Node of the target; empty where there is none, as for a Service.
+        address: IP address.
+        port: TCP or UDP port; ignored for ICMP.
+    """
+
+    name: str
+    node: str
+    address: str
+    port: int = RESPONDER_PORT
+
+    @property
+    def dial(self) -> str:
+        """Address and port, with brackets around an IPv6 address."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ExchangeProbe:
+    """One question to a responder; becomes an `Exchange`.
+
+    Args:
+        target: Whom to ask.
+        proto: `icmp` is an echo request, matched by id and nonce.
+        purpose: What the leg is for: mesh, hairpin, nodeport, egress, ports, integrity …
+        size: Payload bytes; 1 MiB and more are fine over TCP (upload).
+        source_port: Own port; 0 lets the kernel choose.
+        expect: The outcome that ends the retries: `refused` for a port without a listener, `timeout` for a closed path.
+    """
+
+    target: Target
+    proto: Literal["tcp", "udp", "icmp"] = "tcp"
+    purpose: str = "mesh"
+    size: int = 64
+    source_port: int = 0
+    expect: Outcome = "ok"
+
+
+@dataclass(frozen=True)
+class BindProbe:
+    """Try to listen on a port; becomes an `Exchange` with outcome ok, or error with errno 98 when it is taken.
+
+    Args:
+        port: TCP or UDP port.
+        proto: Transport.
+        address: Own address; empty for all.
+        purpose: As of the observation.
+        expect: `error` when the port should be taken.
+    """
+
+    port: int
+    proto: Literal["tcp", "udp"] = "tcp"
+    address: str = ""
+    purpose: str = "bind"
+    expect: Outcome = "error"
+
+
+@dataclass(frozen=True)
+class RungProbe:
+    """One datagram with DF, of a given size; becomes a `Rung`.
+
+    Args:
+        target: Whom to send it to.
+        size: Bytes of the IP packet: 20 header, 8 UDP, the rest payload.
+        expect: `msgsize` for a size that should be refused; silence (timeout) is then tried again.
+        purpose: As of the observation.
+    """
+
+    target: Target
+    size: int
+    expect: Outcome = "ok"
+    purpose: str = "ladder"
+
+
+@dataclass(frozen=True)
+class BurstProbe:
+    """Numbered datagrams in one direction; becomes a `Burst`.
+
+    The count is read at the receiver by the receiver's own agent when `target.name` is a site of the same batch, so
+    that a broken way back does not matter. Otherwise the sender asks the receiver over TCP.
+
+    Args:
+        target: Whom to send to.
+        count: Datagrams.
+        size: Payload bytes of each.
+        purpose: one-way, loss …
+    """
+
+    target: Target
+    count: int = 20
+    size: int = 64
+    purpose: str = "one-way"
+
+
+@dataclass(frozen=True)
+class ChurnProbe:
+    """Many connections; becomes a `Churn`.
+
+    Args:
+        target: Whom to connect to.
+        sequential: Connections one after the other.
+        parallel: Connections at once, afterwards.
+        purpose: As of the observation.
+    """
+
+    target: Target
+    sequential: int = 500
+    parallel: int = 200
+    purpose: str = "churn"
+
+
+@dataclass(frozen=True)
+class LookupProbe:
+    """One DNS question; becomes a `Lookup`.
+
+    Args:
+        name: Absolute with a trailing dot, or relative: then `libc` walks the search list of /etc/resolv.conf.
+        qtype: A, AAAA, SRV, PTR, TXT, CNAME, SOA, NS. For `libc`, `A+AAAA` asks both as getaddrinfo does.
+        transport: `udp` and `tcp` send one raw query; `libc` does what a C library's resolver does.
+        server: Address, with optional port; empty takes the first nameserver of the site's /etc/resolv.conf.
+        edns: UDP payload size to advertise (RFC 6891); 0 sends no OPT record.
+        expect: Outcome that ends the retries. An answer with any rcode is `ok`.
+        purpose: service, headless, search, forward …
+    """
+
+    name: str
+    qtype: str = "A"
+    transport: Literal["udp", "tcp", "libc"] = "udp"
+    server: str = ""
+    edns: int = 0
+    expect: Outcome = "ok"
+    purpose: str = "service"
+
+
+Probe = ExchangeProbe | BindProbe | RungProbe | BurstProbe | ChurnProbe | LookupProbe
