@@ -1,0 +1,92 @@
+"""What every command knows: where things are kept, how much to say, and in which colours."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from harness.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
+
+
+@dataclass
+class Settings:
+    """The group's options.
+
+    Args:
+        quiet: No progress on stderr; errors stay.
+        verbose: 0: steps; 1: sub-steps and notes too; 2: tracebacks as well.
+        state: Root of lab state; a lab's own directory is `labs/<name>` below it.
+        cache: Components, images, build results.
+    """
+
+    quiet: bool = False
+    verbose: int = 0
+    state: Path = Path()
+    cache: Path = Path()
+
+
+def default_state() -> Path:
+    """`$XDG_STATE_HOME/cnilab`, by default `~/.local/state/cnilab`."""
+    return _base("XDG_STATE_HOME", ".local/state") / "cnilab"
+
+
+def default_cache() -> Path:
+    """`$XDG_CACHE_HOME/cnilab`, by default `~/.cache/cnilab`."""
+    return _base("XDG_CACHE_HOME", ".cache") / "cnilab"
+
+
+def _base(variable: str, below_home: str) -> Path:
+    # The XDG specification says that a relative path is to be ignored.
+    value = os.environ.get(variable, "")
+    return Path(value) if value.startswith("/") else Path.home() / below_home
+
+
+def settings() -> Settings:
+    """The settings of the running command."""
+    found = click.get_current_context().find_object(Settings)
+    if found is None:  # a command invoked on its own, as unit tests do
+        return Settings(state=default_state(), cache=default_cache())
+    return found
+
+
+def colored(choice: str) -> bool | None:
+    """What click needs to know: always, never, or (None) only on a terminal.
+
+    The command line decides first, then NO_COLOR (https://no-color.org: set and not empty), then FORCE_COLOR, then
+    the terminal.
+    """
+    if choice != "auto":
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return False if os.environ.get("TERM") == "dumb" else None
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """Text from outside as it may be printed: control characters escaped, at most `limit` characters."""
+    safe = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return safe if len(safe) <= limit else f"{safe[: limit - 1]}…"
+
+
+def checked_name(name: str) -> str:
+    """A lab's name, before it becomes part of a path.
+
+    Raises:
+        UsageError: It is not a short DNS label.
+    """
+    if _NAME.fullmatch(name):
+        return name
+    msg = f"'{shown(name)}' cannot be the name of a lab"
+    raise UsageError(
+        msg,
+        cause="a name is 1 to 30 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+        next_step="run 'cnilab status' to see the names of all labs",
+    )

@@ -1,0 +1,56 @@
+"""`cnilab labs`: the catalogue."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.command import Command
+from harness.cli.output import Listing, emit, output_option
+
+
+@click.group("labs", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """The catalogue of labs."""
+
+
+@command.command(
+    "list",
+    cls=Command,
+    examples="""
+    cnilab labs list
+    cnilab labs list -o wide
+    cnilab labs list -o name | head -3
+""",
+)
+@output_option()
+def list_(output: str) -> None:
+    """List all labs with what they need."""
+    from harness.steps.labs import list_labs  # noqa: PLC0415
+
+    labs = list_labs()
+    rows = [
+        (
+            lab.id,
+            lab.chapter,
+            str(len(lab.steps)),
+            str(sum(len(step.expect) for step in lab.steps)),
+            ",".join(lab.needs.gates),
+            str(lab.needs.nodes),
+            lab.title,
+        )
+        for lab in labs
+    ]
+    items = [
+        {
+            "id": lab.id,
+            "title": lab.title,
+            "chapter": lab.chapter,
+            "learn": lab.learn,
+            "minutes": lab.minutes,
+            "steps": len(lab.steps),
+            "needs": lab.needs.model_dump(mode="json", by_alias=True),
+        }
+        for lab in labs
+    ]
+    columns = ("id", "chapter", "steps", "expectations", "needs", "nodes")
+    emit(Listing("LabDefinition", columns, rows, items, [f"lab/{lab.id}" for lab in labs], ("title",)), output)

@@ -1,0 +1,133 @@
+"""Steps of the harness on stderr: a live display on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.context import settings, shown
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from harness.model.journal import Listener
+    from harness.model.records import Event
+
+HEARTBEAT = 20.0
+"""Seconds after which a plain log says that a step is still running; CI services end jobs that are silent for long."""
+
+_DEPTH = 2
+"""Dots in a step's name up to which it is shown without -v: up.cluster.api is, up.cluster.api.pki is not."""
+
+
+@contextmanager
+def progress() -> Iterator[Listener]:
+    """A journal's listener that shows steps while they run."""
+    options = settings()
+    if options.quiet:
+        yield _silent
+        return
+    color = click.get_current_context().color
+    live = sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+    with _live(options.verbose, color=color) if live else _plain(options.verbose, color=color) as listener:
+        yield listener
+
+
+def _silent(event: Event) -> None:
+    del event
+
+
+def line(event: Event, elapsed: float, *, color: bool) -> str:
+    """One finished step as one line.
+
+    Args:
+        event: A step that ended, or a note.
+        elapsed: Seconds since the command began.
+        color: Paint the mark.
+    """
+    mark, paint = {"ok": ("ok", "green"), "failed": ("FAILED", "red"), "skipped": ("skipped", "yellow")}.get(
+        event.state, ("", None)
+    )
+    took = f" ({event.seconds:.1f} s)" if event.seconds is not None and event.seconds >= 0.05 else ""
+    text = f"[{elapsed:6.1f} s] {shown(event.title or event.step, 200)}"
+    if mark and mark != "ok":
+        text += f": {click.style(mark, fg=paint) if color else mark}"
+    if event.state == "failed" and event.detail.get("error"):
+        text += f": {shown(str(event.detail['error']).splitlines()[0], 160)}"
+    return text + took
+
+
+def _wanted(event: Event, verbose: int) -> bool:
+    if event.state == "failed":
+        return True
+    return event.state != "started" and (verbose > 0 or event.step.count(".") <= _DEPTH)
+
+
+@contextmanager
+def _plain(verbose: int, *, color: bool | None) -> Iterator[Listener]:
+    began = time.monotonic()
+    lock = threading.Lock()
+    running: dict[str, tuple[str, float]] = {}
+    over = threading.Event()
+
+    def listen(event: Event) -> None:
+        with lock:
+            if event.state == "started":
+                running[event.step] = (event.title or event.step, time.monotonic())
+            elif event.state != "note":
+                running.pop(event.step, None)
+            if _wanted(event, verbose):
+                click.echo(line(event, time.monotonic() - began, color=bool(color)), err=True, color=color)
+
+    def beat() -> None:
+        while not over.wait(HEARTBEAT):
+            now = time.monotonic()
+            with lock:
+                # Only the innermost long step says something new.
+                slow = [(title, now - since) for title, since in running.values() if now - since >= HEARTBEAT]
+                for title, seconds in slow[-1:]:
+                    click.echo(f"[{now - began:6.1f} s] {shown(title, 200)}: still running ({seconds:.0f} s)", err=True)
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield listen
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def _live(verbose: int, *, color: bool | None) -> Iterator[Listener]:
+    # rich costs a third of a second to import: only a terminal pays for it.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    began = time.monotonic()
+    console = Console(stderr=True, no_color=color is False, highlight=False, soft_wrap=True)
+    bars: Progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+    )
+    lock = threading.Lock()
+    tasks: dict[str, TaskID] = {}
+
+    def listen(event: Event) -> None:
+        with lock:
+            if event.state == "started":
+                tasks[event.step] = bars.add_task(escape(shown(event.title or event.step, 100)), total=None)
+            elif event.state != "note" and event.step in tasks:
+                bars.remove_task(tasks.pop(event.step))
+            if _wanted(event, verbose):
+                style = {"failed": "red", "note": "dim", "skipped": "yellow"}.get(event.state)
+                console.print(escape(line(event, time.monotonic() - began, color=False)), style=style)
+
+    with bars:
+        yield listen

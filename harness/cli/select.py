@@ -1,0 +1,56 @@
+"""Which lab a command is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from harness.cli.context import checked_name, settings
+from harness.errors import BringUpError, UsageError
+
+if TYPE_CHECKING:
+    from harness.steps.attach import Attached
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def lab_option() -> Callable[[F], F]:
+    """The option `--lab`, the same everywhere."""
+    return click.option("-l", "--lab", metavar="NAME", help="Which lab; may be left out when there is only one.")
+
+
+def names() -> list[str]:
+    """All labs that have state on this machine, healthy or not."""
+    folder = settings().state / "labs"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def chosen(lab: str | None) -> str:
+    """The lab that the user named, or the only one.
+
+    Raises:
+        UsageError: The name is none, or there are several labs.
+        BringUpError: There is no such lab.
+    """
+    known = names()
+    if lab is not None:
+        if checked_name(lab) in known:
+            return lab
+        msg = f"there is no lab '{lab}'"
+        raise BringUpError(msg, cause=f"labs: {', '.join(known) or 'none'}", next_step=f"cnilab up --name {lab}")
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        msg = "no lab is up"
+        raise BringUpError(msg, next_step="cnilab up")
+    msg = "there are several labs"
+    raise UsageError(msg, cause=", ".join(known), next_step="name one with --lab")
+
+
+def attached(lab: str | None) -> Attached:
+    """Attach to the chosen lab."""
+    from harness.steps.attach import attach  # noqa: PLC0415 - brings the Kubernetes client
+
+    return attach(chosen(lab))

@@ -1,0 +1,373 @@
+"""From a user's YAML file to a `LabSpec`, or to a list of everything that is wrong with it.
+
+    apiVersion: cnilab.dev/v1
+    kind: Lab
+    metadata: {name: workshop}
+    spec:
+      cni: flannel
+      nodes: 3
+
+Problems name file, line and column, what was expected, and a hint. All of them are found in one pass: a person who
+mends a file should not have to meet its errors one by one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Collection, Iterator, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness import yamlio
+from harness.errors import Problem, SpecError
+from harness.model.base import Data
+from harness.model.spec import LabName, LabSpec
+
+API_VERSION = "cnilab.dev/v1"
+KIND = "Lab"
+
+Path_ = tuple[str | int, ...]
+
+_OPTIONS = "command line options"
+
+_WHOLE: Path_ = ("spec",)
+"""Where `LabSpec` reports what is wrong between fields."""
+
+
+class Metadata(Data):
+    """Who the lab is."""
+
+    name: LabName = Field(default="lab", description="Part of paths, cgroups and host names: a short DNS label")
+
+
+class Document(Data):
+    """A lab spec as a file has it."""
+
+    api_version: str = Field(alias="apiVersion", json_schema_extra={"const": API_VERSION})
+    kind: str = Field(json_schema_extra={"const": KIND})
+    metadata: Metadata = Metadata()
+    spec: LabSpec = LabSpec()
+
+
+_EXPECTED = {
+    "metadata.name": "1 to 30 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    "spec.kubernetes.version": 'a minor or full version, as "1.34" or "1.34.4"',
+    "spec.services.domain": "a DNS domain, as cluster.local",
+}
+"""What to say where a regular expression would be no help."""
+
+_NETWORK = "an IPv4 network in CIDR notation without host bits, as 10.244.0.0/16"
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "model_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "ip_v4_network": _NETWORK,
+    "value_error": _NETWORK,
+}
+"""What was expected, by pydantic's kind of error; networks are the only fields that raise ValueError themselves."""
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema of a spec file, for editors."""
+    described = Document.model_json_schema(by_alias=True)
+    # A name lives in metadata; LabSpec has the field because everything below wants one object.
+    described["$defs"]["LabSpec"]["properties"].pop("name", None)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"https://{API_VERSION}/lab.schema.json",
+        **described,
+        "title": "cnilab lab spec",
+    }
+
+
+def load_spec(
+    path: Path, *, variants: Collection[str], labs: Collection[str] = (), overrides: Mapping[str, Any] | None = None
+) -> LabSpec:
+    """Read a spec file.
+
+    Args:
+        path: The file.
+        variants: Names of all CNI variants.
+        labs: Ids of all labs; empty: not checked.
+        overrides: Values of command line options by path in the document: `{"spec.nodes": 3}`.
+
+    Raises:
+        UsageError: The file cannot be read.
+        SpecError: Something in it is wrong; has every problem.
+    """
+    document = yamlio.read_user_file(path)
+    return _build(document, f"{path}", variants=variants, labs=labs, overrides=overrides or {})
+
+
+def make_spec(variants: Collection[str], overrides: Mapping[str, Any]) -> LabSpec:
+    """A spec from command line options alone.
+
+    Args:
+        variants: Names of all CNI variants.
+        overrides: Values by path in the document.
+
+    Raises:
+        SpecError: A value is wrong.
+    """
+    base = {"apiVersion": API_VERSION, "kind": KIND}
+    return _build(base, _OPTIONS, variants=variants, labs=(), overrides=overrides)
+
+
+def _build(
+    document: Any, source: str, *, variants: Collection[str], labs: Collection[str], overrides: Mapping[str, Any]
+) -> LabSpec:
+    plain, problems = _plain(document, source)
+    for dotted, value in overrides.items():
+        _set(plain, tuple(dotted.split(".")), value)
+    locate = _Locator(document, source, overrides)
+    problems += _header(plain, locate)
+    found, parsed = _validate(plain, locate)
+    problems += found
+    problems += _references(plain, locate, variants, labs)
+    if problems or parsed is None:
+        problems.sort(key=_position_of)
+        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+        msg = (
+            f"the {source} do not make a lab: {count}" if source == _OPTIONS else f"{source} is not a lab spec: {count}"
+        )
+        raise SpecError(msg, problems)
+    return parsed
+
+
+def _position_of(problem: Problem) -> tuple[int, ...]:
+    numbers = problem.where.rsplit(":", 2)[1:]
+    return tuple(int(number) for number in numbers) if all(n.isdigit() for n in numbers) else (0,)
+
+
+class _Locator:
+    """Turns a path in the document into `file:line:column`, or the option that set it."""
+
+    def __init__(self, document: Any, source: str, overrides: Mapping[str, Any]) -> None:
+        self.document = document
+        self.source = source
+        self.overrides = overrides
+
+    def __call__(self, path: Path_) -> str:
+        for dotted in self.overrides:
+            if dotted == _dotted(path):
+                return f"--{dotted.rsplit('.', 1)[-1]}"
+        line, column = yamlio.position(self.document, path)
+        return f"{self.source}:{line}:{column}" if self.source != _OPTIONS else self.source
+
+
+def _dotted(path: Path_) -> str:
+    return ".".join(str(part) for part in path) or "(document)"
+
+
+def _plain(document: Any, source: str) -> tuple[dict[str, Any], list[Problem]]:
+    """The document as JSON-able data; values that YAML reads as something else become problems."""
+    problems: list[Problem] = []
+
+    def convert(value: Any, path: Path_) -> Any:
+        if isinstance(value, Mapping):
+            for key in value:
+                if not isinstance(key, str):
+                    where = "{}:{}:{}".format(source, *yamlio.position(document, (*path, key)))
+                    problems.append(Problem(where, _dotted(path), f"has the key {_seen(key)}", "keys that are text"))
+            return {key: convert(item, (*path, key)) for key, item in value.items() if isinstance(key, str)}
+        if isinstance(value, list):
+            return [convert(item, (*path, index)) for index, item in enumerate(value)]
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                return kind(value)
+        return None if value is None else str(value)
+
+    converted = convert(document, ())
+    return converted, problems
+
+
+def _set(document: dict[str, Any], path: Path_, value: Any) -> None:
+    node = document
+    for key in path[:-1]:
+        inner = node.get(str(key))
+        if not isinstance(inner, dict):
+            inner = {}
+            node[str(key)] = inner
+        node = inner
+    node[str(path[-1])] = value
+
+
+def _header(document: dict[str, Any], locate: _Locator) -> Iterator[Problem]:
+    for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
+        if key in document and document[key] != wanted:
+            yield Problem(locate((key,)), key, f"is {_seen(document[key])}", f"'{wanted}'")
+    spec = document.get("spec")
+    if isinstance(spec, dict) and "name" in spec:
+        # LabSpec has the field, because everything below wants one object; a file has it in its metadata.
+        keys = "keys " + ", ".join(sorted(_fields(LabSpec)))
+        yield Problem(locate(("spec", "name")), "spec.name", "is an unknown key", keys, "a lab's name is metadata.name")
+
+
+def _validate(document: dict[str, Any], locate: _Locator) -> tuple[list[Problem], LabSpec | None]:
+    """Validate, mend what is wrong by leaving it out, and validate again, until nothing new is found."""
+    problems: list[Problem] = []
+    document = deepcopy(document)
+    mended: set[str] = set()
+    while True:
+        try:
+            # JSON mode is strict about types and still reads networks from text.
+            parsed = Document.model_validate_json(json.dumps(document), strict=True)
+        except ValidationError as error:
+            progress = False
+            for detail in error.errors(include_url=False):
+                path = tuple(detail["loc"])
+                problems += _problems(detail, path, locate, mended)
+                progress = _drop(document, path, detail, mended) or progress
+            if not progress:
+                return problems, None
+        else:
+            spec = parsed.spec.model_copy(update={"name": parsed.metadata.name})
+            return problems, None if problems else spec
+
+
+def _drop(document: dict[str, Any], path: Path_, detail: ErrorDetails, mended: set[str]) -> bool:
+    """Take what is wrong out of the document; True when something was taken out."""
+    if detail["type"] == "missing":
+        _set(document, path, "")  # only the header's texts are required, and `_header` has judged them
+        return True
+    if path == _WHOLE:
+        return False
+    node: Any = document
+    for key in path[:-1]:
+        node = node[key]
+    if isinstance(node, list):
+        node[path[-1]] = ""  # not removed: the positions of the others stay
+    else:
+        node.pop(path[-1])
+    mended.add(_dotted(path))
+    return True
+
+
+def _problems(detail: ErrorDetails, path: Path_, locate: _Locator, mended: set[str]) -> Iterator[Problem]:
+    kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
+    where, dotted = locate(path), _dotted(path)
+    if kind == "extra_forbidden":
+        yield Problem(where, dotted, "is an unknown key", *_known_keys(path))
+    elif kind == "missing":
+        yield Problem(where, dotted, "is missing", f"'{API_VERSION if dotted == 'apiVersion' else KIND}'")
+    elif path == _WHOLE and kind == "value_error":
+        yield from _across_fields(str(context.get("error", detail["msg"])), path, locate, mended)
+    elif kind in {"greater_than_equal", "less_than_equal"}:
+        yield Problem(where, dotted, f"is {_seen(value)}", _range(path))
+    elif kind == "string_pattern_mismatch":
+        yield Problem(where, dotted, f"is {_seen(value)}", _EXPECTED.get(dotted, f"a match of {context['pattern']}"))
+    elif kind == "literal_error":
+        choices = str(context["expected"])
+        yield Problem(where, dotted, f"is {_seen(value)}", choices, _nearest(str(value), choices.split("'")[1::2]))
+    else:
+        expected = _EXPECTED.get(dotted) or _KINDS.get(kind) or detail["msg"].lower()
+        yield Problem(where, dotted, f"is {_seen(value)}", expected, _type_hint(kind, value))
+
+
+def _across_fields(message: str, path: Path_, locate: _Locator, mended: set[str]) -> Iterator[Problem]:
+    """`pods.cidr 10.0.0.0/8 overlaps services.cidr …; …`: one problem each, at the field that it begins with."""
+    for part in message.split("; "):
+        field, _, rest = part.partition(" ")
+        dotted = f"{_dotted(path)}.{field}"
+        # Defaults stand in for what was left out above; what they clash with is not the user's doing.
+        if any(name.removeprefix("spec.") in part for name in mended):
+            continue
+        yield Problem(locate((*path, *field.split("."))), dotted, rest or part)
+
+
+def _references(
+    document: dict[str, Any], locate: _Locator, variants: Collection[str], labs: Collection[str]
+) -> Iterator[Problem]:
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return
+    cni = spec.get("cni")
+    if isinstance(cni, str) and cni not in variants:
+        known = "one of " + ", ".join(sorted(variants))
+        yield Problem(locate(("spec", "cni")), "spec.cni", f"is {_seen(cni)}", known, _nearest(cni, variants))
+    for index, lab in enumerate(spec.get("labs") or ()) if labs and isinstance(spec.get("labs"), list) else ():
+        if isinstance(lab, str) and lab not in labs:
+            hint = _nearest(lab, labs) or "'cnilab labs list' shows all"
+            yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {_seen(lab)}", "a lab's id", hint)
+
+
+def _known_keys(path: Path_) -> tuple[str, str]:
+    """Expected keys beside an unknown one, and the one that was probably meant."""
+    keys = sorted(_fields(_model_at(path[:-1])))
+    return "keys " + ", ".join(keys), _nearest(str(path[-1]), keys)
+
+
+def _fields(model: type[BaseModel]) -> set[str]:
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    return names - {"name"} if model is LabSpec else names
+
+
+def _model_at(path: Path_) -> type[BaseModel]:
+    model: type[BaseModel] = Document
+    for key in path:
+        for name, field in model.model_fields.items():
+            if key in {name, field.alias}:
+                inner = _model_of(field.annotation)
+                if inner is not None:
+                    model = inner
+    return model
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return next((found for found in map(_model_of, get_args(annotation)) if found), None)
+    return None
+
+
+def _range(path: Path_) -> str:
+    model = _model_at(path[:-1])
+    for name, field in model.model_fields.items():
+        if path[-1] in {name, field.alias}:
+            bounds = {key: getattr(part, key) for part in field.metadata for key in ("ge", "le") if hasattr(part, key)}
+            unit = " bytes" if name == "mtu" else ""
+            return f"{bounds.get('ge', '…')} to {bounds.get('le', '…')}{unit}"
+    return ""
+
+
+def _nearest(word: str, choices: Collection[str]) -> str:
+    lowered = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(word.lower()[:100], lowered, n=1, cutoff=0.6)
+    return f"did you mean '{lowered[near[0]]}'?" if near else ""
+
+
+def _type_hint(kind: str, value: Any) -> str:
+    if kind == "bool_type" and str(value).lower() in {"yes", "on", "no", "off"}:
+        return f"YAML 1.2 reads '{value}' as text"
+    if kind in {"int_type", "bool_type"} and isinstance(value, str):
+        return "write it without quotes" if value.lower() in {"true", "false"} or value.isdigit() else ""
+    if kind == "string_type" and isinstance(value, float):
+        return "put it in quotes, or YAML reads it as a number: 1.30 becomes 1.3"
+    return ""
+
+
+def _seen(value: Any) -> str:
+    """A value as it may be printed: short, on one line, no control characters."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool | int | float):
+        return json.dumps(value)
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value))
+    return f"'{text}'" if len(text) <= 60 else f"'{text[:50]}…' ({len(str(value))} characters)"

@@ -1,0 +1,139 @@
+"""What a user's spec file becomes, and everything that is said about a wrong one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import yamlio
+from harness.errors import SpecError, UsageError
+from harness.model.load import load_spec, make_spec, schema
+from harness.model.spec import LabSpec
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "spec"
+VARIANTS = ("bridge", "flannel", "flannel-host-gw")
+LABS = ("pod-pause", "pod-model", "flannel-routes")
+
+
+def load(text: str, tmp_path: Path, **overrides: object) -> LabSpec:
+    path = tmp_path / "lab.yaml"
+    path.write_text(text)
+    dotted = {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_spec(path, variants=VARIANTS, labs=LABS, overrides=dotted)
+
+
+def head(spec: str) -> str:
+    return f"apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {{{spec}}}\n"
+
+
+def test_a_whole_file_becomes_the_spec_that_it_says(tmp_path: Path) -> None:
+    spec = load(
+        "apiVersion: cnilab.dev/v1\nkind: Lab\nmetadata: {name: workshop}\n"
+        "spec:\n  cni: bridge\n  nodes: 3\n  underlay: {mtu: 1400}\n"
+        "  kubernetes: {version: '1.33', proxyMode: nftables}\n  labs: [pod-pause]\n",
+        tmp_path,
+    )
+    assert (spec.name, spec.cni, spec.nodes, spec.underlay.mtu) == ("workshop", "bridge", 3, 1400)
+    assert (spec.kubernetes.version, spec.kubernetes.proxy_mode, spec.labs) == ("1.33", "nftables", ("pod-pause",))
+
+
+def test_what_is_left_out_has_defaults(tmp_path: Path) -> None:
+    assert load("apiVersion: cnilab.dev/v1\nkind: Lab\n", tmp_path) == LabSpec()
+
+
+def test_an_option_wins_over_the_file_and_is_named_when_it_is_wrong(tmp_path: Path) -> None:
+    assert load(head("nodes: 2"), tmp_path, spec__nodes=5).nodes == 5
+    with pytest.raises(SpecError) as error:
+        load(head("nodes: 2"), tmp_path, spec__nodes=50)
+    assert [problem.where for problem in error.value.problems] == ["--nodes"]
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in GOLDEN.glob("*.yaml")))
+def test_every_problem_of_a_file_is_reported_at_once(case: str) -> None:
+    with pytest.raises(SpecError) as error:
+        load_spec(GOLDEN / f"{case}.yaml", variants=VARIANTS, labs=LABS)
+    text = str(error.value).replace(f"{GOLDEN}/", "") + "\n"
+    expected = GOLDEN / f"{case}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        expected.write_text(text)
+    assert text == expected.read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "two words", "it's", '"', "../../etc", "a/b", "x" * 300, "<b>x</b>", "-a", "a-", "Ä", "a\nb", "\x1b[31m", "A"],
+)
+def test_a_hostile_name_is_refused_without_reaching_the_terminal(name: str) -> None:
+    with pytest.raises(SpecError) as error:
+        make_spec(VARIANTS, {"metadata.name": name})
+    text = str(error.value)
+    assert "lower-case letters" in text
+    assert re.fullmatch(r"[^\x00-\x09\x0b-\x1f]*", text)
+    assert max(map(len, text.splitlines())) < 260
+
+
+@pytest.mark.parametrize("clash", ["pods: {cidr: 172.18.0.0/20}", "services: {cidr: 10.244.128.0/17}"])
+def test_overlapping_ranges_are_found(clash: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="overlaps"):
+        load(head(clash), tmp_path)
+
+
+def test_a_clash_with_a_default_that_stands_in_for_a_broken_value_is_not_reported(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load(head("underlay: {cidr: nonsense}, services: {cidr: 172.18.4.0/24}"), tmp_path)
+    assert [problem.path for problem in error.value.problems] == ["spec.underlay.cidr"]
+
+
+def test_yaml_that_is_no_yaml_has_a_position(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load("spec: [1,\n}", tmp_path)
+    assert re.search(r"lab\.yaml:2:1$", error.value.problems[0].where)
+
+
+def test_a_key_given_twice_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="duplicate key"):
+        load("apiVersion: cnilab.dev/v1\nkind: Lab\nspec:\n  nodes: 2\n  nodes: 3\n", tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n", b"text", b"\xff\xfe", b"!!python/object:os.system {}\n"])
+def test_a_file_that_is_no_spec_is_a_usage_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError):
+        load_spec(path, variants=VARIANTS)
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        load_spec(tmp_path / "none.yaml", variants=VARIANTS)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from(["name", "cni", "nodes", "kubernetes", "underlay", "pods", "services", "labs", "provider", "x"])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
+def test_no_value_whatever_makes_the_loader_crash(tmp_path_factory: pytest.TempPathFactory, spec: object) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yamlio.dumps({"apiVersion": "cnilab.dev/v1", "kind": "Lab", "spec": spec}))
+    with suppress(SpecError):
+        load_spec(path, variants=VARIANTS)
+
+
+def test_the_schema_says_what_the_loader_wants() -> None:
+    described = json.loads(json.dumps(schema()))
+    assert described["$defs"]["LabSpec"]["additionalProperties"] is False
+    assert "name" not in described["$defs"]["LabSpec"]["properties"]
+    assert set(described["required"]) == {"apiVersion", "kind"}
