@@ -1,0 +1,76 @@
+"""Whose address is it? Looks up IP and MAC addresses in the topology of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.model.topology import Interface, Topology
+
+
+def bare(address: str) -> str:
+    """`10.244.0.2` of `10.244.0.2/24`."""
+    return address.partition("/")[0]
+
+
+class Owners:
+    """Names for addresses.
+
+    Args:
+        topology: The lab as it was seen; None knows nobody.
+    """
+
+    def __init__(self, topology: Topology | None) -> None:
+        self._ip: dict[str, str] = {}
+        self._mac: dict[str, str] = {}
+        self.node_of_pod: dict[str, str] = {}
+        self.pod_addresses: dict[str, str] = {}
+        self.node_addresses: dict[str, str] = {}
+        if topology is None:
+            return
+        for node in topology.nodes:
+            self.node_addresses[node.address] = node.name
+            for pod in node.pods:
+                self.node_of_pod.setdefault(pod.name, node.name)
+                if not pod.host_network:
+                    self.pod_addresses.setdefault(pod.ip, pod.name)
+        for who, interface in _interfaces(topology):
+            if interface.mac and interface.kind != "loopback":
+                self._mac.setdefault(interface.mac.lower(), f"{who} {interface.name}")
+            for address in interface.addresses:
+                if not address.startswith(("127.", "::1", "fe80:")):
+                    self._ip.setdefault(bare(address), f"{who} {interface.name}")
+        for node in topology.nodes:
+            for pod in node.pods:
+                if pod.ip and not pod.host_network:
+                    self._ip[pod.ip] = f"pod {pod.name} on {node.name}"
+
+    def ip(self, address: str) -> str:
+        """`pod a on n1`, `n1 eth0`, or empty."""
+        return self._ip.get(bare(address), "")
+
+    def mac(self, address: str) -> str:
+        """`n1 flannel.1`, or empty."""
+        if address.lower() == "ff:ff:ff:ff:ff:ff":
+            return "everyone"
+        return self._mac.get(address.lower(), "")
+
+    def classify(self, address: str) -> str:
+        """What kind of address a far end saw: `pod a`, `node n1`, `n1 flannel.1`, or the bare address."""
+        if address in self.pod_addresses:
+            return f"pod {self.pod_addresses[address]}"
+        if address in self.node_addresses:
+            return f"node {self.node_addresses[address]}"
+        return self.ip(address)
+
+
+def _interfaces(topology: Topology) -> Iterator[tuple[str, Interface]]:
+    for node in topology.nodes:
+        for interface in node.interfaces:
+            yield node.name, interface
+        for pod in node.pods:
+            if not pod.host_network:
+                for interface in pod.interfaces:
+                    yield f"pod {pod.name}", interface
+    for place in topology.outside:
+        for interface in place.interfaces:
+            yield place.name, interface

@@ -1,0 +1,135 @@
+"""A packet taken apart: every header, its bytes, its fields, and whose addresses they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.model.records import Packet
+from reports.addresses import Owners
+from reports.model import Decoded, Fact, LayerRow, Segment
+
+ETHERNET: Final = 14
+IPV4: Final = 20
+IPV6: Final = 40
+UDP: Final = 8
+TCP: Final = 20
+ICMP: Final = 8
+VXLAN: Final = 8
+IANA_VXLAN: Final = 4789
+
+
+def decode(packet: Packet, where: str, owners: Owners) -> Decoded:
+    """Headers of a packet, outermost first.
+
+    Args:
+        packet: As captured; `inner` is what a tunnel header wraps.
+        where: The tap.
+        owners: Names for addresses.
+    """
+    layers: list[LayerRow] = []
+    segments: list[Segment] = []
+    inner = packet.inner
+    if inner is not None:
+        _ethernet(packet, "outer", owners, layers, segments)
+        _ip(packet, "outer", owners, layers, segments)
+        source = f"{packet.src_port}" if packet.src_port is not None else ""
+        note = "" if packet.dst_port == IANA_VXLAN else f"IANA gave VXLAN {IANA_VXLAN}; Linux and flannel use 8472"
+        layers.append(
+            LayerRow(
+                "tunnel",
+                "UDP",
+                UDP,
+                (
+                    Fact("source port", source, "one per inner flow"),
+                    Fact("destination port", f"{packet.dst_port}", note),
+                ),
+            )
+        )
+        segments.append(Segment("UDP", UDP, "tunnel"))
+        layers.append(LayerRow("tunnel", "VXLAN", VXLAN, _vxlan(packet)))
+        segments.append(Segment("VXLAN", VXLAN, "tunnel"))
+    body = inner or packet
+    _ethernet(body, "inner", owners, layers, segments, tunnel=inner is not None)
+    _ip(body, "inner", owners, layers, segments)
+    _transport(body, layers, segments)
+    used = _ip_bytes(body) + _transport_bytes(body)
+    if body.length > used:
+        segments.append(Segment("data", body.length - used, "payload"))
+    return Decoded(
+        where=where,
+        segments=tuple(segments),
+        layers=tuple(layers),
+        overhead=packet.length - body.length,
+        inner_length=body.length,
+        outer_length=packet.length,
+    )
+
+
+def _vxlan(packet: Packet) -> tuple[Fact, ...]:
+    flags = f"0x{packet.vxlan_flags:02x}" if packet.vxlan_flags is not None else "0x08"
+    return (Fact("flags", flags, "I: the VNI is valid"), Fact("VNI", f"{packet.vni}", "24 bits"))
+
+
+def _ethernet(
+    packet: Packet,
+    layer: str,
+    owners: Owners,
+    layers: list[LayerRow],
+    segments: list[Segment],
+    *,
+    tunnel: bool = False,
+) -> None:
+    """The Ethernet header; inside a tunnel it is part of what the tunnel costs."""
+    if not packet.src_mac and not tunnel:
+        return
+    fields = (
+        Fact("source", packet.src_mac, owners.mac(packet.src_mac)),
+        Fact("destination", packet.dst_mac, owners.mac(packet.dst_mac)),
+    )
+    layers.append(LayerRow(layer, "Ethernet", ETHERNET, fields))
+    segments.append(Segment("Ethernet", ETHERNET, "tunnel" if tunnel else "outer" if layer == "outer" else "inner"))
+
+
+def _ip_bytes(packet: Packet) -> int:
+    return IPV6 if ":" in packet.src else IPV4
+
+
+def _ip(packet: Packet, layer: str, owners: Owners, layers: list[LayerRow], segments: list[Segment]) -> None:
+    name = "IPv6" if ":" in packet.src else "IPv4"
+    size = _ip_bytes(packet)
+    fields = (
+        Fact("source", packet.src, owners.ip(packet.src)),
+        Fact("destination", packet.dst, owners.ip(packet.dst)),
+        Fact("TTL", str(packet.ttl)),
+        Fact("length", f"{packet.length} bytes"),
+        Fact("flags", "don't fragment" if packet.df else "none", "may be fragmented" if not packet.df else ""),
+        Fact("id", str(packet.ip_id)),
+    )
+    layers.append(LayerRow(layer, name, size, fields))
+    segments.append(Segment(name, size, "tunnel" if layer == "outer" else "inner"))
+
+
+def _transport_bytes(packet: Packet) -> int:
+    return {"icmp": ICMP, "udp": UDP, "tcp": TCP}.get(packet.proto, 0)
+
+
+def _transport(packet: Packet, layers: list[LayerRow], segments: list[Segment]) -> None:
+    size = _transport_bytes(packet)
+    if not size:
+        return
+    if packet.proto == "icmp":
+        names = {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"}
+        kind = packet.icmp_type if packet.icmp_type is not None else -1
+        fields = (
+            Fact("type", f"{packet.icmp_type} / {packet.icmp_code}", names.get(kind, "")),
+            Fact("sequence", f"{packet.icmp_seq}"),
+        )
+    else:
+        fields: tuple[Fact, ...] = (
+            Fact("source port", f"{packet.src_port}"),
+            Fact("destination port", f"{packet.dst_port}"),
+        )
+        if packet.tcp_flags:
+            fields += (Fact("flags", packet.tcp_flags),)
+    layers.append(LayerRow("inner", packet.proto.upper(), size, fields))
+    segments.append(Segment(packet.proto.upper(), size, "inner"))

@@ -1,0 +1,145 @@
+"""The lab's shape: which interfaces lie between the wire and the pods, with addresses and MTU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+from harness.model.topology import Interface, Place, Topology, TopologyNode
+from reports.addresses import bare
+from reports.model import Diagram, Fact, NodeBox, OutsideBox, PodBox, Station
+from reports.text import natural
+
+_OVERLAYS = ("vxlan", "geneve", "wireguard", "ipip", "gre")
+
+
+def diagram(topology: Topology | None, route: tuple[str, ...] = ()) -> Diagram | None:
+    """The drawing of a lab; None without a topology.
+
+    Args:
+        topology: As seen by the probes.
+        route: Names of the two pods whose traffic is traced.
+    """
+    if topology is None or not topology.nodes:
+        return None
+    nodes = tuple(_node(node) for node in sorted(topology.nodes, key=lambda node: natural(node.name)))
+    nic_mtu = min((underlay_mtu(node) for node in topology.nodes if underlay_mtu(node)), default=0)
+    plain = topology.encapsulation.strip().lower() in ("", "none", "plain")
+    pod_mtus = [pod.mtu for node in nodes for pod in node.pods if pod.mtu]
+    return Diagram(
+        nodes=nodes,
+        outside=tuple(_outside(place, topology) for place in topology.outside),
+        underlay=topology.underlay_cidr,
+        underlay_mtu=nic_mtu,
+        encapsulation="" if plain else topology.encapsulation,
+        overhead=max(0, nic_mtu - min(pod_mtus)) if pod_mtus and nic_mtu and not plain else 0,
+        route=route,
+        ranges=tuple(
+            Fact(name, text)
+            for name, text in (
+                ("nodes", topology.underlay_cidr),
+                ("pods", topology.pod_cidr),
+                ("Services", topology.service_cidr),
+            )
+            if text
+        ),
+    )
+
+
+def nic(node: TopologyNode) -> Interface | None:
+    """The interface that has the node's address."""
+    return next((link for link in node.interfaces if node.address in map(bare, link.addresses)), None)
+
+
+def underlay_mtu(node: TopologyNode) -> int:
+    """MTU of the node's NIC, in bytes; 0 when unknown."""
+    found = nic(node)
+    return found.mtu if found else 0
+
+
+def overlay(node: TopologyNode) -> Interface | None:
+    """The tunnel device, if the node has one."""
+    return next((link for link in node.interfaces if link.kind in _OVERLAYS), None)
+
+
+def bridges(node: TopologyNode) -> list[Interface]:
+    """Bridges of the node that have ports or an address."""
+    masters = {link.master for link in node.interfaces}
+    return [link for link in node.interfaces if link.kind == "bridge" and (link.name in masters or link.addresses)]
+
+
+def pod_interface(pod: Place) -> Interface | None:
+    """The pod's interface that has its address."""
+    others = [link for link in pod.interfaces if link.name != "lo"]
+    return next((link for link in others if pod.ip in map(bare, link.addresses)), others[0] if others else None)
+
+
+def _first(addresses: Iterable[str]) -> str:
+    shown = [address for address in addresses if not address.startswith("fe80:")]
+    return shown[0] if shown else ""
+
+
+def _node(node: TopologyNode) -> NodeBox:
+    stations: list[Station] = []
+    if wire := nic(node):
+        address = next(address for address in wire.addresses if bare(address) == node.address)
+        stations.append(Station(wire.name, "nic", address, wire.mtu))
+    if tunnel := overlay(node):
+        note = f"VNI {tunnel.vni}" if tunnel.vni is not None else tunnel.kind
+        stations.append(Station(tunnel.name, "overlay", _first(tunnel.addresses), tunnel.mtu, note))
+    found = bridges(node)
+    stations += [Station(link.name, "bridge", _first(link.addresses), link.mtu) for link in found]
+    names = {link.name for link in found}
+    pods = [_pod(pod, node, names) for pod in node.pods if not pod.host_network]
+    return NodeBox(
+        name=node.name,
+        role=node.role,
+        address=node.address,
+        pod_cidr=node.pod_cidr,
+        stations=tuple(stations),
+        pods=tuple(sorted(pods, key=lambda pod: (pod.namespace == "kube-system", natural(pod.name)))),
+        host_pods=tuple(sorted((pod.name for pod in node.pods if pod.host_network), key=natural)),
+    )
+
+
+def _pod(pod: Place, node: TopologyNode, bridge_names: set[str]) -> PodBox:
+    inside = pod_interface(pod)
+    ends = [link for link in node.interfaces if _is_peer(link, pod, inside)]
+    outside = ends[0] if ends else None
+    return PodBox(
+        name=pod.name,
+        namespace=pod.namespace,
+        address=pod.ip,
+        mtu=inside.mtu if inside else 0,
+        veth=outside.name if outside else (inside.peer.rpartition(":")[2] if inside else ""),
+        on_bridge=outside.master in bridge_names if outside else bool(bridge_names),
+    )
+
+
+def _is_peer(link: Interface, pod: Place, inside: Interface | None) -> bool:
+    """Does the node's link end in the pod? Both ends name each other as `place:interface`."""
+    if inside is None:
+        return False
+    who, _, name = link.peer.rpartition(":")
+    if name == inside.name and who.removeprefix("pod-").rpartition("/")[2] == pod.name:
+        return True
+    return bool(inside.peer) and inside.peer.rpartition(":")[2] == link.name
+
+
+def _outside(place: Place, topology: Topology) -> OutsideBox:
+    """The addresses people know the place by; those on the nodes' wire come first."""
+    network = ip_network(topology.underlay_cidr, strict=False) if topology.underlay_cidr else None
+    shown = [
+        (address, link)
+        for link in place.interfaces
+        for address in link.addresses
+        if not address.startswith(("127.", "::1", "fe80:"))
+    ]
+
+    def on_wire(item: tuple[str, Interface]) -> bool:
+        return network is not None and ip_address(bare(item[0])) in network
+
+    ordered = sorted(shown, key=lambda item: not on_wire(item))
+    limited = [link.mtu for address, link in ordered if link.mtu and link.name != "lo" and not on_wire((address, link))]
+    lines = tuple(bare(address) for address, _ in ordered) or ((place.ip,) if place.ip else ())
+    return OutsideBox(place.name, lines, min(limited, default=0))

@@ -1,0 +1,38 @@
+"""The mutation test of the suite: each fault must be seen by the checks that claim to see it."""
+
+from __future__ import annotations
+
+from harness.model.records import FaultRun
+from reports.model import FaultRow, Faults, Mark
+from reports.text import natural
+
+_MARKS = {
+    "killed": Mark("good", "✓", "seen"),
+    "survived": Mark("bad", "✗", "missed"),
+    "imprecise": Mark("warn", "~", "seen, but by too many"),
+    "equivalent": Mark("muted", "=", "changes nothing here"),
+    "error": Mark("lab", "!", "could not be tried"),
+}
+
+
+def faults(runs: list[FaultRun]) -> Faults | None:
+    """The fault matrix; None when no fault was injected."""
+    if not runs:
+        return None
+    rows = tuple(
+        FaultRow(
+            fault=run.fault,
+            title=run.title,
+            inject=run.inject,
+            mark=_MARKS[run.outcome],
+            outcome=_MARKS[run.outcome].word,
+            killed_by=run.killed_by,
+            survived=run.survived,
+            imprecise=run.imprecise,
+            detail=run.detail,
+            seconds=run.seconds,
+        )
+        for run in sorted(runs, key=lambda run: natural(run.fault))
+    )
+    counted = [run for run in runs if run.outcome in ("killed", "survived", "imprecise")]
+    return Faults(rows, sum(run.outcome != "survived" for run in counted), len(counted))

@@ -1,0 +1,120 @@
+"""The requirement table: verdicts by area, what needs attention first."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from harness.model.records import Evidence, Leg, Result
+from reports import marks
+from reports.model import Area, EvidenceItem, Fact, LegRow, Requirement, Requirements
+from reports.text import Ids, shorten, value
+
+AREAS: Final = {
+    "model": "Pod network model",
+    "ipam": "Address management",
+    "cni": "CNI contract",
+    "svc": "Services",
+    "dns": "DNS",
+    "mtu": "MTU and packet size",
+    "egress": "Leaving the cluster",
+    "conn": "Connections",
+    "ct": "Connection tracking",
+    "neigh": "Neighbour table",
+    "np": "NetworkPolicy",
+    "dual": "Dual stack",
+    "v6": "IPv6",
+    "node": "Node state",
+    "robust": "Robustness",
+    "residue": "Residue",
+}
+"""Names of the areas by the first word of a requirement's id, in the order of the catalogue."""
+
+LEVELS: Final = {"M": "MUST", "S": "SHOULD", "R": "RECORD"}
+
+_LEGS_PASS, _LEGS_FAIL = 8, 60
+_EVIDENCE_PASS, _EVIDENCE_FAIL = 2, 8
+_TEXT_PASS, _TEXT_FAIL = 700, 2400
+_FACT = 300
+_TEXT_KEYS = ("excerpt", "output", "stdout", "text", "lines", "before", "after", "log")
+
+
+def requirements(results: list[Result], ids: Ids) -> Requirements | None:
+    """All verdicts of a run; None when nothing was judged."""
+    if not results:
+        return None
+    order = list(AREAS)
+    by_area: dict[str, list[Requirement]] = {}
+    for result in results:
+        by_area.setdefault(result.id.partition(".")[0], []).append(_requirement(result, ids))
+    keys = sorted(by_area, key=lambda key: (order.index(key) if key in order else len(order), key))
+    areas = tuple(Area(ids.new("area", key), AREAS.get(key, key), tuple(by_area[key])) for key in keys)
+    everything = [item for area in areas for item in area.requirements]
+    rank = {"bad": 0, "lab": 1, "warn": 2}
+    attention = sorted((item for item in everything if item.needs_attention), key=lambda item: rank[item.mark.tone])
+    return Requirements(tuple(attention), areas)
+
+
+def _requirement(result: Result, ids: Ids) -> Requirement:
+    calm = result.status not in ("fail", "error")
+    legs = sorted(result.legs, key=lambda leg: leg.status in ("pass", "record"))
+    return Requirement(
+        anchor=ids.new(f"req-{result.id}"),
+        id=result.id,
+        title=result.title,
+        level=LEVELS[result.level],
+        mark=marks.of_status(result.status, level=result.level, flaky=result.flaky),
+        status=result.status,
+        reason=result.reason,
+        statement=result.statement,
+        source=result.source,
+        tested=result.tested,
+        total=result.total,
+        legs=tuple(_leg(leg, result.level) for leg in legs[: _LEGS_PASS if calm else _LEGS_FAIL]),
+        controls=tuple(
+            (marks.PASS if control.ok else marks.FAIL, Fact(control.kind, control.detail))
+            for control in result.controls
+        ),
+        evidence=tuple(
+            evidence_item(item, _TEXT_PASS if calm else _TEXT_FAIL)
+            for item in result.evidence[: _EVIDENCE_PASS if calm else _EVIDENCE_FAIL]
+        ),
+        next=() if result.status == "pass" else result.next,
+        gates=tuple(gate if met else f"not {gate}" for gate, met in result.gates.items()),
+        blocked_by=result.blocked_by,
+        wall_ms=result.wall_ms,
+        flaky=result.flaky,
+    )
+
+
+def _leg(leg: Leg, level: str) -> LegRow:
+    unit = f" {leg.unit}" if leg.unit and leg.unit not in ("ip", "cidr", "ttl", "count") else ""
+
+    def shown(data: Any) -> str:
+        text = shorten(value(data), _FACT)
+        return f"{text}{unit}" if text else ""
+
+    return LegRow(
+        leg=leg.leg,
+        mark=marks.of_status(leg.status, level=level),
+        statement=leg.statement or leg.reason,
+        expected=shown(leg.expected),
+        observed=shown(leg.observed),
+    )
+
+
+def evidence_item(evidence: Evidence, limit: int) -> EvidenceItem:
+    """Evidence as facts, and the one long text that a program printed.
+
+    Args:
+        evidence: As recorded.
+        limit: Characters of the text.
+    """
+    facts: list[Fact] = []
+    texts: list[str] = []
+    for key, data in evidence.detail.items():
+        text = "\n".join(map(value, data)) if key in _TEXT_KEYS and isinstance(data, list) else value(data)
+        if key in _TEXT_KEYS or "\n" in text:
+            texts.append(f"{key}:\n{text}" if key in ("before", "after") else text)
+        elif text:
+            facts.append(Fact(key.replace("_", " "), shorten(text, _FACT)))
+    return EvidenceItem(evidence.kind, tuple(facts), shorten("\n".join(texts), limit))

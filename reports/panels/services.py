@@ -1,0 +1,97 @@
+"""Services and the world outside: what was dialled, who answered, and whom they saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.model.records import Exchange
+from reports import marks
+from reports.addresses import Owners
+from reports.model import Mark, ServiceRow, Services, Share
+from reports.text import host_of, listing, natural, plural, port_of, unique
+
+_SHOWN_SOURCES = 4
+_OUTSIDE = ("router", "far")
+
+Key = tuple[str, str, str, str]
+
+
+def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
+    """Dials of Services and of the outside; None when there were none.
+
+    Args:
+        exchanges: All of the run.
+        owners: Names for addresses.
+    """
+    inside: dict[Key, list[Exchange]] = {}
+    outside: dict[Key, list[Exchange]] = {}
+    for item in exchanges:
+        if item.purpose in ("mesh", "self"):
+            continue
+        to_world = item.dst in _OUTSIDE or item.batch == "B5"
+        if item.batch != "B3" and not to_world:
+            continue
+        key = (item.purpose, item.dst, item.dial if item.batch == "B3" else host_of(item.dial), item.proto)
+        (outside if to_world else inside).setdefault(key, []).append(item)
+    if not inside and not outside:
+        return None
+    return Services(
+        tuple(_row(key, found, owners) for key, found in inside.items()),
+        tuple(_row(key, found, owners) for key, found in outside.items()),
+    )
+
+
+def _row(key: Key, found: list[Exchange], owners: Owners) -> ServiceRow:
+    purpose, dst, dial, proto = key
+    tokens = Counter(item.token for item in found if item.token)
+    sources = unique(item.src for item in found)
+    seen = unique(_seen_as(item, owners) for item in found if item.peer)
+    target = f"{dst} {dial}" if dst and not dial.startswith(dst) else dial
+    return ServiceRow(
+        purpose=purpose.replace("-", " ").replace("_", " "),
+        target=target,
+        proto=proto,
+        sources=_sources(sources),
+        mark=_mark(found),
+        dials=len(found),
+        answered=tuple(
+            Share(name, count, owners.node_of_pod.get(name.rpartition("/")[2], ""))
+            for name, count in sorted(tokens.items(), key=lambda item: natural(item[0]))
+        ),
+        seen_as=listing(seen[:3]) + (f" and {len(seen) - 3} more" if len(seen) > 3 else ""),
+        detail=_detail(found),
+    )
+
+
+def _sources(names: list[str]) -> str:
+    if len(names) <= _SHOWN_SOURCES:
+        return listing(names)
+    return plural(len(names), "place")
+
+
+def _seen_as(item: Exchange, owners: Owners) -> str:
+    address = host_of(item.peer)
+    if address == item.src_ip:
+        return "its own address"
+    owner = owners.classify(address)
+    if owner == f"node {item.src_node}":
+        return "its node's address"
+    return f"{address} ({owner})" if owner else address
+
+
+def _mark(found: list[Exchange]) -> Mark:
+    """These dials have many purposes, and some must fail: the colour tells what happened, the verdict is above."""
+    outcomes = {item.outcome for item in found}
+    if outcomes == {"ok"}:
+        return marks.UNSTEADY if any(item.attempts > 1 for item in found) else Mark("good", "✓", "answered")
+    if "ok" not in outcomes:
+        return Mark("note", "⊘", "not answered")
+    return Mark("warn", "~", "answered in part")
+
+
+def _detail(found: list[Exchange]) -> str:
+    """Outcomes that are not `ok`, with their number."""
+    outcomes = Counter(item.outcome for item in found if item.outcome != "ok")
+    text = ", ".join(f"{count} × {outcome}" for outcome, count in sorted(outcomes.items()))
+    ports = unique(port_of(item.dial) for item in found)
+    return text or (f"ports {listing(ports)}" if len(ports) > 1 else "")

@@ -1,0 +1,89 @@
+"""Where the time went: steps of the harness as bars."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from harness.model.records import Event
+from reports.model import Bar, Timeline, Tone
+from reports.panels.verdict import moment
+
+_MOST_BARS = 80
+_STATES: dict[str, Tone] = {"ok": "good", "failed": "bad", "skipped": "muted"}
+
+PHASES = (
+    "doctor",
+    "components",
+    "up",
+    "attach",
+    "apply",
+    "labs",
+    "test",
+    "conformance",
+    "faults",
+    "collect",
+    "report",
+    "down",
+)
+
+
+def timeline(events: list[Event]) -> Timeline | None:
+    """The timeline; None without steps.
+
+    Args:
+        events: All of the run, in the order in which they were written.
+    """
+    times = [when for event in events if (when := moment(event.at))]
+    if not times:
+        return None
+    starts = [_shift(when, -(event.seconds or 0.0)) for event in events if (when := moment(event.at))]
+    first = min(starts)
+    bars = _bars(events, first, (max(times) - first).total_seconds())
+    if not bars:
+        return None
+    total = max(bar.end for bar in bars)
+    kept = sorted(bars, key=lambda bar: (bar.tone != "bad", bar.depth > 1, bar.start - bar.end))[:_MOST_BARS]
+    phases: dict[str, list[Bar]] = {}
+    for bar in sorted(kept, key=lambda bar: (bar.start, bar.depth, -bar.end, bar.step)):
+        phases.setdefault(bar.step.partition(".")[0], []).append(bar)
+    notes = tuple(
+        ((when - first).total_seconds(), event.title or event.step)
+        for event in events
+        if event.state == "note" and (when := moment(event.at))
+    )
+    return Timeline(
+        phases=tuple((phase, tuple(found)) for phase, found in phases.items()),
+        total=total,
+        notes=notes,
+        left_out=len(bars) - len(kept),
+    )
+
+
+def _shift(when: datetime, seconds: float) -> datetime:
+    return when + timedelta(seconds=seconds)
+
+
+def _bars(events: list[Event], first: datetime, last: float) -> list[Bar]:
+    """One bar per step; a step that never ended reaches to the last event and is told apart."""
+    bars: list[Bar] = []
+    opened: dict[str, list[tuple[float, Event]]] = {}
+    for event in events:
+        when = moment(event.at)
+        if when is None:
+            continue
+        at = (when - first).total_seconds()
+        if event.state == "started":
+            opened.setdefault(event.step, []).append((at, event))
+        elif event.state in _STATES:
+            begun = opened.get(event.step)
+            start = begun.pop()[0] if begun else at - (event.seconds or 0.0)
+            bars.append(_bar(event, start, at, event.state, _STATES[event.state]))
+    for left in opened.values():
+        bars += [_bar(event, at, max(last, at), "did not end", "warn") for at, event in left]
+    return bars
+
+
+def _bar(event: Event, start: float, end: float, state: str, tone: Tone) -> Bar:
+    return Bar(
+        event.step, event.title or event.step, max(0.0, start), max(start, end), event.step.count("."), tone, state
+    )
