@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from harness.model.base import Data
 
-LabName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$")]
+LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
 """A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
+
+LabName = Annotated[str, StringConstraints(pattern=LAB_NAME)]
 
 MIN_MTU = 576
 MAX_MTU = 65535

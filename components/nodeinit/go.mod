@@ -1,0 +1,3 @@
+module cnilab.dev/components/nodeinit
+
+go 1.24

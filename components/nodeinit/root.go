@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// makeRoot gives the node a root file system of its own: the host's as the lower, read-only layer of an overlay, so
+// that all its programs are there, and a tmpfs as the upper one, so that nothing written in the node reaches the host.
+// Directories that hold much, or that overlayfs cannot hold, are bind mounts.
+func makeRoot(spec *Spec) error {
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("private mounts: %w", err)
+	}
+	if err := syscall.Mount("tmpfs", spec.Root, "tmpfs", 0, "mode=0755"); err != nil {
+		return fmt.Errorf("tmpfs on %s: %w", spec.Root, err)
+	}
+	upper, work, merged := spec.Root+"/upper", spec.Root+"/work", spec.Root+"/merged"
+	for _, dir := range []string{upper, work, merged} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	options := fmt.Sprintf("lowerdir=/,upperdir=%s,workdir=%s", upper, work)
+	if err := syscall.Mount("overlay", merged, "overlay", 0, options); err != nil {
+		return fmt.Errorf("overlay of / on %s: %w", merged, err)
+	}
+	steps := []func(string) error{mountKernel, mountDevices, mountCgroups}
+	for _, step := range steps {
+		if err := step(merged); err != nil {
+			return err
+		}
+	}
+	for _, mount := range spec.Mounts {
+		if err := mount.in(merged); err != nil {
+			return err
+		}
+	}
+	if err := pivot(merged); err != nil {
+		return fmt.Errorf("pivot_root: %w", err)
+	}
+	// kubelet wants shared propagation for volumes; the peer group is the node's own.
+	return syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SHARED, "")
+}
+
+func mountKernel(root string) error {
+	for _, mount := range []Mount{
+		{Type: "proc", Target: "/proc"},
+		{Type: "sysfs", Target: "/sys"},
+		{Type: "tmpfs", Target: "/run", Options: "mode=0755"},
+		{Type: "tmpfs", Target: "/tmp", Options: "mode=1777"},
+	} {
+		if err := mount.in(root); err != nil {
+			return err
+		}
+	}
+	// BPF file system: one per node, or CNIs of several nodes would overwrite each other's pins.
+	if _, err := os.Stat(root + "/sys/fs/bpf"); err == nil {
+		return (&Mount{Type: "bpf", Target: "/sys/fs/bpf"}).in(root)
+	}
+	return nil
+}
+
+func mountDevices(root string) error {
+	if err := (&Mount{Type: "tmpfs", Target: "/dev", Options: "mode=0755"}).in(root); err != nil {
+		return err
+	}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "kmsg", "net/tun", "fuse"} {
+		if _, err := os.Stat("/dev/" + name); err != nil {
+			continue
+		}
+		if err := (&Mount{Source: "/dev/" + name, Target: "/dev/" + name}).in(root); err != nil {
+			return err
+		}
+	}
+	for _, mount := range []Mount{
+		{Type: "devpts", Target: "/dev/pts", Options: "newinstance,ptmxmode=0666,mode=0620"},
+		{Type: "tmpfs", Target: "/dev/shm", Options: "mode=1777"},
+		{Type: "mqueue", Target: "/dev/mqueue"},
+	} {
+		if err := mount.in(root); err != nil {
+			return err
+		}
+	}
+	for link, target := range map[string]string{
+		"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
+		"stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+	} {
+		if err := os.Symlink(target, root+"/dev/"+link); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type cgroupMount struct {
+	target  string // mount point in the node
+	options string // controllers of a v1 hierarchy
+	unified bool   // cgroup v2
+	hybrid  bool   // v2 beside v1: holds no controllers
+}
+
+// cgroupMounts lists the hierarchies this process is in. /proc/self/cgroup has a line for each: "4:memory:/…" for v1,
+// "0::/…" for v2.
+func cgroupMounts() ([]cgroupMount, error) {
+	file, err := os.Open("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var mounts []cgroupMount
+	unified := false
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		fields := strings.SplitN(lines.Text(), ":", 3)
+		switch {
+		case len(fields) != 3:
+		case fields[1] == "":
+			unified = true
+		case strings.HasPrefix(fields[1], "name="):
+			name := strings.TrimPrefix(fields[1], "name=")
+			mounts = append(mounts, cgroupMount{target: "/sys/fs/cgroup/" + name, options: "none," + fields[1]})
+		default:
+			mounts = append(mounts, cgroupMount{target: "/sys/fs/cgroup/" + fields[1], options: fields[1]})
+		}
+	}
+	if unified && len(mounts) > 0 {
+		mounts = append(mounts, cgroupMount{target: "/sys/fs/cgroup/unified", unified: true, hybrid: true})
+	} else if unified {
+		mounts = append(mounts, cgroupMount{target: "/sys/fs/cgroup", unified: true})
+	}
+	return mounts, lines.Err()
+}
+
+// mountCgroups mounts every hierarchy anew: inside the cgroup namespace its root is the node's own group, and the node
+// looks like a machine of its own to kubelet and runc.
+func mountCgroups(root string) error {
+	mounts, err := cgroupMounts()
+	if err != nil {
+		return err
+	}
+	if len(mounts) > 0 && !(mounts[0].unified && !mounts[0].hybrid) {
+		if err := (&Mount{Type: "tmpfs", Target: "/sys/fs/cgroup", Options: "mode=0755"}).in(root); err != nil {
+			return err
+		}
+	}
+	for _, mount := range mounts {
+		kind := "cgroup"
+		if mount.unified {
+			kind = "cgroup2"
+		}
+		err := (&Mount{Type: kind, Target: mount.target, Options: mount.options}).in(root)
+		if err != nil {
+			return err
+		}
+		names := strings.Split(mount.options, ",")
+		for _, name := range names {
+			if len(names) > 1 && name != "none" && !strings.Contains(name, "=") {
+				if err := os.Symlink(mount.options, root+"/sys/fs/cgroup/"+name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// in mounts below root, making the mount point.
+func (m *Mount) in(root string) error {
+	target := filepath.Join(root, m.Target)
+	describe := func(err error) error {
+		return fmt.Errorf("mount %s%s on %s: %w", m.Type, m.Source, m.Target, err)
+	}
+	if m.Type != "" {
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return describe(err)
+		}
+		if err := syscall.Mount(m.Type, target, m.Type, 0, m.Options); err != nil {
+			return describe(err)
+		}
+		return nil
+	}
+	if err := mountPoint(m.Source, target); err != nil {
+		return describe(err)
+	}
+	if err := syscall.Mount(m.Source, target, "", syscall.MS_BIND|syscall.MS_REC, ""); err != nil {
+		return describe(err)
+	}
+	if m.ReadOnly {
+		flags := uintptr(syscall.MS_REMOUNT | syscall.MS_BIND | syscall.MS_RDONLY)
+		if err := syscall.Mount("", target, "", flags, ""); err != nil {
+			return describe(err)
+		}
+	}
+	return nil
+}
+
+// mountPoint makes a directory or an empty file, whichever the source of the bind mount is.
+func mountPoint(source, target string) error {
+	info, err := os.Stat(source)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return os.MkdirAll(target, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(target, os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// pivot makes root the root of the mount namespace and drops the old one: pivot_root(2), "pivot_root(".", ".")".
+func pivot(root string) error {
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	if err := syscall.PivotRoot(".", "."); err != nil {
+		return err
+	}
+	if err := syscall.Unmount(".", syscall.MNT_DETACH); err != nil {
+		return err
+	}
+	return errors.Join(os.Chdir("/"))
+}

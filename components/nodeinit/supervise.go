@@ -1,0 +1,169 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	statusDir    = "/run/cnilab/services"       // one file per service with its PID, as the node sees it
+	exitLog      = "/var/log/cnilab/exits.json" // one line per exit: the harness reads it while it waits
+	firstBackoff = 200 * time.Millisecond
+	maxBackoff   = 5 * time.Second
+	pollEvery    = 10 * time.Millisecond
+)
+
+type exit struct {
+	Service string `json:"service"`
+	Status  string `json:"status"`
+	At      string `json:"at"`
+	Count   int    `json:"count"`
+}
+
+// supervise starts services, restarts those that end, and reaps every orphan of the node. It is the only place that
+// waits for children, since wait4(-1) and os/exec's Wait would steal from each other.
+func supervise(services []Service) error {
+	for _, dir := range []string{statusDir, filepath.Dir(exitLog)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	starts := make(chan *Service)
+	for i := range services {
+		go startWhenPossible(&services[i], 0, starts)
+	}
+	exits := make(chan waited)
+	running := map[int]*Service{}
+	counts := map[string]int{}
+	idle := make(chan struct{}, 1) // tells the reaper that there may be children again
+	go reap(exits, idle)
+	for {
+		select {
+		case service := <-starts:
+			pid, err := service.start()
+			if err != nil {
+				fmt.Fprintf(os.Stderr, "%s: %v\n", service.Name, err)
+				go startWhenPossible(service, maxBackoff, starts)
+				continue
+			}
+			running[pid] = service
+			select {
+			case idle <- struct{}{}:
+			default:
+			}
+		case child := <-exits:
+			service, known := running[child.pid]
+			if !known {
+				continue // an orphan, adopted by PID 1
+			}
+			delete(running, child.pid)
+			counts[service.Name]++
+			record(exit{service.Name, child.describe(), time.Now().UTC().Format(time.RFC3339Nano),
+				counts[service.Name]})
+			backoff := min(firstBackoff<<min(counts[service.Name]-1, 8), maxBackoff)
+			go startWhenPossible(service, backoff, starts)
+		}
+	}
+}
+
+type waited struct {
+	pid    int
+	status syscall.WaitStatus
+}
+
+func (w waited) describe() string {
+	if w.status.Signaled() {
+		return "signal " + w.status.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(w.status.ExitStatus())
+}
+
+func reap(exits chan<- waited, idle <-chan struct{}) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil: // ECHILD: nobody to wait for; orphans can only come from a service
+			select {
+			case <-idle:
+			case <-time.After(time.Second):
+			}
+		default:
+			exits <- waited{pid, status}
+		}
+	}
+}
+
+func startWhenPossible(service *Service, delay time.Duration, starts chan<- *Service) {
+	time.Sleep(delay)
+	for _, condition := range service.Wait {
+		for !accepts(condition) {
+			time.Sleep(pollEvery)
+		}
+	}
+	starts <- service
+}
+
+// accepts tells whether "unix:/path" or "tcp:host:port" takes a connection.
+func accepts(condition string) bool {
+	network, address, _ := strings.Cut(condition, ":")
+	connection, err := net.DialTimeout(network, address, time.Second)
+	if err != nil {
+		return false
+	}
+	connection.Close()
+	return true
+}
+
+func (s *Service) start() (int, error) {
+	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	program, err := exec.LookPath(s.Argv[0])
+	if err != nil {
+		return 0, err
+	}
+	environment := make([]string, 0, len(s.Env))
+	for key, value := range s.Env {
+		environment = append(environment, key+"="+value)
+	}
+	process, err := os.StartProcess(program, s.Argv, &os.ProcAttr{
+		Dir: "/", Env: environment, Files: []*os.File{null, log, log}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, err
+	}
+	pid := process.Pid
+	_ = process.Release()
+	return pid, writeWhole(filepath.Join(statusDir, s.Name), []byte(strconv.Itoa(pid)+"\n"))
+}
+
+func record(e exit) {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return
+	}
+	file, err := os.OpenFile(exitLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	defer file.Close()
+	fmt.Fprintf(file, "%s\n", line)
+}

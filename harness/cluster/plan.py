@@ -1,0 +1,313 @@
+"""What runs on each node of a cluster: programs with their flags, and their files. Pure.
+
+Everything here speaks of a node's own paths, so that the same plan serves every provider whose nodes are bare machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness import yamlio
+from harness.cluster.kubeconfig import kubeconfig
+from harness.cluster.pki import ClusterPki, Pair
+from harness.model.machine import File, Machine, Service
+from harness.model.spec import LabSpec
+
+PKI = "/etc/kubernetes/pki"
+API_PORT = 6443
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+PAUSE_IMAGE = "cnilab.dev/pause:1"
+
+# Go programs of a throw-away lab trade processor for memory: a two-node lab must fit in 1 GB.
+_GO_ENV = {"GOGC": "60"}
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What a provider knows of the machine that its nodes run on.
+
+    Args:
+        can_lower_oom_score: CAP_SYS_RESOURCE is there. Without it runc cannot set a container's oom_score_adj below
+            its own and dies with "can't get final child's PID from pipe: EOF".
+    """
+
+    can_lower_oom_score: bool = True
+
+
+def api_names(spec: LabSpec) -> list[str]:
+    """Names and addresses under which the API server is called."""
+    return [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{spec.services.domain}",
+        "localhost",
+        "127.0.0.1",
+        str(spec.services.api_address),
+        spec.node_names[0],
+        str(spec.node_address(spec.node_names[0])),
+    ]
+
+
+def machines(spec: LabSpec, pki: ClusterPki, facts: MachineFacts) -> list[Machine]:
+    """Plan every node of the cluster; the first runs the control plane."""
+    return [_machine(spec, pki, facts, name) for name in spec.node_names]
+
+
+def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str) -> Machine:
+    first = name == spec.node_names[0]
+    server = f"https://{spec.node_address(spec.node_names[0])}:{API_PORT}"
+    files = {
+        "/etc/containerd/config.toml": File(containerd_config(facts)),
+        "/etc/kubernetes/kubelet.yaml": File(kubelet_config(spec)),
+        "/etc/kubernetes/proxy.yaml": File(proxy_config(spec, name)),
+        "/etc/kubernetes/kubelet.conf": _secret(kubeconfig(server, pki.ca.cert, "kubelet", pki.nodes[name])),
+        "/etc/kubernetes/proxy.conf": _secret(kubeconfig(server, pki.ca.cert, "kube-proxy", pki.proxy)),
+        f"{PKI}/ca.crt": File(pki.ca.cert),
+        **_pair("kubelet", pki.nodes[name]),
+    }
+    services = node_services(spec, name)
+    if first:
+        files |= control_plane_files(pki, server)
+        services += control_plane_services(spec)
+    return Machine(
+        name=name,
+        files=files,
+        services=tuple(services),
+        sysctls={
+            "net/ipv4/ip_forward": "1",
+            "?net/bridge/bridge-nf-call-iptables": "1",
+            "?net/bridge/bridge-nf-call-ip6tables": "1",
+            "net/ipv4/conf/all/rp_filter": "0",
+            "net/ipv4/conf/default/rp_filter": "0",
+        },
+    )
+
+
+def _secret(content: str) -> File:
+    return File(content, mode=0o600)
+
+
+def _pair(name: str, pair: Pair) -> dict[str, File]:
+    return {f"{PKI}/{name}.crt": File(pair.cert), f"{PKI}/{name}.key": _secret(pair.key)}
+
+
+def control_plane_files(pki: ClusterPki, server: str) -> dict[str, File]:
+    """Certificates, keys and kubeconfigs of the control plane's node."""
+    return {
+        f"{PKI}/ca.key": _secret(pki.ca.key),
+        f"{PKI}/etcd-ca.crt": File(pki.etcd_ca),
+        f"{PKI}/front-proxy-ca.crt": File(pki.front_proxy_ca),
+        f"{PKI}/sa.pub": File(pki.service_accounts.cert),
+        f"{PKI}/sa.key": _secret(pki.service_accounts.key),
+        **_pair("etcd", pki.etcd_server),
+        **_pair("apiserver-etcd-client", pki.etcd_client),
+        **_pair("front-proxy-client", pki.front_proxy_client),
+        **_pair("apiserver", pki.api_server),
+        **_pair("apiserver-kubelet-client", pki.kubelet_client),
+        "/etc/kubernetes/admin.conf": _secret(kubeconfig(server, pki.ca.cert, "kubernetes-admin", pki.admin)),
+        "/etc/kubernetes/controller-manager.conf": _secret(
+            kubeconfig(server, pki.ca.cert, "system:kube-controller-manager", pki.controller_manager)
+        ),
+        "/etc/kubernetes/scheduler.conf": _secret(
+            kubeconfig(server, pki.ca.cert, "system:kube-scheduler", pki.scheduler)
+        ),
+    }
+
+
+def control_plane_services(spec: LabSpec) -> list[Service]:
+    """etcd, API server, controller-manager and scheduler."""
+    api = f"tcp:127.0.0.1:{API_PORT}"
+    return [
+        Service("etcd", etcd_argv(), env=_GO_ENV),
+        Service("kube-apiserver", api_server_argv(spec), wait=("tcp:127.0.0.1:2379",), env=_GO_ENV),
+        Service("kube-controller-manager", controller_manager_argv(spec), wait=(api,), env=_GO_ENV),
+        Service("kube-scheduler", scheduler_argv(), wait=(api,), env=_GO_ENV),
+    ]
+
+
+def node_services(spec: LabSpec, name: str) -> list[Service]:
+    """containerd, kubelet and kube-proxy.
+
+    kubelet retries its registration at growing intervals, up to seven seconds: it starts when the API server listens,
+    not before, and so registers with its first or second try.
+    """
+    api = f"tcp:{spec.node_address(spec.node_names[0])}:{API_PORT}"
+    return [
+        Service("containerd", ("containerd", "--config", "/etc/containerd/config.toml"), env=_GO_ENV),
+        Service(
+            "kubelet",
+            (
+                "kubelet",
+                "--config=/etc/kubernetes/kubelet.yaml",
+                "--kubeconfig=/etc/kubernetes/kubelet.conf",
+                f"--hostname-override={name}",
+                f"--node-ip={spec.node_address(name)}",
+            ),
+            wait=(f"unix:{CONTAINERD_SOCKET}", api),
+            env=_GO_ENV,
+        ),
+        Service("kube-proxy", ("kube-proxy", "--config=/etc/kubernetes/proxy.yaml"), wait=(api,), env=_GO_ENV),
+    ]
+
+
+def etcd_argv() -> tuple[str, ...]:
+    """Etcd on loopback, with TLS both ways; no fsync, since a lab's data need not survive a power cut."""
+    return (
+        "etcd",
+        "--name=cnilab",
+        "--data-dir=/var/lib/etcd",
+        "--unsafe-no-fsync",
+        "--listen-client-urls=https://127.0.0.1:2379",
+        "--advertise-client-urls=https://127.0.0.1:2379",
+        "--listen-metrics-urls=http://127.0.0.1:2381",
+        "--client-cert-auth",
+        f"--trusted-ca-file={PKI}/etcd-ca.crt",
+        f"--cert-file={PKI}/etcd.crt",
+        f"--key-file={PKI}/etcd.key",
+    )
+
+
+def api_server_argv(spec: LabSpec) -> tuple[str, ...]:
+    """Flags of kube-apiserver: TLS everywhere, Node and RBAC authorization, no static tokens."""
+    return (
+        "kube-apiserver",
+        f"--advertise-address={spec.node_address(spec.node_names[0])}",
+        f"--secure-port={API_PORT}",
+        f"--service-cluster-ip-range={spec.services.cidr}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        "--anonymous-auth=true",
+        "--profiling=false",
+        f"--client-ca-file={PKI}/ca.crt",
+        f"--tls-cert-file={PKI}/apiserver.crt",
+        f"--tls-private-key-file={PKI}/apiserver.key",
+        "--etcd-servers=https://127.0.0.1:2379",
+        f"--etcd-cafile={PKI}/etcd-ca.crt",
+        f"--etcd-certfile={PKI}/apiserver-etcd-client.crt",
+        f"--etcd-keyfile={PKI}/apiserver-etcd-client.key",
+        f"--kubelet-certificate-authority={PKI}/ca.crt",
+        f"--kubelet-client-certificate={PKI}/apiserver-kubelet-client.crt",
+        f"--kubelet-client-key={PKI}/apiserver-kubelet-client.key",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--service-account-issuer=https://kubernetes.default.svc.{spec.services.domain}",
+        f"--service-account-key-file={PKI}/sa.pub",
+        f"--service-account-signing-key-file={PKI}/sa.key",
+        f"--requestheader-client-ca-file={PKI}/front-proxy-ca.crt",
+        "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={PKI}/front-proxy-client.crt",
+        f"--proxy-client-key-file={PKI}/front-proxy-client.key",
+    )
+
+
+def controller_manager_argv(spec: LabSpec) -> tuple[str, ...]:
+    """Flags of kube-controller-manager; it hands out each node's podCIDR."""
+    return (
+        "kube-controller-manager",
+        "--kubeconfig=/etc/kubernetes/controller-manager.conf",
+        "--authentication-kubeconfig=/etc/kubernetes/controller-manager.conf",
+        "--authorization-kubeconfig=/etc/kubernetes/controller-manager.conf",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+        "--use-service-account-credentials=true",
+        "--allocate-node-cidrs=true",
+        f"--cluster-cidr={spec.pods.cidr}",
+        f"--node-cidr-mask-size={spec.pods.node_mask}",
+        f"--service-cluster-ip-range={spec.services.cidr}",
+        f"--root-ca-file={PKI}/ca.crt",
+        f"--client-ca-file={PKI}/ca.crt",
+        f"--cluster-signing-cert-file={PKI}/ca.crt",
+        f"--cluster-signing-key-file={PKI}/ca.key",
+        f"--service-account-private-key-file={PKI}/sa.key",
+    )
+
+
+def scheduler_argv() -> tuple[str, ...]:
+    """Flags of kube-scheduler."""
+    return (
+        "kube-scheduler",
+        "--kubeconfig=/etc/kubernetes/scheduler.conf",
+        "--authentication-kubeconfig=/etc/kubernetes/scheduler.conf",
+        "--authorization-kubeconfig=/etc/kubernetes/scheduler.conf",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+    )
+
+
+def kubelet_config(spec: LabSpec) -> str:
+    """KubeletConfiguration (kubelet.config.k8s.io/v1beta1)."""
+    return yamlio.dumps(
+        {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": True},
+                "x509": {"clientCAFile": f"{PKI}/ca.crt"},
+            },
+            "authorization": {"mode": "Webhook"},
+            "tlsCertFile": f"{PKI}/kubelet.crt",
+            "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
+            "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+            "cgroupDriver": "cgroupfs",
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "enforceNodeAllocatable": [],
+            "clusterDNS": [str(spec.services.dns_address)],
+            "clusterDomain": spec.services.domain,
+            "resolvConf": "/etc/resolv.conf",
+            # A nearly full disk of the machine is no reason to evict a lab's pods.
+            "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
+            "imageGCHighThresholdPercent": 100,
+            "imageGCLowThresholdPercent": 99,
+            "syncFrequency": "5s",
+            "nodeStatusUpdateFrequency": "5s",
+            "serializeImagePulls": False,
+            "maxPods": 110,
+        }
+    )
+
+
+def proxy_config(spec: LabSpec, name: str) -> str:
+    """KubeProxyConfiguration. Conntrack limits belong to the machine, not to a node: 0 leaves them alone."""
+    return yamlio.dumps(
+        {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "clientConnection": {"kubeconfig": "/etc/kubernetes/proxy.conf"},
+            "hostnameOverride": name,
+            "mode": spec.kubernetes.proxy_mode,
+            "clusterCIDR": str(spec.pods.cidr),
+            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+            "iptables": {"minSyncPeriod": "100ms"},
+            "nftables": {"minSyncPeriod": "100ms"},
+        }
+    )
+
+
+def containerd_config(facts: MachineFacts) -> str:
+    """Configuration of containerd, version 2 of the format, which 1.6 to 2.x read."""
+    restrict = "false" if facts.can_lower_oom_score else "true"
+    return f"""version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  disable_apparmor = true
+  restrict_oom_score_adj = {restrict}
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+"""

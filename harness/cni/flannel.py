@@ -1,0 +1,187 @@
+"""flannel as its upstream manifest has it (Documentation/kube-flannel.yml), rendered from a variant's data.
+
+Two things differ, and both are about time. The readiness probe asks every second, from the start. And the CNI
+configuration is installed by a postStart hook that waits for flanneld's subnet file, not by an init container: with
+the configuration on disk a node counts as ready, and pods that start before the subnet file is there fail once and
+are tried again some twelve seconds later ("open /run/flannel/subnet.env: no such file or directory").
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness.model.spec import LabSpec
+from harness.model.variant import Variant
+
+Object = dict[str, Any]
+
+NAMESPACE = "kube-flannel"
+NAME = "kube-flannel-ds"
+IMAGE = "ghcr.io/flannel-io/flannel:v0.28.10"
+PLUGIN_IMAGE = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3"
+
+_INSTALL_WHEN_READY = """\
+until [ -s /run/flannel/subnet.env ]; do sleep 0.1; done
+exec /opt/bin/install-conf /etc/kube-flannel/cni-conf.json /etc/cni/net.d/10-flannel.conflist
+"""
+
+
+def manifests(spec: LabSpec, variant: Variant) -> list[Object]:
+    """Render all objects of flannel.
+
+    Args:
+        spec: Gives the pod network and the NIC of the cluster.
+        variant: Gives the backend.
+    """
+    return [_namespace(), *_rbac(), _config(spec, variant), _daemonset(spec)]
+
+
+def _labels() -> dict[str, str]:
+    return {"k8s-app": "flannel"}
+
+
+def _namespace() -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": NAMESPACE,
+            "labels": {**_labels(), "pod-security.kubernetes.io/enforce": "privileged"},
+        },
+    }
+
+
+def _rbac() -> list[Object]:
+    group = "rbac.authorization.k8s.io"
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": "flannel", "namespace": NAMESPACE, "labels": _labels()},
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "flannel", "labels": _labels()},
+            "rules": [
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
+            ],
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "flannel", "labels": _labels()},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "flannel"},
+            "subjects": [{"kind": "ServiceAccount", "name": "flannel", "namespace": NAMESPACE}],
+        },
+    ]
+
+
+def cni_conf(variant: Variant) -> Object:
+    """The CNI configuration list that every node gets."""
+    return {
+        "name": "cbr0",
+        "cniVersion": variant.expect.conf_version,
+        "plugins": [
+            {"type": "flannel", "delegate": {"hairpinMode": True, "isDefaultGateway": True}},
+            {"type": "portmap", "capabilities": {"portMappings": True}},
+        ],
+    }
+
+
+def _config(spec: LabSpec, variant: Variant) -> Object:
+    net_conf = {"Network": str(spec.pods.cidr), "EnableNFTables": False, "Backend": variant.values["backend"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "kube-flannel-cfg",
+            "namespace": NAMESPACE,
+            "labels": {"tier": "node", "app": "flannel", **_labels()},
+        },
+        "data": {
+            "cni-conf.json": json.dumps(cni_conf(variant), indent=2) + "\n",
+            "net-conf.json": json.dumps(net_conf, indent=2) + "\n",
+        },
+    }
+
+
+def _daemonset(spec: LabSpec) -> Object:
+    labels = {"tier": "node", "app": "flannel"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {**labels, **_labels()}},
+        "spec": {
+            "selector": {"matchLabels": {"app": "flannel"}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "hostNetwork": True,
+                    "priorityClassName": "system-node-critical",
+                    "serviceAccountName": "flannel",
+                    "terminationGracePeriodSeconds": 2,
+                    "tolerations": [{"operator": "Exists", "effect": "NoSchedule"}],
+                    "initContainers": [_install_plugin()],
+                    "containers": [_flanneld(spec)],
+                    "volumes": _volumes(),
+                },
+            },
+        },
+    }
+
+
+def _install_plugin() -> Object:
+    return {
+        "name": "install-cni-plugin",
+        "image": PLUGIN_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["cp"],
+        "args": ["-f", "/flannel", "/opt/cni/bin/flannel"],
+        "volumeMounts": [{"name": "cni-plugin", "mountPath": "/opt/cni/bin"}],
+    }
+
+
+def _flanneld(spec: LabSpec) -> Object:
+    return {
+        "name": "kube-flannel",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/opt/bin/flanneld"],
+        "args": ["--ip-masq", "--kube-subnet-mgr", f"--iface={spec.cluster_nic}", "--healthz-port=8081"],
+        "lifecycle": {"postStart": {"exec": {"command": ["/bin/sh", "-ec", _INSTALL_WHEN_READY]}}},
+        "ports": [{"name": "healthz", "containerPort": 8081, "protocol": "TCP"}],
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "healthz"},
+            "initialDelaySeconds": 10,
+            "periodSeconds": 30,
+        },
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "healthz"}, "periodSeconds": 1},
+        "resources": {"requests": {"cpu": "100m", "memory": "50Mi"}},
+        "securityContext": {"privileged": False, "capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}},
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+            {"name": "EVENT_QUEUE_DEPTH", "value": "5000"},
+            {"name": "CONT_WHEN_CACHE_NOT_READY", "value": "false"},
+        ],
+        "volumeMounts": [
+            {"name": "run", "mountPath": "/run/flannel"},
+            {"name": "cni", "mountPath": "/etc/cni/net.d"},
+            {"name": "flannel-cfg", "mountPath": "/etc/kube-flannel/"},
+            {"name": "xtables-lock", "mountPath": "/run/xtables.lock"},
+        ],
+    }
+
+
+def _volumes() -> list[Object]:
+    return [
+        {"name": "run", "hostPath": {"path": "/run/flannel", "type": "DirectoryOrCreate"}},
+        {"name": "cni-plugin", "hostPath": {"path": "/opt/cni/bin"}},
+        {"name": "cni", "hostPath": {"path": "/etc/cni/net.d", "type": "DirectoryOrCreate"}},
+        {"name": "flannel-cfg", "configMap": {"name": "kube-flannel-cfg"}},
+        {"name": "xtables-lock", "hostPath": {"path": "/run/xtables.lock", "type": "FileOrCreate"}},
+    ]

@@ -1,0 +1,104 @@
+"""Where the files of a lab are."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+from harness.model.spec import LAB_NAME
+
+
+@dataclass(frozen=True)
+class MachineLayout:
+    """Directories of one machine.
+
+    Args:
+        path: `<lab>/machines/<name>`.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.path.name
+
+    @property
+    def root(self) -> Path:
+        """Mount point of its root file system, in its own mount namespace; empty as the host sees it."""
+        return self.path / "root"
+
+    @property
+    def data(self) -> Path:
+        """Directories that are bind-mounted into the machine, under their own paths."""
+        return self.path / "data"
+
+    @property
+    def log(self) -> Path:
+        """The machine's /var/log/cnilab: one file per service, and `exits.json`."""
+        return self.data / "var/log/cnilab"
+
+    @property
+    def spec(self) -> Path:
+        """What nodeinit is told."""
+        return self.path / "nodeinit.json"
+
+    @property
+    def pid(self) -> Path:
+        """PID of the machine's init, as the host sees it."""
+        return self.path / "pid"
+
+    @property
+    def cni_upper(self) -> Path:
+        """What the machine changes in /opt/cni/bin."""
+        return self.path / "cni/upper"
+
+    @property
+    def cni_work(self) -> Path:
+        """The work directory that overlayfs wants beside it."""
+        return self.path / "cni/work"
+
+
+@dataclass(frozen=True)
+class LabLayout:
+    """Directories of one lab.
+
+    Args:
+        state: The state directory of all labs.
+        name: The lab's name.
+    """
+
+    state: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        """Refuse a name that would lead out of the state directory."""
+        if not re.fullmatch(LAB_NAME, self.name):
+            msg = f"{self.name[:60]!r} cannot be the name of a lab"
+            raise UsageError(msg, cause="a lab's name is a DNS label of at most 30 characters: a-z, 0-9 and '-'")
+
+    @property
+    def path(self) -> Path:
+        """Everything of the lab that is a file."""
+        return self.state / "labs" / self.name
+
+    @property
+    def state_file(self) -> Path:
+        """Written before anything is made."""
+        return self.path / "state.json"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's, mode 0600."""
+        return self.path / "kubeconfig"
+
+    @property
+    def client_kubeconfig(self) -> Path:
+        """The same, with keys in files beside it; for this program's own use."""
+        return self.path / "client/kubeconfig"
+
+    def machine(self, name: str) -> MachineLayout:
+        """Directories of one machine."""
+        return MachineLayout(self.path / "machines" / name)

@@ -1,0 +1,108 @@
+"""A namespace node as the layers above see it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import IO
+
+from harness import timeouts
+from harness.runner import Argv, CommandError, Completed, HostRunner
+
+PROGRAMS = "/opt/cnilab/bin"
+ENVIRONMENT = {
+    "PATH": f"{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+_NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup")
+
+
+class NamespaceRunner(HostRunner):
+    """Runs programs in the namespaces of a process.
+
+    The PID namespace is always entered: what is started there ends when the machine does.
+
+    Args:
+        enter: The `nsenter` words.
+    """
+
+    def __init__(self, enter: Sequence[str]) -> None:
+        super().__init__()
+        self._enter = tuple(enter)
+
+    def _words(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[str, ...]:
+        # The machine's environment, not the caller's: a lab must not depend on who runs it.
+        environment = {**ENVIRONMENT, **(env or {})}
+        settings = (f"{key}={value}" for key, value in environment.items())
+        return (*self._enter, "--", "/usr/bin/env", "-i", *settings, *(os.fspath(word) for word in argv))
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """See `Runner.run`."""
+        return super().run(self._words(argv, env), input=input, timeout=timeout, check=check)
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """See `Runner.start`."""
+        return super().start(self._words(argv, env), stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+@dataclass(frozen=True)
+class NamespaceNode:
+    """A machine of a lab.
+
+    Args:
+        name: Node name, or `router`, `far`, `fabric`.
+        address: On the underlay.
+        pid: Its init, as the host sees it.
+    """
+
+    name: str
+    address: IPv4Address
+    pid: int
+
+    @property
+    def runner(self) -> NamespaceRunner:
+        """Runs programs in all of the machine's namespaces."""
+        return NamespaceRunner(("nsenter", "-t", str(self.pid), "-a"))
+
+    def into_netns(self, netns: str) -> NamespaceRunner:
+        """See `model.node.Node.into_netns`."""
+        return NamespaceRunner(("nsenter", "-t", str(self.pid), "-a", f"--net={self.host_path(netns)}"))
+
+    def into_container(self, pid: int) -> NamespaceRunner:
+        """See `model.node.Node.into_container`."""
+        flags = {"mnt": "mount"}
+        process = self.host_path(f"/proc/{pid}")
+        return NamespaceRunner(("nsenter", *(f"--{flags.get(kind, kind)}={process}/ns/{kind}" for kind in _NAMESPACES)))
+
+    def host_path(self, path: str) -> str:
+        """A path of the machine as the host reaches it: through the root of its init (proc(5), /proc/pid/root)."""
+        return f"/proc/{self.pid}/root{path}"
+
+    def file(self, path: str) -> str:
+        """See `model.node.Node.file`."""
+        try:
+            with open(self.host_path(path), encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - /proc link
+                return file.read()
+        except OSError as error:
+            msg = f"cannot read {path} on {self.name}"
+            raise CommandError(msg, cause=error.strerror or str(error), where=self.name) from error

@@ -1,0 +1,137 @@
+"""What nodeinit is told about each machine. Pure.
+
+The keys are those of `components/nodeinit/spec.go`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from harness.model import world
+from harness.model.machine import Machine, Service
+from harness.model.spec import LabSpec
+from harness.providers.namespaces import links
+from harness.providers.namespaces.layout import MachineLayout
+from harness.providers.namespaces.node import ENVIRONMENT, PROGRAMS
+
+# Directories of a node that hold much, that overlayfs cannot hold (containerd's snapshots are overlays themselves), or
+# where the host's own content must not show through.
+_DATA_DIRS = (
+    "var/lib/containerd",
+    "var/lib/kubelet",
+    "var/lib/etcd",
+    "var/lib/cni",
+    "var/log",
+    "etc/cni",
+    "etc/containerd",
+    "etc/kubernetes",
+)
+
+# Machine-wide settings that kubelet writes (pkg/kubelet/cm, setupKernelTunables): each node gets a private stand-in.
+_PRIVATE_SYSCTLS = (
+    "/proc/sys/kernel/panic",
+    "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/keys/root_maxkeys",
+    "/proc/sys/kernel/keys/root_maxbytes",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/vm/panic_on_oom",
+)
+
+WORLD_LOG = "/var/log/cnilab/world.jsonl"
+
+
+def data_dirs(machine: Machine) -> tuple[str, ...]:
+    """Directories, relative to the root, that are bind-mounted from the state directory."""
+    return _DATA_DIRS if machine.programs else ("var/log",)
+
+
+def nodeinit_spec(
+    spec: LabSpec, machine: Machine, layout: MachineLayout, cgroups: list[Path], programs: Path, cni: Path
+) -> dict[str, Any]:
+    """Render the specification of one machine.
+
+    Args:
+        spec: The lab.
+        machine: What it shall be.
+        layout: Its directories on the host.
+        cgroups: Its groups, one in each hierarchy.
+        programs: Directory of the lab's programs.
+        cni: Directory of the CNI plugins.
+    """
+    mounts: list[dict[str, Any]] = [
+        {"source": str(layout.data / directory), "target": f"/{directory}"} for directory in data_dirs(machine)
+    ]
+    mounts.append({"source": str(programs), "target": PROGRAMS, "read_only": True})
+    if machine.programs:
+        mounts.append(
+            {
+                "type": "overlay",
+                "target": "/opt/cni/bin",
+                "options": f"lowerdir={cni},upperdir={layout.cni_upper},workdir={layout.cni_work}",
+            }
+        )
+    control_plane = machine.name == spec.node_names[0]
+    return {
+        "hostname": machine.name,
+        "cgroups": [str(group) for group in cgroups],
+        "pid_file": str(layout.pid),
+        "log": str(layout.log / "nodeinit.log"),
+        "root": str(layout.root),
+        "listen": "127.0.0.1:0" if control_plane else "",
+        "forward": "127.0.0.1:6443" if control_plane else "",
+        "mounts": mounts,
+        "files": _identity(spec, machine),
+        "private": list(_PRIVATE_SYSCTLS),
+        "sysctls": [
+            {"key": key.removeprefix("?"), "value": value, "optional": key.startswith("?")}
+            for key, value in machine.sysctls.items()
+        ],
+        "services": [_service(service) for service in machine.services],
+    }
+
+
+def _identity(spec: LabSpec, machine: Machine) -> dict[str, str]:
+    """Files that make a machine itself: names, resolver, machine-id (machine-id(5): 32 hexadecimal digits)."""
+    hosts = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    hosts += [f"{spec.node_address(name)} {name}" for name in spec.node_names]
+    hosts.append(f"{spec.router_address} router")
+    seed = f"{spec.name}/{machine.name}".encode()
+    return {
+        "/etc/hostname": machine.name + "\n",
+        "/etc/hosts": "\n".join(hosts) + "\n",
+        "/etc/resolv.conf": f"nameserver {spec.router_address}\n",
+        "/etc/machine-id": _digest(seed) + "\n",
+    }
+
+
+def _digest(seed: bytes) -> str:
+    return hashlib.blake2b(seed, digest_size=16).hexdigest()
+
+
+def _service(service: Service) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "argv": list(service.argv),
+        "env": {**ENVIRONMENT, **service.env},
+        "log": f"/var/log/cnilab/{service.name}.log",
+        "wait": list(service.wait),
+    }
+
+
+def surroundings() -> list[Machine]:
+    """The machines around the nodes: the fabric, the router that plays the outside world, and the far host."""
+    forwarding = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0"}
+    serve = ("responder", "serve", "--name=far", f"--ports={world.RESPONDER_PORT},{world.WEB_PORT}")
+    return [
+        # A bridge hands frames to iptables only when told to; the wire must not.
+        Machine(links.FABRIC, programs=False, sysctls={"?net/bridge/bridge-nf-call-iptables": "0"}),
+        Machine(
+            links.ROUTER,
+            programs=False,
+            sysctls=forwarding,
+            services=(Service("world", ("responder", "world", f"--log={WORLD_LOG}")),),
+        ),
+        Machine(links.FAR, programs=False, services=(Service("far", serve),)),
+    ]

@@ -1,0 +1,68 @@
+"""A lab that is up, found again from its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.cluster.kube import Kube
+from harness.cni import catalogue
+from harness.model.node import Lab
+from harness.model.run import RunDir
+from harness.model.spec import LabSpec
+from harness.model.variant import Variant
+from harness.providers.namespaces import provider
+from harness.providers.namespaces.layout import LabLayout
+from harness.providers.namespaces.state import LabState
+from harness.runner import HostRunner, Runner
+
+
+@dataclass(frozen=True)
+class Attached:
+    """Everything that steps need of a lab.
+
+    Args:
+        spec: What the lab is.
+        variant: Its CNI variant.
+        lab: Its nodes, router and far host.
+        kube: Its API.
+        kubectl: Runs kubectl on the host, with the lab's kubeconfig.
+        state: The state directory of all labs.
+        run: The run directory of its bring-up, if it has one.
+    """
+
+    spec: LabSpec
+    variant: Variant
+    lab: Lab
+    kube: Kube
+    kubectl: Runner
+    state: Path
+    run: RunDir | None
+
+
+def attach(name: str, state: Path) -> Attached:
+    """Find a lab that is up.
+
+    Args:
+        name: The lab's name.
+        state: The state directory of all labs.
+
+    Raises:
+        UsageError: There is no such lab, or it is broken.
+    """
+    known, lab = provider.find(LabLayout(state, name))
+    return attached(known, lab, state)
+
+
+def attached(known: LabState, lab: provider.NamespaceLab, state: Path) -> Attached:
+    """The handles of a lab that is known to be there."""
+    kubectl = HostRunner((str(Path(known.programs) / "kubectl"), "--kubeconfig", str(lab.kubeconfig)))
+    return Attached(
+        spec=known.spec,
+        variant=catalogue.variant(known.spec.cni),
+        lab=lab,
+        kube=Kube(lab.layout.client_kubeconfig),
+        kubectl=kubectl,
+        state=state,
+        run=RunDir(Path(known.run)) if known.run else None,
+    )

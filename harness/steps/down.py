@@ -1,0 +1,35 @@
+"""Taking a lab away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.model.journal import Journal
+from harness.providers.namespaces import provider, state
+from harness.providers.namespaces.layout import LabLayout
+
+
+def labs_on_this_machine(directory: Path) -> list[str]:
+    """Names of all labs, complete or not.
+
+    Args:
+        directory: The state directory of all labs.
+    """
+    return state.names(directory)
+
+
+def tear_down(directory: Path, name: str, journal: Journal) -> list[str]:
+    """Remove a lab in whatever state it is; nothing happens when there is none.
+
+    Args:
+        directory: The state directory of all labs.
+        name: The lab's name.
+        journal: Gets one step.
+
+    Returns:
+        What is left, in words; empty is good.
+    """
+    with journal.step("down", f"lab {name}") as detail:
+        left = provider.delete(LabLayout(directory, name))
+        detail["left"] = left
+    return left

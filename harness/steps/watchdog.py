@@ -1,0 +1,105 @@
+"""Waiting for a lab while watching its services: a program that keeps dying is the cause, not a time-out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+from harness import timeouts
+from harness.errors import BringUpError, CnilabError
+from harness.providers.namespaces.layout import LabLayout, MachineLayout
+
+T = TypeVar("T")
+
+GIVE_UP_AFTER = 4
+"""Exits of one service during bring-up; one or two happen on a busy machine while others are not up yet."""
+
+
+class Watchdog:
+    """Polls for a condition, and gives up at once when a service of the lab keeps dying.
+
+    Args:
+        layout: The lab.
+    """
+
+    def __init__(self, layout: LabLayout) -> None:
+        self._layout = layout
+
+    def until(self, what: str, probe: Callable[[], T | None], deadline: float) -> T:
+        """Wait until the probe returns something other than None or False.
+
+        Args:
+            what: What is waited for.
+            probe: The condition.
+            deadline: Seconds, before scaling.
+
+        Raises:
+            BringUpError: A service died too often, or the deadline passed; with that service's last words.
+        """
+
+        def guarded() -> T | None:
+            value = probe()
+            if value is None or value is False:
+                self._check(what)
+            return value
+
+        try:
+            return timeouts.wait_until(what, guarded, deadline)
+        except BringUpError as error:
+            raise explain(error, self._layout) from error.__cause__
+
+    def _check(self, what: str) -> None:
+        for machine in machines(self._layout):
+            for service, (count, status) in exits(machine).items():
+                if count >= GIVE_UP_AFTER:
+                    msg = f"{service} on {machine.name} keeps dying while the lab waits for {what}"
+                    raise BringUpError(msg, cause=status)
+
+
+def machines(layout: LabLayout) -> list[MachineLayout]:
+    """All machines of a lab that have a directory."""
+    folder = layout.path / "machines"
+    return [layout.machine(entry.name) for entry in sorted(folder.iterdir())] if folder.is_dir() else []
+
+
+def exits(machine: MachineLayout) -> dict[str, tuple[int, str]]:
+    """How often each service of a machine has ended, and how the last time."""
+    try:
+        lines = (machine.log / "exits.json").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    found: dict[str, tuple[int, str]] = {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # the last line, half written
+        found[record["service"]] = (record["count"], record["status"])
+    return found
+
+
+def last_words(machine: MachineLayout, service: str, lines: int = 5) -> str:
+    """The end of a service's log."""
+    try:
+        text = (machine.log / f"{service}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def explain(error: CnilabError, layout: LabLayout) -> CnilabError:
+    """Add to an error which services died, and what the most restless one said last."""
+    dead = [
+        (count, machine, service, status)
+        for machine in machines(layout)
+        for service, (count, status) in exits(machine).items()
+    ]
+    if not dead:
+        return error
+    dead.sort(key=lambda item: item[0], reverse=True)
+    _count, machine, service, _status = dead[0]
+    facts = [f"{service} on {machine.name} ended {count} times: {status}" for count, machine, service, status in dead]
+    error.cause = "\n".join(filter(None, [error.cause, *facts, last_words(machine, service)]))
+    error.log = error.log or str(machine.log / f"{service}.log")
+    return error
