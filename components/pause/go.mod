@@ -1,0 +1,3 @@
+module cnilab.dev/components/pause
+
+go 1.21

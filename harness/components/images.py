@@ -1,0 +1,193 @@
+"""Container images from components, as OCI archives: the same files give the same bytes.
+
+An archive is an OCI image layout (image-spec v1.1, image-layout.md) with Docker's `manifest.json` next to it, so that
+containerd, Docker and Podman all load it. It has one uncompressed layer: it is unpacked on this machine a moment after
+it was packed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from harness.components import recipes
+from harness.components.entry import file_digest
+from harness.components.lock import architecture
+from harness.components.recipes import Content, Image
+from harness.components.resolver import Resolver
+from harness.model.run import Pin
+
+FORMAT = 1
+"""Counts changes of this writer: part of every image's key."""
+
+_DIRECTORIES = ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "var/run")
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+def archives(store: Resolver, names: Iterable[str]) -> list[Path]:
+    """Build the archives of images that are not in the cache yet.
+
+    Args:
+        store: Delivers the programs and keeps the archives.
+        names: Short names (`toolbox`) or references (`cnilab.dev/toolbox:1`).
+
+    Returns:
+        One archive per name, in order.
+
+    Raises:
+        UsageError: No image has that name.
+        PreflightError: A program of an image cannot be had.
+    """
+    wanted = [recipes.find(store.lock, name) for name in names]
+    store.ensure({component for image in wanted for component in image.components})
+    return [_archive(store, image) for image in wanted]
+
+
+def _archive(store: Resolver, image: Image) -> Path:
+    contents = image.contents(store)
+    key = _key(image, contents)
+    place = store.cache / "images" / key
+    path = place / f"{image.name}.tar"
+    if not path.is_file():
+        with store.exclusive(f"image-{key}") as scratch:
+            if not path.is_file():
+                made = scratch / "made"
+                made.mkdir()
+                write_archive(made / path.name, image, contents, scratch)
+                store.publish(made, place)
+    store.add_pin(Pin(name=image.reference, version=image.reference.rpartition(":")[2], source="build", digest=key))
+    return path
+
+
+def _key(image: Image, contents: Mapping[str, Content]) -> str:
+    """SHA-256 over everything that goes into an image."""
+    digest = hashlib.sha256(f"{FORMAT} {architecture()} {image.reference} {image.entrypoint} {image.command}".encode())
+    for path, content in sorted(contents.items()):
+        if isinstance(content, Path):
+            # Hashing 200 MB at every start would cost a second: size and time stand for the content.
+            info = content.stat()
+            digest.update(f"{path} {info.st_size} {info.st_mtime_ns}\n".encode())
+        else:
+            digest.update(f"{path} {content!r}\n".encode())
+    return digest.hexdigest()
+
+
+@dataclass
+class _Layer:
+    """Writes a layer: sorted, owned by root, dated 1970."""
+
+    tar: tarfile.TarFile
+    known: set[str] = field(default_factory=set)
+
+    def directory(self, path: str) -> None:
+        for parent in (*reversed(PurePosixPath(path).parents), PurePosixPath(path)):
+            name = str(parent)
+            if name not in {".", *self.known}:
+                self.known.add(name)
+                self._add(name, tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755)
+
+    def content(self, path: str, content: Content) -> None:
+        self.directory(str(PurePosixPath(path).parent))
+        if isinstance(content, str):
+            self._add(path, tarfile.SYMTYPE, 0o777, link=content)
+        elif isinstance(content, bytes):
+            self._add(path, tarfile.REGTYPE, 0o644, io.BytesIO(content), len(content))
+        else:
+            with content.open("rb") as file:
+                self._add(path, tarfile.REGTYPE, 0o755, file, content.stat().st_size)
+
+    def _add(
+        self, name: str, kind: bytes, mode: int, file: IO[bytes] | None = None, size: int = 0, *, link: str = ""
+    ) -> None:
+        info = tarfile.TarInfo(name)
+        info.type, info.mode, info.size, info.linkname = kind, mode, size, link
+        self.tar.addfile(info, file)
+
+
+def write_archive(target: Path, image: Image, contents: Mapping[str, Content], scratch: Path) -> None:
+    """Write one archive.
+
+    Args:
+        target: The file to make.
+        image: Reference, entry point and command.
+        contents: Path in the image, without leading slash, to what is there.
+        scratch: An existing directory for the layer.
+    """
+    layer = scratch / "layer.tar"
+    with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
+        writer = _Layer(tar)
+        for directory in _DIRECTORIES:
+            writer.directory(directory)
+        for path, content in sorted(contents.items()):
+            writer.content(path, content)
+    layer_digest = file_digest(layer)
+    config = _json(
+        {
+            "architecture": architecture(),
+            "config": {
+                "Cmd": list(image.command),
+                "Entrypoint": list(image.entrypoint),
+                "Env": [f"PATH={recipes.PATH}"],
+            },
+            "created": "1970-01-01T00:00:00Z",
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "cnilab"}],
+            "os": "linux",
+            "rootfs": {"diff_ids": [f"sha256:{layer_digest}"], "type": "layers"},
+        }
+    )
+    manifest = _json(
+        {
+            "config": _descriptor(_CONFIG, config),
+            "layers": [{"digest": f"sha256:{layer_digest}", "mediaType": _LAYER, "size": layer.stat().st_size}],
+            "mediaType": _MANIFEST,
+            "schemaVersion": 2,
+        }
+    )
+    index = _json(
+        {
+            "manifests": [
+                {
+                    **_descriptor(_MANIFEST, manifest),
+                    "annotations": {
+                        "io.containerd.image.name": image.reference,
+                        "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
+                    },
+                    "platform": {"architecture": architecture(), "os": "linux"},
+                }
+            ],
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "schemaVersion": 2,
+        }
+    )
+    docker = _json(
+        [{"Config": _blob(config), "Layers": [f"blobs/sha256/{layer_digest}"], "RepoTags": [image.reference]}]
+    )
+    with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as tar:
+        writer = _Layer(tar)
+        writer.content("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        writer.content("index.json", index)
+        writer.content("manifest.json", docker)
+        writer.content(_blob(config), config)
+        writer.content(_blob(manifest), manifest)
+        writer.content(f"blobs/sha256/{layer_digest}", layer)
+    layer.unlink()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _blob(data: bytes) -> str:
+    return f"blobs/sha256/{hashlib.sha256(data).hexdigest()}"
+
+
+def _descriptor(media_type: str, data: bytes) -> dict[str, Any]:
+    return {"digest": f"sha256:{hashlib.sha256(data).hexdigest()}", "mediaType": media_type, "size": len(data)}

@@ -1,0 +1,221 @@
+"""`components.lock`: what a lab is made of, as data."""
+
+from __future__ import annotations
+
+import platform
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from harness import __version__, resources
+from harness.components.versions import accepts
+from harness.errors import PreflightError, Problem, SpecError, UsageError
+from harness.model.base import Data
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+"""A delivered program's name: no slash, so that it cannot leave its directory."""
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_LOOPBACK = re.compile(r"^http://127\.0\.0\.1:\d+/")
+
+
+def architecture() -> str:
+    """This machine's architecture as Go and release files call it.
+
+    Raises:
+        PreflightError: No component of the lock exists for it.
+    """
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
+        msg = f"no component is pinned for {machine} machines"
+        raise PreflightError(msg, next_step=f"use one of: {', '.join(_ARCHITECTURES)}")
+    return _ARCHITECTURES[machine]
+
+
+class System(Data):
+    """Programs that a machine may already have."""
+
+    programs: dict[FileName, str] = Field(description="Delivered name -> program on PATH; all must be there")
+    version: tuple[str, ...] = Field(default=(), description="Argument vector that prints the version")
+    accept: str = Field(default="", description="Accepted versions, as >=1.6,<3")
+
+
+class Package(Data):
+    """A package of the distribution that is unpacked, not installed."""
+
+    name: str
+    files: dict[FileName, str] = Field(description="Delivered name -> path in the package")
+    version: tuple[str, ...] = Field(default=(), description="Argument vector that prints the version")
+    accept: str = ""
+
+
+class Artefact(Data):
+    """One file of a release."""
+
+    url: str
+    checksum: str = Field(description="URL of the published SHA-256: bare, or lines of sha256sum")
+    files: dict[FileName, str] = Field(description="Delivered name -> member of the archive; empty: the file itself")
+
+    @field_validator("url", "checksum")
+    @classmethod
+    def _encrypted(cls, value: str) -> str:
+        if not value.startswith("https://") and not _LOOPBACK.match(value):
+            msg = "must be an https:// URL: programs and checksums do not travel in the clear"
+            raise ValueError(msg)
+        return value
+
+
+class Release(Data):
+    """A project's own release."""
+
+    version: str = Field(default="", description="When it differs from the component's")
+    artefacts: tuple[Artefact, ...]
+
+
+class Build(Data):
+    """`go build` of a pinned module."""
+
+    module: FileName = Field(description="Folder in components/")
+    target: Literal[".", "tool"] = Field(description="The module's own package, or the tools that its go.mod names")
+    files: dict[FileName, str] = Field(description="Delivered name -> name of the built program")
+    version: str = Field(default="", description="When it differs from the component's")
+    cgo: bool = False
+    needs: tuple[str, ...] = Field(default=(), description="Tools, by their names in the lock")
+    tags: tuple[str, ...] = ()
+    ldflags: str = "-s -w"
+    seconds: int = Field(default=10, description="Cold, on two cores")
+
+
+class Component(Data):
+    """A program or a set of programs with one version."""
+
+    name: FileName = ""
+    summary: str
+    version: str
+    kind: Literal["bin", "cni", "image"] = Field(
+        description="bin: on the nodes' PATH; cni: in /opt/cni/bin; image: only inside an image"
+    )
+    links: dict[FileName, FileName] = Field(default_factory=dict, description="Other names of delivered programs")
+    system: System | None = None
+    package: Package | None = None
+    release: Release | None = None
+    build: Build | None = None
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if not (self.system or self.package or self.release or self.build):
+            msg = "has no source: give it one of system, package, release, build"
+            raise ValueError(msg)
+        for source in (self.system, self.package):
+            if source:
+                accepts(source.accept, "0.0")
+        return self
+
+    @property
+    def pinned(self) -> str:
+        """The pinned version; the project's own for what is built from the checkout."""
+        return __version__ if self.version == "project" else self.version
+
+    def fill(self, text: str, version: str = "") -> str:
+        """Replace `{version}`, `{major}`, `{minor}` and `{arch}` in a URL, a path or a flag.
+
+        Args:
+            text: With placeholders.
+            version: Of the source, when it differs from the component's.
+        """
+        value = version or self.pinned
+        major, minor, *_ = (*value.split("."), "0", "0")
+        fields = {"version": value, "major": major, "minor": minor, "arch": architecture()}
+        for name, replacement in fields.items():
+            text = text.replace("{" + name + "}", replacement)
+        return text
+
+
+class Tool(Data):
+    """An ordinary program of the machine."""
+
+    name: str = ""
+    package: str = Field(description="Debian packages that bring it, separated by blanks")
+    optional: bool = Field(default=False, description="Nothing fails without it")
+
+
+class Lock(Data):
+    """All of `components.lock`."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    component: dict[FileName, Component]
+    tool: dict[str, Tool] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        if isinstance(value, dict):
+            for table in ("component", "tool"):
+                entries = value.get(table)
+                if isinstance(entries, dict):
+                    value[table] = {
+                        name: {**entry, "name": name} if isinstance(entry, dict) else entry
+                        for name, entry in entries.items()
+                    }
+        return value
+
+    def find(self, name: str) -> Component:
+        """The component of that name, or the one that delivers a program of that name.
+
+        Raises:
+            UsageError: Neither is in the lock.
+        """
+        if name in self.component:
+            return self.component[name]
+        for component in self.component.values():
+            if name in programs(component):
+                return component
+        msg = f"no component is called {name!r}"
+        raise UsageError(msg, where="components.lock", next_step=f"choose from: {', '.join(self.component)}")
+
+
+def programs(component: Component) -> set[str]:
+    """Names of the programs that a component can deliver, links included."""
+    names = set(component.links)
+    if component.system:
+        names |= set(component.system.programs)
+    if component.package:
+        names |= set(component.package.files)
+    if component.build:
+        names |= set(component.build.files)
+    for artefact in component.release.artefacts if component.release else ():
+        names |= set(artefact.files)
+    return names
+
+
+def load(path: Path | None = None) -> Lock:
+    """Read and check the lock.
+
+    Args:
+        path: The file; by default the project's own.
+
+    Raises:
+        UsageError: The file cannot be read.
+        SpecError: It is not valid; carries every problem.
+    """
+    path = path or resources.root() / "components.lock"
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"cannot read {path}"
+        raise UsageError(msg, cause=str(error)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path} is not valid TOML"
+        raise SpecError(msg, [Problem(str(path), "(document)", str(error))]) from error
+    try:
+        return Lock.model_validate(document)
+    except ValidationError as error:
+        problems = [
+            Problem(str(path), ".".join(str(part) for part in problem["loc"]) or "(document)", problem["msg"])
+            for problem in error.errors()
+        ]
+        msg = f"{path} is not a valid lock"
+        raise SpecError(msg, problems) from error

@@ -1,0 +1,210 @@
+"""What is in each image: components, and programs of the machine with the libraries they load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.components.lock import Lock
+from harness.components.resolver import Resolver
+from harness.errors import PreflightError, UsageError
+
+Content = bytes | str | Path
+"""A file's content, the target of a symbolic link, or a file of this machine to copy."""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_LIBRARY = re.compile(r"^\t(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
+
+_BASE: dict[str, Content] = {
+    "etc/group": b"root:x:0:\nnogroup:x:65534:\n",
+    "etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+    "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "etc/protocols": b"ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n",
+    "etc/services": b"domain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\n",
+}
+_TOOLS = ("bridge", "curl", "dig", "ip", "nft", "ping", "ss", "tcpdump")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image.
+
+    Args:
+        name: Short name, and the archive's.
+        reference: Full name with tag: the upstream one where there is an upstream.
+        entrypoint: As in the image's configuration.
+        command: Likewise.
+        components: Components that it is made of.
+        contents: Computes its files.
+    """
+
+    name: str
+    reference: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    components: tuple[str, ...]
+    contents: Callable[[Resolver], dict[str, Content]]
+
+
+def images(lock: Lock) -> list[Image]:
+    """All images of the lock's versions."""
+    flannel, plugin, coredns = (lock.component[name].pinned for name in ("flannel", "cni-flannel", "coredns"))
+    return [
+        Image("pause", "cnilab.dev/pause:1", ("/pause",), (), ("pause",), _pause),
+        Image("toolbox", "cnilab.dev/toolbox:1", (), ("/bin/sleep", "1000000000"), ("responder",), _toolbox),
+        Image("responder", "cnilab.dev/responder:1", ("/responder",), ("serve",), ("responder",), _responder),
+        Image(
+            "flannel",
+            f"ghcr.io/flannel-io/flannel:v{flannel}",
+            ("/opt/bin/flanneld",),
+            (),
+            ("flannel",),
+            _flannel,
+        ),
+        Image(
+            "flannel-cni-plugin",
+            f"ghcr.io/flannel-io/flannel-cni-plugin:v{plugin}",
+            (),
+            ("/flannel",),
+            ("cni-flannel",),
+            _flannel_cni_plugin,
+        ),
+        Image("coredns", f"registry.k8s.io/coredns/coredns:v{coredns}", ("/coredns",), (), ("coredns",), _coredns),
+    ]
+
+
+def find(lock: Lock, name: str) -> Image:
+    """The image of that short name or reference.
+
+    Raises:
+        UsageError: There is none.
+    """
+    known = images(lock)
+    for image in known:
+        if name in {image.name, image.reference}:
+            return image
+    msg = f"no image is called {name!r}"
+    raise UsageError(msg, next_step=f"choose from: {', '.join(image.name for image in known)}")
+
+
+def libraries(store: Resolver, programs: Iterable[Path]) -> dict[str, Content]:
+    """The shared libraries and the loader that programs or libraries need, at the paths where they are looked for.
+
+    The answer is kept in the cache: ldd starts one process per program, a second for all of iptables' plugins.
+
+    Args:
+        store: Runs ldd and has the cache.
+        programs: Static ones need nothing.
+
+    Raises:
+        PreflightError: A library is missing on this machine.
+    """
+    paths = sorted({str(path) for path in programs})
+    stats = [(path, (info := Path(path).stat()).st_size, info.st_mtime_ns) for path in paths]
+    memo = store.cache / "libraries" / f"{hashlib.sha256(repr(stats).encode()).hexdigest()[:16]}.json"
+    found: list[str] | None = json.loads(memo.read_text()) if memo.is_file() else None
+    if found is None or not all(Path(path).is_file() for path in found):
+        found = _ldd(store, paths)
+        with store.exclusive(memo.stem) as scratch:
+            (scratch / memo.name).write_text(json.dumps(found))
+            memo.parent.mkdir(exist_ok=True)
+            (scratch / memo.name).replace(memo)
+    return {path.lstrip("/"): Path(path).resolve() for path in found}
+
+
+def _ldd(store: Resolver, paths: list[str]) -> list[str]:
+    # ldd's exit status is 1 as soon as one of them is static: the text says more.
+    text = store.runner.run(("ldd", *paths), check=False).stdout
+    if "not found" in text:
+        lines = [line.strip() for line in text.splitlines() if "not found" in line]
+        msg = "a program of this machine lacks a shared library"
+        raise PreflightError(msg, cause="\n".join(lines), where=" ".join(paths))
+    return sorted(set(_LIBRARY.findall(text)))
+
+
+def _busybox(store: Resolver, *, without: Iterable[str] = ()) -> dict[str, Content]:
+    busybox = store.tools.need("busybox")["busybox"].resolve()
+    applets = store.runner.run((busybox, "--list")).stdout.split()
+    skip = {"busybox", *without}
+    return {
+        "bin/busybox": busybox,
+        **{f"bin/{applet}": "busybox" for applet in applets if applet not in skip},
+        **libraries(store, [busybox]),
+    }
+
+
+def _pause(store: Resolver) -> dict[str, Content]:
+    return {"pause": store.ensure(["pause"])["pause"].path}
+
+
+def _responder(store: Resolver) -> dict[str, Content]:
+    return {"responder": store.ensure(["responder"])["responder"].path}
+
+
+def _toolbox(store: Resolver) -> dict[str, Content]:
+    found = store.tools.need(*_TOOLS)
+    programs = {f"bin/{name}": path.resolve() for name, path in found.items()}
+    return {
+        **_BASE,
+        **_busybox(store, without=found),
+        **programs,
+        **libraries(store, programs.values()),
+        **_responder(store),
+    }
+
+
+def _flannel(store: Resolver) -> dict[str, Content]:
+    flannel = store.ensure(["flannel"])["flannel"]
+    found = store.tools.need("iptables", "ip6tables", "nft", "ip")
+    programs: dict[str, Path] = {
+        f"sbin/{name}": path.resolve() for name, path in found.items() if name in {"nft", "ip"}
+    }
+    # The machine's own choice between iptables-nft and iptables-legacy: rules of both kinds on one node would confuse.
+    multi = found["iptables"].resolve()
+    programs[f"sbin/{multi.name}"] = multi
+    plugins = xtables_plugins(multi)
+    return {
+        **_BASE,
+        **_busybox(store, without={"ip"}),
+        **programs,
+        **{
+            f"sbin/{family}{suffix}": multi.name
+            for family in ("iptables", "ip6tables")
+            for suffix in ("", "-save", "-restore")
+        },
+        # Plugins are loaded by name at run time, so ldd of iptables does not show them; some need libm.
+        **{str(path).lstrip("/"): path.resolve() for path in plugins},
+        **libraries(store, [*programs.values(), *plugins]),
+        **{f"opt/bin/{name}": flannel.directory / name for name in flannel.files},
+    }
+
+
+def xtables_plugins(multi: Path) -> list[Path]:
+    """Plugins of iptables for matches and targets: libxt_*.so, libipt_*.so, libip6t_*.so.
+
+    Args:
+        multi: The iptables program itself; only its directory's root counts.
+
+    Raises:
+        PreflightError: There are none.
+    """
+    root = multi.parent.parent  # /usr/sbin/xtables-nft-multi -> /usr
+    for pattern in ("lib/*/xtables", "lib64/xtables", "lib/xtables"):
+        for directory in sorted(root.glob(pattern)):
+            if plugins := sorted(directory.glob("lib*.so")):
+                return plugins
+    msg = f"iptables' plugins (libxt_*.so) were not found under {root}"
+    raise PreflightError(msg, next_step="install the distribution's iptables package again")
+
+
+def _flannel_cni_plugin(store: Resolver) -> dict[str, Content]:
+    return {**_busybox(store), "flannel": store.ensure(["cni-flannel"])["cni-flannel"].path}
+
+
+def _coredns(store: Resolver) -> dict[str, Content]:
+    return {**_BASE, "coredns": store.ensure(["coredns"])["coredns"].path}

@@ -1,0 +1,330 @@
+"""The cache and the resolver: every program of a lab, from the first source that can deliver it.
+
+    <cache>/components/<name>/<key>/  delivered components, see `entry`
+    <cache>/locks/, <cache>/scratch/  one user at a time; thrown away
+
+Everything is made in `scratch` and moved into place in one step, so an interrupted run leaves no half file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from harness import timeouts
+from harness.components import entry as entries
+from harness.components.entry import Entry
+from harness.components.lock import Component, Lock, architecture, load
+from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, Source
+from harness.components.sources.build import BuildSource, source_digest
+from harness.components.sources.package import PackageSource
+from harness.components.sources.release import ReleaseSource
+from harness.components.sources.system import SystemSource
+from harness.components.tools import Tools, offline
+from harness.errors import CnilabError, PreflightError, UsageError
+from harness.model.journal import Journal, now
+from harness.model.run import Pin
+from harness.runner import HostRunner, Runner
+
+DEFAULT_SOURCES = ("cache", "system", "package", "release", "build")
+"""First hit wins. Packages come before releases: signed by the distribution, small, and near."""
+
+NETWORK_SOURCES = frozenset({"package", "release"})
+"""Left out with CNILAB_OFFLINE=1. A build may still find its modules in Go's own cache."""
+
+AT_ONCE = 16
+"""Components at the same time; downloads mostly wait, and builds have a limit of their own."""
+
+NOTE_EVERY = 5.0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A component that is there.
+
+    Args:
+        name: As in the lock.
+        version: As found.
+        source: `system`, `package`, `release` or `build`: where it came from in the first place.
+        path: The program, when the component is one; else the directory with all of them.
+        digest: SHA-256 of the program, or over the list of all with theirs.
+        directory: Directory with the component's programs.
+        files: Their names.
+    """
+
+    name: str
+    version: str
+    source: str
+    path: Path
+    digest: str
+    directory: Path
+    files: tuple[str, ...]
+
+
+def default_cache() -> Path:
+    """`$CNILAB_CACHE`, or `cnilab` in the user's cache directory (XDG)."""
+    chosen = os.environ.get("CNILAB_CACHE")
+    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_path("cnilab"))
+
+
+def default_sources() -> tuple[str, ...]:
+    """Sources in order: `$CNILAB_SOURCES`, separated by commas, or `DEFAULT_SOURCES`; without network when offline."""
+    chosen = os.environ.get("CNILAB_SOURCES", "")
+    names = tuple(filter(None, (name.strip() for name in chosen.split(",")))) or DEFAULT_SOURCES
+    return tuple(name for name in names if name not in NETWORK_SOURCES) if offline() else names
+
+
+class Resolver:
+    """Delivers components, each fetched or built at most once.
+
+    Args:
+        cache: Where all is kept. May be shared by several cnilab processes at a time.
+        sources: Names of sources in the order of trying; by default from the environment.
+        journal: Gets a step per component that is not in the cache yet.
+        lock: What is pinned; by default the project's `components.lock`.
+        runner: Runs programs on this machine.
+    """
+
+    def __init__(
+        self,
+        cache: Path | None = None,
+        sources: tuple[str, ...] | None = None,
+        journal: Journal | None = None,
+        *,
+        lock: Lock | None = None,
+        runner: Runner | None = None,
+    ) -> None:
+        self.cache = (cache or default_cache()).absolute()
+        self.journal = journal or Journal()
+        self.lock = lock or load()
+        self.runner = runner or HostRunner()
+        self.tools = Tools(self.lock.tool, self.runner, lambda text: self.journal.note("components.tools", text))
+        self.modules = BuildSource(need=self.tools.need)
+        offers: dict[str, Source] = {
+            source.name: source for source in (SystemSource(), PackageSource(), ReleaseSource(), self.modules)
+        }
+        names = default_sources() if sources is None else sources
+        if unknown := [name for name in names if name not in offers and name != "cache"]:
+            msg = f"no source of components is called {unknown[0]!r}"
+            raise UsageError(msg, where="CNILAB_SOURCES", next_step=f"choose from: {', '.join(DEFAULT_SOURCES)}")
+        self.sources = names
+        self._offers = offers
+        self._pins: dict[str, Pin] = {}
+
+    # --- components ---------------------------------------------------------------------------------------------------
+
+    def key(self, component: Component) -> str:
+        """What the lock says about a component, its architecture, and the sources of its module, as a short hash.
+
+        The Go version is not part of it: a cache carried to a machine without Go must still be of use.
+        """
+        text = component.model_dump_json() + component.pinned + architecture()
+        if component.build:
+            text += source_digest(self.modules.modules / component.build.module)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def directory(self, component: Component) -> Path:
+        """Where a component is, or will be, in the cache."""
+        return self.cache / "components" / component.name / self.key(component)
+
+    def ensure(self, names: Iterable[str]) -> dict[str, Resolved]:
+        """Make components available.
+
+        Args:
+            names: Components, or programs that they deliver.
+
+        Returns:
+            By component name, in the order asked for.
+
+        Raises:
+            PreflightError: A component cannot be had; says what was tried and what to do.
+        """
+        wanted = list({component.name: component for component in map(self.lock.find, names)}.values())
+        found = {component.name: hit for component in wanted if (hit := self._cached(component))}
+        missing = [component for component in wanted if component.name not in found]
+        # Longest first: the longest build decides when all are there.
+        missing.sort(key=lambda component: -(component.build.seconds if component.build else 0))
+        cancelled = threading.Event()
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="components") as pool:
+            jobs = [pool.submit(self._obtain, component, cancelled) for component in missing]
+            failures: list[BaseException] = []
+            try:
+                for component, job in zip(missing, jobs, strict=True):
+                    try:
+                        found[component.name] = job.result()
+                    except CancelledError:
+                        continue
+                    except CnilabError as error:
+                        cancelled.set()
+                        failures.append(error)
+            except BaseException:
+                cancelled.set()
+                raise
+        if failures:
+            raise failures[0]
+        for item in found.values():
+            self._pins[item.name] = Pin(name=item.name, version=item.version, source=item.source, digest=item.digest)
+        return {component.name: found[component.name] for component in wanted}
+
+    def cached(self, name: str) -> Resolved | None:
+        """A component, if it is in the cache already."""
+        return self._cached(self.lock.find(name))
+
+    def pins(self) -> list[Pin]:
+        """Everything that was delivered through this store so far, programs and images."""
+        return [self._pins[name] for name in sorted(self._pins)]
+
+    def add_pin(self, pin: Pin) -> None:
+        """Record something made of components, such as an image."""
+        self._pins[pin.name] = pin
+
+    def _cached(self, component: Component) -> Resolved | None:
+        directory = self.directory(component)
+        entry = entries.read(directory)
+        if entry is None or entries.stale(entry) or entries.damage(directory, entry):
+            return None
+        if "cache" not in self.sources and entry.source not in self.sources:
+            return None
+        return _resolved(directory, entry)
+
+    def _obtain(self, component: Component, cancelled: threading.Event) -> Resolved:
+        """Get one component that was not in the cache a moment ago."""
+        title = f"{component.name} {component.pinned}"
+        say = self._speaker(f"components.{component.name}", component.name)
+        with self.journal.step(f"components.{component.name}", title) as closing:
+            with self.exclusive(f"component-{component.name}", say, cancelled) as scratch:
+                resolved = self._cached(component) or self._deliver(component, scratch, say, cancelled)
+            closing.update(version=resolved.version, source=resolved.source)
+        return resolved
+
+    def _deliver(
+        self, component: Component, scratch: Path, say: Callable[[str], None], cancelled: threading.Event
+    ) -> Resolved:
+        refusals: list[tuple[str, Refused]] = []
+        for name in self.sources:
+            if name == "cache":
+                refusals.append((name, Refused("not there yet")))
+                continue
+            if cancelled.is_set():
+                msg = "stopped"
+                raise CancelledError(msg)
+            place = scratch / name
+            (place / "scratch").mkdir(parents=True)
+            (place / "entry" / "files").mkdir(parents=True)
+            desk = Desk(place / "entry" / "files", place / "scratch", self.runner, say, cancelled)
+            answer = self._offers[name].deliver(component, desk)
+            if isinstance(answer, Delivered):
+                return self._put_away(component, name, answer, place / "entry")
+            refusals.append((name, answer))
+        raise nothing_worked(component, refusals)
+
+    def _put_away(self, component: Component, source: str, delivered: Delivered, made: Path) -> Resolved:
+        directory = self.directory(component)
+        entry = Entry(
+            name=component.name,
+            key=directory.name,
+            version=delivered.version,
+            source=source,
+            origin=delivered.origin,
+            stored=now(),
+            files=entries.describe(made / "files"),
+            watch=entries.watch(delivered.watch),
+        )
+        entries.write(made, entry)
+        self.publish(made, directory)
+        return _resolved(directory, entry)
+
+    # --- making things once -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def exclusive(
+        self, name: str, say: Callable[[str], None] = lambda _: None, cancelled: threading.Event | None = None
+    ) -> Iterator[Path]:
+        """Be the only one, in all processes, who makes something.
+
+        Args:
+            name: Of what is made.
+            say: Told when somebody else is at it.
+            cancelled: Gives up waiting when set.
+
+        Yields:
+            An empty scratch directory in the cache's file system, removed at the end. What a killed process left in
+            it is removed at the start.
+        """
+        locks = self.cache / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with (locks / name).open("w") as file:
+            self._wait_for(file.fileno(), name, say, cancelled or threading.Event())
+            scratch = self.cache / "scratch" / name
+            entries.remove(scratch)
+            scratch.mkdir(parents=True)
+            try:
+                yield scratch
+            finally:
+                entries.remove(scratch)
+
+    @staticmethod
+    def _wait_for(descriptor: int, name: str, say: Callable[[str], None], cancelled: threading.Event) -> None:
+        for elapsed in timeouts.ticks(timeouts.BUILD):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if elapsed > 1:
+                    say(f"waiting for another cnilab that makes {name}")
+                if cancelled.is_set():
+                    msg = "stopped"
+                    raise CancelledError(msg) from None
+            else:
+                return
+        msg = f"another process has been making {name} for {timeouts.scaled(timeouts.BUILD):.0f} s"
+        raise PreflightError(msg, next_step="end that process and try again")
+
+    def publish(self, made: Path, place: Path) -> None:
+        """Move a finished directory into its place in one step, away with what was there."""
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            old = made.with_name(f"{made.name}.old")
+            place.rename(old)
+            entries.remove(old)
+        made.rename(place)
+
+    def _speaker(self, step: str, what: str) -> Callable[[str], None]:
+        """A function that passes on at most one progress message in `NOTE_EVERY` seconds."""
+        last = time.monotonic()
+
+        def say(text: str) -> None:
+            nonlocal last
+            if time.monotonic() - last >= NOTE_EVERY:
+                last = time.monotonic()
+                self.journal.note(step, f"{what}: {text}")
+
+        return say
+
+
+def _resolved(directory: Path, entry: Entry) -> Resolved:
+    files = directory / "files"
+    names = tuple(entry.files)
+    path = files / names[0] if len(names) == 1 else files
+    return Resolved(entry.name, entry.version, entry.source, path, entry.digest, files, names)
+
+
+def nothing_worked(component: Component, refusals: Sequence[tuple[str, Refused]]) -> PreflightError:
+    """The error that lists every source tried, its reason, and what to do."""
+    remedies = list(dict.fromkeys(refused.remedy for _, refused in refusals if refused.remedy))
+    remedies.append("or bring a cache from a machine that has one: cnilab components export, then import")
+    return PreflightError(
+        f"{component.name} {component.pinned} ({component.summary}) cannot be had",
+        cause="\n".join(f"{name}: {refused.reason}" for name, refused in refusals),
+        where="components.lock",
+        next_step="\n".join(remedies),
+    )

@@ -1,0 +1,140 @@
+"""A containerd root directory with images imported and unpacked: made once, cloned by every node.
+
+Importing and unpacking a few hundred megabytes on every node of every lab would cost seconds and disk. One containerd
+does it into a directory of the cache; a node clones that with hard links, which takes milliseconds. Layers are only
+ever the lower side of an overlay, so nobody writes through a hard link; containerd's databases (`*.db`) are rewritten
+in place and must be copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import timeouts
+from harness.components import images
+from harness.components.resolver import Resolver
+from harness.errors import PreflightError
+from harness.runner import stop
+
+NAMESPACE = "k8s.io"
+"""containerd's namespace for everything that belongs to Kubernetes."""
+
+SNAPSHOTTER = "overlayfs"
+
+_DISABLED = (
+    # No pods here, and these reach for directories and devices of the machine when they start.
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.images",
+    "io.containerd.cri.v1.runtime",
+    "io.containerd.internal.v1.opt",
+    "io.containerd.internal.v1.restart",
+    "io.containerd.internal.v1.tracing",
+    "io.containerd.nri.v1.nri",
+    "io.containerd.snapshotter.v1.aufs",
+    "io.containerd.snapshotter.v1.blockfile",
+    "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper",
+    "io.containerd.snapshotter.v1.erofs",
+    "io.containerd.snapshotter.v1.native",
+    "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.tracing.processor.v1.otlp",
+)
+
+
+def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
+    """Make the directory, if it is not in the cache yet.
+
+    Args:
+        store: Delivers containerd and the image archives.
+        names: Images, as of `images.archives`.
+
+    Returns:
+        A directory to be used as containerd's `root`: clone it, hard links for everything but `*.db`.
+
+    Raises:
+        PreflightError: Not root, or containerd does not start.
+    """
+    archives = images.archives(store, names)
+    containerd = store.ensure(["containerd"])["containerd"]
+    text = f"{containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(path.parent.name for path in archives))
+    place = store.cache / "containerd-root" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if place.is_dir():
+        return place
+    if os.geteuid() != 0:
+        msg = "preparing images for containerd takes root: it mounts their layers"
+        raise PreflightError(msg, next_step="run cnilab as root")
+    with (
+        store.journal.step("components.images", f"unpacking {len(archives)} images"),
+        store.exclusive(f"root-{place.name}") as scratch,
+    ):
+        if not place.is_dir():
+            root = scratch / "root"
+            with _containerd(store, containerd.directory, root, scratch / "containerd.log") as ctr:
+                _import(store, ctr, archives)
+            for leftover in ("opt", "tmpmounts"):
+                shutil.rmtree(root / leftover, ignore_errors=True)
+            store.publish(root, place)
+    return place
+
+
+def _import(store: Resolver, ctr: tuple[str, ...], archives: list[Path]) -> None:
+    with ThreadPoolExecutor(2, thread_name_prefix="import") as pool:
+        jobs = [
+            pool.submit(
+                store.runner.run,
+                (*ctr, "images", "import", "--snapshotter", SNAPSHOTTER, archive),
+                timeout=timeouts.ROLLOUT,
+            )
+            for archive in archives
+        ]
+        for job in jobs:
+            job.result()
+
+
+@contextmanager
+def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Iterator[tuple[str, ...]]:
+    """Run a containerd that nobody else sees, in a mount namespace of its own.
+
+    Yields:
+        The start of a ctr command line that reaches it.
+    """
+    # A socket's path has at most 107 bytes (unix(7)): a cache deep in a home directory would be too long.
+    state = Path(tempfile.mkdtemp(prefix="cnilab-"))
+    socket = state / "s"
+    config = state / "config.toml"
+    config.write_text(
+        "version = 2\n"
+        f"root = {json.dumps(str(root))}\n"
+        f"state = {json.dumps(str(state / 'state'))}\n"
+        f"disabled_plugins = {json.dumps(list(_DISABLED))}\n"
+        f"[grpc]\n  address = {json.dumps(str(socket))}\n",
+        encoding="utf-8",
+    )
+    ctr = (str(programs / "ctr"), "--address", str(socket), "--namespace", NAMESPACE)
+    # --propagation private: mounts made while unpacking never show on the machine. --kill-child: nor does the process
+    # outlive this one's end.
+    argv = ("unshare", "--mount", "--propagation", "private", "--", programs / "containerd", "--config", config)
+    with log.open("wb") as out:
+        process = store.runner.start(argv, stdout=out, stderr=out, env={"TMPDIR": str(state)})
+    try:
+
+        def answers() -> bool:
+            if process.poll() is not None:
+                msg = "containerd ended at once"
+                cause = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+                raise PreflightError(msg, cause=cause)
+            return socket.exists() and store.runner.run((*ctr, "version"), check=False).ok
+
+        timeouts.wait_until("containerd to answer", answers, timeouts.COMMAND)
+        yield ctr
+    finally:
+        stop(process)
+        shutil.rmtree(state, ignore_errors=True)

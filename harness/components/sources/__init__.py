@@ -1,0 +1,1 @@
+"""Where a component may come from, one module per source."""

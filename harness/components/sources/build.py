@@ -1,0 +1,114 @@
+"""`go build` of the pinned modules in `components/`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from harness import resources, timeouts
+from harness.components.lock import Build, Component
+from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
+from harness.components.versions import accepts
+from harness.errors import CnilabError
+
+AT_ONCE = 2
+"""Builds at the same time. One Go build keeps several cores busy, but links alone at its end."""
+
+MIN_GO = "1.21"
+"""From here on the go command fetches the newer toolchain that a module asks for, unless GOTOOLCHAIN forbids it."""
+
+
+def source_digest(module: Path) -> str:
+    """SHA-256 over the module's own files: go.mod and go.sum pin everything else by hash.
+
+    Args:
+        module: Folder of the module. Tests and hidden files do not count.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(module.rglob("*")):
+        if not path.is_file() or path.name.startswith(".") or path.name.endswith("_test.go"):
+            continue
+        digest.update(f"{path.relative_to(module)}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class BuildSource:
+    """Builds with the machine's Go.
+
+    Args:
+        modules: Folder of the modules; by default the project's `components/`.
+        need: Called with the name of a tool that a build needs; installs it or raises.
+    """
+
+    name: ClassVar[str] = "build"
+
+    def __init__(self, modules: Path | None = None, need: Callable[[str], object] | None = None) -> None:
+        self.modules = modules or resources.root() / "components"
+        self.need = need
+        self._slots = threading.Semaphore(AT_ONCE)
+
+    def deliver(self, component: Component, desk: Desk) -> Delivered | Refused:
+        """See `Source.deliver`."""
+        build = component.build
+        if build is None:
+            return Refused("the lock names no Go module")
+        module = self.modules / build.module
+        if not (module / "go.mod").is_file():
+            return Refused(f"{module} has no go.mod")
+        go = probe_version(desk.runner, ("go", "version")) if shutil.which("go") else ""
+        if not accepts(f">={MIN_GO}", go):
+            reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
+            return Refused(reason, f"install Go {MIN_GO} or newer (https://go.dev/dl)")
+        if lacking := self._lacking(build):
+            return lacking
+        with self._slots:
+            desk.check()
+            return self._build(component, build, module, desk, go)
+
+    def _lacking(self, build: Build) -> Refused | None:
+        for tool in build.needs:
+            try:
+                if self.need is not None:
+                    self.need(tool)
+                elif shutil.which(tool) is None:
+                    return Refused(f"{tool} is not on PATH", f"install {tool}")
+            except CnilabError as error:
+                return Refused(f"the build needs {tool}: {error.what}", error.next_step)
+        return None
+
+    def _build(self, component: Component, build: Build, module: Path, desk: Desk, go: str) -> Delivered | Refused:
+        out = desk.scratch / "out"
+        out.mkdir()
+        log = desk.scratch / "build.log"
+        # A folder as -o takes several programs under the names of their packages, a file exactly one.
+        target = f"{out}/" if build.target == "tool" else f"{out / next(iter(build.files.values()))}"
+        flags = " ".join(component.fill(build.ldflags, build.version).split())
+        tags = ("-tags", ",".join(build.tags)) if build.tags else ()
+        argv = (
+            "go",
+            "build",
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            *tags,
+            "-ldflags",
+            flags,
+            "-o",
+            target,
+            build.target,
+        )
+        # GOWORK: a workspace around the checkout must not change what go.mod pins.
+        env = {"CGO_ENABLED": "1" if build.cgo else "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+        done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log)
+        if not done.ok:
+            return Refused(f"go build in {module} failed: {done.tail(8)}")
+        for name, built in build.files.items():
+            if not (out / built).is_file():
+                return Refused(f"go build in {module} made no program called {built}")
+            (out / built).replace(desk.files / name)
+        return Delivered(component.fill("{version}", build.version), f"go build of components/{build.module}, Go {go}")

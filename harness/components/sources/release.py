@@ -1,0 +1,194 @@
+"""Official releases, checked against the checksums published next to them."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import shutil
+import socket
+import tarfile
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import ClassVar
+
+from harness.components.lock import Artefact, Component
+from harness.components.sources.base import Delivered, Desk, Refused
+
+CONNECT = 2.0
+"""Seconds until a host counts as out of reach. A network without a way out often drops packets instead of refusing."""
+
+IDLE = 30.0
+"""Seconds without a byte after which a download counts as broken."""
+
+ATTEMPTS = 2
+_CHUNK = 1 << 20
+_NETWORK_ERRORS = (OSError, http.client.HTTPException)
+
+
+class _BadDownloadError(Exception):
+    """A download that did not give what was promised."""
+
+
+class Reach:
+    """Which hosts can be reached: one short attempt each, remembered."""
+
+    def __init__(self, patience: float = CONNECT) -> None:
+        self._patience = patience
+        self._known: dict[tuple[str, int], str] = {}
+        self._lock = threading.Lock()
+
+    def obstacle(self, url: str) -> str:
+        """Why a URL's host, or the proxy that stands for it, is out of reach; empty when it can be reached."""
+        parts = urllib.parse.urlsplit(url)
+        proxy = urllib.request.getproxies().get(parts.scheme)
+        if proxy and not urllib.request.proxy_bypass(parts.netloc):
+            parts = urllib.parse.urlsplit(proxy)
+        place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+        with self._lock:
+            if place not in self._known:
+                self._known[place] = self._try(place)
+            return self._known[place]
+
+    def _try(self, place: tuple[str, int]) -> str:
+        """Connect in a thread: looking a name up has no time-out of its own and may take half a minute."""
+        outcome: list[str] = []
+
+        def connect() -> None:
+            try:
+                socket.create_connection(place, timeout=self._patience).close()
+                outcome.append("")
+            except OSError as error:
+                outcome.append(error.strerror or str(error))
+
+        thread = threading.Thread(target=connect, daemon=True)
+        thread.start()
+        thread.join(self._patience)
+        reason = outcome[0] if outcome else f"no answer within {self._patience:.0f} s"
+        return f"{place[0]} cannot be reached: {reason}" if reason else ""
+
+
+class ReleaseSource:
+    """Downloads, checks, unpacks."""
+
+    name: ClassVar[str] = "release"
+
+    def __init__(self, reach: Reach | None = None) -> None:
+        self._reach = reach or Reach()
+
+    def deliver(self, component: Component, desk: Desk) -> Delivered | Refused:
+        """See `Source.deliver`."""
+        release = component.release
+        if release is None:
+            return Refused("the lock names no release with a published checksum")
+        urls = []
+        for number, artefact in enumerate(release.artefacts):
+            url = component.fill(artefact.url, release.version)
+            checksum = component.fill(artefact.checksum, release.version)
+            if obstacle := self._reach.obstacle(url):
+                return Refused(obstacle)
+            archive = desk.scratch / f"{number}.part"
+            try:
+                expected = _published(_fetch_text(checksum), url)
+                found = _download(url, archive, desk)
+                if found != expected:
+                    return Refused(f"{url} has SHA-256 {found}, but {checksum} says {expected}")
+                _unpack(component, artefact, archive, desk)
+            except _BadDownloadError as error:
+                return Refused(f"{url}: {error}")
+            except (*_NETWORK_ERRORS, tarfile.TarError) as error:
+                return Refused(f"{url}: {error}")
+            finally:
+                archive.unlink(missing_ok=True)
+            urls.append(url)
+        return Delivered(component.fill("{version}", release.version), " ".join(urls))
+
+
+def _open(url: str) -> http.client.HTTPResponse:
+    response: http.client.HTTPResponse = urllib.request.urlopen(url, timeout=IDLE)  # noqa: S310 - the lock allows https only
+    return response
+
+
+def _fetch_text(url: str) -> str:
+    with _open(url) as response:
+        return response.read(_CHUNK).decode(errors="replace")
+
+
+def _published(text: str, url: str) -> str:
+    """The checksum of one file.
+
+    Args:
+        text: A bare checksum, or lines `checksum  name` as sha256sum writes them.
+        url: Of the file; its last part is the name.
+
+    Raises:
+        _BadDownloadError: There is none for that file.
+    """
+    name = url.rsplit("/", 1)[-1]
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    for words in lines:
+        if len(words) == 2 and words[1].removeprefix("*").rsplit("/", 1)[-1] == name:
+            return _sha256(words[0])
+    if len(lines) == 1 and len(lines[0]) == 1:
+        return _sha256(lines[0][0])
+    msg = f"the published checksums do not name {name}"
+    raise _BadDownloadError(msg)
+
+
+def _sha256(text: str) -> str:
+    if len(text) != hashlib.sha256().digest_size * 2 or not all(digit in "0123456789abcdef" for digit in text.lower()):
+        msg = f"the published checksum is not a SHA-256: {text[:80]}"
+        raise _BadDownloadError(msg)
+    return text.lower()
+
+
+def _download(url: str, target: Path, desk: Desk) -> str:
+    """Fetch a file whole; returns its SHA-256."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _download_once(url, target, desk)
+        except (_BadDownloadError, *_NETWORK_ERRORS) as error:
+            if attempt == ATTEMPTS or isinstance(error, urllib.error.HTTPError):
+                raise
+            desk.say(f"{error}; trying again")
+    raise AssertionError
+
+
+def _download_once(url: str, target: Path, desk: Desk) -> str:
+    digest = hashlib.sha256()
+    done = 0
+    with _open(url) as response, target.open("wb") as file:
+        total = int(response.headers.get("Content-Length") or 0)
+        while chunk := response.read(_CHUNK):
+            desk.check()
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            of = f" of {total >> 20}" if total else ""
+            desk.say(f"{done >> 20}{of} MiB of {url.rsplit('/', 1)[-1]}")
+    if total and done != total:
+        msg = f"ended after {done} of {total} bytes"
+        raise _BadDownloadError(msg)
+    return digest.hexdigest()
+
+
+def _unpack(component: Component, artefact: Artefact, archive: Path, desk: Desk) -> None:
+    """Take the wanted members and nothing else: names inside an archive never become paths here."""
+    members = {name: component.fill(member) for name, member in artefact.files.items()}
+    for name in (name for name, member in members.items() if not member):
+        shutil.copyfile(archive, desk.files / name)
+    wanted = {member: name for name, member in members.items() if member}
+    if not wanted:
+        return
+    with tarfile.open(archive) as tar:
+        for info in tar:
+            name = wanted.pop(info.name, "") or wanted.pop(info.name.removeprefix("./"), "")
+            source = tar.extractfile(info) if name and info.isfile() else None
+            if source is not None:
+                with source, (desk.files / name).open("wb") as out:
+                    shutil.copyfileobj(source, out)
+    if wanted:
+        msg = f"the archive has no {', '.join(sorted(wanted))}"
+        raise _BadDownloadError(msg)
