@@ -1,0 +1,3 @@
+module cnilab.dev/components/responder
+
+go 1.24.0

@@ -1,0 +1,4 @@
+package agent
+
+// Main is `responder run`.
+func Main([]string) error { return nil }

@@ -1,0 +1,44 @@
+// Package world is what a lab's router plays: a web server, a name server, a responder, and a witness that writes down
+// everything that arrives, with the source address it arrived from.
+package world
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"cnilab.dev/components/responder/internal/serve"
+	"cnilab.dev/components/responder/internal/wire"
+)
+
+// Main is `responder world`.
+func Main(args []string) error {
+	flags := flag.NewFlagSet("world", flag.ContinueOnError)
+	name := flags.String("name", serve.DefaultName(), "token of the responder, and the name on the web page")
+	path := flags.String("log", "/var/log/world.jsonl", "file to append to, one JSON object per line")
+	zone := flags.String("zone", "outside.test", "zone that the name server is authoritative for")
+	address := flags.String("address", "8.8.8.8", "address of www and of every name below probe in the zone")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	journal, err := Open(*path)
+	if err != nil {
+		return err
+	}
+	responder := serve.New(*name, func(seen wire.Answer) { journal.Add(fromAnswer(seen)) })
+	responder.Open(serve.DefaultPort)
+	responder.OpenLocal()
+	services := map[string]func() error{
+		"web server":    func() error { return serveWeb(*name, journal) },
+		"name server":   func() error { return serveDNS(Zone{strings.Trim(*zone, ".") + ".", *address}, journal) },
+		"ICMP observer": func() error { return observe(journal) },
+	}
+	for what, start := range services {
+		if err := start(); err != nil {
+			fmt.Fprintf(os.Stderr, "responder world: no %s: %v\n", what, err)
+		}
+	}
+	serve.WaitForEnd()
+	return nil
+}
