@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
@@ -17,9 +16,6 @@ func main() {
 		fmt.Println("pause (cnilab)")
 		return
 	}
-	// One runs in every pod: give back what the runtime took to start.
-	debug.SetGCPercent(10)
-	debug.FreeOSMemory()
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
 	for received := range signals {

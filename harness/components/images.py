@@ -63,6 +63,8 @@ def _archive(store: Resolver, image: Image) -> Path:
                 made.mkdir()
                 write_archive(made / path.name, image, contents, scratch)
                 store.publish(made, place)
+        store.forget_old(place.parent, keep=2 * len(recipes.images(store.lock)))
+    place.touch()
     store.add_pin(Pin(name=image.reference, version=image.reference.rpartition(":")[2], source="build", digest=key))
     return path
 

@@ -27,7 +27,8 @@ _BASE: dict[str, Content] = {
     "etc/protocols": b"ip 0 IP\nicmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nipv6-icmp 58 IPv6-ICMP\nsctp 132 SCTP\n",
     "etc/services": b"domain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\n",
 }
-_TOOLS = ("bridge", "curl", "dig", "ip", "nft", "ping", "ss", "tcpdump")
+# A real shell, too: busybox's own prefers its applets to the programs of the same name on PATH.
+_TOOLS = ("bridge", "curl", "dig", "ip", "nft", "ping", "sh", "ss", "tcpdump")
 
 
 @dataclass(frozen=True)
@@ -160,17 +161,18 @@ def _toolbox(store: Resolver) -> dict[str, Content]:
 
 def _flannel(store: Resolver) -> dict[str, Content]:
     flannel = store.ensure(["flannel"])["flannel"]
-    found = store.tools.need("iptables", "ip6tables", "nft", "ip")
+    found = store.tools.need("iptables", "ip6tables", "nft", "ip", "sh")
     programs: dict[str, Path] = {
         f"sbin/{name}": path.resolve() for name, path in found.items() if name in {"nft", "ip"}
     }
+    programs["bin/sh"] = found["sh"].resolve()
     # The machine's own choice between iptables-nft and iptables-legacy: rules of both kinds on one node would confuse.
     multi = found["iptables"].resolve()
     programs[f"sbin/{multi.name}"] = multi
     plugins = xtables_plugins(multi)
     return {
         **_BASE,
-        **_busybox(store, without={"ip"}),
+        **_busybox(store, without=found),
         **programs,
         **{
             f"sbin/{family}{suffix}": multi.name

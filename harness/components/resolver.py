@@ -298,6 +298,20 @@ class Resolver:
             entries.remove(old)
         made.rename(place)
 
+    def forget_old(self, directory: Path, *, keep: int = 2, hours: float = 1.0) -> None:
+        """Remove what is large, can be made again, and has not been used for a while.
+
+        Args:
+            directory: Whose entries are looked at, as `containerd-root`. Users of an entry touch it.
+            keep: So many of the last used stay in any case.
+            hours: So long an entry stays in any case: another process may be about to clone it.
+        """
+        used = {path: path.stat().st_mtime for path in directory.iterdir()} if directory.is_dir() else {}
+        limit = time.time() - hours * 3600
+        for path in sorted(used, key=lambda path: used[path], reverse=True)[keep:]:
+            if used[path] < limit:
+                entries.remove(path)
+
     def _speaker(self, step: str, what: str) -> Callable[[str], None]:
         """A function that passes on at most one progress message in `NOTE_EVERY` seconds."""
         last = time.monotonic()

@@ -67,6 +67,7 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
     text = f"{containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(path.parent.name for path in archives))
     place = store.cache / "containerd-root" / hashlib.sha256(text.encode()).hexdigest()[:16]
     if place.is_dir():
+        place.touch()
         return place
     if os.geteuid() != 0:
         msg = "preparing images for containerd takes root: it mounts their layers"
@@ -82,6 +83,7 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
             for leftover in ("opt", "tmpmounts"):
                 shutil.rmtree(root / leftover, ignore_errors=True)
             store.publish(root, place)
+    store.forget_old(place.parent)
     return place
 
 
