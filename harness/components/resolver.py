@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,31 +147,15 @@ class Resolver:
             By component name, in the order asked for.
 
         Raises:
-            PreflightError: A component cannot be had; says what was tried and what to do.
+            PreflightError: A component cannot be had; says what was tried and what to do. Or the cache cannot be
+                written.
         """
         wanted = list({component.name: component for component in map(self.lock.find, names)}.values())
         found = {component.name: hit for component in wanted if (hit := self._cached(component))}
         missing = [component for component in wanted if component.name not in found]
         # Longest first: the longest build decides when all are there.
         missing.sort(key=lambda component: -(component.build.seconds if component.build else 0))
-        cancelled = threading.Event()
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="components") as pool:
-            jobs = [pool.submit(self._obtain, component, cancelled) for component in missing]
-            failures: list[BaseException] = []
-            try:
-                for component, job in zip(missing, jobs, strict=True):
-                    try:
-                        found[component.name] = job.result()
-                    except CancelledError:
-                        continue
-                    except CnilabError as error:
-                        cancelled.set()
-                        failures.append(error)
-            except BaseException:
-                cancelled.set()
-                raise
-        if failures:
-            raise failures[0]
+        found |= self._obtain_all(missing)
         for item in found.values():
             self._pins[item.name] = Pin(name=item.name, version=item.version, source=item.source, digest=item.digest)
         return {component.name: found[component.name] for component in wanted}
@@ -196,6 +180,29 @@ class Resolver:
         if "cache" not in self.sources and entry.source not in self.sources:
             return None
         return _resolved(directory, entry)
+
+    def _obtain_all(self, missing: Sequence[Component]) -> dict[str, Resolved]:
+        """Get several at a time. The first failure stops the others: an error after five minutes helps nobody."""
+        cancelled = threading.Event()
+        found: dict[str, Resolved] = {}
+        failure: CnilabError | None = None
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="components") as pool:
+            jobs = [pool.submit(self._obtain, component, cancelled) for component in missing]
+            try:
+                for job in as_completed(jobs):
+                    try:
+                        resolved = job.result()
+                    except CnilabError as error:
+                        cancelled.set()
+                        failure = failure or error
+                    else:
+                        found[resolved.name] = resolved
+            except BaseException:  # Ctrl-C above all: the pool waits for its threads, and they look at this
+                cancelled.set()
+                raise
+        if failure:
+            raise failure
+        return found
 
     def _obtain(self, component: Component, cancelled: threading.Event) -> Resolved:
         """Get one component that was not in the cache a moment ago."""
@@ -260,18 +267,30 @@ class Resolver:
         Yields:
             An empty scratch directory in the cache's file system, removed at the end. What a killed process left in
             it is removed at the start.
+
+        Raises:
+            PreflightError: The cache cannot be written: a full disk, no access.
         """
         locks = self.cache / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with (locks / name).open("w") as file:
-            self._wait_for(file.fileno(), name, say, cancelled or threading.Event())
-            scratch = self.cache / "scratch" / name
-            entries.remove(scratch)
-            scratch.mkdir(parents=True)
-            try:
-                yield scratch
-            finally:
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            with (locks / name).open("w") as file:
+                self._wait_for(file.fileno(), name, say, cancelled or threading.Event())
+                scratch = self.cache / "scratch" / name
                 entries.remove(scratch)
+                scratch.mkdir(parents=True)
+                try:
+                    yield scratch
+                finally:
+                    entries.remove(scratch)
+        except OSError as error:
+            msg = f"cannot make {name} in the cache"
+            raise PreflightError(
+                msg,
+                cause=str(error),
+                where=str(self.cache),
+                next_step="make room or give access there, or choose another place with CNILAB_CACHE",
+            ) from error
 
     @staticmethod
     def _wait_for(descriptor: int, name: str, say: Callable[[str], None], cancelled: threading.Event) -> None:

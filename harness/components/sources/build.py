@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import ClassVar
 from harness import resources, timeouts
 from harness.components.lock import Build, Component
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
+from harness.components.tools import offline
 from harness.components.versions import accepts
 from harness.errors import CnilabError
 
@@ -103,7 +105,12 @@ class BuildSource:
             build.target,
         )
         # GOWORK: a workspace around the checkout must not change what go.mod pins.
-        env = {"CGO_ENABLED": "1" if build.cgo else "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+        env = {
+            "CGO_ENABLED": "1" if build.cgo else "0",
+            "GOWORK": "off",
+            "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip(),
+            **({"GOPROXY": "off"} if offline() else {}),
+        }
         done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log)
         if not done.ok:
             return Refused(f"go build in {module} failed: {done.tail(8)}")

@@ -11,6 +11,7 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import defaultdict
 from pathlib import Path
 from typing import ClassVar
 
@@ -38,7 +39,7 @@ class Reach:
     def __init__(self, patience: float = CONNECT) -> None:
         self._patience = patience
         self._known: dict[tuple[str, int], str] = {}
-        self._lock = threading.Lock()
+        self._locks: defaultdict[tuple[str, int], threading.Lock] = defaultdict(threading.Lock)
 
     def obstacle(self, url: str) -> str:
         """Why a URL's host, or the proxy that stands for it, is out of reach; empty when it can be reached."""
@@ -47,7 +48,7 @@ class Reach:
         if proxy and not urllib.request.proxy_bypass(parts.netloc):
             parts = urllib.parse.urlsplit(proxy)
         place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-        with self._lock:
+        with self._locks[place]:
             if place not in self._known:
                 self._known[place] = self._try(place)
             return self._known[place]
