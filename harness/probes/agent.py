@@ -107,7 +107,7 @@ def _requests(work: Mapping[Site, Sequence[Probe]]) -> dict[Site, list[dict[str,
                             "kind": "collect",
                             "burst": request["burst"],
                             "count": probe.count,
-                            "dial": f"127.0.0.1:{RESPONDER_PORT}",
+                            "dial": f"127.0.0.1:{probe.target.port}",
                         }
                     )
             plans[site].append(request)

@@ -167,7 +167,7 @@ def _rung(site: Site, probe: RungProbe, batch: str, line: Line) -> Rung:
 
 def _burst(site: Site, probe: BurstProbe, batch: str, line: Line, counts: Mapping[str, Line]) -> Burst:
     counted: Line = counts.get(line.get("burst", ""), line if line.get("counted") else {})
-    received: int | None = counted.get("received")
+    received: int | None = counted.get("received", 0) if counted else None
     sent: int = line.get("sent", 0)
     outcome = line["outcome"]
     if outcome == "ok":

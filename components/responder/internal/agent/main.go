@@ -1,4 +1,129 @@
+// Package agent runs a plan of probes: all of them at once, failed ones again, every attempt on record.
 package agent
 
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
 // Main is `responder run`.
-func Main([]string) error { return nil }
+func Main([]string) error { return Run(os.Stdin, os.Stdout) }
+
+// Run reads a plan and writes one line per probe.
+//
+// Tries are breadth-first: all probes have their first try before any has its second. Each round may take an even
+// share of the time that is left, so that a plan whose every probe times out takes its deadline once.
+func Run(in io.Reader, out io.Writer) error {
+	plan, err := readPlan(in)
+	if err != nil {
+		return err
+	}
+	b := &batch{start: time.Now(), pinger: &pinger{}}
+	b.end = b.start.Add(time.Duration(plan.DeadlineMs) * time.Millisecond)
+	var long sync.WaitGroup
+	lines := make([]Result, len(plan.Probes))
+	var pending []int
+	for i, probe := range plan.Probes {
+		if retriable(probe.Kind) {
+			pending = append(pending, i)
+			continue
+		}
+		long.Add(1)
+		go func() {
+			defer long.Done()
+			lines[i] = b.try(probe, b.end)
+		}()
+	}
+	for round := 0; round <= plan.Retries && len(pending) > 0; round++ {
+		share := time.Until(b.end) / time.Duration(plan.Retries-round+1)
+		b.round(plan.Probes, pending, lines, time.Now().Add(share))
+		var failed []int
+		for _, i := range pending {
+			if lines[i].Outcome != plan.Probes[i].Expect {
+				failed = append(failed, i)
+			}
+		}
+		pending = failed
+	}
+	long.Wait()
+	encoder := json.NewEncoder(out)
+	for _, line := range lines {
+		if err := encoder.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch is one run of a plan.
+type batch struct {
+	start, end time.Time
+	pinger     *pinger
+}
+
+// retriable probes are single shots; the others try many things and say how many failed.
+func retriable(kind string) bool {
+	switch kind {
+	case "burst", "collect", "churn":
+		return false
+	}
+	return true
+}
+
+// width bounds the sockets that are open at the same time.
+const width = 4096
+
+func (b *batch) round(probes []Probe, pending []int, lines []Result, deadline time.Time) {
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, width)
+	for _, i := range pending {
+		wait.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer wait.Done()
+			defer func() { <-slots }()
+			result := b.try(probes[i], deadline)
+			result.Tries = append(lines[i].Tries, result.Tries...)
+			lines[i] = result
+		}()
+	}
+	wait.Wait()
+}
+
+func (b *batch) try(probe Probe, deadline time.Time) Result {
+	begin := time.Now()
+	result := b.probe(probe, deadline)
+	result.ID, result.Kind, result.Ms = probe.ID, probe.Kind, ms(time.Since(begin))
+	result.Tries = []Try{{TMs: ms(begin.Sub(b.start)), Ms: result.Ms, Outcome: result.Outcome, Errno: result.Errno}}
+	return result
+}
+
+func (b *batch) probe(probe Probe, deadline time.Time) Result {
+	switch probe.Kind {
+	case "exchange":
+		switch probe.Proto {
+		case "tcp":
+			return exchangeTCP(probe, deadline)
+		case "udp":
+			return exchangeUDP(probe, deadline)
+		case "icmp":
+			return b.pinger.exchange(probe, deadline)
+		}
+	case "bind":
+		return bind(probe)
+	case "rung":
+		return rung(probe, deadline)
+	case "burst":
+		return burst(probe, deadline)
+	case "collect":
+		return collect(probe, deadline)
+	case "churn":
+		return churn(probe, deadline)
+	case "lookup":
+		return lookup(probe, deadline)
+	}
+	return Result{Outcome: "error", Detail: "unknown kind or protocol: " + probe.Kind + " " + probe.Proto}
+}

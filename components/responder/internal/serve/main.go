@@ -31,7 +31,6 @@ func Main(args []string) error {
 	for _, port := range ports {
 		opened += server.Open(port)
 	}
-	server.OpenLocal()
 	if opened == 0 {
 		return fmt.Errorf("none of the ports %s could be bound", *list)
 	}

@@ -52,13 +52,16 @@ func (s *Server) Open(port uint16) int {
 		}
 		opened++
 		go s.serveUDP(conn)
+		if network == "udp4" {
+			s.openLocal(port)
+		}
 	}
 	return opened
 }
 
-// OpenLocal offers the counts on an abstract Unix socket of the network namespace.
-func (s *Server) OpenLocal() {
-	if listener, err := net.Listen("unix", wire.LocalSocket); err == nil {
+// openLocal offers the counts of bursts on an abstract Unix socket of the network namespace.
+func (s *Server) openLocal(port uint16) {
+	if listener, err := net.Listen("unix", wire.LocalSocket(port)); err == nil {
 		go acceptAll(listener, s.serveLocal)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash/fnv"
+	"strconv"
 )
 
 // HeaderLen is the length of a header in bytes: the smallest frame.
@@ -106,6 +107,6 @@ type Count struct {
 	Duplicates int    `json:"duplicates"`
 }
 
-// LocalSocket is the abstract Unix socket on which the responder of a network namespace can be asked for its counts,
-// whatever happened to the namespace's addresses and links.
-const LocalSocket = "@cnilab-responder"
+// LocalSocket is the abstract Unix socket on which the responder that has a port of a network namespace can be asked for
+// its counts, whatever happened to the namespace's addresses and links.
+func LocalSocket(port uint16) string { return "@cnilab-responder/" + strconv.Itoa(int(port)) }

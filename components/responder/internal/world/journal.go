@@ -45,13 +45,13 @@ func Open(path string) (*Journal, error) {
 
 // Add writes a line with the present time. A full disk loses the line, not the service.
 func (j *Journal) Add(s Sighting) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	s.T = time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")
 	line, err := json.Marshal(s)
 	if err != nil {
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	_, _ = j.file.Write(append(line, '\n'))
 }
 

@@ -28,7 +28,6 @@ func Main(args []string) error {
 	}
 	responder := serve.New(*name, func(seen wire.Answer) { journal.Add(fromAnswer(seen)) })
 	responder.Open(serve.DefaultPort)
-	responder.OpenLocal()
 	services := map[string]func() error{
 		"web server":    func() error { return serveWeb(*name, journal) },
 		"name server":   func() error { return serveDNS(Zone{strings.Trim(*zone, ".") + ".", *address}, journal) },

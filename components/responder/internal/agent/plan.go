@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Plan is the agent's input.
+type Plan struct {
+	DeadlineMs int     `json:"deadline_ms"` // for the whole plan, tries included
+	Retries    int     `json:"retries"`     // further attempts at a probe that did not end as expected
+	Probes     []Probe `json:"probes"`
+}
+
+// Probe is one thing to try. Which fields count depends on the kind.
+type Probe struct {
+	ID         string `json:"id"`
+	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn
+	Proto      string `json:"proto"`       // tcp, udp, icmp
+	Dial       string `json:"dial"`        // address and port; address alone for icmp
+	Size       int    `json:"size"`        // payload bytes; of a rung: bytes of the IP packet
+	SourcePort int    `json:"source_port"` // 0: the kernel's choice
+	Connect    bool   `json:"connect"`     // TCP only: connecting is enough, nothing is asked
+	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok
+	Count      int    `json:"count"`       // datagrams of a burst
+	Burst      string `json:"burst"`       // name of a burst
+	Ask        bool   `json:"ask"`         // the sender of a burst asks the receiver for the count
+	Sequential int    `json:"sequential"`
+	Parallel   int    `json:"parallel"`
+	Name       string `json:"name"` // of a lookup
+	Qtype      string `json:"qtype"`
+	Transport  string `json:"transport"` // udp, tcp, libc
+	Server     string `json:"server"`
+	EDNS       uint16 `json:"edns"`
+}
+
+// Try is one attempt.
+type Try struct {
+	TMs     float64 `json:"t_ms"` // since the start of the plan
+	Ms      float64 `json:"ms"`
+	Outcome string  `json:"outcome"`
+	Errno   int     `json:"errno"`
+}
+
+// Result is one line of the agent's output: the last attempt, and all attempts in short.
+type Result struct {
+	ID      string  `json:"id"`
+	Kind    string  `json:"kind"`
+	Outcome string  `json:"outcome"`
+	Errno   int     `json:"errno"`
+	Detail  string  `json:"detail,omitempty"`
+	Ms      float64 `json:"ms"`
+	Tries   []Try   `json:"tries,omitempty"`
+
+	// exchange, rung
+	Source   string   `json:"source,omitempty"`
+	Token    string   `json:"token,omitempty"`
+	Peer     string   `json:"peer,omitempty"`
+	Local    string   `json:"local,omitempty"`
+	TTL      *int     `json:"ttl,omitempty"`
+	MSS      *int     `json:"mss,omitempty"`
+	ReplyTTL *int     `json:"reply_ttl,omitempty"`
+	RTTUs    *int64   `json:"rtt_us,omitempty"`
+	Sent     int      `json:"sent,omitempty"`
+	Received int      `json:"received,omitempty"`
+	Intact   *bool    `json:"intact,omitempty"`
+	Nonce    string   `json:"nonce,omitempty"`
+	StallMs  *float64 `json:"stall_ms,omitempty"`
+
+	// rung
+	ReportedMTU *int   `json:"reported_mtu,omitempty"`
+	Origin      string `json:"origin,omitempty"`
+	ICMPType    *int   `json:"icmp_type,omitempty"`
+	ICMPCode    *int   `json:"icmp_code,omitempty"`
+	Reporter    string `json:"reporter,omitempty"`
+
+	// burst, collect: when `counted`, a missing `received` is 0
+	Burst      string `json:"burst,omitempty"`
+	Counted    bool   `json:"counted,omitempty"`
+	Duplicates int    `json:"duplicates,omitempty"`
+
+	// churn
+	Connected int            `json:"connected,omitempty"`
+	Errors    map[string]int `json:"errors,omitempty"`
+	P50Us     int64          `json:"p50_us,omitempty"`
+	P99Us     int64          `json:"p99_us,omitempty"`
+
+	// lookup
+	Server    string   `json:"server,omitempty"`
+	Rcode     string   `json:"rcode,omitempty"`
+	Answers   []string `json:"answers,omitempty"`
+	Truncated bool     `json:"truncated,omitempty"`
+	Queries   []Query  `json:"queries,omitempty"`
+}
+
+// Query is one question on the wire.
+type Query struct {
+	Name      string   `json:"name"`
+	Qtype     string   `json:"qtype"`
+	Rcode     string   `json:"rcode"` // or the outcome, in small letters, when no answer came
+	Answers   []string `json:"answers"`
+	Ms        float64  `json:"ms"`
+	Server    string   `json:"server"`
+	Transport string   `json:"transport"`
+}
+
+func readPlan(in io.Reader) (Plan, error) {
+	var plan Plan
+	if err := json.NewDecoder(in).Decode(&plan); err != nil {
+		return plan, fmt.Errorf("plan on standard input: %w", err)
+	}
+	if plan.DeadlineMs <= 0 {
+		plan.DeadlineMs = 2500
+	}
+	seen := map[string]bool{}
+	for i, probe := range plan.Probes {
+		if seen[probe.ID] {
+			return plan, fmt.Errorf("probe %d: id %q is used twice", i, probe.ID)
+		}
+		seen[probe.ID] = true
+		if plan.Probes[i].Expect == "" {
+			plan.Probes[i].Expect = okay
+		}
+	}
+	return plan, nil
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
