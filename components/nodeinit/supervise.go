@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -43,6 +42,12 @@ func supervise(services []Service) error {
 	exits := make(chan waited)
 	running := map[int]*Service{}
 	counts := map[string]int{}
+	restart := func(service *Service, status string) {
+		counts[service.Name]++
+		count := counts[service.Name]
+		record(exit{service.Name, status, time.Now().UTC().Format(time.RFC3339Nano), count})
+		go startWhenPossible(service, min(firstBackoff<<min(count-1, 8), maxBackoff), starts)
+	}
 	idle := make(chan struct{}, 1) // tells the reaper that there may be children again
 	go reap(exits, idle)
 	for {
@@ -50,8 +55,7 @@ func supervise(services []Service) error {
 		case service := <-starts:
 			pid, err := service.start()
 			if err != nil {
-				fmt.Fprintf(os.Stderr, "%s: %v\n", service.Name, err)
-				go startWhenPossible(service, maxBackoff, starts)
+				restart(service, err.Error())
 				continue
 			}
 			running[pid] = service
@@ -65,11 +69,7 @@ func supervise(services []Service) error {
 				continue // an orphan, adopted by PID 1
 			}
 			delete(running, child.pid)
-			counts[service.Name]++
-			record(exit{service.Name, child.describe(), time.Now().UTC().Format(time.RFC3339Nano),
-				counts[service.Name]})
-			backoff := min(firstBackoff<<min(counts[service.Name]-1, 8), maxBackoff)
-			go startWhenPossible(service, backoff, starts)
+			restart(service, child.describe())
 		}
 	}
 }
@@ -135,7 +135,7 @@ func (s *Service) start() (int, error) {
 		return 0, err
 	}
 	defer null.Close()
-	program, err := exec.LookPath(s.Argv[0])
+	program, err := lookPath(s.Argv[0], s.Env["PATH"])
 	if err != nil {
 		return 0, err
 	}
@@ -152,6 +152,20 @@ func (s *Service) start() (int, error) {
 	pid := process.Pid
 	_ = process.Release()
 	return pid, writeWhole(filepath.Join(statusDir, s.Name), []byte(strconv.Itoa(pid)+"\n"))
+}
+
+// lookPath searches the service's own PATH; exec.LookPath knows only that of this process.
+func lookPath(name, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(path) {
+		candidate := filepath.Join(dir, name)
+		if info, err := os.Stat(candidate); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return candidate, nil
+		}
+	}
+	return "", fmt.Errorf("no program %s in PATH %s", name, path)
 }
 
 func record(e exit) {

@@ -13,11 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import urllib3
+
 from harness import timeouts
 from harness.errors import BringUpError
 
 T = TypeVar("T")
 Object = dict[str, Any]
+Objects = list[Object]
 
 FIELD_MANAGER = "cnilab"
 
@@ -94,7 +97,7 @@ def preload() -> threading.Thread:
 
 
 def _import_client() -> Any:
-    from kubernetes import config
+    from kubernetes import config  # noqa: PLC0415 - imported in the background; see preload
 
     return config
 
@@ -144,8 +147,6 @@ class Kube:
         Raises:
             ApiError: Any status of 400 or more, or no answer (status 0).
         """
-        import urllib3
-
         api = self._api()
         url = api.configuration.host + path
         if query:
@@ -205,9 +206,7 @@ class Kube:
             raise
         return answer
 
-    def list(
-        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = ""
-    ) -> list[Object]:
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Objects:
         """Objects of a kind; of all namespaces when none is given. Selectors as in kubectl."""
         query = {"labelSelector": labels, "fieldSelector": fields}
         path = resource_path(api_version, kind, namespace)
@@ -243,20 +242,23 @@ class Kube:
         if not wait:
             return
         for item in objects:
-            metadata = item["metadata"]
-            names = (item["apiVersion"], item["kind"], metadata["name"], metadata.get("namespace") or "default")
-            timeouts.wait_until(
-                f"{item['kind']} {metadata['name']} to be gone",
-                lambda names=names: self.get(*names) is None,
-                timeouts.ROLLOUT,
-            )
+            self._wait_gone(item)
+
+    def _wait_gone(self, item: Object) -> None:
+        metadata = item["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        timeouts.wait_until(
+            f"{item['kind']} {metadata['name']} to be gone",
+            lambda: self.get(item["apiVersion"], item["kind"], metadata["name"], namespace) is None,
+            timeouts.ROLLOUT,
+        )
 
     def wait(  # noqa: PLR0913 - selectors are optional, and clearer as arguments than as an object
         self,
         what: str,
         api_version: str,
         kind: str,
-        done: Callable[[list[Object]], T | None],
+        done: Callable[[Objects], T | None],
         *,
         namespace: str = "",
         labels: str = "",

@@ -7,6 +7,7 @@ control plane's start and the wiring of nodes; the network and the cluster's DNS
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,9 +162,8 @@ def _bring_up_network(ready: Attached, machines: list[Machine], journal: Journal
         watch.until("every node to be Ready", lambda: _nodes_ready(ready, names), timeouts.NODE_READY)
     with journal.step("up.rollout", "workloads rolled out"):
         for workload in (*ready.variant.workloads, "kube-system/Deployment/coredns"):
-            watch.until(
-                f"{workload} to be rolled out", lambda workload=workload: _rolled_out(ready, workload), timeouts.ROLLOUT
-            )
+            done = functools.partial(_rolled_out, ready, workload)
+            watch.until(f"{workload} to be rolled out", done, timeouts.ROLLOUT)
     with journal.step("up.dns", "cluster DNS answers"):
         watch.until("the cluster's DNS to answer a node", lambda: _dns_answers(ready), timeouts.DNS_ANSWERS)
 
@@ -212,8 +212,9 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
     status = item["status"]
     if kind == "DaemonSet":
         wanted = status.get("desiredNumberScheduled", 0)
-        return 0 < wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0)
-    return bool(status.get("availableReplicas", 0) == item["spec"]["replicas"])
+        return bool(0 < wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0))
+    ready_replicas: int = status.get("availableReplicas", 0)
+    return ready_replicas == item["spec"]["replicas"]
 
 
 def _dns_answers(ready: Attached) -> bool:

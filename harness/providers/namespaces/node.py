@@ -40,6 +40,10 @@ class NamespaceRunner(HostRunner):
         settings = (f"{key}={value}" for key, value in environment.items())
         return (*self._enter, "--", "/usr/bin/env", "-i", *settings, *(os.fspath(word) for word in argv))
 
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """See `HostRunner.vector`."""
+        return self._words(argv, env)
+
     def run(
         self,
         argv: Argv,
