@@ -1,0 +1,253 @@
+"""A lab as data: what it teaches, what it needs, its steps, and what must be seen (`labs/<id>/lab.yaml`).
+
+Reading a lab finds every mistake at once, with file and line: unknown keys, expressions that are not expressions,
+variables that no step saves, faults that are not defined. `docs/writing-a-lab.md` is the guide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from harness import timeouts
+from harness.model import expression
+from harness.model.base import Data
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+Sentence = Annotated[str, StringConstraints(min_length=3, max_length=400, strip_whitespace=True)]
+
+SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
+
+VARIABLES: Final = frozenset({
+    "lab", "param", "spec", "variant", "world", "nodes", "node_list", "node", "pods", "pod", "all_pods", "saved", "item",
+    "result", "results", "stdout", "stderr", "rc", "seconds", "taps", "captured", "pod_mtu",
+})  # fmt: skip
+"""What every expression may use; `let`, and the item of `for`, add to it."""
+
+
+def _expression(source: str) -> str:
+    try:
+        expression.names(source)
+    except expression.ExpressionError as error:
+        msg = f"is not an expression: {error}"
+        raise ValueError(msg) from error
+    return source
+
+
+def _word(word: str) -> str:
+    if "{%" in word or "{#" in word:
+        msg = "has a Jinja statement; only {{ expressions }} are allowed in a word"
+        raise ValueError(msg)
+    for placeholder in expression.placeholders(word):
+        _expression(placeholder)
+    return word
+
+
+def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A shell may run a constant script; values reach it as its arguments, never as part of its text."""
+    if words and words[0].rsplit("/", 1)[-1] in SHELLS and "-c" in words:
+        at = words.index("-c") + 1
+        if at < len(words) and expression.placeholders(words[at]):
+            msg = 'a script must be constant: pass values as its arguments ("$1"), after the word that becomes $0'
+            raise ValueError(msg)
+    return words
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+Word = Annotated[str, AfterValidator(_word)]
+Argv = Annotated[tuple[Word, ...], AfterValidator(_argv)]
+
+PLACE: Final = re.compile(
+    r"^(operator|router|far|fabric|each-node|each-pod|node/(?P<node>.+)|pod/(?P<pod>.+)|netns/(?P<netns>.+))$"
+)
+
+
+def _place(text: str) -> str:
+    if not PLACE.match(text):
+        msg = (
+            "is not a place; expected operator, node/<name>, each-node, pod/<name>, each-pod, netns/<pod>, router, "
+            "far or fabric"
+        )
+        raise ValueError(msg)
+    return _word(text)
+
+
+Place = Annotated[str, AfterValidator(_place)]
+
+
+class Needs(Data):
+    """What a cluster must have for the lab to make sense there. Features, never names of variants."""
+
+    gates: tuple[str, ...] = Field(default=(), description="Gates that the variant must declare: multi, br, masq …")
+    nodes: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="Least number of nodes")
+    driver: tuple[str, ...] = Field(default=(), description="Drivers of the variant; empty: any")
+    wire: tuple[Literal["plain", "vxlan", "geneve", "wireguard", "ipip"], ...] = Field(
+        default=(), description="How packets between nodes may look on the underlay; empty: any"
+    )
+    proxy: tuple[Literal["iptables", "nftables"], ...] = Field(default=(), description="Modes of kube-proxy")
+
+
+class Expect(Data):
+    """Something that must be true, and the reason why it is."""
+
+    that: Expression
+    because: Sentence
+    level: Literal["assert", "record"] = Field(default="assert", description="record: varies, so it is only shown")
+    claim: str = Field(default="", description="A common claim that this corrects")
+    once: bool = Field(default=False, description="Judge all results of the step together, not one after the other")
+    for_: Expression | None = Field(default=None, alias="for", description="A list; judged for each `item` of it")
+
+
+class Table(Data):
+    """A table for the report, one row per item."""
+
+    title: Sentence
+    of: Expression = Field(description="A list; each `item` of it makes a row")
+    columns: dict[str, Expression] = Field(min_length=1, description="Heading: value")
+
+
+class Tap(Data):
+    """A packet capture that starts before the step's command and stops after it."""
+
+    name: Name
+    on: Place
+    interface: Word = "eth0"
+    filter: tuple[Word, ...] = Field(default=(), description="Words of a pcap filter")
+
+
+class Fault(Data):
+    """Something broken on purpose, always repaired at the end."""
+
+    title: Sentence
+    on: Place
+    inject: Argv
+    repair: Argv
+    also: tuple[Argv, ...] = Field(default=(), description="More commands of the repair, in order")
+
+
+class Step(Data):
+    """One thing to do, and what must be seen."""
+
+    id: Slug
+    title: Sentence
+    prose: str = Field(default="", description="Why the learner does this")
+    on: Place = "operator"
+    container: str = Field(default="", description="Container of the pod; empty: the first")
+    for_: Expression | None = Field(
+        default=None, alias="for", description="A list; the command runs for each `item` of it"
+    )
+    run: Argv = ()
+    input: Word = Field(default="", description="Text for the command's standard input")
+    parse: Literal["text", "json", "lines"] = "text"
+    may_fail: bool = Field(default=False, alias="mayFail", description="Any exit status is fine; expectations judge it")
+    save: Name | None = Field(default=None, description="Keeps the result as saved.<name>")
+    retry_until: Expression | None = Field(default=None, alias="retryUntil", description="Repeats until true")
+    deadline: Annotated[float, Field(gt=0, le=600)] = Field(default=timeouts.COMMAND, description="Seconds")
+    always: bool = Field(default=False, description="Runs even when a step before it did not get through")
+    refresh: bool = Field(default=False, description="Pods came or went: read them again afterwards")
+    inject: str | None = Field(default=None, description="Name of the fault to inject before the command")
+    repair: str | None = Field(default=None, description="Name of the fault to repair before the command")
+    repair_on: Place | None = Field(default=None, alias="repairOn", description="Repair in this place only")
+    capture: tuple[Tap, ...] = ()
+    let: dict[Name, Expression] = Field(default_factory=dict, description="Values computed once, after the command")
+    expect: tuple[Expect, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+Resource = Literal["pod-set", "pod-creation", "dataplane", "services"]
+
+
+class LabDefinition(Data):
+    """Content of a `lab.yaml`."""
+
+    id: Slug
+    title: Sentence
+    chapter: Literal["pods", "flannel", "mtu", "services", "egress"]
+    learn: Sentence
+    needs: Needs = Needs()
+    minutes: Annotated[int, Field(ge=1, le=120)] = Field(description="Time of a learner, not of the program")
+    namespace: str = "labs"
+    parameters: dict[Name, Any] = Field(default_factory=dict)
+    manifests: tuple[str, ...] = Field(default=(), description="Files, relative to the lab's folder")
+    playbook: str = Field(default="apply-labs.yaml", description="In `playbooks/`; applies the manifests")
+    watches: tuple[Resource, ...] = Field(
+        default=("dataplane",), description="What must hold still while the lab runs"
+    )
+    disturbs: tuple[Resource, ...] = Field(default=(), description="What the lab changes while it runs")
+    faults: dict[Slug, Fault] = Field(default_factory=dict)
+    steps: tuple[Step, ...] = Field(min_length=1)
+
+    def conflicts(self, other: LabDefinition) -> bool:
+        """True when the two must not run at the same time."""
+        mine, theirs = set(self.disturbs), set(other.disturbs)
+        return bool(mine & (theirs | set(other.watches)) or theirs & set(self.watches))
+
+
+def expressions(step: Step) -> Iterator[tuple[tuple[str | int, ...], str, frozenset[str]]]:
+    """Every expression of a step: its path in the file, its text, and the names that only it may use."""
+    let: set[str] = set()
+    for index, word in enumerate(step.run):
+        yield from ((("run", index), source, frozenset()) for source in expression.placeholders(word))
+    for key, word in (("on", step.on), ("input", step.input)):
+        yield from (((key,), source, frozenset()) for source in expression.placeholders(word))
+    for key, whole in (("for", step.for_), ("retryUntil", step.retry_until)):
+        if whole:
+            yield (key,), whole, frozenset()
+    for index, tap in enumerate(step.capture):
+        for word in (tap.on, tap.interface, *tap.filter):
+            yield from ((("capture", index), source, frozenset()) for source in expression.placeholders(word))
+    for name, source in step.let.items():
+        yield ("let", name), source, frozenset(let)
+        let.add(name)
+    known = frozenset(let)
+    for index, expect in enumerate(step.expect):
+        yield ("expect", index, "that"), expect.that, known
+        if expect.for_:
+            yield ("expect", index, "for"), expect.for_, known
+    for index, table in enumerate(step.tables):
+        yield ("tables", index, "of"), table.of, known
+        yield from ((("tables", index, "columns", name), source, known) for name, source in table.columns.items())
+
+
+_SAVED: Final = re.compile(r"\bsaved\.([a-z][a-z0-9_]*)")
+
+
+def contradictions(steps: Iterable[tuple[int, Step]], faults: Iterable[str]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """What no single field can know is wrong: path in the file, and what is the matter there.
+
+    Args:
+        steps: Those that are valid by themselves, with their number in the file.
+        faults: Names of the lab's faults.
+    """
+    ids: set[str] = set()
+    saved: set[str] = set()
+    defined = set(faults)
+    for number, step in steps:
+        here = ("steps", number)
+        if step.id in ids:
+            yield (*here, "id"), f"'{step.id}' is the id of an earlier step too"
+        ids.add(step.id)
+        if step.save:
+            saved.add(step.save)
+        for path, source, extra in expressions(step):
+            unknown = sorted(expression.names(source) - VARIABLES - extra)
+            if unknown:
+                yield (*here, *path), f"uses {', '.join(unknown)}, which no step defines"
+            missing = sorted(set(_SAVED.findall(source)) - saved)
+            if missing:
+                yield (*here, *path), f"uses saved.{', saved.'.join(missing)}, which no step before it saves"
+        for key, fault in (("inject", step.inject), ("repair", step.repair)):
+            if fault is not None and fault not in defined:
+                yield (*here, key), f"no fault is called '{fault}'"
+        if not step.run and (step.save or step.retry_until) and not step.let:
+            yield (*here, "id"), "saves or retries, but runs nothing"
+
+
+def folder_of(root: Path, lab: str) -> Path:
+    """Where a lab's files are."""
+    return root / "labs" / lab

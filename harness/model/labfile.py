@@ -1,0 +1,119 @@
+"""Reading `lab.yaml`: every mistake of a file at once, each with its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness import resources, yamlio
+from harness.errors import Problem, SpecError
+from harness.model.base import Data
+from harness.model.lab import Expect, Fault, LabDefinition, Needs, Step, Table, Tap, contradictions
+
+_CLASSES: Mapping[str, type[Data]] = {
+    "needs": Needs, "expect": Expect, "tables": Table, "capture": Tap, "faults": Fault, "steps": Step,
+}  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """What the YAML reader made, as ordinary dictionaries and lists."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _keys(path: tuple[Any, ...]) -> list[str]:
+    """The keys that the mapping around `path` may have."""
+    around = next((_CLASSES[part] for part in reversed(path[:-1]) if part in _CLASSES), LabDefinition)
+    return sorted(field.alias or name for name, field in around.model_fields.items())
+
+
+def _problem(file: Path, document: Any, path: tuple[Any, ...], message: str, kind: str = "") -> Problem:
+    line, column = yamlio.position(document, path)
+    expected = hint = ""
+    if kind == "extra_forbidden":
+        keys = _keys(path)
+        message = "is not a key"
+        expected = f"one of {', '.join(keys)}"
+        close = difflib.get_close_matches(str(path[-1]), keys, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else ""
+    elif kind == "missing":
+        message = "is missing"
+    dotted = ".".join(str(part) for part in path) or "(document)"
+    return Problem(f"{file}:{line}:{column}", dotted, message, expected, hint)
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def _of_schema(file: Path, document: Any, error: ValidationError) -> Iterator[Problem]:
+    for item in error.errors(include_url=False):
+        yield _problem(file, document, tuple(item["loc"]), _message(item), item["type"])
+
+
+def _valid_steps(plain: Mapping[str, Any]) -> Iterator[tuple[int, Step]]:
+    steps = plain.get("steps")
+    for number, step in enumerate(steps if isinstance(steps, list) else ()):
+        try:
+            yield number, Step.model_validate(step)
+        except ValidationError:
+            continue
+
+
+def _of_files(file: Path, document: Any, plain: Mapping[str, Any]) -> Iterator[Problem]:
+    if plain.get("id") != file.parent.name:
+        yield _problem(file, document, ("id",), f"is not the name of its folder, {file.parent.name}")
+    manifests = plain.get("manifests")
+    for number, name in enumerate(manifests if isinstance(manifests, list) else ()):
+        if not (file.parent / str(name)).is_file():
+            yield _problem(file, document, ("manifests", number), f"there is no file {file.parent / str(name)}")
+    playbook = plain.get("playbook")
+    if playbook is not None and not (resources.root() / "playbooks" / str(playbook)).is_file():
+        yield _problem(file, document, ("playbook",), f"there is no playbook {playbook}")
+
+
+def read(file: Path) -> LabDefinition:
+    """Read and check one lab.
+
+    Args:
+        file: A `lab.yaml`.
+
+    Raises:
+        UsageError: The file cannot be read.
+        SpecError: With everything that is wrong with it.
+    """
+    document = yamlio.read_user_file(file)
+    plain = _plain(document)
+    problems: list[Problem] = []
+    definition: LabDefinition | None = None
+    try:
+        definition = LabDefinition.model_validate(plain)
+    except ValidationError as error:
+        problems += _of_schema(file, document, error)
+    faults = plain.get("faults")
+    names = faults.keys() if isinstance(faults, dict) else ()
+    problems += [_problem(file, document, path, text) for path, text in contradictions(_valid_steps(plain), names)]
+    problems += _of_files(file, document, plain)
+    if problems or definition is None:
+        problems.sort(key=lambda problem: [int(part) for part in problem.where.rsplit(":", 2)[1:]])
+        msg = f"{file} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}"
+        raise SpecError(msg, problems)
+    return definition
+
+
+def read_all(root: Path | None = None) -> list[LabDefinition]:
+    """All labs of the project, in order of their ids.
+
+    Args:
+        root: Where `labs/` is; None: where the project's data files are.
+    """
+    base = root or resources.root()
+    return [read(file) for file in sorted((base / "labs").glob("*/lab.yaml"))]

@@ -1,0 +1,82 @@
+"""Places where a lab's commands run, and what a lab may know of the cluster around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from harness.model.records import Tap as TapRecord
+from harness.runner import Runner
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One place.
+
+    Args:
+        name: `operator`, a node's or a pod's name: the key in `saved.<name>` of a step that runs in several places.
+        label: For people: `node n1`, `pod labs/box-a`.
+        runner: Runs programs there.
+        facts: Variables that exist only there: `node`, `pod`.
+    """
+
+    name: str
+    label: str
+    runner: Runner = field(repr=False, compare=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TapWanted:
+    """A capture to take.
+
+    Args:
+        name: Its key in `taps`.
+        on: A place, expressions replaced.
+        interface: Link in that place.
+        filter: Words of a pcap filter.
+    """
+
+    name: str
+    on: str
+    interface: str
+    filter: tuple[str, ...]
+
+
+class Surroundings(Protocol):
+    """What the engine needs of a cluster; tests give it another one."""
+
+    def facts(self, namespace: str) -> dict[str, Any]:
+        """Variables of every expression: nodes, pods of that namespace, spec, variant …"""
+        ...
+
+    def refresh(self) -> None:
+        """Read again which pods there are."""
+        ...
+
+    def spots(self, on: str, namespace: str, container: str = "") -> list[Spot]:
+        """The places that `on` means.
+
+        Args:
+            on: As in a lab file, expressions replaced.
+            namespace: Of pods that are named without one.
+            container: Of the pod; empty: its first.
+
+        Raises:
+            CnilabError: There is no such place.
+        """
+        ...
+
+    def taps(
+        self, wanted: Sequence[TapWanted], namespace: str, stem: str
+    ) -> AbstractContextManager[dict[str, TapRecord]]:
+        """Capture while the context is open; the dictionary is filled when it closes.
+
+        Args:
+            wanted: Where to listen, in the order of the path.
+            namespace: Of pods that are named without one.
+            stem: Of the files' names.
+        """
+        ...

@@ -1,0 +1,281 @@
+"""Labs: chosen for the cluster at hand, applied with one playbook, run side by side where they do not disturb.
+
+    labs/<id>/lab.yaml ─► needs met? ─► manifests ─► playbooks/labs.yaml ─► steps ─► labs.jsonl, labs/<id>/*.txt
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import resources, yamlio
+from harness.ansible import inventory
+from harness.ansible.play import Play, play
+from harness.errors import CnilabError, UsageError
+from harness.model import labfile
+from harness.model.expression import evaluate, render
+from harness.model.journal import Journal
+from harness.model.lab import LabDefinition, Needs
+from harness.model.node import Node
+from harness.model.records import LabStep
+from harness.model.run import RunDir
+from harness.steps.attach import Attached
+from harness.steps.lab_cluster import Cluster
+from harness.steps.lab_run import LabRun
+
+AT_ONCE = 5
+"""Labs that run at the same time; most of their time they wait for programs."""
+
+PLAYBOOK = "labs.yaml"
+
+EACH = "each"
+"""Key of a manifest's document, not of Kubernetes: an expression; the object is made for each `item` of it."""
+
+WAITED = ("Pod", "Job", "Deployment", "StatefulSet", "DaemonSet")
+"""Kinds that must be up before the first step."""
+
+
+def list_labs() -> list[LabDefinition]:
+    """All labs of the project, in order of their ids.
+
+    Raises:
+        SpecError: A lab file is wrong.
+    """
+    return labfile.read_all()
+
+
+@dataclass(frozen=True)
+class Ability:
+    """What a cluster offers to labs.
+
+    Args:
+        gates: Features that hold.
+        nodes: How many.
+        driver: Of the CNI variant.
+        wire: How packets between nodes look.
+        proxy: Mode of kube-proxy.
+    """
+
+    gates: frozenset[str]
+    nodes: int
+    driver: str
+    wire: str
+    proxy: str
+
+
+def ability(attached: Attached) -> Ability:
+    """What the attached cluster offers."""
+    gates = set(attached.variant.gates)
+    if len(attached.lab.nodes) > 1:
+        gates.add("multi")
+    if attached.lab.router is not None:
+        gates |= {"router", "cap"}
+    return Ability(
+        frozenset(gates),
+        len(attached.lab.nodes),
+        attached.variant.driver,
+        attached.variant.expect.wire.kind,
+        attached.spec.kubernetes.proxy_mode,
+    )
+
+
+def lacking(needs: Needs, has: Ability) -> str:
+    """Why a lab makes no sense on a cluster; empty when it does."""
+    missing = [f"feature '{gate}'" for gate in needs.gates if gate not in has.gates]
+    if needs.nodes > has.nodes:
+        missing.append(f"{needs.nodes} nodes (there is {has.nodes})")
+    for what, wanted, found in (
+        ("driver", needs.driver, has.driver),
+        ("wire format", needs.wire, has.wire),
+        ("kube-proxy mode", needs.proxy, has.proxy),
+    ):
+        if wanted and found not in wanted:
+            missing.append(f"{what} {' or '.join(wanted)} (here: {found})")
+    return "needs " + ", ".join(missing) if missing else ""
+
+
+def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefinition]:
+    """The labs with the given ids, or all.
+
+    Raises:
+        UsageError: An id is unknown.
+    """
+    unknown = sorted(set(only) - {lab.id for lab in labs})
+    if unknown:
+        msg = f"no lab is called {', '.join(unknown)}"
+        raise UsageError(msg, next_step="'cnilab labs list' shows all")
+    return [lab for lab in labs if not only or lab.id in only]
+
+
+def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collection[str] = ()) -> list[LabStep]:
+    """Apply and run labs.
+
+    Args:
+        attached: The cluster.
+        run: Records go to its `labs.jsonl`, transcripts to `labs/`, captures to `captures/`.
+        journal: Gets a step for each lab.
+        only: Ids; empty: all that the cluster can do.
+
+    Returns:
+        A record for every expectation; labs that do not fit have one that says why.
+
+    Raises:
+        UsageError: An id is unknown.
+        PlaybookError: Manifests could not be applied, or did not come up.
+    """
+    wanted = choose(list_labs(), only or attached.spec.labs)
+    has = ability(attached)
+    reasons = {lab.id: lacking(lab.needs, has) for lab in wanted}
+    fitting = [lab for lab in wanted if not reasons[lab.id]]
+    records = [_unfit(lab, reasons[lab.id]) for lab in wanted if reasons[lab.id]]
+    run.add_lab_steps(records)
+    if not fitting:
+        return records
+    cluster = Cluster(attached, run.path)
+    apply_labs(attached, fitting, run, journal, cluster.facts("labs"))
+    cluster.refresh()
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        def keep(record: LabStep) -> None:
+            run.add_lab_steps([record])
+
+        with journal.step(f"labs.{lab.id}", lab.title) as closing:
+            made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep).run()
+            closing["expectations"] = len(made)
+            closing["failed"] = sum(record.status in {"fail", "error"} for record in made)
+        return made
+
+    for made in schedule(fitting, one).values():
+        records += made
+    return records
+
+
+def _unfit(lab: LabDefinition, reason: str) -> LabStep:
+    return LabStep(lab=lab.id, step="needs", title=lab.title, place="operator", status="skip", reason=reason)
+
+
+# -- applying ----------------------------------------------------------------------------------------------------------
+
+
+def manifests(labs: Sequence[LabDefinition], root: Path, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All objects of all labs, each once, with their expressions replaced.
+
+    Args:
+        labs: Whose manifests.
+        root: Where `labs/` is.
+        facts: Variables of expressions; a lab's own `param` is added.
+    """
+    objects: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for lab in labs:
+        context = {**facts, "param": lab.parameters, "lab": lab.id}
+        for name in lab.manifests:
+            text = (root / "labs" / lab.id / name).read_text(encoding="utf-8")
+            for document in yamlio.loads_all(text):
+                for item in evaluate(document.pop(EACH), context) if EACH in document else [None]:
+                    made = _rendered(document, {**context, "item": item})
+                    meta = made["metadata"]
+                    objects[made["kind"], meta.get("namespace", ""), meta["name"]] = made
+    return sorted(objects.values(), key=lambda made: made["kind"] != "Namespace")
+
+
+def _rendered(value: Any, context: Mapping[str, Any]) -> Any:
+    """Expressions are replaced inside single values, after parsing: none can add structure to a document."""
+    if isinstance(value, dict):
+        return {key: _rendered(item, context) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rendered(item, context) for item in value]
+    return render(value, context) if isinstance(value, str) else value
+
+
+def hosts(attached: Attached) -> str:
+    """The inventory of an attached cluster, as YAML."""
+
+    def host(node: Node) -> inventory.Host:
+        pid = getattr(node, "pid", None)
+        if not isinstance(pid, int):
+            msg = f"playbooks cannot reach {node.name}"
+            raise UsageError(msg, cause="only nodes of the namespaces provider are supported")
+        return inventory.namespace_host(node.name, str(node.address), pid)
+
+    router = attached.lab.router
+    return inventory.render(
+        [host(node) for node in attached.lab.nodes],
+        host(router) if router is not None else None,
+        {
+            "kubeconfig": str(attached.lab.kubeconfig),
+            "kubectl": getattr(attached.kubectl, "prefix", ("kubectl",))[0],
+        },
+        inventory.python(),
+    )
+
+
+def apply_labs(
+    attached: Attached, labs: Sequence[LabDefinition], run: RunDir, journal: Journal, facts: Mapping[str, Any]
+) -> Play:
+    """Prepare the nodes and apply the manifests of all labs, in one run of Ansible.
+
+    Args:
+        attached: The cluster.
+        labs: Whose manifests.
+        run: Keeps what is applied.
+        journal: Gets Ansible's tasks.
+        facts: Variables of expressions in manifests.
+
+    Raises:
+        PlaybookError: As of `play`.
+    """
+    objects = manifests(labs, resources.root(), facts)
+    folder = run.directory("ansible/manifests")
+    (folder / "labs.yaml").write_text(yamlio.dumps_all(objects), encoding="utf-8")
+    ready = [
+        {"kind": made["kind"].lower(), "name": made["metadata"]["name"], "namespace": made["metadata"]["namespace"]}
+        for made in objects
+        if made["kind"] in WAITED
+    ]
+    variables = {"manifests_dir": str(folder), "rollout_ready": ready}
+    return play(PLAYBOOK, hosts(attached), run.path, journal, variables=variables)
+
+
+# -- scheduling --------------------------------------------------------------------------------------------------------
+
+
+def schedule(
+    labs: Sequence[LabDefinition], one: Callable[[LabDefinition], list[LabStep]], at_once: int = AT_ONCE
+) -> dict[str, list[LabStep]]:
+    """Run labs at the same time, but never two of which one disturbs what the other watches.
+
+    Labs that disturb start first: the others fill the gaps that they leave.
+
+    Args:
+        labs: What to run.
+        one: Runs one lab.
+        at_once: Most at the same time.
+
+    Returns:
+        Records by lab, in the order of `labs`.
+    """
+    waiting = sorted(labs, key=lambda lab: (not lab.disturbs, -len(lab.steps), lab.id))
+    running: dict[Future[list[LabStep]], LabDefinition] = {}
+    done: dict[str, list[LabStep]] = {}
+    with ThreadPoolExecutor(at_once) as pool:
+        while waiting or running:
+            for lab in list(waiting):
+                if len(running) < at_once and not any(lab.conflicts(other) for other in running.values()):
+                    waiting.remove(lab)
+                    running[pool.submit(one, lab)] = lab
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                lab = running.pop(future)
+                try:
+                    done[lab.id] = future.result()
+                except CnilabError as error:
+                    done[lab.id] = [_broken(lab, error)]
+    return {lab.id: done[lab.id] for lab in labs}
+
+
+def _broken(lab: LabDefinition, error: CnilabError) -> LabStep:
+    return LabStep(lab=lab.id, step="lab", title=lab.title, place="operator", status="error", reason=str(error))
