@@ -29,19 +29,23 @@ class Owners:
             return
         for node in topology.nodes:
             self.node_addresses[node.address] = node.name
-            for pod in node.pods:
-                self.node_of_pod.setdefault(pod.name, node.name)
-                if not pod.host_network:
-                    self.pod_addresses.setdefault(pod.ip, pod.name)
+        self._learn_interfaces(topology)
+        self._learn_pods(topology)
+
+    def _learn_interfaces(self, topology: Topology) -> None:
         for who, interface in _interfaces(topology):
             if interface.mac and interface.kind != "loopback":
                 self._mac.setdefault(interface.mac.lower(), f"{who} {interface.name}")
             for address in interface.addresses:
                 if not address.startswith(("127.", "::1", "fe80:")):
                     self._ip.setdefault(bare(address), f"{who} {interface.name}")
+
+    def _learn_pods(self, topology: Topology) -> None:
         for node in topology.nodes:
             for pod in node.pods:
+                self.node_of_pod.setdefault(pod.name, node.name)
                 if pod.ip and not pod.host_network:
+                    self.pod_addresses.setdefault(pod.ip, pod.name)
                     self._ip[pod.ip] = f"pod {pod.name} on {node.name}"
 
     def ip(self, address: str) -> str:

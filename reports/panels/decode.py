@@ -117,6 +117,7 @@ def _transport(packet: Packet, layers: list[LayerRow], segments: list[Segment]) 
     size = _transport_bytes(packet)
     if not size:
         return
+    fields: tuple[Fact, ...]
     if packet.proto == "icmp":
         names = {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"}
         kind = packet.icmp_type if packet.icmp_type is not None else -1
@@ -125,7 +126,7 @@ def _transport(packet: Packet, layers: list[LayerRow], segments: list[Segment]) 
             Fact("sequence", f"{packet.icmp_seq}"),
         )
     else:
-        fields: tuple[Fact, ...] = (
+        fields = (
             Fact("source port", f"{packet.src_port}"),
             Fact("destination port", f"{packet.dst_port}"),
         )

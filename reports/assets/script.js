@@ -1,0 +1,94 @@
+"use strict";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+  // A link into a closed section opens it.
+  const reveal = () => {
+    let target = null;
+    try { target = document.getElementById(decodeURIComponent(location.hash.slice(1))); } catch { return; }
+    if (!target) return;
+    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+    target.scrollIntoView({ block: "start" });
+  };
+  addEventListener("hashchange", reveal);
+  if (location.hash) reveal();
+
+  // Commands can be copied.
+  if (navigator.clipboard) {
+    for (const line of all(".cmd")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "Copy";
+      button.addEventListener("click", async () => {
+        await navigator.clipboard.writeText(line.querySelector("code").textContent);
+        button.textContent = "Copied";
+        setTimeout(() => { button.textContent = "Copy"; }, 1200);
+      });
+      line.append(button);
+    }
+  }
+
+  // Requirements: words, `status:fail`, `level:must`; all words must match.
+  const filter = document.getElementById("filter");
+  if (filter) {
+    filter.parentElement.hidden = false;
+    const rows = all(".req");
+    const areas = all(".area");
+    const apply = () => {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const row of rows) row.hidden = !words.every((word) => row.dataset.text.includes(word));
+      for (const area of areas) {
+        const shown = all(".req", area).some((row) => !row.hidden);
+        area.hidden = words.length > 0 && !shown;
+        if (words.length > 0) area.open = shown;
+      }
+    };
+    filter.addEventListener("input", apply);
+    addEventListener("keydown", (event) => {
+      if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+        event.preventDefault();
+        filter.focus();
+      }
+    });
+    const expand = document.getElementById("expand");
+    expand.addEventListener("click", () => {
+      const open = expand.textContent === "Expand all";
+      for (const area of areas) area.open = open;
+      expand.textContent = open ? "Collapse all" : "Expand all";
+    });
+  }
+
+  // The matrix lights the row and column under the pointer.
+  for (const table of all(".heat")) {
+    const light = (event) => {
+      for (const cell of all(".lit", table)) cell.classList.remove("lit");
+      const cell = event.target.closest("td");
+      if (event.type === "mouseleave" || !cell || cell.classList.contains("node")) return;
+      const row = cell.parentElement;
+      const index = [...row.children].indexOf(cell);
+      for (const other of table.tBodies[0].rows) if (other.children[index]) other.children[index].classList.add("lit");
+      for (const other of row.children) if (other.tagName === "TD" && !other.classList.contains("node")) other.classList.add("lit");
+    };
+    table.addEventListener("mouseover", light);
+    table.addEventListener("mouseleave", light);
+  }
+
+  // The navigation follows the reader.
+  const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
+  if ("IntersectionObserver" in window) {
+    const seen = new IntersectionObserver((entries) => {
+      for (const entry of entries) {
+        if (!entry.isIntersecting) continue;
+        for (const link of links.values()) link.classList.remove("here");
+        links.get(entry.target.id)?.classList.add("here");
+      }
+    }, { rootMargin: "0px 0px -70% 0px" });
+    for (const id of links.keys()) {
+      const target = document.getElementById(id);
+      if (target) seen.observe(target);
+    }
+  }
+
+  // On paper everything is open.
+  addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });
+})();
