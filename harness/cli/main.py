@@ -36,7 +36,7 @@ COMMANDS = {
     "report": ("Write the report of a run.", "report"),
     "down": ("Remove a lab and all that it made.", "down"),
     "render": ("Show what up would do, and change nothing.", "render"),
-    "components": ("Programs that labs are made of: list, ensure, verify, export, import.", "components"),
+    "components": ("Programs of labs: list, ensure, verify, export, import, prune.", "components"),
     "labs": ("The catalogue of labs.", "labs"),
     "schema": ("The JSON schema of a lab spec.", "schema"),
     "completion": ("Completion script for bash, zsh or fish.", "completion"),

@@ -17,8 +17,8 @@ FORMATS = ("table", "wide", "json", "yaml", "name")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _GOOD = {"ok", "pass", "ready", "running", "up", "killed", "present", "true", "cached"}
-_BAD = {"fail", "failed", "error", "broken", "blocks", "survived", "dead", "missing", "down"}
-_ODD = {"limits", "partial", "skip", "skipped", "imprecise", "flaky", "notready", "unknown", "starting"}
+_BAD = {"fail", "failed", "error", "broken", "blocks", "survived", "dead", "missing", "damaged", "absent", "down"}
+_ODD = {"stale", "limits", "partial", "skip", "skipped", "imprecise", "flaky", "notready", "unknown", "starting"}
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,25 @@ import os
 import platform
 import shlex
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import __version__
-from harness.cli.context import settings, shown
+from harness.cli.context import shown
 from harness.errors import CnilabError, UsageError
 from harness.model.journal import now
 from harness.model.run import RunDir, RunInfo
 from harness.model.spec import LabSpec
+from harness.steps.attach import Attached
 
 
-def new_run(spec: LabSpec, argv: list[str], where: Path | None) -> RunDir:
+def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
     """Make the run directory of a lab and write its `run.json`.
 
     Args:
         spec: The lab.
-        argv: The command line, for the report's "do it again".
+        words: The words of `up` that decide what the lab is, for the report's "do it again".
         where: The directory; None: `./.runs/<time>-<lab>`.
 
     Raises:
@@ -47,12 +49,12 @@ def new_run(spec: LabSpec, argv: list[str], where: Path | None) -> RunDir:
                 kubernetes=spec.kubernetes.version,
                 nodes=spec.nodes,
                 spec=json.loads(spec.model_dump_json(by_alias=True)),
-                reproduce=shlex.join(["cnilab", *argv]),
+                reproduce=shlex.join(["cnilab", "up", *words]),
                 version=__version__,
                 host=host_facts(),
             )
         )
-        _remember(spec.name, path)
+        _point_latest_at(path)
     except OSError as error:
         msg = f"cannot make the run directory {shown(str(path), 200)}"
         raise UsageError(msg, cause=str(error), next_step="name another place with --run-dir") from error
@@ -71,25 +73,37 @@ def finish(run: RunDir, failure: CnilabError | None = None) -> None:
 
 
 def last_run(name: str) -> RunDir | None:
-    """The newest run directory of a lab, up or not; None when there was none or it is gone."""
-    note = settings().state / "runs" / name
-    try:
-        path = Path(note.read_text(encoding="utf-8").strip())
-    except OSError:
-        return None
-    return RunDir(path) if (path / "run.json").exists() else None
+    """The newest run of a lab below `./.runs`, up or not; None when there is none."""
+    runs = []
+    for path in Path(".runs").glob(f"*-{name}"):
+        run = RunDir(path.absolute())
+        with suppress(OSError, ValueError):
+            info = run.info()
+            if info.lab == name:
+                runs.append((info.started, run))
+    return max(runs, key=lambda pair: pair[0])[1] if runs else None
 
 
-def _remember(name: str, path: Path) -> None:
-    notes = settings().state / "runs"
-    notes.mkdir(parents=True, exist_ok=True)
-    scratch = notes / f".{name}.{os.getpid()}"
-    scratch.write_text(f"{path}\n", encoding="utf-8")
-    scratch.replace(notes / name)
+def require_run(there: Attached) -> RunDir:
+    """The run directory that a command on a lab adds to.
+
+    Raises:
+        UsageError: It is gone.
+    """
+    if there.run is not None and (there.run.path / "run.json").exists():
+        return there.run
+    path = there.run.path if there.run else "(none)"
+    msg = f"the run directory of lab '{there.lab.name}' is gone"
+    raise UsageError(msg, where=str(path), next_step=f"cnilab down {there.lab.name}, then cnilab up")
+
+
+def _point_latest_at(path: Path) -> None:
+    """Keep `.runs/latest`; another lab may be doing the same, and whoever is last is right."""
     latest = path.parent / "latest"
     if path.parent.name == ".runs" and (latest.is_symlink() or not latest.exists()):
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(path.name)
+        scratch = path.parent / f".latest.{os.getpid()}"
+        scratch.symlink_to(path.name)
+        scratch.replace(latest)
 
 
 def host_facts() -> dict[str, str]:

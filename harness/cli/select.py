@@ -53,4 +53,4 @@ def attached(lab: str | None) -> Attached:
     """Attach to the chosen lab."""
     from harness.steps.attach import attach  # noqa: PLC0415 - brings the Kubernetes client
 
-    return attach(chosen(lab))
+    return attach(chosen(lab), settings().state)

@@ -1,0 +1,84 @@
+"""`cnilab apply`."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import shown
+from harness.cli.output import Listing, emit, output_option
+from harness.cli.progress import progress
+from harness.cli.select import attached, lab_option
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.model.records import LabStep
+
+FAILED = {"fail", "error"}
+
+
+@define(
+    "apply",
+    examples="""
+    cnilab apply
+    cnilab apply flannel-routes flannel-arp-fdb
+    cnilab apply --lab monday -o json | jq '.items[] | select(.status != "pass")'
+    """,
+)
+@click.argument("ids", metavar="[LAB-ID]...", nargs=-1)
+@lab_option()
+@output_option()
+def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
+    """Apply labs to a running cluster, and check everything that they teach.
+
+    Without ids: the labs of the spec, or all that this cluster can do. 'cnilab labs list' shows the catalogue.
+    Exit code 1 means that an expectation was not met.
+    """
+    from harness.steps.labs import list_labs  # noqa: PLC0415
+
+    known = [one.id for one in list_labs()]
+    for id_ in ids:
+        if id_ not in known:
+            import difflib  # noqa: PLC0415
+
+            near = difflib.get_close_matches(id_, known, n=1)
+            msg = f"there is no lab with the id '{shown(id_)}'"
+            raise UsageError(msg, next_step=f"did you mean '{near[0]}'?" if near else "cnilab labs list")
+    there = attached(lab)
+    from harness.cli.runs import finish, require_run  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.labs import run_labs  # noqa: PLC0415
+
+    run = require_run(there)
+    with progress() as listener:
+        steps = run_labs(there, run, Journal(run, listener), only=ids or there.spec.labs)
+    finish(run)
+    emit(_listing(steps), output, empty="No lab fits this cluster.")
+    return 1 if any(step.status in FAILED for step in steps) else 0
+
+
+def _listing(steps: list[LabStep]) -> Listing:
+    by_lab: dict[str, list[LabStep]] = defaultdict(list)
+    for step in steps:
+        by_lab[step.lab].append(step)
+    rows, items = [], []
+    for lab, its in by_lab.items():
+        counts = Counter(step.status for step in its)
+        bad = next((step for step in its if step.status in FAILED), None)
+        status = "fail" if bad else "skip" if counts["skip"] == len(its) else "pass"
+        reason = bad.reason or bad.title if bad else its[0].reason if status == "skip" else ""
+        seconds = sum(step.seconds for step in its)
+        rows.append((lab, status, f"{counts['pass']}/{len(its)}", f"{seconds:.1f}s", reason or "-"))
+        items.append(
+            {
+                "lab": lab,
+                "status": status,
+                "seconds": round(seconds, 3),
+                "reason": reason,
+                "steps": [step.model_dump(mode="json", by_alias=True) for step in its],
+            }
+        )
+    return Listing("LabResult", ("lab", "status", "passed", "time", "reason"), rows, items)

@@ -1,0 +1,55 @@
+"""`cnilab collect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import checked_name, settings
+from harness.cli.progress import progress
+from harness.cli.select import chosen, lab_option, names
+from harness.errors import BringUpError
+
+
+@define(
+    "collect",
+    examples="""
+    cnilab collect
+    cnilab collect --lab monday
+    grep -rn 'no route to host' "$(cnilab collect -q)"
+    """,
+)
+@lab_option()
+def command(*, lab: str | None) -> None:
+    """Collect logs of all services and pods, API objects and kernel state into the run directory.
+
+    Tokens, keys and passwords are taken out. Prints the directory. A lab that failed to come up was collected when
+    that happened; then this only says where.
+    """
+    from harness.cli.runs import finish, last_run  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.model.run import RunDir  # noqa: PLC0415
+    from harness.providers.namespaces import state  # noqa: PLC0415
+    from harness.providers.namespaces.layout import LabLayout  # noqa: PLC0415
+    from harness.steps.collect import collect  # noqa: PLC0415
+
+    if lab is not None and checked_name(lab) not in names():
+        run = last_run(lab)
+        if run is None or not (run.path / "logs").is_dir():
+            msg = f"there is no lab '{lab}', and no run of one here"
+            raise BringUpError(msg, next_step=f"cnilab up --name {lab}")
+        click.echo(f"Lab '{lab}' is not up; what its last run collected:", err=True)
+        click.echo(str(run.path / "logs"))
+        return
+    name = chosen(lab)
+    known = state.read(LabLayout(settings().state, name))
+    run = RunDir(Path(known.run)) if known is not None and known.run else last_run(name)
+    if run is None:
+        msg = f"lab '{name}' has no run directory"
+        raise BringUpError(msg, next_step=f"cnilab down {name}, then cnilab up")
+    with progress() as listener:
+        collect(name, settings().state, run, Journal(run, listener))
+    finish(run)
+    click.echo(str(run.path / "logs"))

@@ -1,0 +1,178 @@
+"""`cnilab components`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import Command
+from harness.cli.context import settings
+from harness.cli.output import Listing, emit, output_option
+from harness.cli.progress import progress
+from harness.errors import PreflightError, UsageError
+
+if TYPE_CHECKING:
+    from harness.components.carry import ComponentStatus
+    from harness.components.store import Resolved, Store
+    from harness.model.journal import Listener
+
+
+@click.group("components")
+def command() -> None:
+    """Programs that labs are made of: where they come from, and whether they are whole.
+
+    Sources are tried in the order of CNILAB_SOURCES (cache,system,package,release,build); CNILAB_OFFLINE=1 leaves out
+    those that need a network.
+    """
+
+
+@command.command(
+    "list",
+    cls=Command,
+    examples="""
+    cnilab components list
+    cnilab components list -o wide
+    cnilab components list -o json | jq -r '.items[] | select(.cached | not) | .name'
+    """,
+)
+@output_option()
+def list_(*, output: str) -> None:
+    """List all components, and which of them are in the cache."""
+    from harness.components import carry  # noqa: PLC0415 - the help must not wait for pydantic
+
+    emit(_statuses(carry.list_components(_store())), output)
+
+
+def _store(listener: Listener | None = None) -> Store:
+    from harness.components.store import Store  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    return Store(settings().cache, journal=Journal(None, *([listener] if listener else [])))
+
+
+def _statuses(found: list[ComponentStatus]) -> Listing:
+    rows = [
+        (
+            one.name,
+            one.version or one.pinned,
+            one.state,
+            one.source or "-",
+            f"{one.size / 2**20:.1f}M" if one.size else "-",
+            one.digest[:12] or "-",
+            ",".join(one.sources),
+            "; ".join(one.problems) or one.summary,
+        )
+        for one in found
+    ]
+    items = [one.model_dump(mode="json") for one in found]
+    columns = ("name", "version", "state", "source", "size", "digest")
+    return Listing("Component", columns, rows, items, wide=("possible sources", "about"))
+
+
+@command.command(
+    "ensure",
+    cls=Command,
+    examples="""
+    cnilab components ensure
+    cnilab components ensure kubernetes flannel
+    CNILAB_SOURCES=cache,build cnilab components ensure
+    """,
+)
+@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@output_option()
+def ensure(wanted: tuple[str, ...], *, output: str) -> None:
+    """Make components available now: what up would otherwise do on its first run. Without names: all."""
+    with progress() as listener:
+        store = _store(listener)
+        found = store.ensure(wanted or sorted(store.lock.component))
+    emit(_resolved(list(found.values())), output)
+
+
+def _resolved(found: list[Resolved]) -> Listing:
+    rows = [(one.name, one.version, one.source, one.digest[:12], str(one.path)) for one in found]
+    items = [
+        {"name": o.name, "version": o.version, "source": o.source, "digest": o.digest, "path": str(o.path)}
+        for o in found
+    ]
+    return Listing("Component", ("name", "version", "source", "digest"), rows, items, wide=("path",))
+
+
+@command.command(
+    "verify",
+    cls=Command,
+    examples="""
+    cnilab components verify
+    cnilab components verify -o wide
+    cnilab components verify -q && echo whole
+    """,
+)
+@output_option()
+def verify(*, output: str) -> int:
+    """Read every cached component again, and compare it with the digest noted when it was stored.
+
+    Exit code 10 means that one was damaged. It is taken out of the cache; 'ensure' delivers it anew.
+    """
+    from harness.components import carry  # noqa: PLC0415
+
+    found = carry.verify(_store())
+    emit(_statuses(found), output)
+    return PreflightError.exit_code if any(one.state == "damaged" for one in found) else 0
+
+
+@command.command(
+    "export",
+    cls=Command,
+    examples="""
+    cnilab components export cnilab-components.tar
+    cnilab components export /media/usb/lab.tar -q
+    scp cnilab-components.tar classroom: && ssh classroom cnilab components import cnilab-components.tar
+    """,
+)
+@click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
+def export(archive: Path) -> None:
+    """Write all cached components to one archive, for a machine without network."""
+    from harness.components import carry  # noqa: PLC0415
+
+    for status in carry.export(_store(), archive):
+        click.echo(f"component/{status.name}")
+
+
+@command.command(
+    "import",
+    cls=Command,
+    examples="""
+    cnilab components import cnilab-components.tar
+    cnilab --cache /srv/cnilab components import lab.tar
+    cnilab components import lab.tar && CNILAB_OFFLINE=1 cnilab up
+    """,
+)
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_(archive: Path) -> None:
+    """Bring components from an archive into the cache; every file's digest is checked."""
+    from harness.components import carry  # noqa: PLC0415
+
+    for entry in carry.import_(_store(), archive):
+        click.echo(f"component/{entry.name}")
+
+
+@command.command(
+    "prune",
+    cls=Command,
+    examples="""
+    cnilab components prune
+    cnilab down --all && cnilab components prune
+    cnilab components prune | wc -l
+    """,
+)
+def prune() -> None:
+    """Remove from the cache what this version does not use. Not while a lab is up: its nodes run programs from it."""
+    from harness.cli.select import names  # noqa: PLC0415
+    from harness.components import carry  # noqa: PLC0415
+
+    if names():
+        msg = "labs are up, and run programs from the cache"
+        raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
+    for path in carry.prune(_store()):
+        click.echo(str(path))

@@ -1,0 +1,69 @@
+"""`cnilab down`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import checked_name, settings
+from harness.cli.progress import progress
+from harness.cli.select import names
+from harness.errors import TearDownError, UsageError
+
+if TYPE_CHECKING:
+    from harness.model.journal import Journal
+
+
+def remove(name: str, journal: Journal) -> list[str]:
+    """Take a lab down, if it is there.
+
+    Returns:
+        What is left of it, in words; empty is good.
+    """
+    if name not in names():
+        return []
+    from harness.steps.down import tear_down  # noqa: PLC0415
+
+    return tear_down(settings().state, name, journal)
+
+
+@define(
+    "down",
+    examples="""
+    cnilab down
+    cnilab down monday tuesday
+    cnilab down --all
+    """,
+)
+@click.argument("labs", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every lab of this state directory.")
+def command(labs: tuple[str, ...], *, everything: bool) -> None:
+    """Remove a lab and all that it made: processes, namespaces, mounts, cgroups, files.
+
+    Works in whatever state the lab is, also after a crash. A lab that is not there is no error. The run directory
+    stays. Exit code 12 means that something could not be removed; it is listed.
+    """
+    known = names()
+    if everything and labs:
+        msg = "give names or --all, not both"
+        raise click.UsageError(msg)
+    chosen = [checked_name(lab) for lab in labs] or known
+    if len(chosen) > 1 and not everything and not labs:
+        msg = "there are several labs"
+        raise UsageError(msg, cause=", ".join(known), next_step="name those to remove, or give --all")
+    if not chosen:
+        click.echo("No lab is up.", err=True)
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    left: list[str] = []
+    with progress() as listener:
+        for name in chosen:
+            remains = remove(name, Journal(None, listener))
+            left += [f"{name}: {what}" for what in remains]
+            if not remains:
+                click.echo(f"Lab '{name}' is {'down' if name in known else 'not up'}.", err=True)
+    if left:
+        msg = "something is left over"
+        raise TearDownError(msg, cause="\n".join(left), next_step="run it again; if it stays, 'cnilab doctor'")

@@ -1,0 +1,58 @@
+"""`cnilab render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.up import overrides, read_spec, spec_options
+
+
+@define(
+    "render",
+    examples="""
+    cnilab render flannel
+    cnilab render workshop.yaml --to plan/
+    cnilab render flannel --nodes 3 --to plan/ --diff
+    """,
+)
+@spec_options
+@click.option("--to", "directory", type=click.Path(file_okay=False, path_type=Path), help="Write files below this.")
+@click.option("--diff", is_flag=True, help="With --to: show what would change there, and write nothing.")
+def command(
+    target: str,
+    *,
+    name: str | None,
+    nodes: int | None,
+    cni: str | None,
+    mtu: int | None,
+    directory: Path | None,
+    diff: bool,
+) -> int:
+    """Show what up would do: every file, service and manifest of the lab. Starts and builds nothing.
+
+    Without --to everything goes to stdout. With --diff the exit code is 1 when something differs.
+    """
+    if diff and directory is None:
+        msg = "--diff compares with a directory: give --to as well"
+        raise click.UsageError(msg)
+    spec = read_spec(target, overrides(name, nodes, cni, mtu))
+    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.steps.render import differences, render, write  # noqa: PLC0415
+
+    files = render(spec, variant(spec.cni))
+    if directory is None:
+        for path, text in files.items():
+            click.echo(f"==> {path} <==\n{text}")
+        return 0
+    if diff:
+        found = differences(files, directory)
+        for one in found:
+            click.echo(one.text, nl=False)
+        click.echo(f"{len(found)} of {len(files)} files differ", err=True)
+        return 1 if found else 0
+    write(files, directory)
+    click.echo(f"{len(files)} files below {directory}", err=True)
+    return 0

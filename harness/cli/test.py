@@ -1,0 +1,93 @@
+"""`cnilab test`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.output import Listing, emit, output_option
+from harness.cli.progress import progress
+from harness.cli.select import attached, lab_option
+
+if TYPE_CHECKING:
+    from harness.model.records import FaultRun, Result
+
+
+@define(
+    "test",
+    examples="""
+    cnilab test
+    cnilab test --select 'MTU or DNS' --strict
+    cnilab test --faults -o json > faults.json
+    """,
+)
+@lab_option()
+@click.option("-k", "--select", default="", help="Only requirements that match, in pytest's -k language.")
+@click.option("--strict", is_flag=True, help="A check that could not run counts as failed.")
+@click.option("--faults", is_flag=True, help="Test the suite itself: inject faults, and see the checks fail.")
+@click.option("--fault", "only", multiple=True, help="With --faults: only this fault; may be given several times.")
+@output_option()
+def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
+    """Run the conformance suite: is the pod network as Kubernetes requires it to be?
+
+    Exit code 1 means that a requirement is not met; with --faults, that a check missed its fault.
+    """
+    there = attached(lab)
+    from harness.cli.runs import finish, require_run  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    run = require_run(there)
+    with progress() as listener:
+        journal = Journal(run, listener)
+        if faults or only:
+            from harness.steps.mutation import run_faults  # noqa: PLC0415
+
+            mutations = run_faults(there, run, journal, only=only)
+        else:
+            from harness.steps.conformance import run_conformance  # noqa: PLC0415
+
+            results = run_conformance(there, run, journal, select=select, strict=strict)
+    finish(run)
+    if faults or only:
+        emit(_faults(mutations), output, empty="No fault fits this cluster.")
+        return 1 if any(one.outcome in {"survived", "error"} for one in mutations) else 0
+    emit(_results(results), output, empty="No requirement matches.")
+    if output in {"table", "wide"}:
+        click.echo(_summary(results), err=True)
+    return 1 if any(one.status in {"fail", "error"} for one in results) else 0
+
+
+def _results(results: list[Result]) -> Listing:
+    rows = [
+        (
+            one.id,
+            one.status,
+            f"{one.tested}/{one.total}" if one.total else "-",
+            one.title,
+            one.reason or one.blocked_by or "-",
+            one.statement,
+        )
+        for one in results
+    ]
+    items = [one.model_dump(mode="json", by_alias=True) for one in results]
+    return Listing("Result", ("id", "status", "legs", "requirement", "reason"), rows, items, wide=("statement",))
+
+
+def _summary(results: list[Result]) -> str:
+    counts = {status: sum(one.status == status for one in results) for status in ("pass", "fail", "error")}
+    rest = len(results) - sum(counts.values())
+    words = [f"{counts['pass']} of {len(results)} as required", f"{counts['fail']} failed"]
+    words += [f"{counts['error']} could not be judged"] if counts["error"] else []
+    words += [f"{rest} not applicable here"] if rest else []
+    return ", ".join(words)
+
+
+def _faults(faults: list[FaultRun]) -> Listing:
+    rows = [
+        (one.fault, one.outcome, ",".join(one.killed_by) or "-", ",".join(one.survived) or "-", one.title)
+        for one in faults
+    ]
+    items = [one.model_dump(mode="json", by_alias=True) for one in faults]
+    return Listing("FaultRun", ("fault", "outcome", "killed by", "missed by", "what"), rows, items)

@@ -1,0 +1,171 @@
+"""`cnilab up`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import settings, shown
+from harness.cli.progress import progress
+from harness.errors import CnilabError, UsageError
+
+if TYPE_CHECKING:
+    from harness.model.journal import Journal
+    from harness.model.run import RunDir
+    from harness.model.spec import LabSpec
+
+
+def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
+    """The lab that `up` and `render` are asked for.
+
+    Args:
+        target: A spec file, or a CNI variant's name.
+        overrides: Values of options by path in a spec file; None where the option was not given.
+
+    Raises:
+        UsageError: It is neither, or something in it is wrong.
+    """
+    from harness.cni import catalogue  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.model.load import load_spec, make_spec  # noqa: PLC0415
+
+    given = {path: value for path, value in overrides.items() if value is not None}
+    variants = catalogue.names()
+    if target in variants:
+        return make_spec(variants, {"spec.cni": target, "metadata.name": target, **given})
+    path = Path(target)
+    if path.suffix in {".yaml", ".yml"} or path.exists():
+        return load_spec(path, variants=variants, labs=_lab_ids(), overrides=given)
+    import difflib  # noqa: PLC0415
+
+    near = difflib.get_close_matches(target, variants, n=1)
+    msg = f"'{shown(target)}' is neither a CNI variant nor a spec file"
+    raise UsageError(
+        msg,
+        cause=f"variants: {', '.join(variants)}",
+        next_step=f"did you mean '{near[0]}'?" if near else "name a variant, or a file that ends in .yaml",
+    )
+
+
+def _lab_ids() -> list[str]:
+    from harness.steps.labs import list_labs  # noqa: PLC0415
+
+    return [lab.id for lab in list_labs()]
+
+
+def spec_options(function: Any) -> Any:
+    """The argument and the options that make a spec; the same for `up` and `render`."""
+    for decorator in (
+        click.option("--mtu", type=int, help="MTU of the wire between the nodes, in bytes."),
+        click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
+        click.option("--nodes", type=int, help="How many nodes, 1 to 20."),
+        click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
+        click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
+    ):
+        function = decorator(function)
+    return function
+
+
+def overrides(name: str | None, nodes: int | None, cni: str | None, mtu: int | None) -> dict[str, Any]:
+    """Options by their path in a spec file."""
+    return {"metadata.name": name, "spec.nodes": nodes, "spec.cni": cni, "spec.underlay.mtu": mtu}
+
+
+@define(
+    "up",
+    examples="""
+    cnilab up
+    cnilab up flannel-host-gw --nodes 3 --mtu 1400
+    cnilab up workshop.yaml --name monday --retain
+    """,
+)
+@spec_options
+@click.option("--retain", is_flag=True, help="Keep what is there when bring-up fails.")
+@click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
+@click.option("--skip-preflight", is_flag=True, help="Start even if doctor says that it cannot work.")
+def command(  # noqa: PLR0913 - one parameter per option, as click wants it
+    target: str,
+    *,
+    name: str | None,
+    nodes: int | None,
+    cni: str | None,
+    mtu: int | None,
+    retain: bool,
+    replace: bool,
+    run_dir: Path | None,
+    skip_preflight: bool,
+) -> None:
+    """Bring up a lab: nodes, Kubernetes, and a pod network.
+
+    SPEC is a YAML file (see 'cnilab schema'), VARIANT one of flannel, flannel-host-gw, bridge. When it is done, the
+    path of a kubeconfig is printed; your own kubeconfig is never touched.
+    """
+    given = overrides(name, nodes, cni, mtu)
+    spec = read_spec(target, given)
+    from harness.cli.runs import finish, new_run  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    with progress() as listener:
+        if not skip_preflight:
+            _preflight(spec)
+        if replace:
+            from harness.cli.down import remove  # noqa: PLC0415
+
+            remove(spec.name, Journal(None, listener))
+        run = new_run(spec, _words(target, given), run_dir)
+        journal = Journal(run, listener)
+        try:
+            kubeconfig = _bring_up(spec, run, journal)
+        except (CnilabError, KeyboardInterrupt) as error:
+            finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
+            _give_up(spec, run, journal, retain=retain)
+            if isinstance(error, CnilabError):
+                error.log = error.log if error.log and retain else str(run.path / "logs")
+            raise
+        finish(run)
+    click.echo(f"Lab '{spec.name}' is up. Run directory: {run.path}", err=True)
+    click.echo(f"export KUBECONFIG={kubeconfig}")
+
+
+def _words(target: str, given: dict[str, Any]) -> list[str]:
+    options = [(f"--{path.rsplit('.', 1)[-1]}", str(value)) for path, value in given.items() if value is not None]
+    return [target, *(word for option in options for word in option)]
+
+
+def _preflight(spec: LabSpec) -> None:
+    from harness.steps.doctor import require  # noqa: PLC0415
+
+    require(spec, state=settings().state, cache=settings().cache)
+
+
+def _bring_up(spec: LabSpec, run: RunDir, journal: Journal) -> Path:
+    # These bring the Kubernetes client and more: only now, when a lab is really made.
+    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.components.store import Store  # noqa: PLC0415
+    from harness.steps.up import bring_up  # noqa: PLC0415
+
+    store = Store(settings().cache, journal=journal)
+    try:
+        attached = bring_up(spec, variant(spec.cni), run=run, journal=journal, store=store, state=settings().state)
+    finally:
+        run.write_info(run.info().model_copy(update={"pins": tuple(store.pins())}))
+    return attached.lab.kubeconfig
+
+
+def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> None:
+    """After a failure: keep the evidence, then leave nothing behind, unless the user wants to look at it."""
+    from harness.cli.down import remove  # noqa: PLC0415
+    from harness.cli.select import names  # noqa: PLC0415
+    from harness.steps.collect import collect  # noqa: PLC0415
+
+    if spec.name not in names():
+        return
+    collect(spec.name, settings().state, run, journal)
+    if retain:
+        click.echo(f"Lab '{spec.name}' is retained as it is; 'cnilab down {spec.name}' removes it.", err=True)
+        return
+    for what in remove(spec.name, journal):
+        click.echo(f"left over: {what}", err=True)

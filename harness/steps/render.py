@@ -1,0 +1,102 @@
+"""What `up` would put into the world, as files: nothing is started, built or changed.
+
+Certificates and keys are made new by every `up`, so they are shown as placeholders; two renderings are the same to
+the byte.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import yamlio
+from harness.cluster import coredns, plan
+from harness.cni import flannel
+from harness.model.machine import Machine
+from harness.model.spec import LabSpec
+from harness.model.variant import Variant
+from harness.steps.up import machine_facts, make_certificates
+
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
+_BASE64 = re.compile(r"(-data: ?)[A-Za-z0-9+/=]{60,}")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a file on disk differs from what would be rendered.
+
+    Args:
+        path: Relative to the directory.
+        state: What happens to it.
+        text: Unified diff.
+    """
+
+    path: str
+    state: str
+    text: str
+
+
+def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
+    """All files of a lab, by relative path.
+
+    Args:
+        spec: The lab.
+        variant: Its CNI variant.
+    """
+    files = {"spec.yaml": yamlio.dumps(json.loads(spec.model_dump_json(by_alias=True)))}
+    for machine in plan.machines(spec, make_certificates(spec), machine_facts()):
+        files.update(_machine(machine))
+    files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
+    if variant.driver == "flannel":
+        files["manifests/flannel.yaml"] = yamlio.dumps_all(flannel.manifests(spec, variant))
+    return dict(sorted(files.items()))
+
+
+def _machine(machine: Machine) -> dict[str, str]:
+    services = "\n".join(
+        f"# {one.name}\n{_command(one.argv)}\n" for one in sorted(machine.services, key=lambda s: s.name)
+    )
+    files = {f"machines/{machine.name}{path}": _public(file.content) for path, file in machine.files.items()}
+    if services:
+        files[f"machines/{machine.name}/services.sh"] = services
+    if machine.sysctls:
+        lines = (f"{key.lstrip('?')} = {value}\n" for key, value in sorted(machine.sysctls.items()))
+        files[f"machines/{machine.name}/sysctl.conf"] = "".join(lines)
+    return files
+
+
+def _command(argv: tuple[str, ...]) -> str:
+    return " \\\n  ".join(argv)
+
+
+def _public(text: str) -> str:
+    """Certificates and keys as placeholders."""
+    text = _PEM.sub(r"# (\1: made by up)", text)
+    return _BASE64.sub(r"\1(made by up)", text)
+
+
+def write(files: Mapping[str, str], directory: Path) -> None:
+    """Write rendered files below a directory; files that are there and not rendered are left alone."""
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def differences(files: Mapping[str, str], directory: Path) -> list[Difference]:
+    """What writing would change, in the order of the files."""
+    import difflib  # noqa: PLC0415 - only for --diff
+
+    found = []
+    for name, text in files.items():
+        path = directory / name
+        old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        if old != text:
+            lines = difflib.unified_diff(
+                old.splitlines(keepends=True), text.splitlines(keepends=True), f"a/{name}", f"b/{name}"
+            )
+            found.append(Difference(name, "changed" if path.is_file() else "new", "".join(lines)))
+    return found
