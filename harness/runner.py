@@ -130,6 +130,16 @@ class HostRunner:
     def _vector(self, argv: Argv) -> tuple[str, ...]:
         return (*self.prefix, *(os.fspath(word) for word in argv))
 
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """The whole vector, for a caller that becomes the program (execvp) or shows what a person would type.
+
+        Args:
+            argv: Program and arguments.
+            env: Variables added to the environment, by env(1).
+        """
+        settings = ("env", *(f"{key}={value}" for key, value in env.items())) if env else ()
+        return (*settings, *self._vector(argv))
+
     def run(
         self,
         argv: Argv,
