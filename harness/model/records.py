@@ -185,6 +185,8 @@ class Dump(Record):
     node: str = ""
     what: str = Field(description="addr, link, route, neigh, fdb, rules-iptables, rules-nft, sysctl, leases, pods …")
     data: Any = None
+    namespace: str = Field(default="", description="Kubernetes namespace, for a pod")
+    command: str = Field(default="", description="The line a person would type there")
 
 
 class Packet(Record):

@@ -28,3 +28,5 @@ ZONE: Final = "outside.test"
 RESPONDER_PORT: Final = 8080
 WEB_PORT: Final = 80
 DNS_PORT: Final = 53
+LOG: Final = "/var/log/cnilab/world.jsonl"
+"""On the router: one JSON object for everything that reached it (`responder world --log`)."""

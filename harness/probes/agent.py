@@ -15,7 +15,6 @@ from typing import Any
 
 from harness.errors import CnilabError
 from harness.model.records import Observation
-from harness.model.world import RESPONDER_PORT
 from harness.probes import answers
 from harness.probes.plan import (
     CONTAINER_BINARY,

@@ -1,45 +1,146 @@
 """Kernel state of nodes and pods: what the tools of iproute2 and netfilter print, as records.
 
 One program run per node (`responder batch`) runs all commands of the node and of the pods on it, each in its network
-namespace.
+namespace, so that a whole lab is read in the time of its busiest node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from harness.model.node import Lab
+from harness.errors import CnilabError
+from harness.model.node import Lab, Node
 from harness.model.records import Dump
-from harness.probes.inventory import Inventory
+from harness.probes import facts
+from harness.probes.facts import NODE_FACTS, OUTSIDE_FACTS, POD_FACTS, Fact
+from harness.probes.inventory import Inventory, Sandbox
+from harness.probes.plan import NODE_BINARY
 
-NODE_FACTS = ("addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "sysctl", "leases", "conf")
-"""What a node is asked for: the `what` of its dumps."""
+__all__ = ["NODE_FACTS", "OUTSIDE_FACTS", "POD_FACTS", "dump"]
 
-POD_FACTS = ("addr", "route", "neigh", "sysctl")
-"""What a pod is asked for."""
+Vantage = Literal["pod", "node", "router", "far"]
+
+DEADLINE = 20.0
+"""Seconds for all commands of a node together."""
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A place to be read, and what of it."""
+
+    vantage: Vantage
+    place: str
+    node: Node
+    what: tuple[str, ...]
+    netns: str = ""
+    namespace: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, number: int, fact: Fact) -> dict[str, Any]:
+        """One command of the plan of `responder batch`."""
+        command: dict[str, Any] = {"id": f"{number}/{fact.what}", "netns": self.netns}
+        if fact.argv:
+            command["argv"] = list(fact.argv)
+        else:
+            command["files"] = [pattern.format(**self.words) for pattern in fact.files]
+        return command
 
 
 def dump(
-    lab: Lab, inventory: Inventory, *, batch: str = "B0", nodes: Sequence[str] = (), pods: bool = True
+    lab: Lab,
+    inventory: Inventory,
+    *,
+    batch: str = "B0",
+    nodes: Sequence[str] = (),
+    namespace: str = "",
+    pods: bool = True,
+    only: Sequence[str] = (),
 ) -> list[Dump]:
     """Read the state of all nodes, of the pods on them, and of the router and the far host.
 
-    `what` and the form of `data`:
+    `what` of the records and the form of their `data`:
 
     - `addr`: list of `ip -d -j address` (links with addresses, MTU, kind, VXLAN details)
-    - `route`: list of `ip -d -j route show table all`, without the kernel's local table
+    - `route`: list of `ip -d -j route show table all`, without the table `local` that the kernel fills
     - `neigh`: list of `ip -j neigh`; `fdb`: of `bridge -j fdb`; `bridge-link`: of `bridge -d -j link`
-    - `rules-iptables`: text of `iptables-save -c`; `rules-nft`: the `nftables` list of `nft -j list ruleset`
-    - `sysctl`: key to value, named keys only; `conntrack`: count, max
-    - `leases`: file name to content, of the host-local store; `conf`: file name to content, of /etc/cni/net.d
+    - `rules-iptables`: text of `iptables-save -c`; `rules-nft`: the list of `nft -j list ruleset`
+    - `sysctl`: key to value, as sysctl(8) writes keys: `net.ipv4.conf.flannel/1.rp_filter`
+    - `counters`: name to number: `Udp.InCsumErrors`, `TcpExt.ListenDrops`, `conntrack.insert_failed` …
+    - `leases`, `conf`: path to content: the host-local store; /etc/cni/net.d and flannel's subnet.env
+    - `resolv-conf`: text, of a pod's first container; `netns`: inode number
 
-    A command that fails gives a Dump with data `{"error": …}`.
+    A command that fails gives a record whose data is `{"error": …}`.
 
     Args:
         lab: The lab.
         inventory: Of the same moment.
         batch: As of the observations.
-        nodes: Names of the nodes to ask; empty for all, with router and far.
+        nodes: Names of the nodes to ask; empty for all, with router and far host.
+        namespace: Only pods of this Kubernetes namespace; empty for all.
         pods: Ask the pods too.
+        only: Subjects (`what`) to ask for; empty for all.
     """
-    raise NotImplementedError
+    subjects: dict[str, list[_Subject]] = {}
+    for node in lab.nodes:
+        if not nodes or node.name in nodes:
+            sandboxes = inventory.select(namespace, node.name) if pods else []
+            subjects[node.name] = [_node(node), *(_pod(node, one) for one in sandboxes)]
+    if not nodes:
+        outside: list[tuple[Vantage, Node | None]] = [("router", lab.router), ("far", lab.far)]
+        for vantage, host in outside:
+            if host is not None:
+                subjects[host.name] = [_Subject(vantage, host.name, host, OUTSIDE_FACTS)]
+    with ThreadPoolExecutor(max_workers=max(1, min(32, len(subjects))), thread_name_prefix="dump") as pool:
+        parts = list(pool.map(lambda group: _read(group, batch, only), subjects.values()))
+    return [one for part in parts for one in part]
+
+
+def _node(node: Node) -> _Subject:
+    return _Subject("node", node.name, node, NODE_FACTS, words={"proc": "/proc/1"})
+
+
+def _pod(node: Node, sandbox: Sandbox) -> _Subject:
+    """A host-network pod has the node's kernel state; only its own files are asked for."""
+    container = sandbox.container()
+    words = {"proc": f"/proc/{container.pid if container else sandbox.pid}"}
+    what = ("resolv-conf",) if sandbox.host_network else POD_FACTS
+    netns = "" if sandbox.host_network else sandbox.netns
+    return _Subject("pod", sandbox.pod, node, what, netns, sandbox.namespace, words)
+
+
+def _read(subjects: Sequence[_Subject], batch: str, only: Sequence[str]) -> list[Dump]:
+    """One program run on one node."""
+    asked = [
+        (number, facts.FACTS[what])
+        for number, subject in enumerate(subjects)
+        for what in subject.what
+        if not only or what in only
+    ]
+    if not asked:
+        return []
+    commands = [subjects[number].command(number, fact) for number, fact in asked]
+    plan = {"timeout_ms": round(DEADLINE * 1000), "commands": commands}
+    problem = ""
+    lines: dict[str, Mapping[str, Any]] = {}
+    try:
+        done = subjects[0].node.runner.run([NODE_BINARY, "batch"], input=json.dumps(plan), timeout=DEADLINE + 10)
+        lines = {line["id"]: line for line in map(json.loads, done.stdout.splitlines())}
+    except (CnilabError, json.JSONDecodeError) as error:
+        problem = str(error)
+    return [
+        Dump(
+            batch=batch,
+            vantage=subjects[number].vantage,
+            place=subjects[number].place,
+            node=subjects[number].node.name if subjects[number].vantage in {"pod", "node"} else "",
+            namespace=subjects[number].namespace,
+            what=fact.what,
+            command=fact.command,
+            data=facts.data_of(fact, lines.get(f"{number}/{fact.what}"), problem),
+        )
+        for number, fact in asked
+    ]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import Field
 
 from harness.model.base import Record
 from harness.model.node import Node
+from harness.model.world import LOG
 from harness.timeouts import wait_until
-
-LOG: Final = "/var/log/world.jsonl"
-"""Path of the log on the router and on the far host: `responder world --log`."""
 
 
 class Sighting(Record):

@@ -1,0 +1,222 @@
+"""From frames to packets: Ethernet, ARP, IPv4, IPv6, ICMP, UDP, TCP, and VXLAN with the frame inside. Pure functions.
+
+Whatever is cut off or malformed ends the decoding of that packet at the last header that could be read; nothing raises.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Final
+
+from harness.model.records import Packet
+from harness.probes import pcap
+from harness.probes.pcap import Frame
+
+VXLAN_PORTS: Final = frozenset({4789, 8472})
+"""IANA's port (RFC 7348) and that of the Linux kernel, which flannel uses."""
+
+CANARY_TYPE: Final = 0x88B5
+"""EtherType of the marked frames of `responder canary` (IEEE 802, local experimental)."""
+
+ETHERNET_HEADER: Final = 14
+_VLAN, _IPV4, _IPV6, _ARP = 0x8100, 0x0800, 0x86DD, 0x0806
+_ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
+_NAMES: Final = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmp6", 132: "sctp", 50: "esp", 4: "ipip"}
+_TCP_FLAGS: Final = "FSRPAUEC"
+
+Fields = dict[str, Any]
+
+
+def packets(
+    frames: Iterable[Frame], *, start_us: int = 0, vxlan_ports: frozenset[int] = VXLAN_PORTS
+) -> tuple[Packet, ...]:
+    """All packets that can be named; marked frames and foreign EtherTypes are left out.
+
+    Args:
+        frames: Of one capture.
+        start_us: What `t_us` of the packets counts from, in microseconds since the epoch.
+        vxlan_ports: UDP destination ports whose payload is VXLAN.
+    """
+    decoded = (packet(frame, start_us=start_us, vxlan_ports=vxlan_ports) for frame in frames)
+    return tuple(one for one in decoded if one is not None)
+
+
+def packet(frame: Frame, *, start_us: int = 0, vxlan_ports: frozenset[int] = VXLAN_PORTS) -> Packet | None:
+    """The packet in a frame; None when it is neither IP nor ARP."""
+    fields = _link(frame.link, frame.data, vxlan_ports)
+    if fields is None:
+        return None
+    return Packet(t_us=frame.t_us - start_us, frame=frame.length, **fields)
+
+
+def canary(frame: Frame) -> str | None:
+    """The mark of a marked frame; None for any other frame."""
+    if frame.link != pcap.ETHERNET or len(frame.data) < ETHERNET_HEADER:
+        return None
+    if int.from_bytes(frame.data[12:14]) != CANARY_TYPE:
+        return None
+    return frame.data[ETHERNET_HEADER:].split(b"\0", 1)[0].decode(errors="replace")
+
+
+def _link(link: int, data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
+    """Strip the link header."""
+    if link == pcap.RAW_IP and data:
+        return _network(_IPV6 if data[0] >> 4 == 6 else _IPV4, data, vxlan_ports)
+    if link == pcap.LINUX_SLL and len(data) >= 16:
+        return _network(int.from_bytes(data[14:16]), data[16:], vxlan_ports)
+    if link == pcap.LINUX_SLL2 and len(data) >= 20:
+        return _network(int.from_bytes(data[0:2]), data[20:], vxlan_ports)
+    if link != pcap.ETHERNET or len(data) < ETHERNET_HEADER:
+        return None
+    kind, body = int.from_bytes(data[12:14]), data[ETHERNET_HEADER:]
+    if kind == _VLAN and len(body) >= 4:
+        kind, body = int.from_bytes(body[2:4]), body[4:]
+    fields = _network(kind, body, vxlan_ports)
+    if fields is not None:
+        fields |= {"dst_mac": data[0:6].hex(":"), "src_mac": data[6:12].hex(":")}
+    return fields
+
+
+def _network(kind: int, data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
+    if kind == _IPV4:
+        return _ipv4(data, vxlan_ports)
+    if kind == _IPV6:
+        return _ipv6(data, vxlan_ports)
+    if kind == _ARP:
+        return _arp(data)
+    return None
+
+
+def _arp(data: bytes) -> Fields | None:
+    """ARP for IPv4 over Ethernet (RFC 826): sender and target are source and destination."""
+    if len(data) < 28 or data[:6] != b"\x00\x01\x08\x00\x06\x04":
+        return None
+    return {
+        "proto": "arp",
+        "src": str(IPv4Address(data[14:18])),
+        "dst": str(IPv4Address(data[24:28])),
+        "arp_op": int.from_bytes(data[6:8]),
+        "length": 28,
+        "ttl": 0,
+    }
+
+
+def _ipv4(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
+    """RFC 791 §3.1."""
+    if len(data) < 20 or data[0] >> 4 != 4:
+        return None
+    total, ip_id, fragment = struct.unpack_from("!HHH", data, 2)
+    number = data[9]
+    fields: Fields = {
+        "src": str(IPv4Address(data[12:16])),
+        "dst": str(IPv4Address(data[16:20])),
+        "proto": _NAMES.get(number, str(number)),
+        "length": total or len(data),  # 0 in segments that the NIC will cut (GSO)
+        "ttl": data[8],
+        "ip_id": ip_id,
+        "df": bool(fragment & 0x4000),
+        "more_fragments": bool(fragment & 0x2000),
+        "fragment_offset": (fragment & 0x1FFF) * 8,
+    }
+    if fields["fragment_offset"] == 0:
+        fields |= _transport(number, data[(data[0] & 15) * 4 : total or len(data)], vxlan_ports)
+    return fields
+
+
+def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
+    """RFC 8200 §3; extension headers other than the fragment header are not followed."""
+    if len(data) < 40 or data[0] >> 4 != 6:
+        return None
+    length, number, hops = int.from_bytes(data[4:6]), data[6], data[7]
+    fields: Fields = {
+        "src": str(IPv6Address(data[8:24])),
+        "dst": str(IPv6Address(data[24:40])),
+        "length": 40 + length,
+        "ttl": hops,
+        "df": True,  # routers never fragment IPv6
+    }
+    body = data[40 : 40 + length]
+    if number == 44 and len(body) >= 8:
+        number, offset = body[0], int.from_bytes(body[2:4])
+        fields |= {"more_fragments": bool(offset & 1), "fragment_offset": offset & 0xFFF8}
+        body = body[8:]
+    fields["proto"] = _NAMES.get(number, str(number))
+    if not fields.get("fragment_offset"):
+        fields |= _transport(number, body, vxlan_ports)
+    return fields
+
+
+def _transport(number: int, data: bytes, vxlan_ports: frozenset[int]) -> Fields:
+    if number in (_ICMP, _ICMP6):
+        return _icmp(number, data)
+    if number == _UDP:
+        return _udp(data, vxlan_ports)
+    if number == _TCP:
+        return _tcp(data)
+    return {}
+
+
+def _icmp(number: int, data: bytes) -> Fields:
+    """RFC 792 and 4443: echo has id and sequence, "too big" has the MTU of the next hop (RFC 1191 §4)."""
+    if len(data) < 8:
+        return {}
+    kind, code = data[0], data[1]
+    fields: Fields = {"icmp_type": kind, "icmp_code": code}
+    if kind in ((0, 8) if number == _ICMP else (128, 129)):
+        fields["icmp_id"], fields["icmp_seq"] = struct.unpack_from("!HH", data, 4)
+    elif number == _ICMP and (kind, code) == (3, 4):
+        fields["icmp_mtu"] = int.from_bytes(data[6:8])
+    elif number == _ICMP6 and kind == 2:
+        fields["icmp_mtu"] = int.from_bytes(data[4:8])
+    return fields
+
+
+def _udp(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
+    if len(data) < 8:
+        return {}
+    src_port, dst_port = struct.unpack_from("!HH", data)
+    fields: Fields = {"src_port": src_port, "dst_port": dst_port}
+    if dst_port in vxlan_ports:
+        fields |= _vxlan(data[8:], vxlan_ports)
+    return fields
+
+
+def _vxlan(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
+    """RFC 7348 §5: flags, VNI, then a whole Ethernet frame."""
+    if len(data) < 8:
+        return {}
+    fields: Fields = {"vxlan_flags": data[0], "vni": int.from_bytes(data[4:7])}
+    inner = _link(pcap.ETHERNET, data[8:], vxlan_ports)
+    if inner is not None:
+        fields["inner"] = Packet(t_us=0, frame=len(data) - 8, **inner)
+    return fields
+
+
+def _tcp(data: bytes) -> Fields:
+    """RFC 9293 §3.1; of the options the MSS (§3.7.1). Flags are letters: S, SA, A, PA, FA, R, RA."""
+    if len(data) < 20:
+        return {}
+    src_port, dst_port = struct.unpack_from("!HH", data)
+    bits = data[13]
+    letters = "".join(letter for bit, letter in enumerate(_TCP_FLAGS) if bits & 1 << bit)
+    fields: Fields = {"src_port": src_port, "dst_port": dst_port, "tcp_flags": letters}
+    mss = _mss(data[20 : (data[12] >> 4) * 4])
+    if mss is not None:
+        fields["tcp_mss"] = mss
+    return fields
+
+
+def _mss(options: bytes) -> int | None:
+    at = 0
+    while at < len(options) and options[at] != 0:
+        if options[at] == 1:
+            at += 1
+            continue
+        if at + 1 >= len(options) or options[at + 1] < 2:
+            return None
+        if options[at] == 2 and at + 4 <= len(options):
+            return int.from_bytes(options[at + 2 : at + 4])
+        at += options[at + 1]
+    return None

@@ -1,0 +1,185 @@
+"""What can be asked of a kernel: commands and files, and how their output becomes data. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One subject of a dump.
+
+    Args:
+        what: As the record says.
+        parse: From the line of `responder batch` to the record's data.
+        argv: A command …
+        files: … or patterns of files to read; `{proc}` is the /proc directory of the place's process.
+    """
+
+    what: str
+    parse: Callable[[Line], Any]
+    argv: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The line a person would type."""
+        if self.argv:
+            return shlex.join(self.argv)
+        return " ".join(["tail -n +1", *(pattern.replace("{proc}/root", "") for pattern in self.files)])
+
+
+def data_of(fact: Fact, line: Line | None, problem: str = "") -> Any:
+    """The data of a record; `{"error": …}` when the command failed, or printed what it never should.
+
+    Args:
+        fact: What was asked.
+        line: The agent's answer; None when there is none.
+        problem: Why there is none.
+    """
+    if line is None:
+        return {"error": problem or "no answer"}
+    if line.get("status"):
+        return {"error": str(line.get("stderr", "")).strip() or f"exit status {line['status']}"}
+    try:
+        return fact.parse(line)
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        return {"error": f"unreadable output: {error}"}
+
+
+def _rows(line: Line) -> list[Any]:
+    """A list that iproute2 printed; it prints nothing at all when there is nothing."""
+    text = str(line.get("stdout", "")).strip()
+    return [row for row in json.loads(text) if row] if text else []
+
+
+def _routes(line: Line) -> list[Any]:
+    return [row for row in _rows(line) if row.get("table") not in {"local", 255}]
+
+
+def _text(line: Line) -> str:
+    return str(line.get("stdout", ""))
+
+
+def _nft(line: Line) -> list[Any]:
+    rules: list[Any] = json.loads(_text(line))["nftables"]
+    return rules
+
+
+def _files(line: Line) -> dict[str, str]:
+    return dict(sorted(line.get("files", {}).items()))
+
+
+def _file(line: Line) -> str:
+    """Content of the only file."""
+    (content,) = line["files"].values()
+    return str(content)
+
+
+def _inode(line: Line) -> int:
+    """From `net:[4026531840]`."""
+    return int(_text(line).split("[")[1].split("]")[0])
+
+
+def sysctl_key(path: str) -> str:
+    """The name that sysctl(8) has for a file: separators swapped, so that a dot in an interface's name survives."""
+    return path.removeprefix("/proc/sys/").translate(str.maketrans("./", "/."))
+
+
+def _sysctls(line: Line) -> dict[str, str]:
+    return {sysctl_key(path): text.strip() for path, text in _files(line).items()}
+
+
+def _counters(line: Line) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for path, text in _files(line).items():
+        found |= _conntrack(text) if path.endswith("nf_conntrack") else _named_pairs(text)
+    return found
+
+
+def _named_pairs(text: str) -> dict[str, int]:
+    """Of /proc/net/snmp and netstat: a line of names, then a line of numbers with the same first word."""
+    found: dict[str, int] = {}
+    lines = [line.split() for line in text.splitlines()]
+    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
+        group = names[0].rstrip(":")
+        found |= {f"{group}.{name}": int(value) for name, value in zip(names[1:], numbers[1:], strict=False)}
+    return found
+
+
+def _conntrack(text: str) -> dict[str, int]:
+    """Of /proc/net/stat/nf_conntrack: names, then a row of hexadecimal numbers for each CPU.
+
+    All are sums but `entries`, which every CPU reports whole.
+    """
+    head, *rows = [line.split() for line in text.splitlines() if line.strip()]
+    found = {f"conntrack.{name}": 0 for name in head}
+    for row in rows:
+        for name, value in zip(head, row, strict=False):
+            key = f"conntrack.{name}"
+            found[key] = int(value, 16) if name == "entries" else found[key] + int(value, 16)
+    return found
+
+
+_CONF = "/proc/sys/net/ipv4/conf/*"
+
+_ALL: Final = (
+    Fact("addr", _rows, ("ip", "-d", "-j", "address")),
+    Fact("route", _routes, ("ip", "-d", "-j", "route", "show", "table", "all")),
+    Fact("neigh", _rows, ("ip", "-j", "neighbour")),
+    Fact("fdb", _rows, ("bridge", "-j", "fdb")),
+    Fact("bridge-link", _rows, ("bridge", "-d", "-j", "link")),
+    Fact("rules-iptables", _text, ("iptables-save", "-c")),
+    Fact("rules-nft", _nft, ("nft", "-j", "list", "ruleset")),
+    Fact("netns", _inode, ("readlink", "/proc/thread-self/ns/net")),
+    Fact(
+        "sysctl",
+        _sysctls,
+        files=(
+            "/proc/sys/net/ipv4/ip_forward",
+            "/proc/sys/net/ipv4/ip_local_port_range",
+            "/proc/sys/net/ipv4/ip_no_pmtu_disc",
+            "/proc/sys/net/ipv4/neigh/default/gc_thresh?",
+            "/proc/sys/net/ipv6/conf/all/forwarding",
+            "/proc/sys/net/bridge/bridge-nf-call-*",
+            "/proc/sys/net/netfilter/nf_conntrack_max",
+            "/proc/sys/net/netfilter/nf_conntrack_count",
+            f"{_CONF}/forwarding",
+            f"{_CONF}/rp_filter",
+            f"{_CONF}/proxy_arp",
+            f"{_CONF}/arp_ignore",
+        ),
+    ),
+    Fact(
+        "counters",
+        _counters,
+        files=(
+            "/proc/thread-self/net/snmp",
+            "/proc/thread-self/net/netstat",
+            "/proc/thread-self/net/stat/nf_conntrack",
+        ),
+    ),
+    Fact("leases", _files, files=("/var/lib/cni/networks/*/*",)),
+    Fact("conf", _files, files=("/etc/cni/net.d/*", "/run/flannel/subnet.env")),
+    Fact("resolv-conf", _file, files=("{proc}/root/etc/resolv.conf",)),
+)
+
+FACTS: Final[Mapping[str, Fact]] = {fact.what: fact for fact in _ALL}
+
+POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "resolv-conf")
+"""What a pod is asked for."""
+
+NODE_FACTS: Final = (
+    "addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "netns", "sysctl", "counters",
+    "leases", "conf",
+)  # fmt: skip
+"""What a node is asked for."""
+
+OUTSIDE_FACTS: Final = ("addr", "route", "neigh", "sysctl", "counters")
+"""What the router and the far host are asked for."""
