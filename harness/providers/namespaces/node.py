@@ -38,7 +38,8 @@ class NamespaceRunner(HostRunner):
         # The machine's environment, not the caller's: a lab must not depend on who runs it.
         environment = {**ENVIRONMENT, **(env or {})}
         settings = (f"{key}={value}" for key, value in environment.items())
-        return (*self._enter, "--", "/usr/bin/env", "-i", *settings, *(os.fspath(word) for word in argv))
+        # env runs outside: the file system inside may be an image that has nothing but one program.
+        return ("/usr/bin/env", "-i", *settings, *self._enter, "--", *(os.fspath(word) for word in argv))
 
     def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """See `HostRunner.vector`."""
