@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,7 +175,7 @@ def import_(store: Resolver, archive: Path) -> list[Entry]:
                     with file, place.open("wb") as out:
                         while chunk := file.read(1 << 20):
                             out.write(chunk)
-        except (tarfile.TarError, EOFError) as error:
+        except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             msg = f"{archive} is not an export of components, or is cut off"
             raise UsageError(msg, cause=str(error)) from error
         except FileNotFoundError as error:

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.components.lock import Build, Component
+from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, run_long
+from harness.components.sources.build import BuildSource, source_digest
+from harness.errors import PreflightError
+from harness.runner import HostRunner
+
+FAKE_GO = """#!/bin/sh
+if [ "$1" = version ]; then echo "go version go${FAKE_GO_VERSION:-1.22.0} linux/amd64"; exit; fi
+pwd > "$FAKE_GO_RECORD.cwd"
+env | grep -E '^(CGO_ENABLED|GOPROXY|GOWORK)=' | sort > "$FAKE_GO_RECORD.env"
+while [ $# -gt 0 ]; do
+  echo "$1" >> "$FAKE_GO_RECORD"
+  if [ "$1" = -o ]; then out=$2; fi
+  shift
+done
+echo "example.org/broken: undefined: x" >&2
+if [ -n "$FAKE_GO_FAILS" ]; then exit 1; fi
+case $out in */) out=$out/thing ;; esac
+echo built > "$out"
+"""
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a `go` on PATH that writes down how it was called."""
+    directory = tmp_path / "on-path"
+    directory.mkdir()
+    (directory / "go").write_text(FAKE_GO)
+    (directory / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    monkeypatch.setenv("FAKE_GO_RECORD", str(tmp_path / "record"))
+    return tmp_path / "record"
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    directory = tmp_path / "components" / "thing"
+    directory.mkdir(parents=True)
+    (directory / "go.mod").write_text("module example.org/thing\n")
+    (directory / "main.go").write_text("package main\n")
+    return directory
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    for name in ("files", "scratch"):
+        (tmp_path / name).mkdir()
+    return Desk(tmp_path / "files", tmp_path / "scratch", HostRunner(), lambda _: None)
+
+
+def thing(**build: Any) -> Component:
+    table = {"module": "thing", "target": ".", "files": {"tool": "thing"}, **build}
+    return Component(name="thing", summary="a test", version="1.2.3", kind="bin", build=Build.model_validate(table))
+
+
+def test_a_build_delivers_its_program_under_the_name_of_the_lock(record: Path, module: Path, desk: Desk) -> None:
+    flags = "-s -w\n-X example.org/v.Version=v{version} -X example.org/v.Major={major}"
+    answer = BuildSource(module.parent).deliver(thing(ldflags=flags, tags=["netgo", "osusergo"]), desk)
+    assert answer == Delivered("1.2.3", "go build of components/thing, Go 1.22.0")
+    assert (desk.files / "tool").read_text() == "built\n"
+    words = record.read_text().splitlines()
+    assert "-s -w -X example.org/v.Version=v1.2.3 -X example.org/v.Major=1" in words
+    assert "netgo,osusergo" in words
+    assert words[-1] == "."
+    assert Path(record.with_suffix(".cwd").read_text().strip()) == module
+
+
+def test_tools_of_a_go_mod_are_built_into_a_directory(record: Path, module: Path, desk: Desk) -> None:
+    assert isinstance(BuildSource(module.parent).deliver(thing(target="tool"), desk), Delivered)
+    words = record.read_text().splitlines()
+    assert words[-1] == "tool"
+    assert words[-2].endswith("/")
+
+
+@pytest.mark.parametrize(("cgo", "expected"), [(False, "CGO_ENABLED=0"), (True, "CGO_ENABLED=1")])
+def test_c_is_used_only_where_the_lock_says_so(
+    record: Path, module: Path, desk: Desk, expected: str, *, cgo: bool
+) -> None:
+    BuildSource(module.parent).deliver(thing(cgo=cgo), desk)
+    assert expected in record.with_suffix(".env").read_text().split()
+
+
+def test_an_offline_build_does_not_ask_a_module_proxy(
+    record: Path, module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNILAB_OFFLINE", "1")
+    BuildSource(module.parent).deliver(thing(), desk)
+    assert "GOPROXY=off" in record.with_suffix(".env").read_text().split()
+
+
+@pytest.mark.usefixtures("record")
+def test_a_failed_build_says_what_the_compiler_said(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GO_FAILS", "1")
+    answer = BuildSource(module.parent).deliver(thing(), desk)
+    assert isinstance(answer, Refused)
+    assert answer.reason == f"go build in {module} failed: example.org/broken: undefined: x"
+
+
+@pytest.mark.usefixtures("record")
+def test_a_build_that_made_something_else_is_refused(module: Path, desk: Desk) -> None:
+    answer = BuildSource(module.parent).deliver(thing(target="tool", files={"tool": "other"}), desk)
+    assert answer == Refused(f"go build in {module} made no program called other")
+
+
+@pytest.mark.usefixtures("record")
+def test_an_old_go_is_refused_with_its_version(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_GO_VERSION", "1.20.14")
+    answer = BuildSource(module.parent).deliver(thing(), desk)
+    assert isinstance(answer, Refused)
+    assert answer.reason == "go is version 1.20.14, and 1.21 or newer is needed"
+
+
+def test_without_go_the_way_out_is_told(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(desk.scratch))
+    answer = BuildSource(module.parent).deliver(thing(), desk)
+    assert isinstance(answer, Refused)
+    assert (answer.reason, answer.remedy.startswith("install Go 1.21")) == ("go is not on PATH", True)
+
+
+@pytest.mark.usefixtures("record")
+def test_a_build_without_its_compiler_is_refused_with_the_remedy(module: Path, desk: Desk) -> None:
+    def need(name: str) -> None:
+        msg = f"programs are missing on this machine: {name}"
+        raise PreflightError(msg, next_step="as root: apt-get install gcc")
+
+    answer = BuildSource(module.parent, need).deliver(thing(needs=["gcc"]), desk)
+    assert answer == Refused(
+        "the build needs gcc: programs are missing on this machine: gcc", "as root: apt-get install gcc"
+    )
+
+
+def test_a_module_is_another_when_its_sources_change_and_the_same_when_its_tests_do(module: Path) -> None:
+    before = source_digest(module)
+    (module / "main_test.go").write_text("package main\n")
+    (module / ".gitignore").write_text("thing\n")
+    assert source_digest(module) == before
+    (module / "sub").mkdir()
+    (module / "sub" / "data.txt").write_text("embedded")
+    changed = source_digest(module)
+    assert changed != before
+    (module / "sub" / "data.txt").rename(module / "data.txt")
+    assert source_digest(module) != changed
+
+
+def test_a_cancelled_build_ends_with_all_its_children(desk: Desk, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    threading.Timer(0.3, desk.cancelled.set).start()
+    script = f"sleep 60 & echo $! > {pid_file}; echo compiling; wait"
+    with pytest.raises(CancelledError):
+        run_long(desk, ("sh", "-c", script), deadline=30, env={}, cwd=tmp_path, log=tmp_path / "log")
+    child = int(pid_file.read_text())
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            return
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("a compiler outlived its cancelled build")
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="needs Go")
+def test_a_real_go_builds_the_pause_program_the_same_twice(tmp_path: Path) -> None:
+    component = Component(
+        name="pause",
+        summary="",
+        version="1",
+        kind="image",
+        build=Build(module="pause", target=".", files={"pause": "pause"}),
+    )
+    contents = []
+    for number in ("1", "2"):
+        desk = Desk(tmp_path / number / "files", tmp_path / number / "scratch", HostRunner(), lambda _: None)
+        desk.files.mkdir(parents=True)
+        desk.scratch.mkdir()
+        assert isinstance(BuildSource().deliver(component, desk), Delivered)
+        contents.append((desk.files / "pause").read_bytes())
+    assert contents[0] == contents[1]

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.components.lock import Tool
+from harness.components.tools import Tools, may_install
+from harness.errors import PreflightError
+from harness.runner import Completed, HostRunner
+
+KNOWN = {
+    "here": Tool(name="here", package="here"),
+    "cnilab-one": Tool(name="cnilab-one", package="one common"),
+    "cnilab-two": Tool(name="cnilab-two", package="two common"),
+    "cnilab-extra": Tool(name="cnilab-extra", package="extra", optional=True),
+}
+
+
+class Apt(HostRunner):
+    """Installs into a directory on PATH."""
+
+    def __init__(self, directory: Path, brings: tuple[str, ...] = (), failures: int = 0) -> None:
+        super().__init__()
+        self.directory, self.brings, self.failures = directory, brings, failures
+        self.calls: list[tuple[str, ...]] = []
+
+    def run(self, argv: Any, **_: Any) -> Completed:
+        self.calls.append(tuple(argv))
+        if argv[1] == "install" and self.failures:
+            self.failures -= 1
+            return Completed(tuple(argv), 100, "", "E: Unable to locate package")
+        if argv[1] == "install":
+            for name in self.brings:
+                put(self.directory, name)
+        return Completed(tuple(argv), 0, "", "")
+
+
+def put(directory: Path, name: str) -> None:
+    (directory / name).write_text("#!/bin/sh\n")
+    (directory / name).chmod(0o755)
+
+
+@pytest.fixture
+def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    put(tmp_path, "here")
+    return tmp_path
+
+
+def test_tools_that_are_there_need_no_apt(on_path: Path) -> None:
+    apt = Apt(on_path)
+    assert Tools(KNOWN, apt, install=lambda: True).need("here") == {"here": on_path / "here"}
+    assert apt.calls == []
+
+
+def test_missing_tools_are_installed_in_one_go(on_path: Path) -> None:
+    apt = Apt(on_path, ("cnilab-one", "cnilab-two"))
+    said: list[str] = []
+    found = Tools(KNOWN, apt, said.append, install=lambda: True).need("here", "cnilab-one", "cnilab-two")
+    assert set(found) == {"here", "cnilab-one", "cnilab-two"}
+    assert [call[-3:] for call in apt.calls] == [("one", "common", "two")]
+    assert said == ["installing with apt-get: one, common, two"]
+
+
+def test_package_lists_are_refreshed_when_a_package_is_unknown(on_path: Path) -> None:
+    apt = Apt(on_path, ("cnilab-one",), failures=1)
+    Tools(KNOWN, apt, install=lambda: True).need("cnilab-one")
+    assert [call[1] for call in apt.calls] == ["install", "update", "install"]
+
+
+def test_all_missing_tools_are_named_with_the_command_that_brings_them(on_path: Path) -> None:
+    apt = Apt(on_path)
+    with pytest.raises(PreflightError, match="cnilab-one, cnilab-two") as caught:
+        Tools(KNOWN, apt, install=lambda: False).need("here", "cnilab-one", "cnilab-two", "cnilab-extra")
+    assert caught.value.next_step == "as root: apt-get install --no-install-recommends one common two"
+    assert apt.calls == []
+
+
+def test_an_optional_tool_is_left_out(on_path: Path) -> None:
+    assert Tools(KNOWN, Apt(on_path), install=lambda: False).need("cnilab-extra") == {}
+
+
+@pytest.mark.parametrize(("variable", "value"), [("CNILAB_APT", "no"), ("CNILAB_OFFLINE", "1")])
+def test_the_user_can_forbid_apt(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    for name in ("CNILAB_APT", "CNILAB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    assert may_install()
+    monkeypatch.setenv(variable, value)
+    assert not may_install()
