@@ -71,7 +71,7 @@ def bring_up(spec: LabSpec, variant: Variant, *, run: RunDir, journal: Journal, 
     with journal.step("up.api", "API server"):
         client.join()
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)
-    _bring_up_network(ready, machines, journal, watch)
+    _bring_up_network(ready, machines, journal, watchdog.Watchdog(layout, ready.kube))
     provider.mark_ready(layout)
     return ready
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness import timeouts
+from harness.cluster.kube import Kube
 from harness.errors import BringUpError, CnilabError
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
 
@@ -21,10 +22,12 @@ class Watchdog:
 
     Args:
         layout: The lab.
+        api: Asked for warnings about pods when a wait fails.
     """
 
-    def __init__(self, layout: LabLayout) -> None:
+    def __init__(self, layout: LabLayout, api: Kube | None = None) -> None:
         self._layout = layout
+        self._api = api
 
     def until(self, what: str, probe: Callable[[], T | None], deadline: float) -> T:
         """Wait until the probe returns something other than None or False.
@@ -47,6 +50,8 @@ class Watchdog:
         try:
             return timeouts.wait_until(what, guarded, deadline)
         except BringUpError as error:
+            if self._api is not None:
+                error.cause = "\n".join(filter(None, [error.cause, *pod_troubles(self._api)]))
             raise explain(error, self._layout) from error.__cause__
 
     def _check(self, what: str) -> None:
@@ -86,6 +91,20 @@ def last_words(machine: MachineLayout, service: str, lines: int = 5) -> str:
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-lines:])
+
+
+def pod_troubles(api: Kube, most: int = 3) -> list[str]:
+    """What the cluster itself says is wrong with its pods: the latest warnings, each once."""
+    try:
+        events = api.list("v1", "Event", fields="type=Warning")
+    except CnilabError:
+        return []
+    events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    seen: dict[str, str] = {}
+    for event in events:
+        about = event["involvedObject"]
+        seen[f"{about['kind']} {about['name']} {event['reason']}"] = event["message"]
+    return [f"{what}: {message}" for what, message in list(seen.items())[-most:]]
 
 
 def explain(error: CnilabError, layout: LabLayout) -> CnilabError:
