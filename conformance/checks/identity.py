@@ -1,0 +1,354 @@
+"""Who is who: addresses, network namespaces, and what the containers of a pod share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.checks.reach import NM, cross_node, same_node
+from conformance.context import Context
+from conformance.kernel import addresses, held, is_up, pod_links, sandbox, sandboxes
+from conformance.legs import (
+    any_ok,
+    broken,
+    census,
+    check_value,
+    control,
+    evidence_of,
+    failed,
+    names,
+    passed,
+    reached,
+    where,
+)
+from conformance.maths import duplicates, inside, split_endpoint
+from conformance.model import Check, Verdict
+from harness.model.records import Evidence, Exchange, Leg
+
+EADDRINUSE = 98
+
+
+def pod_ip_unique(context: Context) -> Verdict:
+    """No address is held by two namespaces, or lies in the Service range."""
+    owners = list(held(context))
+    shared = duplicates(owners)
+    legs: list[Leg] = []
+    for site in context.inventory.pods:
+        mine = [address for address, owner in owners if owner.startswith(f"pod {site.name} ")]
+        if not mine:
+            legs.append(broken(site.name, f"the kernel of {where(site)} shows no address: the pod was not examined"))
+            continue
+        clash = [address for address in mine if address in shared]
+        service = [address for address in mine if inside(address, str(context.spec.services.cidr))]
+        if clash:
+            legs.append(
+                failed(
+                    site.name,
+                    "wrong-value",
+                    f"{clash[0]} is held by {' and '.join(shared[clash[0]])}",
+                    "one owner",
+                    list(shared[clash[0]]),
+                    "ip",
+                )
+            )
+        elif service:
+            text = f"{service[0]} of pod {site.name} lies in the Service range {context.spec.services.cidr}"
+            legs.append(failed(site.name, "wrong-value", text, "outside", service[0], "ip"))
+        else:
+            legs.append(passed(site.name, "one owner", mine, "ip"))
+    sample = duplicates([("10.0.0.1", "pod x"), ("10.0.0.1", "pod y"), ("10.0.0.2", "pod x"), ("10.0.0.2", "pod x")])
+    examined = sum(leg.status != "error" for leg in legs)
+    return Verdict(
+        tuple(legs),
+        (
+            census(examined, len(context.inventory.pods), "pods"),
+            control("P5", sample == {"10.0.0.1": ("pod x", "pod y")}, "a stored duplicate is found, a single is not"),
+        ),
+        tuple(Evidence(kind="kernel", detail={"address": ip, "owners": list(who)}) for ip, who in shared.items()),
+        summary=f"{len({address for address, _ in owners})} addresses, each in one namespace",
+    )
+
+
+def pod_ip_agrees(context: Context) -> Verdict:
+    """What the pod sees, what the API says and what peers see are one address."""
+    seen_by_peers: dict[str, set[str]] = {}
+    for src, dst in same_node(context):
+        one = context.exchange("mesh", src.name, dst.name, "tcp")
+        if one is not None and one.outcome == "ok" and one.peer:
+            seen_by_peers.setdefault(src.name, set()).add(split_endpoint(one.peer)[0])
+    legs: list[Leg] = []
+    for site in context.inventory.pods:
+        kernel = addresses(pod_links(context, site.name).get("eth0"))
+        api = list(site.api_ips)
+        peers = sorted(seen_by_peers.get(site.name, ()))
+        if not kernel and context.pod_dump(site.name, "addr") is None:
+            legs.append(broken(site.name, f"the kernel of pod {site.name} was not examined"))
+        elif set(api) <= set(kernel) and set(peers) <= set(api):
+            legs.append(passed(site.name, api, kernel, "ip"))
+        else:
+            legs.append(
+                failed(
+                    site.name,
+                    "wrong-value",
+                    f"pod {site.name} on {site.node} has {names(kernel)} on eth0, the API says {names(api)}, "
+                    f"its neighbours see {names(peers)}",
+                    api,
+                    {"kernel": kernel, "peers": peers},
+                    "ip",
+                )
+            )
+    return Verdict(
+        tuple(legs),
+        (control("P7", any(site.api_ips for site in context.inventory.pods), "the API names pod addresses"),),
+        summary=f"kernel, API and neighbours agree on the addresses of {len(legs)} pods",
+    )
+
+
+def pod_ip_in_range(context: Context) -> Verdict:
+    """Every pod address belongs to the cluster CIDR, and to its node's share when nodes have one."""
+    legs = []
+    whole = str(context.spec.pods.cidr)
+    for site in context.inventory.pods:
+        kernel = addresses(pod_links(context, site.name).get("eth0")) or [site.ip]
+        share = context.inventory.node(site.node).pod_cidr if context.gates.get("ncidr") else ""
+        outside = [ip for ip in kernel if not inside(ip, whole)]
+        stray = [ip for ip in kernel if share and not inside(ip, share)]
+        if outside or stray:
+            ip, network = (outside[0], whole) if outside else (stray[0], f"{share}, the share of {site.node}")
+            text = f"pod {site.name} on {site.node} has {ip}, outside {network}"
+            legs.append(failed(site.name, "wrong-value", text, share or whole, ip, "cidr"))
+        else:
+            legs.append(passed(site.name, share or whole, kernel, "cidr"))
+    return Verdict(
+        tuple(legs),
+        (
+            census(len(legs), len(context.inventory.pods), "pods"),
+            control(
+                "P5", inside("10.1.2.3", "10.1.2.0/24") and not inside("10.1.3.3", "10.1.2.0/24"), "set membership"
+            ),
+        ),
+        summary=f"{len(legs)} pod addresses are inside {whole} and their node's share of it",
+    )
+
+
+def _inode(context: Context, pod: str, namespace: str) -> int | None:
+    found = sandbox(context, pod, namespace)
+    return int(found["inode"]) if found and found.get("inode") else None
+
+
+def netns_private(context: Context) -> Verdict:
+    """A pod's network namespace is its own; the rule must flag a host-network pod."""
+    inodes = {
+        site.name: _inode(context, site.pod, site.namespace)
+        for site in (*context.inventory.pods, *context.inventory.hosts)
+    }
+    hosts = {site.node: inodes[site.name] for site in context.inventory.hosts}
+    everyone: dict[int, list[str]] = {}
+    for node in context.inventory.nodes:
+        for row in sandboxes(context, node.name):
+            if not row.get("host_network") and row.get("inode"):
+                everyone.setdefault(int(row["inode"]), []).append(f"{row.get('namespace')}/{row.get('pod')}")
+    legs: list[Leg] = []
+    for site in context.inventory.pods:
+        inode = inodes[site.name]
+        links = sorted(pod_links(context, site.name))
+        if inode is None:
+            legs.append(broken(site.name, f"no sandbox of pod {site.name} was found on {site.node}"))
+        elif inode == hosts.get(site.node):
+            text = f"pod {site.name} shares the network namespace of node {site.node} (inode {inode})"
+            legs.append(failed(site.name, "wrong-value", text, "own", inode))
+        elif len(everyone.get(inode, ())) > 1:
+            text = f"pods {names(everyone[inode])} share one network namespace (inode {inode})"
+            legs.append(failed(site.name, "wrong-value", text, "own", everyone[inode]))
+        elif links and links != ["eth0", "lo"]:
+            text = f"pod {site.name} has links {names(links)}, not just lo and eth0"
+            legs.append(failed(site.name, "unexpected", text, ["eth0", "lo"], links))
+        else:
+            legs.append(passed(site.name, "own", inode))
+    flagged = [site for site in context.inventory.hosts if inodes[site.name] == hosts.get(site.node)]
+    examined = sum(leg.status != "error" for leg in legs)
+    return Verdict(
+        tuple(legs),
+        (
+            census(examined, len(context.inventory.pods), "pods"),
+            control(
+                "inv",
+                flagged and all(inodes[site.name] is not None for site in flagged),
+                "the same rule flags host-network pods",
+            ),
+        ),
+        summary=f"{examined} pods have a network namespace of their own, with lo and eth0",
+    )
+
+
+def hostnet_identity(context: Context) -> Verdict:
+    """A host-network pod has its node's addresses and network namespace; a normal pod must not match."""
+    legs: list[Leg] = []
+    for site in context.inventory.hosts:
+        node = context.inventory.node(site.node)
+        found = sandbox(context, site.pod, site.namespace)
+        if found is None:
+            legs.append(broken(site.name, f"no sandbox of {site.name} was found on {site.node}"))
+            continue
+        leg = check_value(
+            site.name,
+            node.address,
+            site.api_ips[0] if site.api_ips else "",
+            f"host-network pod {site.name} is known as {names(site.api_ips)}, its node as {node.address}",
+            unit="ip",
+        )
+        if leg.status == "pass" and not found.get("host_network"):
+            text = f"{site.name} was asked to use the network of {site.node}, but has a namespace of its own"
+            leg = failed(site.name, "wrong-value", text, "host network", found.get("inode"))
+        legs.append(leg)
+    private = {_inode(context, site.pod, site.namespace) for site in context.inventory.pods}
+    shared = {_inode(context, site.pod, site.namespace) for site in context.inventory.hosts}
+    return Verdict(
+        tuple(legs),
+        (control("inv", private and not private & shared, "no normal pod matches the rule"),),
+        summary=f"{len(legs)} host-network pods have their node's address and namespace",
+    )
+
+
+def containers_share(context: Context) -> Verdict:
+    """Containers of a pod share address, ports and localhost."""
+    legs: list[Leg] = []
+    inverse: list[Exchange] = []
+    for site in context.inventory.pods:
+        if len(site.containers) < 2:
+            continue
+        sibling = context.exchange("sibling", site.name, f"{site.name}-sibling", "tcp")
+        legs.append(reached(context, sibling, f"{site.name}/localhost"))
+        if sibling is not None and sibling.outcome == "ok" and sibling.token != f"{site.name}-sibling":
+            text = f"localhost of {site.name} was answered by {sibling.token}, not by the sibling container"
+            legs[-1] = failed(f"{site.name}/localhost", "wrong-peer", text, f"{site.name}-sibling", sibling.token)
+        taken = _of(context, "bind-taken", site.name)
+        if taken is None:
+            legs.append(broken(f"{site.name}/port", f"the probe did not try the sibling's port in {site.name}"))
+        else:
+            text = f"a container of {site.name} could listen on its sibling's port: they do not share their ports"
+            wanted = {"outcome": "error", "errno": EADDRINUSE}
+            observed = {"outcome": taken.outcome, "errno": taken.errno}
+            legs.append(check_value(f"{site.name}/port", wanted, observed, text))
+        closed = _of(context, "closed", site.name)
+        inverse += [closed] if closed is not None else []
+    free = context.exchanges.get("bind-free", ())
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(free), "in another pod the same port is free"),
+            control(
+                "inv",
+                any(one.outcome == "refused" for one in context.exchanges.get("closed", ())),
+                "an unused port on localhost is refused",
+            ),
+        ),
+        summary=f"{len(legs) // 2} pods: the containers share localhost and ports",
+    )
+
+
+def _of(context: Context, purpose: str, name: str) -> Exchange | None:
+    return next((one for one in context.exchanges.get(purpose, ()) if one.src == name), None)
+
+
+def _inside(context: Context, purpose: str, twin: str, text: str, *, loopback: bool) -> Verdict:
+    legs: list[Leg] = []
+    seen = []
+    for site in context.inventory.pods:
+        target = "localhost" if purpose == "localhost" else site.name
+        for proto in ("tcp", "udp"):
+            one = context.exchange(purpose, site.name, target, proto)
+            seen.append(one)
+            legs.append(reached(context, one, f"{site.name}>{target}/{proto}"))
+        lo = pod_links(context, site.name).get("lo")
+        if loopback and lo is not None:
+            legs.append(
+                check_value(
+                    f"{site.name}/lo",
+                    "up",
+                    "up" if is_up(lo) else "down",
+                    f"lo of pod {site.name} on {site.node} is down",
+                )
+            )
+    return Verdict(
+        tuple(legs),
+        (control("P1", any_ok(context.exchanges.get(twin, ())), "other paths from the same pods work"),),
+        evidence_of(seen, legs),
+        summary=f"{len(context.inventory.pods)} pods: {text}",
+    )
+
+
+def localhost(context: Context) -> Verdict:
+    """127.0.0.1 answers inside every pod, and lo is up."""
+    return _inside(context, "localhost", "mesh", "127.0.0.1 answers over TCP and UDP, lo is up", loopback=True)
+
+
+def own_address(context: Context) -> Verdict:
+    """A pod reaches itself at its own address."""
+    return _inside(context, "self", "mesh", "their own address answers over TCP and UDP", loopback=False)
+
+
+def identity(context: Context) -> Verdict:
+    """Whoever answers is the pod that was dialled."""
+    legs: list[Leg] = []
+    seen: list[Any] = []
+    for src, dst in same_node(context) + cross_node(context):
+        for proto in ("tcp", "udp"):
+            one = context.exchange("mesh", src.name, dst.name, proto)
+            if one is None or one.outcome != "ok":
+                continue
+            seen.append(one)
+            text = f"{where(src)} dialled {one.dial}/{proto} of {dst.name} ({dst.node}), but {one.token} answered"
+            legs.append(check_value(f"{src.name}>{dst.name}/{proto}", dst.name, one.token, text, reason="wrong-peer"))
+    return Verdict(
+        tuple(legs),
+        (control("P7", len({site.name for site in context.inventory.pods}) > 1, "pods have different names"),),
+        evidence_of(seen, legs),
+        total=2 * len(same_node(context) + cross_node(context)),
+        summary=f"{len(legs)} answers came from the pod that was dialled",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "model.pod-ip.unique", "each pod address is unique in the cluster", "M", "B0", pod_ip_unique, source=NM,
+        causes=("lease store wiped", "one CIDR on two nodes"),
+        next=("ip -n {pod} -j addr", "ls /var/lib/cni/networks/*"),
+    ),
+    Check(
+        "model.pod-ip.agrees", "the pod, the API and its peers agree on the pod's address", "M", "B0", pod_ip_agrees,
+        source=f"{NM}; core/v1 podIPs", needs=("B1",),
+        causes=("address changed after ADD", "stale status"), next=("ip -n {pod} addr", "kubectl get pod -o wide"),
+    ),
+    Check(
+        "model.pod-ip.in-range", "pod addresses belong to the cluster CIDR and to their node's share", "M", "B0",
+        pod_ip_in_range, source='"Cluster Networking"',
+        causes=("cluster-wide address management",), next=("kubectl get node -o yaml | grep podCIDR",),
+    ),
+    Check(
+        "model.netns.private", "a pod has a network namespace of its own", "M", "B0", netns_private, source=NM,
+        causes=("host network by mistake",), next=("lsns -t net",),
+    ),
+    Check(
+        "model.hostnet.identity", "a host-network pod has its node's addresses and namespace", "M", "B0",
+        hostnet_identity, source="core/v1 hostNetwork",
+        causes=("not really on the host network",), next=("lsns -t net",),
+    ),
+    Check(
+        "model.ctr.shared", "containers of a pod share address, ports and localhost", "M", "B1", containers_share,
+        source=NM, gates=("ctr",), causes=("sandbox fault of the runtime",), next=("readlink /proc/{pid}/ns/net",),
+    ),
+    Check(
+        "model.localhost", "127.0.0.1 answers inside every pod", "M", "B1", localhost,
+        source="RFC 1122 §3.2.1.3; CNI loopback plugin", needs=("B0",),
+        causes=("loopback plugin missing",), next=("ip -n {pod} link show lo",),
+    ),
+    Check(
+        "model.self", "a pod reaches itself at its own address", "M", "B1", own_address, source=NM,
+        causes=("lo is down",), next=("ip -n {pod} link show lo", "ip -n {pod} route show table local"),
+    ),
+    Check(
+        "model.identity", "traffic reaches the pod that it was sent to", "M", "B1", identity, source=NM,
+        after=("node.underlay",), causes=("duplicate address", "stray DNAT", "stale neighbour entry"),
+        next=("ip neigh show {destination}", "nft list ruleset"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,118 @@
+"""Who hands out addresses, and do the books agree with what is running?"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from conformance.checks.reach import NM
+from conformance.context import Context
+from conformance.kernel import sandboxes
+from conformance.legs import broken, census, control, failed, names, passed
+from conformance.maths import inside, overlaps
+from conformance.model import Check, Verdict
+from harness.model.records import Evidence, Leg
+
+
+def cidrs_disjoint(context: Context) -> Verdict:
+    """Node CIDRs do not overlap, are inside the cluster CIDR, and that overlaps nothing else."""
+    shares = {node.name: node.pod_cidr for node in context.inventory.nodes if node.pod_cidr}
+    whole = str(context.spec.pods.cidr)
+    legs: list[Leg] = []
+    clashes = overlaps(shares)
+    for node, share in shares.items():
+        mine = [pair for pair in clashes if node in pair]
+        if mine:
+            other = mine[0][0] if mine[0][1] == node else mine[0][1]
+            text = f"{node} has {share}, {other} has {shares[other]}: they overlap"
+            legs.append(failed(node, "wrong-value", text, "disjoint", shares[other], "cidr"))
+        elif not inside(share, whole):
+            text = f"{node} has {share}, outside the cluster CIDR {whole}"
+            legs.append(failed(node, "wrong-value", text, whole, share, "cidr"))
+        else:
+            legs.append(passed(node, whole, share, "cidr"))
+    ranges = {
+        "cluster": whole,
+        "Services": str(context.spec.services.cidr),
+        "underlay": str(context.spec.underlay.cidr),
+    }
+    for one, other in (("cluster", "Services"), ("cluster", "underlay"), ("Services", "underlay")):
+        leg = f"{one}/{other}"
+        if overlaps({one: ranges[one], other: ranges[other]}):
+            text = f"the {one} range {ranges[one]} overlaps the {other} range {ranges[other]}"
+            legs.append(failed(leg, "wrong-value", text, "disjoint", ranges[other], "cidr"))
+        else:
+            legs.append(passed(leg, "disjoint", f"{ranges[one]}, {ranges[other]}", "cidr"))
+    sample = overlaps({"x": "10.0.0.0/23", "y": "10.0.1.0/24", "z": "10.0.2.0/24"})
+    return Verdict(
+        tuple(legs),
+        (
+            census(len(shares), len(context.inventory.nodes), "node CIDRs"),
+            control("P5", sample == (("x", "y"),), "a stored overlap is found"),
+        ),
+        tuple(Evidence(kind="api", detail={"node": node, "podCIDR": share}) for node, share in shares.items()),
+        summary=f"{len(shares)} node CIDRs inside {whole}, disjoint, clear of Services and underlay",
+    )
+
+
+def leases_match(context: Context) -> Verdict:
+    """host-local's lease files are exactly the addresses of running pods."""
+    legs: list[Leg] = []
+    leased_total = 0
+    for node in context.inventory.nodes:
+        store = context.node_dump(node.name, "leases")
+        if not isinstance(store, dict) or "error" in store:
+            legs.append(broken(node.name, f"the lease store of {node.name} was not read"))
+            continue
+        leased = {name for name in store if _is_address(name)}
+        running = {
+            address
+            for row in sandboxes(context, node.name)
+            if not row.get("host_network")
+            for address in _sandbox_addresses(row)
+        }
+        leased_total += len(leased)
+        leaked, lost = sorted(leased - running), sorted(running - leased)
+        if leaked:
+            text = f"{node.name} has a lease for {names(leaked)}, which no running pod has"
+            legs.append(failed(node.name, "unexpected", text, sorted(running), sorted(leased), "ip"))
+        elif lost:
+            text = f"{node.name} has no lease for {names(lost)}, which a running pod has: it can be given away again"
+            legs.append(failed(node.name, "missing", text, sorted(running), sorted(leased), "ip"))
+        else:
+            legs.append(passed(node.name, sorted(running), sorted(leased), "ip"))
+    return Verdict(
+        tuple(legs),
+        (control("P4", leased_total, f"{leased_total} leases read"),),
+        summary=f"{leased_total} leases are the addresses of the running pods of {len(legs)} nodes",
+    )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _sandbox_addresses(row: object) -> list[str]:
+    if not isinstance(row, dict):
+        return []
+    for interface in row.get("interfaces") or ():
+        if interface.get("name") == "eth0":
+            found = [str(text).split("/")[0] for text in interface.get("addresses") or ()]
+            return [address for address in found if not ipaddress.ip_address(address).is_link_local]
+    return [row["ip"]] if row.get("ip") else []
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "ipam.cidr.disjoint", "node CIDRs are disjoint, and clear of Services and underlay", "M", "B0", cidrs_disjoint,
+        source='"Cluster Networking"; core/v1 podCIDRs', gates=("ncidr",),
+        causes=("clash with another range of the site",), next=("ip route show table all", "kubectl get node -o yaml"),
+    ),
+    Check(
+        "ipam.lease.match", "leases are exactly the addresses of running pods", "S", "B0", leases_match,
+        source=NM, gates=("lease",), causes=("DEL failed", "node crashed"), next=("ls /var/lib/cni/networks/*",),
+    ),
+)  # fmt: skip

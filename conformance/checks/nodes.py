@@ -1,0 +1,474 @@
+"""State of the nodes' kernels: routes, tunnels, switches and rules, held against the variant's data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from conformance.context import Context
+from conformance.flows import (
+    decisions,
+    dropped,
+    node_to_outside,
+    pod_to_outside,
+    pod_to_pod,
+    translated,
+)
+from conformance.inventory import NodeFact
+from conformance.kernel import addresses, is_up, links, pod_routes_to, rows
+from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
+from conformance.maths import base, inside, neighbour_entries
+from conformance.model import Check, Verdict
+from conformance.netfilter import Flow, parse, verdicts
+from harness.model.records import Control, Evidence, Leg
+
+HEADROOM = 0.8
+"""Share of the conntrack table that may be used."""
+
+COUNTERS = ("insert_failed", "drop", "early_drop")
+
+
+def underlay(context: Context) -> Verdict:
+    """Nodes reach each other at their present MTU. When not, the lab is broken, not the network under test."""
+    legs: list[Leg] = []
+    for src in context.inventory.hosts:
+        for dst in context.inventory.hosts:
+            if src.node == dst.node:
+                continue
+            for proto in ("tcp", "udp"):
+                leg = f"{src.node}>{dst.node}/{proto}"
+                found = reached(context, context.exchange("underlay", src.name, dst.name, proto), leg)
+                legs.append(found if found.status == "pass" else broken(leg, found.statement, found.reason))
+            for rung in context.rungs:
+                if rung.purpose == "underlay" and (rung.src, rung.dst) == (src.name, dst.name):
+                    leg = f"{src.node}>{dst.node}/{rung.size}"
+                    text = f"{rung.size} B with DF from {where(src)} to {where(dst)}: {rung.outcome}"
+                    legs.append(passed(leg, "ok", "ok") if rung.outcome == "ok" else broken(leg, text, rung.outcome))
+    return Verdict(
+        tuple(legs),
+        (control("P1", any_ok(context.exchanges.get("underlay-self", ())), "a node reaches itself"),),
+        summary=f"{len(legs)} legs between nodes: TCP, UDP, and full-size packets with DF",
+    )
+
+
+def routes(context: Context) -> Verdict:
+    """Exactly the variant's routes into the cluster CIDR: one per other node, one for the own share, none foreign."""
+    legs: list[Leg] = []
+    whole = str(context.spec.pods.cidr)
+    examined = 0
+    for node in context.inventory.nodes:
+        found = pod_routes_to(context, node.name, whole)
+        if not rows(context.node_dump(node.name, "route")):
+            legs.append(broken(node.name, f"the routes of {node.name} were not read"))
+            continue
+        examined += 1
+        wanted = _wanted_routes(context, node)
+        for cidr, facts in wanted.items():
+            rows_for = [row for row in found if row.get("dst") == cidr]
+            leg = f"{node.name}:{cidr}"
+            if not rows_for:
+                text = f"{node.name} has no route to {cidr}: expected {_route(cidr, facts)}"
+                legs.append(failed(leg, "missing", text, _route(cidr, facts), "none"))
+            elif any(_fits(row, facts) for row in rows_for):
+                legs.append(passed(leg, _route(cidr, facts), _shown(rows_for[0])))
+            else:
+                text = f"{node.name} routes {_shown(rows_for[0])}, expected {_route(cidr, facts)}"
+                legs.append(failed(leg, "wrong-value", text, _route(cidr, facts), _shown(rows_for[0])))
+        # A route to one address of the own share belongs to the node's own bridge or tunnel, and is no detour.
+        own = node.pod_cidr
+        foreign = [
+            row
+            for row in found
+            if row.get("dst") not in wanted and not (own and inside(str(row["dst"]), own) and "gateway" not in row)
+        ]
+        if foreign:
+            text = f"{node.name} also routes {names(_shown(row) for row in foreign)} inside the cluster CIDR"
+            legs.append(failed(f"{node.name}:foreign", "unexpected", text, 0, len(foreign), "count"))
+    return Verdict(
+        tuple(legs),
+        (
+            census(examined, len(context.inventory.nodes), "nodes"),
+            control("P5", _fits({"gateway": "a", "dev": "d"}, {"gateway": "a", "dev": "d"})
+                    and not _fits({"gateway": "b", "dev": "d"}, {"gateway": "a"}), "a stored wrong route is found"),
+        ),
+        summary=f"{len(legs)} routes on {examined} nodes are the variant's, none foreign",
+    )  # fmt: skip
+
+
+def _wanted_routes(context: Context, node: NodeFact) -> dict[str, dict[str, Any]]:
+    wanted: dict[str, dict[str, Any]] = {}
+    for other in context.inventory.nodes:
+        if not other.pod_cidr:
+            continue
+        if other.name == node.name:
+            if context.expect.bridge and context.inventory.on(node.name):
+                wanted[other.pod_cidr] = {"dev": context.expect.bridge}
+        elif context.expect.remote_route == "overlay-onlink":
+            wanted[other.pod_cidr] = {
+                "gateway": base(other.pod_cidr), "dev": context.expect.overlay_device, "flag": "onlink",
+            }  # fmt: skip
+        elif context.expect.remote_route == "via-node":
+            wanted[other.pod_cidr] = {"gateway": other.address, "dev": context.spec.cluster_nic}
+    return wanted
+
+
+def _fits(row: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    if row.get("type", "unicast") != "unicast":
+        return False
+    flag = facts.get("flag")
+    return all(row.get(key) == value for key, value in facts.items() if key != "flag") and (
+        flag is None or flag in (row.get("flags") or ())
+    )
+
+
+def _route(cidr: str, facts: Mapping[str, Any]) -> str:
+    via = f" via {facts['gateway']}" if "gateway" in facts else ""
+    flag = f" {facts['flag']}" if facts.get("flag") else ""
+    return f"{cidr}{via} dev {facts['dev']}{flag}"
+
+
+def _shown(row: Mapping[str, Any]) -> str:
+    kind = "" if row.get("type", "unicast") == "unicast" else f"{row['type']} "
+    via = f" via {row['gateway']}" if "gateway" in row else ""
+    device = f" dev {row['dev']}" if "dev" in row else ""
+    return f"{kind}{row.get('dst')}{via}{device}{' onlink' if 'onlink' in (row.get('flags') or ()) else ''}"
+
+
+def overlay(context: Context) -> Verdict:
+    """Forwarding and neighbour entries lead to every peer, and MAC, VNI and port agree across nodes."""
+    legs: list[Leg] = []
+    device = context.expect.overlay_device or ""
+    macs = {
+        node.name: str(links(context, node.name).get(device, {}).get("address", "")) for node in context.inventory.nodes
+    }
+    for node in context.inventory.nodes:
+        link = links(context, node.name).get(device)
+        if link is None:
+            text = f"{node.name} has no {device}"
+            legs.append(failed(f"{node.name}:{device}", "missing", text, device, "none"))
+            continue
+        data = (link.get("linkinfo") or {}).get("info_data") or {}
+        for key, wanted in (("id", context.expect.wire.vni), ("port", context.expect.wire.port)):
+            if wanted is not None:
+                text = f"{device} of {node.name} has {key} {data.get(key)}, not {wanted}"
+                legs.append(check_value(f"{node.name}:{key}", wanted, data.get(key), text))
+        for other in context.inventory.nodes:
+            if other.name != node.name:
+                legs += _peer(context, node, other, macs[other.name])
+    return Verdict(
+        tuple(legs),
+        (
+            census(sum(bool(mac) for mac in macs.values()), len(macs), "tunnel devices"),
+            control(
+                "P5",
+                "02:00:00:00:00:99" not in macs.values() or len(set(macs.values())) > 1,
+                "MACs are compared with the peers'",
+            ),
+        ),
+        summary=f"{len(legs)} entries lead to every peer's tunnel endpoint; VNI and port agree",
+    )
+
+
+def _peer(context: Context, node: NodeFact, other: NodeFact, mac: str) -> list[Leg]:
+    """A node's forwarding and neighbour entry for another node's tunnel endpoint."""
+    device = context.expect.overlay_device
+    fdb = [
+        row
+        for row in rows(context.node_dump(node.name, "fdb"))
+        if row.get("ifname") == device and row.get("dst") == other.address
+    ]
+    found = [str(row.get("mac")) for row in fdb]
+    leg = f"{node.name}>{other.name}/fdb"
+    text = f"{node.name} forwards {names(found)} to {other.address} on {device}, but {other.name} has MAC {mac}"
+    legs = [
+        passed(leg, mac, found)
+        if mac in found
+        else failed(leg, "wrong-value" if found else "missing", text, mac, found)
+    ]
+    if context.expect.remote_route != "overlay-onlink" or not other.pod_cidr:
+        return legs
+    gateway = base(other.pod_cidr)
+    entries = [
+        str(row.get("lladdr"))
+        for row in rows(context.node_dump(node.name, "neigh"))
+        if row.get("dev") == device and row.get("dst") == gateway and row.get("lladdr")
+    ]
+    text = f"{node.name} has {names(entries)} as neighbour {gateway} on {device}, but {other.name} has MAC {mac}"
+    leg = f"{node.name}>{other.name}/neigh"
+    good = entries == [mac]
+    legs.append(
+        passed(leg, mac, entries) if good else failed(leg, "wrong-value" if entries else "missing", text, mac, entries)
+    )
+    return legs
+
+
+def sysctls(context: Context) -> Verdict:
+    """Forwarding on, strict reverse path filtering off where paths may differ, bridged packets seen by iptables."""
+    legs: list[Leg] = []
+    for node in context.inventory.nodes:
+        values = context.node_dump(node.name, "sysctl")
+        if not isinstance(values, dict) or not values:
+            legs.append(broken(node.name, f"the sysctls of {node.name} were not read"))
+            continue
+        wanted = {"net.ipv4.ip_forward": "1"}
+        devices = [
+            name for name in (context.spec.cluster_nic, context.expect.bridge, context.expect.overlay_device) if name
+        ]
+        wanted |= {
+            f"net.ipv4.conf.{device}.forwarding": "1"
+            for device in devices
+            if f"net.ipv4.conf.{device}.forwarding" in values
+        }
+        if context.gates.get("br") and context.spec.kubernetes.proxy_mode == "iptables" and context.gates.get("kp"):
+            wanted["net.bridge.bridge-nf-call-iptables"] = "1"
+        for key, value in wanted.items():
+            found = str(values.get(key, "absent"))
+            text = f"{key} of {node.name} is {found}, not {value}"
+            legs.append(check_value(f"{node.name}:{key}", value, found, text))
+        for device in devices:
+            keys = (f"net.ipv4.conf.{name}.rp_filter" for name in ("all", device))
+            effective = max(int(values.get(key, 0)) for key in keys)
+            leg = f"{node.name}:{device}.rp_filter"
+            text = f"reverse path filtering of {device} on {node.name} is strict: asymmetric paths are cut"
+            legs.append(
+                failed(leg, "wrong-value", text, "0 or 2", effective)
+                if effective == 1
+                else passed(leg, "0 or 2", effective)
+            )
+    nodes = {leg.leg.split(":")[0] for leg in legs if leg.status != "error"}
+    return Verdict(
+        tuple(legs),
+        (census(len(nodes), len(context.inventory.nodes), "nodes"),),
+        summary=f"{len(legs)} switches on {len(nodes)} nodes are as needed",
+    )
+
+
+def forwarding(context: Context) -> Verdict:
+    """By the rules of every node, traffic of pods is forwarded."""
+    legs: list[Leg] = []
+    evidence: list[Evidence] = []
+    for node in context.inventory.nodes:
+        for name, flow in (*pod_to_pod(context, node), *pod_to_outside(context, node)):
+            if name.startswith("same node"):
+                continue  # bridged, and seen by FORWARD only with bridge-nf-call-iptables
+            found = decisions(context, node.name, "filter", "forward", flow)
+            leg = f"{node.name}/{name}/{flow.proto}"
+            if found is None:
+                legs.append(broken(leg, f"the rules of {node.name} were not read"))
+            elif dropped(found):
+                text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
+                legs.append(failed(leg, "unexpected", text, "accept", sorted(found)))
+                evidence.append(Evidence(kind="rule-eval", detail={"node": node.name, "flow": str(flow)}))
+            else:
+                legs.append(passed(leg, "accept", sorted(found)))
+    return Verdict(
+        tuple(legs),
+        (control("P5", _drop_sample(), "a stored policy DROP is found, an exception too"),),
+        tuple(evidence[:4]),
+        summary=f"{len(legs)} 5-tuples of pods are forwarded by the rules of all nodes",
+    )
+
+
+def _drop_sample() -> bool:
+    tables = parse("*filter\n:FORWARD DROP [0:0]\n-A FORWARD -s 10.0.0.0/16 -j ACCEPT\nCOMMIT\n")
+    inside_net, other = Flow("10.0.1.2", "8.8.8.8"), Flow("192.0.2.1", "8.8.8.8")
+    return verdicts(tables, "filter", "FORWARD", inside_net) == {"accept"} and verdicts(
+        tables, "filter", "FORWARD", other
+    ) == {"drop"}
+
+
+def masquerade_rules(context: Context) -> Verdict:
+    """By the rules of every node, its pods' traffic to the outside is masqueraded, the node's own is not."""
+    legs: list[Leg] = []
+    for node in context.inventory.nodes:
+        cases = [(name, flow, True) for name, flow in pod_to_outside(context, node)]
+        cases += [(name, flow, False) for name, flow in node_to_outside(context, node)]
+        for name, flow, wanted in cases:
+            found = decisions(context, node.name, "nat", "postrouting", flow)
+            leg = f"{node.name}/{name}/{flow.proto}"
+            if found is None:
+                legs.append(broken(leg, f"the rules of {node.name} were not read"))
+                continue
+            what = "masquerade" if wanted else "accept"
+            good = translated(found) if wanted else not translated(found)
+            text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name}), not {what} it"
+            legs.append(
+                passed(leg, what, sorted(found)) if good else failed(leg, "wrong-value", text, what, sorted(found))
+            )
+    tables = parse(
+        "*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -s 10.0.0.0/8 ! -d 10.0.0.0/8 -j MASQUERADE\nCOMMIT\n"
+    )
+    sample = verdicts(tables, "nat", "POSTROUTING", Flow("10.0.1.2", "8.8.8.8")) == {"masquerade"}
+    return Verdict(
+        tuple(legs),
+        (control("P5", sample, "a stored masquerade rule is found"),),
+        summary=f"{len(legs)} 5-tuples to the outside get what the variant promises from the rules of all nodes",
+    )
+
+
+def node_links(context: Context) -> Verdict:
+    """The variant's links are there and up, the bridge has its address, and pods' veths are its ports."""
+    legs: list[Leg] = []
+    for node in context.inventory.nodes:
+        there = links(context, node.name)
+        if not there:
+            legs.append(broken(node.name, f"the links of {node.name} were not read"))
+            continue
+        for name in context.expect.links:
+            leg = f"{node.name}:{name}"
+            if name == context.expect.bridge and not context.inventory.on(node.name):
+                continue
+            state = "absent" if name not in there else "up" if is_up(there[name]) else "down"
+            legs.append(check_value(leg, "up", state, f"{name} of {node.name} is {state}"))
+        bridge = context.expect.bridge
+        if bridge in there and context.inventory.on(node.name):
+            held = addresses(there[bridge])
+            share = node.pod_cidr or str(context.spec.pods.cidr)
+            good = any(inside(address, share) for address in held)
+            text = f"{bridge} of {node.name} has {names(held)}, no address of {share}: pods have no gateway"
+            leg = f"{node.name}:{bridge}/address"
+            legs.append(passed(leg, share, held) if good else failed(leg, "missing", text, share, held))
+        for site in context.inventory.on(node.name):
+            veth = there.get(site.host_veth, {})
+            state = f"master {veth.get('master', 'none')}, {'up' if veth and is_up(veth) else 'down'}"
+            if bridge:
+                text = (
+                    f"{site.host_veth} of pod {site.name} on {node.name} has {state}: it is no working port of {bridge}"
+                )
+                legs.append(check_value(f"{node.name}:{site.name}", f"master {bridge}, up", state, text))
+    examined = {leg.leg.split(":")[0] for leg in legs if leg.status != "error"}
+    return Verdict(
+        tuple(legs),
+        (census(len(examined), len(context.inventory.nodes), "nodes"), _veths(context)),
+        summary=f"{len(legs)} links of {len(examined)} nodes are there, up and attached",
+    )
+
+
+def _veths(context: Context) -> Control:
+    known = [site for site in context.inventory.pods if site.host_veth]
+    return control(
+        "P4",
+        len(known) == len(context.inventory.pods),
+        f"{len(known)} of {len(context.inventory.pods)} veth peers known",
+    )
+
+
+def conntrack_headroom(context: Context) -> Verdict:
+    """The connection table is at most 80 % full."""
+    legs: list[Leg] = []
+    for node in context.inventory.nodes:
+        data = context.node_dump(node.name, "conntrack")
+        if not isinstance(data, dict) or not data.get("max"):
+            legs.append(broken(node.name, f"the connection table of {node.name} was not read"))
+            continue
+        legs.append(_headroom(node.name, int(data.get("count", 0)), int(data["max"])))
+    return Verdict(
+        tuple(legs),
+        (control("inv", _headroom("sample", 90, 100).status == "fail", "a table that is 90 % full fails"),),
+        summary="connection tables in use: "
+        + ", ".join(f"{leg.leg} {leg.observed:.1%}" for leg in legs if leg.status == "pass"),
+    )
+
+
+def _headroom(node: str, count: int, most: int) -> Leg:
+    share = count / most
+    text = f"the connection table of {node} holds {count} of {most} entries"
+    return (
+        passed(node, HEADROOM, share, "ratio")
+        if share < HEADROOM
+        else failed(node, "wrong-value", text, HEADROOM, share, "ratio")
+    )
+
+
+def conntrack_counters(context: Context) -> Verdict:
+    """During the mesh no packet was dropped by the connection table or by a rule."""
+    legs: list[Leg] = []
+    for node in context.inventory.nodes:
+        before = context.batched_dumps.get(("B0", "node", node.name, "counters"))
+        after = context.batched_dumps.get(("B1", "node", node.name, "counters"))
+        if not isinstance(before, dict) or not isinstance(after, dict):
+            legs.append(broken(node.name, f"the counters of {node.name} were not read before and after"))
+            continue
+        rises = {key: after[key] - before.get(key, 0) for key in after if after[key] > before.get(key, 0)}
+        text = f"while pods talked, {node.name} dropped packets: " + ", ".join(
+            f"{key} +{rise}" for key, rise in rises.items()
+        )
+        legs.append(
+            passed(node.name, {}, {}, "count") if not rises else failed(node.name, "lost", text, {}, rises, "count")
+        )
+    return Verdict(
+        tuple(legs),
+        (
+            census(sum(leg.status != "error" for leg in legs), len(context.inventory.nodes), "nodes"),
+            control("P1", any_ok(context.exchanges.get("mesh", ())), "packets crossed the nodes in between"),
+        ),
+        summary=f"no drop counter of {len(legs)} nodes rose during the mesh",
+    )
+
+
+def neighbours(context: Context) -> Verdict:
+    """A full mesh fits the kernel's neighbour table, which all nodes of one kernel share."""
+    facts = context.api("kernel") or {}
+    needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes))
+    shared = bool(facts.get("shared", True))
+    limit = facts.get("gc_thresh2")
+    if limit is None:
+        return Verdict((broken("kernel", "net.ipv4.neigh.default.gc_thresh2 was not read"),))
+    whose = "the kernel of all nodes" if shared else "a node's kernel"
+    text = f"a full mesh needs up to {needed} neighbour entries, {whose} keeps {limit}"
+    leg = (
+        passed("kernel", limit, needed, "count")
+        if needed < int(limit)
+        else failed("kernel", "wrong-value", text, limit, needed, "count")
+    )
+    return Verdict(
+        (leg,),
+        (census(len(context.inventory.pods), len(context.inventory.pods), "pods"),),
+        summary=f"up to {needed} of {limit} neighbour entries",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "node.underlay", "nodes reach each other at their present MTU", "M", "B0", underlay, gates=("multi",),
+        causes=("the lab is broken, not the network under test",),
+        next=("ip -br link", "ping -M do -s {size} {destination}"),
+    ),
+    Check(
+        "node.routes", "nodes have exactly the variant's routes to pods", "S", "B0", routes, gates=("ncidr",),
+        causes=("agent stopped",), next=("ip route", "the agent's log"),
+    ),
+    Check(
+        "node.overlay", "forwarding and neighbour entries lead to every peer", "S", "B0", overlay,
+        source="RFC 7348", gates=("ovl", "multi"), causes=("stale annotation of a node",),
+        next=("bridge fdb show dev {overlay}", "ip neigh show dev {overlay}"),
+    ),
+    Check(
+        "node.sysctl", "forwarding is on, strict reverse path filtering is off", "S", "B0", sysctls,
+        source="RFC 3704", causes=("hardening script",), next=("sysctl -a | grep -E 'forward|rp_filter|bridge-nf'",),
+    ),
+    Check(
+        "node.forward", "the rules of nodes forward pods' traffic", "S", "B0", forwarding,
+        causes=("another firewall", "residue"), next=("iptables-save -t filter -c", "nft -a list ruleset"),
+    ),
+    Check(
+        "node.masq-rules", "the rules of nodes masquerade what the variant promises", "S", "B0", masquerade_rules,
+        gates=("masq",), causes=("agent stopped", "residue"), next=("iptables-save -t nat -c",),
+    ),
+    Check(
+        "node.links", "the variant's links are there, up and attached", "S", "B0", node_links,
+        causes=("residue", "a link deleted by hand"), next=("ip -d link", "bridge link"),
+    ),
+    Check(
+        "ct.headroom", "the connection table has room", "S", "B0", conntrack_headroom,
+        causes=("leak", "small table"), next=("conntrack -S", "sysctl net.netfilter.nf_conntrack_max"),
+    ),
+    Check(
+        "ct.counters", "no packet is dropped by the connection table or a rule", "S", "B1", conntrack_counters,
+        needs=("B0",), causes=("table full", "connection limit"), next=("conntrack -S", "nft -a list ruleset"),
+    ),
+    Check(
+        "neigh.headroom", "a full mesh fits the neighbour table", "S", "B0", neighbours,
+        causes=("all namespaces share one table",), next=("sysctl net.ipv4.neigh.default.gc_thresh3",),
+    ),
+)  # fmt: skip

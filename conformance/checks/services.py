@@ -1,0 +1,392 @@
+"""Services: virtual addresses from pods, nodes and outside, and which backend answers as whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from conformance.context import Context
+from conformance.inventory import ServiceFact, Site
+from conformance.legs import (
+    any_ok,
+    broken,
+    check_value,
+    control,
+    evidence_of,
+    failed,
+    leg_name,
+    names,
+    passed,
+    reached,
+    where,
+)
+from conformance.maths import split_endpoint
+from conformance.model import Check, Verdict
+from harness.model.records import Control, Exchange, Leg
+
+SV = 'Kubernetes documentation, "Service"'
+VIP = 'Kubernetes documentation, "Virtual IPs and Service Proxies"'
+AT_ONCE = 100.0
+"""Milliseconds within which a refusal counts as immediate."""
+
+
+def _sole(context: Context) -> list[ServiceFact]:
+    return [service for service in context.inventory.services if service.role.startswith("sole-")]
+
+
+def _backend_twin(context: Context) -> Control:
+    return control("P1", any_ok(context.exchanges.get("mesh", ())), "backends answer at their own address")
+
+
+def _vip_exchanges(
+    context: Context, sites: Iterable[Site], purpose: str = "vip"
+) -> list[tuple[Site, ServiceFact, str, Exchange | None]]:
+    """Every site, Service with one backend elsewhere, and transport."""
+    return [
+        (site, service, proto, context.exchange(purpose, site.name, service.name, proto))
+        for site in sites
+        for service in _sole(context)
+        if site.name not in service.endpoints
+        for proto in ("tcp", "udp")
+    ]
+
+
+def _reach(context: Context, sites: Iterable[Site], text: str) -> Verdict:
+    wanted = _vip_exchanges(context, sites)
+    legs = []
+    for site, service, proto, one in wanted:
+        leg = f"{site.name}>{service.name}/{proto}"
+        found = reached(context, one, leg)
+        if found.status == "pass" and one is not None and one.token not in service.endpoints:
+            words = (
+                f"{where(site)} dialled {one.dial} of Service {service.name}, whose only backend is "
+                f"{names(service.endpoints)}, but {one.token} answered"
+            )
+            found = failed(leg, "wrong-peer", words, list(service.endpoints), one.token)
+        legs.append(found)
+    return Verdict(
+        tuple(legs),
+        (_backend_twin(context),),
+        evidence_of((one for *_, one in wanted), legs),
+        summary=f"{len(legs)} legs {text} were answered by the right backend",
+    )
+
+
+def clusterip_reach(context: Context) -> Verdict:
+    """Every pod reaches every virtual address, its backend on the same node or on another."""
+    return _reach(context, context.inventory.pods, "from pods to ClusterIPs, TCP and UDP")
+
+
+def from_node(context: Context) -> Verdict:
+    """Programs on a node reach virtual addresses."""
+    return _reach(context, context.inventory.hosts, "from nodes to ClusterIPs, TCP and UDP")
+
+
+def clusterip_set(context: Context) -> Verdict:
+    """Exactly the ready endpoints answer, no more and no fewer."""
+    service = context.inventory.service("spread")
+    count = len(service.endpoints) if service else 0
+    seen = context.exchanges.get("spread", ())
+    legs: list[Leg] = []
+    shares: list[str] = []
+    for src in sorted({one.src for one in seen}):
+        tokens = Counter(one.token for one in seen if one.src == src and one.outcome == "ok")
+        wanted = set(service.endpoints) if service else set()
+        lost = sum(one.src == src and one.outcome != "ok" for one in seen)
+        leg = f"{src}>spread"
+        missing, extra = wanted - set(tokens), set(tokens) - wanted
+        total = tokens.total()
+        shares += [f"{name} {share / total:.0%}" for name, share in sorted(tokens.items())] if total else []
+        if extra:
+            text = f"Service spread was answered by {names(sorted(extra))}, no ready endpoint of it"
+            legs.append(failed(leg, "unexpected", text, sorted(wanted), sorted(tokens)))
+        elif missing:
+            text = f"{src} asked Service spread {total} times and never got {names(sorted(missing))}"
+            legs.append(failed(leg, "missing", text, sorted(wanted), sorted(tokens)))
+        elif lost:
+            text = f"{lost} of {total + lost} connections from {src} to Service spread failed"
+            legs.append(failed(leg, "lost", text, 0, lost, "count"))
+        else:
+            legs.append(passed(leg, sorted(wanted), dict(tokens)))
+    return Verdict(
+        tuple(legs),
+        (control("P4", count, f"{count} ready endpoints"),),
+        summary=f"all {count} endpoints answer and nobody else: {', '.join(shares[:8])}",
+    )
+
+
+def clusterip_source(context: Context) -> Verdict:
+    """The backend of a virtual address sees the client's own address."""
+    legs = []
+    seen = []
+    for site, service, proto, one in _vip_exchanges(context, context.inventory.pods):
+        if one is None or one.outcome != "ok":
+            continue
+        seen.append(one)
+        address = split_endpoint(one.peer)[0]
+        text = f"{where(site)} dialled {one.dial}, and the backend {one.token} saw {address} instead"
+        legs.append(
+            check_value(f"{site.name}>{service.name}/{proto}", site.ip, address, text, unit="ip", reason="wrong-source")
+        )
+    return Verdict(
+        tuple(legs),
+        (control("P7", all(site.ip for site in context.inventory.pods), "pod addresses are known"),),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} exchanges through ClusterIPs kept the client's address",
+    )
+
+
+def hairpin(context: Context) -> Verdict:
+    """A pod reaches itself through its own Service."""
+    legs: list[Leg] = []
+    sources: list[str] = []
+    seen: list[Exchange | None] = []
+    for service in _sole(context):
+        for name in service.endpoints:
+            for proto in ("tcp", "udp"):
+                one = context.exchange("hairpin", name, service.name, proto)
+                seen.append(one)
+                leg = f"{name}>{service.name}/{proto}"
+                found = reached(context, one, leg)
+                if found.status == "pass" and one is not None:
+                    sources.append(f"{name} sees {split_endpoint(one.peer)[0]}")
+                    if one.token != name:
+                        text = f"{name} dialled its own Service and {one.token} answered"
+                        found = failed(leg, "wrong-peer", text, name, one.token)
+                legs.append(found)
+    others = any_ok(context.exchanges.get("vip", ()))
+    return Verdict(
+        tuple(legs),
+        (control("P1", others, "other clients reach the same Services"),),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} legs from a pod to itself through its Service; " + ", ".join(dict.fromkeys(sources)),
+    )
+
+
+def no_endpoints(context: Context) -> Verdict:
+    """A virtual address without endpoints is refused at once."""
+    legs = []
+    seen = context.exchanges.get("no-endpoints", ())
+    for one in seen:
+        leg = leg_name(one)
+        ms = one.tries[-1].ms if one.tries else (one.rtt_us or 0) / 1000
+        if one.outcome in {"refused", "unreachable"} and ms < AT_ONCE:
+            legs.append(passed(leg, f"refused within {AT_ONCE:.0f} ms", f"{one.outcome} after {ms:.1f} ms"))
+        elif one.outcome == "error":
+            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+        else:
+            text = (
+                f"{one.dial}/{one.proto} has no endpoint, but {where(context.site(one.src))} got {one.outcome} "
+                f"after {ms:.0f} ms instead of a refusal"
+            )
+            legs.append(failed(leg, "late" if one.outcome in {"refused", "unreachable"} else one.outcome, text,
+                               f"refused within {AT_ONCE:.0f} ms", f"{one.outcome} after {ms:.0f} ms"))  # fmt: skip
+    with_endpoint = context.exchanges.get("vip", ())
+    return Verdict(
+        tuple(legs),
+        (
+            control("P2", any_ok(with_endpoint), "a virtual address with an endpoint answers"),
+            control("inv", not any(one.outcome == "refused" for one in with_endpoint) or any_ok(with_endpoint),
+                    "with an endpoint it is not refused"),
+        ),
+        summary=f"{len(legs)} legs to an address without endpoints were refused at once",
+    )  # fmt: skip
+
+
+def nodeport(context: Context) -> Verdict:
+    """A node port answers on every node, from outside; the source that backends see is recorded."""
+    seen = context.exchanges.get("nodeport", ())
+    sources = Counter(split_endpoint(one.peer)[0] for one in seen if one.outcome == "ok")
+    legs = [reached(context, one, leg_name(one)) for one in seen]
+    nodes = {one.dst_node for one in seen}
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(context.exchanges.get("vip", ())), "ClusterIPs answer inside"),
+            control("P4", nodes == {node.name for node in context.inventory.nodes}, f"{len(nodes)} nodes dialled"),
+        ),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} legs from the router answered; backends saw {', '.join(sorted(sources))}",
+    )
+
+
+def _policy(
+    context: Context, purpose: str, twin: str, judge: Callable[[Exchange, str, bool], Leg], text: str
+) -> Verdict:
+    """A traffic policy "Local": answered where an endpoint is local, silent where none is."""
+    service = context.inventory.service(purpose)
+    seen = context.exchanges.get(purpose, ())
+    legs = []
+    for one in seen:
+        node = one.dst_node or one.src_node
+        backends = set(service.endpoints) if service else set()
+        local = bool(backends & {pod.name for pod in context.inventory.on(node)})
+        leg = leg_name(one)
+        if one.outcome == "error":
+            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+        elif not local and one.outcome != "ok":
+            legs.append(passed(leg, "no answer", one.outcome))
+        elif not local:
+            words = (
+                f"{one.dial} was answered by {one.token} through node {node}, which has no endpoint: "
+                "policy Local must not forward"
+            )
+            legs.append(failed(leg, "unexpected", words, "no answer", one.token))
+        elif one.outcome != "ok":
+            legs.append(reached(context, one, leg))
+        else:
+            legs.append(judge(one, leg, local))
+    silent = [one for one in seen if one.outcome != "ok"]
+    controls = [
+        control("P2", any_ok(context.exchanges.get(twin, ())), "the same kind of Service without the policy answers")
+    ]
+    if len(context.inventory.nodes) > 1:
+        controls.append(
+            control("inv", silent or any(leg.status == "fail" for leg in legs), "a node without endpoint stays silent")
+        )
+    return Verdict(tuple(legs), tuple(controls), evidence_of(seen, legs), summary=f"{len(legs)} legs: {text}")
+
+
+def etp_local(context: Context) -> Verdict:
+    """ExternalTrafficPolicy Local keeps the client's address and forwards to no other node."""
+    outside = {site.ip for site in context.inventory.outside}
+
+    def judge(one: Exchange, leg: str, _local: bool) -> Leg:  # noqa: FBT001 - the shape that _policy calls
+        source = split_endpoint(one.peer)[0]
+        sender = split_endpoint(one.source)[0]
+        text = (
+            f"{sender} (router) dialled {one.dial}, and the backend {one.token} saw {source}: the source was not kept"
+        )
+        wanted = sender if sender not in {"", "0.0.0.0"} else source  # noqa: S104 - an unbound socket's address
+        if source in outside or source == wanted:
+            return passed(leg, wanted, source, "ip")
+        return failed(leg, "wrong-source", text, wanted, source, "ip")
+
+    return _policy(context, "etp-local", "nodeport", judge, "source kept where an endpoint is local, silence elsewhere")
+
+
+def itp_local(context: Context) -> Verdict:
+    """InternalTrafficPolicy Local uses endpoints of the client's node only."""
+
+    def judge(one: Exchange, leg: str, _local: bool) -> Leg:  # noqa: FBT001 - the shape that _policy calls
+        local = [pod.name for pod in context.inventory.on(one.src_node)]
+        text = f"{one.src} on {one.src_node} was answered by {one.token} of another node"
+        return (
+            passed(leg, local, one.token) if one.token in local else failed(leg, "wrong-peer", text, local, one.token)
+        )
+
+    return _policy(context, "itp-local", "vip", judge, "local endpoints only, silence where there is none")
+
+
+def affinity(context: Context) -> Verdict:
+    """ClientIP affinity: one client, one backend."""
+    legs = []
+    seen = context.exchanges.get("affinity", ())
+    for src in sorted({one.src for one in seen}):
+        tokens = sorted({one.token for one in seen if one.src == src and one.outcome == "ok"})
+        text = f"{src} with ClientIP affinity was answered by {names(tokens)}"
+        legs.append(
+            passed(f"{src}>affinity", "one backend", tokens)
+            if len(tokens) == 1
+            else failed(f"{src}>affinity", "wrong-value", text, "one backend", tokens)
+        )
+    spread = {one.token for one in context.exchanges.get("spread", ()) if one.outcome == "ok"}
+    return Verdict(
+        tuple(legs),
+        (control("P2", len(spread) > 1, f"without affinity {len(spread)} backends answer"),),
+        summary=f"{len(legs)} clients stayed with one backend over {len(seen)} connections",
+    )
+
+
+def kube_proxy_free(context: Context) -> Verdict:
+    """No trace of kube-proxy: chains, tables."""
+    legs = []
+    for node in context.inventory.nodes:
+        text = str(context.node_dump(node.name, "rules-iptables") or "")
+        found = _kube_chains(text)
+        legs.append(
+            passed(node.name, 0, 0, "count")
+            if not found
+            else failed(
+                node.name,
+                "unexpected",
+                f"{node.name} still has {len(found)} kube-proxy chains, as {found[0]}",
+                0,
+                len(found),
+                "count",
+            )
+        )
+    return Verdict(
+        tuple(legs),
+        (control("inv", _kube_chains(":KUBE-SVC-X - [0:0]"), "a stored kube-proxy chain is flagged"),),
+        summary=f"{len(legs)} nodes without kube-proxy rules",
+    )
+
+
+def _kube_chains(text: str) -> list[str]:
+    return [
+        line.split()[0][1:]
+        for line in text.splitlines()
+        if line.startswith((":KUBE-SVC", ":KUBE-SEP", ":KUBE-SERVICES"))
+    ]
+
+
+_NEXT = (
+    "kubectl get endpointslice -A",
+    "iptables-save -t nat | grep {destination}",
+    "kubectl -n kube-system logs ds/kube-proxy",
+)
+_AFTER = ("model.pod-pod.same-node", "model.pod-pod.cross-node")
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "svc.clusterip.reach", "every pod reaches a ClusterIP, its backend local or remote", "M", "B3", clusterip_reach,
+        source=f"{SV}; {VIP}", gates=("svc",), after=_AFTER, needs=("B1",),
+        causes=("rules missing", "bridge-nf-call-iptables off: replies of the own bridge bypass conntrack"),
+        next=(*_NEXT, "sysctl net.bridge"),
+    ),
+    Check(
+        "svc.clusterip.set", "all ready endpoints are used, and no other", "M", "B3", clusterip_set,
+        source=f"{SV}; e2e services", gates=("svc",), after=_AFTER, causes=("stale rule", "unready pod"), next=_NEXT,
+    ),
+    Check(
+        "svc.clusterip.source", "a ClusterIP keeps the client's address", "S", "B3", clusterip_source,
+        source=VIP, gates=("svc",), after=_AFTER, causes=("masquerade-all", "wrong cluster CIDR"), next=_NEXT,
+    ),
+    Check(
+        "svc.from-node", "programs on a node reach ClusterIPs", "M", "B3", from_node,
+        source=VIP, gates=("svc",), after=_AFTER, needs=("B1",), causes=("OUTPUT hook missing",), next=_NEXT,
+    ),
+    Check(
+        "svc.hairpin", "a pod reaches itself through its Service", "M", "B3", hairpin,
+        source='Kubernetes documentation, "Debug Services"', gates=("svc",), after=_AFTER,
+        causes=("hairpin flag of the bridge port off", "masquerade mark missing"),
+        next=("bridge -d link show dev {host_veth}", *_NEXT),
+    ),
+    Check(
+        "svc.no-endpoints", "a Service without endpoints is refused at once", "S", "B3", no_endpoints,
+        source="e2e services", gates=("svc",), after=_AFTER, causes=("reject rule absent",), next=_NEXT,
+    ),
+    Check(
+        "svc.nodeport", "a NodePort answers on every node", "M", "B3", nodeport,
+        source=f'{SV}; "Using Source IP"', gates=("svc", "router"), after=_AFTER,
+        causes=("nodePortAddresses", "filter in INPUT"), next=_NEXT,
+    ),
+    Check(
+        "svc.etp-local", "externalTrafficPolicy Local keeps the source and stays on its node", "M", "B3", etp_local,
+        source=f'{VIP}; "Using Source IP"', gates=("svc", "router"), after=_AFTER,
+        causes=("old proxy", "SNAT before the policy"), next=_NEXT,
+    ),
+    Check(
+        "svc.itp-local", "internalTrafficPolicy Local uses local endpoints only", "M", "B3", itp_local,
+        source=f"{VIP}; KEP-2086", gates=("svc", "multi"), after=_AFTER, causes=("old proxy",), next=_NEXT,
+    ),
+    Check(
+        "svc.affinity", "ClientIP affinity keeps a client on one pod", "M", "B3", affinity,
+        source=VIP, gates=("svc",), after=_AFTER, causes=("SNAT in front of the Service",), next=_NEXT,
+    ),
+    Check(
+        "svc.kpf", "nothing of kube-proxy is left", "M", "B0", kube_proxy_free,
+        gates=("kpf",), causes=("leftovers of an earlier kube-proxy",), next=("iptables-save | grep KUBE",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,177 @@
+"""What a judge is given: the observations of a run, and what to hold them against. Never a live cluster."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from conformance.inventory import Inventory, Site
+from conformance.maths import effective_mtu
+from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
+from harness.model.spec import LabSpec
+from harness.model.variant import Expectations, Variant
+
+ExchangeKey = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Context:
+    """A run as data.
+
+    Args:
+        spec: What was asked for.
+        variant: What the network promises.
+        inventory: What was there.
+        observations: What the probes saw, in the order in which they saw it.
+    """
+
+    spec: LabSpec
+    variant: Variant
+    inventory: Inventory
+    observations: tuple[Observation, ...]
+    memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def expect(self) -> Expectations:
+        """What is true of every healthy cluster of this variant."""
+        return self.variant.expect
+
+    @cached_property
+    def gates(self) -> dict[str, bool]:
+        """Truth of every gate: the lab decides some, the variant declares the rest."""
+        truth = dict.fromkeys(self.variant.gates, True)
+        truth["multi"] = len(self.inventory.nodes) > 1
+        return truth | self.inventory.environment
+
+    @cached_property
+    def exchanges(self) -> dict[str, tuple[Exchange, ...]]:
+        """Exchanges by purpose."""
+        return _by((one for one in self.observations if isinstance(one, Exchange)), "purpose")
+
+    @cached_property
+    def lookups(self) -> dict[str, tuple[Lookup, ...]]:
+        """DNS lookups by purpose."""
+        return _by((one for one in self.observations if isinstance(one, Lookup)), "purpose")
+
+    @cached_property
+    def rungs(self) -> tuple[Rung, ...]:
+        """All steps of MTU ladders."""
+        return tuple(one for one in self.observations if isinstance(one, Rung))
+
+    @cached_property
+    def bursts(self) -> dict[str, tuple[Burst, ...]]:
+        """One-way streams by purpose."""
+        return _by((one for one in self.observations if isinstance(one, Burst)), "purpose")
+
+    @cached_property
+    def churns(self) -> tuple[Churn, ...]:
+        """Series of many connections."""
+        return tuple(one for one in self.observations if isinstance(one, Churn))
+
+    @cached_property
+    def taps(self) -> tuple[Tap, ...]:
+        """All captures."""
+        return tuple(one for one in self.observations if isinstance(one, Tap))
+
+    @cached_property
+    def dumps(self) -> dict[tuple[str, str, str], Any]:
+        """Data of the last dump of each vantage, place and subject."""
+        return {(one.vantage, one.place, one.what): one.data for one in self.observations if isinstance(one, Dump)}
+
+    @cached_property
+    def batched_dumps(self) -> dict[tuple[str, str, str, str], Any]:
+        """Data of the last dump of each batch, vantage, place and subject: for what is compared before and after."""
+        return {
+            (one.batch, one.vantage, one.place, one.what): one.data
+            for one in self.observations
+            if isinstance(one, Dump)
+        }
+
+    @cached_property
+    def _keyed(self) -> dict[ExchangeKey, Exchange]:
+        return {
+            (one.purpose, one.src, one.dst, one.proto): one for one in self.observations if isinstance(one, Exchange)
+        }
+
+    def exchange(self, purpose: str, src: str, dst: str, proto: str) -> Exchange | None:
+        """The last exchange of that kind between two sites."""
+        return self._keyed.get((purpose, src, dst, proto))
+
+    def node_dump(self, node: str, what: str) -> Any:
+        """What a node's kernel said; None when it was not asked."""
+        return self.dumps.get(("node", node, what))
+
+    def pod_dump(self, pod: str, what: str) -> Any:
+        """What a pod's kernel said; None when it was not asked."""
+        return self.dumps.get(("pod", pod, what))
+
+    def api(self, what: str) -> Any:
+        """What the API said."""
+        return self.dumps.get(("api", "cluster", what))
+
+    def effective(self, node: str) -> int:
+        """Effective pod MTU E = U - O of a node, in bytes."""
+        return effective_mtu(self.inventory.node(node).mtu, self.expect.overhead)
+
+    def site(self, name: str) -> Site:
+        """A site by its name."""
+        return self.inventory.by_name[name]
+
+    def pairs(self, *, cross: bool) -> tuple[tuple[Site, Site], ...]:
+        """Ordered pairs of pods on different nodes, or of different pods on the same node."""
+        return tuple(
+            (src, dst)
+            for src in self.inventory.pods
+            for dst in self.inventory.pods
+            if src.name != dst.name and (src.node != dst.node) is cross
+        )
+
+
+def _by(items: Iterable[Any], name: str) -> dict[str, tuple[Any, ...]]:
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for item in items:
+        groups[getattr(item, name)].append(item)
+    return {key: tuple(group) for key, group in groups.items()}
+
+
+INVENTORY = "inventory"
+"""`what` of the API dump that carries the inventory of a run."""
+
+VARIANT = "variant"
+"""`what` of the API dump that carries the variant's data, so that a run can be judged again years later."""
+
+
+def saved(inventory: Inventory, variant: Variant) -> tuple[Dump, ...]:
+    """The two dumps that make a run directory complete for its judges."""
+    return (
+        Dump(batch="B0", vantage="api", place="cluster", what=INVENTORY, data=inventory.model_dump(mode="json")),
+        Dump(
+            batch="B0",
+            vantage="api",
+            place="cluster",
+            what=VARIANT,
+            data=variant.model_dump(mode="json", by_alias=True),
+        ),
+    )
+
+
+def restore(spec: LabSpec, observations: Sequence[Observation]) -> Context:
+    """A context from a run directory's data alone.
+
+    Raises:
+        LookupError: The observations have no inventory or no variant: the run ended before the first batch.
+    """
+    found: dict[str, Any] = {}
+    for one in observations:
+        if isinstance(one, Dump) and one.vantage == "api" and one.what in {INVENTORY, VARIANT}:
+            found[one.what] = one.data
+    missing = [what for what in (INVENTORY, VARIANT) if what not in found]
+    if missing:
+        msg = f"the run has no {' and no '.join(missing)}: it ended before anything was examined"
+        raise LookupError(msg)
+    return Context(
+        spec, Variant.model_validate(found[VARIANT]), Inventory.model_validate(found[INVENTORY]), tuple(observations)
+    )

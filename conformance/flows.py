@@ -1,0 +1,92 @@
+"""The fixed set of packets that the rules of every node are asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from conformance.context import Context
+from conformance.inventory import NodeFact
+from conformance.kernel import rows
+from conformance.maths import first_host
+from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, nft_verdicts, parse, verdicts
+from harness.model.world import LOOPBACKS, NEIGHBOUR, PUBLIC
+
+NamedFlow = tuple[str, Flow]
+OUTSIDE = (str(PUBLIC.ip), str(NEIGHBOUR.ip), str(LOOPBACKS[0].ip))
+
+
+def _devices(context: Context) -> tuple[str, str]:
+    """The pods' device of a node, and the one that leads to other nodes."""
+    return context.expect.bridge or "", context.expect.overlay_device or context.spec.cluster_nic
+
+
+def _local(context: Context, node: NodeFact) -> str:
+    """Address of a pod of the node, or what one could have."""
+    pods = context.inventory.on(node.name)
+    if pods:
+        return pods[0].ip
+    return first_host(node.pod_cidr) if node.pod_cidr else ""
+
+
+def pod_to_pod(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
+    """Packets between pods, as the node sees them: leaving, arriving and staying."""
+    bridge, away = _devices(context)
+    mine = [pod.ip for pod in context.inventory.on(node.name)][:2]
+    others = [pod for pod in context.inventory.pods if pod.node != node.name]
+    for other in others[:6]:
+        for own in mine[:1]:
+            for proto in ("tcp", "udp"):
+                yield f"{own} to {other.name} leaving", Flow(own, other.ip, bridge, away, proto)
+                yield f"{other.name} to {own} arriving", Flow(other.ip, own, away, bridge, proto)
+    if len(mine) > 1:
+        yield "same node", Flow(mine[0], mine[1], bridge, bridge)
+        yield "same node back", Flow(mine[1], mine[0], bridge, bridge)
+
+
+def pod_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
+    """Packets of the node's pods to the outside world."""
+    bridge, _ = _devices(context)
+    own = _local(context, node)
+    for address in OUTSIDE if own else ():
+        for proto in ("tcp", "udp", "icmp"):
+            yield f"to {address}", Flow(own, address, bridge, context.spec.cluster_nic, proto)
+
+
+def node_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
+    """Packets of the node itself: they need no translation."""
+    for address in OUTSIDE:
+        yield f"node to {address}", Flow(node.address, address, "", context.spec.cluster_nic)
+
+
+def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> set[str] | None:
+    """What the saved rules of a node may do with a packet; None when they were not read.
+
+    Args:
+        context: The run.
+        node: Whose rules.
+        kind: filter or nat.
+        hook: forward or postrouting.
+        flow: The packet.
+    """
+    text = context.node_dump(node, "rules-iptables")
+    nft = context.node_dump(node, "rules-nft")
+    if not isinstance(text, str) and not isinstance(nft, list):
+        return None
+    found = verdicts(parse(text), kind, hook.upper(), flow) if isinstance(text, str) else {ACCEPT}
+    ruleset = rows(nft)
+    if ruleset:
+        more = nft_verdicts(ruleset, kind, hook, flow)
+        found = (found | more) - {ACCEPT} if ACCEPT not in found or ACCEPT not in more else found | more
+        if not found:
+            found = {ACCEPT}
+    return found
+
+
+def translated(found: set[str]) -> bool:
+    """True when the rules certainly change an address."""
+    return bool(found & {MASQUERADE, SNAT, DNAT}) and ACCEPT not in found
+
+
+def dropped(found: set[str]) -> bool:
+    """True when the rules certainly stop the packet."""
+    return bool(found & {DROP, REJECT}) and ACCEPT not in found

@@ -1,0 +1,113 @@
+"""What a run examined: nodes, sites that probe and are probed, and Services. Data only, kept with the observations.
+
+A site is anything with an address that runs a responder or an agent: a pod, a host-network pod, the router, the far
+host. Names are short (`a`, `h1`, `router`), because they appear in every leg of every verdict.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field
+
+from harness.model.base import Record
+
+SiteKind = Literal["pod", "hostnet", "outside"]
+
+
+class NodeFact(Record):
+    """A node of the cluster."""
+
+    name: str
+    address: str = Field(description="InternalIP")
+    pod_cidr: str = Field(default="", description="spec.podCIDR; empty when the variant does not use it")
+    mtu: int = Field(description="MTU U of the underlay NIC in bytes, read when the run began and frozen since")
+
+
+class Site(Record):
+    """A place that probes, or is probed."""
+
+    name: str
+    kind: SiteKind
+    node: str = Field(default="", description="Empty outside the cluster")
+    ip: str
+    api_ips: tuple[str, ...] = Field(default=(), description="status.podIPs")
+    namespace: str = ""
+    pod: str = Field(default="", description="Name of the pod object")
+    containers: tuple[str, ...] = ("main",)
+    host_veth: str = Field(default="", description="The node's end of the pod's veth pair")
+
+
+class ServicePort(Record):
+    """A port of a Service."""
+
+    name: str
+    proto: Literal["tcp", "udp"]
+    port: int
+    node_port: int | None = None
+
+
+class ServiceFact(Record):
+    """A Service of the suite, with the endpoints that the API has for it."""
+
+    name: str
+    role: str = Field(description="What the suite uses it for: spread, hairpin, empty, headless …")
+    namespace: str
+    cluster_ip: str = Field(description="'None' for a headless Service, empty for an ExternalName")
+    ports: tuple[ServicePort, ...] = ()
+    endpoints: tuple[str, ...] = Field(default=(), description="Names of the sites that are ready endpoints")
+    endpoint_ips: tuple[str, ...] = ()
+    external_name: str = ""
+
+    def port(self, proto: str) -> ServicePort:
+        """The first port of that protocol."""
+        return next(port for port in self.ports if port.proto == proto)
+
+
+class Inventory(Record):
+    """Everything a run may be held against."""
+
+    nodes: tuple[NodeFact, ...]
+    sites: tuple[Site, ...]
+    services: tuple[ServiceFact, ...] = ()
+    environment: dict[str, bool] = Field(
+        default_factory=dict, description="Gates that the lab decides, not the variant: router, cap …"
+    )
+    node_dns: str = Field(default="", description="ClusterIP of the cluster's DNS, as pods are told")
+
+    @cached_property
+    def by_name(self) -> dict[str, Site]:
+        """Sites by their name."""
+        return {site.name: site for site in self.sites}
+
+    @property
+    def pods(self) -> tuple[Site, ...]:
+        """Pods with a network namespace of their own, in the order of their names."""
+        return tuple(site for site in self.sites if site.kind == "pod")
+
+    @property
+    def hosts(self) -> tuple[Site, ...]:
+        """Host-network pods: the nodes as pods."""
+        return tuple(site for site in self.sites if site.kind == "hostnet")
+
+    @property
+    def outside(self) -> tuple[Site, ...]:
+        """The router and the far host."""
+        return tuple(site for site in self.sites if site.kind == "outside")
+
+    def on(self, node: str) -> tuple[Site, ...]:
+        """The pods of one node."""
+        return tuple(site for site in self.pods if site.node == node)
+
+    def host(self, node: str) -> Site | None:
+        """The host-network pod of one node."""
+        return next((site for site in self.hosts if site.node == node), None)
+
+    def node(self, name: str) -> NodeFact:
+        """A node by name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def service(self, role: str) -> ServiceFact | None:
+        """The Service that plays a role, when it was deployed."""
+        return next((service for service in self.services if service.role == role), None)

@@ -1,0 +1,146 @@
+"""From a judge's verdict to a result: gates, prerequisites, controls and the roll-up of legs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from conformance.context import Context
+from conformance.model import Check, Verdict
+from harness.model.records import Leg, Result
+
+SAMPLE = 12
+"""Passed legs that a result keeps as examples; all others are kept whole."""
+
+
+def judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Result:
+    """The result of one requirement, and of its prerequisites on the way; remembered in the context.
+
+    Args:
+        context: The run.
+        check: The requirement.
+        checks: All requirements by id, to find prerequisites.
+    """
+    known: dict[str, Result] = context.memo.setdefault("results", {})
+    if check.id not in known:
+        known[check.id] = _judge(context, check, checks)
+    return known[check.id]
+
+
+def judge_all(context: Context, chosen: Iterable[Check], checks: Mapping[str, Check]) -> list[Result]:
+    """Results in the order of the requirements."""
+    return [judge(context, check, checks) for check in chosen]
+
+
+def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Result:
+    gates: dict[str, bool] = {gate: context.gates.get(gate, False) for gate in check.gates}
+    closed = [gate for gate, open_ in gates.items() if not open_]
+    if closed:
+        return _result(
+            check, gates, status="not-applicable", reason=closed[0], statement=_gate_sentence(context, closed)
+        )
+    for prerequisite in check.after:
+        before = judge(context, checks[prerequisite], checks)
+        if before.status not in {"pass", "not-applicable"}:
+            root = before.blocked_by or prerequisite
+            return _result(
+                check,
+                gates,
+                status="skip",
+                reason="blocked",
+                blocked_by=root,
+                statement=f"not judged, because {root} did not pass: repair that first",
+            )
+    start = time.perf_counter()
+    try:
+        verdict = check.judge(context)
+    except Exception as error:  # noqa: BLE001 - a judge that trips over odd data has no verdict, and must not hide others
+        return _result(
+            check, gates, status="error", reason="judge", statement=f"the judge failed: {type(error).__name__}: {error}"
+        )
+    return roll_up(check, gates, verdict, (time.perf_counter() - start) * 1000)
+
+
+def _gate_sentence(context: Context, closed: list[str]) -> str:
+    names = ", ".join(closed)
+    decided = "the lab" if closed[0] in context.inventory.environment or closed[0] == "multi" else "the variant"
+    return f"not applicable: {decided} does not have {names} (variant {context.variant.name})"
+
+
+def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: float = 0.0) -> Result:
+    """Legs and controls to one status: error over fail over pass.
+
+    Args:
+        check: The requirement.
+        gates: Its gates with their truth.
+        verdict: What the judge said.
+        wall_ms: What judging cost, milliseconds.
+    """
+    broken = [control for control in verdict.controls if not control.ok]
+    wrong = [leg for leg in verdict.legs if leg.status == "error"]
+    failed = [leg for leg in verdict.legs if leg.status == "fail"]
+    reason = ""
+    if not verdict.legs:
+        status, reason = "error", "empty-census"
+        statement = "nothing was examined: the census of this check is empty"
+    elif broken:
+        status, reason = "error", "control"
+        statement = f"no verdict: control {broken[0].kind} is broken: {broken[0].detail}"
+    elif wrong:
+        status, reason = "error", wrong[0].reason or "lab"
+        statement = _headline(wrong, len(verdict.legs))
+    elif failed and check.level != "R":
+        status, reason = "fail", failed[0].reason
+        statement = _headline(failed, len(verdict.legs))
+    else:
+        status = "pass"
+        statement = verdict.summary or f"{len(verdict.legs)} of {len(verdict.legs)} as expected"
+    kept = [leg for leg in verdict.legs if leg.status != "pass"]
+    kept += [leg for leg in verdict.legs if leg.status == "pass"][:SAMPLE]
+    return _result(
+        check,
+        gates,
+        status=status,
+        reason=reason,
+        statement=statement,
+        legs=tuple(kept),
+        tested=len(verdict.legs) - len(wrong),
+        total=verdict.total or len(verdict.legs),
+        controls=verdict.controls,
+        evidence=verdict.evidence,
+        wall_ms=round(wall_ms, 3),
+        next=check.next if status in {"fail", "error"} else (),
+        flaky=any(leg.reason == "flaky" for leg in verdict.legs),
+    )
+
+
+def _headline(legs: list[Leg], total: int) -> str:
+    first = legs[0].statement or f"{legs[0].leg}: {legs[0].reason}"
+    return first if len(legs) == 1 else f"{first} (and {len(legs) - 1} more of {total})"
+
+
+def _result(check: Check, gates: Mapping[str, bool], **facts: object) -> Result:
+    return Result.model_validate(
+        {
+            "id": check.id,
+            "title": check.title,
+            "level": check.level,
+            "source": check.source,
+            "gates": dict(gates),
+            **facts,
+        }
+    )
+
+
+def exit_code(results: Iterable[Result], *, strict: bool = False) -> int:
+    """What a shell is told: 1 when the network failed, 11 when there is no verdict, 0 otherwise.
+
+    Args:
+        results: All results.
+        strict: A failed S counts like a failed M.
+    """
+    listed = list(results)
+    fatal = {"M", "S"} if strict else {"M"}
+    if any(result.status == "fail" and result.level in fatal for result in listed):
+        return 1
+    return 11 if any(result.status == "error" for result in listed) else 0

@@ -1,0 +1,95 @@
+"""Reading dumps of the kernel: links, addresses, routes and sandboxes, in the form of iproute2's JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from conformance.context import Context
+from conformance.maths import inside
+
+Json = Mapping[str, Any]
+
+
+def rows(data: Any) -> list[Json]:
+    """The rows of a dump; empty when the command failed or was never run."""
+    return [row for row in data if isinstance(row, Mapping) and row] if isinstance(data, Sequence) else []
+
+
+def links(context: Context, node: str) -> dict[str, Json]:
+    """Links of a node by name, with their addresses."""
+    return {str(row.get("ifname")): row for row in rows(context.node_dump(node, "addr"))}
+
+
+def pod_links(context: Context, pod: str) -> dict[str, Json]:
+    """Links of a pod by name, with their addresses."""
+    return {str(row.get("ifname")): row for row in rows(context.pod_dump(pod, "addr"))}
+
+
+def addresses(link: Json | None, *, family: str = "inet") -> list[str]:
+    """Global addresses of a link, without prefix length."""
+    infos = link.get("addr_info", ()) if link else ()
+    return [
+        str(info["local"])
+        for info in infos
+        if info.get("family") == family and info.get("scope") not in {"host", "link"} and "local" in info
+    ]
+
+
+def held(context: Context) -> Iterator[tuple[str, str]]:
+    """Every global address with its owner: `pod a` or `node n1`; loopback and link-local aside."""
+    for site in context.inventory.pods:
+        for link in pod_links(context, site.name).values():
+            for address in addresses(link) + addresses(link, family="inet6"):
+                yield address, f"pod {site.name} ({site.node})"
+    for node in context.inventory.nodes:
+        for link in links(context, node.name).values():
+            for address in addresses(link) + addresses(link, family="inet6"):
+                yield address, f"node {node.name}"
+
+
+def kind(link: Json) -> str:
+    """Kind of a link: veth, bridge, vxlan …; empty for a physical or unknown one."""
+    return str((link.get("linkinfo") or {}).get("info_kind") or "")
+
+
+def is_up(link: Json) -> bool:
+    """Administratively up."""
+    return "UP" in (link.get("flags") or ())
+
+
+def routes(context: Context, node: str) -> list[Json]:
+    """Routes of a node's main table."""
+    return [row for row in rows(context.node_dump(node, "route")) if row.get("table", "main") in {"main", 254, "254"}]
+
+
+def pod_routes_to(context: Context, node: str, cidr: str) -> list[Json]:
+    """Routes of a node to exactly that network, or to a part of it."""
+    return [
+        row
+        for row in routes(context, node)
+        if row.get("dst") not in {None, "default"} and _within(str(row["dst"]), cidr)
+    ]
+
+
+def _within(part: str, whole: str) -> bool:
+    try:
+        return inside(part, whole)
+    except ValueError:
+        return False
+
+
+def sandboxes(context: Context, node: str) -> list[Json]:
+    """Sandboxes of a node, as the runtime knows them."""
+    return rows(context.node_dump(node, "sandboxes"))
+
+
+def sandbox(context: Context, pod: str, namespace: str) -> Json | None:
+    """A pod's sandbox; of several with that name the newest process."""
+    found = [
+        row
+        for node in context.inventory.nodes
+        for row in sandboxes(context, node.name)
+        if row.get("pod") == pod and row.get("namespace") == namespace
+    ]
+    return max(found, key=lambda row: int(row.get("pid") or 0)) if found else None

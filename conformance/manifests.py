@@ -1,0 +1,204 @@
+"""The objects that the suite deploys, as data: pods on every node, and a Service for each question about Services."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice, product
+from string import ascii_lowercase
+from typing import Any, Final
+
+from conformance.tables import ports
+from harness.model.spec import LabSpec
+from harness.model.world import RESPONDER_PORT, ZONE
+
+NAMESPACE: Final = "cnilab-probe"
+IMAGE: Final = "cnilab.dev/responder:1"
+PODS_PER_NODE: Final = 2
+SIBLING_PORT: Final = 8081
+"""Where the second container of a two-container pod listens."""
+
+VIP_PORT: Final = 80
+CROWD: Final = 60
+"""Endpoints of the Service whose DNS answer is larger than 1232 bytes."""
+
+SOLE: Final = 4
+"""At most so many Services with one backend each: one per node, in the order of the nodes."""
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PodPlan:
+    """A pod that the suite deploys.
+
+    Args:
+        name: Short name, in every leg: `a`, `h1`.
+        node: Where it runs.
+        host_network: It shares the node's network namespace.
+        containers: Names of its containers; the first runs the probes.
+    """
+
+    name: str
+    node: str
+    host_network: bool = False
+    containers: tuple[str, ...] = ("main",)
+
+
+def pod_names() -> Iterator[str]:
+    """`a` to `z`, then `aa`, `ab`, …."""
+    for length in count(1):
+        for letters in product(ascii_lowercase, repeat=length):
+            yield "".join(letters)
+
+
+def pod_plans(spec: LabSpec) -> tuple[PodPlan, ...]:
+    """Two pods and a host-network pod for every node; the first pod of a node has two containers."""
+    names = iter(islice(pod_names(), PODS_PER_NODE * spec.nodes))
+    plans: list[PodPlan] = []
+    for number, node in enumerate(spec.node_names, start=1):
+        plans.append(PodPlan(next(names), node, containers=("main", "sibling")))
+        plans += [PodPlan(next(names), node) for _ in range(PODS_PER_NODE - 1)]
+        plans.append(PodPlan(f"h{number}", node, host_network=True))
+    return tuple(plans)
+
+
+def firsts(spec: LabSpec) -> tuple[PodPlan, ...]:
+    """The first pod of each node."""
+    found: dict[str, PodPlan] = {}
+    for plan in pod_plans(spec):
+        if not plan.host_network:
+            found.setdefault(plan.node, plan)
+    return tuple(found.values())
+
+
+def namespace() -> Object:
+    """The suite's namespace; everything of the suite is in it, so that one deletion removes it all."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": NAMESPACE, "labels": {"app.kubernetes.io/managed-by": "cnilab"}},
+    }
+
+
+def pods(spec: LabSpec) -> list[Object]:
+    """All pods."""
+    last = firsts(spec)[-1].name
+    return [_pod(plan, only=plan.name == last) for plan in pod_plans(spec)]
+
+
+def _pod(plan: PodPlan, *, only: bool) -> Object:
+    labels = {"app": "probe", "pod": plan.name, "net": "host" if plan.host_network else "pod"}
+    if only:
+        labels["last"] = "yes"
+    spec: Object = {
+        "nodeName": plan.node,
+        "hostNetwork": plan.host_network,
+        "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [_container(plan, name) for name in plan.containers],
+    }
+    if plan.host_network:
+        spec["dnsPolicy"] = "ClusterFirstWithHostNet"
+    else:
+        spec |= {"hostname": plan.name, "subdomain": "headless"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": plan.name, "namespace": NAMESPACE, "labels": labels},
+        "spec": spec,
+    }
+
+
+def _container(plan: PodPlan, name: str) -> Object:
+    listen: tuple[int, ...]
+    if name == "sibling":
+        listen, token = (SIBLING_PORT,), f"{plan.name}-sibling"
+    elif plan.host_network:
+        listen, token = (RESPONDER_PORT,), plan.name
+    else:
+        listen, token = tuple(sorted({RESPONDER_PORT, *ports()})), plan.name
+    return {
+        "name": name,
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["serve", "--name", token, "--ports", ",".join(map(str, listen))],
+        "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}},
+    }
+
+
+def services(spec: LabSpec) -> list[Object]:
+    """One Service per question; the annotation `cnilab.dev/role` says which."""
+    every = {"app": "probe", "net": "pod"}
+    found = [
+        _service("spread", every, named=True),
+        _service("vip-empty", {"app": "nobody"}),
+        _service("nodeport", every, kind="NodePort"),
+        _service("etp-local", {"last": "yes", "net": "pod"}, kind="NodePort", externalTrafficPolicy="Local"),
+        _service("itp-local", {"last": "yes", "net": "pod"}, internalTrafficPolicy="Local"),
+        _service("affinity", every, sessionAffinity="ClientIP"),
+        _service("headless", every, clusterIP="None", named=True),
+        _service("vacant", {"app": "nobody"}, clusterIP="None"),
+        _service("crowd", None, clusterIP="None"),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": _meta("external"),
+            "spec": {"type": "ExternalName", "externalName": f"www.{ZONE}"},
+        },
+    ]
+    found += [_service(f"sole-{plan.name}", {"app": "probe", "pod": plan.name}) for plan in firsts(spec)[:SOLE]]
+    return found
+
+
+def _service(
+    name: str, selector: dict[str, str] | None, *, kind: str = "ClusterIP", named: bool = False, **extra: str
+) -> Object:
+    web, datagrams = ("web", "datagrams") if named else ("tcp", "udp")
+    spec: Object = {
+        "type": kind,
+        "ports": [
+            {"name": web, "protocol": "TCP", "port": VIP_PORT, "targetPort": RESPONDER_PORT},
+            {"name": datagrams, "protocol": "UDP", "port": VIP_PORT, "targetPort": RESPONDER_PORT},
+        ],
+        **extra,
+    }
+    if selector is not None:
+        spec["selector"] = selector
+    return {"apiVersion": "v1", "kind": "Service", "metadata": _meta(name), "spec": spec}
+
+
+def _meta(name: str) -> Object:
+    return {"name": name, "namespace": NAMESPACE, "annotations": {"cnilab.dev/role": name}}
+
+
+def crowd_addresses() -> list[str]:
+    """Addresses of a documentation range (RFC 5737), as many as the large DNS answer has."""
+    network = ipaddress.ip_network("203.0.113.0/24")
+    return [str(network[number]) for number in range(1, CROWD + 1)]
+
+
+def endpoint_slices() -> list[Object]:
+    """The endpoints of `crowd`, which no pod backs: only its DNS answer matters."""
+    return [
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "crowd-1",
+                "namespace": NAMESPACE,
+                "labels": {"kubernetes.io/service-name": "crowd", "app.kubernetes.io/managed-by": "cnilab"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "tcp", "protocol": "TCP", "port": RESPONDER_PORT}],
+            "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in crowd_addresses()],
+        }
+    ]
+
+
+def objects(spec: LabSpec) -> list[Object]:
+    """Everything the suite deploys, namespace first."""
+    return [namespace(), *services(spec), *endpoint_slices(), *pods(spec)]

@@ -1,0 +1,81 @@
+"""What a requirement is, and what judging it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from harness.model.records import Control, Evidence, Leg
+from harness.model.variant import Gate
+
+if TYPE_CHECKING:
+    from conformance.context import Context
+
+Level = Literal["M", "S", "R"]
+"""MUST, SHOULD, record only."""
+
+Batch = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B7"]
+"""When a requirement's observations are made: B0 dumps, B1 mesh, B2 sizes, B3 Services, B4 DNS, B5 egress, B7 CNI."""
+
+BATCHES: tuple[Batch, ...] = ("B0", "B1", "B2", "B3", "B4", "B5", "B7")
+
+Area = Literal["identity", "reach", "nat", "ipam", "mtu", "dns", "services", "egress", "nodes", "cni"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge says: one leg per pair, name or node, and the controls that give the legs a meaning.
+
+    Args:
+        legs: Everything that was examined. An empty tuple is a broken census, never a pass.
+        controls: Positive controls and inverted probes; one that is not ok turns the whole verdict into `error`.
+        evidence: What proves the failed legs.
+        total: Legs that a complete examination would have had; None: as many as there are.
+        summary: One sentence for the case that everything passed.
+    """
+
+    legs: tuple[Leg, ...]
+    controls: tuple[Control, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    total: int | None = None
+    summary: str = ""
+
+
+Judge = Callable[["Context"], Verdict]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A requirement on a cluster's network and the pure function that judges it.
+
+    Args:
+        id: Stable and never reused: `model.no-nat.cross-node`.
+        title: The claim as a person would say it, without a full stop.
+        level: M must hold, S should hold, R is only recorded.
+        source: Where the claim comes from; empty for a rule of this project.
+        gates: Features without which the claim makes no sense.
+        batch: The batch of probes whose observations it needs.
+        judge: Verdict from observations.
+        causes: What usually breaks it.
+        next: Commands to type next, with `{node}`-like placeholders left for the reader.
+        after: Prerequisites: when one of them does not pass, this one is blocked rather than judged.
+        needs: Further batches whose observations it reads.
+    """
+
+    id: str
+    title: str
+    level: Level
+    batch: Batch
+    judge: Judge
+    source: str = ""
+    gates: tuple[Gate, ...] = ()
+    causes: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    needs: tuple[Batch, ...] = field(default=())
+
+    @property
+    def batches(self) -> tuple[Batch, ...]:
+        """All batches that the judge reads."""
+        return (self.batch, *self.needs)

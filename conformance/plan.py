@@ -1,0 +1,363 @@
+"""Which site asks what, batch by batch. Pure: from an inventory to lists of probes, linear in sites wherever possible.
+
+The judges call the same functions, so that a probe that was planned and never reported is an error and not a pass.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from conformance.inventory import Inventory, ServiceFact, Site
+from conformance.manifests import SIBLING_PORT
+from conformance.maths import ladder, pair_mtu, udp_payload
+from conformance.tables import names, ports, sizes
+from harness.model.spec import LabSpec
+from harness.model.variant import Expectations
+from harness.model.world import FAR_HOST, PUBLIC, RESPONDER_PORT
+from harness.probes.plan import (
+    BindProbe,
+    BurstProbe,
+    ChurnProbe,
+    ExchangeProbe,
+    LookupProbe,
+    Probe,
+    RungProbe,
+    Target,
+)
+
+Plan = dict[str, list[Probe]]
+Pair = tuple[Site, Site]
+
+FULL_MESH = 64
+"""Up to so many pods every ordered pair is probed."""
+
+PARTNERS = 16
+"""Above it, every pod dials so many pods on other nodes, and is dialled by as many."""
+
+UNUSED_PORT = 8999
+"""Nobody listens here: a connection must be refused."""
+
+TRANSPORTS = ("tcp", "udp")
+ASK_EACH = 5
+"""Dials per backend when counting which backends a Service uses."""
+
+
+def mesh_pairs(inventory: Inventory, *, cross: bool, seed: int = 1) -> tuple[Pair, ...]:
+    """Ordered pairs of pods: all of them in small clusters, a seeded block-circulant sample in large ones.
+
+    Args:
+        inventory: What is there.
+        cross: Pairs on different nodes, or on the same.
+        seed: Rotates the sample between runs; the same seed gives the same pairs.
+    """
+    pods = inventory.pods
+    if not cross:
+        return tuple((src, dst) for src in pods for dst in inventory.on(src.node) if src.name != dst.name)
+    if len(pods) <= FULL_MESH:
+        return tuple((src, dst) for src in pods for dst in pods if src.node != dst.node)
+    return _circulant(inventory, seed)
+
+
+def _circulant(inventory: Inventory, seed: int) -> tuple[Pair, ...]:
+    """Each pod of node n in slot s dials pods on nodes n + d(s, j): every ordered node pair is hit."""
+    nodes = [node.name for node in inventory.nodes if inventory.on(node.name)]
+    chosen: list[Pair] = []
+    generator = random.Random(seed)  # noqa: S311 - a reproducible sample, not a secret
+    wanted = max(PARTNERS, -(-len(nodes) * (len(nodes) - 1) // len(inventory.pods)))
+    for number, name in enumerate(nodes):
+        local = inventory.on(name)
+        for slot, src in enumerate(local):
+            for step in range(wanted):
+                distance = 1 + (slot * wanted + step + seed) % (len(nodes) - 1)
+                remote = inventory.on(nodes[(number + distance) % len(nodes)])
+                chosen.append((src, remote[(slot + generator.randrange(len(remote))) % len(remote)]))
+    return tuple(dict.fromkeys(chosen))
+
+
+def first_pods(inventory: Inventory) -> tuple[Site, ...]:
+    """The first pod of each node, in the order of the nodes."""
+    found = [inventory.on(node.name) for node in inventory.nodes]
+    return tuple(pods[0] for pods in found if pods)
+
+
+def node_pairs(inventory: Inventory) -> tuple[Pair, ...]:
+    """One ordered pair of pods per ordered pair of nodes."""
+    chosen = first_pods(inventory)
+    return tuple((src, dst) for src in chosen for dst in chosen if src.node != dst.node)
+
+
+def ladder_pairs(inventory: Inventory) -> tuple[Pair, ...]:
+    """Pairs for packet sizes: one per node pair, and one on each node with two pods."""
+    local = [inventory.on(node.name)[:2] for node in inventory.nodes]
+    return node_pairs(inventory) + tuple((pods[0], pods[1]) for pods in local if len(pods) > 1)
+
+
+def to(site: Site, port: int = RESPONDER_PORT) -> Target:
+    """A site's own address as a target."""
+    return Target(site.name, site.node, site.ip, port)
+
+
+def vip(service: ServiceFact, proto: str) -> Target:
+    """A Service's virtual address as a target."""
+    return Target(service.name, "", service.cluster_ip, service.port(proto).port)
+
+
+def both(target: Target, purpose: str, **more: object) -> list[Probe]:
+    """The same exchange over TCP and UDP."""
+    return [ExchangeProbe(target, proto=proto, purpose=purpose, **more) for proto in ("tcp", "udp")]  # type: ignore[arg-type]
+
+
+def underlay(inventory: Inventory, present: Mapping[str, int]) -> Plan:
+    """B0: do the nodes reach each other at their present MTU? A prerequisite of everything.
+
+    Args:
+        inventory: What is there.
+        present: MTU of each node's underlay NIC now, bytes; the frozen one where it is not known.
+    """
+    plan: Plan = defaultdict(list)
+    for src in inventory.hosts:
+        plan[src.name] += both(to(src), "underlay-self")
+        for dst in inventory.hosts:
+            if src.node != dst.node:
+                now = [present.get(site.node, inventory.node(site.node).mtu) for site in (src, dst)]
+                plan[src.name] += [*both(to(dst), "underlay"), RungProbe(to(dst), pair_mtu(*now), purpose="underlay")]
+    return dict(plan)
+
+
+def mesh(inventory: Inventory) -> Plan:
+    """B1: reach, identity, translation, ports, hops, loss and connections."""
+    plan: Plan = defaultdict(list)
+    for site in (*inventory.pods, *inventory.hosts):
+        plan[site.name] += both(to(site), "self")
+        plan[site.name] += both(Target("localhost", site.node, "127.0.0.1"), "localhost")
+    for src, dst in mesh_pairs(inventory, cross=False) + mesh_pairs(inventory, cross=True):
+        plan[src.name] += [*both(to(dst), "mesh"), ExchangeProbe(to(dst), proto="icmp", purpose="mesh")]
+    for host in inventory.hosts:
+        for pod in inventory.pods:
+            plan[host.name] += both(to(pod), "host")
+            plan[pod.name] += both(to(host), "host")
+        plan[host.name] += [
+            probe for other in inventory.hosts if other.name != host.name for probe in both(to(other), "host")
+        ]
+    for src, dst in node_pairs(inventory):
+        for port in ports():
+            plan[src.name] += both(to(dst, port), "ports")
+        plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=200, purpose="loss")]
+    _containers(inventory, plan)
+    _churn(inventory, plan)
+    return dict(plan)
+
+
+def _containers(inventory: Inventory, plan: Plan) -> None:
+    """A sibling's port is taken and answers on localhost; in another pod the same port is free."""
+    for site in inventory.pods:
+        local = Target("localhost", site.node, "127.0.0.1", UNUSED_PORT)
+        plan[site.name].append(ExchangeProbe(local, purpose="closed", expect="refused"))
+        if len(site.containers) > 1:
+            sibling = Target(f"{site.name}-sibling", site.node, "127.0.0.1", SIBLING_PORT)
+            plan[site.name] += [
+                ExchangeProbe(sibling, purpose="sibling"),
+                BindProbe(SIBLING_PORT, purpose="bind-taken", expect="error"),
+            ]
+        else:
+            plan[site.name].append(BindProbe(SIBLING_PORT, purpose="bind-free", expect="ok"))
+
+
+def _churn(inventory: Inventory, plan: Plan) -> None:
+    chosen = first_pods(inventory)
+    for number, src in enumerate(chosen if len(chosen) > 1 else ()):
+        plan[src.name].append(ChurnProbe(to(chosen[(number + 1) % len(chosen)])))
+
+
+def ladder_sizes(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> tuple[int, ...]:
+    """Sizes of IP packets to try between two pods, bytes."""
+    low = pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu)
+    return ladder(low - expect.overhead, low, tuple(case.size for case in sizes().ladder))
+
+
+def path_mtu(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> int:
+    """Largest packet between two pods, bytes: the smaller effective MTU of the two nodes."""
+    return pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu) - expect.overhead
+
+
+def packets(inventory: Inventory, expect: Expectations) -> Plan:
+    """B2: what size of packet gets through, and does a payload arrive unchanged?"""
+    plan: Plan = defaultdict(list)
+    table = sizes()
+    for src, dst in ladder_pairs(inventory):
+        largest = path_mtu(inventory, expect, src, dst)
+        plan[src.name] += [
+            RungProbe(to(dst), size, expect="ok" if size <= largest else "msgsize")
+            for size in ladder_sizes(inventory, expect, src, dst)
+        ]
+    for src, dst in node_pairs(inventory):
+        largest = path_mtu(inventory, expect, src, dst)
+        plan[src.name] += [
+            ExchangeProbe(to(dst), purpose="integrity-small", size=table.small),
+            ExchangeProbe(to(dst), purpose="integrity", size=table.bulk),
+            ExchangeProbe(to(dst), proto="udp", purpose="payload", size=udp_payload(largest)),
+            ExchangeProbe(to(dst), proto="udp", purpose="unfragmented", size=table.unfragmented),
+        ]
+        plan[src.name] += [
+            ExchangeProbe(to(dst), proto="udp", purpose="fragmented", size=case.size) for case in table.fragmented
+        ]
+    return dict(plan)
+
+
+def wire(src: Site, dst: Site, largest: int) -> Plan:
+    """B2: the few packets that the taps follow, both ways, small and as large as fits."""
+    plan: Plan = {}
+    for one, other in ((src, dst), (dst, src)):
+        plan[one.name] = [
+            *both(to(other), "wire"),
+            ExchangeProbe(to(other), proto="icmp", purpose="wire"),
+            ExchangeProbe(to(other), proto="udp", purpose="wire-large", size=udp_payload(largest)),
+        ]
+    return plan
+
+
+def services(inventory: Inventory, gates: Mapping[str, bool]) -> Plan:
+    """B3: virtual addresses from pods, nodes and outside."""
+    plan: Plan = defaultdict(list)
+    by_role = {service.role: service for service in inventory.services}
+    sole = [service for role, service in by_role.items() if role.startswith("sole-")]
+    for site in (*inventory.pods, *inventory.hosts):
+        for service in sole:
+            purpose = "hairpin" if site.name in service.endpoints else "vip"
+            plan[site.name] += [probe for proto in TRANSPORTS for probe in _vip(service, proto, purpose)]
+    for node in first_pods(inventory):
+        if (spread := by_role.get("spread")) is not None:
+            # Asked in rounds: 5 per backend in all would miss one too often; p(miss) = k (1 - 1/k)^n.
+            rounds = spread_dials(len(spread.endpoints))
+            plan[node.name] += [probe for _ in range(rounds) for probe in _vip(spread, "tcp", "spread")]
+        if (affinity := by_role.get("affinity")) is not None:
+            plan[node.name] += [probe for _ in range(30) for probe in _vip(affinity, "tcp", "affinity")]
+        if (empty := by_role.get("vip-empty")) is not None:
+            plan[node.name] += [
+                ExchangeProbe(vip(empty, proto), proto=proto, purpose="no-endpoints", expect="refused")
+                for proto in ("tcp", "udp")
+            ]
+        if (local := by_role.get("itp-local")) is not None:
+            expect = "ok" if set(local.endpoints) & {pod.name for pod in inventory.on(node.node)} else "timeout"
+            plan[node.name].append(ExchangeProbe(vip(local, "tcp"), purpose="itp-local", expect=expect))  # type: ignore[arg-type]
+    if gates.get("router"):
+        plan["router"] += _from_outside(inventory, by_role)
+    return dict(plan)
+
+
+def spread_dials(backends: int) -> int:
+    """Dials from one client so that missing one of k fair backends has a probability below 1e-8.
+
+    k (1 - 1/k)^n < 1e-8 holds for n = 20 k and k up to 60; two clients and more only make it smaller.
+    """
+    return 20 * max(backends, 1)
+
+
+def _vip(service: ServiceFact, proto: str, purpose: str) -> list[Probe]:
+    return [ExchangeProbe(vip(service, proto), proto=proto, purpose=purpose)]  # type: ignore[arg-type]
+
+
+def _from_outside(inventory: Inventory, by_role: Mapping[str, ServiceFact]) -> list[Probe]:
+    """The router dials node ports."""
+    probes: list[Probe] = []
+    for node in inventory.nodes:
+        for role in ("nodeport", "etp-local"):
+            service = by_role.get(role)
+            if service is None:
+                continue
+            local = set(service.endpoints) & {pod.name for pod in inventory.on(node.name)}
+            expect = "timeout" if role == "etp-local" and not local else "ok"
+            for proto in ("tcp", "udp") if role == "nodeport" else ("tcp",):
+                port = service.port(proto).node_port or 0
+                target = Target(f"{service.name}@{node.name}", node.name, node.address, port)
+                probes.append(ExchangeProbe(target, proto=proto, purpose=role, expect=expect))  # type: ignore[arg-type]
+    return probes
+
+
+def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> Plan:
+    """B4: one set of questions per node, from its first pod; every pod asks for one name."""
+    table = names()
+    words = {"ns": "cnilab-probe", "zone": spec.services.domain}
+    own, zone = f"{words['ns']}.svc.{words['zone']}.", words["zone"]
+    plan: Plan = defaultdict(list)
+    virtual = [service for service in inventory.services if service.cluster_ip not in ("", "None")]
+    for number, site in enumerate(first_pods(inventory)):
+        probes: list[Probe] = [LookupProbe(f"{service.name}.{own}", purpose="service") for service in virtual]
+        probes += [LookupProbe(case.name.format(**words), "A+AAAA", "libc", purpose="search") for case in table.search]
+        probes += [LookupProbe(case.name.format(**words), purpose="negative") for case in table.negative]
+        probes += [LookupProbe(case.name.format(**words), purpose="headless-empty") for case in table.headless_empty]
+        probes += _records(inventory, own, zone)
+        probes += [
+            LookupProbe(f"spread.{own}", transport="tcp", purpose="tcp"),
+            LookupProbe(table.large.format(**words), purpose="large-udp"),
+            LookupProbe(table.large.format(**words), transport="tcp", purpose="large-tcp"),
+            LookupProbe(table.large.format(**words), edns=4096, purpose="large-edns"),
+        ]
+        if gates.get("router"):
+            probes.append(LookupProbe(f"probe-{number}.{table.forward}", purpose="forward"))
+            probes.append(LookupProbe(table.forward, purpose="forward"))
+        probes += [LookupProbe(f"spread.{own}", purpose="latency") for _ in range(20)]
+        plan[site.name] += probes
+    for site in inventory.pods:
+        plan[site.name].append(LookupProbe(f"spread.{own}", purpose="every-pod"))
+    return dict(plan)
+
+
+def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
+    """Record types beyond the address of a Service."""
+    probes: list[Probe] = [
+        LookupProbe(f"headless.{own}", purpose="headless"),
+        LookupProbe(f"external.{own}", "CNAME", purpose="externalname"),
+        LookupProbe(names().schema_.format(zone=zone), "TXT", purpose="schema"),
+    ]
+    for service in inventory.services:
+        if service.role in {"spread", "headless"}:
+            probes += [
+                LookupProbe(f"_{port.name}._{port.proto}.{service.name}.{own}", "SRV", purpose="srv")
+                for port in service.ports
+            ]
+        if service.role == "spread":
+            probes.append(LookupProbe(reverse(service.cluster_ip), "PTR", purpose="ptr"))
+    for pod in first_pods(inventory):
+        probes += [
+            LookupProbe(f"{pod.name}.headless.{own}", purpose="hostname"),
+            LookupProbe(reverse(pod.ip), "PTR", purpose="ptr"),
+        ]
+    return probes
+
+
+def reverse(address: str) -> str:
+    """`10.96.0.1` to `1.0.96.10.in-addr.arpa.` (RFC 1035 §3.5)."""
+    return ".".join(reversed(address.split("."))) + ".in-addr.arpa."
+
+
+SAME_SOURCE_PORT = 40404
+"""All pods use this source port at once when translation of ports is tested."""
+
+
+def egress(inventory: Inventory, gates: Mapping[str, bool]) -> Plan:
+    """B5: to the outside world, and what it sees."""
+    plan: Plan = defaultdict(list)
+    if not gates.get("router"):
+        return {}
+    outside = Target("router", "", str(PUBLIC.ip))
+    for site in (*inventory.pods, *inventory.hosts):
+        purpose = "egress" if site.kind == "pod" else "egress-node"
+        plan[site.name] += [*both(outside, purpose), ExchangeProbe(outside, proto="icmp", purpose=purpose)]
+    for pod in inventory.pods:
+        plan[pod.name] += both(outside, "egress-port", source_port=SAME_SOURCE_PORT)
+    if gates.get("far"):
+        far = Target("far", "", str(FAR_HOST))
+        for pod in first_pods(inventory):
+            plan[pod.name] += [
+                ExchangeProbe(far, purpose="far-small", size=sizes().small),
+                ExchangeProbe(far, purpose="pmtud", size=sizes().upload),
+            ]
+    return dict(plan)
+
+
+def commands(plans: Sequence[Plan]) -> int:
+    """Programs that a set of plans runs: one per site and batch, whatever the number of pairs."""
+    return sum(len(plan) for plan in plans)

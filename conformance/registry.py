@@ -1,0 +1,62 @@
+"""All requirements of the suite, by id."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from typing import Final
+
+from conformance.checks import dns, egress, identity, ipam, mtu, nat, nodes, reach, services
+from conformance.model import BATCHES, Area, Batch, Check
+from harness.errors import UsageError
+
+AREAS: Final[dict[Area, tuple[Check, ...]]] = {
+    "nodes": nodes.CHECKS,
+    "identity": identity.CHECKS,
+    "ipam": ipam.CHECKS,
+    "reach": reach.CHECKS,
+    "nat": nat.CHECKS,
+    "mtu": mtu.CHECKS,
+    "services": services.CHECKS,
+    "dns": dns.CHECKS,
+    "egress": egress.CHECKS,
+}
+"""Checks by area: one test module each."""
+
+CHECKS: Final[dict[str, Check]] = {check.id: check for checks in AREAS.values() for check in checks}
+"""Checks by id, in the order in which a report shows them."""
+
+
+def select(words: str = "") -> list[Check]:
+    """Checks by comma-separated ids, areas or patterns (`model.*`, `mtu`, `svc.hairpin`); empty: all.
+
+    Raises:
+        UsageError: A word matches nothing.
+    """
+    chosen: dict[str, Check] = {}
+    for word in filter(None, (part.strip() for part in words.split(","))):
+        area = [check for name, checks in AREAS.items() if name == word for check in checks]
+        found = area or [check for check in CHECKS.values() if fnmatch.fnmatch(check.id, word)]
+        if not found:
+            msg = f"no conformance check matches {word!r}"
+            raise UsageError(msg, next_step=f"areas: {', '.join(AREAS)}; or ids such as model.pod-pod.cross-node")
+        chosen |= {check.id: check for check in found}
+    return [check for check in CHECKS.values() if check.id in chosen] if words else list(CHECKS.values())
+
+
+def with_prerequisites(checks: Iterable[Check]) -> list[Check]:
+    """The checks and everything that they wait for, in the registry's order."""
+    wanted: dict[str, Check] = {}
+    queue = list(checks)
+    while queue:
+        check = queue.pop()
+        if check.id not in wanted:
+            wanted[check.id] = check
+            queue += [CHECKS[name] for name in check.after]
+    return [check for check in CHECKS.values() if check.id in wanted]
+
+
+def batches(checks: Iterable[Check]) -> list[Batch]:
+    """The batches of probes that checks and their prerequisites need, in order."""
+    needed = {batch for check in with_prerequisites(checks) for batch in check.batches}
+    return [batch for batch in BATCHES if batch in needed]

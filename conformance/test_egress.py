@@ -1,0 +1,14 @@
+"""Traffic to the outside world."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.model import Check
+from conformance.suite import Assess, requirements
+
+
+@pytest.mark.parametrize("check", requirements("egress"))
+def test_egress(check: Check, assess: Assess) -> None:
+    """The requirement holds in the run."""
+    assess(check)

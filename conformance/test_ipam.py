@@ -1,0 +1,14 @@
+"""Who hands out addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.model import Check
+from conformance.suite import Assess, requirements
+
+
+@pytest.mark.parametrize("check", requirements("ipam"))
+def test_ipam(check: Check, assess: Assess) -> None:
+    """The requirement holds in the run."""
+    assess(check)

@@ -1,0 +1,14 @@
+"""No address translation between pods."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.model import Check
+from conformance.suite import Assess, requirements
+
+
+@pytest.mark.parametrize("check", requirements("nat"))
+def test_nat(check: Check, assess: Assess) -> None:
+    """The requirement holds in the run."""
+    assess(check)

@@ -1,0 +1,14 @@
+"""State of the nodes' kernels."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.model import Check
+from conformance.suite import Assess, requirements
+
+
+@pytest.mark.parametrize("check", requirements("nodes"))
+def test_nodes(check: Check, assess: Assess) -> None:
+    """The requirement holds in the run."""
+    assess(check)
