@@ -126,8 +126,8 @@ def verify(*, output: str) -> int:
     cls=Command,
     examples="""
     cnilab components export cnilab-components.tar
-    cnilab components export /media/usb/lab.tar -q
-    scp cnilab-components.tar classroom: && ssh classroom cnilab components import cnilab-components.tar
+    cnilab components export lab.tar.gz
+    cnilab components export /media/usb/lab.tar && sync
     """,
 )
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))

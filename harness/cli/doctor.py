@@ -1,0 +1,80 @@
+"""`cnilab doctor`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import settings
+from harness.cli.output import Listing, emit, output_option
+from harness.cli.up import overrides, read_spec, spec_options
+from harness.errors import PreflightError
+
+if TYPE_CHECKING:
+    from harness.steps.doctor import Finding
+
+
+@define(
+    "doctor",
+    examples="""
+    cnilab doctor
+    cnilab doctor flannel --nodes 20 -o wide
+    cnilab doctor -o json | jq -r '.items[] | select(.status == "blocks") | .fix'
+    """,
+)
+@spec_options
+@click.option("--skip", multiple=True, metavar="CHECK", help="Leave out a check; may be given several times.")
+@output_option()
+def command(
+    target: str,
+    *,
+    name: str | None,
+    nodes: int | None,
+    cni: str | None,
+    mtu: int | None,
+    skip: tuple[str, ...],
+    output: str,
+) -> int:
+    """Check this machine: what is missing, what follows from it, how to mend it.
+
+    Checks for the lab that 'up' would make of the same words. blocks: no lab is possible (exit code 10); limits:
+    something of it will not work; info: of no account to the usual variants.
+    """
+    spec = read_spec(target, overrides(name, nodes, cni, mtu))
+    from harness.steps.doctor import Plan, examine  # noqa: PLC0415
+
+    findings = examine(Plan(spec, settings().state, settings().cache), skip=skip)
+    emit(_listing(findings), output)
+    if output in {"table", "wide"}:
+        click.echo(_summary(findings), err=True)
+    return PreflightError.exit_code if any(one.status == "blocks" for one in findings) else 0
+
+
+def _listing(findings: list[Finding]) -> Listing:
+    rows, items = [], []
+    for one in findings:
+        bad = one.status != "ok"
+        rows.append((one.check.title, one.status, one.detail, one.fix or "-", one.check.consequence if bad else "-"))
+        items.append(
+            {
+                "id": one.check.id,
+                "title": one.check.title,
+                "status": one.status,
+                "severity": one.check.severity,
+                "detail": one.detail,
+                "consequence": one.check.consequence if bad else "",
+                "fix": one.fix,
+            }
+        )
+    columns = ("check", "status", "found", "fix")
+    return Listing("Finding", columns, rows, items, [f"check/{i['id']}" for i in items], wide=("consequence",))
+
+
+def _summary(findings: list[Finding]) -> str:
+    counts = {status: sum(one.status == status for one in findings) for status in ("blocks", "limits", "info")}
+    if counts["blocks"]:
+        return f"{counts['blocks']} of {len(findings)} checks block: no lab is possible here yet."
+    rest = f" ({counts['limits']} limit it, {counts['info']} for information)" if sum(counts.values()) else ""
+    return f"This machine can run the lab{rest}."

@@ -1,0 +1,138 @@
+"""Is this machine fit for a lab? Every check says what follows when it fails, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import PreflightError, UsageError
+from harness.model.spec import LabSpec
+from harness.steps.doctor_host import Host
+
+Severity = Literal["blocks", "limits", "info"]
+Status = Literal["ok", "blocks", "limits", "info"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the machine shall do, for checks of room.
+
+    Args:
+        spec: The lab.
+        state: The state directory.
+        cache: The cache directory.
+        host: The machine.
+    """
+
+    spec: LabSpec
+    state: Path
+    cache: Path
+    host: Host = field(default_factory=Host)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Args:
+        ok: All is well.
+        detail: What was found, in a few words.
+        fix: Better advice than the check's own, when the finding allows it.
+        severity: Another severity than the check's own, likewise.
+    """
+
+    ok: bool
+    detail: str = ""
+    fix: str = ""
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the machine.
+
+    Args:
+        id: Stable, for `--skip`.
+        title: What is asked.
+        severity: What a failure means: no lab at all; a lab that lacks something; nothing for the default lab.
+        consequence: What follows from a failure.
+        fix: How to mend it.
+        probe: Answers the question.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    consequence: str
+    fix: str
+    probe: Callable[[Plan], Verdict] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check and its answer.
+
+    Args:
+        check: The check.
+        status: `ok`, or what the failure means.
+        detail: What was found.
+        fix: How to mend it; empty when all is well.
+    """
+
+    check: Check
+    status: Status
+    detail: str
+    fix: str
+
+
+def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] | None = None) -> list[Finding]:
+    """Run all checks at the same time.
+
+    Args:
+        plan: What the machine shall do.
+        skip: Ids of checks to leave out.
+        checks: By default all.
+
+    Raises:
+        UsageError: `skip` names a check that does not exist.
+    """
+    if checks is None:
+        from harness.steps.doctor_checks import CHECKS  # noqa: PLC0415 - the checks are made of this module's classes
+
+        checks = CHECKS
+    unknown = sorted(set(skip) - {check.id for check in checks})
+    if unknown:
+        msg = f"there is no check named {', '.join(unknown)[:100]}"
+        raise UsageError(msg, cause=f"checks: {', '.join(check.id for check in checks)}")
+    wanted = [check for check in checks if check.id not in skip]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(lambda check: _finding(check, plan), wanted))
+
+
+def _finding(check: Check, plan: Plan) -> Finding:
+    verdict = check.probe(plan)
+    if verdict.ok:
+        return Finding(check, "ok", verdict.detail, "")
+    return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
+
+
+def require(spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None) -> list[Finding]:
+    """Run all checks, and refuse to go on when one of them blocks.
+
+    Raises:
+        PreflightError: Names everything that blocks, what follows, and how to mend it.
+    """
+    findings = examine(Plan(spec, state, cache, host or Host()))
+    blocking = [finding for finding in findings if finding.status == "blocks"]
+    if blocking:
+        msg = "this machine cannot run a lab"
+        raise PreflightError(
+            msg,
+            cause="\n".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking),
+            next_step="\n".join(dict.fromkeys(one.fix for one in blocking)),
+            notes=["'cnilab doctor' shows all checks"],
+        )
+    return findings

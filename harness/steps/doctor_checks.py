@@ -1,0 +1,380 @@
+"""The checks of `doctor`, as data. Whatever can be tried cheaply is tried, not guessed from versions."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from harness.components import carry, tools
+from harness.components.lock import load as load_lock
+from harness.components.resolver import Resolver
+from harness.errors import CnilabError, UsageError
+from harness.providers.namespaces import cgroups
+from harness.providers.namespaces import state as states
+from harness.providers.namespaces.layout import LabLayout
+from harness.steps.doctor import Check, Plan, Verdict
+
+MIB = 2**20
+GIB = 2**30
+
+CAPABILITIES = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "MKNOD": 27}
+SYS_RESOURCE = 24
+
+CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
+"""Without these kubelet does not start."""
+
+FIRST_NODES_MEMORY = 600 * MIB
+NODE_MEMORY = 250 * MIB
+PODS_PER_NODE = 8
+"""What labs and the conformance suite start on a node, with the cluster's own."""
+
+
+def _root(plan: Plan) -> Verdict:
+    uid = plan.host.uid()
+    return Verdict(uid == 0, "root" if uid == 0 else f"user id {uid}")
+
+
+def _capabilities(plan: Plan) -> Verdict:
+    held = plan.host.capabilities()
+    missing = [f"CAP_{name}" for name, bit in CAPABILITIES.items() if not held >> bit & 1]
+    return Verdict(not missing, f"missing: {', '.join(missing)}" if missing else "all that a lab needs")
+
+
+def _sys_resource(plan: Plan) -> Verdict:
+    held = bool(plan.host.capabilities() >> SYS_RESOURCE & 1)
+    return Verdict(held, "held" if held else "missing")
+
+
+def _programs(plan: Plan) -> Verdict:
+    known = load_lock().tool
+    missing = [name for name, tool in known.items() if not tool.optional and not plan.host.which(name)]
+    if not missing:
+        return Verdict(ok=True, detail=f"{len(known)} found")
+    packages = " ".join(dict.fromkeys(word for name in missing for word in known[name].package.split()))
+    can = tools.may_install()
+    fix = f"up installs them: apt-get install {packages}" if can else f"apt-get install {packages}"
+    return Verdict(ok=False, detail=f"missing: {', '.join(missing)}", fix=fix, severity="limits" if can else None)
+
+
+def _namespaces(plan: Plan) -> Verdict:
+    done = plan.host.run(
+        ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--mount-proc", "true"]
+    )
+    return Verdict(done.ok, "net, mnt, uts, ipc, pid, cgroup" if done.ok else done.tail(1))
+
+
+def _link(kind: str) -> Callable[[Plan], Verdict]:
+    def probe(plan: Plan) -> Verdict:
+        found = plan.host.links.get(kind, False)
+        fix = f"modprobe {kind}" if plan.host.exists("/proc/modules") else f"a kernel that is built with {kind}"
+        return Verdict(found, "made one in a throw-away namespace" if found else "the kernel refused to make one", fix)
+
+    return probe
+
+
+def _br_netfilter(plan: Plan) -> Verdict:
+    there = plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not there and plan.host.which("modprobe"):
+        # Loading is what the first lab would do anyway, and it changes no setting of the machine's own network.
+        plan.host.run(["modprobe", "br_netfilter"])
+        there = plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    return Verdict(there, "present" if there else "/proc/sys/net/bridge is not there")
+
+
+def _iptables(plan: Plan) -> Verdict:
+    rule = ["-t", "nat", "-A", "POSTROUTING", "-m", "comment", "--comment", "cnilab", "-j", "MASQUERADE"]
+    done = plan.host.unshared(["iptables", "-w", *rule])
+    version = plan.host.run(["iptables", "--version"]).stdout.strip()
+    return Verdict(done.ok, version if done.ok else done.tail(1))
+
+
+def _nftables(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["nft", "add", "table", "inet", "cnilab"])
+    return Verdict(done.ok, "added a table in a throw-away namespace" if done.ok else done.tail(1))
+
+
+def _netem(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
+    return Verdict(done.ok, "present" if done.ok else done.tail(1))
+
+
+def _overlay(plan: Plan) -> Verdict:
+    place = plan.state
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".cnilab-doctor-", dir=place) as scratch:
+            lower, upper, work, merged = (Path(scratch) / name for name in ("lower", "upper", "work", "merged"))
+            for folder in (lower, upper, work, merged):
+                folder.mkdir()
+            options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+            done = plan.host.unshared(["mount", "-t", "overlay", "overlay", "-o", options, str(merged)])
+    except OSError as error:
+        return Verdict(ok=False, detail=f"{place}: {error.strerror}")
+    return Verdict(done.ok, f"on {place}" if done.ok else done.tail(1))
+
+
+def _cgroup_controllers(plan: Plan) -> Verdict:
+    found = cgroups.hierarchies(plan.host.read("/proc/self/mountinfo"))
+    if not found:
+        return Verdict(ok=False, detail="no cgroup hierarchy is mounted")
+    unified = len(found) == 1 and found[0].unified
+    if unified:
+        there = set(plan.host.read(str(found[0].path / "cgroup.controllers")).split())
+    else:
+        there = {line.split()[0] for line in plan.host.read("/proc/cgroups").splitlines() if line.endswith("\t1")}
+    missing = [name for name in CONTROLLERS if name not in there]
+    kind = "v2" if unified else "v1 or hybrid"
+    return Verdict(not missing, f"{kind}, missing: {', '.join(missing)}" if missing else kind)
+
+
+def _cgroup_write(plan: Plan) -> Verdict:
+    for hierarchy in cgroups.hierarchies(plan.host.read("/proc/self/mountinfo")):
+        probe = hierarchy.path / f"cnilab-doctor-{os.getpid()}"
+        try:
+            probe.mkdir()
+            probe.rmdir()
+        except OSError as error:
+            return Verdict(ok=False, detail=f"{hierarchy.path}: {error.strerror}")
+    return Verdict(ok=True, detail="groups can be made")
+
+
+def _bpf(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["mount", "-t", "bpf", "bpf", "/mnt"])
+    return Verdict(done.ok, "can be mounted" if done.ok else done.tail(1))
+
+
+def _modules_file(plan: Plan) -> Verdict:
+    there = plan.host.exists("/proc/modules")
+    return Verdict(there, "present" if there else "the kernel is built without loadable modules")
+
+
+def neighbour_entries(plan: Plan) -> int:
+    """Entries that a lab's neighbour tables have together; the kernel counts them for all namespaces in one.
+
+    A pod knows its gateway and the pods of its node that it talks to; a node its pods, the other nodes, and with an
+    overlay their tunnel ends.
+    """
+    nodes = plan.spec.nodes
+    return nodes * (PODS_PER_NODE * (PODS_PER_NODE + 1) + PODS_PER_NODE + 2 * nodes + 4)
+
+
+def _neighbours(plan: Plan) -> Verdict:
+    text = plan.host.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3").strip()
+    limit, wanted = int(text) if text.isdigit() else 0, neighbour_entries(plan)
+    if limit == 0:
+        return Verdict(ok=True, detail="the kernel does not say")
+    fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={max(4096, 2 * wanted)}"
+    return Verdict(limit >= wanted, f"{limit} entries allowed, about {wanted} wanted for {plan.spec.nodes} nodes", fix)
+
+
+def _inotify(plan: Plan) -> Verdict:
+    text = plan.host.read("/proc/sys/fs/inotify/max_user_instances").strip()
+    limit, wanted = int(text) if text.isdigit() else 0, 24 * plan.spec.nodes
+    fix = f"sysctl -w fs.inotify.max_user_instances={max(512, 2 * wanted)}"
+    return Verdict(limit >= wanted, f"{limit} instances allowed, about {wanted} wanted", fix)
+
+
+def _memory(plan: Plan) -> Verdict:
+    free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
+    detail = f"{free / GIB:.1f} GiB available, about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
+    return Verdict(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
+
+
+def _disk_state(plan: Plan) -> Verdict:
+    return _disk(plan, plan.state, (200 + 100 * plan.spec.nodes) * MIB)
+
+
+def _disk_cache(plan: Plan) -> Verdict:
+    # A build of Kubernetes needs Go's module and build caches beside the cache itself.
+    missing = _missing_components(plan)
+    return _disk(plan, plan.cache, 8 * GIB if missing else 100 * MIB)
+
+
+def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
+    free = plan.host.free_bytes(place)
+    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB wanted")
+
+
+def _missing_components(plan: Plan) -> list[str]:
+    return [one.name for one in carry.list_components(Resolver(plan.cache)) if one.state != "cached"]
+
+
+def _components(plan: Plan) -> Verdict:
+    missing = _missing_components(plan)
+    if not missing:
+        return Verdict(ok=True, detail="all are in the cache")
+    return Verdict(ok=False, detail=f"not in the cache: {', '.join(missing)}")
+
+
+def _go(plan: Plan) -> Verdict:
+    if not _missing_components(plan):
+        return Verdict(ok=True, detail="not needed: all components are in the cache")
+    done = plan.host.run(["go", "version"])
+    words = done.stdout.split()
+    return Verdict(done.ok, words[2] if done.ok and len(words) > 2 else "not found")
+
+
+def _leftovers(plan: Plan) -> Verdict:
+    found, fixes = [], []
+    for name in states.names(plan.state):
+        reason = _left_over(plan, name)
+        if reason:
+            found.append(f"{name} ({reason})")
+            fixes.append(f"cnilab down {name}")
+    return Verdict(not found, f"left by earlier runs: {', '.join(found)}" if found else "none", "; ".join(fixes))
+
+
+def _left_over(plan: Plan, name: str) -> str:
+    try:
+        known = states.read(LabLayout(plan.state, name))
+    except UsageError:
+        return "its state cannot be read"
+    except CnilabError as error:
+        return error.what
+    if known is None:
+        return "no state file"
+    if not known.ready:
+        return "" if states.start_time(known.owner) else "bring-up was killed"
+    dead = [machine.name for machine in known.machines if not states.alive(machine)]
+    return f"not running: {', '.join(dead)}" if dead else ""
+
+
+def _stray_cgroups(plan: Plan) -> Verdict:
+    labs = set(states.names(plan.state))
+    stray: dict[str, int] = {}
+    for hierarchy in cgroups.hierarchies(plan.host.read("/proc/self/mountinfo")):
+        with suppress(OSError):
+            for group in (hierarchy.path / cgroups.TOP).iterdir():
+                if group.is_dir() and group.name not in labs:
+                    stray[group.name] = max(stray.get(group.name, 0), len(set(cgroups.processes(group))))
+    if not stray:
+        return Verdict(ok=True, detail="none")
+    found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
+    fix = "if no lab of another state directory is meant: cnilab down " + " ".join(sorted(stray))
+    return Verdict(ok=False, detail=f"of labs that this state directory does not know: {found}", fix=fix)
+
+
+def _stray_mounts(plan: Plan) -> Verdict:
+    below = f"{plan.state}/labs/"
+    mounts = [line.split()[4] for line in plan.host.read("/proc/self/mountinfo").splitlines() if len(line.split()) > 4]
+    stray = [mount for mount in mounts if mount.startswith(below)]
+    fix = "; ".join(f"umount -l {mount}" for mount in stray[:3])
+    return Verdict(not stray, f"{len(stray)} below {below}" if stray else "none", fix)
+
+
+def _port(plan: Plan) -> Verdict:
+    port = plan.host.loopback_port()
+    return Verdict(port > 0, "a free one was found" if port else "127.0.0.1 has no free TCP port")
+
+
+_LOAD = "load the module"
+
+CHECKS: tuple[Check, ...] = (
+    Check("root", "root", "blocks", "namespaces cannot be made", "run it with sudo", _root),
+    Check(
+        "capabilities",
+        "capabilities",
+        "blocks",
+        "namespaces, links or mounts cannot be made",
+        "in a container: run it privileged",
+        _capabilities,
+    ),
+    Check(
+        "cap-sys-resource",
+        "CAP_SYS_RESOURCE",
+        "info",
+        "containers get no lower oom_score_adj; labs set restrict_oom_score_adj and work",
+        "none needed",
+        _sys_resource,
+    ),
+    Check("programs", "programs of this machine", "blocks", "nodes lack tools", "install them", _programs),
+    Check(
+        "namespaces",
+        "namespaces",
+        "blocks",
+        "nodes cannot be made",
+        "a kernel with NET_NS, PID_NS, UTS_NS, IPC_NS and CGROUPS",
+        _namespaces,
+    ),
+    Check("veth", "veth links", "blocks", "no wires", _LOAD, _link("veth")),
+    Check("bridge", "bridges", "blocks", "no wire between nodes", _LOAD, _link("bridge")),
+    Check(
+        "br-netfilter",
+        "br_netfilter",
+        "limits",
+        "Services fail between pods of one node",
+        "modprobe br_netfilter",
+        _br_netfilter,
+    ),
+    Check("vxlan", "VXLAN links", "limits", "no variant flannel", _LOAD, _link("vxlan")),
+    Check("iptables", "iptables", "blocks", "no Services, no masquerade", "apt-get install iptables", _iptables),
+    Check("nftables", "nftables", "limits", "no proxyMode nftables", "apt-get install nftables", _nftables),
+    Check(
+        "overlay",
+        "overlayfs on the state directory",
+        "blocks",
+        "containers and nodes have no root file system",
+        "put --state on ext4, xfs or tmpfs: overlayfs does not stack on overlayfs",
+        _overlay,
+    ),
+    Check(
+        "cgroup-controllers",
+        "cgroup controllers",
+        "blocks",
+        "kubelet does not start",
+        "boot with them enabled: cgroup_enable=memory",
+        _cgroup_controllers,
+    ),
+    Check(
+        "cgroup-write",
+        "cgroups can be made",
+        "blocks",
+        "a lab cannot be contained",
+        "in a container: give it a writable /sys/fs/cgroup",
+        _cgroup_write,
+    ),
+    Check("memory", "memory", "limits", "programs are killed", "fewer nodes", _memory),
+    Check("disk-state", "disk, state", "blocks", "nodes cannot write", "free some, or move it: --state", _disk_state),
+    Check("disk-cache", "disk, cache", "blocks", "components cannot be kept", "free some, or --cache", _disk_cache),
+    Check("port", "loopback port", "blocks", "kubectl has no way in", "end some programs", _port),
+    Check(
+        "neighbours",
+        "neighbour table",
+        "limits",
+        "packets are lost when it overflows; it is one for the whole machine",
+        "fewer nodes",
+        _neighbours,
+    ),
+    Check("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise it", _inotify),
+    Check(
+        "components",
+        "components",
+        "info",
+        "the first up downloads or builds them: up to 15 minutes",
+        "cnilab components ensure",
+        _components,
+    ),
+    Check(
+        "go",
+        "Go",
+        "limits",
+        "what has no release and no package cannot be built",
+        "install Go 1.24 or later, or import components from another machine",
+        _go,
+    ),
+    Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),
+    Check("leftovers-cgroups", "leftovers: cgroups", "info", "their processes go on", "see above", _stray_cgroups),
+    Check("leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts),
+    Check("modules", "/proc/modules", "info", "cilium's agent needs it", "an ordinary kernel", _modules_file),
+    Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
+    Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve")),
+    Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard")),
+    Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip")),
+    Check("dummy", "dummy links", "info", "no variant weave", _LOAD, _link("dummy")),
+    Check("netem", "netem", "info", "no faults that delay or lose packets", "modprobe sch_netem", _netem),
+)
+"""In the order in which a reader wants them: what everything stands on first."""

@@ -1,0 +1,101 @@
+"""What checks may ask of the machine. One class, so that tests can put another machine in its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from harness.errors import CnilabError
+from harness.runner import Argv, Completed, HostRunner
+
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+LINKS: dict[str, tuple[str, ...]] = {
+    "bridge": ("type", "bridge"),
+    "veth": ("type", "veth", "peer", "name", "cl-peer"),
+    "vxlan": ("type", "vxlan", "id", "42", "dstport", "8472"),
+    "geneve": ("type", "geneve", "id", "42", "remote", "192.0.2.1"),
+    "wireguard": ("type", "wireguard"),
+    "ipip": ("type", "ipip", "local", "192.0.2.1", "remote", "192.0.2.2"),
+    "dummy": ("type", "dummy"),
+}
+"""Kinds of links that variants use, and what `ip link add NAME` wants to hear of them."""
+
+
+class Host:
+    """This machine."""
+
+    def uid(self) -> int:
+        """Effective user id."""
+        return os.geteuid()
+
+    def read(self, path: str) -> str:
+        """Content of a file, empty when there is none."""
+        try:
+            return Path(path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def exists(self, path: str) -> bool:
+        """There is something at that path."""
+        return Path(path).exists()
+
+    def which(self, program: str) -> str | None:
+        """Path of a program; a user's PATH often lacks the sbin directories."""
+        return shutil.which(program) or shutil.which(program, path=_SYSTEM_PATH)
+
+    def run(self, argv: Argv, *, text: str | None = None, timeout: float = 10.0) -> Completed:
+        """Run a program; one that is missing or hangs is a failed one, with the reason as its output."""
+        words = tuple(os.fspath(word) for word in argv)
+        try:
+            return HostRunner().run(words, input=text, timeout=timeout, check=False)
+        except CnilabError as error:
+            return Completed(words, 127, "", str(error))
+
+    def free_bytes(self, path: Path) -> int:
+        """Free space of the file system that has, or will have, a directory."""
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        return shutil.disk_usage(path).free
+
+    def memory_available(self) -> int:
+        """Bytes that new programs can have without swapping (proc(5), MemAvailable)."""
+        for line in self.read("/proc/meminfo").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def capabilities(self) -> int:
+        """The effective set, as a bit mask (capabilities(7))."""
+        for line in self.read("/proc/self/status").splitlines():
+            if line.startswith("CapEff:"):
+                return int(line.split()[1], 16)
+        return 0
+
+    def loopback_port(self) -> int:
+        """A free TCP port of the loopback, 0 when none can be had."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", 0))
+            except OSError:
+                return 0
+            return int(probe.getsockname()[1])
+
+    def unshared(self, argv: Sequence[str], *, text: str | None = None) -> Completed:
+        """Run in network and mount namespaces that end with the program: nothing of it is left."""
+        return self.run(["unshare", "--net", "--mount", "--", *argv], text=text)
+
+    @cached_property
+    def links(self) -> dict[str, bool]:
+        """Which kinds of links this kernel can make, found by making them in a throw-away namespace."""
+        names = list(LINKS)
+        lines = [f"link add cl-{name} {' '.join(words)}" for name, words in LINKS.items()]
+        done = self.unshared(["ip", "-force", "-batch", "-"], text="\n".join(lines) + "\n")
+        failed = {line.rpartition(":")[2].strip() for line in done.stderr.splitlines() if "Command failed -:" in line}
+        if not done.ok and not failed:
+            return dict.fromkeys(names, False)
+        return {name: str(number) not in failed for number, name in enumerate(names, 1)}

@@ -1,0 +1,339 @@
+"""Every check of `doctor`, on machines that lack one thing at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main as entry
+from harness.errors import PreflightError, UsageError
+from harness.model.spec import LabSpec
+from harness.providers.namespaces import cgroups, state
+from harness.providers.namespaces.layout import LabLayout
+from harness.runner import Argv, Completed
+from harness.steps import doctor_checks
+from harness.steps.doctor import Check, Finding, Plan, Verdict, examine, require
+from harness.steps.doctor_checks import CHECKS, neighbour_entries
+from harness.steps.doctor_host import LINKS, Host
+
+EVERYTHING = (1 << 41) - 1
+
+
+@dataclass
+class Machine(Host):
+    """A machine that has everything, but for what a test takes away."""
+
+    user: int = 0
+    held: int = EVERYTHING
+    files: dict[str, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    failing: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+    free: int = 2**40
+    memory: int = 2**36
+    port: int = 4242
+    no_links: set[str] = field(default_factory=set)
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+
+    def uid(self) -> int:
+        return self.user
+
+    def capabilities(self) -> int:
+        return self.held
+
+    def read(self, path: str) -> str:
+        return {
+            "/proc/self/mountinfo": "1 0 0:1 / /nowhere/cgroup rw - cgroup2 cgroup2 rw\n",
+            "/nowhere/cgroup/cgroup.controllers": "cpuset cpu io memory pids\n",
+            "/proc/sys/net/ipv4/neigh/default/gc_thresh3": "1024\n",
+            "/proc/sys/fs/inotify/max_user_instances": "512\n",
+            **self.files,
+        }.get(path, "")
+
+    def exists(self, path: str) -> bool:
+        return path not in self.absent
+
+    def which(self, program: str) -> str | None:
+        return None if program in self.missing else f"/usr/bin/{program}"
+
+    def run(self, argv: Argv, *, text: str | None = None, timeout: float = 10.0) -> Completed:
+        del text, timeout
+        words = tuple(map(str, argv))
+        self.ran.append(words)
+        failed = bool(self.failing & set(words))
+        out = "go version go1.25.1 linux/amd64" if words[0] == "go" else ""
+        return Completed(words, int(failed), "" if failed else out, "refused" if failed else "")
+
+    def free_bytes(self, path: Path) -> int:
+        del path
+        return self.free
+
+    def memory_available(self) -> int:
+        return self.memory
+
+    def loopback_port(self) -> int:
+        return self.port
+
+    @property
+    def links(self) -> dict[str, bool]:
+        return {name: name not in self.no_links for name in LINKS}
+
+
+@pytest.fixture(autouse=True)
+def _components_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: [])
+
+
+@pytest.fixture(autouse=True)
+def _no_cgroups_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    hierarchy = tmp_path / "cgroup"
+    hierarchy.mkdir()
+    (hierarchy / "cgroup.controllers").write_text("")
+    monkeypatch.setattr(cgroups, "hierarchies", lambda text: _hierarchies(text, hierarchy))
+
+
+def _hierarchies(text: str, stand_in: Path) -> list[cgroups.Hierarchy]:
+    kinds = [line.partition(" - ")[2].split()[0] for line in text.splitlines() if " - cgroup" in line]
+    return [cgroups.Hierarchy(stand_in, kind == "cgroup2") for kind in kinds]
+
+
+def check(identity: str, machine: Machine, tmp_path: Path, nodes: int = 2) -> Finding:
+    machine.files.setdefault(f"{tmp_path}/cgroup/cgroup.controllers", "cpuset cpu io memory pids")
+    plan = Plan(LabSpec(nodes=nodes), tmp_path / "state", tmp_path / "cache", machine)
+    chosen = [one for one in CHECKS if one.id == identity]
+    return examine(plan, checks=chosen)[0]
+
+
+@pytest.mark.parametrize("identity", [one.id for one in CHECKS])
+def test_a_machine_that_has_everything_passes(identity: str, tmp_path: Path) -> None:
+    assert check(identity, Machine(), tmp_path).status == "ok"
+
+
+CASES: list[tuple[str, Machine, str, str]] = [
+    ("root", Machine(user=1000), "blocks", "user id 1000"),
+    ("capabilities", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "CAP_NET_ADMIN"),
+    ("cap-sys-resource", Machine(held=EVERYTHING & ~(1 << 24)), "info", "missing"),
+    ("namespaces", Machine(failing={"--cgroup"}), "blocks", "refused"),
+    *[(kind, Machine(no_links={kind}), "blocks", "refused") for kind in ("veth", "bridge")],
+    ("vxlan", Machine(no_links={"vxlan"}), "limits", "refused"),
+    *[(kind, Machine(no_links={kind}), "info", "refused") for kind in ("geneve", "wireguard", "ipip", "dummy")],
+    (
+        "br-netfilter",
+        Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"}),
+        "limits",
+        "/proc/sys/net/bridge is not there",
+    ),
+    ("iptables", Machine(failing={"iptables"}), "blocks", "refused"),
+    ("nftables", Machine(failing={"nft"}), "limits", "refused"),
+    ("netem", Machine(failing={"netem"}), "info", "refused"),
+    ("overlay", Machine(failing={"overlay"}), "blocks", "refused"),
+    ("bpf", Machine(failing={"bpf"}), "info", "refused"),
+    ("modules", Machine(absent={"/proc/modules"}), "info", "without loadable modules"),
+    ("memory", Machine(memory=800 * 2**20), "limits", "0.8 GiB available"),
+    ("memory", Machine(memory=300 * 2**20), "blocks", "0.3 GiB available"),
+    ("disk-state", Machine(free=2**20), "blocks", "0.0 GiB free"),
+    ("disk-cache", Machine(free=2**20), "blocks", "0.0 GiB free"),
+    ("port", Machine(port=0), "blocks", "no free TCP port"),
+    (
+        "inotify",
+        Machine(files={"/proc/sys/fs/inotify/max_user_instances": "8"}),
+        "limits",
+        "8 instances allowed",
+    ),
+    ("cgroup-controllers", Machine(files={"/proc/self/mountinfo": ""}), "blocks", "no cgroup hierarchy"),
+    (
+        "cgroup-controllers",
+        Machine(
+            files={
+                "/proc/self/mountinfo": "1 0 0:1 / /c rw - cgroup cgroup rw,cpu\n",
+                "/proc/cgroups": "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t0\n",
+            }
+        ),
+        "blocks",
+        "missing: cpuset, memory, pids",
+    ),
+]
+
+
+@pytest.mark.parametrize(("identity", "machine", "status", "detail"), CASES)
+def test_what_is_missing_is_found_with_a_fix(
+    identity: str, machine: Machine, status: str, detail: str, tmp_path: Path
+) -> None:
+    found = check(identity, machine, tmp_path)
+    assert found.status == status
+    assert detail in found.detail
+    assert found.fix
+
+
+def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_APT", "no")
+    found = check("programs", Machine(missing={"nft", "tcpdump"}), tmp_path)
+    assert (found.status, found.detail) == ("blocks", "missing: nft, tcpdump")
+    assert found.fix.startswith("apt-get install nftables")
+
+
+def test_missing_programs_do_not_block_where_up_may_install_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.components.tools.may_install", lambda: True)
+    found = check("programs", Machine(missing={"nft"}), tmp_path)
+    assert found.status == "limits"
+    assert "up installs them" in found.fix
+
+
+def test_the_neighbour_table_is_compared_with_what_the_plan_needs(tmp_path: Path) -> None:
+    assert check("neighbours", Machine(), tmp_path, nodes=2).status == "ok"
+    found = check("neighbours", Machine(), tmp_path, nodes=20)
+    assert found.status == "limits"
+    assert "gc_thresh3=4960" in found.fix
+
+
+def test_more_nodes_need_more_neighbours() -> None:
+    needs = [neighbour_entries(Plan(LabSpec(nodes=n), Path(), Path())) for n in (1, 2, 10, 20)]
+    assert needs == sorted(needs)
+    assert needs[1] < 1024 < needs[3]
+
+
+def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["kubernetes"])
+    assert check("components", Machine(), tmp_path).detail == "not in the cache: kubernetes"
+    assert check("go", Machine(), tmp_path).detail == "go1.25.1"
+    assert check("go", Machine(failing={"go"}), tmp_path).status == "limits"
+
+
+def test_an_empty_cache_lacks_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    plan = Plan(LabSpec(), tmp_path, tmp_path / "cache")
+    assert "kubernetes" in doctor_checks._missing_components(plan)
+
+
+def written(tmp_path: Path, name: str, *, ready: bool, owner: int, pid: int = 0) -> None:
+    machine = state.MachineState(
+        name="n1", address=IPv4Address("172.18.0.11"), pid=pid, started=state.start_time(pid) if pid else 0
+    )
+    known = state.LabState(
+        name=name,
+        created="2026-01-01T00:00:00Z",
+        spec=LabSpec(name=name),
+        owner=owner,
+        ready=ready,
+        machines=(machine,),
+    )
+    state.write(LabLayout(tmp_path / "state", name), known)
+
+
+DEAD = 2**22 + 1  # above the largest PID that a kernel gives
+MYSELF = -1  # a parameter that is the same in all workers; becomes the PID of this process
+
+
+@pytest.mark.parametrize(
+    ("ready", "owner", "pid", "reason"),
+    [
+        (False, DEAD, 0, "bring-up was killed"),
+        (True, DEAD, DEAD, "not running: n1"),
+        (True, DEAD, MYSELF, ""),
+        (False, MYSELF, 0, ""),
+    ],
+)
+def test_labs_without_living_processes_are_leftovers(
+    *, ready: bool, owner: int, pid: int, reason: str, tmp_path: Path
+) -> None:
+    owner, pid = (os.getpid() if one == MYSELF else one for one in (owner, pid))
+    written(tmp_path, "old", ready=ready, owner=owner, pid=pid)
+    found = check("leftovers", Machine(), tmp_path)
+    assert found.status == ("limits" if reason else "ok")
+    assert reason in found.detail
+    if reason:
+        assert found.fix == "cnilab down old"
+
+
+def test_a_damaged_state_file_is_a_leftover(tmp_path: Path) -> None:
+    folder = tmp_path / "state/labs/old"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text("{")
+    assert "cannot be read" in check("leftovers", Machine(), tmp_path).detail
+
+
+def test_cgroups_of_unknown_labs_are_found(tmp_path: Path) -> None:
+    (tmp_path / "cgroup/cnilab/ghost").mkdir(parents=True)
+    found = check("leftovers-cgroups", Machine(), tmp_path)
+    assert found.status == "info"
+    assert "ghost" in found.fix
+
+
+def test_mounts_below_the_state_directory_are_found(tmp_path: Path) -> None:
+    line = f"9 1 0:9 / {tmp_path}/state/labs/x/root rw - overlay overlay rw\n"
+    found = check("leftovers-mounts", Machine(files={"/proc/self/mountinfo": line}), tmp_path)
+    assert found.status == "limits"
+    assert f"umount -l {tmp_path}/state/labs/x/root" in found.fix
+
+
+def test_a_cgroup_file_system_that_cannot_be_written_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "hierarchies", lambda _: [cgroups.Hierarchy(tmp_path / "none/cgroup", unified=True)])
+    found = check("cgroup-write", Machine(), tmp_path)
+    assert found.status == "blocks"
+
+
+def checks(*severities: str) -> list[Check]:
+    return [
+        Check(str(n), f"thing {n}", s, "no lab", f"mend {n}", lambda _: Verdict(ok=False, detail="gone"))  # type: ignore[arg-type]
+        for n, s in enumerate(severities)
+    ]
+
+
+def test_require_names_everything_that_blocks_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("blocks", "limits", "blocks")))
+    with pytest.raises(PreflightError) as error:
+        require(LabSpec(), state=tmp_path, cache=tmp_path)
+    assert error.value.cause == "thing 0: gone\nthing 2: gone"
+    assert error.value.next_step == "mend 0\nmend 2"
+    assert error.value.exit_code == 10
+
+
+def test_require_lets_pass_what_only_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("limits", "info")))
+    assert [one.status for one in require(LabSpec(), state=tmp_path, cache=tmp_path)] == ["limits", "info"]
+
+
+def test_a_check_can_be_skipped_by_its_id_and_only_by_that(tmp_path: Path) -> None:
+    plan = Plan(LabSpec(), tmp_path, tmp_path)
+    assert examine(plan, skip={"0"}, checks=checks("blocks")) == []
+    with pytest.raises(UsageError, match="no check named dsn"):
+        examine(plan, skip={"dsn"}, checks=checks("blocks"))
+
+
+def test_ids_are_unique() -> None:
+    assert len({one.id for one in CHECKS}) == len(CHECKS)
+
+
+def test_links_are_tried_in_one_throw_away_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Sequence[str]] = []
+
+    def fake(self: Host, argv: Sequence[str], *, text: str | None = None) -> Completed:
+        del self
+        seen.append(argv)
+        assert text is not None
+        assert len(text.splitlines()) == len(LINKS)
+        return Completed(tuple(argv), 1, "", "RTNETLINK answers: Operation not supported\nCommand failed -:4\n")
+
+    monkeypatch.setattr(Host, "unshared", fake)
+    links = Host().links
+    assert len(seen) == 1
+    assert [kind for kind, there in links.items() if not there] == ["geneve"]
+
+
+def test_the_command_prints_findings_and_exits_10_when_one_blocks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("blocks", "info")))
+    places = ["--state", str(tmp_path / "s"), "--cache", str(tmp_path / "c")]
+    assert entry.run([*places, "doctor", "-o", "json"]) == 10
+    document = json.loads(capsys.readouterr().out)
+    assert [item["status"] for item in document["items"]] == ["blocks", "info"]
+    assert entry.run([*places, "doctor", "--skip", "0"]) == 0
