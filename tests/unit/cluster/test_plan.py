@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network
+
+import pytest
+
+from harness import yamlio
+from harness.cluster import plan
+from harness.cluster.pki import ClusterPki, Pair
+from harness.model.machine import Machine
+from harness.model.spec import Kubernetes, LabSpec, Pods, Services
+
+
+def fake_pki(spec: LabSpec) -> ClusterPki:
+    def pair(name: str) -> Pair:
+        return Pair(f"CERT {name}\n", f"KEY {name}\n")
+
+    return ClusterPki(
+        ca=pair("ca"),
+        etcd_ca="CERT etcd-ca\n",
+        etcd_server=pair("etcd"),
+        etcd_client=pair("etcd-client"),
+        front_proxy_ca="CERT front-proxy-ca\n",
+        front_proxy_client=pair("front-proxy"),
+        api_server=pair("apiserver"),
+        kubelet_client=pair("kubelet-client"),
+        service_accounts=pair("sa"),
+        admin=pair("admin"),
+        controller_manager=pair("kcm"),
+        scheduler=pair("scheduler"),
+        proxy=pair("proxy"),
+        nodes={name: pair(name) for name in spec.node_names},
+    )
+
+
+def machines(spec: LabSpec, **facts: bool) -> list[Machine]:
+    return plan.machines(spec, fake_pki(spec), plan.MachineFacts(**facts))
+
+
+def argv(machine: Machine, service: str) -> tuple[str, ...]:
+    return next(one.argv for one in machine.services if one.name == service)
+
+
+def test_two_node_plan_is_as_recorded(golden: Callable[[str, str], None]) -> None:
+    text = ""
+    for machine in machines(LabSpec()):
+        text += f"# ===== {machine.name}\n"
+        text += yamlio.dumps({"sysctls": dict(machine.sysctls)})
+        for service in machine.services:
+            text += yamlio.dumps({service.name: {"argv": list(service.argv), "wait": list(service.wait)}})
+        for path, file in sorted(machine.files.items()):
+            text += f"# --- {path} {file.mode:04o}\n{file.content}"
+    golden("cluster/two-nodes.txt", text)
+
+
+def test_control_plane_runs_in_the_first_node_only() -> None:
+    first, second, third = machines(LabSpec(nodes=3))
+    control_plane = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+    assert control_plane <= {service.name for service in first.services}
+    for worker in (second, third):
+        assert {service.name for service in worker.services} == {"containerd", "kubelet", "kube-proxy"}
+
+
+def test_every_file_with_a_key_is_private() -> None:
+    for machine in machines(LabSpec()):
+        keys = {path: file for path, file in machine.files.items() if "KEY" in file.content or path.endswith(".conf")}
+        assert keys
+        assert {path: file.mode for path, file in keys.items()} == dict.fromkeys(keys, 0o600)
+
+
+def test_workers_hold_no_secret_of_the_control_plane() -> None:
+    worker = machines(LabSpec())[1]
+    assert not any("KEY ca\n" in file.content or "KEY sa\n" in file.content for file in worker.files.values())
+
+
+def test_spec_ranges_reach_the_programs() -> None:
+    spec = LabSpec(
+        pods=Pods(cidr=IPv4Network("10.32.0.0/16"), nodeMask=25),
+        services=Services(cidr=IPv4Network("10.99.0.0/20"), domain="lab.test"),
+        kubernetes=Kubernetes(proxyMode="nftables"),
+    )
+    first = machines(spec)[0]
+    manager = argv(first, "kube-controller-manager")
+    assert "--cluster-cidr=10.32.0.0/16" in manager
+    assert "--node-cidr-mask-size=25" in manager
+    assert "--service-cluster-ip-range=10.99.0.0/20" in argv(first, "kube-apiserver")
+    kubelet = yamlio.loads(first.files["/etc/kubernetes/kubelet.yaml"].content)
+    assert kubelet["clusterDNS"] == ["10.99.0.10"]
+    assert kubelet["clusterDomain"] == "lab.test"
+    assert yamlio.loads(first.files["/etc/kubernetes/proxy.yaml"].content)["mode"] == "nftables"
+
+
+@pytest.mark.parametrize(("allowed", "word"), [(True, "false"), (False, "true")])
+def test_oom_score_is_restricted_only_without_the_capability(allowed: bool, word: str) -> None:
+    config = machines(LabSpec(), can_lower_oom_score=allowed)[0].files["/etc/containerd/config.toml"].content
+    assert f"restrict_oom_score_adj = {word}" in config
+
+
+def test_kube_proxy_leaves_the_machines_conntrack_limits_alone() -> None:
+    proxy = yamlio.loads(machines(LabSpec())[1].files["/etc/kubernetes/proxy.yaml"].content)
+    assert (proxy["conntrack"]["maxPerCore"], proxy["conntrack"]["min"]) == (0, 0)

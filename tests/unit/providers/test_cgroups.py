@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.providers.namespaces.cgroups import Hierarchy, hierarchies
+
+HYBRID = """\
+25 20 0:22 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+26 25 0:23 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+27 25 0:24 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+28 25 0:25 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+29 20 0:23 / /elsewhere/memory rw,relatime - cgroup cgroup rw,memory
+30 20 0:24 /docker/abc /bound rw,relatime - cgroup cgroup rw,cpu,cpuacct
+"""
+UNIFIED = "31 24 0:26 / /sys/fs/cgroup rw,nosuid,nodev shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+def test_each_hierarchy_of_a_hybrid_machine_is_found_once_by_its_root() -> None:
+    assert hierarchies(HYBRID) == [
+        Hierarchy(Path("/sys/fs/cgroup/memory"), unified=False),
+        Hierarchy(Path("/sys/fs/cgroup/cpu,cpuacct"), unified=False),
+        Hierarchy(Path("/sys/fs/cgroup/unified"), unified=True),
+    ]
+
+
+def test_a_unified_machine_has_one_hierarchy() -> None:
+    assert hierarchies(UNIFIED) == [Hierarchy(Path("/sys/fs/cgroup"), unified=True)]
