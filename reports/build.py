@@ -12,7 +12,7 @@ from reports.panels.faults import faults
 from reports.panels.labs import labs
 from reports.panels.matrix import matrix
 from reports.panels.mtu import mtu
-from reports.panels.path import ends, paths
+from reports.panels.path import paths
 from reports.panels.requirements import requirements
 from reports.panels.services import services
 from reports.panels.timeline import timeline
@@ -40,7 +40,7 @@ def build(run: RunDir) -> Report:
     lab_cards = labs(source.lab_steps, ids)
     problem = trouble(source)
     traced = paths(source.taps, owners, ids)
-    route = next((pair for path in traced if (pair := _pods_of(path.flow, owners))), ())
+    route = next((pair for path in traced if (pair := _pods_of(path.ends, owners))), ())
     return Report(
         title=f"{subject(source.info)}: run {source.info.id}",
         verdict=verdict(source, verdicts, lab_cards, problem),
@@ -59,10 +59,7 @@ def build(run: RunDir) -> Report:
     )
 
 
-def _pods_of(flow: str, owners: Owners) -> tuple[str, ...]:
-    """The two pods of a flow between nodes; empty for any other flow."""
-    pair = ends(flow)
-    if pair is None:
-        return ()
+def _pods_of(pair: tuple[str, ...], owners: Owners) -> tuple[str, ...]:
+    """The two ends, when both are pods and on different nodes; else empty."""
     nodes = [owners.node_of_pod.get(name, "") for name in pair]
-    return pair if all(nodes) and nodes[0] != nodes[1] else ()
+    return pair if len(pair) == 2 and all(nodes) and nodes[0] != nodes[1] else ()

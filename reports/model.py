@@ -338,6 +338,7 @@ class Mtu:
     sum: tuple[int, int, int]
     parts: tuple[Fact, ...]
     rows: tuple[MtuRow, ...]
+    shown: tuple[Ladder, ...]
     ladders: tuple[Ladder, ...]
     sizes: tuple[int, ...]
 
@@ -433,6 +434,7 @@ class PacketPath:
     anchor: str
     title: str
     flow: str
+    ends: tuple[str, ...]
     sentence: str
     sides: tuple[PathSide, ...]
     decoded: Decoded | None

@@ -52,6 +52,8 @@ def duration(seconds: float | None) -> str:
     """`4 ms`, `0.84 s`, `12.3 s`, `2 min 05 s`; empty for None."""
     if seconds is None:
         return ""
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms".replace(".0 ms", " ms")
     if seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:

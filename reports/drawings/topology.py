@@ -81,6 +81,8 @@ def topology(diagram: Diagram) -> Markup:
             shapes.append(line(8, y + FABRIC / 2, left, y + FABRIC / 2, "spine"))
     for node in nodes:
         shapes.append(rect(node.x, node.y, node.width, node.height, "node", r=12))
+    for node in nodes:
+        shapes += _tracks(node)
     shapes += _route(diagram, nodes)
     for node in nodes:
         shapes += _node(node)
@@ -142,7 +144,7 @@ def _outside_box(box: OutsideBox, x: float, width: float, underlay: str) -> list
         rect(x, 1, width, OUTSIDE - 2, "outside", r=12),
         text(x + 18, 25, box.name, "name"),
         text(x + 26 + len(box.name) * 9, 25, role, "small muted", width=width - 60, size=11),
-        text(x + 18, 46, "   ".join(box.lines), "mono", width=width - 36),
+        text(x + 18, 46, " · ".join(box.lines), "mono", width=width - 36),
     ]
 
 
@@ -151,7 +153,7 @@ def _fabric(diagram: Diagram, left: float, y: float, *, first: bool) -> list[Mar
     if first:
         wrap = f"{diagram.encapsulation}: {diagram.overhead} bytes more per packet" if diagram.encapsulation else ""
         shapes += [
-            text(left + LANE + 22, y + 18, f"wire between the nodes  {diagram.underlay}", "small"),
+            text(left + LANE + 22, y + 18, f"wire between the nodes · {diagram.underlay}", "small"),
             text(WIDTH / 2 + 40, y + 18, wrap or "pod packets travel as they are", "small accent", anchor="middle"),
             text(
                 WIDTH - 26, y + 18, f"MTU {diagram.underlay_mtu}" if diagram.underlay_mtu else "", "small", anchor="end"
@@ -163,17 +165,17 @@ def _fabric(diagram: Diagram, left: float, y: float, *, first: bool) -> list[Mar
 def _node(node: _Node) -> list[Markup]:
     box, right = node.box, node.x + node.width - 26
     shapes = [
-        text(node.x + 18, node.y + 28, box.name, "name"),
-        text(node.x + 26 + len(box.name) * 10, node.y + 28, box.role, "small muted"),
+        text(node.lane + 20, node.y + 28, box.name, "name"),
+        text(node.lane + 28 + len(box.name) * 10, node.y + 28, box.role, "small muted"),
         text(right, node.y + 28, box.pod_cidr, "mono muted", anchor="end"),
         text(right, node.y + 48, "MTU", "tiny muted", anchor="end"),
     ]
     column = node.lane + (110 if node.width >= ROOMY else 86)
     for index, station in enumerate(box.stations):
         y = node.station_y(index)
-        note = f"  {station.note}" if station.note and node.width >= ROOMY else ""
+        note = f" · {station.note}" if station.note and node.width >= ROOMY else ""
         shapes += [
-            *_stop(node, index, y),
+            *([circle(node.lane, y, 6, f"stop {station.role}")] if station.role != "bridge" else []),
             text(node.lane + 20, y + 4, station.name, "mono strong", width=column - node.lane - 24),
             text(column, y + 4, f"{station.address}{note}", "mono", width=right - column - 40),
             text(right, y + 4, str(station.mtu or ""), "mono", anchor="end"),
@@ -191,13 +193,23 @@ def _node(node: _Node) -> list[Markup]:
     return shapes
 
 
-def _stop(node: _Node, index: int, y: float) -> list[Markup]:
-    """A station on the lane: a dot, or for a bridge a bar that reaches down to its last port."""
-    if node.box.stations[index].role != "bridge":
-        return [circle(node.lane, y, 6, f"stop {node.box.stations[index].role}")]
+def _tracks(node: _Node) -> list[Markup]:
+    """What lies under the route: the node's lane, its bridges with their ports, and the veth pairs to pods."""
+    last = len(node.box.stations) - 1
+    end = node.station_y(last) if last >= 0 else node.y
+    if node.shown:
+        end = max(end, node.pod_y(len(node.shown) - 1) + POD_HEIGHT / 2)
+    shapes = [line(node.lane, node.fabric_y + FABRIC, node.lane, end, "cable")]
+    for index, pod in enumerate(node.shown):
+        middle = node.pod_y(index) + POD_HEIGHT / 2
+        shapes.append(line(node.lane, middle, _pod_left(node), middle, "veth" if pod.on_bridge else "veth routed"))
     ports = [place for place, pod in enumerate(node.shown) if pod.on_bridge]
-    end = node.pod_y(ports[-1]) + POD_HEIGHT / 2 + 8 if ports else y + 8
-    return [rect(node.lane - 7, y - 9, 14, end - y + 9, "stop bridge", r=7)]
+    for index, station in enumerate(node.box.stations):
+        if station.role == "bridge":
+            y = node.station_y(index)
+            bottom = node.pod_y(ports[-1]) + POD_HEIGHT / 2 + 8 if ports else y + 9
+            shapes.append(rect(node.lane - 7, y - 9, 14, bottom - y + 9, "stop bridge", r=7))
+    return shapes
 
 
 def _pod_left(node: _Node) -> float:
@@ -208,7 +220,6 @@ def _pod(node: _Node, pod: PodBox, y: float, right: float) -> list[Markup]:
     x, middle = _pod_left(node), y + POD_HEIGHT / 2
     system = " system" if pod.namespace.startswith("kube-") else ""
     shapes = [
-        line(node.lane + 7, middle, x, middle, "veth"),
         rect(x, y, node.x + node.width - 16 - x, POD_HEIGHT, f"pod{system}", r=7, title=f"{pod.namespace}/{pod.name}"),
         text(right, middle + 4, str(pod.mtu or ""), "mono", anchor="end"),
     ]
@@ -224,20 +235,13 @@ def _pod(node: _Node, pod: PodBox, y: float, right: float) -> list[Markup]:
 
 
 def _route(diagram: Diagram, nodes: list[_Node]) -> list[Markup]:
-    """The lanes, then the traced packet's way over them."""
-    shapes: list[Markup] = []
-    for node in nodes:
-        last = len(node.box.stations) - 1
-        end = node.station_y(last) if last >= 0 else node.y
-        if node.shown:
-            end = max(end, node.pod_y(len(node.shown) - 1) + POD_HEIGHT / 2)
-        shapes.append(line(node.lane, node.fabric_y + FABRIC, node.lane, end, "cable"))
+    """The traced packet's way over the lanes, and the stretch of it that is wrapped."""
     found = [place for name in diagram.route if (place := _find(name, nodes))]
     if len(found) != 2:
-        return shapes
+        return []
     (one, first), (other, second) = found
-    wrap = diagram.encapsulation != ""
-    if wrap:
+    shapes: list[Markup] = []
+    if diagram.encapsulation:
         shapes.append(path(_way(one, _tunnel_y(one), other, _tunnel_y(other)), "tube", bend=12))
     start = (_pod_left(one), one.pod_y(first) + POD_HEIGHT / 2)
     end_point = (_pod_left(other), other.pod_y(second) + POD_HEIGHT / 2)

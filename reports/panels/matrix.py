@@ -19,7 +19,7 @@ _MOST_VALUES = 24
 
 _MOST_PAIRS = 2000
 _PROTOCOLS = ("tcp", "udp", "icmp")
-_PURPOSES = ("mesh", "self")
+_PURPOSES = ("mesh", "self", "host")
 
 Pair = tuple[str, str]
 
@@ -112,7 +112,13 @@ def _verdicts(
             total += bool(found)
             reached += mark in (marks.REACHED, marks.DENIED)
             href = anchors.get((src, dst), "")
-            row.append(Cell(mark, f"#{href}" if href else "", f"{src} to {dst}: {mark.word}"))
+            row.append(
+                Cell(
+                    mark,
+                    f"#{href}" if href else "",
+                    f"{src} → {dst}" if mark is marks.REACHED else f"{src} → {dst}: {mark.word}",
+                )
+            )
         rows.append(tuple(row))
     return MatrixTab(proto, proto.upper(), tuple(rows), f"{reached:,} of {plural(total, 'pair')} as expected")
 
@@ -147,7 +153,7 @@ def _value_cell(
     text = str(min(values)) if values else "·"
     href = anchors.get((src, dst), "")
     return Cell(
-        marks.RECORD if values else marks.UNTESTED, f"#{href}" if href else "", f"{src} to {dst}: {title} {text}", text
+        marks.RECORD if values else marks.UNTESTED, f"#{href}" if href else "", f"{src} → {dst}: {title} {text}", text
     )
 
 

@@ -40,9 +40,17 @@ def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
         sum=(underlay, overhead, pod),
         parts=tuple(Fact(name, str(size)) for name, size in parts),
         rows=tuple(_row(node) for node in nodes),
+        shown=_first_of_each_kind(ladders),
         ladders=ladders,
         sizes=tuple(sorted({rung.size for ladder in ladders for rung in ladder.rungs})),
     )
+
+
+def _first_of_each_kind(ladders: tuple[Ladder, ...]) -> tuple[Ladder, ...]:
+    kinds: dict[str, Ladder] = {}
+    for one in ladders:
+        kinds.setdefault(one.kind, one)
+    return tuple(kinds.values())
 
 
 def _pod_mtus(node: TopologyNode) -> list[int]:

@@ -98,7 +98,8 @@ def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | 
     return PacketPath(
         anchor=anchor,
         title=title,
-        flow=flow,
+        flow=flow.partition(" ")[2] if pair else "",
+        ends=pair or (),
         sentence=_sentence(there, back),
         sides=tuple(sides),
         decoded=decode(wire.packet, f"{wire.tap.place} {wire.tap.interface}", owners) if wire and wire.packet else None,

@@ -26,7 +26,7 @@ def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
     inside: dict[Key, list[Exchange]] = {}
     outside: dict[Key, list[Exchange]] = {}
     for item in exchanges:
-        if item.purpose in ("mesh", "self"):
+        if item.purpose in ("mesh", "self", "host"):
             continue
         to_world = item.dst in _OUTSIDE or item.batch == "B5"
         if item.batch != "B3" and not to_world:

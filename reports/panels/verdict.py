@@ -110,7 +110,7 @@ def verdict(
 
 
 def _judged(items: list[Requirement]) -> list[Requirement]:
-    return [item for item in items if item.level != "R" and item.status in ("pass", "fail", "error")]
+    return [item for item in items if item.level != "RECORD" and item.status in ("pass", "fail", "error")]
 
 
 def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trouble | None) -> tuple[Tone, str]:
@@ -123,9 +123,9 @@ def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trou
     if not judged and not labs:
         return "muted", "nothing was judged"
     parts = [f"{held} of {plural(len(judged), 'requirement')} {'holds' if len(judged) == 1 else 'hold'}"]
-    if failed := status["M", "fail"]:
+    if failed := status["MUST", "fail"]:
         parts.append(f"{failed} {'fails' if failed == 1 else 'fail'}")
-    if advice := status["S", "fail"]:
+    if advice := status["SHOULD", "fail"]:
         parts.append(f"{plural(advice, 'recommendation')} not met")
     if errors := sum(count for (_, name), count in status.items() if name == "error"):
         parts.append(f"no verdict on {errors}")
@@ -162,7 +162,7 @@ def _detail(source: Source, labs: tuple[LabCard, ...], problem: Trouble | None) 
 
 def _counts(items: list[Requirement], labs: tuple[LabCard, ...]) -> tuple[Count, ...]:
     status = Counter(item.status for item in items)
-    must_fail = sum(item.status == "fail" and item.level == "M" for item in items)
+    must_fail = sum(item.status == "fail" and item.level == "MUST" for item in items)
     counts: list[tuple[int, str, Tone]] = [
         (status["pass"], "hold", "good"),
         (must_fail, "fail", "bad"),
