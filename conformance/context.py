@@ -10,6 +10,7 @@ from typing import Any
 
 from conformance.inventory import Inventory, Site
 from conformance.maths import effective_mtu
+from conformance.model import BATCHES
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant
@@ -159,19 +160,24 @@ def saved(inventory: Inventory, variant: Variant) -> tuple[Dump, ...]:
 
 
 def restore(spec: LabSpec, observations: Sequence[Observation]) -> Context:
-    """A context from a run directory's data alone.
+    """A context from a run directory's data alone: what was seen since the last inventory.
 
     Raises:
         LookupError: The observations have no inventory or no variant: the run ended before the first batch.
     """
     found: dict[str, Any] = {}
-    for one in observations:
+    start = 0
+    for number, one in enumerate(observations):
         if isinstance(one, Dump) and one.vantage == "api" and one.what in {INVENTORY, VARIANT}:
             found[one.what] = one.data
+            start = number if one.what == INVENTORY else start
     missing = [what for what in (INVENTORY, VARIANT) if what not in found]
     if missing:
         msg = f"the run has no {' and no '.join(missing)}: it ended before anything was examined"
         raise LookupError(msg)
     return Context(
-        spec, Variant.model_validate(found[VARIANT]), Inventory.model_validate(found[INVENTORY]), tuple(observations)
+        spec,
+        Variant.model_validate(found[VARIANT]),
+        Inventory.model_validate(found[INVENTORY]),
+        tuple(one for one in observations[start:] if one.batch in BATCHES),
     )

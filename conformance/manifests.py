@@ -82,6 +82,11 @@ def namespace() -> Object:
     }
 
 
+def account() -> Object:
+    """The namespace's default account; made here, because pods cannot be admitted before the controller does it."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}}
+
+
 def pods(spec: LabSpec) -> list[Object]:
     """All pods."""
     last = firsts(spec)[-1].name
@@ -201,4 +206,4 @@ def endpoint_slices() -> list[Object]:
 
 def objects(spec: LabSpec) -> list[Object]:
     """Everything the suite deploys, namespace first."""
-    return [namespace(), *services(spec), *endpoint_slices(), *pods(spec)]
+    return [namespace(), account(), *services(spec), *endpoint_slices(), *pods(spec)]

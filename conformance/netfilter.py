@@ -273,6 +273,18 @@ def nft_verdicts(ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> s
     return found - {ACCEPT} if decided else found | {ACCEPT}
 
 
+def drop_counters(ruleset: Sequence[Json]) -> dict[str, int]:
+    """Packets that rules with a counter and a drop have dropped, by table, chain and handle."""
+    found: dict[str, int] = {}
+    for entry in ruleset:
+        rule = entry.get("rule") or {}
+        expressions = [one for one in rule.get("expr", ()) if isinstance(one, Mapping)]
+        counted = next((one["counter"] for one in expressions if isinstance(one.get("counter"), Mapping)), None)
+        if counted is not None and any("drop" in one for one in expressions):
+            found[f"{rule['table']} {rule['chain']} {rule.get('handle', 0)}"] = int(counted["packets"])
+    return found
+
+
 def _key(entry: Json, name: str) -> tuple[str, str, str]:
     return str(entry["family"]), str(entry["table"]), name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -28,15 +29,18 @@ CHECKS: Final[dict[str, Check]] = {check.id: check for checks in AREAS.values() 
 
 
 def select(words: str = "") -> list[Check]:
-    """Checks by comma-separated ids, areas or patterns (`model.*`, `mtu`, `svc.hairpin`); empty: all.
+    """Checks by words between commas or `or`: an area, an id, a pattern, a part of an id; empty: all.
+
+    `mtu`, `svc.hairpin`, `model.*`, `no-nat`, `MTU or DNS`.
 
     Raises:
         UsageError: A word matches nothing.
     """
     chosen: dict[str, Check] = {}
-    for word in filter(None, (part.strip() for part in words.split(","))):
+    for word in filter(None, re.split(r"\s*,\s*|\s+or\s+", words.strip().lower())):
         area = [check for name, checks in AREAS.items() if name == word for check in checks]
         found = area or [check for check in CHECKS.values() if fnmatch.fnmatch(check.id, word)]
+        found = found or [check for check in CHECKS.values() if word in check.id]
         if not found:
             msg = f"no conformance check matches {word!r}"
             raise UsageError(msg, next_step=f"areas: {', '.join(AREAS)}; or ids such as model.pod-pod.cross-node")

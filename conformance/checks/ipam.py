@@ -63,7 +63,7 @@ def leases_match(context: Context) -> Verdict:
         if not isinstance(store, dict) or "error" in store:
             legs.append(broken(node.name, f"the lease store of {node.name} was not read"))
             continue
-        leased = {name for name in store if _is_address(name)}
+        leased = {path.rpartition("/")[2] for path in store if _is_lease(context, path)}
         running = {
             address
             for row in sandboxes(context, node.name)
@@ -87,7 +87,11 @@ def leases_match(context: Context) -> Verdict:
     )
 
 
-def _is_address(name: str) -> bool:
+def _is_lease(context: Context, path: str) -> bool:
+    """A file of the variant's store that is named as an address; `lock` and `last_reserved_ip.0` are not."""
+    folder, _, name = path.rpartition("/")
+    if folder != (context.expect.lease_dir or folder).rstrip("/"):
+        return False
     try:
         ipaddress.ip_address(name)
     except ValueError:

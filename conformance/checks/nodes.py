@@ -19,13 +19,13 @@ from conformance.kernel import addresses, is_up, links, pod_routes_to, rows
 from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
 from conformance.maths import base, inside, neighbour_entries
 from conformance.model import Check, Verdict
-from conformance.netfilter import Flow, parse, verdicts
+from conformance.netfilter import Flow, drop_counters, parse, verdicts
 from harness.model.records import Control, Evidence, Leg
 
 HEADROOM = 0.8
 """Share of the conntrack table that may be used."""
 
-COUNTERS = ("insert_failed", "drop", "early_drop")
+COUNTERS = ("conntrack.insert_failed", "conntrack.drop", "conntrack.early_drop")
 
 
 def underlay(context: Context) -> Verdict:
@@ -214,11 +214,7 @@ def sysctls(context: Context) -> Verdict:
         devices = [
             name for name in (context.spec.cluster_nic, context.expect.bridge, context.expect.overlay_device) if name
         ]
-        wanted |= {
-            f"net.ipv4.conf.{device}.forwarding": "1"
-            for device in devices
-            if f"net.ipv4.conf.{device}.forwarding" in values
-        }
+        wanted |= {key: "1" for device in devices if (key := conf_key(device, "forwarding")) in values}
         if context.gates.get("br") and context.spec.kubernetes.proxy_mode == "iptables" and context.gates.get("kp"):
             wanted["net.bridge.bridge-nf-call-iptables"] = "1"
         for key, value in wanted.items():
@@ -226,8 +222,7 @@ def sysctls(context: Context) -> Verdict:
             text = f"{key} of {node.name} is {found}, not {value}"
             legs.append(check_value(f"{node.name}:{key}", value, found, text))
         for device in devices:
-            keys = (f"net.ipv4.conf.{name}.rp_filter" for name in ("all", device))
-            effective = max(int(values.get(key, 0)) for key in keys)
+            effective = max(int(values.get(conf_key(name, "rp_filter"), 0)) for name in ("all", device))
             leg = f"{node.name}:{device}.rp_filter"
             text = f"reverse path filtering of {device} on {node.name} is strict: asymmetric paths are cut"
             legs.append(
@@ -241,6 +236,11 @@ def sysctls(context: Context) -> Verdict:
         (census(len(nodes), len(context.inventory.nodes), "nodes"),),
         summary=f"{len(legs)} switches on {len(nodes)} nodes are as needed",
     )
+
+
+def conf_key(device: str, name: str) -> str:
+    """The sysctl of a device; a dot in its name is written as a slash, as sysctl(8) does."""
+    return f"net.ipv4.conf.{device.replace('.', '/')}.{name}"
 
 
 def forwarding(context: Context) -> Verdict:
@@ -357,11 +357,12 @@ def conntrack_headroom(context: Context) -> Verdict:
     """The connection table is at most 80 % full."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        data = context.node_dump(node.name, "conntrack")
-        if not isinstance(data, dict) or not data.get("max"):
+        values = context.node_dump(node.name, "sysctl") or {}
+        count, most = (values.get(f"net.netfilter.nf_conntrack_{name}") for name in ("count", "max"))
+        if count is None or not most:
             legs.append(broken(node.name, f"the connection table of {node.name} was not read"))
             continue
-        legs.append(_headroom(node.name, int(data.get("count", 0)), int(data["max"])))
+        legs.append(_headroom(node.name, int(count), int(most)))
     return Verdict(
         tuple(legs),
         (control("inv", _headroom("sample", 90, 100).status == "fail", "a table that is 90 % full fails"),),
@@ -384,12 +385,11 @@ def conntrack_counters(context: Context) -> Verdict:
     """During the mesh no packet was dropped by the connection table or by a rule."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        before = context.batched_dumps.get(("B0", "node", node.name, "counters"))
-        after = context.batched_dumps.get(("B1", "node", node.name, "counters"))
-        if not isinstance(before, dict) or not isinstance(after, dict):
+        before, after = (_drops(context, batch, node.name) for batch in ("B0", "B1"))
+        if before is None or after is None:
             legs.append(broken(node.name, f"the counters of {node.name} were not read before and after"))
             continue
-        rises = {key: after[key] - before.get(key, 0) for key in after if after[key] > before.get(key, 0)}
+        rises = {key: value - before.get(key, 0) for key, value in after.items() if value > before.get(key, 0)}
         text = f"while pods talked, {node.name} dropped packets: " + ", ".join(
             f"{key} +{rise}" for key, rise in rises.items()
         )
@@ -406,9 +406,18 @@ def conntrack_counters(context: Context) -> Verdict:
     )
 
 
+def _drops(context: Context, batch: str, node: str) -> dict[str, int] | None:
+    """Packets dropped so far: by the connection table, and by rules that count."""
+    read = {what: context.batched_dumps.get((batch, "node", node, what)) for what in ("counters", "rules-nft")}
+    counters = read["counters"]
+    if not isinstance(counters, dict) or "error" in counters:
+        return None
+    return {key: int(counters.get(key, 0)) for key in COUNTERS} | drop_counters(rows(read["rules-nft"]))
+
+
 def neighbours(context: Context) -> Verdict:
     """A full mesh fits the kernel's neighbour table, which all nodes of one kernel share."""
-    facts = context.api("kernel") or {}
+    facts = context.dumps.get(("node", context.inventory.nodes[0].name, "kernel")) or {}
     needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes))
     shared = bool(facts.get("shared", True))
     limit = facts.get("gc_thresh2")

@@ -1,0 +1,210 @@
+"""The conformance suite's presence in a cluster: its pods and Services, what they turned out to be, and the ways in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from conformance import manifests
+from conformance.inventory import Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.manifests import NAMESPACE, PodPlan
+from harness import timeouts
+from harness.cluster.kube import Object
+from harness.errors import BringUpError
+from harness.model.journal import Journal
+from harness.probes import inventory as sandboxes
+from harness.probes import plan as probes
+from harness.steps.attach import Attached
+
+GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
+"""The kernel's neighbour limit: one for all network namespaces, and shown only in the first."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The suite, deployed.
+
+    Args:
+        attached: The lab.
+        sandboxes: What runs on the nodes.
+        inventory: The same as data, for judges.
+        sites: Ways to run probes, by site name.
+    """
+
+    attached: Attached
+    sandboxes: sandboxes.Inventory
+    inventory: Inventory
+    sites: Mapping[str, probes.Site]
+
+
+def deploy(attached: Attached, journal: Journal) -> Suite:
+    """Deploy pods and Services where they are not yet there, wait until they serve, and take stock.
+
+    Raises:
+        BringUpError: Pods or endpoints are not ready in time; names those that are not.
+    """
+    with journal.step("test.deploy", "pods and Services of the suite") as detail:
+        plans = manifests.pod_plans(attached.spec)
+        wanted = manifests.objects(attached.spec)
+        if _running(attached.kube.list("v1", "Pod", NAMESPACE), plans):
+            wanted = [item for item in wanted if item["kind"] != "Pod"]
+        attached.kube.apply(wanted)
+        detail["objects"] = len(wanted)
+    with journal.step("test.ready", "pods and endpoints ready"):
+        pods = attached.kube.wait(
+            f"{len(plans)} pods in {NAMESPACE} to be ready",
+            "v1",
+            "Pod",
+            lambda items: items if _running(items, plans) else None,
+            namespace=NAMESPACE,
+            deadline=timeouts.POD_RUNNING,
+        )
+        services = attached.kube.list("v1", "Service", NAMESPACE)
+        slices = attached.kube.wait(
+            f"endpoints in {NAMESPACE} to be ready",
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            lambda items: items if _serving(items, pods, services) else None,
+            namespace=NAMESPACE,
+            deadline=timeouts.POD_RUNNING,
+        )
+    return _take(attached, pods, services, slices)
+
+
+def _running(items: list[Object], plans: tuple[PodPlan, ...]) -> bool:
+    """All planned pods are there, on their node, and all their containers run."""
+    found = {item["metadata"]["name"]: item for item in items if not item["metadata"].get("deletionTimestamp")}
+    for plan in plans:
+        item = found.get(plan.name)
+        if item is None or item["spec"].get("nodeName") != plan.node or not item.get("status", {}).get("podIPs"):
+            return False
+        statuses = item["status"].get("containerStatuses", ())
+        if len(statuses) != len(plan.containers) or not all(status.get("ready") for status in statuses):
+            return False
+    return True
+
+
+def _selected(pods: list[Object], service: Object) -> list[Object]:
+    selector = service["spec"].get("selector")
+    if not selector:
+        return []
+    return [pod for pod in pods if selector.items() <= pod["metadata"].get("labels", {}).items()]
+
+
+def _endpoints(slices: list[Object], service: str) -> list[str]:
+    """Ready endpoint addresses of a Service."""
+    return sorted(
+        address
+        for item in slices
+        if item["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service
+        for endpoint in item.get("endpoints") or ()
+        if endpoint.get("conditions", {}).get("ready", True)
+        for address in endpoint["addresses"]
+    )
+
+
+def _serving(slices: list[Object], pods: list[Object], services: list[Object]) -> bool:
+    """Every Service's endpoints are the pods that it selects."""
+    return all(
+        _endpoints(slices, service["metadata"]["name"])
+        == sorted(pod["status"]["podIP"] for pod in _selected(pods, service))
+        for service in services
+        if service["spec"].get("selector")
+    )
+
+
+def _take(attached: Attached, pods: list[Object], services: list[Object], slices: list[Object]) -> Suite:
+    """Data of what is there, and runners into it."""
+    found = sandboxes.take(attached.lab)
+    ways: dict[str, probes.Site] = {}
+    sites: list[Site] = []
+    by_name = {pod["metadata"]["name"]: pod for pod in pods}
+    for plan in manifests.pod_plans(attached.spec):
+        pod = by_name[plan.name]
+        sandbox = found.find(NAMESPACE, plan.name)
+        ways[plan.name] = found.site(sandbox, container=plan.containers[0])
+        sites.append(
+            Site(
+                name=plan.name,
+                kind="hostnet" if plan.host_network else "pod",
+                node=plan.node,
+                ip=pod["status"]["podIP"],
+                api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
+                namespace=NAMESPACE,
+                pod=plan.name,
+                containers=plan.containers,
+                host_veth=sandbox.host_veth,
+            )
+        )
+    for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
+        if node is not None:
+            ways[name] = probes.Site(name, "", str(node.address), node.runner)
+            sites.append(Site(name=name, kind="outside", ip=str(node.address)))
+    facts = tuple(_service(item, slices, sites) for item in services)
+    dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
+    inventory = Inventory(
+        nodes=_nodes(attached),
+        sites=tuple(sites),
+        services=facts,
+        environment={
+            "router": attached.lab.router is not None,
+            "far": attached.lab.far is not None,
+            "cap": shutil.which("tcpdump") is not None,
+            "dis": False,
+        },
+        node_dns=dns["spec"]["clusterIP"] if dns else "",
+    )
+    return Suite(attached, found, inventory, ways)
+
+
+def _nodes(attached: Attached) -> tuple[NodeFact, ...]:
+    objects = {item["metadata"]["name"]: item for item in attached.kube.list("v1", "Node")}
+    missing = [node.name for node in attached.lab.nodes if node.name not in objects]
+    if missing:
+        msg = f"node {missing[0]} is not known to the API"
+        raise BringUpError(msg, next_step="kubectl get nodes")
+    return tuple(
+        NodeFact(
+            name=node.name,
+            address=str(node.address),
+            pod_cidr=objects[node.name]["spec"].get("podCIDR", ""),
+            mtu=int(node.file(f"/sys/class/net/{attached.spec.cluster_nic}/mtu")),
+        )
+        for node in attached.lab.nodes
+    )
+
+
+def _service(item: Object, slices: list[Object], sites: list[Site]) -> ServiceFact:
+    name = item["metadata"]["name"]
+    addresses = _endpoints(slices, name)
+    owners = {site.ip: site.name for site in sites if site.kind == "pod"}
+    ports: list[dict[str, Any]] = item["spec"].get("ports") or []
+    return ServiceFact(
+        name=name,
+        role=item["metadata"].get("annotations", {}).get("cnilab.dev/role", name),
+        namespace=NAMESPACE,
+        cluster_ip=item["spec"].get("clusterIP") or "",
+        ports=tuple(
+            ServicePort(
+                name=port.get("name", ""),
+                proto="udp" if port.get("protocol") == "UDP" else "tcp",
+                port=port["port"],
+                node_port=port.get("nodePort"),
+            )
+            for port in ports
+        ),
+        endpoints=tuple(owners[address] for address in addresses if address in owners),
+        endpoint_ips=tuple(addresses),
+        external_name=item["spec"].get("externalName", ""),
+    )
+
+
+def kernel_limits() -> dict[str, int | bool]:
+    """The neighbour limit of this machine's kernel, which all nodes of a namespace lab share."""
+    try:
+        return {"gc_thresh2": int(GC_THRESH.read_text(encoding="utf-8")), "shared": True}
+    except OSError:
+        return {"shared": True}
