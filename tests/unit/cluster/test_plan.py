@@ -76,9 +76,9 @@ def test_workers_hold_no_secret_of_the_control_plane() -> None:
 
 def test_spec_ranges_reach_the_programs() -> None:
     spec = LabSpec(
-        pods=Pods(cidr=IPv4Network("10.32.0.0/16"), nodeMask=25),
+        pods=Pods(cidr=IPv4Network("10.32.0.0/16"), node_mask=25),
         services=Services(cidr=IPv4Network("10.99.0.0/20"), domain="lab.test"),
-        kubernetes=Kubernetes(proxyMode="nftables"),
+        kubernetes=Kubernetes(proxy_mode="nftables"),
     )
     first = machines(spec)[0]
     manager = argv(first, "kube-controller-manager")

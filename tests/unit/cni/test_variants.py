@@ -43,7 +43,7 @@ def test_flannel_manifests_are_as_recorded(name: str, golden: Callable[[str, str
 
 
 def test_flannel_uses_the_nic_of_the_cluster_and_the_pod_network_of_the_spec() -> None:
-    spec = LabSpec(underlay=Underlay(dualHomed=True), pods=Pods(cidr=IPv4Network("10.50.0.0/16")))
+    spec = LabSpec(underlay=Underlay(dual_homed=True), pods=Pods(cidr=IPv4Network("10.50.0.0/16")))
     text = yamlio.dumps_all(flannel.manifests(spec, catalogue.variant("flannel")))
     assert "--iface=eth1" in text
     assert '"Network": "10.50.0.0/16"' in text.replace('\\"', '"')

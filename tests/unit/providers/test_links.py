@@ -22,7 +22,7 @@ def test_wires_of_a_two_node_lab_are_as_recorded(golden: Callable[[str, str], No
 
 
 def test_dual_homed_nodes_have_a_nic_in_each_network_and_route_through_the_clusters() -> None:
-    spec = LabSpec(underlay=Underlay(dualHomed=True))
+    spec = LabSpec(underlay=Underlay(dual_homed=True))
     lines = links.node_batch(spec, "n2").splitlines()
     assert "addr add 10.0.2.12/24 dev eth0" in lines
     assert "addr add 172.18.0.12/16 dev eth1" in lines
@@ -39,7 +39,7 @@ def test_every_nic_has_its_own_address_in_its_network_and_the_mtu_of_the_underla
     nodes: int, mtu: int, prefix: int, dual: bool
 ) -> None:
     cidr = IPv4Network(f"172.18.0.0/{prefix}")
-    spec = LabSpec(nodes=nodes, underlay=Underlay(cidr=cidr, mtu=mtu, dualHomed=dual))
+    spec = LabSpec(nodes=nodes, underlay=Underlay(cidr=cidr, mtu=mtu, dual_homed=dual))
     plan = links.nics(spec)
     assert len({nic.address.ip for nic in plan}) == len(plan) == 1 + nodes * (1 + dual)
     assert len({nic.port for nic in plan}) == len(plan)
