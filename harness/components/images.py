@@ -23,7 +23,7 @@ from harness.components.recipes import Content, Image
 from harness.components.resolver import Resolver
 from harness.model.run import Pin
 
-FORMAT = 1
+FORMAT = 2
 """Counts changes of this writer: part of every image's key."""
 
 _DIRECTORIES = ("dev", "etc", "proc", "root", "run", "sys", "tmp", "var", "var/run")
@@ -61,12 +61,19 @@ def _archive(store: Resolver, image: Image) -> Path:
             if not path.is_file():
                 made = scratch / "made"
                 made.mkdir()
-                write_archive(made / path.name, image, contents, scratch)
+                digest = write_archive(made / path.name, image, contents, scratch)
+                (made / "digest").write_text(digest, encoding="ascii")
                 store.publish(made, place)
         store.forget_old(place.parent, keep=2 * len(recipes.images(store.lock)))
     place.touch()
-    store.add_pin(Pin(name=image.reference, version=image.reference.rpartition(":")[2], source="build", digest=key))
+    version = image.reference.rpartition(":")[2]
+    store.add_pin(Pin(name=image.reference, version=version, source="build", digest=image_digest(path)))
     return path
+
+
+def image_digest(archive: Path) -> str:
+    """Digest of an archive's manifest, without `sha256:`: what container runtimes call the image's digest."""
+    return (archive.parent / "digest").read_text(encoding="ascii")
 
 
 def _key(image: Image, contents: Mapping[str, Content]) -> str:
@@ -114,7 +121,7 @@ class _Layer:
         self.tar.addfile(info, file)
 
 
-def write_archive(target: Path, image: Image, contents: Mapping[str, Content], scratch: Path) -> None:
+def write_archive(target: Path, image: Image, contents: Mapping[str, Content], scratch: Path) -> str:
     """Write one archive.
 
     Args:
@@ -122,6 +129,9 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
         image: Reference, entry point and command.
         contents: Path in the image, without leading slash, to what is there.
         scratch: An existing directory for the layer.
+
+    Returns:
+        Digest of the manifest.
     """
     layer = scratch / "layer.tar"
     with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
@@ -181,6 +191,7 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
         writer.content(_blob(manifest), manifest)
         writer.content(f"blobs/sha256/{layer_digest}", layer)
     layer.unlink()
+    return hashlib.sha256(manifest).hexdigest()
 
 
 def _json(value: Any) -> bytes:

@@ -139,7 +139,7 @@ class Tool(Data):
 
     name: str = ""
     package: str = Field(description="Debian packages that bring it, separated by blanks")
-    optional: bool = Field(default=False, description="Nothing fails without it")
+    optional: bool = Field(default=False, description="A lab is complete without it")
 
 
 class Lock(Data):
@@ -175,6 +175,32 @@ class Lock(Data):
                 return component
         msg = f"no component is called {name!r}"
         raise UsageError(msg, where="components.lock", next_step=f"choose from: {', '.join(self.component)}")
+
+
+def with_kubernetes(lock: Lock, wanted: str) -> Lock:
+    """The lock for another version of Kubernetes.
+
+    Only releases can deliver another one: the Go module pins the dependencies of exactly one version.
+
+    Args:
+        lock: As loaded.
+        wanted: `1.34` or `1.34.4`.
+
+    Raises:
+        UsageError: A minor version other than the pinned one, which says nothing about the patch.
+    """
+    component = lock.component["kubernetes"]
+    if wanted in {component.version, component.version.rpartition(".")[0]}:
+        return lock
+    if wanted.count(".") < 2:
+        msg = f"Kubernetes {wanted} is not pinned"
+        raise UsageError(
+            msg,
+            where="spec.kubernetes.version",
+            next_step=f"use {component.version}, or name a version in full, as {wanted}.0, to download its release",
+        )
+    other = component.model_copy(update={"version": wanted, "build": None})
+    return lock.model_copy(update={"component": {**lock.component, "kubernetes": other}})
 
 
 def programs(component: Component) -> set[str]:

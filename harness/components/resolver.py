@@ -23,6 +23,7 @@ import platformdirs
 
 from harness import timeouts
 from harness.components import entry as entries
+from harness.components.apt import Apt
 from harness.components.entry import Entry
 from harness.components.lock import Component, Lock, architecture, load
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, Source
@@ -108,10 +109,11 @@ class Resolver:
         self.journal = journal or Journal()
         self.lock = lock or load()
         self.runner = runner or HostRunner()
-        self.tools = Tools(self.lock.tool, self.runner, lambda text: self.journal.note("components.tools", text))
-        self.modules = BuildSource(need=self.tools.need)
+        apt = Apt(self.runner)
+        self.tools = Tools(self.lock.tool, apt, lambda text: self.journal.note("components.tools", text))
+        self.modules = BuildSource(self.tools.need)
         offers: dict[str, Source] = {
-            source.name: source for source in (SystemSource(), PackageSource(), ReleaseSource(), self.modules)
+            source.name: source for source in (SystemSource(), PackageSource(apt), ReleaseSource(), self.modules)
         }
         names = default_sources() if sources is None else sources
         if unknown := [name for name in names if name not in offers and name != "cache"]:
@@ -128,7 +130,12 @@ class Resolver:
 
         The Go version is not part of it: a cache carried to a machine without Go must still be of use.
         """
-        text = component.model_dump_json() + component.pinned + architecture()
+        # Neither the words about a component nor the guess how long it takes change what it is.
+        text = (
+            component.model_dump_json(exclude={"summary": True, "build": {"seconds"}})
+            + component.pinned
+            + architecture()
+        )
         if component.build:
             text += source_digest(self.modules.modules / component.build.module)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -29,6 +29,9 @@ NAMESPACE = "k8s.io"
 
 SNAPSHOTTER = "overlayfs"
 
+_LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path (unix(7))."""
+
 _DISABLED = (
     # No pods here, and these reach for directories and devices of the machine when they start.
     "io.containerd.grpc.v1.cri",
@@ -64,7 +67,7 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
     """
     archives = images.archives(store, names)
     containerd = store.ensure(["containerd"])["containerd"]
-    text = f"{containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(path.parent.name for path in archives))
+    text = f"{containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(map(images.image_digest, archives)))
     place = store.cache / "containerd-root" / hashlib.sha256(text.encode()).hexdigest()[:16]
     if place.is_dir():
         place.touch()
@@ -108,25 +111,15 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
     Yields:
         The start of a ctr command line that reaches it.
     """
-    # A socket's path has at most 107 bytes (unix(7)): a cache deep in a home directory would be too long.
-    state = Path(tempfile.mkdtemp(prefix="cnilab-"))
-    socket = state / "s"
-    config = state / "config.toml"
-    config.write_text(
-        "version = 2\n"
-        f"root = {json.dumps(str(root))}\n"
-        f"state = {json.dumps(str(state / 'state'))}\n"
-        f"disabled_plugins = {json.dumps(list(_DISABLED))}\n"
-        f"[grpc]\n  address = {json.dumps(str(socket))}\n",
-        encoding="utf-8",
-    )
-    ctr = (str(programs / "ctr"), "--address", str(socket), "--namespace", NAMESPACE)
-    # --propagation private: mounts made while unpacking never show on the machine. --kill-child: nor does the process
-    # outlive this one's end.
-    argv = ("unshare", "--mount", "--propagation", "private", "--", programs / "containerd", "--config", config)
-    with log.open("wb") as out:
+    with _state_directory(log.parent) as state, log.open("wb") as out:
+        socket = state / "s"
+        config = state / "config.toml"
+        config.write_text(_config(root, state, socket), encoding="utf-8")
+        ctr = (str(programs / "ctr"), "--address", str(socket), "--namespace", NAMESPACE)
+        # Mounts made while unpacking never show on the machine, and containerd does not outlive this process.
+        isolation = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--")
+        argv = (*isolation, programs / "containerd", "--config", config)
         process = store.runner.start(argv, stdout=out, stderr=out, env={"TMPDIR": str(state)})
-    try:
 
         def answers() -> bool:
             if process.poll() is not None:
@@ -135,8 +128,30 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
                 raise PreflightError(msg, cause=cause)
             return socket.exists() and store.runner.run((*ctr, "version"), check=False).ok
 
-        timeouts.wait_until("containerd to answer", answers, timeouts.COMMAND)
-        yield ctr
-    finally:
-        stop(process)
-        shutil.rmtree(state, ignore_errors=True)
+        try:
+            timeouts.wait_until("containerd to answer", answers, timeouts.COMMAND)
+            yield ctr
+        finally:
+            stop(process)
+
+
+def _config(root: Path, state: Path, socket: Path) -> str:
+    return (
+        "version = 2\n"
+        f"root = {json.dumps(str(root))}\n"
+        f"state = {json.dumps(str(state / 'state'))}\n"
+        f"disabled_plugins = {json.dumps(list(_DISABLED))}\n"
+        f"[grpc]\n  address = {json.dumps(str(socket))}\n"
+    )
+
+
+@contextmanager
+def _state_directory(scratch: Path) -> Iterator[Path]:
+    """Below the scratch directory, whose leftovers the next run removes, unless a socket's path would be too long."""
+    state = scratch / "state"
+    if len(str(state / "s.ttrpc")) <= _LONGEST_SOCKET:
+        state.mkdir()
+        yield state
+        return
+    with tempfile.TemporaryDirectory(prefix="cnilab-") as elsewhere:
+        yield Path(elsewhere)

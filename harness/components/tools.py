@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness import timeouts
+from harness.components.apt import Apt
 from harness.components.lock import Tool
 from harness.errors import PreflightError
-from harness.runner import HostRunner, Runner
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -38,7 +37,7 @@ class Tools:
 
     Args:
         known: The lock's table of tools.
-        runner: Runs apt-get.
+        apt: Installs.
         say: Told before anything is installed.
         install: Whether apt may be used; by default as `may_install` says at the time.
     """
@@ -46,15 +45,19 @@ class Tools:
     def __init__(
         self,
         known: dict[str, Tool],
-        runner: Runner | None = None,
+        apt: Apt,
         say: Callable[[str], None] = lambda _: None,
         install: Callable[[], bool] = may_install,
     ) -> None:
         self._known = known
-        self._runner = runner or HostRunner()
+        self._apt = apt
         self._say = say
         self._install = install
         self._lock = threading.Lock()
+
+    def need_all(self) -> dict[str, Path]:
+        """Paths of all tools that every lab needs, as `need`."""
+        return self.need(*(name for name, tool in self._known.items() if not tool.optional))
 
     def need(self, *names: str) -> dict[str, Path]:
         """Paths of tools, installing all missing ones in one go where that is allowed.
@@ -71,7 +74,7 @@ class Tools:
             return found
         with self._lock:
             if self._install() and (packages := self._packages(missing)):
-                self._apt(packages)
+                self._install_packages(packages)
             found = self._find(names)
         lacking = [name for name in names if name not in found and not self._optional(name)]
         if lacking:
@@ -93,14 +96,9 @@ class Tools:
         words = " ".join(self._known[name].package for name in names if name in self._known).split()
         return list(dict.fromkeys(words))
 
-    def _apt(self, packages: list[str]) -> None:
+    def _install_packages(self, packages: list[str]) -> None:
         """Install; a failure shows as tools that are still missing."""
         self._say(f"installing with apt-get: {', '.join(packages)}")
-        argv = ("apt-get", "install", "-y", "-q", "--no-install-recommends", *packages)
-        env = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-        done = self._runner.run(argv, env=env, timeout=timeouts.DOWNLOAD, check=False)
-        if not done.ok:  # most often the package lists are missing or old
-            self._runner.run(("apt-get", "update", "-q"), env=env, timeout=timeouts.DOWNLOAD, check=False)
-            done = self._runner.run(argv, env=env, timeout=timeouts.DOWNLOAD, check=False)
+        done = self._apt.install(packages)
         if not done.ok:
             self._say(f"apt-get failed: {done.tail(2)}")

@@ -126,7 +126,8 @@ def run_long(desk: Desk, argv: Argv, *, deadline: float, env: dict[str, str], cw
         CancelledError: The work was cancelled; the program is gone.
         CommandError: It took too long.
     """
-    vector = ("env", "-C", str(cwd), *argv)
+    # setpriv: when this process is killed, a build must not go on in a directory that the next run throws away.
+    vector = ("env", "-C", str(cwd), "setpriv", "--pdeathsig", "TERM", *argv)
     with log.open("wb") as out:
         process = desk.runner.start(vector, stdout=out, stderr=out, env=env)
         try:

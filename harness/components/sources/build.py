@@ -43,13 +43,13 @@ class BuildSource:
     """Builds with the machine's Go.
 
     Args:
+        need: Finds or installs tools that a build needs, as `Tools.need` does.
         modules: Folder of the modules; by default the project's `components/`.
-        need: Called with the name of a tool that a build needs; installs it or raises.
     """
 
     name: ClassVar[str] = "build"
 
-    def __init__(self, modules: Path | None = None, need: Callable[[str], object] | None = None) -> None:
+    def __init__(self, need: Callable[[str], dict[str, Path]], modules: Path | None = None) -> None:
         self.modules = modules or resources.root() / "components"
         self.need = need
         self._slots = threading.Semaphore(AT_ONCE)
@@ -75,10 +75,8 @@ class BuildSource:
     def _lacking(self, build: Build) -> Refused | None:
         for tool in build.needs:
             try:
-                if self.need is not None:
-                    self.need(tool)
-                elif shutil.which(tool) is None:
-                    return Refused(f"{tool} is not on PATH", f"install {tool}")
+                if tool not in self.need(tool):
+                    return Refused(f"the build needs {tool}", f"install {tool}")
             except CnilabError as error:
                 return Refused(f"the build needs {tool}: {error.what}", error.next_step)
         return None

@@ -60,6 +60,11 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path / "files", tmp_path / "scratch", HostRunner(), lambda _: None)
 
 
+def find(name: str) -> dict[str, Path]:
+    path = shutil.which(name)
+    return {name: Path(path)} if path else {}
+
+
 def thing(**build: Any) -> Component:
     table = {"module": "thing", "target": ".", "files": {"tool": "thing"}, **build}
     return Component(name="thing", summary="a test", version="1.2.3", kind="bin", build=Build.model_validate(table))
@@ -67,7 +72,7 @@ def thing(**build: Any) -> Component:
 
 def test_a_build_delivers_its_program_under_the_name_of_the_lock(record: Path, module: Path, desk: Desk) -> None:
     flags = "-s -w\n-X example.org/v.Version=v{version} -X example.org/v.Major={major}"
-    answer = BuildSource(module.parent).deliver(thing(ldflags=flags, tags=["netgo", "osusergo"]), desk)
+    answer = BuildSource(find, module.parent).deliver(thing(ldflags=flags, tags=["netgo", "osusergo"]), desk)
     assert answer == Delivered("1.2.3", "go build of components/thing, Go 1.22.0")
     assert (desk.files / "tool").read_text() == "built\n"
     words = record.read_text().splitlines()
@@ -78,7 +83,7 @@ def test_a_build_delivers_its_program_under_the_name_of_the_lock(record: Path, m
 
 
 def test_tools_of_a_go_mod_are_built_into_a_directory(record: Path, module: Path, desk: Desk) -> None:
-    assert isinstance(BuildSource(module.parent).deliver(thing(target="tool"), desk), Delivered)
+    assert isinstance(BuildSource(find, module.parent).deliver(thing(target="tool"), desk), Delivered)
     words = record.read_text().splitlines()
     assert words[-1] == "tool"
     assert words[-2].endswith("/")
@@ -88,7 +93,7 @@ def test_tools_of_a_go_mod_are_built_into_a_directory(record: Path, module: Path
 def test_c_is_used_only_where_the_lock_says_so(
     record: Path, module: Path, desk: Desk, expected: str, *, cgo: bool
 ) -> None:
-    BuildSource(module.parent).deliver(thing(cgo=cgo), desk)
+    BuildSource(find, module.parent).deliver(thing(cgo=cgo), desk)
     assert expected in record.with_suffix(".env").read_text().split()
 
 
@@ -96,49 +101,55 @@ def test_an_offline_build_does_not_ask_a_module_proxy(
     record: Path, module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
-    BuildSource(module.parent).deliver(thing(), desk)
+    BuildSource(find, module.parent).deliver(thing(), desk)
     assert "GOPROXY=off" in record.with_suffix(".env").read_text().split()
 
 
 @pytest.mark.usefixtures("record")
 def test_a_failed_build_says_what_the_compiler_said(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_GO_FAILS", "1")
-    answer = BuildSource(module.parent).deliver(thing(), desk)
+    answer = BuildSource(find, module.parent).deliver(thing(), desk)
     assert isinstance(answer, Refused)
     assert answer.reason == f"go build in {module} failed: example.org/broken: undefined: x"
 
 
 @pytest.mark.usefixtures("record")
 def test_a_build_that_made_something_else_is_refused(module: Path, desk: Desk) -> None:
-    answer = BuildSource(module.parent).deliver(thing(target="tool", files={"tool": "other"}), desk)
+    answer = BuildSource(find, module.parent).deliver(thing(target="tool", files={"tool": "other"}), desk)
     assert answer == Refused(f"go build in {module} made no program called other")
 
 
 @pytest.mark.usefixtures("record")
 def test_an_old_go_is_refused_with_its_version(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_GO_VERSION", "1.20.14")
-    answer = BuildSource(module.parent).deliver(thing(), desk)
+    answer = BuildSource(find, module.parent).deliver(thing(), desk)
     assert isinstance(answer, Refused)
     assert answer.reason == "go is version 1.20.14, and 1.21 or newer is needed"
 
 
 def test_without_go_the_way_out_is_told(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(desk.scratch))
-    answer = BuildSource(module.parent).deliver(thing(), desk)
+    answer = BuildSource(find, module.parent).deliver(thing(), desk)
     assert isinstance(answer, Refused)
     assert (answer.reason, answer.remedy.startswith("install Go 1.21")) == ("go is not on PATH", True)
 
 
 @pytest.mark.usefixtures("record")
 def test_a_build_without_its_compiler_is_refused_with_the_remedy(module: Path, desk: Desk) -> None:
-    def need(name: str) -> None:
+    def need(name: str) -> dict[str, Path]:
         msg = f"programs are missing on this machine: {name}"
         raise PreflightError(msg, next_step="as root: apt-get install gcc")
 
-    answer = BuildSource(module.parent, need).deliver(thing(needs=["gcc"]), desk)
+    answer = BuildSource(need, module.parent).deliver(thing(needs=["gcc"]), desk)
     assert answer == Refused(
         "the build needs gcc: programs are missing on this machine: gcc", "as root: apt-get install gcc"
     )
+
+
+@pytest.mark.usefixtures("record")
+def test_a_build_whose_compiler_cannot_be_had_is_refused(module: Path, desk: Desk) -> None:
+    answer = BuildSource(find, module.parent).deliver(thing(needs=["cnilab-cc"]), desk)
+    assert answer == Refused("the build needs cnilab-cc", "install cnilab-cc")
 
 
 def test_a_module_is_another_when_its_sources_change_and_the_same_when_its_tests_do(module: Path) -> None:
@@ -187,6 +198,6 @@ def test_a_real_go_builds_the_pause_program_the_same_twice(tmp_path: Path) -> No
         desk = Desk(tmp_path / number / "files", tmp_path / number / "scratch", HostRunner(), lambda _: None)
         desk.files.mkdir(parents=True)
         desk.scratch.mkdir()
-        assert isinstance(BuildSource().deliver(component, desk), Delivered)
+        assert isinstance(BuildSource(find).deliver(component, desk), Delivered)
         contents.append((desk.files / "pause").read_bytes())
     assert contents[0] == contents[1]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import resources
-from harness.components.lock import Lock, load, programs
+from harness.components.lock import Lock, load, programs, with_kubernetes
 from harness.errors import SpecError, UsageError
 
 
@@ -109,3 +109,22 @@ def test_a_placeholder_is_never_left_in_a_url(lock: Lock) -> None:
 def test_the_lock_reads_as_plain_toml() -> None:
     document = tomllib.loads((resources.root() / "components.lock").read_text())
     assert document["schema"] == 1
+
+
+@pytest.mark.parametrize("wanted", ["1.34", "1.34.4"])
+def test_the_pinned_kubernetes_needs_no_other_lock(lock: Lock, wanted: str) -> None:
+    assert with_kubernetes(lock, wanted) is lock
+
+
+def test_another_kubernetes_comes_from_its_release_only(lock: Lock) -> None:
+    component = with_kubernetes(lock, "1.33.1").component["kubernetes"]
+    assert component.build is None
+    assert component.release is not None
+    assert "/v1.33.1/" in component.fill(component.release.artefacts[0].url)
+    assert lock.component["kubernetes"].version == "1.34.4"
+
+
+def test_a_minor_version_alone_does_not_name_another_kubernetes(lock: Lock) -> None:
+    with pytest.raises(UsageError, match=r"Kubernetes 1\.33 is not pinned") as caught:
+        with_kubernetes(lock, "1.33")
+    assert "1.33.0" in caught.value.next_step

@@ -121,6 +121,12 @@ def test_a_changed_pin_is_another_entry(make_store: MakeStore, program: Program)
     assert other.cached("tool") is None
 
 
+def test_other_words_about_a_component_are_the_same_entry(make_store: MakeStore) -> None:
+    one = make_store("cache", x={"build": {**BUILD["build"], "seconds": 1}})
+    other = make_store("cache", x={"build": {**BUILD["build"], "seconds": 2}, "summary": "other words"})
+    assert one.directory(one.lock.find("x")) == other.directory(other.lock.find("x"))
+
+
 def test_a_changed_file_in_the_cache_is_noticed_without_hashing(make_store: MakeStore, program: Program) -> None:
     program("tool", "1.5")
     store = make_store("cache", "system", tool=SYSTEM)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harness.components.apt import Apt
 from harness.components.lock import Tool
 from harness.components.tools import Tools, may_install
 from harness.errors import PreflightError
@@ -18,7 +19,7 @@ KNOWN = {
 }
 
 
-class Apt(HostRunner):
+class AptGet(HostRunner):
     """Installs into a directory on PATH."""
 
     def __init__(self, directory: Path, brings: tuple[str, ...] = (), failures: int = 0) -> None:
@@ -27,11 +28,12 @@ class Apt(HostRunner):
         self.calls: list[tuple[str, ...]] = []
 
     def run(self, argv: Any, **_: Any) -> Completed:
-        self.calls.append(tuple(argv))
-        if argv[1] == "install" and self.failures:
+        words = tuple(argv)[argv.index("apt-get") + 1 :]
+        self.calls.append(words)
+        if words[0] == "install" and self.failures:
             self.failures -= 1
             return Completed(tuple(argv), 100, "", "E: Unable to locate package")
-        if argv[1] == "install":
+        if words[0] == "install":
             for name in self.brings:
                 put(self.directory, name)
         return Completed(tuple(argv), 0, "", "")
@@ -49,42 +51,53 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
 def test_tools_that_are_there_need_no_apt(on_path: Path) -> None:
-    apt = Apt(on_path)
-    assert Tools(KNOWN, apt, install=lambda: True).need("here") == {"here": on_path / "here"}
+    apt = AptGet(on_path)
+    assert Tools(KNOWN, Apt(apt), install=lambda: True).need("here") == {"here": on_path / "here"}
     assert apt.calls == []
 
 
 def test_missing_tools_are_installed_in_one_go(on_path: Path) -> None:
-    apt = Apt(on_path, ("cnilab-one", "cnilab-two"))
+    apt = AptGet(on_path, ("cnilab-one", "cnilab-two"))
     said: list[str] = []
-    found = Tools(KNOWN, apt, said.append, install=lambda: True).need("here", "cnilab-one", "cnilab-two")
+    found = Tools(KNOWN, Apt(apt), said.append, install=lambda: True).need("here", "cnilab-one", "cnilab-two")
     assert set(found) == {"here", "cnilab-one", "cnilab-two"}
     assert [call[-3:] for call in apt.calls] == [("one", "common", "two")]
     assert said == ["installing with apt-get: one, common, two"]
 
 
+@pytest.mark.usefixtures("as_root")
 def test_package_lists_are_refreshed_when_a_package_is_unknown(on_path: Path) -> None:
-    apt = Apt(on_path, ("cnilab-one",), failures=1)
-    Tools(KNOWN, apt, install=lambda: True).need("cnilab-one")
-    assert [call[1] for call in apt.calls] == ["install", "update", "install"]
+    apt = AptGet(on_path, ("cnilab-one",), failures=1)
+    Tools(KNOWN, Apt(apt), install=lambda: True).need("cnilab-one")
+    assert [call[0] for call in apt.calls] == ["install", "update", "install"]
 
 
 def test_all_missing_tools_are_named_with_the_command_that_brings_them(on_path: Path) -> None:
-    apt = Apt(on_path)
+    apt = AptGet(on_path)
     with pytest.raises(PreflightError, match="cnilab-one, cnilab-two") as caught:
-        Tools(KNOWN, apt, install=lambda: False).need("here", "cnilab-one", "cnilab-two", "cnilab-extra")
+        Tools(KNOWN, Apt(apt), install=lambda: False).need("here", "cnilab-one", "cnilab-two", "cnilab-extra")
     assert caught.value.next_step == "as root: apt-get install --no-install-recommends one common two"
     assert apt.calls == []
 
 
 def test_an_optional_tool_is_left_out(on_path: Path) -> None:
-    assert Tools(KNOWN, Apt(on_path), install=lambda: False).need("cnilab-extra") == {}
+    assert Tools(KNOWN, Apt(AptGet(on_path)), install=lambda: False).need("cnilab-extra") == {}
 
 
+def test_all_tools_that_a_lab_needs_are_asked_for_and_no_optional_ones(on_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"cnilab-one, cnilab-two\n"):
+        Tools(KNOWN, Apt(AptGet(on_path)), install=lambda: False).need_all()
+
+
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(("variable", "value"), [("CNILAB_APT", "no"), ("CNILAB_OFFLINE", "1")])
 def test_the_user_can_forbid_apt(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     for name in ("CNILAB_APT", "CNILAB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)

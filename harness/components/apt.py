@@ -1,0 +1,63 @@
+"""Debian's package tools: install ordinary tools, download what must not be installed.
+
+apt checks every package against the distribution's signed lists, so nothing is checked a second time here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+from harness import timeouts
+from harness.runner import Completed, Runner
+
+_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+# Another apt may be at work, on a fresh machine often the one that installs security updates.
+_WAIT_FOR_LOCK = ("-o", "DPkg::Lock::Timeout=120")
+
+
+class Apt:
+    """One apt at a time; package lists are refreshed at most once, and only when something was not found.
+
+    Args:
+        runner: Runs apt-get.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._refreshed = False
+
+    @staticmethod
+    def present() -> bool:
+        """Whether this is a machine with apt."""
+        return shutil.which("apt-get") is not None and shutil.which("dpkg-deb") is not None
+
+    def install(self, packages: list[str]) -> Completed:
+        """Install packages without their recommendations. Takes root."""
+        return self._run("install", "-y", "-q", "--no-install-recommends", *_WAIT_FOR_LOCK, *packages)
+
+    def download(self, package: str, directory: Path) -> Completed:
+        """Download a package's archive and nothing else. Takes no root, but package lists.
+
+        Args:
+            package: Its name.
+            directory: Where the archive goes. Only our user may be able to write there, hence apt's own is not used.
+        """
+        return self._run("download", "-q", "-o", "APT::Sandbox::User=root", package, directory=directory)
+
+    def _run(self, *words: str, directory: Path = Path("/")) -> Completed:
+        with self._lock:
+            done = self._apt(words, directory)
+            if not done.ok and not self._refreshed and os.geteuid() == 0:
+                self._refreshed = True
+                self._apt(("update", "-q", *_WAIT_FOR_LOCK), directory)
+                done = self._apt(words, directory)
+            return done
+
+    def _apt(self, words: tuple[str, ...], directory: Path) -> Completed:
+        argv = ("env", "-C", str(directory), "apt-get", *words)
+        return self._runner.run(argv, env=_ENVIRONMENT, timeout=timeouts.DOWNLOAD, check=False)
