@@ -144,10 +144,13 @@ def _preflight(spec: LabSpec) -> None:
 def _bring_up(spec: LabSpec, run: RunDir, journal: Journal) -> Path:
     # These bring the Kubernetes client and more: only now, when a lab is really made.
     from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.components.lock import load as load_lock  # noqa: PLC0415
+    from harness.components.lock import with_kubernetes  # noqa: PLC0415
     from harness.components.store import Store  # noqa: PLC0415
     from harness.steps.up import bring_up  # noqa: PLC0415
 
-    store = Store(settings().cache, journal=journal)
+    lock = with_kubernetes(load_lock(), spec.kubernetes.version)
+    store = Store(settings().cache, journal=journal, lock=lock)
     try:
         attached = bring_up(spec, variant(spec.cni), run=run, journal=journal, store=store, state=settings().state)
     finally:

@@ -84,9 +84,11 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
 def prepare(store: Store, variant: Variant) -> provider.Materials:
     """Programs and images, from the cache or made now."""
     with ThreadPoolExecutor() as pool:
+        tools = pool.submit(store.tools.need_all)
         programs = pool.submit(store.bin_dir, PROGRAMS)
         plugins = pool.submit(store.cni_dir)
         containerd = pool.submit(store.containerd_root, images(variant))
+        tools.result()
         return provider.Materials(programs.result(), plugins.result(), containerd.result())
 
 
