@@ -1,5 +1,3 @@
-//go:debug multipathtcp=0
-
 // Command responder is both ends of every probe of a lab, and the world outside it.
 //
 //	responder serve      answers TCP and UDP in a pod: who it is, whom it saw, at which address, with which TTL
@@ -12,9 +10,6 @@
 //
 // It is one static program of the standard library alone and starts in a few milliseconds, because a probe run starts
 // it in every pod.
-//
-// Multipath TCP, the default of package net, is off: it has no TCP_SAVED_SYN, and probes shall look like everybody's
-// TCP.
 package main
 
 import (

@@ -35,6 +35,7 @@ func (s *Server) Open(port uint16) int {
 		// Without the saved SYN the answer has no TTL, and all else works.
 		return raw.Control(func(fd uintptr) { _ = sock.SaveSyn(int(fd)) })
 	}}
+	config.SetMultipathTCP(false) // package net's default, which has no TCP_SAVED_SYN
 	address := ":" + strconv.Itoa(int(port))
 	if listener, err := config.Listen(context.Background(), "tcp", address); err != nil {
 		skipped("tcp", port, err)

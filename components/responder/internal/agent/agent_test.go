@@ -1,0 +1,364 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"cnilab.dev/components/responder/internal/dns"
+	"cnilab.dev/components/responder/internal/serve"
+	"cnilab.dev/components/responder/internal/wire"
+)
+
+// responder starts one on a free port of the loopback.
+func responder(t *testing.T) (port int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port = listener.Addr().(*net.TCPAddr).Port
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if serve.New("token", nil).Open(uint16(port)) < 2 {
+		t.Fatal("the responder did not open TCP and UDP")
+	}
+	return port
+}
+
+// run runs a plan and gives its lines by id.
+func run(t *testing.T, plan string) map[string]Result {
+	t.Helper()
+	var out bytes.Buffer
+	if err := Run(strings.NewReader(plan), &out); err != nil {
+		t.Fatal(err)
+	}
+	results := map[string]Result{}
+	for decoder := json.NewDecoder(&out); decoder.More(); {
+		var result Result
+		if err := decoder.Decode(&result); err != nil {
+			t.Fatal(err)
+		}
+		results[result.ID] = result
+	}
+	return results
+}
+
+func TestExchangesTellWhatTheOtherSideSaw(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", responder(t))
+	got := run(t, fmt.Sprintf(`{"deadline_ms":5000,"probes":[
+		{"id":"tcp","kind":"exchange","proto":"tcp","dial":%[1]q,"size":64},
+		{"id":"udp","kind":"exchange","proto":"udp","dial":%[1]q,"size":1200},
+		{"id":"upload","kind":"exchange","proto":"tcp","dial":%[1]q,"size":1048576},
+		{"id":"connect","kind":"exchange","proto":"tcp","dial":%[1]q,"connect":true},
+		{"id":"rung","kind":"rung","dial":%[1]q,"size":1500}]}`, address))
+	for id, size := range map[string]int{"tcp": 64, "udp": 1200, "upload": 1048576, "rung": 1472} {
+		r := got[id]
+		if r.Outcome != okay || r.Token != "token" || r.Local != address || r.Peer != r.Source || r.Received != size ||
+			r.Intact == nil || !*r.Intact || r.Nonce == "" || len(r.Tries) != 1 {
+			t.Errorf("%s: %+v", id, r)
+		}
+		if r.TTL == nil || *r.TTL < 1 {
+			t.Errorf("%s: no TTL", id)
+		}
+	}
+	if got["tcp"].MSS == nil {
+		t.Error("no MSS of the SYN")
+	}
+	if got["upload"].StallMs == nil {
+		t.Error("no stall time of the upload")
+	}
+	if got["connect"].Outcome != okay || got["connect"].Token != "" {
+		t.Errorf("connect: %+v", got["connect"])
+	}
+}
+
+func TestExpectedRefusalIsNotTriedAgain(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, fmt.Sprintf(`{"deadline_ms":3000,"retries":2,"probes":[
+		{"id":"expected","kind":"exchange","proto":"tcp","dial":%[1]q,"expect":"refused"},
+		{"id":"udp","kind":"exchange","proto":"udp","dial":%[1]q,"expect":"refused"},
+		{"id":"surprise","kind":"exchange","proto":"tcp","dial":%[1]q}]}`, closed))
+	for id, tries := range map[string]int{"expected": 1, "udp": 1, "surprise": 3} {
+		r := got[id]
+		if r.Outcome != refused || r.Errno != int(syscall.ECONNREFUSED) || len(r.Tries) != tries {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+}
+
+func TestSilentPeersCostTheDeadlineOnce(t *testing.T) {
+	silent, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	var probes []string
+	for i := range 20 {
+		probes = append(probes, fmt.Sprintf(`{"id":"%d","kind":"exchange","proto":"udp","dial":%q}`, i, silent.LocalAddr()))
+	}
+	begin := time.Now()
+	got := run(t, `{"deadline_ms":300,"retries":2,"probes":[`+strings.Join(probes, ",")+`]}`)
+	if took := time.Since(begin); took < 250*time.Millisecond || took > 3*time.Second {
+		t.Errorf("took %v", took)
+	}
+	for id, r := range got {
+		if r.Outcome != timeout || r.Errno != int(syscall.ETIMEDOUT) || len(r.Tries) != 3 {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+}
+
+func TestTakenPortCannotBeBound(t *testing.T) {
+	port := responder(t)
+	got := run(t, fmt.Sprintf(`{"probes":[
+		{"id":"tcp","kind":"bind","proto":"tcp","dial":":%[1]d","expect":"error"},
+		{"id":"udp","kind":"bind","proto":"udp","dial":":%[1]d","expect":"error"},
+		{"id":"free","kind":"bind","proto":"tcp","dial":"127.0.0.1:0"}]}`, port))
+	if got["tcp"].Errno != int(syscall.EADDRINUSE) || got["udp"].Errno != int(syscall.EADDRINUSE) {
+		t.Errorf("got %+v", got)
+	}
+	if got["free"].Outcome != okay {
+		t.Errorf("got %+v", got["free"])
+	}
+}
+
+func TestBurstIsCountedAtTheReceiver(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", responder(t))
+	got := run(t, fmt.Sprintf(`{"deadline_ms":5000,"probes":[
+		{"id":"asks","kind":"burst","dial":%[1]q,"count":50,"size":64,"burst":"x","ask":true},
+		{"id":"silent","kind":"burst","dial":%[1]q,"count":50,"size":64,"burst":"y"},
+		{"id":"count","kind":"collect","dial":%[1]q,"count":50,"burst":"y"},
+		{"id":"churn","kind":"churn","dial":%[1]q,"sequential":20,"parallel":10}]}`, address))
+	for _, id := range []string{"asks", "count"} {
+		if r := got[id]; !r.Counted || r.Received != 50 || r.Duplicates != 0 {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+	if r := got["silent"]; r.Sent != 50 || r.Counted {
+		t.Errorf("silent: %+v", r)
+	}
+	if r := got["churn"]; r.Outcome != okay || r.Connected != 30 || len(r.Errors) != 0 || r.P99Us < r.P50Us {
+		t.Errorf("churn: %+v", r)
+	}
+}
+
+func TestLostDatagramsAreMissedOnce(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", responder(t))
+	conn, err := net.Dial("udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, number := range []uint32{0, 1, 1, 3} { // 2 is lost, 1 came twice
+		header := wire.Header{Kind: wire.Burst, Nonce: wire.BurstKey("z"), Number: number}
+		if _, err := conn.Write(wire.Frame(header, 64)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := run(t, fmt.Sprintf(`{"deadline_ms":900,"probes":[
+		{"id":"count","kind":"collect","dial":%q,"count":4,"burst":"z"}]}`, address))["count"]
+	if !got.Counted || got.Received != 3 || got.Duplicates != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPlansAreChecked(t *testing.T) {
+	for _, plan := range []string{"", "[]", `{"probes":[{"id":"1"},{"id":"1"}]}`} {
+		if err := Run(strings.NewReader(plan), &bytes.Buffer{}); err == nil {
+			t.Errorf("%q was run", plan)
+		}
+	}
+	got := run(t, `{"probes":[{"id":"x","kind":"exchange","proto":"sctp"}]}`)["x"]
+	if got.Outcome != other || got.Detail == "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestChecksumOfRFC1071(t *testing.T) {
+	message := echoMessage(0x1234, 1, []byte("odd"))
+	if checksum(message) != 0 {
+		t.Errorf("the sum over a message with its checksum is %#x, not 0", checksum(message))
+	}
+}
+
+func packet(kind, code byte, rest []byte) []byte {
+	return append([]byte{0x45, 0, 0, 0, 0, 0, 0, 0, 62, 1, 0, 0, 10, 0, 0, 9, 10, 0, 0, 1, kind, code, 0, 0}, rest...)
+}
+
+func TestEchoReplyIsMatchedByIDAndNonce(t *testing.T) {
+	header, frame := newFrame(wire.Ask, 64)
+	id, nonce, r := readEcho(packet(echoReply, 0, append([]byte{0x12, 0x34, 0, 1}, frame...)))
+	if id != 0x1234 || nonce != wire.Hex(header.Nonce) || r.Outcome != okay || *r.ReplyTTL != 62 || r.Received != 64 {
+		t.Errorf("%x %s %+v", id, nonce, r)
+	}
+}
+
+func TestICMPErrorsBecomeOutcomes(t *testing.T) {
+	quoted := echoMessage(7, 1, nil)
+	inner := append([]byte{0x45, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2}, quoted...)
+	for _, c := range []struct {
+		kind, code byte
+		word       uint32
+		outcome    string
+		mtu        int
+	}{
+		{3, 4, 1300, msgsize, 1300}, {3, 1, 0, unreachable, 0}, {3, 3, 0, refused, 0}, {11, 0, 0, unreachable, 0},
+	} {
+		rest := binary.BigEndian.AppendUint32(nil, c.word)
+		id, _, r := readEcho(packet(c.kind, c.code, append(rest, inner...)))
+		if id != 7 || r.Outcome != c.outcome || r.Reporter != "10.0.0.9" {
+			t.Errorf("type %d code %d: id %d %+v", c.kind, c.code, id, r)
+		}
+		if c.mtu != 0 && (r.ReportedMTU == nil || *r.ReportedMTU != c.mtu) {
+			t.Errorf("type %d code %d: no MTU in %+v", c.kind, c.code, r)
+		}
+	}
+}
+
+func TestSearchListDependsOnNdots(t *testing.T) {
+	c := parseResolvConf("nameserver 10.96.0.10\nsearch default.svc.cluster.local svc.cluster.local cluster.local\n" +
+		"options ndots:5 timeout:1 edns0\n# nameserver 1.1.1.1\n")
+	if !reflect.DeepEqual(c.servers, []string{"10.96.0.10"}) || c.ndots != 5 || c.timeout != time.Second {
+		t.Fatalf("got %+v", c)
+	}
+	searched := []string{
+		"www.outside.test.default.svc.cluster.local.", "www.outside.test.svc.cluster.local.",
+		"www.outside.test.cluster.local.", "www.outside.test.",
+	}
+	if got := c.candidates("www.outside.test"); !reflect.DeepEqual(got, searched) {
+		t.Errorf("got %q", got)
+	}
+	if got := c.candidates("www.outside.test."); !reflect.DeepEqual(got, searched[3:]) {
+		t.Errorf("a trailing dot must end the search: %q", got)
+	}
+	c.ndots = 2
+	if got := c.candidates("www.outside.test"); got[0] != "www.outside.test." || len(got) != 4 {
+		t.Errorf("enough dots: the name itself comes first: %q", got)
+	}
+}
+
+// nameserver answers with what a function makes of each query, over UDP and TCP on the same port.
+func nameserver(t *testing.T, answer func(q dns.Message, tcp bool) dns.Message) string {
+	t.Helper()
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = udp.Close(), tcp.Close() })
+	pack := func(b []byte, tcp bool) []byte {
+		q, err := dns.Parse(b)
+		if err != nil {
+			return nil
+		}
+		a := answer(q, tcp)
+		a.ID, a.Response, a.Question = q.ID, true, q.Question
+		packed, _ := a.Pack()
+		return packed
+	}
+	go func() {
+		b := make([]byte, 2048)
+		for {
+			n, peer, err := udp.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			_, _ = udp.WriteToUDPAddrPort(pack(b[:n], false), peer)
+		}
+	}()
+	go func() {
+		for {
+			conn, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			b := make([]byte, 2048)
+			if n, err := conn.Read(b); err == nil && n > 2 {
+				packed := pack(b[2:n], true)
+				_, _ = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...))
+			}
+			_ = conn.Close()
+		}
+	}()
+	return udp.LocalAddr().String()
+}
+
+func TestLibcLookupRecordsEveryQuery(t *testing.T) {
+	server := nameserver(t, func(q dns.Message, tcp bool) dns.Message {
+		switch {
+		case q.Question.Name != "web.svc.":
+			return dns.Message{Rcode: dns.NXDomain}
+		case q.Question.Type == dns.TypeAAAA:
+			return dns.Message{}
+		case !tcp:
+			return dns.Message{Truncated: true}
+		}
+		return dns.Message{Answers: []dns.Record{{Name: "web.svc.", Type: dns.TypeA, TTL: 1, Data: "10.96.0.7"}}}
+	})
+	config := resolvConf{servers: []string{server}, search: []string{"default.svc", "svc"}, ndots: 5, timeout: time.Second,
+		attempts: 2}
+	r := resolve(Probe{Name: "web", Qtype: "A+AAAA"}, config, time.Now().Add(5*time.Second))
+	if r.Outcome != okay || r.Rcode != "NOERROR" || !reflect.DeepEqual(r.Answers, []string{"10.96.0.7"}) || !r.Truncated {
+		t.Fatalf("got %+v", r)
+	}
+	var story []string
+	for _, q := range r.Queries {
+		story = append(story, q.Name+" "+q.Qtype+" "+q.Transport+" "+q.Rcode)
+	}
+	want := []string{
+		"web.default.svc. A udp NXDOMAIN", "web.default.svc. AAAA udp NXDOMAIN",
+		"web.svc. A udp NOERROR", "web.svc. A tcp NOERROR", "web.svc. AAAA udp NOERROR",
+	}
+	if !reflect.DeepEqual(story, want) {
+		t.Errorf("got %q", story)
+	}
+}
+
+func TestUnknownNameIsAnAnswerAndSilenceIsNot(t *testing.T) {
+	server := nameserver(t, func(dns.Message, bool) dns.Message { return dns.Message{Rcode: dns.NXDomain} })
+	silent, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	got := run(t, fmt.Sprintf(`{"deadline_ms":400,"retries":1,"probes":[
+		{"id":"nx","kind":"lookup","name":"no.test","qtype":"A","transport":"udp","server":%q},
+		{"id":"silent","kind":"lookup","name":"no.test","qtype":"A","transport":"udp","server":%q},
+		{"id":"type","kind":"lookup","name":"no.test","qtype":"WKS","transport":"udp","server":"127.0.0.1"}]}`,
+		server, silent.LocalAddr()))
+	if r := got["nx"]; r.Outcome != okay || r.Rcode != "NXDOMAIN" || len(r.Tries) != 1 {
+		t.Errorf("got %+v", r)
+	}
+	if r := got["silent"]; r.Outcome != timeout || len(r.Tries) != 2 || r.Queries[0].Rcode != timeout {
+		t.Errorf("got %+v", r)
+	}
+	if r := got["type"]; r.Outcome != other {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestPercentileIsNearestRank(t *testing.T) {
+	values := []int64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	if percentile(values, 50) != 5 || percentile(values, 99) != 10 || percentile(nil, 50) != 0 {
+		t.Errorf("got %d, %d", percentile(values, 50), percentile(values, 99))
+	}
+}
