@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -93,17 +92,9 @@ func leaveCgroupRoot() error {
 		if err := joinCgroup(group); err != nil {
 			return err
 		}
-		if !root.unified || root.hybrid {
-			continue
-		}
-		controllers, err := os.ReadFile(filepath.Join(root.target, "cgroup.controllers"))
-		if err != nil {
-			return err
-		}
-		for _, name := range strings.Fields(string(controllers)) {
-			control := filepath.Join(root.target, "cgroup.subtree_control")
-			if err := os.WriteFile(control, []byte("+"+name), 0); err != nil {
-				return fmt.Errorf("enable %s: %w", name, err)
+		if root.unified {
+			if err := delegate(root.target); err != nil {
+				return err
 			}
 		}
 	}

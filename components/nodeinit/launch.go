@@ -34,6 +34,15 @@ func launch(path string) error {
 		return err
 	}
 	for _, dir := range spec.Cgroups {
+		above := levels(dir)
+		for _, level := range append([]string{filepath.Dir(above[0])}, above[:len(above)-1]...) {
+			if err := os.MkdirAll(level, 0o755); err != nil {
+				return err
+			}
+			if err := delegate(level); err != nil {
+				return err
+			}
+		}
 		if err := joinCgroup(dir); err != nil {
 			return err
 		}
@@ -52,7 +61,11 @@ func launch(path string) error {
 	}
 	result := launched{}
 	child := exec.Command("/proc/self/exe", "init")
-	child.Stdin, child.Stdout, child.Stderr = bytes.NewReader(text), log, log
+	child.Stdout, child.Stderr = log, log
+	told, err := child.StdinPipe()
+	if err != nil {
+		return err
+	}
 	child.ExtraFiles = []*os.File{readyChild}
 	if spec.Listen != "" {
 		listener, file, err := listen(spec.Listen)
@@ -72,6 +85,13 @@ func launch(path string) error {
 	}
 	result.Pid = child.Process.Pid
 	readyChild.Close()
+	if err := stepAside(spec.Cgroups); err != nil {
+		return err
+	}
+	if _, err := told.Write(text); err != nil {
+		return err
+	}
+	told.Close()
 	answer, err := io.ReadAll(ready)
 	if err != nil {
 		return err
@@ -96,17 +116,12 @@ func listen(address string) (net.Listener, *os.File, error) {
 	return listener, file, err
 }
 
-// joinCgroup makes a cgroup and moves this process into it. In a v1 cpuset a new group has no processors and refuses
-// members, so that every new level gets its parent's.
+// joinCgroup makes a cgroup and moves this process into it.
+//
+// Every level is seen to, also one that is already there: another machine of the lab may have made it a moment ago and
+// not have filled it yet.
 func joinCgroup(dir string) error {
-	var missing []string
-	for parent := dir; ; parent = filepath.Dir(parent) {
-		if _, err := os.Stat(parent); err == nil {
-			break
-		}
-		missing = append([]string{parent}, missing...)
-	}
-	for _, level := range missing {
+	for _, level := range levels(dir) {
 		if err := os.Mkdir(level, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
@@ -119,19 +134,72 @@ func joinCgroup(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0)
 }
 
+// stepAside leaves the node's v2 groups to the node: a group with processes of its own cannot hand controllers down.
+// The leaf beside them still belongs to the lab.
+func stepAside(groups []string) error {
+	for _, group := range groups {
+		if !exists(filepath.Join(group, "cgroup.controllers")) {
+			continue
+		}
+		if err := joinCgroup(filepath.Join(filepath.Dir(group), "launcher")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// levels lists a group and its ancestors below the hierarchy's root, the topmost first.
+func levels(dir string) []string {
+	var found []string
+	for ; isGroup(filepath.Dir(dir)) || !exists(filepath.Dir(dir)); dir = filepath.Dir(dir) {
+		found = append([]string{dir}, found...)
+	}
+	return found
+}
+
+func isGroup(dir string) bool { return exists(filepath.Join(dir, "cgroup.procs")) }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// inherit gives a level of a v1 cpuset its parent's processors or memory nodes: a new group has none, and refuses
+// members with "no space left on device".
 func inherit(parent, child, name string) error {
-	value, err := os.ReadFile(filepath.Join(parent, name))
-	if errors.Is(err, os.ErrNotExist) || len(bytes.TrimSpace(value)) == 0 {
-		return nil // not a v1 cpuset
+	own, err := os.ReadFile(filepath.Join(child, name))
+	if errors.Is(err, os.ErrNotExist) || len(bytes.TrimSpace(own)) > 0 {
+		return nil // not a v1 cpuset, or filled already
 	}
 	if err != nil {
 		return err
 	}
-	err = os.WriteFile(filepath.Join(child, name), value, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	value, err := os.ReadFile(filepath.Join(parent, name))
+	if errors.Is(err, os.ErrNotExist) || len(bytes.TrimSpace(value)) == 0 {
+		return nil // a v2 cpuset: empty means "as the parent"
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(child, name), value, 0)
+}
+
+// delegate hands all controllers of a v2 hierarchy down to a group's children. Only groups without processes can.
+func delegate(group string) error {
+	controllers, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // v1
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range strings.Fields(string(controllers)) {
+		control := filepath.Join(group, "cgroup.subtree_control")
+		if err := os.WriteFile(control, []byte("+"+name), 0); err != nil {
+			return fmt.Errorf("hand the controller %s down from %s: %w", name, group, err)
+		}
+	}
+	return nil
 }
 
 // writeWhole replaces a file so that a reader never sees half of it.
