@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ReportError
+from harness.model.records import Exchange, Result
+from harness.model.run import RunDir
+from reports import marks
+from reports.build import build
+from reports.panels.mtu import mtu
+from tests.unit.reports import sample
+
+
+def _result(**facts: object) -> Result:
+    return Result.model_validate(
+        {"id": "model.x", "title": "X", "level": "M", "status": "pass", "statement": "x", **facts}
+    )
+
+
+def _only(tmp_path: Path, *results: Result) -> RunDir:
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.add_results(results)
+    return run
+
+
+def test_the_banner_counts_what_holds(tmp_path: Path) -> None:
+    verdict = build(_only(tmp_path, _result(id="model.x"), _result(id="dns.y", level="S"))).verdict
+    assert verdict.subject == "flannel 0.28.10 on Kubernetes 1.34.4 (namespaces)"
+    assert verdict.sentence == "2 of 2 requirements hold"
+    assert verdict.tone == "good"
+
+
+def test_records_are_not_counted_as_requirements(tmp_path: Path) -> None:
+    verdict = build(_only(tmp_path, _result(), _result(id="model.r", level="R"))).verdict
+    assert verdict.sentence == "1 of 1 requirement holds"
+
+
+def test_a_failed_requirement_makes_the_banner_red(full: RunDir) -> None:
+    verdict = build(full).verdict
+    assert verdict.tone == "bad"
+    assert verdict.sentence.startswith("14 of 16 requirements hold, 1 fails, 1 recommendation not met")
+
+
+def test_a_failed_recommendation_alone_is_a_warning(tmp_path: Path) -> None:
+    assert build(_only(tmp_path, _result(), _result(id="mtu.s", level="S", status="fail"))).verdict.tone == "warn"
+
+
+def test_an_error_blames_the_lab_and_not_the_network(tmp_path: Path) -> None:
+    verdict = build(_only(tmp_path, _result(), _result(id="mtu.s", status="error"))).verdict
+    assert verdict.tone == "lab"
+    assert "no verdict on 1" in verdict.sentence
+
+
+def test_the_last_verdict_on_a_requirement_counts(tmp_path: Path) -> None:
+    verdict = build(_only(tmp_path, _result(status="fail"), _result(status="pass"))).verdict
+    assert verdict.sentence == "1 of 1 requirement holds"
+
+
+def test_failures_come_before_advice_and_flakiness(full: RunDir) -> None:
+    requirements = build(full).requirements
+    assert requirements is not None
+    assert [item.mark for item in requirements.attention] == [marks.FAIL, marks.FLAKY, marks.ADVICE]
+
+
+def test_a_failed_bring_up_names_step_cause_and_log(partial: RunDir) -> None:
+    report = build(partial)
+    assert report.verdict.tone == "lab"
+    assert report.trouble is not None
+    assert report.trouble.step == "API server answers (up.cluster.api)"
+    assert "bind: address already in use" in report.trouble.cause
+    assert report.trouble.tails[0].path == "logs/n1/etcd.log"
+    assert not any((report.requirements, report.matrix, report.diagram))
+    assert report.timeline is not None
+
+
+def test_secrets_in_logs_are_not_shown(partial: RunDir) -> None:
+    report = build(partial)
+    assert report.trouble is not None
+    texts = " ".join(tail.text for tail in report.trouble.tails)
+    assert "abcdefghijklmnopqrstuvwxyz0123456789" not in texts
+    assert "[redacted]" in texts
+
+
+def test_a_half_written_line_is_told_and_the_rest_is_shown(full: RunDir) -> None:
+    with (full.path / "results.jsonl").open("a") as file:
+        file.write('{"schema":1,"id":"model.tr')
+    report = build(full)
+    assert report.requirements is not None
+    assert report.environment.problems == ("results.jsonl: 1 of 20 lines could not be read",)
+
+
+def test_a_directory_without_anything_still_gives_a_report(tmp_path: Path) -> None:
+    report = build(RunDir(tmp_path))
+    assert report.verdict.sentence == "nothing was judged"
+    assert report.environment.problems
+
+
+def test_no_directory_is_an_error_with_a_next_step(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="no run directory") as caught:
+        build(RunDir(tmp_path / "nowhere"))
+    assert caught.value.next_step
+
+
+def test_a_translated_source_is_unexpected_in_the_matrix(full: RunDir) -> None:
+    matrix = build(full).matrix
+    assert matrix is not None
+    tcp = matrix.tabs[0]
+    assert tcp.rows[1][3].mark is marks.UNEXPECTED
+    assert tcp.rows[0][3].mark is marks.REACHED
+    assert tcp.summary == "14 of 16 pairs as expected"
+    pair = next(row for row in matrix.pairs if row.anchor == "pair-b-d")
+    assert pair.seen_as == "seen as 10.244.0.0"
+
+
+def test_the_matrix_is_grouped_by_node(full: RunDir) -> None:
+    matrix = build(full).matrix
+    assert matrix is not None
+    assert matrix.groups == (("n1", 2), ("n2", 2))
+    assert [axis.first_of_node for axis in matrix.axes] == [True, False, True, False]
+
+
+def test_an_answer_from_another_pod_is_unexpected(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.add_observations([
+        Exchange(
+            batch="B1", purpose="mesh", src="a", src_node="n1", src_ip="10.244.0.2", dst="c", dst_node="n2",
+            proto="tcp", dial="10.244.1.2:8080", outcome="ok", token="d", peer="10.244.0.2:1", local="10.244.1.2:8080",
+        )
+    ])  # fmt: skip
+    matrix = build(run).matrix
+    assert matrix is not None
+    assert matrix.tabs[0].rows[0][1].mark is marks.UNEXPECTED
+
+
+def test_a_large_cluster_is_shown_by_node(tmp_path: Path) -> None:
+    matrix = build(sample.write(tmp_path / "run", sample.Sample(nodes=11, pods_per_node=6))).matrix
+    assert matrix is not None
+    assert matrix.aggregated
+    assert len(matrix.axes) == 11
+    assert {row.anchor for row in matrix.pairs} >= {f"pair-b-p{65}"}
+
+
+def test_the_path_marks_what_changed_from_hop_to_hop(full: RunDir) -> None:
+    there = build(full).paths[0].sides[0]
+    assert [hop.ttl.text for hop in there.hops] == ["64", "64", "63", "63", "63", "62", "62"]
+    assert [hop.ttl.changed for hop in there.hops] == [False, False, True, False, False, True, False]
+    assert [hop.note for hop in there.hops][2:6] == [
+        "routed", "wrapped, 50 bytes added", "passed on unchanged", "routed, unwrapped",
+    ]  # fmt: skip
+
+
+def test_the_answer_is_followed_the_other_way(full: RunDir) -> None:
+    back = build(full).paths[0].sides[1]
+    assert (back.hops[0].place, back.hops[-1].place) == ("pod c", "pod a")
+
+
+def test_the_tunnel_packet_is_decoded_with_the_owners_of_its_addresses(full: RunDir) -> None:
+    decoded = build(full).paths[0].decoded
+    assert decoded is not None
+    assert (decoded.inner_length, decoded.overhead, decoded.outer_length) == (84, 50, 134)
+    tunnel = [segment.bytes for segment in decoded.segments if segment.layer == "tunnel"]
+    assert sum(tunnel) == decoded.overhead
+    owners = {(layer.layer, layer.name): [fact.note for fact in layer.fields[:2]] for layer in decoded.layers}
+    assert owners["outer", "IPv4"] == ["n1 eth0", "n2 eth0"]
+    assert owners["inner", "Ethernet"] == ["n1 flannel.1", "n2 flannel.1"]
+    assert owners["inner", "IPv4"] == ["pod a on n1", "pod c on n2"]
+
+
+def test_a_packet_that_disappears_is_told_where_it_was_last_seen(tmp_path: Path) -> None:
+    taps = sample.taps(sample.Sample())
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.add_observations([*taps[:4], *(tap.model_copy(update={"packets": ()}) for tap in taps[4:])])
+    path = build(run).paths[0]
+    assert path.sides[0].lost_after == "n1 eth0"
+    assert len(path.sides) == 2  # the reply was made up at the first taps of the sample
+
+
+def test_the_mtu_arithmetic_is_shown(full: RunDir) -> None:
+    found = build(full).mtu
+    assert found is not None
+    assert found.sum == (1500, 50, 1450)
+    assert [row.arithmetic for row in found.rows] == ["1500 − 50 = 1450"] * 2
+    assert [ladder.largest for ladder in found.ladders] == [1450] * 3
+    assert {ladder.kind for ladder in found.shown} == {"cross node", "same node"}
+
+
+def test_silence_above_the_mtu_is_worse_than_a_refusal(full: RunDir) -> None:
+    rungs = [
+        rung.model_copy(update={"outcome": "timeout"})
+        for rung in RunDir(full.path).observations()
+        if rung.kind == "rung"
+    ]
+    panel = mtu(full.topology(), rungs)
+    assert panel is not None
+    assert panel.ladders[0].rungs[-1].mark is marks.BROKEN
+
+
+def test_a_service_names_who_answered_and_what_they_saw(full: RunDir) -> None:
+    services = build(full).services
+    assert services is not None
+    spread = services.inside[0]
+    assert [(share.name, share.count, share.node) for share in spread.answered] == [
+        ("b", 4, "n1"),
+        ("c", 4, "n2"),
+        ("d", 4, "n2"),
+    ]
+    assert spread.seen_as == "its own address"
+    assert services.outside[0].seen_as == "its node's address"
+
+
+def test_a_lab_is_as_good_as_its_worst_step(full: RunDir) -> None:
+    assert [(lab.id, lab.mark) for lab in build(full).labs] == [
+        ("flannel-routes", marks.PASS), ("pod-pause", marks.FAIL), ("docker-networks", marks.SKIP),
+    ]  # fmt: skip
+
+
+def test_missed_faults_lower_the_score(full: RunDir) -> None:
+    faults = build(full).faults
+    assert faults is not None
+    assert (faults.killed, faults.counted) == (1, 2)
+
+
+def test_steps_that_overlap_keep_their_times(full: RunDir) -> None:
+    timeline = build(full).timeline
+    assert timeline is not None
+    bars = {bar.step: bar for _, bars in timeline.phases for bar in bars}
+    assert (bars["test.B3"].start, bars["test.B3"].end) == (26.0, 31.0)
+    assert [phase for phase, _ in timeline.phases] == ["up", "apply", "test", "down"]
+
+
+def test_a_step_that_never_ended_says_so(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    for event in sample.events()[:5]:
+        run.add_event(event)
+    timeline = build(run).timeline
+    assert timeline is not None
+    assert "did not end" in {bar.state for _, bars in timeline.phases for bar in bars}
