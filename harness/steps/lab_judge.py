@@ -187,8 +187,9 @@ def _expectation(lab: str, step: Step, expect: Expect, scopes: Sequence[tuple[st
             here = {**scope, "item": item} if expect.for_ else scope
             name = ", ".join(part for part in (label, shown(_name(item), 60) if expect.for_ else "") if part)
             try:
-                good = bool(evaluate(expect.that, here))
-                said = explain(expect.that, here)
+                value = evaluate(expect.that, here)
+                good = bool(value)
+                said = shown(value) if expect.level == "record" else explain(expect.that, here)
             except ExpressionError as error:
                 good, said = False, str(error)
             (right if good else wrong).append(f"{name}: {said}" if name else said)
