@@ -37,17 +37,9 @@ def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     Without ids: the labs of the spec, or all that this cluster can do. 'cnilab labs list' shows the catalogue.
     Exit code 1 means that an expectation was not met.
     """
-    from harness.steps.labs import list_labs  # noqa: PLC0415
-
-    known = [one.id for one in list_labs()]
-    for id_ in ids:
-        if id_ not in known:
-            import difflib  # noqa: PLC0415
-
-            near = difflib.get_close_matches(id_, known, n=1)
-            msg = f"there is no lab with the id '{shown(id_)}'"
-            raise UsageError(msg, next_step=f"did you mean '{near[0]}'?" if near else "cnilab labs list")
     there = attached(lab)
+    if ids:
+        _check(ids)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.labs import run_labs  # noqa: PLC0415
@@ -58,6 +50,18 @@ def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     finish(run)
     emit(_listing(steps), output, empty="No lab fits this cluster.")
     return 1 if any(step.status in FAILED for step in steps) else 0
+
+
+def _check(ids: tuple[str, ...]) -> None:
+    from harness.steps.labs import list_labs  # noqa: PLC0415
+
+    known = [one.id for one in list_labs()]
+    for unknown in (one for one in ids if one not in known):
+        import difflib  # noqa: PLC0415
+
+        near = difflib.get_close_matches(unknown, known, n=1)
+        msg = f"there is no lab with the id '{shown(unknown)}'"
+        raise UsageError(msg, next_step=f"did you mean '{near[0]}'?" if near else "cnilab labs list")
 
 
 def _listing(steps: list[LabStep]) -> Listing:
@@ -71,7 +75,15 @@ def _listing(steps: list[LabStep]) -> Listing:
         status = "fail" if bad else "skip" if counts["skip"] == len(its) else "pass"
         reason = bad.reason or bad.title if bad else its[0].reason if status == "skip" else ""
         seconds = sum(step.seconds for step in its)
-        rows.append((lab, status, f"{counts['pass']}/{len(its)}", f"{seconds:.1f}s", reason or "-"))
+        rows.append(
+            (
+                lab,
+                status,
+                f"{counts['pass']}/{sum(counts[one] for one in ('pass', 'fail', 'error'))}",
+                f"{seconds:.1f}s",
+                reason or "-",
+            )
+        )
         items.append(
             {
                 "lab": lab,

@@ -50,9 +50,9 @@ def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
 
 
 def _lab_ids() -> list[str]:
-    from harness.steps.labs import list_labs  # noqa: PLC0415
+    from harness import resources  # noqa: PLC0415
 
-    return [lab.id for lab in list_labs()]
+    return sorted(path.parent.name for path in (resources.root() / "labs").glob("*/lab.yaml"))
 
 
 def spec_options(function: Any) -> Any:
@@ -166,7 +166,10 @@ def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> N
 
     if spec.name not in names():
         return
-    collect(spec.name, settings().state, run, journal)
+    try:
+        collect(spec.name, settings().state, run, journal)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the lab from being removed
+        journal.note("collect", f"could not collect: {error}")
     if retain:
         click.echo(f"Lab '{spec.name}' is retained as it is; 'cnilab down {spec.name}' removes it.", err=True)
         return

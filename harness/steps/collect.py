@@ -125,7 +125,7 @@ def collect(name: str, state: Path, run: RunDir, journal: Journal) -> list[Path]
     layout = LabLayout(state, name)
     with journal.step("collect", f"logs and kernel state of lab {name}") as detail:
         _service_logs(collector, layout)
-        _kernel_of_living(collector, layout)
+        collector.attempt("kernel state", lambda: _kernel_of_living(collector, layout))
         collector.attempt("the cluster", lambda: _cluster(collector, attach(name, state)))
         if collector.missed:
             collector.write("collect.txt", "Could not be collected:\n" + "\n".join(collector.missed) + "\n")
@@ -153,11 +153,7 @@ def _service_logs(collector: _Collector, layout: LabLayout) -> None:
 
 
 def _kernel_of_living(collector: _Collector, layout: LabLayout) -> None:
-    known = None
-    try:
-        known = states.read(layout)
-    except CnilabError as error:
-        collector.missed.append(f"state: {error.what}")
+    known = states.read(layout)
     if known is None:
         return
     from harness.providers.namespaces.provider import lab_of  # noqa: PLC0415 - not for `tail_bytes` and `redact`

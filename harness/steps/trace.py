@@ -110,7 +110,7 @@ def trace(there: Attached, source: str, target: str, *, run: RunDir, journal: Jo
     if sender.runner is None:
         msg = f"'{source}' is an address: a trace begins at a pod, a node, or the router"
         raise UsageError(msg)
-    points = list(path(there, sender, receiver))
+    points = list(dict.fromkeys(path(there, sender, receiver)))
     flow = f"{sender.name}>{receiver.name} icmp"
     with (
         journal.step("trace", f"ping {flow} through {len(points)} taps"),
@@ -151,14 +151,15 @@ def find(there: Attached, stock: Inventory, word: str) -> End:
 def path(there: Attached, sender: End, receiver: End) -> Iterator[TapPoint]:
     """Where to listen, from the sender to the receiver."""
     same = sender.node is not None and receiver.node is not None and sender.node.name == receiver.node.name
-    yield from _leave(there, sender, stays=same)
-    yield from reversed(list(_leave(there, receiver, stays=same)))
+    outside = receiver.node is None and IPv4Address(receiver.address) not in there.spec.pods.cidr
+    yield from _leave(there, sender, stays=same, outside=outside)
+    yield from reversed(list(_leave(there, receiver, stays=same, outside=outside)))
     router = there.lab.router
     if receiver.node is None and router is not None:
         yield TapPoint(router.name, router.name, "eth0", router.runner, "icmp")
 
 
-def _leave(there: Attached, end: End, *, stays: bool) -> Iterator[TapPoint]:
+def _leave(there: Attached, end: End, *, stays: bool, outside: bool) -> Iterator[TapPoint]:
     """From one end to its node's NIC, or to the bridge when the other end is on the same node."""
     expect, node = there.variant.expect, end.node
     if node is None:
@@ -172,7 +173,7 @@ def _leave(there: Attached, end: End, *, stays: bool) -> Iterator[TapPoint]:
     if stays:
         return
     cluster_node = node.name in there.spec.node_names
-    if expect.overlay_device and cluster_node:
+    if expect.overlay_device and cluster_node and not outside:
         yield TapPoint(node.name, node.name, expect.overlay_device, node.runner, "icmp")
     carried = f"icmp or udp port {expect.wire.port}" if expect.wire.port else "icmp"
     yield TapPoint(node.name, node.name, there.spec.cluster_nic if cluster_node else "eth0", node.runner, carried)
@@ -185,7 +186,8 @@ def judge(sender: End, receiver: End, taps: list[Tap], ping: Completed, size: in
     for direction, kind, way in (("request", ECHO_REQUEST, ordered), ("reply", ECHO_REPLY, ordered[::-1])):
         found = [_hop(direction, tap, kind, size) for tap in way]  # type: ignore[arg-type]
         # A tunnel's taps see nothing of a packet that is not tunnelled: not a hop of this packet.
-        hops += [hop for hop in found if hop.packet is not None or not _optional(hop, found)]
+        if direction == "request" or any(hop.packet for hop in found):
+            hops += [hop for hop in found if hop.packet is not None or not _optional(hop, found)]
     return Trace(sender.name, receiver.name, tuple(_with_changes(hops)), ping.ok, ping.command, ping.stdout)
 
 

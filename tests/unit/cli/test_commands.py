@@ -1,0 +1,300 @@
+"""Commands, with the steps below them replaced: what they call, print and return."""
+
+from __future__ import annotations
+
+import json
+import os
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.cli import main as entry
+from harness.errors import BringUpError
+from harness.model.run import RunDir
+from harness.model.spec import LabSpec
+from harness.providers.namespaces import state
+from harness.providers.namespaces.layout import LabLayout
+
+SURROUNDINGS = ("router", "far", "fabric")
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CNILAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("CNILAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def lab(places: Path, lab_name: str, *, ready: bool = True, run: str = "") -> LabLayout:
+    layout = LabLayout(places / "state", lab_name)
+    me = os.getpid()
+    machine = state.MachineState(name="n1", address=IPv4Address("172.18.0.11"), pid=me, started=state.start_time(me))
+    known = state.LabState(
+        name=lab_name,
+        created="2026-01-01T00:00:00Z",
+        spec=LabSpec(name=lab_name, nodes=1),
+        owner=me,
+        ready=ready,
+        run=run,
+        api_port=4242,
+        machines=(machine, *(machine.model_copy(update={"name": name}) for name in SURROUNDINGS)),
+    )
+    state.write(layout, known)
+    return layout
+
+
+@pytest.fixture
+def bring_up(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Records calls of bring_up; makes a state directory as the real one does."""
+    calls: list[dict[str, Any]] = []
+
+    def fake(spec: LabSpec, variant: object, **rest: Any) -> object:
+        calls.append({"spec": spec, "variant": variant, **rest})
+        layout = lab(rest["state"].parent, spec.name, run=str(rest["run"].path))
+        with rest["journal"].step("up.api", "API server"):
+            if spec.nodes == 13:
+                msg = "etcd did not start"
+                raise BringUpError(msg, cause="disk full", log="n1/etcd.log")
+            if spec.nodes == 14:
+                raise KeyboardInterrupt
+        return SimpleNamespace(lab=SimpleNamespace(kubeconfig=layout.kubeconfig))
+
+    monkeypatch.setattr("harness.steps.up.bring_up", fake)
+    monkeypatch.setattr("harness.steps.doctor.require", lambda *_, **__: [])
+    return calls
+
+
+def test_up_prints_the_kubeconfig_and_nothing_else_on_stdout(
+    bring_up: list[dict[str, Any]], places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["up", "flannel-host-gw", "--nodes", "3", "--mtu", "1400"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"export KUBECONFIG={places}/state/labs/flannel-host-gw/kubeconfig\n"
+    assert "[" in captured.err
+    assert "API server" in captured.err
+    spec = bring_up[0]["spec"]
+    assert (spec.name, spec.cni, spec.nodes, spec.underlay.mtu) == ("flannel-host-gw", "flannel-host-gw", 3, 1400)
+
+
+def test_up_leaves_a_run_directory_that_says_how_to_do_it_again(bring_up: list[dict[str, Any]], places: Path) -> None:
+    assert entry.run(["up", "bridge", "--name", "mine", "--nodes", "1", "--retain"]) == 0
+    info = RunDir(places / ".runs/latest").info()
+    assert info.reproduce == "cnilab up bridge --name mine --nodes 1"
+    assert (info.lab, info.variant, info.nodes, info.failure) == ("mine", "bridge", 1, {})
+    assert info.finished
+    assert bring_up[0]["run"].path.name.endswith("-mine")
+
+
+def test_up_reads_a_spec_file(bring_up: list[dict[str, Any]], places: Path) -> None:
+    (places / "w.yaml").write_text(
+        "apiVersion: cnilab.dev/v1\nkind: Lab\nmetadata: {name: w}\nspec: {cni: bridge, nodes: 2}\n"
+    )
+    assert entry.run(["up", "w.yaml", "--nodes", "4"]) == 0
+    spec = bring_up[0]["spec"]
+    assert (spec.name, spec.cni, spec.nodes) == ("w", "bridge", 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["flanel"], "did you mean 'flannel'?"),
+        (["none.yaml"], "cannot read none.yaml"),
+        (["flannel", "--nodes", "0"], "--nodes: spec.nodes: is 0; expected 1 to 20"),
+        (["flannel", "--name", "../../etc"], "--name: metadata.name"),
+        (["flannel", "--name", "x" * 300], "(300 characters)"),
+        (["flannel", "--cni", "<b>"], "spec.cni: is '<b>'"),
+        (["a b\x1b[31m"], "is neither a CNI variant nor a spec file"),
+    ],
+)
+def test_up_refuses_what_it_cannot_understand_and_makes_nothing(
+    words: list[str], message: str, bring_up: list[dict[str, Any]], places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["up", *words]) == 4
+    text = capsys.readouterr().err
+    assert message in text
+    assert "\x1b[31m" not in text
+    assert bring_up == []
+    assert list(places.iterdir()) == []
+
+
+def test_a_failed_up_collects_and_takes_the_lab_down(
+    bring_up: list[dict[str, Any]], places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["up", "flannel", "--nodes", "13"]) == 11
+    text = capsys.readouterr().err
+    assert "API server: FAILED: etcd did not start" in text
+    assert "cause: disk full" in text
+    run = bring_up[0]["run"]
+    assert f"log:   {run.path}/logs" in text
+    assert run.info().failure["what"] == "etcd did not start"
+    assert (run.path / "logs").is_dir()
+    assert not (places / "state/labs").exists()
+
+
+def test_a_failed_up_keeps_the_lab_when_asked_to(
+    bring_up: list[dict[str, Any]], places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["up", "flannel", "--nodes", "13", "--retain"]) == 11
+    assert "cnilab down flannel" in capsys.readouterr().err
+    assert (places / "state/labs/flannel/state.json").exists()
+    assert bring_up
+
+
+def test_an_interrupted_up_takes_the_lab_down(bring_up: list[dict[str, Any]], places: Path) -> None:
+    assert entry.run(["up", "flannel", "--nodes", "14"]) == 130
+    assert bring_up[0]["run"].info().failure["what"] == "interrupted"
+    assert not (places / "state/labs").exists()
+
+
+def test_up_does_not_write_into_another_run(
+    bring_up: list[dict[str, Any]], places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["up", "--run-dir", "here"]) == 0
+    assert entry.run(["up", "--replace", "--run-dir", "here"]) == 4
+    assert "holds an earlier run" in capsys.readouterr().err
+    assert len(bring_up) == 1
+    assert (places / "here/run.json").exists()
+
+
+def test_down_is_idempotent(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab(places, "mine")
+    assert entry.run(["down", "mine"]) == 0
+    assert "Lab 'mine' is down." in capsys.readouterr().err
+    assert entry.run(["down", "mine"]) == 0
+    assert "Lab 'mine' is not up." in capsys.readouterr().err
+    assert entry.run(["down"]) == 0
+    assert "No lab is up." in capsys.readouterr().err
+
+
+def test_down_asks_which_when_there_are_several(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one", "two"):
+        lab(places, name)
+    assert entry.run(["down"]) == 4
+    assert "cause: one, two" in capsys.readouterr().err
+    assert entry.run(["down", "--all"]) == 0
+    assert not (places / "state/labs").exists()
+
+
+def test_down_says_what_is_left_and_exits_12(
+    places: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab(places, "mine")
+    monkeypatch.setattr("harness.steps.down.tear_down", lambda *_: ["cgroup /sys/fs/cgroup/cnilab/mine"])
+    assert entry.run(["down", "mine"]) == 12
+    assert "cause: mine: cgroup /sys/fs/cgroup/cnilab/mine" in capsys.readouterr().err
+
+
+def test_down_never_leaves_the_state_directory(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (places / "precious").write_text("x")
+    (places / "state/labs").mkdir(parents=True)
+    for name in ("../../precious", "..", ".", "/", "a/../../x", "*", "-"):
+        assert entry.run(["down", "--", name]) == 4
+    assert (places / "precious").exists()
+    assert "cannot be the name of a lab" in capsys.readouterr().err
+
+
+def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab(places, "mine")
+    lab(places, "young", ready=False)
+    (places / "state/labs/torn").mkdir()
+    (places / "state/labs/torn/state.json").write_text("{")
+    assert entry.run(["status"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["NAME", "STATUS", "CNI", "K8S", "NODES", "AGE"]
+    assert [row[:2] for row in rows[1:]] == [["mine", "Ready"], ["torn", "Damaged"], ["young", "Starting"]]
+    assert entry.run(["status", "mine", "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["kind"] == "MachineList"
+    assert document["items"][0]["status"] == "Running"
+
+
+def test_status_of_nothing_is_empty_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["status"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "No lab is up.\n")
+
+
+@pytest.mark.parametrize("words", [["exec", "n1"], ["trace", "a", "b"], ["apply"], ["test"], ["collect"]])
+def test_commands_on_a_lab_say_when_there_is_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(words) == 11
+    assert "no lab is up" in capsys.readouterr().err
+
+
+def test_exec_becomes_the_command(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab(places, "mine")
+    seen: list[list[str]] = []
+    monkeypatch.setattr(os, "execvp", lambda _, vector: seen.append(vector))
+    monkeypatch.setattr("harness.providers.namespaces.provider.find", _found())
+    assert entry.run(["exec", "n1", "--", "ip", "-d", "link"]) == 0
+    assert entry.run(["exec", "pod", "default/a", "-c", "x", "--", "date"]) == 0
+    assert "nsenter" in seen[0]
+    assert seen[0][-3:] == ["ip", "-d", "link"]
+    assert seen[1][-9:] == ["exec", "-i", "-n", "default", "-c", "x", "a", "--", "date"]
+
+
+def _found() -> Any:
+    from harness.providers.namespaces.provider import lab_of  # noqa: PLC0415
+
+    def find(layout: LabLayout) -> Any:
+        known = state.read(layout)
+        assert known is not None
+        return known, lab_of(layout, known)
+
+    return find
+
+
+def test_exec_names_the_machines_when_there_is_none_of_that_name(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab(places, "mine")
+    monkeypatch.setattr("harness.providers.namespaces.provider.find", _found())
+    assert entry.run(["exec", "n9", "--", "true"]) == 4
+    assert "machines: n1, router, far, fabric" in capsys.readouterr().err
+
+
+def test_render_writes_the_plan_and_shows_differences(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["render", "flannel", "--to", "plan"]) == 0
+    capsys.readouterr()
+    assert (places / "plan/manifests/flannel.yaml").exists()
+    assert entry.run(["render", "flannel", "--to", "plan", "--diff"]) == 0
+    assert capsys.readouterr().out == ""
+    assert entry.run(["render", "flannel", "--to", "plan", "--diff", "--mtu", "1400"]) == 1
+    text = capsys.readouterr().out
+    assert "-  mtu: 1500" in text
+    assert "+    mtu: 1400" in text or "+  mtu: 1400" in text
+
+
+def test_render_shows_no_key_and_is_the_same_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["render", "bridge"]) == 0
+    first = capsys.readouterr().out
+    assert entry.run(["render", "bridge"]) == 0
+    assert capsys.readouterr().out == first
+    assert "PRIVATE KEY-----\n" not in first
+
+
+def test_diff_without_a_directory_is_a_usage_error() -> None:
+    assert entry.run(["render", "--diff"]) == 4
+
+
+def test_report_says_what_is_no_run_directory(capsys: pytest.CaptureFixture[str], places: Path) -> None:
+    assert entry.run(["report", str(places)]) == 4
+    assert "is not a run directory" in capsys.readouterr().err
+
+
+def test_completion_scripts_name_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert entry.run(["completion", shell]) == 0
+        assert "_CNILAB_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_answers_with_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_CNILAB_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "cnilab st")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    entry.run([])
+    assert "plain,status" in capsys.readouterr().out
