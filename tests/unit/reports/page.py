@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -70,14 +71,15 @@ def read(html: str) -> Page:
     page = Page()
     page.feed(html)
     page.close()
+    known = set(page.ids)
     page.problems += [f"<{tag}> is never closed" for tag in page.open]
-    page.problems += [f"id {one!r} twice" for one in sorted({one for one in page.ids if page.ids.count(one) > 1})]
+    page.problems += [f"id {one!r} twice" for one, times in Counter(page.ids).items() if times > 1]
     page.problems += [f"id {one!r} has a space" for one in page.ids if not one or " " in one]
     page.problems += [
-        f"link to {link!r} leads nowhere" for link in page.links if link.startswith("#") and link[1:] not in page.ids
+        f"link to {link!r} leads nowhere" for link in page.links if link.startswith("#") and link[1:] not in known
     ]
     page.problems += [
         f"{link!r} leaves the run directory" for link in page.links if ":" in link or link.startswith("/")
     ]
-    page.problems += [f"label for {one!r} has no input" for one in page.labels if one not in page.ids]
+    page.problems += [f"label for {one!r} has no input" for one in page.labels if one not in known]
     return page

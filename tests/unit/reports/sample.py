@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -57,7 +58,7 @@ class Sample:
     names: tuple[str, ...] = ("a", "b", "c", "d", "e", "f")
     requirements: int = 0
 
-    @property
+    @cached_property
     def pods(self) -> list[Pod]:
         """All pods, node by node."""
         made: list[Pod] = []
