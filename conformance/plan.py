@@ -333,12 +333,19 @@ def reverse(address: str) -> str:
     return ".".join(reversed(address.split("."))) + ".in-addr.arpa."
 
 
-SAME_SOURCE_PORT = 40404
-"""All pods use this source port at once when translation of ports is tested."""
+SOURCE_PORTS = range(20000, 30000)
+"""Below the ephemeral ports of Linux: nothing else on a pod uses them."""
 
 
-def egress(inventory: Inventory, gates: Mapping[str, bool]) -> Plan:
-    """B5: to the outside world, and what it sees."""
+def egress(inventory: Inventory, gates: Mapping[str, bool], source_port: int = SOURCE_PORTS.start) -> Plan:
+    """B5: to the outside world, and what it sees.
+
+    Args:
+        inventory: What is there.
+        gates: Their truth.
+        source_port: All pods use it at once. A new one for every run: a connection that was closed keeps its port for
+            a minute (TIME-WAIT, RFC 9293).
+    """
     plan: Plan = defaultdict(list)
     if not gates.get("router"):
         return {}
@@ -347,7 +354,7 @@ def egress(inventory: Inventory, gates: Mapping[str, bool]) -> Plan:
         purpose = "egress" if site.kind == "pod" else "egress-node"
         plan[site.name] += [*both(outside, purpose), ExchangeProbe(outside, proto="icmp", purpose=purpose)]
     for pod in inventory.pods:
-        plan[pod.name] += both(outside, "egress-port", source_port=SAME_SOURCE_PORT)
+        plan[pod.name] += both(outside, "egress-port", source_port=source_port)
     if gates.get("far"):
         far = Target("far", "", str(FAR_HOST))
         for pod in first_pods(inventory):

@@ -50,7 +50,8 @@ def egress_source(context: Context) -> Verdict:
             continue
         pod = context.site(name)
         node = context.inventory.node(pod.node)
-        source = split_endpoint(one.peer)[0] or sightings.get(one.nonce, "")
+        # An echo request has no responder that could say whom it saw; the router's own log says it for all three.
+        source = sightings.get(one.nonce, "") or (split_endpoint(one.peer)[0] if proto != "icmp" else "")
         if not source:
             continue
         seen.append(one)

@@ -9,7 +9,6 @@ appended to `results.jsonl`; JUnit is pytest's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,12 +75,7 @@ def run_context(run_dir: RunDir) -> Context:
 
 
 @pytest.fixture
-def assess(
-    request: pytest.FixtureRequest,
-    run_dir: RunDir,
-    run_context: Context,
-    record_property: Callable[[str, object], None],
-) -> Assess:
+def assess(request: pytest.FixtureRequest, run_dir: RunDir, run_context: Context) -> Assess:
     """Judges a requirement, keeps the result, and passes, fails or skips the test."""
     from conformance.judging import judge  # noqa: PLC0415 - as above
     from conformance.registry import CHECKS  # noqa: PLC0415 - as above
@@ -90,8 +84,6 @@ def assess(
         result = judge(run_context, check, CHECKS)
         run_dir.add_results([result])
         request.config.stash[_RESULTS].append(result)
-        record_property("requirement", check.id)
-        record_property("level", check.level)
         settle(result, strict=request.config.getoption("--cnilab-strict"))
 
     return assess

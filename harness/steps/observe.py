@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         return []
     recorder = Recorder(router)
     mark = recorder.mark()
-    seen = probe(suite, plan.egress(suite.inventory, gates), "B5", pace)
+    seen = probe(suite, plan.egress(suite.inventory, gates, secrets.choice(plan.SOURCE_PORTS)), "B5", pace)
     arrived = [
         one
         for one in recorder.since(mark)
