@@ -64,7 +64,6 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str) -> 
     files = {
         "/etc/containerd/config.toml": File(containerd_config(facts)),
         "/etc/kubernetes/kubelet.yaml": File(kubelet_config(spec)),
-        "/etc/kubernetes/proxy.yaml": File(proxy_config(spec, name)),
         "/etc/kubernetes/kubelet.conf": _secret(kubeconfig(server, pki.ca.cert, "kubelet", pki.nodes[name])),
         "/etc/kubernetes/proxy.conf": _secret(kubeconfig(server, pki.ca.cert, "kube-proxy", pki.proxy)),
         f"{PKI}/ca.crt": File(pki.ca.cert),
@@ -150,7 +149,7 @@ def node_services(spec: LabSpec, name: str) -> list[Service]:
             ),
             wait=(f"unix:{CONTAINERD_SOCKET}", api),
         ),
-        Service("kube-proxy", ("kube-proxy", "--config=/etc/kubernetes/proxy.yaml"), wait=(api,)),
+        Service("kube-proxy", proxy_argv(spec, name), wait=(api,)),
     ]
 
 
@@ -279,20 +278,24 @@ def kubelet_config(spec: LabSpec) -> str:
     )
 
 
-def proxy_config(spec: LabSpec, name: str) -> str:
-    """KubeProxyConfiguration. Conntrack limits belong to the machine, not to a node: 0 leaves them alone."""
-    return yamlio.dumps(
-        {
-            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
-            "kind": "KubeProxyConfiguration",
-            "clientConnection": {"kubeconfig": "/etc/kubernetes/proxy.conf"},
-            "hostnameOverride": name,
-            "mode": spec.kubernetes.proxy_mode,
-            "clusterCIDR": str(spec.pods.cidr),
-            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-            "iptables": {"minSyncPeriod": "100ms"},
-            "nftables": {"minSyncPeriod": "100ms"},
-        }
+def proxy_argv(spec: LabSpec, name: str) -> tuple[str, ...]:
+    """Flags of kube-proxy.
+
+    Flags, not a file: kube-proxy watches a configuration file with an inotify instance, of which a machine has 128 by
+    default for all nodes together. Conntrack limits belong to the machine, not to a node: 0 leaves them alone.
+    """
+    mode = spec.kubernetes.proxy_mode
+    return (
+        "kube-proxy",
+        "--kubeconfig=/etc/kubernetes/proxy.conf",
+        f"--hostname-override={name}",
+        f"--proxy-mode={mode}",
+        f"--cluster-cidr={spec.pods.cidr}",
+        f"--{mode}-min-sync-period=100ms",
+        "--conntrack-max-per-core=0",
+        "--conntrack-min=0",
+        "--conntrack-tcp-timeout-established=0s",
+        "--conntrack-tcp-timeout-close-wait=0s",
     )
 
 

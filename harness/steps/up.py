@@ -51,13 +51,14 @@ def bring_up(spec: LabSpec, variant: Variant, *, run: RunDir, journal: Journal, 
         journal: Gets a step for every part.
         store: Delivers programs and images.
         state: The state directory of all labs.
+        raise_limits: Machine-wide limits that are too low for the lab may be raised while it exists.
 
     Raises:
         CnilabError: A part failed; what was made so far is still there, for `collect`, and for `down` to remove.
     """
     layout = LabLayout(state, spec.name)
     client = kube.preload()
-    provider.claim(layout, spec, run.path)
+    provider.claim(layout, spec, run.path, raise_limits=raise_limits)
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(store, variant)

@@ -17,7 +17,7 @@ from harness.model import world
 from harness.model.journal import Journal, now
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
-from harness.providers.namespaces import cgroups, links, nodespec, state
+from harness.providers.namespaces import cgroups, limits, links, nodespec, state
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
 from harness.providers.namespaces.node import NamespaceNode
 from harness.runner import CommandError, HostRunner
@@ -52,11 +52,17 @@ class NamespaceLab:
     layout: LabLayout
 
 
-def claim(layout: LabLayout, spec: LabSpec, run: Path | None) -> state.LabState:
+def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: bool = False) -> state.LabState:
     """Take a lab's name: its state file exists from here on.
 
+    Args:
+        layout: Directories of the lab.
+        spec: The lab.
+        run: The run directory of its bring-up.
+        raise_limits: Machine-wide limits that are too low may be raised while the lab exists.
+
     Raises:
-        PreflightError: A lab of this name is up, or is left over from a crash.
+        PreflightError: A lab of this name is up or left over from a crash, or the machine's limits are too low.
     """
     if layout.path.exists():
         msg = f"there is already a lab named '{spec.name}'"
@@ -65,15 +71,19 @@ def claim(layout: LabLayout, spec: LabSpec, run: Path | None) -> state.LabState:
             where=str(layout.path),
             next_step=f"'cnilab down {spec.name}' removes it; '--name other' makes another one beside it",
         )
+    raises = limits.raises(spec, allowed=raise_limits)
     fresh = state.LabState(
         name=spec.name,
         created=now(),
         spec=spec,
         owner=os.getpid(),
         run=str(run or ""),
+        raised={key: limits.read(key) or 0 for key in raises},
         machines=tuple(state.MachineState(name=name, address=address) for name, address in _addresses(spec).items()),
     )
     state.write(layout, fresh)
+    for key, value in raises.items():
+        limits.write(key, value)
     return fresh
 
 
@@ -244,6 +254,7 @@ def delete(layout: LabLayout) -> list[str]:
     Returns:
         What could not be removed, in words; empty is good.
     """
+    raised = _raised(layout)
     left = [f"process {pid}" for pid in cgroups.kill_all(layout.name)]
     left += [f"cgroup {group}" for group in cgroups.remove(layout.name)]
     if layout.path.exists():
@@ -258,10 +269,31 @@ def delete(layout: LabLayout) -> list[str]:
             if entry.exists():
                 left.append(f"directory {entry}")
         if not left:
+            _put_back(layout, raised)
             shutil.rmtree(layout.path, ignore_errors=True)
             for parent in (layout.state / "labs", layout.state):
                 _remove_if_empty(parent)
     return left
+
+
+def _raised(layout: LabLayout) -> dict[str, int]:
+    try:
+        known = state.read(layout)
+    except UsageError:
+        return {}  # a damaged state file must not keep a lab from being removed
+    return known.raised if known else {}
+
+
+def _put_back(layout: LabLayout, raised: dict[str, int]) -> None:
+    """Put machine-wide limits back, or hand that duty to another lab that may need them as they are."""
+    others = [LabLayout(layout.state, name) for name in state.names(layout.state) if name != layout.name]
+    for other in others:
+        known = state.read(other)
+        if raised and known is not None:
+            state.write(other, known.model_copy(update={"raised": {**known.raised, **raised}}))
+            return
+    for key, value in raised.items():
+        limits.write(key, value)
 
 
 def _remove_if_empty(directory: Path) -> None:

@@ -36,6 +36,7 @@ class LabState(Record):
     run: str = Field(default="", description="Run directory of the bring-up")
     programs: str = Field(default="", description="Directory of the lab's programs")
     api_port: int = Field(default=0, description="Port on the host's loopback that leads to the API server")
+    raised: dict[str, int] = Field(default_factory=dict, description="Old values of limits that this lab raised")
     machines: tuple[MachineState, ...] = ()
 
     def machine(self, name: str) -> MachineState:

@@ -88,7 +88,7 @@ def test_spec_ranges_reach_the_programs() -> None:
     kubelet = yamlio.loads(first.files["/etc/kubernetes/kubelet.yaml"].content)
     assert kubelet["clusterDNS"] == ["10.99.0.10"]
     assert kubelet["clusterDomain"] == "lab.test"
-    assert yamlio.loads(first.files["/etc/kubernetes/proxy.yaml"].content)["mode"] == "nftables"
+    assert {"--proxy-mode=nftables", "--nftables-min-sync-period=100ms"} <= set(argv(first, "kube-proxy"))
 
 
 @pytest.mark.parametrize(("allowed", "word"), [(True, "false"), (False, "true")])
@@ -98,5 +98,4 @@ def test_oom_score_is_restricted_only_without_the_capability(allowed: bool, word
 
 
 def test_kube_proxy_leaves_the_machines_conntrack_limits_alone() -> None:
-    proxy = yamlio.loads(machines(LabSpec())[1].files["/etc/kubernetes/proxy.yaml"].content)
-    assert (proxy["conntrack"]["maxPerCore"], proxy["conntrack"]["min"]) == (0, 0)
+    assert {"--conntrack-max-per-core=0", "--conntrack-min=0"} <= set(argv(machines(LabSpec())[1], "kube-proxy"))
