@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.model.records import Packet
+from harness.probes import decode, pcap
+from tests.unit.probes import frames as make
+
+A, C, N1, N2 = "10.244.1.2", "10.244.2.2", "172.18.0.11", "172.18.0.12"
+
+
+def one(data: bytes, link: int = pcap.ETHERNET) -> Packet:
+    packet = decode.packet(pcap.Frame(5, link, data, len(data)), start_us=2)
+    assert packet is not None
+    return packet
+
+
+def test_an_echo_request_has_addresses_ttl_and_sequence() -> None:
+    got = one(make.ethernet(make.ipv4(make.echo(seq=3, ident=9), A, C, 1, ttl=62, flags=0x4000, ip_id=77)))
+    assert (got.src, got.dst, got.proto, got.ttl, got.length) == (A, C, "icmp", 62, 84)
+    assert (got.icmp_type, got.icmp_code, got.icmp_id, got.icmp_seq) == (8, 0, 9, 3)
+    assert (got.df, got.ip_id, got.frame, got.t_us) == (True, 77, 98, 3)
+    assert (got.src_mac, got.dst_mac) == ("02:00:00:00:01:01", "02:00:00:00:02:02")
+
+
+def test_vxlan_carries_a_whole_frame() -> None:
+    inner = make.ethernet(make.ipv4(make.echo(), A, C, 1, ttl=63), src=b"\x02\0\0\0\0\x0a", dst=b"\x02\0\0\0\0\x0b")
+    got = one(make.ethernet(make.ipv4(make.udp(make.vxlan(inner, 1), 41000, 8472), N1, N2, 17)))
+    assert (got.src, got.dst, got.proto, got.dst_port, got.vni, got.vxlan_flags) == (N1, N2, "udp", 8472, 1, 8)
+    assert got.length == 84 + 50
+    assert got.inner is not None
+    assert (got.inner.src, got.inner.dst, got.inner.ttl, got.inner.length) == (A, C, 63, 84)
+    assert (got.inner.src_mac, got.inner.dst_mac) == ("02:00:00:00:00:0a", "02:00:00:00:00:0b")
+    assert got.inner.inner is None
+
+
+def test_vxlan_is_told_by_its_port_alone() -> None:
+    inner = make.vxlan(make.ethernet(make.ipv4(make.echo(), A, C, 1)), 5)
+    packet = make.ethernet(make.ipv4(make.udp(inner, 1, 6784), N1, N2, 17))
+    assert one(packet).inner is None
+    frame = pcap.Frame(0, pcap.ETHERNET, packet, len(packet))
+    known = decode.packet(frame, vxlan_ports=frozenset({6784}))
+    assert known is not None
+    assert known.vni == 5
+
+
+def test_arp_in_a_tunnel_names_sender_and_target() -> None:
+    arp = bytes.fromhex("00010800060400010200000000010af401000000000000000af40200")
+    inner = make.ethernet(arp, 0x0806)
+    got = one(make.ethernet(make.ipv4(make.udp(make.vxlan(inner), 1, 4789), N1, N2, 17))).inner
+    assert got is not None
+    assert (got.proto, got.src, got.dst, got.arp_op) == ("arp", "10.244.1.0", "10.244.2.0", 1)
+
+
+def test_a_syn_tells_its_flags_and_mss() -> None:
+    options = bytes.fromhex("01020405820402")  # NOP, MSS 1410, SACK permitted …
+    got = one(make.ethernet(make.ipv4(make.tcp(40000, 8080, 0x02, options + b"\0"), A, C, 6)))
+    assert (got.tcp_flags, got.tcp_mss, got.src_port, got.dst_port) == ("S", 1410, 40000, 8080)
+    assert one(make.ethernet(make.ipv4(make.tcp(1, 2, 0x12), A, C, 6))).tcp_flags == "SA"
+
+
+def test_an_option_of_length_zero_does_not_loop() -> None:
+    got = one(make.ethernet(make.ipv4(make.tcp(1, 2, 2, b"\x08\0\x02\x04"), A, C, 6)))
+    assert got.tcp_mss is None
+
+
+def test_the_first_fragment_has_ports_and_the_others_have_not() -> None:
+    first = one(make.ethernet(make.ipv4(make.udp(bytes(1472), 5, 6), A, C, 17, flags=0x2000)))
+    assert (first.more_fragments, first.fragment_offset, first.src_port) == (True, 0, 5)
+    last = one(make.ethernet(make.ipv4(make.udp(bytes(100), 5, 6), A, C, 17, flags=185)))
+    assert (last.more_fragments, last.fragment_offset, last.src_port) == (False, 1480, None)
+
+
+def test_fragmentation_needed_names_the_mtu() -> None:
+    message = b"\x03\x04\0\0\0\0" + (1300).to_bytes(2) + make.ipv4(make.udp(b"", 1, 2), A, C, 17)
+    got = one(make.ethernet(make.ipv4(message, "172.18.0.1", A, 1)))
+    assert (got.icmp_type, got.icmp_code, got.icmp_mtu) == (3, 4, 1300)
+
+
+def test_ipv6_and_its_fragments() -> None:
+    got = one(make.ethernet(make.ipv6(make.udp(b"x", 1, 53), "2001:db8::1", "2001:db8::2", 17, hops=62), 0x86DD))
+    assert (got.src, got.proto, got.dst_port, got.ttl, got.length) == ("2001:db8::1", "udp", 53, 62, 49)
+    piece = b"\x11\0" + (1448 | 1).to_bytes(2) + bytes(4) + bytes(16)
+    got = one(make.ethernet(make.ipv6(piece, "2001:db8::1", "2001:db8::2", 44), 0x86DD))
+    assert (got.proto, got.fragment_offset, got.more_fragments, got.src_port) == ("udp", 1448, True, None)
+
+
+def test_other_link_types_lose_their_header() -> None:
+    packet = make.ipv4(make.echo(), A, C, 1)
+    assert one(packet, pcap.RAW_IP).src == A
+    assert one(bytes(14) + b"\x08\0" + packet, pcap.LINUX_SLL).src == A
+    assert one(b"\x08\0" + bytes(18) + packet, pcap.LINUX_SLL2).src == A
+    assert one(make.MAC_A + make.MAC_B + b"\x81\0\0\x05\x08\0" + packet).src == A
+
+
+def test_marked_frames_are_no_packets() -> None:
+    marked, other = make.canary("start x"), make.ethernet(make.ipv4(make.echo(), A, C, 1))
+    frames = list(pcap.frames(make.pcap((1, marked), (2, other))))
+    assert [decode.canary(frame) for frame in frames] == ["start x", None]
+    assert [packet.src for packet in decode.packets(frames)] == [A]
+
+
+def test_the_length_field_ends_the_packet_and_not_the_padding() -> None:
+    got = one(make.ethernet(make.ipv4(make.udp(b"", 1, 8472), N1, N2, 17) + bytes(18)))
+    assert got.vni is None
+
+
+@given(st.binary(max_size=80), st.integers(0, 120))
+def test_no_frame_makes_it_raise(noise: bytes, cut: int) -> None:
+    inner = make.ethernet(make.ipv4(make.tcp(1, 2, 2, noise[:40].ljust(40, b"\x02")), A, C, 6))
+    whole = make.ethernet(make.ipv4(make.udp(make.vxlan(inner), 1, 8472), N1, N2, 17))
+    for data in (noise, whole[:cut], whole[:cut] + noise, make.ethernet(noise), make.ethernet(noise, 0x86DD)):
+        decode.packet(pcap.Frame(0, pcap.ETHERNET, data, len(data)))
