@@ -41,7 +41,16 @@ def images(variant: Variant) -> tuple[str, ...]:
     return (*IMAGES, "flannel", "flannel-cni-plugin") if variant.driver == "flannel" else IMAGES
 
 
-def bring_up(spec: LabSpec, variant: Variant, *, run: RunDir, journal: Journal, store: Store, state: Path) -> Attached:
+def bring_up(  # noqa: PLR0913 - what a lab is, and the four places that a bring-up writes to
+    spec: LabSpec,
+    variant: Variant,
+    *,
+    run: RunDir,
+    journal: Journal,
+    store: Store,
+    state: Path,
+    raise_limits: bool = False,
+) -> Attached:
     """Bring a lab up.
 
     Args:

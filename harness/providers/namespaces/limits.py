@@ -7,7 +7,6 @@ machine-wide setting unless it was told to, and then puts the old value back whe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ def inotify_instances() -> int:
     count = 0
     for descriptors in Path("/proc").glob("[0-9]*/fd"):
         try:
-            links = [os.readlink(descriptors / name) for name in os.listdir(descriptors)]
+            links = [str(descriptor.readlink()) for descriptor in descriptors.iterdir()]
         except OSError:
             continue  # ended while we looked
         count += sum(link == "anon_inode:inotify" for link in links)
