@@ -85,6 +85,7 @@ def overrides(name: str | None, nodes: int | None, cni: str | None, mtu: int | N
 @click.option("--retain", is_flag=True, help="Keep what is there when bring-up fails.")
 @click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
+@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
 @click.option("--skip-preflight", is_flag=True, help="Start even if doctor says that it cannot work.")
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     target: str,
@@ -96,6 +97,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     retain: bool,
     replace: bool,
     run_dir: Path | None,
+    raise_limits: bool,
     skip_preflight: bool,
 ) -> None:
     """Bring up a lab: nodes, Kubernetes, and a pod network.
@@ -118,7 +120,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         run = new_run(spec, _words(target, given), run_dir)
         journal = Journal(run, listener)
         try:
-            kubeconfig = _bring_up(spec, run, journal)
+            kubeconfig = _bring_up(spec, run, journal, raise_limits=raise_limits)
         except (CnilabError, KeyboardInterrupt) as error:
             finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
             _give_up(spec, run, journal, retain=retain)
@@ -141,7 +143,7 @@ def _preflight(spec: LabSpec) -> None:
     require(spec, state=settings().state, cache=settings().cache)
 
 
-def _bring_up(spec: LabSpec, run: RunDir, journal: Journal) -> Path:
+def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, *, raise_limits: bool) -> Path:
     # These bring the Kubernetes client and more: only now, when a lab is really made.
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.components.lock import load as load_lock  # noqa: PLC0415
@@ -152,7 +154,15 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal) -> Path:
     lock = with_kubernetes(load_lock(), spec.kubernetes.version)
     store = Store(settings().cache, journal=journal, lock=lock)
     try:
-        attached = bring_up(spec, variant(spec.cni), run=run, journal=journal, store=store, state=settings().state)
+        attached = bring_up(
+            spec,
+            variant(spec.cni),
+            run=run,
+            journal=journal,
+            store=store,
+            state=settings().state,
+            raise_limits=raise_limits,
+        )
     finally:
         run.write_info(run.info().model_copy(update={"pins": tuple(store.pins())}))
     return attached.lab.kubeconfig
@@ -161,11 +171,11 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal) -> Path:
 def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> None:
     """After a failure: keep the evidence, then leave nothing behind, unless the user wants to look at it."""
     from harness.cli.down import remove  # noqa: PLC0415
-    from harness.cli.select import names  # noqa: PLC0415
     from harness.steps.collect import collect  # noqa: PLC0415
+    from harness.steps.down import made_by_this_process  # noqa: PLC0415
 
-    if spec.name not in names():
-        return
+    if not made_by_this_process(settings().state, spec.name):
+        return  # there is none, or somebody else's lab has that name
     try:
         collect(spec.name, settings().state, run, journal)
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the lab from being removed

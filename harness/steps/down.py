@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from harness.model.journal import Journal
@@ -16,6 +17,17 @@ def labs_on_this_machine(directory: Path) -> list[str]:
         directory: The state directory of all labs.
     """
     return state.names(directory)
+
+
+def made_by_this_process(directory: Path, name: str) -> bool:
+    """Whether this process brought the lab up, or was about to.
+
+    Args:
+        directory: The state directory of all labs.
+        name: The lab's name.
+    """
+    known = state.read(LabLayout(directory, name))
+    return known is not None and known.owner == os.getpid()
 
 
 def tear_down(directory: Path, name: str, journal: Journal) -> list[str]:

@@ -41,7 +41,7 @@ def images(variant: Variant) -> tuple[str, ...]:
     return (*IMAGES, "flannel", "flannel-cni-plugin") if variant.driver == "flannel" else IMAGES
 
 
-def bring_up(  # noqa: PLR0913 - what a lab is, and the four places that a bring-up writes to
+def bring_up(
     spec: LabSpec,
     variant: Variant,
     *,
