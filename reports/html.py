@@ -51,6 +51,7 @@ def _environment() -> Environment:
         draw_ladder=ladder,
         draw_timeline=timeline,
         duration=text.duration,
+        clock=text.clock,
         plural=text.plural,
         listing=text.listing,
     )

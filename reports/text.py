@@ -65,6 +65,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def clock(moment: str) -> str:
+    """`2026-11-21 15:00:00 UTC` of an RFC 3339 moment; empty for an empty one."""
+    return f"{moment[:19].replace('T', ' ')} UTC" if moment else ""
+
+
 def micros(microseconds: int | None) -> str:
     """`+84 µs`-style numbers without the sign: `84 µs`, `1.2 ms`; empty for None."""
     if microseconds is None:

@@ -74,20 +74,19 @@
   }
 
   // The navigation follows the reader.
-  const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
-  if ("IntersectionObserver" in window) {
-    const seen = new IntersectionObserver((entries) => {
-      for (const entry of entries) {
-        if (!entry.isIntersecting) continue;
-        for (const link of links.values()) link.classList.remove("here");
-        links.get(entry.target.id)?.classList.add("here");
-      }
-    }, { rootMargin: "0px 0px -70% 0px" });
-    for (const id of links.keys()) {
-      const target = document.getElementById(id);
-      if (target) seen.observe(target);
-    }
-  }
+  const links = all("nav a").map((link) => [link, document.getElementById(link.hash.slice(1))]).filter(([, target]) => target);
+  let waiting = false;
+  const follow = () => {
+    waiting = false;
+    const passed = links.filter(([, target]) => target.getBoundingClientRect().top < 120);
+    const [here] = passed.at(-1) || links[0];
+    for (const [link] of links) link.classList.toggle("here", link === here);
+  };
+  addEventListener("scroll", () => {
+    if (!waiting) requestAnimationFrame(follow);
+    waiting = true;
+  }, { passive: true });
+  follow();
 
   // On paper everything is open.
   addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });

@@ -28,7 +28,7 @@ DROP: Final = 34
 OUTSIDE: Final = 62
 SPINE: Final = 26
 MOST_PODS: Final = 14
-MOST_NODES_IN_A_ROW: Final = 4
+MOST_NODES_IN_A_ROW: Final = 3
 ROOMY: Final = 420
 """From this width on, a node also shows the names of host veths."""
 
@@ -65,9 +65,7 @@ def topology(diagram: Diagram) -> Markup:
     Args:
         diagram: From `panels.diagram`.
     """
-    columns = min(len(diagram.nodes), MOST_NODES_IN_A_ROW)
-    if len(diagram.nodes) in (5, 6, 9):
-        columns = 3
+    columns = 2 if len(diagram.nodes) == 4 else min(len(diagram.nodes), MOST_NODES_IN_A_ROW)
     left = SPINE if len(diagram.nodes) > columns else 0
     nodes, height = _place(diagram, columns, left)
     shapes: list[Markup] = []
@@ -170,7 +168,7 @@ def _node(node: _Node) -> list[Markup]:
         text(right, node.y + 28, box.pod_cidr, "mono muted", anchor="end"),
         text(right, node.y + 48, "MTU", "tiny muted", anchor="end"),
     ]
-    column = node.lane + (110 if node.width >= ROOMY else 86)
+    column = node.lane + (110 if node.width >= ROOMY else 98)
     for index, station in enumerate(box.stations):
         y = node.station_y(index)
         note = f" · {station.note}" if station.note and node.width >= ROOMY else ""

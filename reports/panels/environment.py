@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness import yamlio
 from reports.model import Environment, Fact, PinRow
 from reports.source import Source
-from reports.text import natural, plural
+from reports.text import clock, natural, plural
 
 _SINGLE = (
     "run.json",
@@ -29,8 +29,8 @@ def environment(source: Source) -> Environment:
         ("Kubernetes", info.kubernetes),
         ("nodes", str(info.nodes) if info.nodes else ""),
         ("cnilab", info.version),
-        ("started", info.started),
-        ("finished", info.finished or "did not finish"),
+        ("started", clock(info.started)),
+        ("finished", clock(info.finished) or "did not finish"),
     ]
     return Environment(
         facts=tuple(Fact(name, text) for name, text in facts if text),

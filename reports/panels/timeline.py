@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from harness.model.records import Event
@@ -80,7 +81,8 @@ def _bars(events: list[Event], first: datetime, last: float) -> list[Bar]:
             bars.append(_bar(event, start, at, event.state, _STATES[event.state]))
     for left in opened.values():
         bars += [_bar(event, at, max(last, at), "did not end", "warn") for at, event in left]
-    return bars
+    names = {bar.step for bar in bars}
+    return [replace(bar, depth=sum(bar.step.startswith(f"{other}.") for other in names)) for bar in bars]
 
 
 def _bar(event: Event, start: float, end: float, state: str, tone: Tone) -> Bar:

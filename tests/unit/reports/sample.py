@@ -102,18 +102,17 @@ def write_partial(path: Path) -> RunDir:
     }
     whole = info(Sample()).model_dump(by_alias=True)
     run.write_info(RunInfo.model_validate({**whole, "finished": "", "failure": failure}))
-    steps: tuple[tuple[str, Literal["started", "ok", "failed"], str, float | None], ...] = (
-        ("up", "started", "Bring up the lab", None),
-        ("up.nodes", "started", "Two nodes in namespaces", None),
-        ("up.nodes", "ok", "Two nodes in namespaces", 0.62),
-        ("up.cluster.api", "started", "API server answers", None),
-        ("up.cluster.api", "failed", "API server answers", 60.0),
-        ("up", "failed", "Bring up the lab", 60.7),
+    steps: tuple[tuple[float, str, Literal["started", "ok", "failed"], str, float | None], ...] = (
+        (0.0, "up", "started", "Bring up the lab", None),
+        (0.1, "up.nodes", "started", "Two nodes in namespaces", None),
+        (0.72, "up.nodes", "ok", "Two nodes in namespaces", 0.62),
+        (0.8, "up.cluster.api", "started", "API server answers", None),
+        (55.8, "up.cluster.api", "failed", "API server answers", 55.0),
+        (55.9, "up", "failed", "Bring up the lab", 55.9),
     )
-    for number, (step, state, title, seconds) in enumerate(steps):
+    for at, step, state, title, seconds in steps:
         detail = {"error": "waited 60 s for the API server to answer"} if state == "failed" else {}
-        at = f"2026-11-21T15:00:{number * 11:02d}.000000Z"
-        run.add_event(Event(at=at, step=step, state=state, title=title, seconds=seconds, detail=detail))
+        run.add_event(Event(at=_at(at), step=step, state=state, title=title, seconds=seconds, detail=detail))
     logs = run.directory("logs/n1")
     (logs / "etcd.log").write_text("starting etcd\nlisten tcp 127.0.0.1:2379: bind: address already in use\n")
     (logs / "kubelet.log").write_text("Bearer abcdefghijklmnopqrstuvwxyz0123456789\nnode not found\n")
