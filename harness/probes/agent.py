@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from harness import timeouts
 from harness.errors import CnilabError
 from harness.model.records import Observation
 from harness.probes import answers
@@ -60,7 +61,7 @@ def run_plans(
     Args:
         plans: Probes by site. Sites with an empty plan run nothing.
         batch: B1, B2 …, as the observations will say.
-        deadline: Seconds for the whole batch, tries included.
+        deadline: Seconds for the whole batch, tries included, before scaling.
         retries: Further attempts at a failed probe.
 
     Returns:
@@ -115,7 +116,7 @@ def _requests(work: Mapping[Site, Sequence[Probe]]) -> dict[Site, list[dict[str,
 
 def _run(site: Site, probes: Sequence[Mapping[str, Any]], deadline: float, retries: int) -> dict[str, dict[str, Any]]:
     """Run one agent; its lines by probe id, or one line with id `failure` when it could not be run."""
-    plan = {"deadline_ms": round(deadline * 1000), "retries": retries, "probes": list(probes)}
+    plan = {"deadline_ms": round(timeouts.scaled(deadline) * 1000), "retries": retries, "probes": list(probes)}
     try:
         done = site.runner.run([site.binary, "run"], input=json.dumps(plan), timeout=deadline + AGENT_START, check=True)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

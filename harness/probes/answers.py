@@ -31,6 +31,7 @@ def request(probe: Probe) -> dict[str, Any]:
                 "size": probe.size,
                 "source_port": probe.source_port,
                 "expect": probe.expect,
+                "connect": probe.connect,
             }
         case BindProbe():
             return {

@@ -73,6 +73,7 @@ class ExchangeProbe:
         size: Payload bytes; 1 MiB and more are fine over TCP (upload).
         source_port: Own port; 0 lets the kernel choose.
         expect: The outcome that ends the retries: `refused` for a port without a listener, `timeout` for a closed path.
+        connect: TCP only: that the connection comes about is enough; for peers that are no responders.
     """
 
     target: Target
@@ -81,6 +82,7 @@ class ExchangeProbe:
     size: int = 64
     source_port: int = 0
     expect: Outcome = "ok"
+    connect: bool = False
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_the_agent_gets_deadline_retries_and_everything_about_a_probe() -> None:
     assert (plan["deadline_ms"], plan["retries"]) == (500, 0)
     assert plan["probes"][0] == {
         "id": "0", "kind": "exchange", "proto": "udp", "dial": "10.244.2.2:8080", "size": 1200, "source_port": 5000,
-        "expect": "timeout",
+        "expect": "timeout", "connect": False,
     }  # fmt: skip
     assert [probe.get("dial") for probe in plan["probes"][1:5]] == [
         "10.244.2.2", "[2001:db8::1]:8080", "10.244.2.2:8080", ":22",

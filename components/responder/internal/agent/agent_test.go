@@ -124,6 +124,25 @@ func TestSilentPeersCostTheDeadlineOnce(t *testing.T) {
 	}
 }
 
+func TestAnUploadThatStopsTellsForHowLong(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		conn, err := listener.Accept() // and never read: the path lets no large segment through
+		if err == nil {
+			t.Cleanup(func() { _ = conn.Close() })
+		}
+	}()
+	got := run(t, fmt.Sprintf(`{"deadline_ms":300,"probes":[
+		{"id":"up","kind":"exchange","proto":"tcp","dial":%q,"size":8388608}]}`, listener.Addr()))["up"]
+	if got.Outcome != timeout || got.StallMs == nil || *got.StallMs < 200 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestTakenPortCannotBeBound(t *testing.T) {
 	port := responder(t)
 	got := run(t, fmt.Sprintf(`{"probes":[

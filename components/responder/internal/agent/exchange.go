@@ -54,26 +54,36 @@ func exchangeTCP(probe Probe, deadline time.Time) Result {
 	}
 	header, frame := newFrame(wire.Ask, probe.Size)
 	base.Nonce, base.Sent = wire.Hex(header.Nonce), len(frame)
-	var longest time.Duration
-	for left := frame; len(left) > 0; {
-		part := time.Now()
-		n, err := conn.Write(left[:min(chunk, len(left))])
-		longest = max(longest, time.Since(part))
-		if err != nil {
-			return base.with(failure(err))
+	stall, err := send(conn, frame)
+	var line []byte
+	if err == nil {
+		waiting := time.Now()
+		if line, err = bufio.NewReader(conn).ReadBytes('\n'); err != nil {
+			stall = max(stall, ms(time.Since(waiting)))
 		}
-		left = left[n:]
 	}
-	line, err := bufio.NewReader(conn).ReadBytes('\n')
+	result := base
 	if err != nil {
-		return base.with(failure(err))
+		result = base.with(failure(err))
+	} else {
+		result = judge(base, line, frame)
 	}
-	result := judge(base, line, frame)
 	if len(frame) > chunk {
-		stall := max(ms(longest), result.gapMs(line))
+		stall = max(stall, gapMs(line))
 		result.StallMs = &stall
 	}
 	return result
+}
+
+// send writes a frame in chunks and tells the longest time that one took, in milliseconds.
+func send(conn net.Conn, frame []byte) (stall float64, err error) {
+	for left := frame; len(left) > 0 && err == nil; {
+		begin, n := time.Now(), 0
+		n, err = conn.Write(left[:min(chunk, len(left))])
+		stall = max(stall, ms(time.Since(begin)))
+		left = left[n:]
+	}
+	return stall, err
 }
 
 func exchangeUDP(probe Probe, deadline time.Time) Result {
@@ -133,8 +143,8 @@ func judge(base Result, line, frame []byte) Result {
 	return base
 }
 
-// gapMs is the longest pause that the receiver saw in an upload.
-func (r Result) gapMs(line []byte) float64 {
+// gapMs is the longest pause that the receiver saw in an upload, in milliseconds.
+func gapMs(line []byte) float64 {
 	var answer wire.Answer
 	if json.Unmarshal(line, &answer) != nil {
 		return 0

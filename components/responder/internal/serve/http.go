@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net"
 	"net/url"
@@ -38,20 +39,20 @@ func ServeHTTP(conn net.Conn, reader *bufio.Reader, page func(target string) Pag
 	if conn.SetDeadline(time.Now().Add(30*time.Second)) != nil {
 		return
 	}
-	line, err := reader.ReadString('\n')
+	line, err := reader.ReadSlice('\n') // at most the reader's buffer
 	if err != nil {
 		return
 	}
+	words := strings.Fields(string(line))
 	for {
-		header, err := reader.ReadString('\n')
+		header, err := reader.ReadSlice('\n')
 		if err != nil {
 			return
 		}
-		if strings.TrimSpace(header) == "" {
+		if len(bytes.TrimSpace(header)) == 0 {
 			break
 		}
 	}
-	words := strings.Fields(line)
 	if len(words) < 2 {
 		return
 	}

@@ -29,7 +29,7 @@ func observe(journal *Journal) error {
 		{Code: syscall.BPF_RET | syscall.BPF_K, K: 256},
 		{Code: syscall.BPF_RET | syscall.BPF_K, K: 0},
 	}
-	//nolint:staticcheck // the replacement is outside the standard library
+	// Deprecated in favour of a package outside the standard library.
 	if err := syscall.AttachLsf(fd, filter); err != nil {
 		return err
 	}
