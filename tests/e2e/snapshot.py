@@ -1,0 +1,203 @@
+"""What a machine looks like: taken before and after a lab, the two must be equal.
+
+Other labs may run on the same machine, so processes and namespaces inside of their cgroups are left out, and what
+comes and goes by itself is looked at again for a while.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness import timeouts
+
+_TOP = "cnilab"
+
+_FOLDERS = ("/etc", "/opt", "/var/lib", "/run", "/root/.kube", "/usr/local/bin")
+_CHURN = re.compile(
+    r"^(/run/(systemd|udev|user|utmp|log|lock|sshd|screen|sudo|dbus|initctl|crond|cron)|"
+    r"/var/lib/(apt|dpkg|systemd|ucf|pam|docker|man-db|update-|ubuntu)|/etc/(ld\.so\.cache|\.pwd\.lock|mtab))"
+)
+_VARYING_SYSCTLS = re.compile(
+    r"^(kernel\.(random\.|ns_last_pid|pty\.nr|perf_event_max_sample_rate|sched_domain)|"
+    r"fs\.(dentry-state|file-nr|inode-|quota\.|aio-nr|binfmt_misc)|net\.netfilter\.nf_conntrack_count|"
+    r"net\.ipv[46]\.(neigh|conf)\.[^.]+\.(base_reachable|retrans)|vm\.drop_caches|vm\.stat_refresh)"
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Sets of words, one per kind of thing that a lab could leave behind."""
+
+    links: frozenset[str]
+    addresses: frozenset[str]
+    routes: frozenset[str]
+    namespaces: frozenset[str]
+    processes: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    files: frozenset[str]
+    sysctls: frozenset[str]
+    firewall: frozenset[str]
+    sockets: frozenset[str]
+
+
+def take(mine: Collection[str]) -> Snapshot:
+    """Look at everything.
+
+    Args:
+        mine: Names of the labs whose traces count; other labs' are not ours to judge.
+    """
+    foreign = _foreign_processes(mine)
+    return Snapshot(
+        links=frozenset(_names(_json("ip", "-j", "link"), "ifname")),
+        addresses=frozenset(
+            f"{link['ifname']} {address['local']}"
+            for link in _json("ip", "-j", "addr")
+            for address in link.get("addr_info", ())
+        ),
+        routes=frozenset(_lines("ip", "route", "show", "table", "all")),
+        namespaces=frozenset(_namespaces(foreign)),
+        processes=frozenset(_processes(foreign)),
+        mounts=frozenset(_mounts()),
+        cgroups=frozenset(_cgroups(mine)),
+        files=frozenset(_files()),
+        sysctls=frozenset(line for line in _lines("sysctl", "-a") if not _VARYING_SYSCTLS.match(line)),
+        firewall=frozenset(re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in _firewall()),
+        sockets=frozenset(_listening(foreign)),
+    )
+
+
+def differences(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
+    """What came and what went, by kind; empty is good."""
+    found: dict[str, list[str]] = {}
+    for kind in fields(Snapshot):
+        old, new = getattr(before, kind.name), getattr(after, kind.name)
+        changed = [f"+ {word}" for word in sorted(new - old)]
+        if kind.name not in {"processes", "namespaces", "sockets"}:  # others may end meanwhile
+            changed += [f"- {word}" for word in sorted(old - new)]
+        if changed:
+            found[kind.name] = changed
+    return found
+
+
+def settle(before: Snapshot, mine: Collection[str], deadline: float = 15.0) -> dict[str, list[str]]:
+    """Differences that stay: what others start and end meanwhile goes away by itself.
+
+    Args:
+        before: The machine as it was.
+        mine: As of `take`.
+        deadline: Seconds.
+    """
+    persistent: dict[str, set[str]] | None = None
+    for _ in timeouts.ticks(deadline, 0.5, 2.0):
+        found = {kind: set(words) for kind, words in differences(before, take(mine)).items()}
+        # Only what is there every time counts; short-lived processes of others are different ones each time.
+        persistent = found if persistent is None else {k: v & found.get(k, set()) for k, v in persistent.items()}
+        persistent = {kind: words for kind, words in persistent.items() if words}
+        if not persistent:
+            return {}
+    return {kind: sorted(words) for kind, words in (persistent or {}).items()}
+
+
+def _run(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace").stdout
+
+
+def _lines(*argv: str) -> list[str]:
+    return [line.strip() for line in _run(*argv).splitlines() if line.strip()]
+
+
+def _json(*argv: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(_run(*argv) or "[]")
+    return found
+
+
+def _names(items: list[dict[str, Any]], key: str) -> Iterator[str]:
+    return (str(item[key]) for item in items if key in item)
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _foreign_processes(mine: Collection[str]) -> set[int]:
+    """Processes of other labs, with all that they started, and kernel threads."""
+    foreign = set()
+    for pid in _pids():
+        lab = re.search(rf"/{_TOP}/([^/\n]+)", _read(f"/proc/{pid}/cgroup"))
+        if (lab and lab[1] not in mine) or not _read(f"/proc/{pid}/cmdline"):
+            foreign.add(pid)
+    return foreign
+
+
+def _namespaces(foreign: set[int]) -> Iterator[str]:
+    """Namespaces by what holds them: a process of ours, or a bind mount."""
+    for pid in _pids():
+        if pid in foreign:
+            continue
+        for kind in ("net", "mnt", "uts", "ipc", "pid", "cgroup"):
+            try:
+                yield str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+            except OSError:
+                continue
+    yield from (line for line in _lines("ls", "/run/netns"))
+
+
+def _processes(foreign: set[int]) -> Iterator[str]:
+    for pid in _pids():
+        words = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+        if pid not in foreign and pid != os.getpid() and words:
+            yield f"{pid} {words[:120]}"
+
+
+def _mounts() -> Iterator[str]:
+    for line in _read("/proc/self/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        yield f"{before.split()[4]} {after.split()[0]}"
+
+
+def _cgroups(mine: Collection[str]) -> Iterator[str]:
+    for line in _mounts():
+        where, kind = line.rsplit(" ", 1)
+        if kind not in {"cgroup", "cgroup2"}:
+            continue
+        for name in mine:
+            for folder, _, _ in os.walk(f"{where}/{_TOP}/{name}"):
+                yield folder
+
+
+def _files() -> Iterator[str]:
+    for top in _FOLDERS:
+        for folder, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not _CHURN.match(f"{folder}/{name}")]
+            yield from (f"{folder}/{name}" for name in (*names, *folders) if not _CHURN.match(f"{folder}/{name}"))
+    for path in ("/etc/hosts", "/etc/resolv.conf", "/etc/machine-id", "/root/.kube/config"):
+        yield f"{path} {hash(_read(path))}"
+
+
+def _firewall() -> Iterator[str]:
+    yield from (line for line in _lines("iptables-save") if not line.startswith("#"))
+    yield from (line for line in _lines("ip6tables-save") if not line.startswith("#"))
+    yield from _lines("nft", "list", "ruleset")
+
+
+def _listening(foreign: set[int]) -> Iterator[str]:
+    for line in _lines("ss", "-H", "-tulnp"):
+        pids = {int(pid) for pid in re.findall(r"pid=(\d+)", line)}
+        if not pids & foreign:
+            words = line.split()
+            yield f"{words[0]} {words[4]}"

@@ -1,0 +1,55 @@
+"""The main job, as tox does it."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Cli
+
+
+@pytest.mark.parametrize("variant", ["flannel", "flannel-host-gw", "bridge"])
+def test_up_apply_test_report_down_and_the_machine_is_as_before(
+    variant: str, cli: Cli, untouched: list[str], tmp_path: Path
+) -> None:
+    name = untouched[0]
+    run = tmp_path / "run"
+    up = cli("up", variant, "--name", name, "--run-dir", run)
+    assert up.stdout == f"export KUBECONFIG={cli.state}/labs/{name}/kubeconfig\n"
+    assert cli.labs() == {name: "Ready"}
+    labs = cli.data("apply")
+    assert labs["items"], "no lab fits"
+    assert [item["lab"] for item in labs["items"] if item["status"] not in {"pass", "skip"}] == []
+    results = cli.data("test")
+    assert {item["id"]: item["reason"] for item in results["items"] if item["status"] in {"fail", "error"}} == {}
+    assert sum(item["status"] == "pass" for item in results["items"]) >= 20
+    assert cli("collect").stdout == f"{run}/logs\n"
+    written = cli("report", "--lab", name).stdout.splitlines()
+    assert f"{run}/report.html" in written
+    cli("down", name)
+    page = (run / "report.html").read_text()
+    assert variant in page
+    assert not re.search(r"(src|href)=[\"']https?://(?!cnilab)", page), "the page must work offline"
+    assert ET.parse(run / "junit.xml").getroot().tag in {"testsuites", "testsuite"}  # noqa: S314 - our own file
+    before = (run / "report.html").read_bytes()
+    cli("report", run)
+    assert (run / "report.html").read_bytes() == before
+    assert not any(path.name.startswith(".") for path in run.iterdir())
+
+
+def test_playbooks_change_nothing_the_second_time(flannel: tuple[Cli, str]) -> None:
+    cli, name = flannel
+    cli("apply", "--lab", name, "pod-pause")
+    cli("apply", "--lab", name, "pod-pause")
+    run = Path(cli.data("status")["items"][0]["run"])
+    recaps = sorted(run.glob("ansible/**/stats.json")) or sorted(run.glob("ansible/**/stdout"))
+    assert recaps, "no recap of a playbook in the run directory"
+    text = recaps[-1].read_text()
+    if recaps[-1].name == "stats.json":
+        assert not any(json.loads(text)["changed"].values())
+    else:
+        assert re.findall(r"changed=(\d+)", text.rpartition("PLAY RECAP")[2]) in (["0"], ["0"] * 3, ["0"] * 2)
