@@ -137,7 +137,7 @@ func TestAnUploadThatStopsTellsForHowLong(t *testing.T) {
 		}
 	}()
 	got := run(t, fmt.Sprintf(`{"deadline_ms":300,"probes":[
-		{"id":"up","kind":"exchange","proto":"tcp","dial":%q,"size":8388608}]}`, listener.Addr()))["up"]
+		{"id":"up","kind":"exchange","proto":"tcp","dial":%q,"size":33554432}]}`, listener.Addr()))["up"]
 	if got.Outcome != timeout || got.StallMs == nil || *got.StallMs < 200 {
 		t.Errorf("got %+v", got)
 	}
