@@ -136,9 +136,9 @@ func TestAnUploadThatStopsTellsForHowLong(t *testing.T) {
 			t.Cleanup(func() { _ = conn.Close() })
 		}
 	}()
-	got := run(t, fmt.Sprintf(`{"deadline_ms":300,"probes":[
-		{"id":"up","kind":"exchange","proto":"tcp","dial":%q,"size":33554432}]}`, listener.Addr()))["up"]
-	if got.Outcome != timeout || got.StallMs == nil || *got.StallMs < 200 {
+	got := run(t, fmt.Sprintf(`{"deadline_ms":1500,"probes":[
+		{"id":"up","kind":"exchange","proto":"tcp","dial":%q,"size":16777216}]}`, listener.Addr()))["up"]
+	if got.Outcome != timeout || got.StallMs == nil || *got.StallMs < 300 {
 		t.Errorf("got %+v", got)
 	}
 }
