@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from harness.model.records import Lookup, Query
 from reports.model import Dns, LookupRow, Mark, QueryStep, Tone
 from reports.text import duration, listing, plural
 
-_ROWS_PER_GROUP = 8
+_PURPOSES: Final = {
+    "service": "Services by their full name",
+    "search": "Short names, by the search path",
+    "negative": "Names that do not exist",
+    "headless": "Headless Services: one address per endpoint",
+    "headless-empty": "Headless Services without endpoints",
+    "hostname": "Pods by name",
+    "externalname": "ExternalName",
+    "schema": "Version of the record schema",
+    "srv": "Ports (SRV)",
+    "ptr": "Addresses back to names (PTR)",
+    "tcp": "The same over TCP",
+    "large-udp": "A large answer over UDP",
+    "large-tcp": "A large answer over TCP",
+    "large-edns": "A large answer with EDNS",
+    "forward": "Names outside the cluster",
+    "every-pod": "One name from every pod",
+    "latency": "Repeated, for the time it takes",
+}
+"""What the suite's purposes mean to a reader; others are shown as they are."""
+
+_ROWS_PER_GROUP = 5
 _STEPS = 12
 
 
@@ -32,7 +55,7 @@ def dns(lookups: list[Lookup]) -> Dns | None:
         sentence += f"; half of them took {duration(times[len(times) // 2] / 1000)} or less"
     return Dns(
         groups=tuple(
-            (purpose.replace("-", " ").replace("_", " "), tuple(_row(lookup) for lookup in _pick(found)))
+            (_PURPOSES.get(purpose, purpose.replace("-", " ")), tuple(_row(lookup) for lookup in _pick(found)))
             for purpose, found in groups.items()
         ),
         sentence=f"{sentence}.",

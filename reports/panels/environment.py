@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import yamlio
 from reports.model import Environment, Fact, PinRow
+from reports.panels.verdict import kubernetes_version
 from reports.source import Source
 from reports.text import clock, natural, plural
 
@@ -26,7 +27,7 @@ def environment(source: Source) -> Environment:
         ("lab", info.lab),
         ("variant", info.variant),
         ("provider", info.provider),
-        ("Kubernetes", info.kubernetes),
+        ("Kubernetes", kubernetes_version(info)),
         ("nodes", str(info.nodes) if info.nodes else ""),
         ("cnilab", info.version),
         ("started", clock(info.started)),

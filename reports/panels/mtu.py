@@ -35,7 +35,7 @@ def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
         return None
     overhead = max(0, underlay - pod) if underlay and pod else 0
     parts = OVERHEADS.get(overhead, (("encapsulation", overhead),) if overhead else ())
-    ladders = tuple(_ladders([rung for rung in rungs if rung.df], pod))
+    ladders = tuple(_ladders([rung for rung in rungs if rung.df and rung.purpose == "ladder"], pod))
     return Mtu(
         sum=(underlay, overhead, pod),
         parts=tuple(Fact(name, str(size)) for name, size in parts),

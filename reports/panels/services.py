@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from harness.model.records import Exchange
 from reports import marks
@@ -11,6 +12,23 @@ from reports.model import Mark, ServiceRow, Services, Share
 from reports.text import host_of, listing, natural, plural, port_of, unique
 
 _SHOWN_SOURCES = 4
+_PURPOSES: Final = {
+    "vip": "a pod reaches a Service",
+    "hairpin": "a pod reaches itself through its Service",
+    "spread": "all endpoints are used",
+    "affinity": "one client keeps its endpoint",
+    "no-endpoints": "a Service without endpoints refuses",
+    "itp-local": "internal traffic stays on the node",
+    "nodeport": "a node port, from outside",
+    "etp-local": "external traffic stays on the node",
+    "egress": "from pods",
+    "egress-node": "from nodes",
+    "egress-port": "all pods from one source port",
+    "far-small": "beyond a 1300-byte link",
+    "pmtud": "an upload through a 1300-byte link",
+}
+"""What the suite's purposes mean to a reader; others are shown as they are."""
+
 _OUTSIDE = ("router", "far")
 
 Key = tuple[str, str, str, str]
@@ -48,7 +66,7 @@ def _row(key: Key, found: list[Exchange], owners: Owners) -> ServiceRow:
     seen = unique(_seen_as(item, owners) for item in found if item.peer)
     target = f"{dst} {dial}" if dst and not dial.startswith(dst) else dial
     return ServiceRow(
-        purpose=purpose.replace("-", " ").replace("_", " "),
+        purpose=_PURPOSES.get(purpose, purpose.replace("-", " ")),
         target=target,
         proto=proto,
         sources=_sources(sources),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from harness.model.records import Event
 from reports.model import Bar, Timeline, Tone
@@ -12,20 +13,19 @@ from reports.panels.verdict import moment
 _MOST_BARS = 80
 _STATES: dict[str, Tone] = {"ok": "good", "failed": "bad", "skipped": "muted"}
 
-PHASES = (
-    "doctor",
-    "components",
-    "up",
-    "attach",
-    "apply",
-    "labs",
-    "test",
-    "conformance",
-    "faults",
-    "collect",
-    "report",
-    "down",
-)
+_TITLES: Final = {
+    "components": "Get the programs",
+    "up": "Bring up the lab",
+    "apply": "Apply the labs",
+    "labs": "Labs",
+    "test": "Test the network",
+    "conformance": "Test the network",
+    "faults": "Test the suite with faults",
+    "mutation": "Test the suite with faults",
+    "collect": "Collect",
+    "report": "Report",
+    "down": "Take the lab down",
+}
 
 
 def timeline(events: list[Event]) -> Timeline | None:
@@ -44,6 +44,7 @@ def timeline(events: list[Event]) -> Timeline | None:
         return None
     total = max(bar.end for bar in bars)
     kept = sorted(bars, key=lambda bar: (bar.tone != "bad", bar.depth > 1, bar.start - bar.end))[:_MOST_BARS]
+    kept += _missing_phases(kept)
     phases: dict[str, list[Bar]] = {}
     for bar in sorted(kept, key=lambda bar: (bar.start, bar.depth, -bar.end, bar.step)):
         phases.setdefault(bar.step.partition(".")[0], []).append(bar)
@@ -81,8 +82,29 @@ def _bars(events: list[Event], first: datetime, last: float) -> list[Bar]:
             bars.append(_bar(event, start, at, event.state, _STATES[event.state]))
     for left in opened.values():
         bars += [_bar(event, at, max(last, at), "did not end", "warn") for at, event in left]
-    names = {bar.step for bar in bars}
+    names = {bar.step for bar in bars} | {bar.step.partition(".")[0] for bar in bars}
     return [replace(bar, depth=sum(bar.step.startswith(f"{other}.") for other in names)) for bar in bars]
+
+
+def _missing_phases(bars: list[Bar]) -> list[Bar]:
+    """A bar around the steps of each phase that recorded only its parts."""
+    known = {bar.step for bar in bars}
+    parts: dict[str, list[Bar]] = {}
+    for bar in bars:
+        parts.setdefault(bar.step.partition(".")[0], []).append(bar)
+    return [
+        Bar(
+            step=phase,
+            title=_TITLES.get(phase, phase),
+            start=min(bar.start for bar in found),
+            end=max(bar.end for bar in found),
+            depth=0,
+            tone=next((bar.tone for bar in found if bar.tone == "bad"), "good"),
+            state="ok",
+        )
+        for phase, found in parts.items()
+        if phase not in known
+    ]
 
 
 def _bar(event: Event, start: float, end: float, state: str, tone: Tone) -> Bar:

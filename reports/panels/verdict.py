@@ -37,8 +37,15 @@ def subject(info: RunInfo) -> str:
         if info.variant == pin.name or info.variant.startswith(f"{pin.name}-")
     ]
     network = f"{info.variant} {versions[0]}" if versions else info.variant
-    kubernetes = f" on Kubernetes {info.kubernetes.removeprefix('v')}" if info.kubernetes else ""
+    kubernetes = f" on Kubernetes {kubernetes_version(info)}" if info.kubernetes else ""
     return f"{network}{kubernetes} ({info.provider})"
+
+
+def kubernetes_version(info: RunInfo) -> str:
+    """The pinned `1.34.4` where the spec only says `1.34`."""
+    asked = info.kubernetes.removeprefix("v")
+    pinned = (pin.version.removeprefix("v") for pin in info.pins if pin.name == "kubernetes")
+    return next((version for version in pinned if f"{version}.".startswith(f"{asked}.")), asked)
 
 
 def trouble(source: Source) -> Trouble | None:
@@ -121,7 +128,7 @@ def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trou
     if problem is not None:
         return "lab", "the lab failed before the network could be judged" if not judged else "the lab failed"
     if not judged and not labs:
-        return "muted", "nothing was judged"
+        return "muted", "nothing was judged yet"
     parts = [f"{held} of {plural(len(judged), 'requirement')} {'holds' if len(judged) == 1 else 'hold'}"]
     if failed := status["MUST", "fail"]:
         parts.append(f"{failed} {'fails' if failed == 1 else 'fail'}")

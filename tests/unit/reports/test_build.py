@@ -94,7 +94,7 @@ def test_a_half_written_line_is_told_and_the_rest_is_shown(full: RunDir) -> None
 
 def test_a_directory_without_anything_still_gives_a_report(tmp_path: Path) -> None:
     report = build(RunDir(tmp_path))
-    assert report.verdict.sentence == "nothing was judged"
+    assert report.verdict.sentence == "nothing was judged yet"
     assert report.environment.problems
 
 
