@@ -222,9 +222,19 @@ func packet(kind, code byte, rest []byte) []byte {
 
 func TestEchoReplyIsMatchedByIDAndNonce(t *testing.T) {
 	header, frame := newFrame(wire.Ask, 64)
-	id, nonce, r := readEcho(packet(echoReply, 0, append([]byte{0x12, 0x34, 0, 1}, frame...)))
-	if id != 0x1234 || nonce != wire.Hex(header.Nonce) || r.Outcome != okay || *r.ReplyTTL != 62 || r.Received != 64 {
+	id, nonce, payload, r := readEcho(packet(echoReply, 0, append([]byte{0x12, 0x34, 0, 1}, frame...)))
+	if id != 0x1234 || nonce != wire.Hex(header.Nonce) || r.Outcome != okay || *r.ReplyTTL != 62 {
 		t.Errorf("%x %s %+v", id, nonce, r)
+	}
+	if got := r.compare(payload, frame); got.Outcome != okay || got.Received != 64 || !*got.Intact {
+		t.Errorf("got %+v", got)
+	}
+	if got := r.compare(payload[:60], frame); got.Outcome != short {
+		t.Errorf("4 bytes are missing: %+v", got)
+	}
+	payload[40] ^= 1
+	if got := r.compare(payload, wire.Frame(header, 64)); got.Outcome != corrupt || *got.Intact {
+		t.Errorf("a bit was turned: %+v", got)
 	}
 }
 
@@ -240,7 +250,7 @@ func TestICMPErrorsBecomeOutcomes(t *testing.T) {
 		{3, 4, 1300, msgsize, 1300}, {3, 1, 0, unreachable, 0}, {3, 3, 0, refused, 0}, {11, 0, 0, unreachable, 0},
 	} {
 		rest := binary.BigEndian.AppendUint32(nil, c.word)
-		id, _, r := readEcho(packet(c.kind, c.code, append(rest, inner...)))
+		id, _, _, r := readEcho(packet(c.kind, c.code, append(rest, inner...)))
 		if id != 7 || r.Outcome != c.outcome || r.Reporter != "10.0.0.9" {
 			t.Errorf("type %d code %d: id %d %+v", c.kind, c.code, id, r)
 		}

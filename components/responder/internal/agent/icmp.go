@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net"
 	"sync"
@@ -34,6 +35,7 @@ type pinger struct {
 // echo is a request under way.
 type echo struct {
 	nonce  string
+	frame  []byte
 	result chan Result
 }
 
@@ -56,7 +58,7 @@ func (p *pinger) exchange(probe Probe, deadline time.Time) Result {
 		return failure(err)
 	}
 	header, frame := newFrame(wire.Ask, probe.Size)
-	waiter := &echo{nonce: wire.Hex(header.Nonce), result: make(chan Result, 1)}
+	waiter := &echo{nonce: wire.Hex(header.Nonce), frame: frame, result: make(chan Result, 1)}
 	p.mu.Lock()
 	id := p.next
 	p.next++
@@ -76,9 +78,6 @@ func (p *pinger) exchange(probe Probe, deadline time.Time) Result {
 	case result := <-waiter.result:
 		rtt := time.Since(begin).Microseconds()
 		result.Nonce, result.Sent, result.RTTUs = base.Nonce, base.Sent, &rtt
-		if result.Outcome == okay && result.Received != len(frame) {
-			result.Outcome = short
-		}
 		return result
 	case <-time.After(time.Until(deadline)):
 		base.Outcome, base.Errno = timeout, int(syscall.ETIMEDOUT)
@@ -93,11 +92,14 @@ func (p *pinger) receive() {
 		if err != nil {
 			return
 		}
-		id, nonce, result := readEcho(packet[:n])
+		id, nonce, payload, result := readEcho(packet[:n])
 		p.mu.Lock()
 		waiter := p.waiting[id]
 		p.mu.Unlock()
 		if waiter != nil && result.Outcome != "" && (nonce == "" || nonce == waiter.nonce) {
+			if result.Outcome == okay {
+				result = result.compare(payload, waiter.frame)
+			}
 			select {
 			case waiter.result <- result:
 			default: // a duplicate
@@ -106,35 +108,48 @@ func (p *pinger) receive() {
 	}
 }
 
-// readEcho reads an echo reply, or an error about an echo request, from an IPv4 packet. An error quotes only the start
-// of the request, perhaps without the nonce.
-func readEcho(b []byte) (id uint16, nonce string, result Result) {
+// compare judges the data of a reply, which must be that of the request (RFC 792).
+func (r Result) compare(payload, frame []byte) Result {
+	intact := bytes.Equal(payload, frame)
+	r.Received, r.Intact = len(payload), &intact
+	switch {
+	case len(payload) != len(frame):
+		r.Outcome = short
+	case !intact:
+		r.Outcome = corrupt
+	}
+	return r
+}
+
+// readEcho reads an echo reply with its data, or an error about an echo request, from an IPv4 packet. An error quotes
+// only the start of the request, perhaps without the nonce.
+func readEcho(b []byte) (id uint16, nonce string, payload []byte, result Result) {
 	body, ok := icmpOf(b)
 	if !ok {
-		return 0, "", Result{}
+		return 0, "", nil, Result{}
 	}
 	switch body[0] {
 	case echoReply:
-		ttl, whole := int(b[8]), true
+		ttl := int(b[8])
 		header, framed := wire.Parse(body[icmpHeader:])
 		if !framed {
-			return 0, "", Result{}
+			return 0, "", nil, Result{}
 		}
-		return binary.BigEndian.Uint16(body[4:]), wire.Hex(header.Nonce), Result{
-			Outcome: okay, ReplyTTL: &ttl, Received: len(body) - icmpHeader, Intact: &whole,
+		return binary.BigEndian.Uint16(body[4:]), wire.Hex(header.Nonce), body[icmpHeader:], Result{
+			Outcome: okay, ReplyTTL: &ttl,
 			Source: net.IP(b[16:20]).String(), Peer: net.IP(b[16:20]).String(), Local: net.IP(b[12:16]).String(),
 		}
 	case destUnreachable, timeExceeded:
 		quoted, ok := icmpOf(body[icmpHeader:])
 		if !ok || quoted[0] != echoRequest {
-			return 0, "", Result{}
+			return 0, "", nil, Result{}
 		}
 		if header, framed := wire.Parse(quoted[icmpHeader:]); framed {
 			nonce = wire.Hex(header.Nonce)
 		}
-		return binary.BigEndian.Uint16(quoted[4:]), nonce, icmpError(b, body)
+		return binary.BigEndian.Uint16(quoted[4:]), nonce, nil, icmpError(b, body)
 	}
-	return 0, "", Result{}
+	return 0, "", nil, Result{}
 }
 
 func icmpError(packet, body []byte) Result {
