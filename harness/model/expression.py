@@ -199,12 +199,20 @@ class _Compiled:
     tree: nodes.Node
 
 
+def _raw(source: str) -> str:
+    """Backslashes in strings mean themselves, as regular expressions want it."""
+    return source.replace("\\", "\\\\")
+
+
 def _parse(source: str) -> nodes.Node:
     environment = _environment()
     try:
-        template = environment.parse("{{ (" + source + "\n) }}")
+        template = environment.parse("{{ (" + _raw(source) + "\n) }}")
     except TemplateError as error:
         raise ExpressionError(str(error)) from error
+    if any(name.name == "self" for name in template.find_all(nodes.Name)):
+        msg = "'self' is Jinja's own"
+        raise ExpressionError(msg)
     output = template.body[0] if len(template.body) == 1 else None
     if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
         msg = "is not one expression"
@@ -216,7 +224,7 @@ def _parse(source: str) -> nodes.Node:
 def _compiled(source: str) -> _Compiled:
     tree = _parse(source)
     try:
-        run = _environment().compile_expression(source, undefined_to_none=False)
+        run = _environment().compile_expression(_raw(source), undefined_to_none=False)
     except TemplateError as error:
         raise ExpressionError(str(error)) from error
     return _Compiled(run, tree)
@@ -229,7 +237,7 @@ def names(source: str) -> set[str]:
         ExpressionError: It is not an expression, or uses a filter that does not exist.
     """
     _compiled(source)
-    return set(find_undeclared_variables(_environment().parse("{{ (" + source + "\n) }}")))
+    return set(find_undeclared_variables(_environment().parse("{{ (" + _raw(source) + "\n) }}")))
 
 
 def evaluate(source: str, context: Mapping[str, Any]) -> Any:

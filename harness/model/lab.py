@@ -63,16 +63,13 @@ Word = Annotated[str, AfterValidator(_word)]
 Argv = Annotated[tuple[Word, ...], AfterValidator(_argv)]
 
 PLACE: Final = re.compile(
-    r"^(operator|router|far|fabric|each-node|each-pod|node/(?P<node>.+)|pod/(?P<pod>.+)|netns/(?P<netns>.+))$"
+    r"^(operator|router|far|each-node|each-pod|node/(?P<node>.+)|pod/(?P<pod>.+)|netns/(?P<netns>.+))$"
 )
 
 
 def _place(text: str) -> str:
     if not PLACE.match(text):
-        msg = (
-            "is not a place; expected operator, node/<name>, each-node, pod/<name>, each-pod, netns/<pod>, router, "
-            "far or fabric"
-        )
+        msg = "is not a place; expected operator, node/<name>, each-node, pod/<name>, each-pod, netns/<pod>, router or far"
         raise ValueError(msg)
     return _word(text)
 
@@ -184,8 +181,7 @@ class LabDefinition(Data):
 
     def conflicts(self, other: LabDefinition) -> bool:
         """True when the two must not run at the same time."""
-        mine, theirs = set(self.disturbs), set(other.disturbs)
-        return bool(mine & (theirs | set(other.watches)) or theirs & set(self.watches))
+        return bool(set(self.disturbs) & set(other.watches) or set(other.disturbs) & set(self.watches))
 
 
 def expressions(step: Step) -> Iterator[tuple[tuple[str | int, ...], str, frozenset[str]]]:
@@ -229,7 +225,7 @@ def contradictions(steps: Iterable[tuple[int, Step]], faults: Iterable[str]) -> 
     defined = set(faults)
     for number, step in steps:
         here = ("steps", number)
-        if step.id in ids:
+        if step.id in ids and step.id != "no-id":
             yield (*here, "id"), f"'{step.id}' is the id of an earlier step too"
         ids.add(step.id)
         if step.save:

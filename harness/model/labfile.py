@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -59,13 +60,40 @@ def _of_schema(file: Path, document: Any, error: ValidationError) -> Iterator[Pr
         yield _problem(file, document, tuple(item["loc"]), _message(item), item["type"])
 
 
+_STAND_INS: Mapping[str, Any] = {
+    "run": "true",
+    "expect": {"that": "true", "because": "It stands in for a wrong one."},
+    "tables": {"title": "It stands in.", "of": "[]", "columns": {"none": "1"}},
+    "capture": {"name": "stand_in", "on": "operator"},
+}
+"""What replaces a wrong item of a list, so that the numbers of the others stay."""
+
+
+def _mended(step: Any) -> Step | None:
+    """The step without its mistakes, which are known already; None when nothing can be made of it."""
+    if not isinstance(step, dict):
+        return None
+    step = {"id": "no-id", "title": "No title", **copy.deepcopy(step)}
+    for _ in range(3):
+        try:
+            return Step.model_validate(step)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                key, *rest = item["loc"]
+                if key in _STAND_INS and rest and isinstance(step.get(key), list):
+                    step[key][int(rest[0])] = copy.deepcopy(_STAND_INS[str(key)])
+                else:
+                    step.pop(key, None)
+            step = {"id": "no-id", "title": "No title", **step}
+    return None
+
+
 def _valid_steps(plain: Mapping[str, Any]) -> Iterator[tuple[int, Step]]:
     steps = plain.get("steps")
     for number, step in enumerate(steps if isinstance(steps, list) else ()):
-        try:
-            yield number, Step.model_validate(step)
-        except ValidationError:
-            continue
+        mended = _mended(step)
+        if mended is not None:
+            yield number, mended
 
 
 def _of_files(file: Path, document: Any, plain: Mapping[str, Any]) -> Iterator[Problem]:

@@ -209,7 +209,7 @@ class Cluster:
             "world": {
                 "public": str(world.PUBLIC.ip), "zone": world.ZONE, "neighbour": str(world.NEIGHBOUR.ip),
                 "loopbacks": [str(one.ip) for one in world.LOOPBACKS], "far": str(world.FAR_HOST),
-                "port": world.RESPONDER_PORT, "log": "/var/log/world.jsonl",
+                "port": world.RESPONDER_PORT, "log": world.LOG,
             },
             "nodes": now.nodes,
             "node_list": list(now.nodes.values()),

@@ -1,0 +1,213 @@
+"""The engine: order of commands, faults, captures, and what becomes of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.model.lab import LabDefinition
+from harness.model.records import LabStep, Packet
+from harness.runner import Completed
+from harness.steps.lab_run import LabRun
+from tests.unit.labs.conftest import Answer, FakeCluster, said
+
+MakeLab = Callable[..., LabDefinition]
+ECHO = {"id": "echo", "title": "Echo", "run": ["echo", "x"]}
+
+
+def run(definition: LabDefinition, cluster: FakeCluster, tmp_path: Path) -> list[LabStep]:
+    return LabRun(definition, cluster, tmp_path / "labs" / "small", tmp_path, lambda _: None).run()
+
+
+def always(text: str = "", code: int = 0, errors: str = "") -> Answer:
+    return lambda _place, _argv: said(text, code, errors)
+
+
+def step(**fields: Any) -> dict[str, Any]:
+    return {"id": "one", "title": "One step", **fields}
+
+
+def expect(that: str, **fields: Any) -> dict[str, Any]:
+    return {"that": that, "because": "It is so.", **fields}
+
+
+def test_an_expectation_that_holds_passes_and_shows_its_sides(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always("10.244.0.2\n"))
+    made = run(lab(step(on="pod/a", run=["curl", "x"], expect=[expect("stdout.strip() == pod.ip")])), cluster, tmp_path)
+    assert [(one.status, one.observed) for one in made] == [("pass", "10.244.0.2 == 10.244.0.2")]
+
+
+def test_an_expectation_that_does_not_hold_fails_and_shows_its_sides(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always("10.244.9.9\n"))
+    made = run(lab(step(on="pod/a", run=["curl", "x"], expect=[expect("stdout.strip() == pod.ip")])), cluster, tmp_path)
+    assert [(one.status, one.observed) for one in made] == [("fail", "10.244.9.9 == 10.244.0.2")]
+
+
+def test_a_record_never_fails(lab: MakeLab, tmp_path: Path) -> None:
+    made = run(lab(step(run=["ls"], expect=[expect("rc == 5", level="record")])), FakeCluster(always()), tmp_path)
+    assert made[0].status == "record"
+
+
+def test_expressions_in_words_are_replaced_and_stay_one_word(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    run(lab(step(run=["curl", "http://{{ pods.b.ip }}/a b; rm -rf /"])), cluster, tmp_path)
+    assert cluster.log == [("operator", ("curl", "http://10.244.1.2/a b; rm -rf /"))]
+
+
+def test_in_several_places_one_wrong_place_is_named(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(lambda place, _: said("yes" if place == "n1" else "no"))
+    definition = lab(step(on="each-node", run=["cat", "x"], expect=[expect("result == 'yes'")]))
+    made = run(definition, cluster, tmp_path)
+    assert (made[0].status, made[0].reason, made[0].observed) == ("fail", "not so in 1 of 2", "node n2: no == yes")
+    assert made[0].place == "node n1, node n2"
+
+
+def test_a_command_runs_for_every_item_in_every_place(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    run(lab(step(**{"on": "each-node", "for": "['x', 'y']", "run": ["ping", "{{ item }}"]})), cluster, tmp_path)
+    assert sorted(cluster.log) == [(n, ("ping", i)) for n in ("n1", "n2") for i in ("x", "y")]
+
+
+def test_an_empty_census_is_a_failure_and_not_a_pass(lab: MakeLab, tmp_path: Path) -> None:
+    definition = lab(step(run=["ls"], expect=[expect("item == 1", **{"for": "[]"})]))
+    made = run(definition, FakeCluster(always()), tmp_path)
+    assert (made[0].status, made[0].reason) == ("fail", "the census is empty")
+
+
+def test_something_missing_in_a_result_fails_the_expectation(lab: MakeLab, tmp_path: Path) -> None:
+    definition = lab(step(run=["ip"], parse="json", expect=[expect("result.mtu == 1450")]))
+    made = run(definition, FakeCluster(always("{}")), tmp_path)
+    assert made[0].status == "fail"
+    assert "mtu" in made[0].observed
+
+
+def test_saved_results_of_several_places_are_kept_by_place(lab: MakeLab, tmp_path: Path) -> None:
+    steps = [
+        step(on="each-node", run=["cat", "x"], save="them"),
+        {"id": "two", "title": "Two", "expect": [expect("saved.them.n1 == 'n1' and saved.them.n2 == 'n2'")]},
+    ]
+    made = run(lab(*steps), FakeCluster(lambda place, _: said(place)), tmp_path)
+    assert [one.status for one in made] == ["pass", "pass"]
+
+
+def test_a_command_that_fails_stops_the_lab_and_skips_the_rest(lab: MakeLab, tmp_path: Path) -> None:
+    made = run(lab(step(run=["ls"]), {**ECHO}), FakeCluster(always("", 2, "no such file")), tmp_path)
+    assert [(one.step, one.status) for one in made] == [("one", "fail"), ("echo", "skip")]
+    assert "no such file" in made[0].reason
+
+
+def test_a_step_that_runs_always_runs_after_a_failure(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(lambda _place, argv: said(code=0 if argv[0] == "echo" else 1))
+    made = run(lab(step(run=["ls"]), {**ECHO, "always": True}), cluster, tmp_path)
+    assert [(one.step, one.status) for one in made] == [("one", "fail"), ("echo", "pass")]
+
+
+def test_a_failing_command_is_fine_where_the_step_says_so(lab: MakeLab, tmp_path: Path) -> None:
+    definition = lab(step(run=["ping"], mayFail=True, expect=[expect("rc == 1")]))
+    assert run(definition, FakeCluster(always(code=1)), tmp_path)[0].status == "pass"
+
+
+def test_a_step_is_repeated_until_it_holds(lab: MakeLab, tmp_path: Path) -> None:
+    answers = iter(["", "no", "yes"])
+    cluster = FakeCluster(lambda _place, _argv: said(next(answers)))
+    made = run(lab(step(run=["get"], retryUntil="result == 'yes'", expect=[expect("rc == 0")])), cluster, tmp_path)
+    assert (made[0].status, len(cluster.log)) == ("pass", 3)
+
+
+def test_a_deadline_that_passes_says_what_was_waited_for(lab: MakeLab, tmp_path: Path) -> None:
+    definition = lab(step(run=["get"], retryUntil="result == 'yes'", deadline=0.1))
+    made = run(definition, FakeCluster(always("no")), tmp_path)
+    assert made[0].status == "fail"
+    assert "in vain for: result == 'yes'" in made[0].reason
+
+
+FAULT = {"cut": {"title": "A cut cable", "on": "each-node", "inject": ["cut"], "repair": ["mend"]}}
+
+
+def test_a_fault_is_repaired_by_its_step_and_only_once(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    definition = lab(step(inject="cut"), {"id": "two", "title": "Two", "repair": "cut"}, faults=FAULT)
+    made = run(definition, cluster, tmp_path)
+    assert cluster.log == [("n1", ("cut",)), ("n2", ("cut",)), ("n1", ("mend",)), ("n2", ("mend",))]
+    assert [one.status for one in made] == ["pass", "pass"]
+
+
+def test_a_fault_can_be_repaired_in_one_place_first(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    steps = [step(inject="cut"), {"id": "two", "title": "Two", "repair": "cut", "repairOn": "node/n2"}, {**ECHO}]
+    run(lab(*steps, faults=FAULT), cluster, tmp_path)
+    assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
+    assert cluster.log.index(("operator", ("echo", "x"))) < cluster.log.index(("n1", ("mend",)))
+
+
+def test_a_fault_is_repaired_when_a_later_step_fails(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(lambda _place, argv: said(code=1 if argv[0] == "ls" else 0))
+    made = run(lab(step(inject="cut"), {**ECHO, "run": ["ls"]}, faults=FAULT), cluster, tmp_path)
+    assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
+    assert [one.step for one in made][-2:] == ["repair-cut", "repair-cut"]
+
+
+def test_a_fault_is_repaired_when_the_engine_is_interrupted(lab: MakeLab, tmp_path: Path) -> None:
+    def answer(_place: str, argv: tuple[str, ...]) -> Completed:
+        if argv[0] == "ls":
+            raise KeyboardInterrupt
+        return said()
+
+    cluster = FakeCluster(answer)
+    with pytest.raises(KeyboardInterrupt):
+        run(lab(step(inject="cut"), {**ECHO, "run": ["ls"]}, faults=FAULT), cluster, tmp_path)
+    assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
+
+
+def test_a_half_injected_fault_is_repaired_where_it_was_tried(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(lambda place, argv: said(code=1 if (place, argv[0]) == ("n2", "cut") else 0))
+    made = run(lab(step(inject="cut"), faults=FAULT), cluster, tmp_path)
+    assert made[0].status == "fail"
+    assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
+
+
+def test_a_repair_that_fails_is_an_error(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(lambda _place, argv: said(code=1 if argv[0] == "mend" else 0, errors="stuck"))
+    made = run(lab(step(inject="cut"), faults=FAULT), cluster, tmp_path)
+    assert [one.status for one in made] == ["pass", "error", "error"]
+
+
+def test_taps_run_around_the_command_and_their_packets_are_judged(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    cluster.packets["wire"] = (Packet(t_us=0, src="10.244.0.2", dst="8.8.8.8", proto="icmp", length=84, ttl=63),)
+    tap = {"name": "wire", "on": "node/n1", "filter": ["icmp"]}
+    definition = lab(step(on="pod/a", run=["ping"], capture=[tap], expect=[expect("taps.wire[0].ttl == 63")]))
+    made = run(definition, cluster, tmp_path)
+    assert cluster.log == [("taps", ("start",)), ("a", ("ping",)), ("taps", ("stop",))]
+    assert made[0].status == "pass"
+    pcap = next(one for one in made[0].evidence if one.kind == "pcap")
+    assert pcap.detail["decoded"] == ["10.244.0.2 > 8.8.8.8 icmp ttl 63 length 84"]
+
+
+def test_a_transcript_is_kept_as_a_terminal_would_show_it(lab: MakeLab, tmp_path: Path) -> None:
+    made = run(lab(step(on="node/n1", run=["ip", "a b"])), FakeCluster(always("hello\n")), tmp_path)
+    log = next(one for one in made[0].evidence if one.kind == "log")
+    text = (tmp_path / log.detail["transcript"]).read_text(encoding="utf-8")
+    assert text == "# node n1\n$ ip 'a b'\nhello\n[exit 0]\n\n"
+
+
+def test_a_table_has_a_row_for_each_item(lab: MakeLab, tmp_path: Path) -> None:
+    table = {"title": "Nodes", "of": "node_list", "columns": {"name": "item.name", "address": "item.address"}}
+    made = run(lab(step(run=["ls"], tables=[table])), FakeCluster(always()), tmp_path)
+    found = next(one for one in made[0].evidence if one.kind == "kernel")
+    assert found.detail["rows"] == [["n1", "172.18.0.11"], ["n2", "172.18.0.12"]]
+
+
+def test_pods_are_read_again_after_a_step_that_says_so(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    run(lab(step(run=["kubectl"], refresh=True)), cluster, tmp_path)
+    assert cluster.refreshed == 1
+
+
+def test_a_corrected_claim_is_shown_only_where_it_was_corrected(lab: MakeLab, tmp_path: Path) -> None:
+    expectations = [expect("rc == 0", claim="It is 1."), expect("rc == 1", claim="It is 0.")]
+    made = run(lab(step(run=["ls"], expect=expectations)), FakeCluster(always()), tmp_path)
+    assert [one.claim for one in made] == ["It is 1.", ""]

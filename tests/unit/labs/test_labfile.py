@@ -1,0 +1,122 @@
+"""Lab files: those of the project are right, and wrong ones are told everything at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import resources, yamlio
+from harness.errors import SpecError
+from harness.model import labfile
+from harness.model.lab import LabDefinition
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "labs"
+LABS = resources.root() / "labs"
+
+CATALOGUE = {
+    "pod-two-containers", "pod-pause", "pod-networkmode", "pod-veth-peer", "pod-model", "flannel-bringup",
+    "flannel-missing-bridge", "flannel-node-state", "flannel-routes", "flannel-cni0-members", "flannel-arp-fdb",
+    "flannel-iptables", "flannel-hostlocal", "flannel-path-matrix", "flannel-vxlan-decode", "flannel-hostgw",
+    "mtu-inventory", "mtu-df-ladder", "dns-records", "dns-ndots", "svc-iptables", "egress-masquerade",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def labs() -> list[LabDefinition]:
+    return labfile.read_all()
+
+
+def test_the_catalogue_is_complete(labs: list[LabDefinition]) -> None:
+    assert {lab.id for lab in labs} >= CATALOGUE
+
+
+def test_every_lab_asserts_something(labs: list[LabDefinition]) -> None:
+    silent = [lab.id for lab in labs if not any(e.level == "assert" for step in lab.steps for e in step.expect)]
+    assert silent == []
+
+
+def test_every_lab_has_a_workshop_text_with_commands_to_type(labs: list[LabDefinition]) -> None:
+    for lab in labs:
+        text = (LABS / lab.id / "README.md").read_text(encoding="utf-8")
+        assert text.startswith(f"# {lab.title}\n"), lab.id
+        assert "```" in text, lab.id
+
+
+def test_every_injected_fault_is_repaired_by_a_step(labs: list[LabDefinition]) -> None:
+    for lab in labs:
+        injected = [step.inject for step in lab.steps if step.inject]
+        repaired = {step.repair for step in lab.steps if step.repair}
+        assert len(injected) == len(set(injected)), lab.id
+        # The finally of the engine repairs the rest; a learner has only the steps.
+        assert set(injected) - repaired <= {"no-return"}, lab.id
+
+
+def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
+    quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs}
+    # Their faults touch only what is theirs: one pair of pods, one Service, a pause of the API server.
+    assert quiet == {"pod-model", "svc-iptables", "dns-records"}
+
+
+def test_taps_have_names_of_their_own(labs: list[LabDefinition]) -> None:
+    for lab in labs:
+        taps = [tap.name for step in lab.steps for tap in step.capture]
+        assert len(taps) == len(set(taps)), lab.id
+
+
+def test_texts_are_plain(labs: list[LabDefinition]) -> None:
+    for lab in labs:
+        for step in lab.steps:
+            for expect in step.expect:
+                assert expect.because.endswith("."), (lab.id, step.id, expect.because)
+
+
+def test_every_mistake_of_a_file_is_reported_at_once_with_its_line() -> None:
+    with pytest.raises(SpecError) as caught:
+        labfile.read(GOLDEN / "wrong-lab" / "lab.yaml")
+    found = str(caught.value).replace(str(GOLDEN) + "/", "").replace(str(resources.root()) + "/", "")
+    assert found + "\n" == (GOLDEN / "wrong-lab" / "errors.txt").read_text(encoding="utf-8")
+
+
+def test_mistakes_are_in_the_order_of_the_file() -> None:
+    with pytest.raises(SpecError) as caught:
+        labfile.read(GOLDEN / "wrong-lab" / "lab.yaml")
+    lines = [int(re.search(r":(\d+):\d+$", problem.where).group(1)) for problem in caught.value.problems]  # type: ignore[union-attr]
+    assert lines == sorted(lines)
+
+
+def _lab(folder: Path, **changes: object) -> Path:
+    file = folder / "small" / "lab.yaml"
+    file.parent.mkdir()
+    base = {
+        "id": "small", "title": "Small lab", "chapter": "pods", "learn": "Little.", "minutes": 1,
+        "steps": [{"id": "one", "title": "One", "run": ["kubectl", "version"]}],
+    }  # fmt: skip
+    file.write_text(yamlio.dumps({**base, **changes}), encoding="utf-8")
+    return file
+
+
+def test_a_minimal_lab_is_enough(tmp_path: Path) -> None:
+    lab = labfile.read(_lab(tmp_path))
+    assert (lab.id, lab.namespace, lab.watches) == ("small", "labs", ("dataplane",))
+
+
+def test_a_script_with_a_value_in_it_is_refused(tmp_path: Path) -> None:
+    step = {"id": "one", "title": "One", "run": ["sh", "-c", "rm {{ param.x }}"]}
+    with pytest.raises(SpecError, match="a script must be constant"):
+        labfile.read(_lab(tmp_path, steps=[step]))
+
+
+def test_a_script_may_get_values_as_arguments(tmp_path: Path) -> None:
+    step = {"id": "one", "title": "One", "run": ["sh", "-c", 'rm -- "$1"', "sh", "{{ param.x }}"]}
+    assert labfile.read(_lab(tmp_path, steps=[step])).steps[0].run[4] == "{{ param.x }}"
+
+
+def test_a_value_is_known_only_after_the_step_that_saves_it(tmp_path: Path) -> None:
+    use = {"id": "use", "title": "Use", "run": ["echo", "{{ saved.it }}"]}
+    make = {"id": "make", "title": "Make", "run": ["echo", "x"], "save": "it"}
+    assert labfile.read(_lab(tmp_path, steps=[make, use])).steps[1].id == "use"
+    (tmp_path / "again").mkdir()
+    with pytest.raises(SpecError, match=r"uses saved\.it, which no step before it saves"):
+        labfile.read(_lab(tmp_path / "again", steps=[use, make]))

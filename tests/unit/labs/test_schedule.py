@@ -1,0 +1,102 @@
+"""Which labs run, and which of them at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.errors import BringUpError, UsageError
+from harness.model import labfile
+from harness.model.lab import LabDefinition, Needs
+from harness.model.records import LabStep
+from harness.steps.labs import Ability, choose, lacking, schedule
+
+FLANNEL = Ability(frozenset({"br", "masq", "multi"}), 2, "flannel", "vxlan", "iptables")
+
+
+def named(name: str, **fields: Any) -> LabDefinition:
+    base = {"id": name, "title": "A lab", "chapter": "pods", "learn": "Little.", "minutes": 1}
+    return LabDefinition.model_validate({**base, "steps": [{"id": "one", "title": "One step", "run": ["ls"]}], **fields})
+
+
+@pytest.mark.parametrize(
+    ("needs", "reason"),
+    [
+        ({}, ""),
+        ({"gates": ("br",), "nodes": 2, "wire": ("vxlan",)}, ""),
+        ({"gates": ("br", "v6", "kpf")}, "needs feature 'v6', feature 'kpf'"),
+        ({"nodes": 3}, "needs 3 nodes (there is 2)"),
+        ({"wire": ("plain",)}, "needs wire format plain (here: vxlan)"),
+        ({"proxy": ("nftables",)}, "needs kube-proxy mode nftables (here: iptables)"),
+        ({"driver": ("cilium", "weave")}, "needs driver cilium or weave (here: flannel)"),
+    ],
+)
+def test_what_a_lab_lacks_is_named(needs: dict[str, Any], reason: str) -> None:
+    assert lacking(Needs.model_validate(needs), FLANNEL) == reason
+
+
+def test_an_unknown_lab_is_an_error_that_names_it() -> None:
+    with pytest.raises(UsageError, match="nosuch"):
+        choose([named("one")], ["one", "nosuch"])
+
+
+def test_labs_conflict_when_one_disturbs_what_the_other_watches() -> None:
+    breaks, looks, idle = named("b", disturbs=["dataplane"]), named("l", watches=["dataplane"]), named("i", watches=[])
+    assert breaks.conflicts(looks)
+    assert looks.conflicts(breaks)
+    assert not breaks.conflicts(idle)
+    assert not looks.conflicts(named("l2", watches=["dataplane"]))
+
+
+def test_labs_that_do_not_disturb_run_at_the_same_time() -> None:
+    barrier = threading.Barrier(3, timeout=5)
+
+    def one(_: LabDefinition) -> list[LabStep]:
+        barrier.wait()
+        return []
+
+    assert list(schedule([named("a"), named("b"), named("c")], one)) == ["a", "b", "c"]
+
+
+def test_no_two_labs_that_conflict_are_ever_seen_together() -> None:
+    labs = [named(f"watch-{i}") for i in range(6)] + [named(f"break-{i}", disturbs=["dataplane"]) for i in range(3)]
+    running: set[str] = set()
+    wrong: list[set[str]] = []
+    lock = threading.Lock()
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        with lock:
+            running.add(lab.id)
+            if any(name.startswith("break") for name in running) and len(running) > 1:
+                wrong.append(set(running))
+        threading.Event().wait(0.005)
+        with lock:
+            running.remove(lab.id)
+        return []
+
+    done = schedule(labs, one)
+    assert wrong == []
+    assert list(done) == [lab.id for lab in labs]
+
+
+def test_a_lab_that_breaks_does_not_end_the_others() -> None:
+    def one(lab: LabDefinition) -> list[LabStep]:
+        if lab.id == "bad":
+            msg = "no node named n9"
+            raise BringUpError(msg)
+        return []
+
+    done = schedule([named("bad"), named("good")], one)
+    assert [(step.status, step.reason) for step in done["bad"]] == [("error", "no node named n9")]
+    assert done["good"] == []
+
+
+def test_all_labs_of_the_project_can_be_scheduled() -> None:
+    seen: list[str] = []
+    take: Callable[[LabDefinition], list[LabStep]] = lambda lab: seen.append(lab.id) or []  # noqa: E731
+    labs = labfile.read_all()
+    schedule(labs, take)
+    assert sorted(seen) == [lab.id for lab in labs]
