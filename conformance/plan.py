@@ -126,8 +126,13 @@ def underlay(inventory: Inventory, present: Mapping[str, int]) -> Plan:
     return dict(plan)
 
 
-def mesh(inventory: Inventory) -> Plan:
-    """B1: reach, identity, translation, ports, hops, loss and connections."""
+def mesh(inventory: Inventory, *, churn: bool = True) -> Plan:
+    """B1: reach, identity, translation, ports, hops, loss and connections.
+
+    Args:
+        inventory: What is there.
+        churn: With the many connections, the dearest part.
+    """
     plan: Plan = defaultdict(list)
     for site in (*inventory.pods, *inventory.hosts):
         plan[site.name] += both(to(site), "self")
@@ -146,7 +151,8 @@ def mesh(inventory: Inventory) -> Plan:
             plan[src.name] += both(to(dst, port), "ports")
         plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=200, purpose="loss")]
     _containers(inventory, plan)
-    _churn(inventory, plan)
+    if churn:
+        _churn(inventory, plan)
     return dict(plan)
 
 

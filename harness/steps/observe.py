@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance import plan
@@ -35,16 +35,18 @@ class Pace:
     """How patient a run is.
 
     Args:
-        factor: Share of the usual deadlines.
+        deadlines: Seconds for all probes of a batch, before scaling.
         retries: Further attempts at a failed probe.
+        churn: With the many connections of the mesh batch.
     """
 
-    factor: float = 1.0
+    deadlines: Mapping[Batch, float] = field(default_factory=lambda: DEADLINES)
     retries: int = 2
+    churn: bool = True
 
     def deadline(self, batch: Batch) -> float:
         """Seconds for a batch."""
-        return timeouts.scaled(DEADLINES[batch] * self.factor)
+        return timeouts.scaled(self.deadlines[batch])
 
 
 def observe(
@@ -115,7 +117,7 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """The mesh, then the drop counters again."""
-    seen = probe(suite, plan.mesh(suite.inventory), "B1", pace)
+    seen = probe(suite, plan.mesh(suite.inventory, churn=pace.churn), "B1", pace)
     only = ("counters", "rules-nft")
     after = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B1", pods=False, only=only)
     return [*seen, *after]

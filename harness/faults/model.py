@@ -1,0 +1,80 @@
+"""A fault as data: what it does to a lab, who must notice, and who must not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from harness.model.base import Data
+
+_SPLICE = re.compile(r"^\{\*(\w+)\}$")
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+class Action(Data):
+    """One command of an injection, or of its undoing.
+
+    Words are split before names are filled in, so that no value can become two words, except as `{*name}`.
+    """
+
+    at: str = Field(description="A node, or a pod: then its network namespace")
+    run: str = Field(description="Words, quoted as in a shell; there is no shell")
+    input: str = Field(default="", description="Standard input, with names filled in")
+    keep: str = Field(default="", description="Name under which the output is remembered")
+    may_fail: bool = False
+
+    def argv(self, values: dict[str, str]) -> list[str]:
+        """The vector with names filled in.
+
+        Raises:
+            KeyError: A name has no value in this lab.
+        """
+        words: list[str] = []
+        for word in shlex.split(self.run):
+            if splice := _SPLICE.match(word):
+                words += shlex.split(values[splice[1]])
+            else:
+                words.append(fill(word, values))
+        return words
+
+    def names(self) -> set[str]:
+        """Names that the words and the input refer to."""
+        return set(re.findall(r"\{\*?(\w+)\}", f"{self.run} {self.input}"))
+
+
+def fill(text: str, values: dict[str, str]) -> str:
+    """Fill in names; braces around anything else stay, as in `{ echo-request, echo-reply }`."""
+    return _NAME.sub(lambda found: values[found[1]], text)
+
+
+class Fault(Data):
+    """A fault that the suite must notice."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^F\d\d$")]
+    name: str
+    title: str = Field(description="What is wrong, for people")
+    needs: tuple[str, ...] = Field(default=(), description="Preconditions without which it changes nothing")
+    stop: tuple[str, ...] = Field(default=(), description="program@node that would repair it; agent is the CNI's")
+    state: tuple[str, ...] = Field(default=(), description="place:device whose routes and neighbours are replayed")
+    table: tuple[str, ...] = Field(default=(), description="Nodes that get the table inet kfault")
+    churn: bool = Field(default=False, description="Its checks need the many connections of the mesh batch")
+    kills: tuple[str, ...] = Field(min_length=1)
+    spares: tuple[str, ...] = ()
+    inject: tuple[Action, ...]
+    undo: tuple[Action, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The injection as a person would type it."""
+        parts = [f"{action.at}: {action.run}" for action in self.inject if not action.keep]
+        parts += [f"{where}: kill -STOP {program}" for program, _, where in (word.partition("@") for word in self.stop)]
+        return "; ".join(parts)
+
+
+def split_target(text: str) -> tuple[str, str]:
+    """`id[pattern]` to id and pattern; the pattern is `*` when there is none."""
+    name, bracket, pattern = text.partition("[")
+    return name, pattern.removesuffix("]") if bracket else "*"

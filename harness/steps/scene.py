@@ -1,0 +1,143 @@
+"""A lab as faults see it: names with their values, ways into places, and preconditions."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from conformance.context import Context
+from conformance.kernel import links
+from conformance.manifests import NAMESPACE
+from conformance.maths import base, first_host
+from conformance.netfilter import Flow, parse, verdicts
+from harness.faults.inject import Scene
+from harness.faults.model import Fault
+from harness.model.world import PUBLIC
+from harness.steps.suite import Suite
+
+AGENTS = {"flannel": ("flanneld",), "cilium": ("cilium-agent",), "weave": ("weaver",), "bridge": ()}
+"""Programs of each driver that repair the network by themselves."""
+
+LOWER = 100
+"""Bytes by which the fault `underlay-low` lowers an MTU."""
+
+
+def scene(suite: Suite, context: Context) -> Scene:
+    """Names, runners and programs for a lab.
+
+    Args:
+        suite: The deployed suite.
+        context: Green observations, with the dumps of B0.
+    """
+    runners = {node.name: node.runner for node in suite.attached.lab.nodes}
+    for site in suite.inventory.pods:
+        runners[site.name] = suite.sandboxes.netns_runner(suite.sandboxes.find(NAMESPACE, site.pod))
+    return Scene(
+        runners=runners,
+        values=dict(_values(suite, context)),
+        agents=AGENTS[suite.attached.variant.driver],
+        nodes=tuple(node.name for node in suite.inventory.nodes),
+    )
+
+
+def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
+    yield from _node_values(context)
+    yield from _pod_values(suite)
+    yield from _service_values(context)
+    spec, expect = context.spec, context.expect
+    net = spec.pods.cidr
+    yield "NET", str(net)
+    yield "STRAY", str(net[net.num_addresses - 100])
+    yield "X", str(PUBLIC.ip)
+    yield "U", spec.cluster_nic
+    yield "ZONE", spec.services.domain
+    yield "DNS", context.inventory.node_dns
+    underlay = context.inventory.nodes[0].mtu
+    yield "UMTU", str(underlay)
+    yield "ULOW", str(underlay - LOWER)
+    yield "E", str(underlay - expect.overhead)
+    if expect.overlay_device:
+        yield "V", expect.overlay_device
+    if expect.bridge:
+        yield "B", expect.bridge
+    if expect.wire.port:
+        yield "PORT", str(expect.wire.port)
+    if expect.lease_dir:
+        yield "LEASES", expect.lease_dir
+    if rule := masquerade_rule(str(context.node_dump(context.inventory.nodes[0].name, "rules-iptables") or "")):
+        yield "MASQ", rule
+
+
+def _node_values(context: Context) -> Iterator[tuple[str, str]]:
+    for number, node in enumerate(context.inventory.nodes, start=1):
+        yield f"N{number}", node.address
+        if node.pod_cidr:
+            share = ipaddress.ip_network(node.pod_cidr)
+            yield f"C{number}", node.pod_cidr
+            yield f"L{number}", str(share.prefixlen)
+            yield f"G{number}", first_host(node.pod_cidr)
+            yield f"T{number}", base(node.pod_cidr)
+            if number == 1:
+                yield "SPARE", str(share[share.num_addresses - 3])
+        tunnel = links(context, node.name).get(context.expect.overlay_device or "")
+        if tunnel:
+            yield f"M{number}", str(tunnel["address"])
+
+
+def _pod_values(suite: Suite) -> Iterator[tuple[str, str]]:
+    for site in suite.inventory.pods:
+        yield site.name, site.ip
+        yield f"H{site.name}", site.host_veth
+        container = suite.sandboxes.find(NAMESPACE, site.pod).container(site.containers[0])
+        if container is not None:
+            yield f"PID{site.name}", str(container.pid)
+
+
+def _service_values(context: Context) -> Iterator[tuple[str, str]]:
+    for service in context.inventory.services:
+        if service.cluster_ip not in {"", "None"}:
+            yield f"VIP{service.name.replace('-', '_')}", service.cluster_ip
+        if service.role == "nodeport":
+            for port in service.ports:
+                yield f"NP{port.proto}", str(port.node_port)
+
+
+def masquerade_rule(text: str) -> str:
+    """The rule of POSTROUTING that is neither kube-proxy's nor the port map's, as words for `iptables -D`."""
+    for line in text.splitlines():
+        _, found, words = line.partition("-A POSTROUTING ")
+        if found and not any(f"-j {owner}" in words for owner in ("KUBE-", "CNI-")):
+            return words
+    return ""
+
+
+def missing(fault: Fault, context: Context) -> list[str]:
+    """Preconditions of a fault that this lab does not have."""
+    return [need for need in fault.needs if not _holds(need, context)]
+
+
+def _holds(need: str, context: Context) -> bool:
+    first = context.inventory.nodes[0].name
+    match need:
+        case "three":
+            return len(context.inventory.nodes) > 2
+        case "routed":
+            return context.expect.remote_route != "none"
+        case "brnf":
+            values = context.node_dump(first, "sysctl") or {}
+            return str(values.get("net.bridge.bridge-nf-call-iptables")) == "1"
+        case "kp-iptables":
+            return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
+        case "open-forward":
+            return _depends_on_policy(str(context.node_dump(first, "rules-iptables") or ""), context)
+        case _:
+            return context.gates.get(need, False)
+
+
+def _depends_on_policy(text: str, context: Context) -> bool:
+    """True when only the policy of FORWARD lets pods' traffic pass."""
+    dropping = text.replace(":FORWARD ACCEPT", ":FORWARD DROP")
+    src, dst = context.inventory.pods[0].ip, context.inventory.pods[-1].ip
+    away = context.expect.overlay_device or context.spec.cluster_nic
+    flow = Flow(src, dst, context.expect.bridge or "", away)
+    return verdicts(parse(dropping), "filter", "FORWARD", flow) == {"drop"}
