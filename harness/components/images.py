@@ -47,8 +47,13 @@ def archives(store: Resolver, names: Iterable[str]) -> list[Path]:
         PreflightError: A program of an image cannot be had.
     """
     wanted = [recipes.find(store.lock, name) for name in names]
-    store.ensure({component for image in wanted for component in image.components})
+    store.ensure(components(store, (image.name for image in wanted)))
     return [_archive(store, image) for image in wanted]
+
+
+def components(store: Resolver, names: Iterable[str]) -> list[str]:
+    """Names of the components that images are made of."""
+    return [component for name in names for component in recipes.find(store.lock, name).components]
 
 
 def _archive(store: Resolver, image: Image) -> Path:

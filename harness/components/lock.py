@@ -39,8 +39,6 @@ class System(Data):
     """Programs that a machine may already have."""
 
     programs: dict[FileName, str] = Field(description="Delivered name -> program on PATH; all must be there")
-    version: tuple[str, ...] = Field(default=(), description="Argument vector that prints the version")
-    accept: str = Field(default="", description="Accepted versions, as >=1.6,<3")
 
 
 class Package(Data):
@@ -48,8 +46,6 @@ class Package(Data):
 
     name: str
     files: dict[FileName, str] = Field(description="Delivered name -> path in the package")
-    version: tuple[str, ...] = Field(default=(), description="Argument vector that prints the version")
-    accept: str = ""
 
 
 class Artefact(Data):
@@ -98,6 +94,8 @@ class Component(Data):
     kind: Literal["bin", "cni", "image"] = Field(
         description="bin: on the nodes' PATH; cni: in /opt/cni/bin; image: only inside an image"
     )
+    probe: tuple[str, ...] = Field(default=(), description="Delivered program and arguments that print its version")
+    accept: str = Field(default="", description="Accepted versions, as >=1.6,<3")
     links: dict[FileName, FileName] = Field(default_factory=dict, description="Other names of delivered programs")
     system: System | None = None
     package: Package | None = None
@@ -109,9 +107,7 @@ class Component(Data):
         if not (self.system or self.package or self.release or self.build):
             msg = "has no source: give it one of system, package, release, build"
             raise ValueError(msg)
-        for source in (self.system, self.package):
-            if source:
-                accepts(source.accept, "0.0")
+        accepts(self.accept, "0.0")
         return self
 
     @property

@@ -132,7 +132,7 @@ class Resolver:
         """
         # Neither the words about a component nor the guess how long it takes change what it is.
         text = (
-            component.model_dump_json(exclude={"summary": True, "build": {"seconds"}})
+            component.model_dump_json(exclude={"summary": True, "build": {"seconds"}}, exclude_defaults=True)
             + component.pinned
             + architecture()
         )

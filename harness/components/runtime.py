@@ -65,8 +65,9 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
     Raises:
         PreflightError: Not root, or containerd does not start.
     """
-    archives = images.archives(store, names)
-    containerd = store.ensure(["containerd"])["containerd"]
+    wanted = tuple(names)
+    containerd = store.ensure(["containerd", *images.components(store, wanted)])["containerd"]
+    archives = images.archives(store, wanted)
     text = f"{containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(map(images.image_digest, archives)))
     place = store.cache / "containerd-root" / hashlib.sha256(text.encode()).hexdigest()[:16]
     if place.is_dir():

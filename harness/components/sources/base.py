@@ -96,31 +96,55 @@ class Source(Protocol):
 
 
 def probe_version(runner: Runner, argv: Argv) -> str:
-    """The version that a program prints; empty when it does not run or prints none."""
+    """The version that a program prints; empty when it fails or prints none."""
     try:
-        done = runner.run(argv, check=False)
+        done = runner.run(argv)
     except CommandError:
         return ""
     return find_version(done.stdout) or find_version(done.stderr)
 
 
-def outside(accept: str, version: str) -> str:
-    """Why a version is not accepted; empty when it is."""
-    if accepts(accept, version):
-        return ""
-    return f"is version {version or 'unknown'}, and {accept} is needed"
+def examine(component: Component, desk: Desk) -> str | Refused:
+    """Run what was delivered: the version it prints, or why it is of no use here.
+
+    Args:
+        component: Says how to ask and what to accept. One that does not say how is taken at its word.
+        desk: Has the programs.
+    """
+    if not component.probe:
+        return component.pinned
+    program, *arguments = component.probe
+    path = desk.files / program
+    path.chmod(0o755)
+    version = probe_version(desk.runner, (path, *arguments))
+    if not version:
+        done = desk.runner.run((path, *arguments), check=False)
+        return Refused(f"{program} does not run here: {done.tail(1)}")
+    if not accepts(component.accept, version):
+        return Refused(f"{program} is version {version}, and {component.accept} is needed")
+    return version
 
 
-def run_long(desk: Desk, argv: Argv, *, deadline: float, env: dict[str, str], cwd: Path, log: Path) -> Completed:
+def run_long(
+    desk: Desk,
+    argv: Argv,
+    *,
+    deadline: float,
+    env: dict[str, str],
+    cwd: Path,
+    log: Path,
+    describe: Callable[[list[str]], str],
+) -> Completed:
     """Run a program that takes minutes, stopping it when the work is cancelled.
 
     Args:
-        desk: Told about progress: time and the last line printed.
+        desk: Told how far it is.
         argv: Program and arguments.
         deadline: Seconds, before scaling.
         env: Variables added to the environment.
         cwd: Working directory.
         log: Gets what the program prints.
+        describe: Makes words of the lines printed so far.
 
     Raises:
         CancelledError: The work was cancelled; the program is gone.
@@ -135,8 +159,7 @@ def run_long(desk: Desk, argv: Argv, *, deadline: float, env: dict[str, str], cw
                 if process.poll() is not None:
                     break
                 desk.check()
-                lines = log.read_text(errors="replace").splitlines()
-                desk.say(f"{elapsed:.0f} s, {len(lines)} packages, {lines[-1]}" if lines else f"{elapsed:.0f} s")
+                desk.say(f"{elapsed:.0f} s, {describe(log.read_text(errors='replace').splitlines())}")
             else:
                 msg = f"{argv[0]!s} did not end within {timeouts.scaled(deadline):.0f} s"
                 raise CommandError(msg, where=" ".join(map(str, argv)), log=str(log))

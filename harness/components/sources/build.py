@@ -39,6 +39,15 @@ def source_digest(module: Path) -> str:
     return digest.hexdigest()
 
 
+def progress(lines: list[str]) -> str:
+    """How far `go build -v` is, from what it printed: downloads, then each package that is not in Go's cache."""
+    downloads = sum(line.startswith("go: downloading ") for line in lines)
+    compiled = [line for line in lines if line and not line.startswith(("go: ", "#"))]
+    if compiled:
+        return f"{len(compiled)} packages compiled, last {compiled[-1]}"
+    return f"{downloads} modules downloaded" if downloads else "nothing to compile so far"
+
+
 class BuildSource:
     """Builds with the machine's Go.
 
@@ -109,9 +118,10 @@ class BuildSource:
             "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip(),
             **({"GOPROXY": "off"} if offline() else {}),
         }
-        done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log)
+        done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log, describe=progress)
         if not done.ok:
-            return Refused(f"go build in {module} failed: {done.tail(8)}")
+            remedy = "install the Go version that it asks for" if "requires go >=" in done.stderr else ""
+            return Refused(f"go build in {module} failed: {done.tail(8)}", remedy)
         for name, built in build.files.items():
             if not (out / built).is_file():
                 return Refused(f"go build in {module} made no program called {built}")

@@ -13,7 +13,7 @@ from typing import ClassVar
 from harness import timeouts
 from harness.components.apt import Apt
 from harness.components.lock import Component, Package
-from harness.components.sources.base import Delivered, Desk, Refused, outside, probe_version
+from harness.components.sources.base import Delivered, Desk, Refused, examine
 
 
 class PackageSource:
@@ -53,18 +53,5 @@ class PackageSource:
             if not source.is_file():
                 return Refused(f"{archive.name} has no {path}")
             shutil.copy2(source, desk.files / name)
-        if complaint := self._complaint(wanted, exact, desk):
-            return Refused(f"{wanted.name} {exact} {complaint}")
-        return Delivered(exact or component.pinned, f"package {wanted.name} {exact}")
-
-    @staticmethod
-    def _complaint(wanted: Package, exact: str, desk: Desk) -> str:
-        """Run what was unpacked: a missing shared library shows here and not in a half-made lab."""
-        if not wanted.version:
-            return outside(wanted.accept, exact)
-        program, *arguments = wanted.version
-        version = probe_version(desk.runner, (desk.files / program, *arguments))
-        if not version:
-            done = desk.runner.run((desk.files / program, *arguments), check=False)
-            return f"does not run here: {done.tail(1)}"
-        return outside(wanted.accept, version)
+        version = examine(component, desk)
+        return version if isinstance(version, Refused) else Delivered(version, f"package {wanted.name} {exact}")

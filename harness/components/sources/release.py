@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.components.lock import Artefact, Component
-from harness.components.sources.base import Delivered, Desk, Refused
+from harness.components.sources.base import Delivered, Desk, Refused, examine
 
 CONNECT = 2.0
 """Seconds until a host counts as out of reach. A network without a way out often drops packets instead of refusing."""
@@ -84,27 +84,31 @@ class ReleaseSource:
         release = component.release
         if release is None:
             return Refused("the lock names no release with a published checksum")
-        urls = []
         for number, artefact in enumerate(release.artefacts):
-            url = component.fill(artefact.url, release.version)
-            checksum = component.fill(artefact.checksum, release.version)
-            if obstacle := self._reach.obstacle(url):
-                return Refused(obstacle)
-            archive = desk.scratch / f"{number}.part"
-            try:
-                expected = _published(_fetch_text(checksum), url)
-                found = _download(url, archive, desk)
-                if found != expected:
-                    return Refused(f"{url} has SHA-256 {found}, but {checksum} says {expected}")
-                _unpack(component, artefact, archive, desk)
-            except _BadDownloadError as error:
-                return Refused(f"{url}: {error}")
-            except (*_NETWORK_ERRORS, tarfile.TarError) as error:
-                return Refused(f"{url}: {error}")
-            finally:
-                archive.unlink(missing_ok=True)
-            urls.append(url)
-        return Delivered(component.fill("{version}", release.version), " ".join(urls))
+            if refused := self._fetch(component, artefact, desk, desk.scratch / f"{number}.part"):
+                return refused
+        version = examine(component, desk)
+        if isinstance(version, Refused):
+            return version
+        urls = " ".join(component.fill(artefact.url, release.version) for artefact in release.artefacts)
+        return Delivered(release.version or version, urls)
+
+    def _fetch(self, component: Component, artefact: Artefact, desk: Desk, archive: Path) -> Refused | None:
+        version = component.release.version if component.release else ""
+        url, checksum = component.fill(artefact.url, version), component.fill(artefact.checksum, version)
+        if obstacle := self._reach.obstacle(url):
+            return Refused(obstacle)
+        try:
+            expected = _published(_fetch_text(checksum), url)
+            found = _download(url, archive, desk)
+            if found != expected:
+                return Refused(f"{url} has SHA-256 {found}, but {checksum} says {expected}")
+            _unpack(component, artefact, archive, desk)
+        except (_BadDownloadError, *_NETWORK_ERRORS, tarfile.TarError) as error:
+            return Refused(f"{url}: {error}")
+        finally:
+            archive.unlink(missing_ok=True)
+        return None
 
 
 def _open(url: str) -> http.client.HTTPResponse:
@@ -180,12 +184,12 @@ def _unpack(component: Component, artefact: Artefact, archive: Path, desk: Desk)
     members = {name: component.fill(member) for name, member in artefact.files.items()}
     for name in (name for name, member in members.items() if not member):
         shutil.copyfile(archive, desk.files / name)
-    wanted = {member: name for name, member in members.items() if member}
+    wanted = {member.removeprefix("./"): name for name, member in members.items() if member}
     if not wanted:
         return
     with tarfile.open(archive) as tar:
         for info in tar:
-            name = wanted.pop(info.name, "") or wanted.pop(info.name.removeprefix("./"), "")
+            name = wanted.pop(info.name.removeprefix("./"), "")
             source = tar.extractfile(info) if name and info.isfile() else None
             if source is not None:
                 with source, (desk.files / name).open("wb") as out:

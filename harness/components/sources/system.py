@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.components.lock import Component
-from harness.components.sources.base import Delivered, Desk, Refused, outside, probe_version
+from harness.components.sources.base import Delivered, Desk, Refused, examine
 
 
 class SystemSource:
@@ -28,10 +28,10 @@ class SystemSource:
         missing = [wanted.programs[name] for name, path in found.items() if path is None]
         if missing:
             return Refused(f"not on PATH: {', '.join(missing)}")
-        version = probe_version(desk.runner, wanted.version) if wanted.version else component.pinned
-        if complaint := outside(wanted.accept, version):
-            return Refused(f"{found[next(iter(found))]} {complaint}")
         watch = tuple(Path(path).resolve() for path in found.values() if path)
         for name, path in zip(found, watch, strict=True):
             shutil.copy2(path, desk.files / name)
+        version = examine(component, desk)
+        if isinstance(version, Refused):
+            return Refused(f"{watch[0].parent}: {version.reason}")
         return Delivered(version, ", ".join(map(str, watch)), watch)

@@ -3,18 +3,21 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import resources
 from harness.components.lock import Build, Component
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, run_long
-from harness.components.sources.build import BuildSource, source_digest
+from harness.components.sources.build import BuildSource, progress, source_digest
 from harness.errors import PreflightError
 from harness.runner import HostRunner
+from harness.timeouts import ticks, wait_until
 
 FAKE_GO = """#!/bin/sh
 if [ "$1" = version ]; then echo "go version go${FAKE_GO_VERSION:-1.22.0} linux/amd64"; exit; fi
@@ -63,6 +66,18 @@ def desk(tmp_path: Path) -> Desk:
 def find(name: str) -> dict[str, Path]:
     path = shutil.which(name)
     return {name: Path(path)} if path else {}
+
+
+def ends(pid: int) -> bool:
+    """Whether a process is gone, or soon will be."""
+    for _ in ticks(5):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+    os.kill(pid, signal.SIGKILL)
+    return False
 
 
 def thing(**build: Any) -> Component:
@@ -170,18 +185,41 @@ def test_a_cancelled_build_ends_with_all_its_children(desk: Desk, tmp_path: Path
     threading.Timer(0.3, desk.cancelled.set).start()
     script = f"sleep 60 & echo $! > {pid_file}; echo compiling; wait"
     with pytest.raises(CancelledError):
-        run_long(desk, ("sh", "-c", script), deadline=30, env={}, cwd=tmp_path, log=tmp_path / "log")
-    child = int(pid_file.read_text())
-    for _ in range(100):
-        try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
-            return
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("a compiler outlived its cancelled build")
+        run_long(desk, ("sh", "-c", script), deadline=30, env={}, cwd=tmp_path, log=tmp_path / "log", describe=progress)
+    assert ends(int(pid_file.read_text())), "a compiler outlived its cancelled build"
+
+
+def test_a_build_ends_when_the_harness_is_killed(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from harness.components.sources.base import Desk, run_long
+from harness.runner import HostRunner
+from harness.timeouts import ticks, wait_until
+place = Path({str(tmp_path)!r})
+desk = Desk(place, place, HostRunner(), lambda _: None)
+argv = ("sh", "-c", "echo $$ > pid.new; mv pid.new pid; exec sleep 60")
+run_long(desk, argv, deadline=60, env={{}}, cwd=place, log=place / "log", describe=lambda _: "")
+"""
+    harness = subprocess.Popen((sys.executable, "-c", program), cwd=resources.root())
+    wait_until("the build to start", (tmp_path / "pid").exists, 20)
+    harness.kill()
+    harness.wait()
+    assert ends(int((tmp_path / "pid").read_text())), "a build outlived the harness"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "nothing to compile so far"),
+        (["go: downloading k8s.io/api v0.34.4", "go: downloading k8s.io/utils v1"], "2 modules downloaded"),
+        (
+            ["go: downloading x v1", "k8s.io/api", "# k8s.io/utils", "k8s.io/utils"],
+            "2 packages compiled, last k8s.io/utils",
+        ),
+    ],
+)
+def test_progress_counts_what_go_prints(lines: list[str], words: str) -> None:
+    assert progress(lines) == words
 
 
 @pytest.mark.skipif(shutil.which("go") is None, reason="needs Go")

@@ -13,7 +13,7 @@ from harness.components import carry
 from harness.components.store import Store
 from harness.errors import UsageError
 
-SYSTEM = {"system": {"programs": {"tool": "tool"}, "version": ["tool", "--version"]}}
+SYSTEM = {"system": {"programs": {"tool": "tool"}}, "probe": ["tool", "--version"]}
 OTHER = {"system": {"programs": {"other": "other"}}}
 MakeStore = Callable[..., Store]
 

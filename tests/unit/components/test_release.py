@@ -145,3 +145,10 @@ def test_a_closed_port_is_refused_at_once(make_store: MakeStore) -> None:
         port = unused.getsockname()[1]
     cause = refusal(make_store("release", tool=release(f"http://127.0.0.1:{port}/tool")))
     assert "127.0.0.1 cannot be reached: Connection refused" in cause
+
+
+def test_a_program_that_does_not_run_here_is_refused(make_store: MakeStore, served: Served) -> None:
+    url, directory = served
+    put(directory, "tool", b"#!/bin/sh\necho 'libc.so.6: version GLIBC_9.9 not found' >&2\nexit 1\n")
+    store = make_store("release", tool={**release(f"{url}/tool"), "probe": ["tool", "--version"]})
+    assert "tool does not run here: libc.so.6: version GLIBC_9.9 not found" in refusal(store)

@@ -17,7 +17,7 @@ from harness.errors import PreflightError, UsageError
 from harness.model.records import Event
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "components"
-SYSTEM = {"system": {"programs": {"tool": "tool"}, "version": ["tool", "--version"], "accept": ">=1.2,<2"}}
+SYSTEM = {"system": {"programs": {"tool": "tool"}}, "probe": ["tool", "--version"], "accept": ">=1.2,<2"}
 UNREACHABLE = {
     "artefacts": [{"url": "http://127.0.0.1:9/x", "checksum": "http://127.0.0.1:9/x.sha256", "files": {"tool": ""}}]
 }
@@ -68,7 +68,7 @@ def test_a_program_outside_the_range_is_refused_with_both_numbers(
     path = program("tool", version)
     with pytest.raises(PreflightError) as caught:
         make_store("system", tool=SYSTEM).ensure(["tool"])
-    assert caught.value.cause == f"system: {path} is version {version}, and >=1.2,<2 is needed"
+    assert caught.value.cause == f"system: {path.parent}: tool is version {version}, and >=1.2,<2 is needed"
 
 
 def test_the_cache_answers_before_any_source(make_store: MakeStore, program: Program) -> None:
