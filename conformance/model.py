@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from harness.model.records import Control, Evidence, Leg
@@ -61,6 +61,7 @@ class Check:
         next: Commands to type next, with `{node}`-like placeholders left for the reader.
         after: Prerequisites: when one of them does not pass, this one is blocked rather than judged.
         needs: Further batches whose observations it reads.
+        inverse: What the inverted probe inside the check shows, for checks that no fault can kill safely.
     """
 
     id: str
@@ -73,7 +74,8 @@ class Check:
     causes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    needs: tuple[Batch, ...] = field(default=())
+    needs: tuple[Batch, ...] = ()
+    inverse: str = ""
 
     @property
     def batches(self) -> tuple[Batch, ...]:

@@ -459,5 +459,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "dns.latency", "how long a lookup takes", "R", "B4", latency, gates=("dns",), after=("node.underlay",),
+        inverse="a server that is 50 ms slower moves p95",
     ),
 )  # fmt: skip

@@ -326,11 +326,12 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "model.netns.private", "a pod has a network namespace of its own", "M", "B0", netns_private, source=NM,
+        inverse="the same rule flags host-network pods",
         causes=("host network by mistake",), next=("lsns -t net",),
     ),
     Check(
         "model.hostnet.identity", "a host-network pod has its node's addresses and namespace", "M", "B0",
-        hostnet_identity, source="core/v1 hostNetwork",
+        hostnet_identity, source="core/v1 hostNetwork", inverse="no normal pod matches the rule",
         causes=("not really on the host network",), next=("lsns -t net",),
     ),
     Check(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from conformance.checks.reach import NM
 from conformance.context import Context
@@ -13,10 +14,8 @@ from conformance.model import Check, Verdict
 from harness.model.records import Evidence, Leg
 
 
-def cidrs_disjoint(context: Context) -> Verdict:
-    """Node CIDRs do not overlap, are inside the cluster CIDR, and that overlaps nothing else."""
-    shares = {node.name: node.pod_cidr for node in context.inventory.nodes if node.pod_cidr}
-    whole = str(context.spec.pods.cidr)
+def _share_legs(shares: Mapping[str, str], whole: str) -> list[Leg]:
+    """One leg per node: its share is inside the whole, and overlaps no other share."""
     legs: list[Leg] = []
     clashes = overlaps(shares)
     for node, share in shares.items():
@@ -30,6 +29,15 @@ def cidrs_disjoint(context: Context) -> Verdict:
             legs.append(failed(node, "wrong-value", text, whole, share, "cidr"))
         else:
             legs.append(passed(node, whole, share, "cidr"))
+    return legs
+
+
+def cidrs_disjoint(context: Context) -> Verdict:
+    """Node CIDRs do not overlap, are inside the cluster CIDR, and that overlaps nothing else."""
+    shares = {node.name: node.pod_cidr for node in context.inventory.nodes if node.pod_cidr}
+    whole = str(context.spec.pods.cidr)
+    legs = _share_legs(shares, whole)
+    clash = {**shares, "inverse": next(iter(shares.values()), whole)}
     ranges = {
         "cluster": whole,
         "Services": str(context.spec.services.cidr),
@@ -48,6 +56,11 @@ def cidrs_disjoint(context: Context) -> Verdict:
         (
             census(len(shares), len(context.inventory.nodes), "node CIDRs"),
             control("P5", sample == (("x", "y"),), "a stored overlap is found"),
+            control(
+                "inv",
+                any(leg.status == "fail" for leg in _share_legs(clash, whole)),
+                "a further node with the first node's CIDR fails",
+            ),
         ),
         tuple(Evidence(kind="api", detail={"node": node, "podCIDR": share}) for node, share in shares.items()),
         summary=f"{len(shares)} node CIDRs inside {whole}, disjoint, clear of Services and underlay",
@@ -113,6 +126,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "ipam.cidr.disjoint", "node CIDRs are disjoint, and clear of Services and underlay", "M", "B0", cidrs_disjoint,
         source='"Cluster Networking"; core/v1 podCIDRs', gates=("ncidr",),
+        inverse="a further node with the first node's CIDR fails",
         causes=("clash with another range of the site",), next=("ip route show table all", "kubectl get node -o yaml"),
     ),
     Check(

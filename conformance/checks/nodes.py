@@ -423,18 +423,22 @@ def neighbours(context: Context) -> Verdict:
     limit = facts.get("gc_thresh2")
     if limit is None:
         return Verdict((broken("kernel", "net.ipv4.neigh.default.gc_thresh2 was not read"),))
-    whose = "the kernel of all nodes" if shared else "a node's kernel"
-    text = f"a full mesh needs up to {needed} neighbour entries, {whose} keeps {limit}"
-    leg = (
-        passed("kernel", limit, needed, "count")
-        if needed < int(limit)
-        else failed("kernel", "wrong-value", text, limit, needed, "count")
-    )
+    leg = _entries(needed, int(limit), "the kernel of all nodes" if shared else "a node's kernel")
     return Verdict(
         (leg,),
-        (census(len(context.inventory.pods), len(context.inventory.pods), "pods"),),
+        (
+            census(len(context.inventory.pods), len(context.inventory.pods), "pods"),
+            control("inv", _entries(needed, needed // 2, "").status == "fail", "a table for half of the entries fails"),
+        ),
         summary=f"up to {needed} of {limit} neighbour entries",
     )
+
+
+def _entries(needed: int, limit: int, whose: str) -> Leg:
+    if needed < limit:
+        return passed("kernel", limit, needed, "count")
+    text = f"a full mesh needs up to {needed} neighbour entries, {whose} keeps {limit}"
+    return failed("kernel", "wrong-value", text, limit, needed, "count")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -470,6 +474,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "ct.headroom", "the connection table has room", "S", "B0", conntrack_headroom,
+        inverse="a table that is 90 % full fails",
         causes=("leak", "small table"), next=("conntrack -S", "sysctl net.netfilter.nf_conntrack_max"),
     ),
     Check(
@@ -478,6 +483,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "neigh.headroom", "a full mesh fits the neighbour table", "S", "B0", neighbours,
+        inverse="a table for half of the entries fails",
         causes=("all namespaces share one table",), next=("sysctl net.ipv4.neigh.default.gc_thresh3",),
     ),
 )  # fmt: skip

@@ -380,6 +380,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "svc.itp-local", "internalTrafficPolicy Local uses local endpoints only", "M", "B3", itp_local,
         source=f"{VIP}; KEP-2086", gates=("svc", "multi"), after=_AFTER, causes=("old proxy",), next=_NEXT,
+        inverse="a node without endpoint stays silent",
     ),
     Check(
         "svc.affinity", "ClientIP affinity keeps a client on one pod", "M", "B3", affinity,
@@ -387,6 +388,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "svc.kpf", "nothing of kube-proxy is left", "M", "B0", kube_proxy_free,
-        gates=("kpf",), causes=("leftovers of an earlier kube-proxy",), next=("iptables-save | grep KUBE",),
+        gates=("kpf",), inverse="a stored kube-proxy chain is flagged",
+        causes=("leftovers of an earlier kube-proxy",), next=("iptables-save | grep KUBE",),
     ),
 )  # fmt: skip
