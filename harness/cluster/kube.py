@@ -1,21 +1,19 @@
-"""The way to a cluster's API: few verbs, over the official client's transport.
-
-The client's generated models are left out: objects are the plain dictionaries of the API, as users write them.
-"""
+"""The way to a cluster's API: few verbs, and objects as the plain dictionaries that users write."""
 
 from __future__ import annotations
 
 import json
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import urllib3
 
-from harness import timeouts
+from harness import timeouts, yamlio
 from harness.errors import BringUpError
 
 T = TypeVar("T")
@@ -23,6 +21,8 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 FIELD_MANAGER = "cnilab"
+
+_CONNECTIONS = 16
 
 # Kinds that the project uses, with their resource names and whether they live in a namespace. A table instead of
 # discovery: discovery costs a dozen requests, and a wrong kind fails loudly here.
@@ -89,17 +89,56 @@ def object_path(item: Object) -> str:
     return resource_path(item["apiVersion"], item["kind"], metadata.get("namespace") or "default", metadata["name"])
 
 
-def preload() -> threading.Thread:
-    """Import the official client in the background: it takes about a second, and bring-up waits for programs anyway."""
-    thread = threading.Thread(target=_import_client, name="import kubernetes", daemon=True)
-    thread.start()
-    return thread
+@dataclass(frozen=True)
+class Transport:
+    """How requests reach an API server.
+
+    Args:
+        server: URL without a path.
+        pool: Connections with the right certificates.
+        headers: Sent with every request: a bearer token, when that is how the user signs on.
+    """
+
+    server: str
+    pool: urllib3.PoolManager
+    headers: Mapping[str, str]
 
 
-def _import_client() -> Any:
-    from kubernetes import config  # noqa: PLC0415 - imported in the background; see preload
+def transport(kubeconfig: Path) -> Transport:
+    """The way to the cluster that a kubeconfig names.
 
-    return config
+    A kubeconfig of ours, which names certificate files, is read here: importing the official client costs a second of
+    processor time, a tenth of a whole bring-up. Any other goes to the official client, which knows all of them: tokens,
+    embedded keys, exec plugins, proxies.
+
+    Args:
+        kubeconfig: The file.
+    """
+    document = yamlio.loads(kubeconfig.read_text(encoding="utf-8"))
+    try:
+        (cluster,), (user,) = document["clusters"], document["users"]
+        folder = kubeconfig.parent
+        pool = urllib3.PoolManager(
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=str(folder / cluster["cluster"]["certificate-authority"]),
+            cert_file=str(folder / user["user"]["client-certificate"]),
+            key_file=str(folder / user["user"]["client-key"]),
+            maxsize=_CONNECTIONS,
+        )
+    except (KeyError, TypeError, ValueError):
+        return _official_transport(kubeconfig)
+    return Transport(cluster["cluster"]["server"], pool, {})
+
+
+def _official_transport(kubeconfig: Path) -> Transport:
+    from kubernetes import config  # noqa: PLC0415 - a second of processor time; see transport
+
+    api: Any = config.new_client_from_config(  # type: ignore[no-untyped-call]
+        config_file=str(kubeconfig)
+    )
+    headers: dict[str, str] = {}
+    api.update_params_for_auth(headers, [], ["BearerToken"], None, None, None)
+    return Transport(api.configuration.host, api.rest_client.pool_manager, headers)
 
 
 class Kube:
@@ -112,14 +151,13 @@ class Kube:
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._transport: Transport | None = None
 
-    def _api(self) -> Any:
+    def _way(self) -> Transport:
         with self._lock:
-            if self._client is None:
-                config = _import_client()
-                self._client = config.new_client_from_config(config_file=str(self.kubeconfig))
-            return self._client
+            if self._transport is None:
+                self._transport = transport(self.kubeconfig)
+            return self._transport
 
     def raw(
         self,
@@ -147,14 +185,13 @@ class Kube:
         Raises:
             ApiError: Any status of 400 or more, or no answer (status 0).
         """
-        api = self._api()
-        url = api.configuration.host + path
+        way = self._way()
+        url = way.server + path
         if query:
             url += "?" + urllib.parse.urlencode(query)
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        api.update_params_for_auth(headers, [], ["BearerToken"], None, None, None)
+        headers = {"Accept": "application/json", "Content-Type": content_type, **way.headers}
         try:
-            answer = api.rest_client.pool_manager.request(
+            answer = way.pool.request(
                 method,
                 url,
                 body=None if body is None else json.dumps(body),

@@ -1,7 +1,7 @@
 """Bring-up: from a spec to a cluster whose pods talk and whose names resolve.
 
-What can run at the same time does: components, certificates and the import of the API client; all machines; the
-control plane's start and the wiring of nodes; the network and the cluster's DNS.
+What can run at the same time does: components and certificates; all machines; the control plane's start and the wiring
+of nodes; the network and the cluster's DNS.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ def bring_up(
         CnilabError: A part failed; what was made so far is still there, for `collect`, and for `down` to remove.
     """
     layout = LabLayout(state, spec.name)
-    client = kube.preload()
     provider.claim(layout, spec, run.path, raise_limits=raise_limits)
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
@@ -79,7 +78,6 @@ def bring_up(
     ready = attached(found, lab, state)
     watch = watchdog.Watchdog(layout)
     with journal.step("up.api", "API server"):
-        client.join()
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)
     _bring_up_network(ready, machines, journal, watchdog.Watchdog(layout, ready.kube))
     provider.mark_ready(layout)
@@ -225,8 +223,7 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
     if kind == "DaemonSet":
         wanted = status.get("desiredNumberScheduled", 0)
         return bool(0 < wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0))
-    ready_replicas: int = status.get("availableReplicas", 0)
-    return ready_replicas == item["spec"]["replicas"]
+    return bool(status.get("availableReplicas", 0) == item["spec"]["replicas"])
 
 
 def _dns_answers(ready: Attached) -> bool:

@@ -39,8 +39,6 @@ _PRIVATE_SYSCTLS = (
     "/proc/sys/vm/panic_on_oom",
 )
 
-WORLD_LOG = "/var/log/cnilab/world.jsonl"
-
 
 def data_dirs(machine: Machine) -> tuple[str, ...]:
     """Directories, relative to the root, that are bind-mounted from the state directory."""
@@ -131,7 +129,7 @@ def surroundings() -> list[Machine]:
             links.ROUTER,
             programs=False,
             sysctls=forwarding,
-            services=(Service("world", ("responder", "world", f"--log={WORLD_LOG}")),),
+            services=(Service("world", ("responder", "world", f"--log={world.LOG}")),),
         ),
         Machine(links.FAR, programs=False, services=(Service("far", serve),)),
     ]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness.cluster.kube import object_path, resource_path
+from harness.cluster.kube import object_path, resource_path, transport
 from harness.errors import BringUpError
 
 
@@ -29,3 +31,29 @@ def test_an_object_without_a_namespace_belongs_to_default() -> None:
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(BringUpError, match="kind Gadget is not in the client's table"):
         resource_path("v1", "Gadget")
+
+
+def test_a_kubeconfig_that_names_files_needs_no_official_client(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1', certificate-authority: ca.crt}}]\n"
+        "users: [{name: u, user: {client-certificate: u.crt, client-key: u.key}}]\n",
+        encoding="utf-8",
+    )
+    way = transport(kubeconfig)
+    assert (way.server, dict(way.headers)) == ("https://127.0.0.1:1", {})
+    assert way.pool.connection_pool_kw["cert_file"] == str(tmp_path / "u.crt")
+
+
+def test_a_token_of_any_other_kubeconfig_is_sent(tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
+        "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:2'}}]\n"
+        "users: [{name: u, user: {token: secret}}]\n"
+        "contexts: [{name: x, context: {cluster: c, user: u}}]\n",
+        encoding="utf-8",
+    )
+    way = transport(kubeconfig)
+    assert way.server == "https://127.0.0.1:2"
+    assert way.headers["authorization"] == "Bearer secret"
