@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "test",
     examples="""
     cnilab test
-    cnilab test --select 'MTU-*,DNS-*' --strict
+    cnilab test --select 'mtu,dns.search,model.no-nat.*' --strict
     cnilab test --faults -o json > faults.json
     """,
 )

@@ -248,7 +248,7 @@ def _drop(document: dict[str, Any], path: Path_, detail: ErrorDetails, mended: s
     for key in path[:-1]:
         node = node[key]
     if isinstance(node, list):
-        node[path[-1]] = ""  # not removed: the positions of the others stay
+        node[int(path[-1])] = ""  # not removed: the positions of the others stay
     else:
         node.pop(path[-1])
     mended.add(_dotted(path))
