@@ -56,7 +56,7 @@ class Connection(ConnectionBase):  # type: ignore[misc]  # Ansible ships no type
             AnsibleConnectionFailure: The node is gone, or nsenter is not there.
         """
         pid = int(self.get_option("pid"))
-        if not Path(f"/proc/{pid}/ns/net").exists():
+        if not Path(f"/proc/{pid}").exists():
             msg = f"node {self._play_context.remote_addr} is gone: no process {pid}"
             raise AnsibleConnectionFailure(msg)
         vector = [str(self.get_option("executable")), "-t", str(pid), "-a", "--", *argv]
