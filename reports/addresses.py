@@ -52,6 +52,14 @@ class Owners:
         """`pod a on n1`, `n1 eth0`, or empty."""
         return self._ip.get(bare(address), "")
 
+    def address_of(self, name: str) -> str:
+        """The address of a pod or a node, or empty."""
+        for addresses in (self.pod_addresses, self.node_addresses):
+            for address, who in addresses.items():
+                if who == name:
+                    return address
+        return ""
+
     def mac(self, address: str) -> str:
         """`n1 flannel.1`, or empty."""
         if address.lower() == "ff:ff:ff:ff:ff:ff":

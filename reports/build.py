@@ -10,6 +10,7 @@ from reports.panels.dns import dns
 from reports.panels.environment import environment
 from reports.panels.faults import faults
 from reports.panels.labs import labs
+from reports.panels.load import load
 from reports.panels.matrix import matrix
 from reports.panels.mtu import mtu
 from reports.panels.path import paths
@@ -37,7 +38,7 @@ def build(run: RunDir) -> Report:
     ids = Ids()
     owners = Owners(source.topology)
     verdicts = requirements(source.results, ids)
-    lab_cards = labs(source.lab_steps, ids)
+    lab_cards = labs(source.lab_steps, source.events, ids)
     problem = trouble(source)
     traced = paths(source.taps, owners, ids)
     route = next((pair for path in traced if (pair := _pods_of(path.ends, owners))), ())
@@ -48,6 +49,7 @@ def build(run: RunDir) -> Report:
         requirements=verdicts,
         diagram=diagram(source.topology, route),
         matrix=matrix(source.exchanges, owners, ids),
+        load=load(source.observations),
         paths=traced,
         mtu=mtu(source.topology, source.rungs),
         dns=dns(source.lookups),

@@ -84,13 +84,14 @@ def _lab(suite: ET.Element, lab: LabCard) -> None:
             name=_clean(step.id),
             time=f"{step.seconds:.3f}",
         )
-        text = f"{step.prompt} {step.command}\n{step.output}\nexpected: {step.expectation}\nobserved: {step.observed}"
+        checks = [f"{row.mark.word}: {row.expectation} {row.reason}\n  observed: {row.observed}" for row in step.checks]
+        text = "\n".join([f"{step.prompt} {step.command}", step.output, *checks])
         if step.mark.tone == "bad":
             _child(case, "failure", step.title, text)
         elif step.mark.tone == "lab":
-            _child(case, "error", step.title, f"{step.reason}\n{text}")
+            _child(case, "error", step.title, text)
         elif step.mark.word == "skipped":
-            _child(case, "skipped", step.reason, "")
+            _child(case, "skipped", lab.reason, "")
 
 
 def _child(case: ET.Element, tag: str, message: str, text: str, *, kind: str = "") -> None:

@@ -107,11 +107,25 @@ class LegRow:
 
 @dataclass(frozen=True)
 class EvidenceItem:
-    """Something that proves a verdict: facts, and perhaps text as a program printed it."""
+    """Something that proves a verdict.
+
+    Args:
+        kind: socket, pcap, kernel …
+        facts: Short values by name.
+        text: As a program printed it.
+        title: Of the table.
+        columns: Headings of a table.
+        rows: Its cells.
+        path: A file of the run directory, to be linked.
+    """
 
     kind: str
     facts: tuple[Fact, ...]
     text: str = ""
+    title: str = ""
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -301,6 +315,18 @@ class Matrix:
 
 
 @dataclass(frozen=True)
+class LoadRow:
+    """Many datagrams, or many connections, between two pods."""
+
+    src: str
+    dst: str
+    what: str
+    mark: Mark
+    result: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class RungCell:
     """One datagram size from one node to another."""
 
@@ -453,25 +479,45 @@ class QueryStep:
 
 @dataclass(frozen=True)
 class LookupRow:
-    """A DNS question as a pod asked it."""
+    """A DNS question, from all the pods that asked it.
 
-    purpose: str
-    src: str
+    Args:
+        name: As asked.
+        qtype: A, SRV …
+        sources: Who asked.
+        transport: udp, tcp or getaddrinfo.
+        mark: What came back.
+        result: The answer, or why there is none.
+        steps: The queries that one lookup caused, when it caused several.
+        ms: Median time.
+        times: How often it was asked.
+    """
+
     name: str
     qtype: str
+    sources: str
     transport: str
-    server: str
     mark: Mark
     result: str
     steps: tuple[QueryStep, ...]
     ms: str
+    times: int
+
+
+@dataclass(frozen=True)
+class LookupGroup:
+    """Questions with one purpose."""
+
+    title: str
+    rows: tuple[LookupRow, ...]
 
 
 @dataclass(frozen=True)
 class Dns:
-    """All lookups, by what they are for."""
+    """All lookups, by what they are for; `main` is what most people want to see."""
 
-    groups: tuple[tuple[str, tuple[LookupRow, ...]], ...]
+    main: tuple[LookupGroup, ...]
+    more: tuple[LookupGroup, ...]
     sentence: str
     left_out: int = 0
 
@@ -490,6 +536,7 @@ class ServiceRow:
     """What was dialled, from where, who answered, and whom they saw."""
 
     purpose: str
+    name: str
     target: str
     proto: str
     sources: str
@@ -509,8 +556,44 @@ class Services:
 
 
 @dataclass(frozen=True)
+class CheckRow:
+    """An expectation of a lab's step and whether it was met."""
+
+    mark: Mark
+    expectation: str
+    observed: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What people often say, and what is true instead."""
+
+    said: str
+    truth: str
+
+
+@dataclass(frozen=True)
 class StepRow:
-    """A step of a lab."""
+    """A step of a lab.
+
+    Args:
+        anchor: Its id.
+        id: Name within the lab.
+        title: For people.
+        place: Where the command ran.
+        prompt: `#` for root, `$` for the operator.
+        command: As one would type it.
+        output: What it printed, shortened.
+        lines: How many lines that was.
+        mark: The worst of its expectations.
+        exit_status: Of the command.
+        checks: Its expectations.
+        claims: Common claims that the step corrects.
+        seconds: How long it took.
+        transcript: File with everything, relative to the run directory.
+        evidence: Tables and captures.
+    """
 
     anchor: str
     id: str
@@ -519,13 +602,13 @@ class StepRow:
     prompt: str
     command: str
     output: str
+    lines: int
     mark: Mark
     exit_status: int | None
-    expectation: str
-    observed: str
-    reason: str
-    claim: str
+    checks: tuple[CheckRow, ...]
+    claims: tuple[Claim, ...]
     seconds: float
+    transcript: str
     evidence: tuple[EvidenceItem, ...]
 
 
@@ -535,9 +618,11 @@ class LabCard:
 
     anchor: str
     id: str
+    title: str
     mark: Mark
     status: str
     summary: str
+    reason: str
     steps: tuple[StepRow, ...]
     claims: int
     seconds: float
@@ -623,6 +708,7 @@ class Report:
     requirements: Requirements | None
     diagram: Diagram | None
     matrix: Matrix | None
+    load: tuple[LoadRow, ...]
     paths: tuple[PacketPath, ...]
     mtu: Mtu | None
     dns: Dns | None

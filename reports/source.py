@@ -129,11 +129,8 @@ class Source:
 
     @cached_property
     def lab_steps(self) -> list[LabStep]:
-        """The last outcome of each lab's steps, in the order of first appearance."""
-        last: dict[tuple[str, str], LabStep] = {}
-        for step in self._lines("labs.jsonl", TypeAdapter(LabStep)):
-            last[step.lab, step.step] = step
-        return list(last.values())
+        """Expectations of labs, in the order in which they were judged."""
+        return self._lines("labs.jsonl", TypeAdapter(LabStep))
 
     @cached_property
     def faults(self) -> list[FaultRun]:

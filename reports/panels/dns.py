@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from harness.model.records import Lookup, Query
-from reports.model import Dns, LookupRow, Mark, QueryStep, Tone
-from reports.text import duration, listing, plural
+from reports.model import Dns, LookupGroup, LookupRow, Mark, QueryStep, Tone
+from reports.text import duration, listing, natural, plural, unique
 
 _PURPOSES: Final = {
     "service": "Services by their full name",
@@ -29,8 +29,13 @@ _PURPOSES: Final = {
 }
 """What the suite's purposes mean to a reader; others are shown as they are."""
 
-_ROWS_PER_GROUP = 5
-_STEPS = 12
+_MAIN: Final = ("service", "search", "forward", "negative")
+_ROWS_PER_GROUP: Final = 8
+_STEPS: Final = 12
+_ANSWERS: Final = 3
+_SOURCES: Final = 4
+
+Question = tuple[str, str, str]
 
 
 def dns(lookups: list[Lookup]) -> Dns | None:
@@ -41,71 +46,68 @@ def dns(lookups: list[Lookup]) -> Dns | None:
     """
     if not lookups:
         return None
-    groups: dict[str, list[Lookup]] = {}
+    groups: dict[str, dict[Question, list[Lookup]]] = {}
     for lookup in lookups:
-        groups.setdefault(lookup.purpose or "other", []).append(lookup)
-    left_out = sum(max(0, len(found) - _ROWS_PER_GROUP) for found in groups.values())
-    queries = sum(len(lookup.queries) for lookup in lookups)
-    answered = sum(lookup.outcome == "ok" for lookup in lookups)
-    times = sorted(lookup.ms for lookup in lookups if lookup.outcome == "ok")
-    sentence = f"{answered} of {plural(len(lookups), 'lookup')} got an answer"
-    if queries:
-        sentence += f"; they took {plural(queries, 'query', 'queries')} on the wire"
-    if times:
-        sentence += f"; half of them took {duration(times[len(times) // 2] / 1000)} or less"
+        question = (lookup.name, lookup.qtype, lookup.transport)
+        groups.setdefault(lookup.purpose or "other", {}).setdefault(question, []).append(lookup)
+    made = [(purpose, _group(purpose, questions)) for purpose, questions in groups.items()]
     return Dns(
-        groups=tuple(
-            (_PURPOSES.get(purpose, purpose.replace("-", " ")), tuple(_row(lookup) for lookup in _pick(found)))
-            for purpose, found in groups.items()
-        ),
-        sentence=f"{sentence}.",
-        left_out=left_out,
+        main=tuple(group for purpose, group in made if purpose in _MAIN),
+        more=tuple(group for purpose, group in made if purpose not in _MAIN),
+        sentence=_sentence(lookups),
+        left_out=sum(max(0, len(questions) - _ROWS_PER_GROUP) for questions in groups.values()),
     )
 
 
-def _pick(found: list[Lookup]) -> list[Lookup]:
-    """Failures first; then one per name before the same name from the next pod."""
-    seen: dict[tuple[str, str, str], int] = {}
-    ranked: list[tuple[bool, int, int, Lookup]] = []
-    for index, lookup in enumerate(found):
-        key = (lookup.name, lookup.qtype, lookup.transport)
-        turn = seen.get(key, 0)
-        seen[key] = turn + 1
-        ranked.append((lookup.outcome == "ok", turn, index, lookup))
-    return [lookup for *_, lookup in sorted(ranked, key=lambda item: item[:3])][:_ROWS_PER_GROUP]
+def _sentence(lookups: list[Lookup]) -> str:
+    answered = sum(lookup.outcome == "ok" for lookup in lookups)
+    queries = sum(len(lookup.queries) for lookup in lookups)
+    servers = unique(lookup.server for lookup in lookups if lookup.server)
+    text = f"{answered:,} of {plural(len(lookups), 'lookup')} got an answer"
+    text += f" from {listing(servers)}" if servers else ""
+    text += f"; they took {plural(queries, 'query', 'queries')}" if queries else ""
+    return f"{text}. A name that does not exist must be told so, not met with silence."
 
 
-def _mark(lookup: Lookup) -> Mark:
-    if lookup.outcome != "ok" or lookup.rcode in ("SERVFAIL", "REFUSED", "FORMERR"):
+def _group(purpose: str, questions: dict[Question, list[Lookup]]) -> LookupGroup:
+    """Questions that got no usable answer come first."""
+    rows = sorted((_row(found) for found in questions.values()), key=lambda row: row.mark.tone != "bad")
+    return LookupGroup(_PURPOSES.get(purpose, purpose.replace("-", " ")), tuple(rows[:_ROWS_PER_GROUP]))
+
+
+def _mark(found: list[Lookup]) -> Mark:
+    if any(lookup.outcome != "ok" or lookup.rcode in ("SERVFAIL", "REFUSED", "FORMERR") for lookup in found):
         return Mark("bad", "✗", "no usable answer")
-    if lookup.answers:
+    if all(lookup.answers for lookup in found):
         return Mark("good", "✓", "answered")
     return Mark("note", "∅", "no such record")
 
 
-def _row(lookup: Lookup) -> LookupRow:
-    if lookup.outcome != "ok":
-        result: str = lookup.outcome
-    elif lookup.answers:
-        result = listing(lookup.answers[:4]) + (
-            f" and {len(lookup.answers) - 4} more" if len(lookup.answers) > 4 else ""
-        )
-    else:
-        result = lookup.rcode or "no answer"
-    if lookup.truncated:
-        result += " (truncated)"
+def _row(found: list[Lookup]) -> LookupRow:
+    first = found[0]
+    sources = unique(lookup.src for lookup in found)
+    longest = max(found, key=lambda lookup: len(lookup.queries))
+    times = sorted(lookup.ms for lookup in found)
     return LookupRow(
-        purpose=lookup.purpose,
-        src=f"{lookup.src} ({lookup.src_node})" if lookup.src_node else lookup.src,
-        name=lookup.name,
-        qtype=lookup.qtype,
-        transport="getaddrinfo" if lookup.transport == "libc" else lookup.transport,
-        server=lookup.server,
-        mark=_mark(lookup),
-        result=result,
-        steps=tuple(map(_step, lookup.queries[:_STEPS])) if len(lookup.queries) > 1 else (),
-        ms=duration(lookup.ms / 1000) if lookup.ms else "",
+        name=first.name,
+        qtype=first.qtype,
+        sources=listing(sources) if len(sources) <= _SOURCES else plural(len(sources), "pod"),
+        transport="getaddrinfo" if first.transport == "libc" else first.transport,
+        mark=_mark(found),
+        result=listing(unique(map(_result, found))[:_ANSWERS], "or"),
+        steps=tuple(map(_step, longest.queries[:_STEPS])) if len(longest.queries) > 1 else (),
+        ms=duration(times[len(times) // 2] / 1000),
+        times=len(found),
     )
+
+
+def _result(lookup: Lookup) -> str:
+    """The answers in an order that does not change from one query to the next."""
+    if lookup.outcome != "ok":
+        return lookup.outcome
+    answers = sorted(lookup.answers, key=natural)
+    shown = [*answers[:_ANSWERS], *([f"{len(answers) - _ANSWERS} more"] if len(answers) > _ANSWERS else [])]
+    return (listing(shown) or lookup.rcode or "no answer") + (" (truncated)" if lookup.truncated else "")
 
 
 def _step(query: Query) -> QueryStep:

@@ -13,6 +13,8 @@ from reports.text import Ids, micros, natural, plural
 
 Direction = Literal["request", "reply"]
 
+_MOST_PATHS = 6
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -26,22 +28,28 @@ def paths(taps: list[Tap], owners: Owners, ids: Ids) -> tuple[PacketPath, ...]:
     """All traced flows, those that cross nodes first.
 
     Args:
-        taps: All captures of the run.
+        taps: All captures of the run. Of a flow that was traced more than once, the set with the most taps is shown.
         owners: Names for addresses.
-        ids: Gives `path-a-c-icmp`.
+        ids: Gives `path-a-c`.
     """
-    flows: dict[str, list[Tap]] = {}
+    sets: dict[tuple[str, str], dict[int, Tap]] = {}
     for tap in taps:
-        flows.setdefault(tap.flow, []).append(tap)
-    ordered = sorted(flows.items(), key=lambda item: (-len({tap.node for tap in item[1]}), natural(item[0])))
-    found = (_path(flow, sorted(members, key=lambda tap: tap.order), owners, ids) for flow, members in ordered)
-    return tuple(path for path in found if path is not None)
+        sets.setdefault((tap.flow, tap.batch), {})[tap.order] = tap
+    best: dict[tuple[str, ...], tuple[str, list[Tap]]] = {}
+    for (flow, _), members in sets.items():
+        found = [members[order] for order in sorted(members)]
+        key = ends(flow) or (flow,)
+        if key not in best or len(found) > len(best[key][1]):
+            best[key] = (flow, found)
+    ordered = sorted(best.values(), key=lambda item: (-len({tap.node for tap in item[1]}), natural(item[0])))
+    shown = (_path(flow, members, owners, ids) for flow, members in ordered)
+    return tuple(path for path in shown if path is not None)[:_MOST_PATHS]
 
 
 def ends(flow: str) -> tuple[str, str] | None:
-    """The names in `a>c icmp`; None when the flow is not called like that."""
-    pair = flow.split(" ", maxsplit=1)[0]
-    src, arrow, dst = pair.partition(">")
+    """The names in `a>c icmp` or `a<>c`; None when the flow is not called like that."""
+    src, arrow, dst = flow.split(" ", maxsplit=1)[0].partition(">")
+    src = src.removesuffix("<")
     return (src, dst) if arrow and src and dst else None
 
 
@@ -50,45 +58,51 @@ def innermost(packet: Packet) -> Packet:
     return innermost(packet.inner) if packet.inner is not None else packet
 
 
-def _is(packet: Packet, direction: Direction) -> bool:
+def _kinds(packet: Packet) -> tuple[str, Direction] | None:
+    """An echo or a handshake, and which half of it; None for any other packet."""
     inner = innermost(packet)
-    if inner.icmp_type is not None:
-        return inner.icmp_type == (8 if direction == "request" else 0)
-    if inner.tcp_flags:
-        syn, ack = "S" in inner.tcp_flags, "A" in inner.tcp_flags or "." in inner.tcp_flags
-        return syn and ack == (direction == "reply")
-    return False
+    if inner.icmp_type in (8, 0):
+        return "icmp", "request" if inner.icmp_type == 8 else "reply"
+    if "S" in inner.tcp_flags:
+        return "tcp", "reply" if "A" in inner.tcp_flags or "." in inner.tcp_flags else "request"
+    return None
 
 
-def _follow(taps: list[Tap], direction: Direction) -> list[_Seen]:
-    """The same packet at every tap: the first that all taps can have seen, found by its ICMP sequence number."""
-    at_start = [packet for tap in taps[:1] for packet in tap.packets if _is(packet, direction)]
-    anywhere = at_start or [packet for tap in taps for packet in tap.packets if _is(packet, direction)]
-    if not anywhere:
-        return []
-    sequence = min((innermost(packet).icmp_seq or 0 for packet in anywhere), default=0)
-    return [
-        _Seen(
-            tap,
-            next(
-                (
-                    packet
-                    for packet in tap.packets
-                    if _is(packet, direction) and (innermost(packet).icmp_seq or 0) == sequence
-                ),
-                None,
-            ),
-        )
-        for tap in taps
-    ]
+def _chosen(taps: list[Tap], sender: str) -> Packet | None:
+    """The packet to follow: the sender's first echo request, else the first of its handshakes."""
+    for kind in ("icmp", "tcp"):
+        for tap in taps:
+            for packet in tap.packets:
+                if _kinds(packet) == (kind, "request") and sender in ("", innermost(packet).src):
+                    return innermost(packet)
+    return None
+
+
+def _follow(taps: list[Tap], chosen: Packet, direction: Direction) -> list[_Seen]:
+    """The same packet, or the answer to it, at every tap."""
+    return [_Seen(tap, next((one for one in tap.packets if _same(one, chosen, direction)), None)) for tap in taps]
+
+
+def _same(packet: Packet, chosen: Packet, direction: Direction) -> bool:
+    """Is this the chosen packet, or the answer to it, though addresses may have been translated on the way?"""
+    inner = innermost(packet)
+    if _kinds(packet) != (inner.proto, direction) or inner.proto != chosen.proto:
+        return False
+    if inner.proto == "icmp":
+        one, other = (inner.src, inner.dst) if direction == "request" else (inner.dst, inner.src)
+        same_id = inner.icmp_id is not None and inner.icmp_id == chosen.icmp_id
+        return inner.icmp_seq == chosen.icmp_seq and (same_id or one == chosen.src or other == chosen.dst)
+    ports = {inner.src_port, inner.dst_port}
+    return chosen.src_port in ports and chosen.dst_port in ports
 
 
 def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | None:
-    there, back = _follow(taps, "request"), _follow(list(reversed(taps)), "reply")
-    if not there:
-        return None
-    anchor = ids.new("path", flow.replace(">", "-"))
     pair = ends(flow)
+    chosen = _chosen(taps, owners.address_of(pair[0]) if pair else "")
+    if chosen is None:
+        return None
+    there, back = _follow(taps, chosen, "request"), _follow(taps[::-1], chosen, "reply")
+    anchor = ids.new("path", *(pair or (flow,)))
     title = f"{pair[0]} → {pair[1]}" if pair else flow
     sides = [_side("There", there, owners, ids, anchor)]
     if any(seen.packet for seen in back):
@@ -98,7 +112,7 @@ def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | 
     return PacketPath(
         anchor=anchor,
         title=title,
-        flow=flow.partition(" ")[2] if pair else "",
+        flow="ICMP echo" if chosen.proto == "icmp" else "TCP handshake",
         ends=pair or (),
         sentence=_sentence(there, back),
         sides=tuple(sides),

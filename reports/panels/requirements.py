@@ -35,7 +35,8 @@ _LEGS_PASS, _LEGS_FAIL = 8, 60
 _EVIDENCE_PASS, _EVIDENCE_FAIL = 2, 8
 _TEXT_PASS, _TEXT_FAIL = 700, 2400
 _FACT = 300
-_TEXT_KEYS = ("excerpt", "output", "stdout", "text", "lines", "before", "after", "log")
+_TEXT_KEYS = ("excerpt", "output", "stdout", "text", "lines", "before", "after", "log", "decoded")
+_ROWS = 40
 
 
 def requirements(results: list[Result], ids: Ids) -> Requirements | None:
@@ -60,7 +61,7 @@ def _requirement(result: Result, ids: Ids) -> Requirement:
     return Requirement(
         anchor=ids.new(f"req-{result.id}"),
         id=result.id,
-        title=result.title,
+        title=result.title[:1].upper() + result.title[1:],
         level=LEVELS[result.level],
         mark=marks.of_status(result.status, level=result.level, flaky=result.flaky),
         status=result.status,
@@ -103,18 +104,36 @@ def _leg(leg: Leg, level: str) -> LegRow:
 
 
 def evidence_item(evidence: Evidence, limit: int) -> EvidenceItem:
-    """Evidence as facts, and the one long text that a program printed.
+    """Evidence as facts, a table, a file, and the one long text that a program printed.
 
     Args:
         evidence: As recorded.
         limit: Characters of the text.
     """
+    detail = dict(evidence.detail)
+    columns, rows = detail.pop("columns", ()), detail.pop("rows", ())
+    title = value(detail.pop("table", ""))
+    path = detail.get("path")
+    path = detail.pop("path") if isinstance(path, str) and _inside(path) else ""
     facts: list[Fact] = []
     texts: list[str] = []
-    for key, data in evidence.detail.items():
+    for key, data in detail.items():
         text = "\n".join(map(value, data)) if key in _TEXT_KEYS and isinstance(data, list) else value(data)
         if key in _TEXT_KEYS or "\n" in text:
             texts.append(f"{key}:\n{text}" if key in ("before", "after") else text)
         elif text:
             facts.append(Fact(key.replace("_", " "), shorten(text, _FACT)))
-    return EvidenceItem(evidence.kind, tuple(facts), shorten("\n".join(texts), limit))
+    return EvidenceItem(
+        kind=evidence.kind,
+        facts=tuple(facts),
+        text=shorten("\n".join(texts), limit),
+        title=title,
+        columns=tuple(map(value, columns)),
+        rows=tuple(tuple(shorten(value(cell), _FACT) for cell in row) for row in rows[:_ROWS]),
+        path=path,
+    )
+
+
+def _inside(path: str) -> bool:
+    """Is it a plain path below the run directory, fit for a relative link?"""
+    return bool(path) and not path.startswith(("/", ".")) and ".." not in path.split("/") and ":" not in path

@@ -9,11 +9,11 @@ from harness.model.records import Exchange
 from reports import marks
 from reports.addresses import Owners
 from reports.model import Mark, ServiceRow, Services, Share
-from reports.text import host_of, listing, natural, plural, port_of, unique
+from reports.text import host_of, listing, natural, plural, unique
 
-_SHOWN_SOURCES = 4
+_SHOWN_SOURCES = 6
 _PURPOSES: Final = {
-    "vip": "a pod reaches a Service",
+    "vip": "a Service is reached",
     "hairpin": "a pod reaches itself through its Service",
     "spread": "all endpoints are used",
     "affinity": "one client keeps its endpoint",
@@ -31,7 +31,7 @@ _PURPOSES: Final = {
 
 _OUTSIDE = ("router", "far")
 
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, bool]
 
 
 def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
@@ -44,32 +44,35 @@ def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
     inside: dict[Key, list[Exchange]] = {}
     outside: dict[Key, list[Exchange]] = {}
     for item in exchanges:
-        if item.purpose in ("mesh", "self", "host"):
-            continue
         to_world = item.dst in _OUTSIDE or item.batch == "B5"
         if item.batch != "B3" and not to_world:
             continue
-        key = (item.purpose, item.dst, item.dial if item.batch == "B3" else host_of(item.dial), item.proto)
+        dial = host_of(item.dial) if to_world else item.dial
+        key = (item.purpose, item.dst, dial, item.src_ip in owners.node_addresses)
         (outside if to_world else inside).setdefault(key, []).append(item)
     if not inside and not outside:
         return None
+    order = list(_PURPOSES)
+
+    def rank(key: Key) -> tuple[int, str, bool]:
+        return (order.index(key[0]) if key[0] in order else len(order), key[0], key[3])
+
     return Services(
-        tuple(_row(key, found, owners) for key, found in inside.items()),
-        tuple(_row(key, found, owners) for key, found in outside.items()),
+        tuple(_row(key, inside[key], owners) for key in sorted(inside, key=rank)),
+        tuple(_row(key, outside[key], owners) for key in sorted(outside, key=rank)),
     )
 
 
 def _row(key: Key, found: list[Exchange], owners: Owners) -> ServiceRow:
-    purpose, dst, dial, proto = key
+    purpose, dst, dial, _ = key
     tokens = Counter(item.token for item in found if item.token)
-    sources = unique(item.src for item in found)
-    seen = unique(_seen_as(item, owners) for item in found if item.peer)
-    target = f"{dst} {dial}" if dst and not dial.startswith(dst) else dial
+    seen = unique(_seen_as(item, owners) for item in found if item.peer and item.proto != "icmp")
     return ServiceRow(
         purpose=_PURPOSES.get(purpose, purpose.replace("-", " ")),
-        target=target,
-        proto=proto,
-        sources=_sources(sources),
+        name=dst,
+        target=dial,
+        proto=listing(unique(item.proto for item in found)),
+        sources=_sources(unique(item.src for item in found)),
         mark=_mark(found),
         dials=len(found),
         answered=tuple(
@@ -104,12 +107,10 @@ def _mark(found: list[Exchange]) -> Mark:
         return marks.UNSTEADY if any(item.attempts > 1 for item in found) else Mark("good", "✓", "answered")
     if "ok" not in outcomes:
         return Mark("note", "⊘", "not answered")
-    return Mark("warn", "~", "answered in part")
+    return Mark("note", "◐", "answered in part")
 
 
 def _detail(found: list[Exchange]) -> str:
     """Outcomes that are not `ok`, with their number."""
     outcomes = Counter(item.outcome for item in found if item.outcome != "ok")
-    text = ", ".join(f"{count} × {outcome}" for outcome, count in sorted(outcomes.items()))
-    ports = unique(port_of(item.dial) for item in found)
-    return text or (f"ports {listing(ports)}" if len(ports) > 1 else "")
+    return ", ".join(f"{count} × {outcome}" for outcome, count in sorted(outcomes.items()))

@@ -181,6 +181,7 @@ def _counts(items: list[Requirement], labs: tuple[LabCard, ...]) -> tuple[Count,
     ]
     shown = [Count(f"{number:,}", label, tone) for number, label, tone in counts if number]
     if labs:
-        good = sum(lab.mark.tone in ("good", "note") for lab in labs)
-        shown.append(Count(f"{good}/{len(labs)}", "labs as expected", "good" if good == len(labs) else "bad"))
+        ran = [lab for lab in labs if lab.status != "skip"]
+        good = sum(lab.mark.tone in ("good", "note") for lab in ran)
+        shown.append(Count(f"{good}/{len(ran)}", "labs as expected", "good" if good == len(ran) else "bad"))
     return tuple(shown)
