@@ -160,9 +160,7 @@ def play(
         )
         _forget_environment(folder / "artifacts" / name / "command")
         stats = done.stats or {}
-        result = Play(
-            playbook, dict(stats.get("ok") or {}), dict(stats.get("changed") or {}), time.monotonic() - start
-        )
+        result = Play(playbook, dict(stats.get("ok") or {}), dict(stats.get("changed") or {}), time.monotonic() - start)
         closing |= {"ok": sum(result.ok.values()), "changed": result.total_changed}
         if done.status != "successful":
             raise _error(playbook, str(done.status), failures, folder / "artifacts" / name / "stdout")

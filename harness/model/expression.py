@@ -12,12 +12,10 @@ import json
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
-from jinja2.meta import find_undeclared_variables
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 METHODS: Final[Mapping[type, frozenset[str]]] = {
@@ -111,8 +109,10 @@ def network_of(interface: str) -> str:
 def subnet_of(network: str, wider: str) -> bool:
     """True when the network is part of the wider one."""
     inner, outer = ipaddress.ip_network(network), ipaddress.ip_network(wider)
-    return isinstance(inner, ipaddress.IPv4Network) and isinstance(outer, ipaddress.IPv4Network) and (
-        inner.subnet_of(outer)
+    return (
+        isinstance(inner, ipaddress.IPv4Network)
+        and isinstance(outer, ipaddress.IPv4Network)
+        and (inner.subnet_of(outer))
     )
 
 
@@ -191,43 +191,41 @@ def _environment() -> _Environment:
     return environment
 
 
-@dataclass(frozen=True)
-class _Compiled:
-    """An expression and, for explanations, the parts of its outermost comparison."""
-
-    run: Callable[..., Any]
-    tree: nodes.Node
-
-
 def _raw(source: str) -> str:
     """Backslashes in strings mean themselves, as regular expressions want it."""
     return source.replace("\\", "\\\\")
 
 
-def _parse(source: str) -> nodes.Node:
+@lru_cache(maxsize=8192)
+def _tree(source: str) -> nodes.Output:
+    """The parsed expression, as the only node of an output: cheap, and enough to check it."""
     environment = _environment()
     try:
         template = environment.parse("{{ (" + _raw(source) + "\n) }}")
     except TemplateError as error:
         raise ExpressionError(str(error)) from error
-    if any(name.name == "self" for name in template.find_all(nodes.Name)):
-        msg = "'self' is Jinja's own"
-        raise ExpressionError(msg)
     output = template.body[0] if len(template.body) == 1 else None
     if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
         msg = "is not one expression"
         raise ExpressionError(msg)
-    return output.nodes[0]
+    for kind, known in ((nodes.Filter, environment.filters), (nodes.Test, environment.tests)):
+        for used in output.find_all(kind):
+            if used.name not in known:
+                msg = f"there is no {kind.__name__.lower()} named '{used.name}'"
+                raise ExpressionError(msg)
+    if any(name.name == "self" for name in output.find_all(nodes.Name)):
+        msg = "'self' is Jinja's own"
+        raise ExpressionError(msg)
+    return output
 
 
 @lru_cache(maxsize=4096)
-def _compiled(source: str) -> _Compiled:
-    tree = _parse(source)
+def _compiled(source: str) -> Callable[..., Any]:
+    _tree(source)
     try:
-        run = _environment().compile_expression(_raw(source), undefined_to_none=False)
+        return _environment().compile_expression(_raw(source), undefined_to_none=False)
     except TemplateError as error:
         raise ExpressionError(str(error)) from error
-    return _Compiled(run, tree)
 
 
 def names(source: str) -> set[str]:
@@ -236,8 +234,7 @@ def names(source: str) -> set[str]:
     Raises:
         ExpressionError: It is not an expression, or uses a filter that does not exist.
     """
-    _compiled(source)
-    return set(find_undeclared_variables(_environment().parse("{{ (" + _raw(source) + "\n) }}")))
+    return {name.name for name in _tree(source).find_all(nodes.Name)} - _environment().globals.keys()
 
 
 def evaluate(source: str, context: Mapping[str, Any]) -> Any:
@@ -251,7 +248,7 @@ def evaluate(source: str, context: Mapping[str, Any]) -> Any:
         ExpressionError: It asks for something that is not there, or computes something impossible.
     """
     try:
-        value = _compiled(source).run(**context)
+        value = _compiled(source)(**context)
         if isinstance(value, Undefined):
             str(value)
     except ExpressionError:
@@ -294,7 +291,7 @@ def shown(value: Any, limit: int = SHOWN) -> str:
 
 def explain(source: str, context: Mapping[str, Any]) -> str:
     """What the sides of an expression were: `10.244.1.5 == 10.244.2.2`, and only those conjuncts that were false."""
-    return "; ".join(_explained(_compiled(source).tree, context)) or "not true"
+    return "; ".join(_explained(_tree(source).nodes[0], context)) or "not true"
 
 
 def _explained(tree: nodes.Node, context: Mapping[str, Any]) -> list[str]:

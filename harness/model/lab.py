@@ -7,8 +7,6 @@ variables that no step saves, faults that are not defined. `docs/writing-a-lab.m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -23,10 +21,14 @@ Sentence = Annotated[str, StringConstraints(min_length=3, max_length=400, strip_
 
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
 
-VARIABLES: Final = frozenset({
-    "lab", "param", "spec", "variant", "world", "nodes", "node_list", "node", "pods", "pod", "all_pods", "saved", "item",
-    "result", "results", "stdout", "stderr", "rc", "seconds", "taps", "captured", "pod_mtu",
-})  # fmt: skip
+VARIABLES: Final = frozenset(
+    {
+        *("lab", "param", "spec", "variant", "world", "pod_mtu"),
+        *("nodes", "node_list", "node", "pods", "pod", "all_pods"),
+        *("saved", "captured", "taps", "item"),
+        *("result", "results", "stdout", "stderr", "rc", "seconds"),
+    }
+)
 """What every expression may use; `let`, and the item of `for`, add to it."""
 
 
@@ -69,7 +71,8 @@ PLACE: Final = re.compile(
 
 def _place(text: str) -> str:
     if not PLACE.match(text):
-        msg = "is not a place; expected operator, node/<name>, each-node, pod/<name>, each-pod, netns/<pod>, router or far"
+        places = "operator, node/<name>, each-node, pod/<name>, each-pod, netns/<pod>, router or far"
+        msg = f"is not a place; expected {places}"
         raise ValueError(msg)
     return _word(text)
 
@@ -172,9 +175,7 @@ class LabDefinition(Data):
     parameters: dict[Name, Any] = Field(default_factory=dict)
     manifests: tuple[str, ...] = Field(default=(), description="Files, relative to the lab's folder")
     playbook: str = Field(default="apply-labs.yaml", description="In `playbooks/`; applies the manifests")
-    watches: tuple[Resource, ...] = Field(
-        default=("dataplane",), description="What must hold still while the lab runs"
-    )
+    watches: tuple[Resource, ...] = Field(default=("dataplane",), description="What must hold still while the lab runs")
     disturbs: tuple[Resource, ...] = Field(default=(), description="What the lab changes while it runs")
     faults: dict[Slug, Fault] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1)
@@ -182,68 +183,3 @@ class LabDefinition(Data):
     def conflicts(self, other: LabDefinition) -> bool:
         """True when the two must not run at the same time."""
         return bool(set(self.disturbs) & set(other.watches) or set(other.disturbs) & set(self.watches))
-
-
-def expressions(step: Step) -> Iterator[tuple[tuple[str | int, ...], str, frozenset[str]]]:
-    """Every expression of a step: its path in the file, its text, and the names that only it may use."""
-    let: set[str] = set()
-    for index, word in enumerate(step.run):
-        yield from ((("run", index), source, frozenset()) for source in expression.placeholders(word))
-    for key, word in (("on", step.on), ("input", step.input)):
-        yield from (((key,), source, frozenset()) for source in expression.placeholders(word))
-    for key, whole in (("for", step.for_), ("retryUntil", step.retry_until)):
-        if whole:
-            yield (key,), whole, frozenset()
-    for index, tap in enumerate(step.capture):
-        for word in (tap.on, tap.interface, *tap.filter):
-            yield from ((("capture", index), source, frozenset()) for source in expression.placeholders(word))
-    for name, source in step.let.items():
-        yield ("let", name), source, frozenset(let)
-        let.add(name)
-    known = frozenset(let)
-    for index, expect in enumerate(step.expect):
-        yield ("expect", index, "that"), expect.that, known
-        if expect.for_:
-            yield ("expect", index, "for"), expect.for_, known
-    for index, table in enumerate(step.tables):
-        yield ("tables", index, "of"), table.of, known
-        yield from ((("tables", index, "columns", name), source, known) for name, source in table.columns.items())
-
-
-_SAVED: Final = re.compile(r"\bsaved\.([a-z][a-z0-9_]*)")
-
-
-def contradictions(steps: Iterable[tuple[int, Step]], faults: Iterable[str]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    """What no single field can know is wrong: path in the file, and what is the matter there.
-
-    Args:
-        steps: Those that are valid by themselves, with their number in the file.
-        faults: Names of the lab's faults.
-    """
-    ids: set[str] = set()
-    saved: set[str] = set()
-    defined = set(faults)
-    for number, step in steps:
-        here = ("steps", number)
-        if step.id in ids and step.id != "no-id":
-            yield (*here, "id"), f"'{step.id}' is the id of an earlier step too"
-        ids.add(step.id)
-        if step.save:
-            saved.add(step.save)
-        for path, source, extra in expressions(step):
-            unknown = sorted(expression.names(source) - VARIABLES - extra)
-            if unknown:
-                yield (*here, *path), f"uses {', '.join(unknown)}, which no step defines"
-            missing = sorted(set(_SAVED.findall(source)) - saved)
-            if missing:
-                yield (*here, *path), f"uses saved.{', saved.'.join(missing)}, which no step before it saves"
-        for key, fault in (("inject", step.inject), ("repair", step.repair)):
-            if fault is not None and fault not in defined:
-                yield (*here, key), f"no fault is called '{fault}'"
-        if not step.run and (step.save or step.retry_until) and not step.let:
-            yield (*here, "id"), "saves or retries, but runs nothing"
-
-
-def folder_of(root: Path, lab: str) -> Path:
-    """Where a lab's files are."""
-    return root / "labs" / lab

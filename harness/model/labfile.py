@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import yaml
 from pydantic import ValidationError
 
 from harness import resources, yamlio
 from harness.errors import Problem, SpecError
 from harness.model.base import Data
-from harness.model.lab import Expect, Fault, LabDefinition, Needs, Step, Table, Tap, contradictions
+from harness.model.lab import Expect, Fault, LabDefinition, Needs, Step, Table, Tap
+from harness.model.labcheck import NO_ID, contradictions
 
 _CLASSES: Mapping[str, type[Data]] = {
     "needs": Needs, "expect": Expect, "tables": Table, "capture": Tap, "faults": Fault, "steps": Step,
@@ -73,7 +76,7 @@ def _mended(step: Any) -> Step | None:
     """The step without its mistakes, which are known already; None when nothing can be made of it."""
     if not isinstance(step, dict):
         return None
-    step = {"id": "no-id", "title": "No title", **copy.deepcopy(step)}
+    step = {"id": NO_ID, "title": "No title", **copy.deepcopy(step)}
     for _ in range(3):
         try:
             return Step.model_validate(step)
@@ -84,7 +87,7 @@ def _mended(step: Any) -> Step | None:
                     step[key][int(rest[0])] = copy.deepcopy(_STAND_INS[str(key)])
                 else:
                     step.pop(key, None)
-            step = {"id": "no-id", "title": "No title", **step}
+            step = {"id": NO_ID, "title": "No title", **step}
     return None
 
 
@@ -108,6 +111,29 @@ def _of_files(file: Path, document: Any, plain: Mapping[str, Any]) -> Iterator[P
         yield _problem(file, document, ("playbook",), f"there is no playbook {playbook}")
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen when it is imported
+    """PyYAML's fast reader, with the booleans of YAML 1.2: `on:` is a key, not true."""
+
+
+_BOOLEAN: Final = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def _fast(file: Path) -> LabDefinition:
+    """Read a file that is right; ValueError, or what the reader raises, when it is not."""
+    plain = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
+    definition = LabDefinition.model_validate(plain)
+    wrong = [*contradictions(enumerate(definition.steps), definition.faults), *_of_files(file, None, plain)]
+    if wrong:
+        msg = f"{len(wrong)} mistakes"
+        raise ValueError(msg)
+    return definition
+
+
 def read(file: Path) -> LabDefinition:
     """Read and check one lab.
 
@@ -118,7 +144,11 @@ def read(file: Path) -> LabDefinition:
         UsageError: The file cannot be read.
         SpecError: With everything that is wrong with it.
     """
-    document = yamlio.read_user_file(file)
+    try:
+        return _fast(file)
+    except (OSError, ValueError, yaml.YAMLError):
+        # Positions are needed now; the reader that knows them takes ten times as long.
+        document = yamlio.read_user_file(file)
     plain = _plain(document)
     problems: list[Problem] = []
     definition: LabDefinition | None = None

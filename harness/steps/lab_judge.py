@@ -189,7 +189,11 @@ def _expectation(lab: str, step: Step, expect: Expect, scopes: Sequence[tuple[st
             try:
                 value = evaluate(expect.that, here)
                 good = bool(value)
-                said = shown(value) if expect.level == "record" else explain(expect.that, here)
+                said = ""
+                if expect.level == "record":
+                    said = shown(value)
+                elif not good or not right:  # one explanation of success is enough
+                    said = explain(expect.that, here)
             except ExpressionError as error:
                 good, said = False, str(error)
             (right if good else wrong).append(f"{name}: {said}" if name else said)

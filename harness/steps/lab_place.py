@@ -49,7 +49,7 @@ class Surroundings(Protocol):
     """What the engine needs of a cluster; tests give it another one."""
 
     def facts(self, namespace: str) -> dict[str, Any]:
-        """Variables of every expression: nodes, pods of that namespace, spec, variant …"""
+        """Variables of every expression: nodes, pods of that namespace, spec, variant and more."""
         ...
 
     def refresh(self) -> None:

@@ -30,7 +30,7 @@ PARALLEL_PLACES = 4
 Keep = Callable[[LabStep], None]
 
 
-class StepFailed(CnilabError):
+class StepError(CnilabError):
     """A step's command failed, so that the steps after it would mean nothing."""
 
     exit_code = 1
@@ -90,7 +90,7 @@ class LabRun:
                 try:
                     keep(self._step(number, step, state))
                 except (CnilabError, ExpressionError) as error:
-                    status = "fail" if isinstance(error, StepFailed) else "error"
+                    status: lab_judge.Status = "fail" if isinstance(error, StepError) else "error"
                     keep([lab_judge.bare(self.lab.id, step, status, str(error), time.monotonic() - start)])
                     stopped = stopped or f"step '{step.id}' did not get through"
         finally:
@@ -129,7 +129,9 @@ class LabRun:
             state.facts = self.around.facts(self.lab.namespace)
             context = self._context(state)
         packets = {name: [packet.model_dump(mode="json") for packet in tap.packets] for name, tap in taps.items()}
-        state.captured |= {name: {"path": str(self.base / tap.pcap), "packets": packets[name]} for name, tap in taps.items()}
+        state.captured |= {
+            name: {"path": str(self.base / tap.pcap), "packets": packets[name]} for name, tap in taps.items()
+        }
         verdict = lab_judge.judge(self.lab.id, step, ran, {**context, "taps": packets}, len(outcomes))
         if step.save:
             state.saved[step.save] = verdict.value
@@ -146,7 +148,7 @@ class LabRun:
             jobs += [(spot, item, {**here, "item": item}) for item in items]
         if not jobs:
             msg = f"step '{step.id}' has nowhere to run"
-            raise StepFailed(msg, where=f"lab {self.lab.id}", cause=f"no place for '{step.on}'")
+            raise StepError(msg, where=f"lab {self.lab.id}", cause=f"no place for '{step.on}'")
         if len(jobs) == 1:
             return [self._command(step, *jobs[0])]
         with ThreadPoolExecutor(PARALLEL_PLACES) as pool:
@@ -170,10 +172,10 @@ class LabRun:
                 outcome = once()
             else:
                 msg = f"waited {step.deadline:.0f} s in vain for: {step.retry_until}"
-                raise StepFailed(msg, where=f"{spot.label}: {shlex.join(argv)}", cause=outcome.tail())
+                raise StepError(msg, where=f"{spot.label}: {shlex.join(argv)}", cause=outcome.tail())
         if outcome.returncode != 0 and not step.may_fail:
             msg = f"{argv[0]} failed with exit status {outcome.returncode}"
-            raise StepFailed(msg, where=f"{spot.label}: {shlex.join(argv)}", cause=outcome.tail())
+            raise StepError(msg, where=f"{spot.label}: {shlex.join(argv)}", cause=outcome.tail())
         return outcome
 
     @staticmethod
@@ -195,7 +197,7 @@ class LabRun:
             outcomes.append(lab_judge.action(spot, spot.runner.run(argv, check=False), argv))
             if outcomes[-1].returncode != 0:
                 msg = f"could not inject '{fault.title}'"
-                raise StepFailed(msg, where=spot.label, cause=outcomes[-1].tail())
+                raise StepError(msg, where=spot.label, cause=outcomes[-1].tail())
         return outcomes
 
     def _repair(self, step: Step, state: _State, context: Mapping[str, Any]) -> list[Outcome]:
@@ -211,7 +213,7 @@ class LabRun:
         bad = next((outcome for outcome in outcomes if outcome.returncode != 0), None)
         if bad is not None:
             msg = f"could not repair '{step.repair}'"
-            raise StepFailed(msg, where=bad.spot.label, cause=bad.tail())
+            raise StepError(msg, where=bad.spot.label, cause=bad.tail())
         return outcomes
 
     def _undo(self, name: str, spot: Spot, context: Mapping[str, Any]) -> list[Outcome]:

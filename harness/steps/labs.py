@@ -1,11 +1,10 @@
 """Labs: chosen for the cluster at hand, applied with one playbook, run side by side where they do not disturb.
 
-    labs/<id>/lab.yaml ─► needs met? ─► manifests ─► playbooks/labs.yaml ─► steps ─► labs.jsonl, labs/<id>/*.txt
+labs/<id>/lab.yaml ─► needs met? ─► manifests ─► playbooks/labs.yaml ─► steps ─► labs.jsonl, labs/<id>/*.txt
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass

@@ -24,6 +24,8 @@ options:
       - name: cnilab_nsenter
 """
 
+# Ansible wants the documentation first.
+# ruff: noqa: E402
 import subprocess
 from pathlib import Path
 from typing import Any

@@ -139,9 +139,7 @@ def test_a_program_is_started_in_the_namespaces_of_the_process(
     assert (code, out) == (0, b"-t\n1\n-a\n--\ndd\nof=/tmp/a b; c\ncontent")
 
 
-def test_a_node_that_is_gone_is_said_to_be(
-    plugin: ModuleType, monkeypatch: pytest.MonkeyPatch, nsenter: Path
-) -> None:
+def test_a_node_that_is_gone_is_said_to_be(plugin: ModuleType, monkeypatch: pytest.MonkeyPatch, nsenter: Path) -> None:
     made = connection(plugin, monkeypatch, nsenter)
     monkeypatch.setattr(made, "get_option", lambda _: 2**22 + 5)
     with pytest.raises(plugin.AnsibleConnectionFailure, match="node n1 is gone"):

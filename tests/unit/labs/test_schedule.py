@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +18,9 @@ FLANNEL = Ability(frozenset({"br", "masq", "multi"}), 2, "flannel", "vxlan", "ip
 
 def named(name: str, **fields: Any) -> LabDefinition:
     base = {"id": name, "title": "A lab", "chapter": "pods", "learn": "Little.", "minutes": 1}
-    return LabDefinition.model_validate({**base, "steps": [{"id": "one", "title": "One step", "run": ["ls"]}], **fields})
+    return LabDefinition.model_validate(
+        {**base, "steps": [{"id": "one", "title": "One step", "run": ["ls"]}], **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,11 @@ def test_a_lab_that_breaks_does_not_end_the_others() -> None:
 
 def test_all_labs_of_the_project_can_be_scheduled() -> None:
     seen: list[str] = []
-    take: Callable[[LabDefinition], list[LabStep]] = lambda lab: seen.append(lab.id) or []  # noqa: E731
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        seen.append(lab.id)
+        return []
+
     labs = labfile.read_all()
-    schedule(labs, take)
+    schedule(labs, one)
     assert sorted(seen) == [lab.id for lab in labs]
