@@ -343,11 +343,14 @@ SOURCE_PORTS = range(20000, 30000)
 """Below the ephemeral ports of Linux: nothing else on a pod uses them."""
 
 
-def egress(inventory: Inventory, gates: Mapping[str, bool], source_port: int = SOURCE_PORTS.start) -> Plan:
+def egress(
+    inventory: Inventory, expect: Expectations, gates: Mapping[str, bool], source_port: int = SOURCE_PORTS.start
+) -> Plan:
     """B5: to the outside world, and what it sees.
 
     Args:
         inventory: What is there.
+        expect: For the largest packet that a pod can send.
         gates: Their truth.
         source_port: All pods use it at once. A new one for every run: a connection that was closed keeps its port for
             a minute (TIME-WAIT, RFC 9293).
@@ -363,10 +366,12 @@ def egress(inventory: Inventory, gates: Mapping[str, bool], source_port: int = S
         plan[pod.name] += both(outside, "egress-port", source_port=source_port)
     if gates.get("far"):
         far = Target("far", "", str(FAR_HOST))
+        largest = {node.name: node.mtu - expect.overhead for node in inventory.nodes}
         for pod in first_pods(inventory):
             plan[pod.name] += [
                 ExchangeProbe(far, purpose="far-small", size=sizes().small),
                 ExchangeProbe(far, purpose="pmtud", size=sizes().upload),
+                RungProbe(far, largest[pod.node], expect="msgsize", purpose="pmtud"),
             ]
     return dict(plan)
 

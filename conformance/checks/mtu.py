@@ -23,7 +23,7 @@ from conformance.model import Check, Verdict
 from conformance.plan import ladder_pairs, node_pairs, path_mtu
 from conformance.tables import sizes
 from harness.model.records import Evidence, Leg, Packet, Rung
-from harness.model.world import FAR_MTU
+from harness.model.world import FAR_HOST, FAR_MTU
 
 TIMESTAMPS = 12
 """Bytes of the TCP timestamp option, which TCP_MAXSEG leaves out (RFC 7323 appendix A)."""
@@ -357,26 +357,39 @@ def _is_syn(packet: Packet) -> bool:
 
 
 def pmtud(context: Context) -> Verdict:
-    """An upload over a path with a smaller link completes, because the ICMP error finds its way back."""
-    legs = []
-    seen = context.exchanges.get("pmtud", ())
-    for one in seen:
-        leg = leg_name(one)
-        if one.outcome == "ok":
-            legs.append(passed(leg, "complete", f"{one.received} B"))
-        elif one.outcome == "error":
-            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+    """Over a path with a smaller link the ICMP error finds its way back to the pod, and an upload completes.
+
+    The datagram is what counts: a TCP peer behind the small link announces a small segment size by itself.
+    """
+    legs: list[Leg] = []
+    for rung in context.rungs:
+        if rung.purpose != "pmtud":
+            continue
+        leg = f"{rung.src}>{rung.dst}/{rung.size}"
+        if rung.outcome == "msgsize" and rung.reported_mtu == FAR_MTU:
+            legs.append(passed(leg, f"msgsize {FAR_MTU}", _said(rung), "B"))
+        elif rung.outcome == "error":
+            legs.append(broken(leg, f"the probe itself failed on {leg}: {rung.detail}"))
         else:
             text = (
-                f"an upload from {where(context.site(one.src))} to {one.dial}, behind a link of {FAR_MTU} B, hung: "
-                f"{one.outcome} after {one.received} B"
+                f"{rung.size} B with DF from {where(context.site(rung.src))} to {FAR_HOST}, behind a link of "
+                f"{FAR_MTU} B: {_said(rung)}; the error that names {FAR_MTU} did not reach the pod"
             )
-            legs.append(failed(leg, one.outcome, text, "complete", one.outcome))
+            legs.append(failed(leg, rung.outcome, text, f"msgsize {FAR_MTU}", _said(rung), "B"))
+    seen = context.exchanges.get("pmtud", ())
+    for one in seen:
+        text = (
+            f"an upload from {where(context.site(one.src))} to {one.dial}, behind a link of {FAR_MTU} B, hung: "
+            f"{one.outcome} after {one.received} B"
+        )
+        legs.append(reached(context, one, leg_name(one)))
+        if legs[-1].status == "fail":
+            legs[-1] = failed(leg_name(one), one.outcome, text, "complete", one.outcome)
     return Verdict(
         tuple(legs),
         (control("P2", any_ok(context.exchanges.get("far-small", ())), "1 KiB arrives at the same host"),),
-        evidence_of(seen, legs),
-        summary=f"{len(legs)} uploads through a {FAR_MTU} B link completed",
+        evidence_of(seen, legs) + _evidence(context, legs),
+        summary=f"{len(legs) - len(seen)} pods learn of the {FAR_MTU} B link, {len(seen)} uploads through it completed",
     )
 
 

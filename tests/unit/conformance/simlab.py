@@ -17,7 +17,7 @@ from conformance.registry import CHECKS
 from harness.cni.catalogue import variant
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Packet, Result, Rung, Tap, Try
 from harness.model.spec import LabSpec
-from harness.model.world import PUBLIC
+from harness.model.world import FAR_MTU
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, RungProbe
 
 SPEC = LabSpec(nodes=2)
@@ -126,7 +126,7 @@ class Lab:
             "B2": [plan.wire(a, c, MTU - OVERHEAD), plan.packets(self.inventory, expect)],
             "B3": [plan.services(self.inventory, gates)],
             "B4": [plan.lookups(self.inventory, SPEC, gates)],
-            "B5": [plan.egress(self.inventory, gates)],
+            "B5": [plan.egress(self.inventory, expect, gates)],
         }
         for batch, asked in plans.items():
             for one in asked:
@@ -439,6 +439,7 @@ def _blank(batch: str, src: Site, purpose: str, dst: str, node: str, proto: Any,
 
 def _rung(batch: str, src: Site, probe: RungProbe) -> Rung:
     fits = probe.expect == "ok"
+    beyond = probe.purpose == "pmtud"
     return Rung(
         batch=batch,
         src=src.name,
@@ -450,7 +451,8 @@ def _rung(batch: str, src: Site, probe: RungProbe) -> Rung:
         purpose=probe.purpose,
         intact=True if fits else None,
         errno=0 if fits else 90,
-        reported_mtu=None if fits else MTU - OVERHEAD,
+        reported_mtu=None if fits else FAR_MTU if beyond else MTU - OVERHEAD,
+        origin="icmp" if beyond else "",
     )
 
 
@@ -550,4 +552,4 @@ def verdict(run: Context, check: str) -> Result:
     return judge(run, alone, {check: alone})
 
 
-__all__ = ["GREEN", "PUBLIC", "Lab", "changed", "context", "dumps", "exchanges", "records", "verdict"]
+__all__ = ["GREEN", "Lab", "changed", "context", "dumps", "exchanges", "records", "verdict"]
