@@ -97,9 +97,15 @@ def _node(node: TopologyNode) -> NodeBox:
         address=node.address,
         pod_cidr=node.pod_cidr,
         stations=tuple(stations),
-        pods=tuple(sorted(pods, key=lambda pod: (pod.namespace == "kube-system", natural(pod.name)))),
+        pods=tuple(sorted(pods, key=_suite_first)),
         host_pods=tuple(sorted((pod.name for pod in node.pods if pod.host_network), key=natural)),
     )
+
+
+def _suite_first(pod: PodBox) -> tuple[int, tuple[tuple[int, int, str], ...]]:
+    """Pods of the suite, then pods of labs, then those of the system."""
+    rank = 0 if pod.namespace == "cnilab-probe" else 2 if pod.namespace.startswith("kube-") else 1
+    return rank, natural(pod.name)
 
 
 def _pod(pod: Place, node: TopologyNode, bridge_names: set[str]) -> PodBox:
