@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness import timeouts
@@ -17,6 +20,35 @@ _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 # Another apt may be at work, on a fresh machine often the one that installs security updates.
 _WAIT_FOR_LOCK = ("-o", "DPkg::Lock::Timeout=120")
+
+
+HEARTBEAT = 5.0
+"""Seconds between signs of life while apt, which is silent, is at work."""
+
+
+@contextmanager
+def heartbeat(say: Callable[[str], None], what: str, every: float = HEARTBEAT) -> Iterator[None]:
+    """Say again and again that something silent is still at work.
+
+    Args:
+        say: Told what and for how many seconds.
+        what: As `installing tcpdump`.
+        every: Seconds.
+    """
+    done = threading.Event()
+    start = time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(every):
+            say(f"{what}: {time.monotonic() - start:.0f} s")
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class Apt:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.components.apt import Apt
+from harness.components.apt import Apt, heartbeat
 from harness.components.lock import Tool
 from harness.errors import PreflightError
 
@@ -99,6 +99,7 @@ class Tools:
     def _install_packages(self, packages: list[str]) -> None:
         """Install; a failure shows as tools that are still missing."""
         self._say(f"installing with apt-get: {', '.join(packages)}")
-        done = self._apt.install(packages)
+        with heartbeat(self._say, "installing with apt-get"):
+            done = self._apt.install(packages)
         if not done.ok:
             self._say(f"apt-get failed: {done.tail(2)}")

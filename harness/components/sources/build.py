@@ -44,8 +44,8 @@ def progress(lines: list[str]) -> str:
     downloads = sum(line.startswith("go: downloading ") for line in lines)
     compiled = [line for line in lines if line and not line.startswith(("go: ", "#"))]
     if compiled:
-        return f"{len(compiled)} packages compiled, last {compiled[-1]}"
-    return f"{downloads} modules downloaded" if downloads else "nothing to compile so far"
+        return f"packages compiled: {len(compiled)}, last {compiled[-1]}"
+    return f"modules downloaded: {downloads}" if downloads else "nothing to compile so far"
 
 
 class BuildSource:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import timeouts
-from harness.components.apt import Apt
+from harness.components.apt import Apt, heartbeat
 from harness.components.lock import Component, Package
 from harness.components.sources.base import Delivered, Desk, Refused, examine
 
@@ -35,8 +35,8 @@ class PackageSource:
             return Refused("the lock names no package")
         if not self._apt.present():
             return Refused("apt-get and dpkg-deb are not on PATH: not a Debian or Ubuntu machine")
-        desk.say(f"downloading package {wanted.name}")
-        done = self._apt.download(wanted.name, desk.scratch)
+        with heartbeat(desk.say, f"downloading package {wanted.name}"):
+            done = self._apt.download(wanted.name, desk.scratch)
         archives = sorted(desk.scratch.glob("*.deb"))
         if not done.ok or not archives:
             return Refused(

@@ -211,7 +211,7 @@ run_long(desk, argv, deadline=60, env={{}}, cwd=place, log=place / "log", descri
     ("lines", "words"),
     [
         ([], "nothing to compile so far"),
-        (["go: downloading k8s.io/api v0.34.4", "go: downloading k8s.io/utils v1"], "2 modules downloaded"),
+        (["go: downloading k8s.io/api v0.34.4", "go: downloading k8s.io/utils v1"], "modules downloaded: 2"),
         (
             ["go: downloading x v1", "k8s.io/api", "# k8s.io/utils", "k8s.io/utils"],
             "2 packages compiled, last k8s.io/utils",

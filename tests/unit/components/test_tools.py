@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.components.apt import Apt
+from harness.components.apt import Apt, heartbeat
 from harness.components.lock import Tool
 from harness.components.tools import Tools, may_install
 from harness.errors import PreflightError
@@ -104,3 +105,18 @@ def test_the_user_can_forbid_apt(monkeypatch: pytest.MonkeyPatch, variable: str,
     assert may_install()
     monkeypatch.setenv(variable, value)
     assert not may_install()
+
+
+def test_silent_work_gives_signs_of_life_until_it_ends() -> None:
+    said: list[str] = []
+    two = threading.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            two.set()
+
+    with heartbeat(say, "installing", every=0.01):
+        assert two.wait(5)
+    assert said[0] == "installing: 0 s"
+    assert "heartbeat" not in {thread.name for thread in threading.enumerate()}
