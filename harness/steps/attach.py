@@ -56,7 +56,10 @@ def attach(name: str, state: Path) -> Attached:
 
 def attached(known: LabState, lab: provider.NamespaceLab, state: Path) -> Attached:
     """The handles of a lab that is known to be there."""
-    kubectl = HostRunner((str(Path(known.programs) / "kubectl"), "--kubeconfig", str(lab.kubeconfig)))
+    # Its discovery cache is the lab's own too: by default it would stay in the user's home.
+    cache = lab.layout.path / "kubectl-cache"
+    program = Path(known.programs) / "kubectl"
+    kubectl = HostRunner((str(program), "--kubeconfig", str(lab.kubeconfig), "--cache-dir", str(cache)))
     return Attached(
         spec=known.spec,
         variant=catalogue.variant(known.spec.cni),

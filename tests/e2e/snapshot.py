@@ -1,7 +1,7 @@
 """What a machine looks like: taken before and after a lab, the two must be equal.
 
-Other labs may run on the same machine, so processes and namespaces inside of their cgroups are left out, and what
-comes and goes by itself is looked at again for a while.
+Other labs and other people's programs may run on the same machine: what belongs to them is left out, and what comes
+and goes by itself is looked at again for a while.
 """
 
 from __future__ import annotations
@@ -135,13 +135,31 @@ def _read(path: str) -> str:
 
 
 def _foreign_processes(mine: Collection[str]) -> set[int]:
-    """Processes of other labs, with all that they started, and kernel threads."""
+    """Processes that no lab of ours can have left: kernel threads, other labs' machines, and other people's trees.
+
+    What a killed harness leaves is an orphan, or in a cgroup of ours. A process whose living parent is somebody else
+    belongs to them.
+    """
+    parents = {pid: _parent(pid) for pid in _pids()}
     foreign = set()
-    for pid in _pids():
+    for pid in parents:
         lab = re.search(rf"/{_TOP}/([^/\n]+)", _read(f"/proc/{pid}/cgroup"))
-        if (lab and lab[1] not in mine) or not _read(f"/proc/{pid}/cmdline"):
+        ancestors = set(_ancestors(pid, parents))
+        others = lab[1] not in mine if lab else bool(ancestors) and os.getpid() not in ancestors
+        if others or not _read(f"/proc/{pid}/cmdline"):
             foreign.add(pid)
     return foreign
+
+
+def _parent(pid: int) -> int:
+    text = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(text[1]) if len(text) > 1 else 0
+
+
+def _ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    """All above it, but for the machine's own init."""
+    while (pid := parents.get(pid, 0)) > 1:
+        yield pid
 
 
 def _namespaces(foreign: set[int]) -> Iterator[str]:

@@ -35,6 +35,13 @@ PODS = [
 ]
 
 
+def program(cli: Cli, name: str) -> list[str | Path]:
+    """kubectl of the lab, with nothing written to the user's home."""
+    state = cli.state / "labs" / name
+    programs = Path(json.loads((state / "state.json").read_text())["programs"])
+    return [programs / "kubectl", "--kubeconfig", state / "kubeconfig", "--cache-dir", state / "kubectl-cache"]
+
+
 def kubectl(lab: tuple[Cli, str], *words: str, text: str = "", code: int = 0) -> str:
     cli, name = lab
     program = sorted(
@@ -92,11 +99,7 @@ def test_logs_and_exec_work(pods: tuple[Cli, str]) -> None:
 @contextmanager
 def forwarded(lab: tuple[Cli, str], *words: str) -> Iterator[int]:
     cli, name = lab
-    state = cli.state / "labs" / name
-    program = Path(json.loads((state / "state.json").read_text())["programs"]) / "kubectl"
-    process = subprocess.Popen(
-        [program, "--kubeconfig", state / "kubeconfig", "port-forward", *words], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*program(cli, name), "port-forward", *words], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main as entry
+from harness.cli import app as entry
 from harness.errors import BringUpError
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import main as entry
+from harness.cli import app as entry
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import cgroups, state

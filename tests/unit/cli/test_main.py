@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from harness.cli import main as entry
+from harness.cli import app as entry
 from harness.cli.command import Command
 from harness.cli.context import checked_name, colored, shown
 from harness.errors import BringUpError, CnilabError, UsageError
@@ -167,7 +167,7 @@ def test_help_starts_fast() -> None:
 
 def test_help_imports_no_heavy_module() -> None:
     code = (
-        "import sys; from harness.cli.main import run; run(['--help']);"
+        "import sys; from harness.cli.app import run; run(['--help']);"
         "heavy = {'pydantic', 'rich', 'kubernetes', 'ansible_runner', 'ruamel', 'yaml', 'jinja2'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -177,7 +177,7 @@ def test_help_imports_no_heavy_module() -> None:
 
 WAITING = """
 import sys, time
-from harness.cli import main, version
+from harness.cli import app as main, version
 def wait(**_):
     try:
         print("ready", flush=True)

@@ -1,0 +1,217 @@
+"""The command `cnilab`: finds the command, runs it, and turns every error into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from click.shell_completion import shell_complete
+
+from harness import __version__
+from harness.cli.context import Settings, colored, default_cache, default_state
+from harness.cli.interrupt import Interrupted, handling
+from harness.errors import CnilabError
+
+INTERRUPTED = 128 + signal.SIGINT
+READER_GONE = 128 + signal.SIGPIPE
+
+COMMANDS = {
+    "doctor": ("Check this machine: what is missing, what follows, how to fix it.", "doctor"),
+    "up": ("Bring up a lab: nodes, Kubernetes, and a pod network.", "up"),
+    "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
+    "test": ("Run the conformance suite against a lab.", "test"),
+    "status": ("Show labs, or one lab's nodes.", "status"),
+    "exec": ("Run a command in a node, the router or a pod.", "execute"),
+    "load": ("Load an image archive into every node.", "load"),
+    "trace": ("Follow a ping through the lab, hop by hop.", "trace"),
+    "collect": ("Collect logs and kernel state into the run directory.", "collect"),
+    "report": ("Write the report of a run.", "report"),
+    "down": ("Remove a lab and all that it made.", "down"),
+    "render": ("Show what up would do, and change nothing.", "render"),
+    "components": ("Programs of labs: list, ensure, verify, export, import, prune.", "components"),
+    "labs": ("The catalogue of labs.", "labs"),
+    "schema": ("The JSON schema of a lab spec.", "schema"),
+    "completion": ("Completion script for bash, zsh or fish.", "completion"),
+    "version": ("Versions of cnilab and of what it pins.", "version"),
+}
+"""Name → what it does, and the module that has it. Modules are imported only when their command runs."""
+
+EPILOG = """\b
+Examples:
+  cnilab up flannel          two nodes with flannel
+  cnilab test                is the network as it should be?
+  cnilab down --all          remove every lab
+
+\b
+Exit codes:
+  0    as expected
+  1    the network is not as it should be: a check or a lab failed
+  3    an error inside cnilab; the log has the details
+  4    wrong usage, or an error in a spec
+  10   preflight: this machine lacks something; nothing was started
+  11   the lab could not be brought up, or is not up
+  12   something is left after down
+  13   the report could not be written; the run itself is intact
+  130  interrupted (Ctrl-C)
+
+Every option can be set by a variable: CNILAB_<OPTION>, CNILAB_<COMMAND>_<OPTION>.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports them when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order in which a user meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module, or return None for an unknown name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"harness.cli.{COMMANDS[cmd_name][1]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a hint for a mistyped name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # noqa: PLC0415 - only a mistake needs it
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"no such command '{args[0][:60]}'{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (text, _) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CNILAB", "max_content_width": 100},
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; errors stay.")
+@click.option("-v", "--verbose", count=True, help="More progress; twice: tracebacks too.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours.")
+@click.option(
+    "--state",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_state,
+    show_default="~/.local/state/cnilab",
+    help="Where the state of running labs is kept.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_cache,
+    show_default="~/.cache/cnilab",
+    help="Where components and images are kept.",
+)
+@click.option(
+    "--timeout-scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Factor on all deadlines, for slow machines.",
+)
+@click.version_option(__version__, prog_name="cnilab")
+@click.pass_context
+def cli(
+    ctx: click.Context, *, quiet: bool, verbose: int, color: str, state: Path, cache: Path, timeout_scale: float
+) -> None:
+    """Real Kubernetes networking on one Linux machine: labs that teach it, and checks that prove it."""
+    ctx.color = colored(color)
+    ctx.obj = Settings(quiet=quiet, verbose=verbose, state=state.absolute(), cache=cache.absolute())
+    # Layers below know of these through the environment, and so do the programs that they start.
+    os.environ["CNILAB_STATE"] = str(state.absolute())
+    os.environ["CNILAB_CACHE"] = str(cache.absolute())
+    os.environ["CNILAB_TIMEOUT_SCALE"] = f"{timeout_scale:g}"
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        args: Words after the program's name; None takes them from the process.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    try:
+        if instruction := os.environ.get("_CNILAB_COMPLETE"):
+            return shell_complete(cli, {}, "cnilab", "_CNILAB_COMPLETE", instruction)
+        # Not `cli.main()`: it turns every interrupt into the same Abort, and a reader that went away into an exit.
+        with handling(), cli.make_context("cnilab", words) as ctx:
+            result = cli.invoke(ctx)
+            sys.stdout.flush()
+    except Exception as error:  # noqa: BLE001 - the last resort: every error ends as a sentence and a code
+        return _explain(error, words)
+    except KeyboardInterrupt as error:
+        return error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception, words: Sequence[str]) -> int:
+    """Say what went wrong, and return the exit code that says it too."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        return _complain_about_usage(error)
+    if isinstance(error, BrokenPipeError):
+        # The reader went away (`| head`): not an error. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return READER_GONE
+    if isinstance(error, CnilabError):
+        _complain(error)
+        if "-vv" in words:
+            traceback.print_exception(error)
+        return error.exit_code
+    return _complain_about_ourselves(error, words)
+
+
+def _red(text: str) -> str:
+    color = colored("auto")
+    return click.style(text, fg="red", bold=True) if color or (color is None and sys.stderr.isatty()) else text
+
+
+def _complain(error: CnilabError) -> None:
+    click.echo(f"{_red('error:')} {error}", err=True, color=True)
+
+
+def _complain_about_usage(error: click.ClickException) -> int:
+    message = error.format_message()
+    click.echo(f"{_red('error:')} {message[:1].lower()}{message[1:].removesuffix('.')}", err=True, color=True)
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    click.echo(f"  next:  run '{ctx.command_path if ctx else 'cnilab'} --help'", err=True)
+    return 4
+
+
+def _complain_about_ourselves(error: Exception, words: Sequence[str]) -> int:
+    path = Path(os.environ.get("CNILAB_STATE") or default_state()) / "log"
+    path /= f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    text = "".join(traceback.format_exception(error))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"cnilab {__version__}\n{shlex.join(words)}\n{text}", encoding="utf-8")
+        log = str(path)
+    except OSError as failed:
+        log = f"not written ({failed})"
+    first = (str(error).splitlines() or [""])[0][:300]
+    what = f"unexpected {type(error).__name__}: {first}"
+    _complain(CnilabError(what, next_step="this is a bug of cnilab: please report it with the log", log=log))
+    return CnilabError.exit_code
