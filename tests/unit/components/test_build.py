@@ -214,7 +214,7 @@ run_long(desk, argv, deadline=60, env={{}}, cwd=place, log=place / "log", descri
         (["go: downloading k8s.io/api v0.34.4", "go: downloading k8s.io/utils v1"], "modules downloaded: 2"),
         (
             ["go: downloading x v1", "k8s.io/api", "# k8s.io/utils", "k8s.io/utils"],
-            "2 packages compiled, last k8s.io/utils",
+            "packages compiled: 2, last k8s.io/utils",
         ),
     ],
 )
