@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -70,20 +71,38 @@ def _wanted(event: Event, verbose: int) -> bool:
     return event.state != "started" and (verbose > 0 or event.step.count(".") <= _DEPTH)
 
 
+class _Running:
+    """Steps that are under way. Two threads may do the same step, waiting for one another: to people it is one."""
+
+    def __init__(self) -> None:
+        self.since: dict[str, tuple[str, float]] = {}
+        self._times: Counter[str] = Counter()
+
+    def note(self, event: Event) -> bool:
+        """Take notice of an event; True when it begins or ends a step as people see it, and for notes."""
+        if event.state == "note":
+            return True
+        if event.state == "started":
+            self._times[event.step] += 1
+            self.since.setdefault(event.step, (event.title or event.step, time.monotonic()))
+            return self._times[event.step] == 1
+        self._times[event.step] -= 1
+        if self._times[event.step] > 0:
+            return False
+        self.since.pop(event.step, None)
+        return True
+
+
 @contextmanager
 def _plain(verbose: int, *, color: bool | None) -> Iterator[Listener]:
     began = time.monotonic()
     lock = threading.Lock()
-    running: dict[str, tuple[str, float]] = {}
+    running = _Running()
     over = threading.Event()
 
     def listen(event: Event) -> None:
         with lock:
-            if event.state == "started":
-                running[event.step] = (event.title or event.step, time.monotonic())
-            elif event.state != "note":
-                running.pop(event.step, None)
-            if _wanted(event, verbose):
+            if running.note(event) and _wanted(event, verbose):
                 click.echo(line(event, time.monotonic() - began, color=bool(color)), err=True, color=color)
 
     def beat() -> None:
@@ -91,7 +110,7 @@ def _plain(verbose: int, *, color: bool | None) -> Iterator[Listener]:
             now = time.monotonic()
             with lock:
                 # Only the innermost long step says something new.
-                slow = [(title, now - since) for title, since in running.values() if now - since >= HEARTBEAT]
+                slow = [(title, now - since) for title, since in running.since.values() if now - since >= HEARTBEAT]
                 for title, seconds in slow[-1:]:
                     click.echo(f"[{now - began:6.1f} s] {shown(title, 200)}: still running ({seconds:.0f} s)", err=True)
 
@@ -117,10 +136,13 @@ def _live(verbose: int, *, color: bool | None) -> Iterator[Listener]:
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
     )
     lock = threading.Lock()
+    running = _Running()
     tasks: dict[str, TaskID] = {}
 
     def listen(event: Event) -> None:
         with lock:
+            if not running.note(event):
+                return
             if event.state == "started":
                 tasks[event.step] = bars.add_task(escape(shown(event.title or event.step, 100)), total=None)
             elif event.state != "note" and event.step in tasks:

@@ -112,7 +112,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
     with progress() as listener:
         if not skip_preflight:
-            _preflight(spec)
+            with Journal(None, listener).step("up.preflight", "this machine is fit for the lab"):
+                _preflight(spec)
         if replace:
             from harness.cli.down import remove  # noqa: PLC0415
 

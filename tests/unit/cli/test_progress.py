@@ -48,6 +48,16 @@ def test_details_need_verbose_but_failures_do_not(capsys: pytest.CaptureFixture[
     assert "a detail" in run(Settings(verbose=1), capsys)
 
 
+def test_a_step_that_two_threads_do_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with click.Context(click.Command("x"), obj=Settings()).scope(), progress() as listener:
+        journal = Journal(None, listener)
+        with journal.step("up.build", "building"), journal.step("up.build", "building"):
+            pass
+        with journal.step("up.build", "building"):
+            pass
+    assert capsys.readouterr().err.count("building") == 2
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(Settings(quiet=True), capsys) == ""
 
