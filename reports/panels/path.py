@@ -69,12 +69,16 @@ def _kinds(packet: Packet) -> tuple[str, Direction] | None:
 
 
 def _chosen(taps: list[Tap], sender: str) -> Packet | None:
-    """The packet to follow: the sender's first echo request, else the first of its handshakes."""
+    """The packet to follow: the sender's first echo request, else the first of its handshakes.
+
+    Where the sender's address is not known, its packets are those that have the highest TTL at the first tap.
+    """
     for kind in ("icmp", "tcp"):
         for tap in taps:
-            for packet in tap.packets:
-                if _kinds(packet) == (kind, "request") and sender in ("", innermost(packet).src):
-                    return innermost(packet)
+            found = [innermost(packet) for packet in tap.packets if _kinds(packet) == (kind, "request")]
+            found = [packet for packet in found if sender in ("", packet.src)]
+            if found:
+                return max(found, key=lambda packet: packet.ttl)
     return None
 
 

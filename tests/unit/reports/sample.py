@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.model.records import (
+    Burst,
+    Churn,
     Control,
     Event,
     Evidence,
@@ -249,6 +251,7 @@ def observations(sample: Sample) -> Iterator[Observation]:
     yield from _ladders(sample)
     yield from _lookups(sample)
     yield from _services(sample)
+    yield from _load(sample)
     if sample.nodes > 1:
         yield from taps(sample)
 
@@ -309,6 +312,10 @@ def _lookups(sample: Sample) -> Iterator[Lookup]:
         **common, "purpose": "service", "name": "spread.cnilab-probe.svc.cluster.local.", "qtype": "A",
         "transport": "udp", "outcome": "ok", "rcode": "NOERROR", "answers": ("10.96.14.7",), "ms": 0.8,
     })  # fmt: skip
+    yield Lookup.model_validate({
+        **common, "src": sample.pods[1].name, "purpose": "service", "name": "spread.cnilab-probe.svc.cluster.local.",
+        "qtype": "A", "transport": "udp", "outcome": "ok", "rcode": "NOERROR", "answers": ("10.96.14.7",), "ms": 1.8,
+    })  # fmt: skip
     searched = [
         Query(name=f"www.outside.test.{suffix}", qtype="A", rcode="NXDOMAIN", ms=0.4)
         for suffix in ("cnilab-probe.svc.cluster.local.", "svc.cluster.local.", "cluster.local.")
@@ -334,12 +341,29 @@ def _services(sample: Sample) -> Iterator[Exchange]:
             "token": backend.name, "peer": f"{client.ip}:50001",
         })  # fmt: skip
     yield Exchange.model_validate({
+        **base, "batch": "B3", "purpose": "spread", "src": "h1", "src_ip": sample.address(1), "dst": "spread",
+        "dst_node": "", "dial": "10.96.14.7:80", "token": backends[-1].name, "peer": "10.244.0.0:50003",
+    })  # fmt: skip
+    yield Exchange.model_validate({
         **base, "batch": "B3", "purpose": "no-endpoints", "dst": "empty", "dst_node": "", "dial": "10.96.20.9:80",
         "outcome": "refused", "errno": 111, "token": "", "peer": "",
     })  # fmt: skip
     yield Exchange.model_validate({
         **base, "batch": "B5", "purpose": "egress", "dst": "router", "dst_node": "", "dial": "8.8.8.8:8080",
         "token": "router", "peer": "172.18.0.11:50002",
+    })  # fmt: skip
+
+
+def _load(sample: Sample) -> Iterator[Observation]:
+    src, dst = sample.pods[0], sample.pods[-1]
+    common = {
+        "batch": "B1", "src": src.name, "src_node": f"n{src.node}", "dst": dst.name, "dst_node": f"n{dst.node}",
+        "dial": f"{dst.ip}:8080",
+    }  # fmt: skip
+    yield Burst.model_validate({**common, "purpose": "loss", "outcome": "lost", "sent": 200, "received": 198})
+    yield Churn.model_validate({
+        **common, "purpose": "churn", "outcome": "ok", "sequential": 500, "parallel": 200, "connected": 700,
+        "p50_us": 281, "p99_us": 1210,
     })  # fmt: skip
 
 
@@ -357,22 +381,35 @@ def taps(sample: Sample) -> list[Tap]:
     )
     return [
         Tap(
-            batch="B2", flow=f"{src.name}>{dst.name} icmp", order=order, node=f"n{node}", place=place,
+            batch="B2", flow=f"{src.name}<>{dst.name}", order=order, node=f"n{node}", place=place,
             interface=interface, command=f"cnilab exec n{node} -- tcpdump -nni {interface} icmp or udp port 8472",
             pcap="captures/a-c-icmp-1.pcap", canary=True,
             packets=(
-                _packet(sample, src, dst, time, ttl, 8, wrapped=wrapped),
-                _packet(sample, dst, src, 400 - time, 126 - ttl, 0, wrapped=wrapped),
+                _packet(sample, _Ping(dst, src, 8, 9), 3 + 126 - time, 126 - ttl, wrapped=wrapped),
+                _packet(sample, _Ping(src, dst, 8, 7), time, ttl, wrapped=wrapped),
+                _packet(sample, _Ping(dst, src, 0, 7), 400 - time, 126 - ttl, wrapped=wrapped),
             ),
         )
         for order, (node, place, interface, time, ttl, wrapped) in enumerate(places)
     ]  # fmt: skip
 
 
-def _packet(sample: Sample, src: Pod, dst: Pod, time: int, ttl: int, kind: int, *, wrapped: bool) -> Packet:
+@dataclass(frozen=True)
+class _Ping:
+    """An echo from one pod to another, or its answer."""
+
+    src: Pod
+    dst: Pod
+    kind: Literal[8, 0]
+    ident: int
+
+
+def _packet(sample: Sample, ping: _Ping, time: int, ttl: int, *, wrapped: bool) -> Packet:
+    src, dst = ping.src, ping.dst
     inner = Packet(
-        t_us=time, src=src.ip, dst=dst.ip, proto="icmp", length=84, ttl=ttl, ip_id=4711, df=kind == 8, icmp_type=kind,
-        icmp_code=0, icmp_seq=1, src_mac=f"f2:00:00:00:00:{src.node:02x}", dst_mac=f"f2:00:00:00:00:{dst.node:02x}",
+        t_us=time, src=src.ip, dst=dst.ip, proto="icmp", length=84, ttl=ttl, ip_id=4711, df=ping.kind == 8,
+        icmp_type=ping.kind, icmp_code=0, icmp_seq=1, icmp_id=ping.ident,
+        src_mac=f"f2:00:00:00:00:{src.node:02x}", dst_mac=f"f2:00:00:00:00:{dst.node:02x}",
     )  # fmt: skip
     if not wrapped:
         return inner
@@ -475,19 +512,28 @@ def _failure(sample: Sample) -> Result:
 
 
 def lab_steps() -> list[LabStep]:
-    """labs.jsonl."""
+    """labs.jsonl: one record per expectation, the command and the evidence with the first of a step."""
+    leases = {"table": "Routes", "columns": ["to", "via"], "rows": [["10.244.1.0/24", "10.244.1.0"]]}
     return [
         LabStep(
             lab="flannel-routes", step="routes", title="Routes of a node", place="node n1",
-            command="ip route show dev flannel.1", exit_status=0,
-            output="10.244.1.0/24 via 10.244.1.0 onlink\n", status="pass",
-            expectation="one route per other node, through flannel.1", observed="1 route", seconds=0.02,
+            command="ip -j route show dev flannel.1", exit_status=0,
+            output="# node n1\n$ ip -j route\n10.244.1.0/24 via 10.244.1.0 onlink\n[exit 0]\n", status="pass",
+            expectation="There is one route per other node.", observed="1 == 1", seconds=0.02,
+            evidence=(
+                Evidence(kind="log", detail={"transcript": "labs/flannel-routes/01-routes.txt", "runs": 1}),
+                Evidence(kind="kernel", detail=leases),
+            ),
+        ),
+        LabStep(
+            lab="flannel-routes", step="routes", title="Routes of a node", place="node n1", status="record",
+            expectation="Its gateway.", observed="10.244.1.0",
         ),
         LabStep(
             lab="flannel-routes", step="port", title="The port of the tunnel", place="node n1",
             command="ip -d link show flannel.1", exit_status=0, output="vxlan id 1 dstport 8472 nolearning\n",
-            status="pass", expectation="UDP port 8472", observed="8472",
-            claim="VXLAN is UDP 4789. That is what IANA gave; flannel and Linux use 8472.", seconds=0.01,
+            status="pass", expectation="UDP port 8472", observed="8472 == 8472",
+            claim="VXLAN is UDP 4789. (That is IANA's number; flannel uses 8472.)", seconds=0.01,
         ),
         LabStep(
             lab="pod-pause", step="kill", title="Kill the application", place="pod labs/two",
@@ -495,8 +541,8 @@ def lab_steps() -> list[LabStep]:
             expectation="restarts go up by one, the address stays", observed="restarts stayed at 0", seconds=1.4,
         ),
         LabStep(
-            lab="docker-networks", step="inspect", title="Docker's bridge", place="operator", status="skip",
-            reason="this lab has no Docker engine",
+            lab="docker-networks", step="needs", title="Default, custom, host", place="operator", status="skip",
+            reason="needs a Docker engine",
         ),
     ]  # fmt: skip
 
@@ -528,6 +574,7 @@ def events() -> list[Event]:
         ("up.dns", "DNS answers", 5.0, 6.4),
         ("apply", "Apply the labs", 6.5, 24.0),
         ("apply.playbook", "Ansible", 6.5, 11.0),
+        ("labs.flannel-routes", "Three kinds of route", 11.0, 11.1),
         ("test", "Conformance", 24.1, 38.0),
         ("test.B1", "Mesh", 24.6, 25.4),
         ("test.B3", "Services", 26.0, 31.0),

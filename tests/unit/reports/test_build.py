@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ReportError
-from harness.model.records import Exchange, Result
+from harness.model.records import Evidence, Exchange, Result
 from harness.model.run import RunDir
 from reports import marks
 from reports.build import build
@@ -144,6 +144,37 @@ def test_a_large_cluster_is_shown_by_node(tmp_path: Path) -> None:
     assert {row.anchor for row in matrix.pairs} >= {f"pair-b-p{65}"}
 
 
+def test_of_pings_in_both_directions_the_senders_is_followed(full: RunDir) -> None:
+    path = build(full).paths[0]
+    assert (path.title, path.flow) == ("a → c", "ICMP echo")
+    assert {hop.src.text for hop in path.sides[0].hops} == {"10.244.0.2"}
+    assert {hop.src.text for hop in path.sides[1].hops} == {"10.244.1.2"}
+
+
+def test_the_set_with_the_most_taps_is_shown(tmp_path: Path) -> None:
+    taps = sample.taps(sample.Sample())
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.write_topology(sample.topology(sample.Sample()))
+    run.add_observations([*(tap.model_copy(update={"batch": "trace", "flow": "a>c icmp"}) for tap in taps), *taps[:4]])
+    assert [len(path.sides[0].hops) for path in build(run).paths] == [7]
+
+
+def test_a_translated_packet_is_followed_and_its_new_address_named(tmp_path: Path) -> None:
+    taps = sample.taps(sample.Sample())[:2]
+    inside, outside = taps[0].packets[1], taps[1].packets[1].model_copy(update={"src": "172.18.0.11", "ttl": 63})
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.write_topology(sample.topology(sample.Sample()))
+    run.add_observations([
+        taps[0].model_copy(update={"flow": "a>8.8.8.8 icmp", "packets": (inside,)}),
+        taps[1].model_copy(update={"flow": "a>8.8.8.8 icmp", "packets": (outside,)}),
+    ])  # fmt: skip
+    hops = build(run).paths[0].sides[0].hops
+    assert hops[1].note == "routed, source translated to node n1"
+    assert (hops[1].src.changed, hops[1].src.was) == (True, "10.244.0.2")
+
+
 def test_the_path_marks_what_changed_from_hop_to_hop(full: RunDir) -> None:
     there = build(full).paths[0].sides[0]
     assert [hop.ttl.text for hop in there.hops] == ["64", "64", "63", "63", "63", "62", "62"]
@@ -177,7 +208,7 @@ def test_a_packet_that_disappears_is_told_where_it_was_last_seen(tmp_path: Path)
     run.add_observations([*taps[:4], *(tap.model_copy(update={"packets": ()}) for tap in taps[4:])])
     path = build(run).paths[0]
     assert path.sides[0].lost_after == "n1 eth0"
-    assert len(path.sides) == 2  # the reply was made up at the first taps of the sample
+    assert "3 taps did not see it" in path.sentence
 
 
 def test_the_mtu_arithmetic_is_shown(full: RunDir) -> None:
@@ -213,10 +244,107 @@ def test_a_service_names_who_answered_and_what_they_saw(full: RunDir) -> None:
     assert services.outside[0].seen_as == "its node's address"
 
 
+def test_the_address_that_a_node_is_seen_under_is_not_mixed_with_that_of_pods(full: RunDir) -> None:
+    services = build(full).services
+    assert services is not None
+    spread = [row for row in services.inside if row.name == "spread"]
+    assert [(row.sources, row.seen_as) for row in spread] == [
+        ("a", "its own address"), ("h1", "10.244.0.0 (n1 flannel.1)"),
+    ]  # fmt: skip
+
+
+def test_an_echo_does_not_tell_what_the_far_end_saw(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.add_observations([
+        Exchange(
+            batch="B5", purpose="egress", src="a", src_node="n1", src_ip="10.244.0.2", dst="router", dst_node="",
+            proto="icmp", dial="8.8.8.8", outcome="ok", peer="10.244.0.2",
+        )
+    ])  # fmt: skip
+    services = build(run).services
+    assert services is not None
+    assert services.outside[0].seen_as == ""
+
+
+def test_a_question_of_several_pods_is_one_row(full: RunDir) -> None:
+    dns = build(full).dns
+    assert dns is not None
+    service = dns.main[0].rows
+    assert [(row.sources, row.times, row.result) for row in service] == [("a and b", 2, "10.96.14.7")]
+
+
+def test_the_search_path_is_shown_query_by_query(full: RunDir) -> None:
+    dns = build(full).dns
+    assert dns is not None
+    searched = next(group for group in dns.main if "search" in group.title).rows[0]
+    assert [step.rcode for step in searched.steps] == ["NXDOMAIN", "NXDOMAIN", "NXDOMAIN", "NOERROR"]
+
+
+def test_lost_datagrams_are_counted(full: RunDir) -> None:
+    assert [(row.result, row.mark.tone) for row in build(full).load] == [
+        ("700 of 700 made", "good"), ("198 of 200 arrived", "bad"),
+    ]  # fmt: skip
+
+
 def test_a_lab_is_as_good_as_its_worst_step(full: RunDir) -> None:
     assert [(lab.id, lab.mark) for lab in build(full).labs] == [
         ("flannel-routes", marks.PASS), ("pod-pause", marks.FAIL), ("docker-networks", marks.SKIP),
     ]  # fmt: skip
+
+
+def test_all_expectations_of_a_step_are_shown_with_it(full: RunDir) -> None:
+    lab = build(full).labs[0]
+    assert (lab.title, [step.id for step in lab.steps]) == ("Three kinds of route", ["routes", "port"])
+    routes = lab.steps[0]
+    assert [(check.mark, check.observed) for check in routes.checks] == [
+        (marks.PASS, "1 == 1"), (marks.RECORD, "10.244.1.0"),
+    ]  # fmt: skip
+    assert routes.transcript == "labs/flannel-routes/01-routes.txt"
+    assert [(item.columns, item.rows) for item in routes.evidence] == [
+        (("to", "via"), (("10.244.1.0/24", "10.244.1.0"),)),
+    ]  # fmt: skip
+
+
+def test_the_last_run_of_a_lab_counts(tmp_path: Path) -> None:
+    steps = sample.lab_steps()
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.add_lab_steps([*steps, steps[3].model_copy(update={"status": "pass"})])
+    pause = next(lab for lab in build(run).labs if lab.id == "pod-pause")
+    assert (pause.status, len(pause.steps)) == ("pass", 1)
+
+
+def test_a_claim_is_taken_apart_into_what_is_said_and_what_is_true(full: RunDir) -> None:
+    port = build(full).labs[0].steps[1]
+    assert [(claim.said, claim.truth) for claim in port.claims] == [
+        ("VXLAN is UDP 4789.", "That is IANA's number; flannel uses 8472."),
+    ]  # fmt: skip
+
+
+def test_a_skipped_lab_says_why(full: RunDir) -> None:
+    lab = build(full).labs[2]
+    assert (lab.title, lab.reason) == ("Default, custom, host", "needs a Docker engine")
+
+
+def test_json_on_one_line_is_spread_over_several(tmp_path: Path) -> None:
+    line = (
+        '[{"ifname": "eth0", "mtu": 1500, "operstate": "UP"}, {"ifname": "lo", "mtu": 65536, "operstate": "UNKNOWN"}]'
+    )
+    run = RunDir(tmp_path / "run")
+    run.add_lab_steps([sample.lab_steps()[0].model_copy(update={"output": line})])
+    assert build(run).labs[0].steps[0].output.splitlines() == [
+        "[", '  {"ifname": "eth0", "mtu": 1500, "operstate": "UP"},',
+        '  {"ifname": "lo", "mtu": 65536, "operstate": "UNKNOWN"}', "]",
+    ]  # fmt: skip
+
+
+def test_evidence_links_only_into_the_run_directory(tmp_path: Path) -> None:
+    paths = ("captures/a.pcap", "/etc/passwd", "../x", "javascript:alert(1)", "a/../../b")
+    evidence = tuple(Evidence(kind="pcap", detail={"path": path}) for path in paths)
+    requirements = build(_only(tmp_path, _result(status="fail", evidence=evidence))).requirements
+    assert requirements is not None
+    assert [item.path for item in requirements.attention[0].evidence] == ["captures/a.pcap", "", "", "", ""]
 
 
 def test_missed_faults_lower_the_score(full: RunDir) -> None:
@@ -230,7 +358,7 @@ def test_steps_that_overlap_keep_their_times(full: RunDir) -> None:
     assert timeline is not None
     bars = {bar.step: bar for _, bars in timeline.phases for bar in bars}
     assert (bars["test.B3"].start, bars["test.B3"].end) == (26.0, 31.0)
-    assert [phase for phase, _ in timeline.phases] == ["up", "apply", "test", "down"]
+    assert [phase for phase, _ in timeline.phases] == ["up", "apply", "labs", "test", "down"]
 
 
 def test_a_step_that_never_ended_says_so(tmp_path: Path) -> None:
