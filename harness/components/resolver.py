@@ -8,6 +8,7 @@ Everything is made in `scratch` and moved into place in one step, so an interrup
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -239,6 +240,8 @@ class Resolver:
             answer = self._offers[name].deliver(component, desk)
             if isinstance(answer, Delivered):
                 return self._put_away(component, name, answer, place / "entry")
+            if os.strerror(errno.ENOSPC).lower() in answer.reason.lower():
+                raise OSError(errno.ENOSPC, answer.reason)  # the next source would fail as well, with a worse reason
             refusals.append((name, answer))
         raise nothing_worked(component, refusals)
 
@@ -361,7 +364,8 @@ def _resolved(directory: Path, entry: Entry) -> Resolved:
 def nothing_worked(component: Component, refusals: Sequence[tuple[str, Refused]]) -> PreflightError:
     """The error that lists every source tried, its reason, and what to do."""
     remedies = list(dict.fromkeys(refused.remedy for _, refused in refusals if refused.remedy))
-    remedies.append("or bring a cache from a machine that has one: cnilab components export, then import")
+    other = "bring a cache from a machine that has one: cnilab components export, then import"
+    remedies.append(f"or {other}" if remedies else other)
     return PreflightError(
         f"{component.name} {component.pinned} ({component.summary}) cannot be had",
         cause="\n".join(f"{name}: {refused.reason}" for name, refused in refusals),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -201,6 +202,29 @@ def test_a_cache_that_cannot_be_written_is_an_error_with_a_way_out(make_store: M
     with pytest.raises(PreflightError, match="cannot make component-tool in the cache") as caught:
         make_store("system", tool=SYSTEM).ensure(["tool"])
     assert "CNILAB_CACHE" in caught.value.next_step
+
+
+def test_a_full_disk_is_told_as_such_and_no_other_source_is_tried(make_store: MakeStore) -> None:
+    def full(_: Desk) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full(FakeBuild):
+        def deliver(self, component: Component, desk: Desk) -> Delivered | Refused:
+            self.calls += 1
+            return Refused(f"go build of {component.name} failed in {desk.scratch}: write: no space left on device")
+
+    for build in (FakeBuild(full), Full(full)):
+        store = make_store("build", "system", x={**BUILD, **SYSTEM})
+        store._offers["build"] = build
+        with pytest.raises(PreflightError, match="cannot make component-x in the cache") as caught:
+            store.ensure(["x"])
+        assert "no space left" in caught.value.cause.lower()
+        assert left_in(store) == []
+
+
+def test_without_any_remedy_of_a_source_the_way_out_is_another_cache() -> None:
+    component = Component.model_validate({"name": "x", "summary": "", "version": "1", "kind": "bin", **BUILD})
+    assert nothing_worked(component, [("cache", Refused("not there yet"))]).next_step.startswith("bring a cache")
 
 
 def test_a_bin_directory_has_programs_and_links_and_is_made_once(make_store: MakeStore) -> None:
