@@ -31,16 +31,16 @@ def _local(context: Context, node: NodeFact) -> str:
 def pod_to_pod(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
     """Packets between pods, as the node sees them: leaving, arriving and staying."""
     bridge, away = _devices(context)
-    mine = [pod.ip for pod in context.inventory.on(node.name)][:2]
+    mine = context.inventory.on(node.name)[:2]
     others = [pod for pod in context.inventory.pods if pod.node != node.name]
     for other in others[:6]:
         for own in mine[:1]:
             for proto in ("tcp", "udp"):
-                yield f"{own} to {other.name} leaving", Flow(own, other.ip, bridge, away, proto)
-                yield f"{other.name} to {own} arriving", Flow(other.ip, own, away, bridge, proto)
+                yield f"{own.name} to {other.name} leaving", Flow(own.ip, other.ip, bridge, away, proto)
+                yield f"{other.name} to {own.name} arriving", Flow(other.ip, own.ip, away, bridge, proto)
     if len(mine) > 1:
-        yield "same node", Flow(mine[0], mine[1], bridge, bridge)
-        yield "same node back", Flow(mine[1], mine[0], bridge, bridge)
+        yield "same node", Flow(mine[0].ip, mine[1].ip, bridge, bridge)
+        yield "same node back", Flow(mine[1].ip, mine[0].ip, bridge, bridge)
 
 
 def pod_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from conformance.context import Context
@@ -358,7 +358,7 @@ def resolv_conf(context: Context) -> Verdict:
             continue
         found = parse_resolv_conf(text)
         found["search"] = list(found["search"])[:3]
-        text = f"/etc/resolv.conf of {site.name} ({site.node}) says {found}, not {wanted}"
+        text = f"/etc/resolv.conf of {site.name} ({site.node}) has {_shown(found)}; expected {_shown(wanted)}"
         legs.append(check_value(site.name, wanted, found, text))
     sample = parse_resolv_conf("# x\nsearch a b\nnameserver 10.0.0.10\noptions ndots:2 timeout:1\n")
     return Verdict(
@@ -372,6 +372,10 @@ def resolv_conf(context: Context) -> Verdict:
         ),
         summary=f"{len(legs)} pods: nameserver {server}, three search domains in order, ndots:5",
     )
+
+
+def _shown(conf: Mapping[str, Any]) -> str:
+    return f"nameserver {names(conf['nameservers'])}, search {' '.join(conf['search'])}, ndots:{conf['ndots']}"
 
 
 def parse_resolv_conf(text: str) -> dict[str, Any]:

@@ -273,7 +273,13 @@ def churn(context: Context) -> Verdict:
         elif one.connected == total and not one.errors:
             legs.append(passed(leg, total, one.connected, "count"))
         else:
-            kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(one.errors.items())) or "deadline"
+            kinds = (
+                ", ".join(
+                    f"{count} x {'errno ' if kind.isdigit() else ''}{kind}"
+                    for kind, count in sorted(one.errors.items())
+                )
+                or "deadline"
+            )
             legs.append(
                 failed(
                     leg,

@@ -1,0 +1,714 @@
+"""Broken labs, one defect each: what is changed in a green run, which check must say so, and at which leg."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.model.records import Dump, Exchange, Observation, Packet, Rung, Tap
+from tests.unit.conformance.simlab import Change, dumps, exchanges, records
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A defect and its judge.
+
+    Args:
+        what: The defect, in words; the test's name.
+        check: Who must fail.
+        changes: To the green run.
+        leg: One of the legs that must fail.
+        reason: With this reason.
+    """
+
+    what: str
+    check: str
+    changes: tuple[Change, ...]
+    leg: str
+    reason: str = ""
+
+
+def rows(edit: Callable[[dict[str, Any]], dict[str, Any] | None], **match: Any) -> Change:
+    """Edit or remove rows of a dump."""
+    return dumps(lambda data: [new for row in data if (new := edit(row)) is not None], **match)
+
+
+def set_link(name: str, **facts: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Change facts of one link."""
+    return lambda row: row | facts if row["ifname"] == name else row
+
+
+def without(key: str, value: str) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+    """Leave out rows with a value."""
+    return lambda row: None if row.get(key) == value else row
+
+
+def add_address(address: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A further address on eth0."""
+
+    def edit(row: dict[str, Any]) -> dict[str, Any]:
+        more = [{"family": "inet", "local": address, "prefixlen": 32, "scope": "global"}]
+        return row | {"addr_info": [*row["addr_info"], *more]} if row["ifname"] == "eth0" else row
+
+    return edit
+
+
+def new_address(address: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Another address on eth0."""
+    infos = [{"family": "inet", "local": address, "prefixlen": 24, "scope": "global"}]
+    return set_link("eth0", addr_info=infos)
+
+
+def rungs(change: dict[str, Any], accept: Callable[[Rung], bool]) -> Change:
+    """Change steps of a ladder."""
+
+    def apply(one: Observation) -> Observation:
+        return one.model_copy(update=change) if isinstance(one, Rung) and accept(one) else one
+
+    return apply
+
+
+def packets(edit: Callable[[Packet], Packet], **match: Any) -> Change:
+    """Change the packets of taps."""
+
+    def apply(one: Observation) -> Observation:
+        hit = isinstance(one, Tap) and all(getattr(one, key) == value for key, value in match.items())
+        if not isinstance(one, Tap) or not hit:
+            return one
+        return one.model_copy(update={"packets": tuple(edit(packet) for packet in one.packets)})
+
+    return apply
+
+
+def without_answers(one: Observation) -> Observation:
+    """The backends of one Service answer, except one."""
+    if isinstance(one, Exchange) and one.purpose == "spread" and one.token == "d":
+        return one.model_copy(update={"token": "a"})
+    return one
+
+
+def text(old: str, new: str, **match: Any) -> Change:
+    """Replace words of a textual dump."""
+    return dumps(lambda data: data.replace(old, new), **match)
+
+
+def drops(one: Observation) -> Observation:
+    """A rule dropped packets during the mesh."""
+    if isinstance(one, Dump) and (one.batch, one.place, one.what) == ("B1", "n1", "rules-nft"):
+        expr = [{"counter": {"packets": 7, "bytes": 420}}, {"drop": None}]
+        return one.model_copy(
+            update={"data": [{"rule": {"table": "kfault", "chain": "kfwd", "handle": 4, "expr": expr}}]}
+        )
+    return one
+
+
+SNAT = {"peer": "10.244.0.0:61234"}
+NFT_SNAT = [
+    {
+        "chain": {
+            "family": "inet", "table": "kfault", "name": "kpost", "type": "nat", "hook": "postrouting", "prio": 90,
+            "policy": "accept",
+        }
+    },
+    {
+        "rule": {
+            "family": "inet", "table": "kfault", "chain": "kpost", "handle": 9,
+            "expr": [
+                {
+                    "match": {
+                        "op": "==",
+                        "left": {"payload": {"protocol": "ip", "field": "daddr"}},
+                        "right": {"prefix": {"addr": "10.244.1.0", "len": 24}},
+                    }
+                },
+                {"masquerade": None},
+            ],
+        }
+    },
+]  # fmt: skip
+
+CASES = (
+    Broken(
+        "a pod does not answer from the other node",
+        "model.pod-pod.cross-node",
+        (exchanges({"outcome": "timeout", "errno": 110, "attempts": 3}, purpose="mesh", src="a", dst="c"),),
+        "a>c/tcp",
+        "timeout",
+    ),
+    Broken(
+        "connections to a pod are refused on the way",
+        "model.pod-pod.cross-node",
+        (exchanges({"outcome": "refused", "errno": 111}, purpose="mesh", src="a", dst="d", proto="tcp"),),
+        "a>d/tcp",
+        "refused",
+    ),
+    Broken(
+        "pods of a node are isolated",
+        "model.pod-pod.same-node",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="mesh", src="a", dst="b"),),
+        "a>b/udp",
+        "timeout",
+    ),
+    Broken(
+        "ICMP is filtered",
+        "model.protocols",
+        (exchanges({"outcome": "timeout"}, purpose="mesh", proto="icmp", src="a"),),
+        "a>c/icmp",
+    ),
+    Broken(
+        "port 443 is filtered",
+        "model.ports",
+        (exchanges({"outcome": "timeout"}, purpose="ports", dial="10.244.1.2:443", proto="tcp"),),
+        "a>c/tcp/443",
+    ),
+    Broken(
+        "one direction is dropped",
+        "model.one-way",
+        (records("burst", {"outcome": "lost", "received": 0}, purpose="one-way", src="a"),),
+        "a>c/udp",
+        "lost",
+    ),
+    Broken(
+        "a few datagrams are lost",
+        "model.loss",
+        (records("burst", {"outcome": "lost", "received": 193}, purpose="loss", src="a"),),
+        "a>c/udp",
+    ),
+    Broken(
+        "a detour costs a hop",
+        "model.hops",
+        (exchanges({"ttl": 61}, purpose="mesh", src="a", dst="c", proto="tcp"),),
+        "a>c/ttl",
+        "wrong-value",
+    ),
+    Broken(
+        "payload is changed on the way",
+        "model.integrity",
+        (exchanges({"intact": False}, purpose="integrity", src="a"),),
+        "a>c/tcp",
+        "corrupt",
+    ),
+    Broken(
+        "a node does not reach its pod",
+        "model.node-pod.local",
+        (exchanges({"outcome": "timeout"}, purpose="host", src="h1", dst="a"),),
+        "h1>a/tcp",
+    ),
+    Broken(
+        "a node does not reach a remote pod",
+        "model.node-pod.remote",
+        (exchanges({"outcome": "unreachable", "errno": 113}, purpose="host", src="h1", dst="c"),),
+        "h1>c/tcp",
+        "unreachable",
+    ),
+    Broken(
+        "a node refuses its own pods",
+        "model.pod-node.own",
+        (exchanges({"outcome": "timeout"}, purpose="host", src="a", dst="h1"),),
+        "a>h1/udp",
+    ),
+    Broken(
+        "a node refuses remote pods",
+        "model.pod-node.remote",
+        (exchanges({"outcome": "timeout"}, purpose="host", src="a", dst="h2"),),
+        "a>h2/tcp",
+    ),
+    Broken(
+        "connections fail under load",
+        "conn.churn",
+        (records("churn", {"connected": 690, "errors": {"110": 10}}, src="a"),),
+        "a>c/tcp",
+    ),
+    Broken(
+        "traffic between nodes is masqueraded",
+        "model.no-nat.cross-node",
+        (exchanges(SNAT, purpose="mesh", src="a", dst="c", proto="tcp"),),
+        "a>c/tcp",
+        "wrong-source",
+    ),
+    Broken(
+        "a port is translated",
+        "model.no-nat.same-node",
+        (exchanges({"peer": "10.244.0.2:1024"}, purpose="mesh", src="a", dst="b", proto="tcp"),),
+        "a>b/tcp",
+        "wrong-source",
+    ),
+    Broken(
+        "a destination is rewritten",
+        "model.no-nat.cross-node",
+        (exchanges({"local": "10.244.1.3:8080"}, purpose="mesh", src="a", dst="c", proto="tcp"),),
+        "a>c/tcp",
+        "wrong-dest",
+    ),
+    Broken(
+        "packets are rewritten on the wire, and back",
+        "model.no-nat.wire",
+        (packets(lambda packet: packet.model_copy(update={"src": "10.244.0.99"}), place="c"),),
+        "a>c/tcp@c",
+        "wrong-source",
+    ),
+    Broken(
+        "replies cross the underlay without the tunnel",
+        "model.no-nat.wire",
+        (packets(lambda packet: packet.inner or packet, place="n2"),),
+        "c>a/tcp@n2:eth0",
+        "wrong-source",
+    ),
+    Broken(
+        "somebody else answers",
+        "model.identity",
+        (exchanges({"token": "d"}, purpose="mesh", src="a", dst="c", proto="tcp"),),
+        "a>c/tcp",
+        "wrong-peer",
+    ),
+    Broken(
+        "two pods have one address",
+        "model.pod-ip.unique",
+        (rows(add_address("10.244.0.2"), vantage="pod", place="c", what="addr"),),
+        "a",
+    ),
+    Broken(
+        "a pod's address drifted",
+        "model.pod-ip.agrees",
+        (rows(new_address("10.244.9.9"), vantage="pod", place="a", what="addr"),),
+        "a",
+    ),
+    Broken(
+        "a pod's address is outside its node's share",
+        "model.pod-ip.in-range",
+        (rows(new_address("10.244.1.77"), vantage="pod", place="a", what="addr"),),
+        "a",
+    ),
+    Broken(
+        "a pod uses the node's network",
+        "model.netns.private",
+        (rows(lambda row: row | ({"inode": 1000} if row["pod"] == "a" else {}), place="n1", what="sandboxes"),),
+        "a",
+    ),
+    Broken(
+        "a host-network pod is not",
+        "model.hostnet.identity",
+        (rows(lambda row: row | {"host_network": False}, place="n1", what="sandboxes"),),
+        "h1",
+    ),
+    Broken(
+        "containers do not share ports",
+        "model.ctr.shared",
+        (exchanges({"outcome": "ok", "errno": 0}, purpose="bind-taken", src="a"),),
+        "a/port",
+    ),
+    Broken(
+        "the loopback of a pod is down",
+        "model.localhost",
+        (rows(set_link("lo", flags=[]), vantage="pod", place="a", what="addr"),),
+        "a/lo",
+    ),
+    Broken(
+        "a pod does not reach itself",
+        "model.self",
+        (exchanges({"outcome": "timeout"}, purpose="self", src="a"),),
+        "a>a/tcp",
+    ),
+    Broken(
+        "a lease has no pod",
+        "ipam.lease.match",
+        (dumps(lambda data: data | {"/var/lib/cni/networks/cbr0/10.244.0.77": ""}, place="n1", what="leases"),),
+        "n1",
+        "unexpected",
+    ),
+    Broken(
+        "a pod has no lease",
+        "ipam.lease.match",
+        (dumps(lambda data: {k: v for k, v in data.items() if not k.endswith("0.2")}, place="n1", what="leases"),),
+        "n1",
+        "missing",
+    ),
+    Broken(
+        "a link has another MTU",
+        "mtu.agree",
+        (rows(set_link("eth0", mtu=1500), vantage="pod", place="a", what="addr"),),
+        "a",
+    ),
+    Broken(
+        "full-size packets vanish",
+        "mtu.exact",
+        (rungs({"outcome": "timeout"}, lambda rung: (rung.src, rung.dst, rung.size) == ("a", "c", 1450)),),
+        "a>c/1450",
+        "timeout",
+    ),
+    Broken(
+        "full-size packets are refused",
+        "mtu.exact",
+        (
+            rungs(
+                {"outcome": "msgsize", "errno": 90, "reported_mtu": 1350},
+                lambda rung: (rung.src, rung.dst, rung.size) == ("c", "a", 1450),
+            ),
+        ),
+        "c>a/1450",
+        "msgsize",
+    ),
+    Broken(
+        "a packet that is too big vanishes without an error",
+        "mtu.plus-one",
+        (
+            rungs(
+                {"outcome": "timeout", "reported_mtu": None},
+                lambda rung: (rung.src, rung.dst, rung.size) == ("a", "b", 1451),
+            ),
+        ),
+        "a>b/1451",
+        "timeout",
+    ),
+    Broken(
+        "a packet that is too big arrives",
+        "mtu.plus-one",
+        (rungs({"outcome": "ok"}, lambda rung: (rung.src, rung.size) == ("a", 1451)),),
+        "a>c/1451",
+        "unexpected",
+    ),
+    Broken(
+        "the tunnel fragments",
+        "mtu.wire",
+        (packets(lambda packet: packet.model_copy(update={"more_fragments": True}), place="n1"),),
+        "n1:eth0/a<>c",
+        "unexpected",
+    ),
+    Broken(
+        "the tunnel has another VNI",
+        "mtu.wire",
+        (packets(lambda packet: packet.model_copy(update={"vni": 2}), place="n2"),),
+        "n2:eth0/a<>c",
+    ),
+    Broken(
+        "fragments are dropped",
+        "mtu.fragments",
+        (exchanges({"outcome": "timeout"}, purpose="fragmented", src="a"),),
+        "a>c/udp/3000",
+    ),
+    Broken(
+        "an upload stalls",
+        "mtu.payload",
+        (exchanges({"stall_ms": 1800.0}, purpose="integrity", src="a"),),
+        "a>c/tcp",
+        "late",
+    ),
+    Broken(
+        "the segment size is clamped",
+        "mtu.mss",
+        (packets(lambda packet: packet.model_copy(update={"tcp_mss": 400}), place="c"),),
+        "a>c/mss",
+    ),
+    Broken(
+        "the ICMP error of a small link does not come back",
+        "mtu.pmtud",
+        (rungs({"outcome": "timeout", "reported_mtu": None}, lambda rung: rung.purpose == "pmtud"),),
+        "a>far/1450",
+        "timeout",
+    ),
+    Broken(
+        "Services do not work on one node",
+        "svc.clusterip.reach",
+        (exchanges({"outcome": "timeout"}, purpose="vip", src="a"),),
+        "a>sole-c/tcp",
+    ),
+    Broken(
+        "a Service has a foreign backend",
+        "svc.clusterip.set",
+        (exchanges({"token": "h1"}, purpose="spread", src="a", token="b"),),
+        "a>spread",
+        "unexpected",
+    ),
+    Broken("a backend is never used", "svc.clusterip.set", (without_answers,), "a>spread", "missing"),
+    Broken(
+        "a Service masquerades its clients",
+        "svc.clusterip.source",
+        (exchanges({"peer": "172.18.0.11:4711"}, purpose="vip", src="a"),),
+        "a>sole-c/tcp",
+        "wrong-source",
+    ),
+    Broken(
+        "a node does not reach a Service",
+        "svc.from-node",
+        (exchanges({"outcome": "timeout"}, purpose="vip", src="h2", dst="sole-a"),),
+        "h2>sole-a/tcp",
+    ),
+    Broken(
+        "a pod does not reach itself through its Service",
+        "svc.hairpin",
+        (exchanges({"outcome": "timeout"}, purpose="hairpin", src="a"),),
+        "a>sole-a/tcp",
+    ),
+    Broken(
+        "a Service without endpoints is silent",
+        "svc.no-endpoints",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="no-endpoints", src="a"),),
+        "a>vip-empty/tcp",
+        "timeout",
+    ),
+    Broken(
+        "a node drops a NodePort",
+        "svc.nodeport",
+        (exchanges({"outcome": "timeout"}, purpose="nodeport", dst_node="n2"),),
+        "router>nodeport@n2/tcp",
+    ),
+    Broken(
+        "a policy Local does not keep the source",
+        "svc.etp-local",
+        (exchanges({"peer": "10.244.1.1:999"}, purpose="etp-local", outcome="ok"),),
+        "router>etp-local@n2/tcp",
+        "wrong-source",
+    ),
+    Broken(
+        "a policy Local forwards to another node",
+        "svc.etp-local",
+        (exchanges({"outcome": "ok", "token": "c"}, purpose="etp-local", outcome="timeout"),),
+        "router>etp-local@n1/tcp",
+        "unexpected",
+    ),
+    Broken(
+        "an internal policy Local leaves the node",
+        "svc.itp-local",
+        (exchanges({"outcome": "ok", "token": "c"}, purpose="itp-local", src="a"),),
+        "a>itp-local/tcp",
+        "unexpected",
+    ),
+    Broken(
+        "affinity is forgotten",
+        "svc.affinity",
+        (exchanges({"token": "d", "peer": "x"}, purpose="affinity", src="a", source="10.244.0.2:40200"),
+         lambda one: one.model_copy(update={"token": "d"})
+         if isinstance(one, Exchange) and one.purpose == "affinity" and one.src == "a" and one.nonce[-1] in "02468"
+         else one),
+        "a>affinity",
+    ),
+    Broken(
+        "a pod's search list is cut",
+        "dns.resolv-conf",
+        (text(" svc.cluster.local cluster.local", "", vantage="pod", place="a", what="resolv-conf"),),
+        "a",
+    ),
+    Broken(
+        "the name server is silent",
+        "dns.service",
+        (records("lookup", {"outcome": "timeout", "answers": (), "rcode": ""}, src="a"),),
+        "a?spread.cnilab-probe.svc.cluster.local./A/udp",
+        "timeout",
+    ),
+    Broken(
+        "a Service has a wrong address in DNS",
+        "dns.service",
+        (records("lookup", {"answers": ("10.96.9.9",)}, purpose="service", src="c"),),
+        "c?spread.cnilab-probe.svc.cluster.local./A/udp",
+        "wrong-value",
+    ),
+    Broken(
+        "a named port has no SRV record",
+        "dns.srv",
+        (records("lookup", {"answers": (), "rcode": "NXDOMAIN"}, purpose="srv", src="a"),),
+        "a?_web._tcp.spread.cnilab-probe.svc.cluster.local./SRV/udp",
+        "missing",
+    ),
+    Broken(
+        "an address has no name",
+        "dns.ptr",
+        (records("lookup", {"answers": (), "rcode": "NXDOMAIN"}, purpose="ptr", src="a"),),
+        "a?2.0.244.10.in-addr.arpa./PTR/udp",
+    ),
+    Broken(
+        "a headless Service lacks an endpoint",
+        "dns.headless",
+        (records("lookup", {"answers": ("10.244.0.2",)}, purpose="headless", src="a"),),
+        "a?headless.cnilab-probe.svc.cluster.local./A/udp",
+    ),
+    Broken(
+        "an unknown name has an address",
+        "dns.negative",
+        (records("lookup", {"rcode": "NOERROR", "answers": ("192.0.2.1",)}, purpose="negative", src="a"),),
+        "a?no-such-service.cnilab-probe.svc.cluster.local./A/udp",
+        "unexpected",
+    ),
+    Broken(
+        "an empty headless Service ends in SERVFAIL",
+        "dns.headless-empty",
+        (records("lookup", {"rcode": "SERVFAIL"}, purpose="headless-empty", src="a"),),
+        "a?vacant.cnilab-probe.svc.cluster.local./A/udp",
+        "wrong-value",
+    ),
+    Broken(
+        "an external name is no CNAME",
+        "dns.externalname",
+        (records("lookup", {"answers": ()}, purpose="externalname", src="a"),),
+        "a?external.cnilab-probe.svc.cluster.local./CNAME/udp",
+    ),
+    Broken(
+        "the zone has another schema",
+        "dns.schema",
+        (records("lookup", {"answers": ('"1.0.0"',)}, purpose="schema", src="a"),),
+        "a?dns-version.cluster.local./TXT/udp",
+    ),
+    Broken(
+        "short names do not resolve",
+        "dns.search",
+        (records("lookup", {"answers": (), "rcode": "NXDOMAIN"}, purpose="search", src="a"),),
+        "a?spread/A+AAAA/libc",
+    ),
+    Broken(
+        "DNS over TCP is dropped",
+        "dns.tcp",
+        (records("lookup", {"outcome": "timeout", "answers": ()}, purpose="tcp", src="a"),),
+        "a?spread.cnilab-probe.svc.cluster.local./A/tcp",
+    ),
+    Broken(
+        "a large answer is cut without saying so",
+        "dns.large",
+        (records("lookup", {"truncated": False, "answers": ("203.0.113.1",)}, purpose="large-udp", src="a"),),
+        "a?crowd.cnilab-probe.svc.cluster.local./A/udp/tc",
+        "short",
+    ),
+    Broken(
+        "names outside do not resolve",
+        "dns.forward",
+        (records("lookup", {"rcode": "SERVFAIL", "answers": ()}, purpose="forward", src="a"),),
+        "a?www.outside.test./A/udp",
+    ),
+    Broken(
+        "a pod does not get outside",
+        "egress.reach",
+        (exchanges({"outcome": "timeout"}, purpose="egress", src="a"),),
+        "a>router/icmp",
+    ),
+    Broken(
+        "a pod is seen outside as itself",
+        "egress.source",
+        (dumps(lambda data: [row | {"src": "10.244.0.2"} for row in data], what="sightings"),),
+        "a>router/tcp",
+        "wrong-source",
+    ),
+    Broken(
+        "two pods are one outside",
+        "egress.ports",
+        (exchanges({"peer": "172.18.0.11:20000"}, purpose="egress-port", src_node="n1", proto="udp"),),
+        "a>router/udp",
+        "wrong-source",
+    ),
+    Broken(
+        "a rule masquerades pod traffic",
+        "egress.scope",
+        (dumps(lambda _: NFT_SNAT, place="n1", what="rules-nft"),),
+        "n1/a to c leaving",
+    ),
+    Broken(
+        "a node has lost a route",
+        "node.routes",
+        (rows(without("dst", "10.244.1.0/24"), vantage="node", place="n1", what="route"),),
+        "n1:10.244.1.0/24",
+        "missing",
+    ),
+    Broken(
+        "a node's route leaves the tunnel out",
+        "node.routes",
+        (rows(lambda row: row | {"gateway": "172.18.0.11", "dev": "eth0", "flags": []}
+              if row["dst"] == "10.244.0.0/24" else row, place="n2", what="route"),),
+        "n2:10.244.0.0/24",
+        "wrong-value",
+    ),
+    Broken(
+        "a node has a foreign route",
+        "node.routes",
+        (dumps(lambda data: [*data, {"dst": "10.244.7.0/24", "gateway": "172.18.0.9", "dev": "eth0", "table": "main"}],
+               place="n1", what="route"),),
+        "n1:foreign",
+        "unexpected",
+    ),
+    Broken(
+        "a forwarding entry is missing",
+        "node.overlay",
+        (dumps(lambda _: [], place="n1", what="fdb"),),
+        "n1>n2/fdb",
+        "missing",
+    ),
+    Broken(
+        "a neighbour entry is wrong",
+        "node.overlay",
+        (rows(lambda row: row | {"lladdr": "02:00:00:00:00:99"}, place="n1", what="neigh"),),
+        "n1>n2/neigh",
+        "wrong-value",
+    ),
+    Broken(
+        "a node does not forward",
+        "node.sysctl",
+        (dumps(lambda data: data | {"net.ipv4.ip_forward": "0"}, place="n1", what="sysctl"),),
+        "n1:net.ipv4.ip_forward",
+    ),
+    Broken(
+        "reverse path filtering is strict",
+        "node.sysctl",
+        (dumps(lambda data: data | {"net.ipv4.conf.all.rp_filter": "1"}, place="n1", what="sysctl"),),
+        "n1:flannel.1.rp_filter",
+    ),
+    Broken(
+        "the policy of FORWARD is DROP",
+        "node.forward",
+        (text(":FORWARD ACCEPT", ":FORWARD DROP", place="n1", what="rules-iptables"),),
+        "n1/a to c leaving/tcp",
+    ),
+    Broken(
+        "the masquerade rule is missing",
+        "node.masq-rules",
+        (text("-j FLANNEL-POSTRTG", "-j RETURN", place="n1", what="rules-iptables"),),
+        "n1/to 8.8.8.8/tcp",
+    ),
+    Broken(
+        "a pod's veth is no port of the bridge",
+        "node.links",
+        (rows(lambda row: {key: value for key, value in row.items() if key != "master"}
+              if row["ifname"] == "vetha" else row, vantage="node", place="n1", what="addr"),),
+        "n1:a",
+    ),
+    Broken(
+        "the bridge has lost its address",
+        "node.links",
+        (rows(set_link("cni0", addr_info=[]), vantage="node", place="n1", what="addr"),),
+        "n1:cni0/address",
+    ),
+    Broken(
+        "the connection table is full",
+        "ct.headroom",
+        (dumps(lambda data: data | {"net.netfilter.nf_conntrack_count": "250000"}, place="n1", what="sysctl"),),
+        "n1",
+    ),
+    Broken("a rule drops packets of the mesh", "ct.counters", (drops,), "n1"),
+    Broken(
+        "the neighbour table is too small",
+        "neigh.headroom",
+        (dumps(lambda data: data | {"gc_thresh2": 8}, what="kernel"),),
+        "kernel",
+    ),
+)  # fmt: skip
+
+BROKEN_CONTROLS = (
+    ("model.pod-pod.cross-node", "P1", (exchanges({"outcome": "timeout"}, purpose="self"),)),
+    ("model.ports", "P2", (exchanges({"outcome": "timeout"}, purpose="mesh"),)),
+    ("model.protocols", "P2", (exchanges({"outcome": "timeout"}, purpose="mesh", proto="tcp"),)),
+    ("model.no-nat.wire", "P3", (records("tap", {"canary": False}, place="n1"),)),
+    ("model.no-nat.wire", "P1", (packets(lambda one: one.model_copy(update={"proto": "esp"}), place="a"),
+                                 packets(lambda one: one.model_copy(update={"proto": "esp"}), place="c"))),
+    ("model.integrity", "P2", (exchanges({"outcome": "timeout"}, purpose="integrity-small"),)),
+    ("model.ctr.shared", "P1", (exchanges({"outcome": "error"}, purpose="bind-free"),)),
+    ("model.ctr.shared", "inv", (exchanges({"outcome": "ok"}, purpose="closed"),)),
+    ("mtu.exact", "P2", (rungs({"outcome": "timeout"}, lambda rung: rung.size == 576),)),
+    ("mtu.wire", "P3", (records("tap", {"canary": False}),)),
+    ("mtu.fragments", "P2", (exchanges({"outcome": "timeout"}, purpose="unfragmented"),)),
+    ("mtu.pmtud", "P2", (exchanges({"outcome": "timeout"}, purpose="far-small"),)),
+    ("svc.hairpin", "P1", (exchanges({"outcome": "timeout"}, purpose="vip"),)),
+    ("svc.nodeport", "P1", (exchanges({"outcome": "timeout"}, purpose="vip"),)),
+    ("svc.affinity", "P2", (exchanges({"token": "a"}, purpose="spread"),)),
+    ("svc.itp-local", "inv", (lambda one: None if isinstance(one, Exchange) and one.purpose == "itp-local"
+                              and one.src == "a" else one,)),
+    ("egress.reach", "P1", (exchanges({"outcome": "timeout"}, purpose="egress-node"),)),
+    ("dns.forward", "P3", (dumps(lambda _: [], what="dns"),)),
+    ("node.underlay", "P1", (exchanges({"outcome": "timeout"}, purpose="underlay-self"),)),
+)  # fmt: skip
+"""Check, control that must break, and what breaks it."""

@@ -1,0 +1,72 @@
+"""Every judge sees its defect, names the leg, and gives no verdict when its control is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from conformance.registry import CHECKS
+from tests.unit.conformance import simlab
+from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_a_defect_fails_its_check_at_its_leg(case: Broken) -> None:
+    result = simlab.verdict(simlab.changed(*case.changes), case.check)
+    assert result.status == "fail", result.statement
+    failed = {leg.leg: leg for leg in result.legs if leg.status == "fail"}
+    assert case.leg in failed, sorted(failed)
+    if case.reason:
+        assert failed[case.leg].reason == case.reason
+    assert failed[case.leg].statement
+    assert result.next
+
+
+@pytest.mark.parametrize(("check", "kind", "changes"), BROKEN_CONTROLS, ids=lambda value: str(value)[:40])
+def test_a_broken_control_is_no_verdict(check: str, kind: str, changes: tuple[simlab.Change, ...]) -> None:
+    result = simlab.verdict(simlab.changed(*changes), check)
+    assert result.status == "error", result.statement
+    assert kind in {control.kind for control in result.controls if not control.ok}
+
+
+def test_sentences_of_failed_legs_read_well(golden: Callable[[str, str], None]) -> None:
+    lines = []
+    for case in CASES:
+        result = simlab.verdict(simlab.changed(*case.changes), case.check)
+        statement = next(leg.statement for leg in result.legs if leg.leg == case.leg)
+        lines.append(f"{case.check} {case.leg}\n    {statement}\n")
+    golden("conformance/sentences.txt", "".join(lines))
+
+
+def test_every_judge_has_a_defect_that_it_sees_or_can_only_record() -> None:
+    seen = {case.check for case in CASES}
+    left = {check.id for check in CHECKS.values() if check.level != "R"} - seen
+    assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf"}
+
+
+def test_an_underlay_that_is_down_is_an_error_of_the_lab_and_blocks_what_needs_it() -> None:
+    from conformance.judging import exit_code, judge_all  # noqa: PLC0415 - one test needs the whole run
+
+    run = simlab.changed(simlab.exchanges({"outcome": "timeout"}, purpose="underlay"))
+    results = {result.id: result for result in judge_all(run, CHECKS.values(), CHECKS)}
+    assert results["node.underlay"].status == "error"
+    assert results["model.pod-pod.cross-node"].status == "skip"
+    assert results["mtu.exact"].blocked_by == "node.underlay"
+    assert exit_code(results.values()) == 11
+
+
+def test_overlapping_node_cidrs_are_found() -> None:
+    inventory = simlab.inventory()
+    nodes = tuple(node.model_copy(update={"pod_cidr": "10.244.0.0/24"}) for node in inventory.nodes)
+    run = simlab.context()
+    clash = type(run)(run.spec, run.variant, inventory.model_copy(update={"nodes": nodes}), run.observations)
+    result = simlab.verdict(clash, "ipam.cidr.disjoint")
+    assert result.status == "fail"
+    assert result.statement.startswith("n1 has 10.244.0.0/24, n2 has 10.244.0.0/24: they overlap")
+
+
+def test_leftovers_of_kube_proxy_are_found() -> None:
+    run = simlab.changed(simlab.dumps(lambda data: data + ":KUBE-SVC-ABC - [0:0]\n", what="rules-iptables"))
+    run.gates["kpf"] = True
+    assert simlab.verdict(run, "svc.kpf").status == "fail"
