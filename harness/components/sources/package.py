@@ -46,7 +46,9 @@ class PackageSource:
 
     def _unpack(self, component: Component, wanted: Package, archive: Path, desk: Desk) -> Delivered | Refused:
         root = desk.scratch / "root"
-        desk.runner.run(("dpkg-deb", "-x", archive, root), timeout=timeouts.DOWNLOAD)
+        done = desk.runner.run(("dpkg-deb", "-x", archive, root), timeout=timeouts.DOWNLOAD, check=False)
+        if not done.ok:
+            return Refused(f"{archive.name} cannot be unpacked: {done.tail(5)}")
         exact = desk.runner.run(("dpkg-deb", "-f", archive, "Version")).stdout.strip()
         for name, path in wanted.files.items():
             source = root / path
