@@ -47,7 +47,7 @@ def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     run = require_run(there)
     with progress() as listener:
         steps = run_labs(there, run, Journal(run, listener), only=ids or there.spec.labs)
-    finish(run)
+    finish(run, command=("cnilab", "apply", *ids))
     emit(_listing(steps), output, empty="No lab fits this cluster.")
     return 1 if any(step.status in FAILED for step in steps) else 0
 

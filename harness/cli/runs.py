@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +50,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
                 kubernetes=spec.kubernetes.version,
                 nodes=spec.nodes,
                 spec=json.loads(spec.model_dump_json(by_alias=True)),
-                reproduce=shlex.join(["cnilab", "up", *words]),
+                reproduce=_reproduce(spec, words),
                 version=__version__,
                 host=host_facts(),
             )
@@ -61,11 +62,28 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
     return run
 
 
-def finish(run: RunDir, failure: CnilabError | None = None) -> None:
-    """Note in `run.json` when the last command ended and, if it did, why the lab failed."""
+def _reproduce(spec: LabSpec, words: list[str]) -> str:
+    # tox tells the programs that it runs the name of its environment, which is the lab's name there.
+    if os.environ.get("TOX_ENV_NAME") == spec.name:
+        rest = shlex.join(word for word in words[1:] if word not in {"--name", spec.name})
+        return f"./tox -e {spec.name}" + (f" -- {rest}" if rest else "")
+    return shlex.join(["cnilab", "up", *words])
+
+
+def finish(run: RunDir, failure: CnilabError | None = None, *, command: Sequence[str] = ()) -> None:
+    """Note in `run.json` when the last command ended.
+
+    Args:
+        run: The run.
+        failure: Why the lab failed, if it did.
+        command: What was run on the lab that is up; becomes a part of "do it again".
+    """
     if not (run.path / "run.json").exists():
         return
     changes: dict[str, object] = {"finished": now()}
+    again = run.info().reproduce
+    if command and again.startswith("cnilab") and not again.endswith(shlex.join(command)):
+        changes["reproduce"] = f"{again} && {shlex.join(command)}"
     if failure is not None:
         facts = {"what": failure.what, "cause": failure.cause, "where": failure.where, "next": failure.next_step}
         changes["failure"] = {key: value for key, value in facts.items() if value}

@@ -49,7 +49,9 @@ def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: t
             from harness.steps.conformance import run_conformance  # noqa: PLC0415
 
             results = run_conformance(there, run, journal, select=select, strict=strict)
-    finish(run)
+    finish(
+        run, command=("cnilab", "test", *(["--select", select] if select else ()), *(["--faults"] if faults else ()))
+    )
     if faults or only:
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
         return 1 if any(one.outcome in {"survived", "error"} for one in mutations) else 0

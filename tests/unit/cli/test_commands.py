@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.cli import app as entry
+from harness.cli.runs import finish
 from harness.errors import BringUpError
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
@@ -26,6 +27,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CNILAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("CNILAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "1")
+    monkeypatch.delenv("TOX_ENV_NAME", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -88,6 +90,21 @@ def test_up_leaves_a_run_directory_that_says_how_to_do_it_again(bring_up: list[d
     assert (info.lab, info.variant, info.nodes, info.failure) == ("mine", "bridge", 1, {})
     assert info.finished
     assert bring_up[0]["run"].path.name.endswith("-mine")
+
+
+def test_what_is_run_on_the_lab_becomes_a_part_of_doing_it_again(
+    bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert entry.run(["up", "bridge"]) == 0
+    run = bring_up[0]["run"]
+    for _ in range(2):
+        finish(run, command=("cnilab", "test", "--select", "mtu"))
+    assert run.info().reproduce == "cnilab up bridge && cnilab test --select mtu"
+    monkeypatch.setenv("TOX_ENV_NAME", "lab-bridge")
+    assert entry.run(["up", "bridge", "--name", "lab-bridge", "--nodes", "3"]) == 0
+    run = bring_up[1]["run"]
+    finish(run, command=("cnilab", "test"))
+    assert run.info().reproduce == "./tox -e lab-bridge -- --nodes 3"
 
 
 def test_up_reads_a_spec_file(bring_up: list[dict[str, Any]], places: Path) -> None:
