@@ -55,7 +55,7 @@ def build(run: RunDir) -> Report:
         dns=dns(source.lookups),
         services=services(source.exchanges, owners),
         labs=lab_cards,
-        faults=faults(source.faults),
+        faults=faults(source.faults, ids),
         timeline=timeline(source.events),
         environment=environment(source),
     )

@@ -452,6 +452,11 @@ class PathSide:
     hops: tuple[Hop, ...]
     lost_after: str = ""
 
+    @property
+    def wrapped(self) -> bool:
+        """Does the packet travel in a tunnel somewhere?"""
+        return any(hop.outer.text for hop in self.hops)
+
 
 @dataclass(frozen=True)
 class PacketPath:
@@ -632,6 +637,7 @@ class LabCard:
 class FaultRow:
     """A fault injected and the checks that saw it."""
 
+    anchor: str
     fault: str
     title: str
     inject: str
@@ -640,7 +646,7 @@ class FaultRow:
     killed_by: tuple[str, ...]
     survived: tuple[str, ...]
     imprecise: tuple[str, ...]
-    detail: str
+    told: tuple[str, ...]
     seconds: float
 
 

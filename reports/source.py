@@ -25,6 +25,23 @@ T = TypeVar("T")
 _LOG_BYTES = 64 * 1024
 
 
+_FIRST_BATCH = "B0"
+
+
+def _last_of_each_batch(observations: list[Observation]) -> list[Observation]:
+    """A suite that ran again appends to the same file. Every run of it begins with its first batch."""
+    run = 0
+    before = _FIRST_BATCH
+    runs: list[int] = []
+    for item in observations:
+        if item.batch == _FIRST_BATCH != before:
+            run += 1
+        before = item.batch
+        runs.append(run)
+    last = {item.batch: number for item, number in zip(observations, runs, strict=True)}
+    return [item for item, number in zip(observations, runs, strict=True) if number == last[item.batch]]
+
+
 @dataclass
 class Source:
     """All records of a run, read once, without secrets.
@@ -91,8 +108,8 @@ class Source:
 
     @cached_property
     def observations(self) -> list[Observation]:
-        """What the probes saw; of a batch that ran more than once, everything."""
-        return self._lines("observations.jsonl", TypeAdapter(Observation))
+        """What the probes saw; of a batch that ran more than once, the last time."""
+        return _last_of_each_batch(self._lines("observations.jsonl", TypeAdapter(Observation)))
 
     @cached_property
     def exchanges(self) -> list[Exchange]:

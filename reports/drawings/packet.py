@@ -22,6 +22,7 @@ def packet(decoded: Decoded) -> Markup:
     Args:
         decoded: From `panels.decode`.
     """
+    top = TOP if decoded.overhead else 2
     widths = _widths(decoded.segments)
     edges = [0.0]
     for width in widths:
@@ -30,13 +31,13 @@ def packet(decoded: Decoded) -> Markup:
     for segment, x, width in zip(decoded.segments, edges, widths, strict=False):
         title = f"{segment.name}, {segment.bytes} bytes"
         shapes += [
-            rect(x + 1, TOP, width - 2, HEIGHT, f"segment {segment.layer}", r=5, title=title),
-            text(x + width / 2, TOP + 20, segment.name, "strong", anchor="middle", width=width - 4, size=11),
-            text(x + width / 2, TOP + 36, str(segment.bytes), "mono muted", anchor="middle"),
+            rect(x + 1, top, width - 2, HEIGHT, f"segment {segment.layer}", r=5, title=title),
+            text(x + width / 2, top + 20, segment.name, "strong", anchor="middle", width=width - 4, size=11),
+            text(x + width / 2, top + 36, str(segment.bytes), "mono muted", anchor="middle"),
         ]
-    shapes += _brackets(decoded, edges)
+    shapes += _brackets(decoded, edges, top)
     sizes = ", ".join(f"{segment.name} {segment.bytes}" for segment in decoded.segments)
-    return drawing(WIDTH, TOP + HEIGHT + 46, f"Headers with their bytes: {sizes}", "packet", *shapes)
+    return drawing(WIDTH, top + HEIGHT + 36, f"Headers with their bytes: {sizes}", "packet", *shapes)
 
 
 def _widths(segments: tuple[Segment, ...]) -> list[float]:
@@ -47,22 +48,22 @@ def _widths(segments: tuple[Segment, ...]) -> list[float]:
     return [width * scale for width in wanted]
 
 
-def _brackets(decoded: Decoded, edges: list[float]) -> list[Markup]:
+def _brackets(decoded: Decoded, edges: list[float], top: int) -> list[Markup]:
     layers = [segment.layer for segment in decoded.segments]
     shapes: list[Markup] = []
     if "tunnel" in layers:
         first, last = layers.index("tunnel"), len(layers) - 1 - layers[::-1].index("tunnel")
         inner = layers.index("inner")
         shapes += _bracket(
-            edges[first], edges[last + 1], TOP - 8, -1, f"the tunnel costs {decoded.overhead} bytes", "accent"
+            edges[first], edges[last + 1], top - 8, -1, f"the tunnel costs {decoded.overhead} bytes", "accent"
         )
-        shapes += _bracket(edges[inner], edges[-1], TOP - 8, -1, f"what the pod sent: {decoded.inner_length} bytes", "")
+        shapes += _bracket(edges[inner], edges[-1], top - 8, -1, f"what the pod sent: {decoded.inner_length} bytes", "")
         label = f"what the wire's MTU must hold: an IP packet of {decoded.outer_length} bytes"
-        shapes += _bracket(edges[first], edges[-1], TOP + HEIGHT + 8, 1, label, "")
+        shapes += _bracket(edges[first], edges[-1], top + HEIGHT + 8, 1, label, "")
     else:
         start = 1 if decoded.segments and decoded.segments[0].name == "Ethernet" else 0
         label = f"the IP packet, as the pod sent it: {decoded.outer_length} bytes"
-        shapes += _bracket(edges[start], edges[-1], TOP + HEIGHT + 8, 1, label, "")
+        shapes += _bracket(edges[start], edges[-1], top + HEIGHT + 8, 1, label, "")
     return shapes
 
 

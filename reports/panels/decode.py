@@ -49,9 +49,10 @@ def decode(packet: Packet, where: str, owners: Owners) -> Decoded:
         layers.append(LayerRow("tunnel", "VXLAN", VXLAN, _vxlan(packet)))
         segments.append(Segment("VXLAN", VXLAN, "tunnel"))
     body = inner or packet
-    _ethernet(body, "inner", owners, layers, segments, tunnel=inner is not None)
-    _ip(body, "inner", owners, layers, segments)
-    _transport(body, layers, segments)
+    depth = "inner" if inner is not None else ""
+    _ethernet(body, depth, owners, layers, segments, tunnel=inner is not None)
+    _ip(body, depth, owners, layers, segments)
+    _transport(body, depth, layers, segments)
     used = _ip_bytes(body) + _transport_bytes(body)
     if body.length > used:
         segments.append(Segment("data", body.length - used, "payload"))
@@ -113,7 +114,7 @@ def _transport_bytes(packet: Packet) -> int:
     return {"icmp": ICMP, "udp": UDP, "tcp": TCP}.get(packet.proto, 0)
 
 
-def _transport(packet: Packet, layers: list[LayerRow], segments: list[Segment]) -> None:
+def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: list[Segment]) -> None:
     size = _transport_bytes(packet)
     if not size:
         return
@@ -132,5 +133,5 @@ def _transport(packet: Packet, layers: list[LayerRow], segments: list[Segment]) 
         )
         if packet.tcp_flags:
             fields += (Fact("flags", packet.tcp_flags),)
-    layers.append(LayerRow("inner", packet.proto.upper(), size, fields))
+    layers.append(LayerRow(layer, packet.proto.upper(), size, fields))
     segments.append(Segment(packet.proto.upper(), size, "inner"))

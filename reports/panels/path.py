@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from harness.model.records import Packet, Tap
@@ -111,8 +112,7 @@ def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | 
     sides = [_side("There", there, owners, ids, anchor)]
     if any(seen.packet for seen in back):
         sides.append(_side("And back", back, owners, ids, anchor))
-    wire = next((seen for seen in there if seen.packet is not None and seen.packet.inner is not None), None)
-    wire = wire or next((seen for seen in there if seen.packet is not None and seen.packet.src_mac), None)
+    wire = _on_the_wire(there)
     return PacketPath(
         anchor=anchor,
         title=title,
@@ -122,6 +122,18 @@ def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | 
         sides=tuple(sides),
         decoded=decode(wire.packet, f"{wire.tap.place} {wire.tap.interface}", owners) if wire and wire.packet else None,
     )
+
+
+def _on_the_wire(there: list[_Seen]) -> _Seen | None:
+    """Where the packet is worth taking apart: wrapped, or else about to leave its node."""
+    seen = [one for one in there if one.packet is not None]
+    for one in seen:
+        if one.packet is not None and one.packet.inner is not None:
+            return one
+    for one, after in pairwise(seen):
+        if one.tap.node != after.tap.node:
+            return one
+    return seen[-1] if seen else None
 
 
 def _sentence(there: list[_Seen], back: list[_Seen]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ReportError
-from harness.model.records import Evidence, Exchange, Result
+from harness.model.records import Dump, Evidence, Exchange, Result
 from harness.model.run import RunDir
 from reports import marks
 from reports.build import build
@@ -368,3 +368,21 @@ def test_a_step_that_never_ended_says_so(tmp_path: Path) -> None:
     timeline = build(run).timeline
     assert timeline is not None
     assert "did not end" in {bar.state for _, bars in timeline.phases for bar in bars}
+
+
+def test_of_a_suite_that_ran_twice_the_last_observations_count(full: RunDir) -> None:
+    before = build(full)
+    again = sample.Sample()
+    broken = [
+        item.model_copy(update={"outcome": "timeout"}) if isinstance(item, Exchange) and item.batch == "B1" else item
+        for item in sample.observations(again)
+        if getattr(item, "batch", "") == "B1"
+    ]
+    first = Dump(batch="B0", vantage="node", place="n1", what="route")
+    full.add_observations([first, *broken])
+    after = build(full)
+    assert before.matrix is not None
+    assert after.matrix is not None
+    assert before.matrix.tabs[0].summary == "14 of 16 pairs as expected"
+    assert after.matrix.tabs[0].summary == "0 of 16 pairs as expected"
+    assert after.dns == before.dns
