@@ -291,7 +291,8 @@ def proxy_argv(spec: LabSpec, name: str) -> tuple[str, ...]:
         f"--hostname-override={name}",
         f"--proxy-mode={mode}",
         f"--cluster-cidr={spec.pods.cidr}",
-        f"--{mode}-min-sync-period=100ms",
+        # There is no such flag for nftables, only a key of the file; its default is a second.
+        *(("--iptables-min-sync-period=100ms",) if mode == "iptables" else ()),
         "--conntrack-max-per-core=0",
         "--conntrack-min=0",
         "--conntrack-tcp-timeout-established=0s",
