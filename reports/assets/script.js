@@ -87,7 +87,4 @@
     waiting = true;
   }, { passive: true });
   follow();
-
-  // On paper everything is open.
-  addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });
 })();

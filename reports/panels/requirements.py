@@ -113,6 +113,10 @@ def evidence_item(evidence: Evidence, limit: int) -> EvidenceItem:
     detail = dict(evidence.detail)
     columns, rows = detail.pop("columns", ()), detail.pop("rows", ())
     title = value(detail.pop("table", ""))
+    if "interface" in detail and "place" in detail:
+        title = f"{value(detail.pop('place'))} {value(detail.pop('interface'))}"
+        detail.pop("tap", None)
+        detail.pop("node", None)
     path = detail.get("path")
     path = detail.pop("path") if isinstance(path, str) and _inside(path) else ""
     facts: list[Fact] = []
