@@ -98,12 +98,12 @@ def duplicates(owners: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
 
 
 def first_host(cidr: str) -> str:
-    """First host address of a network: by custom the node's bridge, or with `- 1` the tunnel's base address."""
+    """First host address of a network; by custom the node's bridge has it."""
     return str(ipaddress.ip_network(cidr)[1])
 
 
 def base(cidr: str) -> str:
-    """Base address of a network: flannel gives it to the node's tunnel device."""
+    """Base address of a network; some overlays give it to the node's tunnel device."""
     return str(ipaddress.ip_network(cidr)[0])
 
 

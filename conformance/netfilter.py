@@ -1,7 +1,7 @@
 """What netfilter would do with a packet, computed from saved rules: `iptables-save` and `nft -j list ruleset`.
 
-Only what CNI plugins, flannel and kube-proxy write is understood. A match that is not understood may or may not hold,
-so an evaluation gives the *set* of possible verdicts; one element means that the rules decide.
+Only what CNI plugins, their agents and kube-proxy write is understood. A match that is not understood may or may not
+hold, so an evaluation gives the *set* of possible verdicts; one element means that the rules decide.
 """
 
 from __future__ import annotations

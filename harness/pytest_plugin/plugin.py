@@ -99,7 +99,8 @@ def settle(result: Result, *, strict: bool) -> None:
     if result.status in {"skip", "not-applicable"}:
         pytest.skip(result.statement)
     if result.status == "error":
-        pytest.fail(f"no verdict: {result.statement}", pytrace=False)
+        text = result.statement.removeprefix("no verdict: ")
+        pytest.fail(f"no verdict: {text}", pytrace=False)
     if result.status == "fail":
         text = "\n".join([result.statement, *(f"  next: {command}" for command in result.next)])
         if result.level == "M" or strict:

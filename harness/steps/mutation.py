@@ -31,7 +31,7 @@ On a busy machine that can be too short. So a fault that was not killed cleanly 
 deadlines, before anything is said about the suite.
 """
 
-GREEN_AGAIN = 15.0
+GREEN_AGAIN = 30.0
 """Seconds until the checks of a fault pass again after it was undone, before scaling."""
 
 
@@ -192,7 +192,8 @@ def _green_again(mutation: Mutation, fault: Fault, checks: Sequence[Check]) -> s
     last = "nothing was judged"
     for _ in timeouts.ticks(GREEN_AGAIN, 0.05):
         context = _look(mutation, fault, checks, Pace(retries=1))
-        bad = [one for one in judge_all(context, checks, CHECKS) if one.status not in {"pass", "not-applicable"}]
+        judged = judge_all(context, with_prerequisites(checks), CHECKS)
+        bad = [one for one in judged if one.status not in {"pass", "not-applicable"}]
         if not bad:
             return ""
         last = f"not green after the fault was undone: {bad[0].id}: {bad[0].statement}"

@@ -1,0 +1,135 @@
+"""Roll-up of legs and controls, selection of checks, exit codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from conformance.judging import exit_code, judge, roll_up
+from conformance.legs import broken, control, failed, passed
+from conformance.model import Check, Level, Verdict
+from conformance.registry import AREAS, CHECKS, batches, select, with_prerequisites
+from harness.errors import UsageError
+from harness.model.records import Leg, Result
+from tests.unit.conformance import simlab
+
+
+def check(level: Level = "M", **facts: object) -> Check:
+    judge_nothing = facts.pop("judge", lambda _: Verdict(()))
+    return Check("x.y", "a claim", level, "B1", judge_nothing, **facts)  # type: ignore[arg-type]
+
+
+PASS, FAIL, ERROR = passed("a"), failed("b", "timeout", "b did not answer"), broken("c", "c was not asked")
+GOOD, BAD = control("P1", 1, "works"), control("P2", 0, "576 B do not pass")
+
+
+@pytest.mark.parametrize(
+    ("legs", "controls", "status"),
+    [
+        ((PASS,), (GOOD,), "pass"),
+        ((PASS, FAIL), (GOOD,), "fail"),
+        ((PASS, FAIL, ERROR), (GOOD,), "error"),
+        ((PASS, FAIL), (GOOD, BAD), "error"),
+        ((), (GOOD,), "error"),
+    ],
+)
+def test_error_over_fail_over_pass(legs: tuple[Leg, ...], controls: tuple[object, ...], status: str) -> None:
+    result = roll_up(check(), {}, Verdict(legs, controls))  # type: ignore[arg-type]
+    assert result.status == status
+
+
+def test_a_record_never_fails() -> None:
+    assert roll_up(check("R"), {}, Verdict((FAIL,))).status == "pass"
+
+
+def test_failed_legs_are_all_kept_and_passed_ones_only_as_examples() -> None:
+    legs = (*[passed(f"p{number}") for number in range(50)], *[FAIL] * 30)
+    result = roll_up(check(), {}, Verdict(legs))
+    assert sum(leg.status == "fail" for leg in result.legs) == 30
+    assert len(result.legs) < 50
+    assert result.tested == result.total == 80
+    assert result.statement == "b did not answer (and 29 more of 80)"
+
+
+def test_a_closed_gate_names_the_gate_and_the_variant() -> None:
+    result = judge(simlab.context(), check(gates=("np",)), {})
+    assert (result.status, result.reason) == ("not-applicable", "np")
+    assert "variant flannel" in result.statement
+
+
+def test_the_root_cause_is_named_through_a_chain_of_prerequisites() -> None:
+    root = check(judge=lambda _: Verdict((FAIL,)))
+    middle = Check("m", "t", "M", "B1", lambda _: Verdict((PASS,)), after=("x.y",))
+    last = Check("l", "t", "M", "B1", lambda _: Verdict((PASS,)), after=("m",))
+    result = judge(simlab.context(), last, {"x.y": root, "m": middle, "l": last})
+    assert (result.status, result.reason, result.blocked_by) == ("skip", "blocked", "x.y")
+
+
+def test_a_judge_that_trips_is_an_error_and_hides_nothing_else() -> None:
+    def trips(_: object) -> Verdict:
+        missing = "eth0"
+        raise KeyError(missing)
+
+    result = judge(simlab.context(), check(judge=trips), {})
+    assert result.status == "error"
+    assert "KeyError" in result.statement
+
+
+def results(*pairs: tuple[str, str]) -> list[Result]:
+    return [
+        Result.model_validate({"id": str(i), "title": "t", "level": level, "status": status, "statement": "s"})
+        for i, (level, status) in enumerate(pairs)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "strict", "code"),
+    [
+        ([("M", "pass"), ("S", "pass")], False, 0),
+        ([("M", "fail")], False, 1),
+        ([("S", "fail")], False, 0),
+        ([("S", "fail")], True, 1),
+        ([("M", "error")], False, 11),
+        ([("M", "error"), ("M", "fail")], False, 1),
+        ([("M", "not-applicable"), ("M", "skip")], False, 0),
+    ],
+)
+def test_exit_codes(pairs: list[tuple[str, str]], *, strict: bool, code: int) -> None:
+    assert exit_code(results(*pairs), strict=strict) == code
+
+
+def test_checks_are_chosen_by_area_id_pattern_and_part() -> None:
+    assert {item.id for item in select("mtu")} == {item.id for item in AREAS["mtu"]}
+    assert [item.id for item in select("svc.hairpin")] == ["svc.hairpin"]
+    assert {item.id for item in select("model.no-nat.*")} == {item.id for item in AREAS["nat"]}
+    assert {item.id for item in select("MTU or DNS")} == {item.id for item in (*AREAS["mtu"], *AREAS["dns"])}
+    assert select("") == list(CHECKS.values())
+
+
+def test_a_word_that_matches_no_check_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no conformance check matches 'nonsense'"):
+        select("mtu, nonsense")
+
+
+def test_ids_are_unique_and_prerequisites_exist() -> None:
+    assert len(CHECKS) == sum(len(checks) for checks in AREAS.values())
+    for item in CHECKS.values():
+        assert set(item.after) <= set(CHECKS)
+        assert item.level != "R" or not item.next
+        assert item.level == "R" or item.next, f"{item.id} does not say what to do next"
+
+
+def test_a_check_brings_the_batches_of_its_prerequisites() -> None:
+    assert batches([CHECKS["mtu.exact"]]) == ["B0", "B1", "B2"]
+    assert with_prerequisites([CHECKS["mtu.exact"]])[0].id == "node.underlay"
+
+
+def test_nothing_in_the_suite_names_a_cni() -> None:
+    from pathlib import Path  # noqa: PLC0415 - only here
+
+    import conformance  # noqa: PLC0415 - only here
+
+    folder = Path(conformance.__file__).parent
+    for path in [*folder.rglob("*.py"), *folder.rglob("*.yaml")]:
+        words = path.read_text(encoding="utf-8").lower()
+        for name in ("flannel", "cilium", "weave", "calico", "kindnet"):
+            assert name not in words, f"{path.name} names {name}"

@@ -1,0 +1,99 @@
+"""The fault catalogue is complete, consistent, and says what it needs."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from conformance.registry import CHECKS
+from harness.errors import UsageError
+from harness.faults.catalogue import choose, faults
+from harness.faults.model import Action, Fault, split_target
+
+FAULTS = pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.id)
+TABLE_RULE = re.compile(r"^nft add rule inet kfault (\w+) ")
+
+
+def test_every_check_is_killed_by_a_fault_or_carries_an_inverted_probe() -> None:
+    killed = {split_target(target)[0] for fault in faults() for target in fault.kills}
+    assert {check.id for check in CHECKS.values() if not check.inverse} - killed == set()
+
+
+def test_ids_and_names_are_unique() -> None:
+    assert len({fault.id for fault in faults()}) == len({fault.name for fault in faults()}) == len(faults())
+
+
+@FAULTS
+def test_a_fault_names_checks_that_exist_and_spares_none_that_it_kills(fault: Fault) -> None:
+    for target in (*fault.kills, *fault.spares):
+        assert split_target(target)[0] in CHECKS
+    for kill in fault.kills:
+        for spare in fault.spares:
+            (one, pattern), (other, spared) = split_target(kill), split_target(spare)
+            same = pattern == spared or fnmatch.fnmatchcase(pattern, spared)
+            assert one != other or not same, f"{fault.id} kills and spares {kill}"
+
+
+@FAULTS
+def test_what_a_fault_changes_is_undone(fault: Fault) -> None:
+    """Rules go with their table, stopped programs are continued, routes are replayed; all else needs a command."""
+    left = [action for action in fault.inject if not action.keep and not TABLE_RULE.match(action.run)]
+    left = [action for action in left if not action.run.startswith("ip route flush")]
+    if left:
+        assert fault.undo or fault.state, f"{fault.id} leaves {left[0].run!r} behind"
+
+
+@FAULTS
+def test_a_rule_goes_to_a_node_that_gets_the_table(fault: Fault) -> None:
+    used = {action.at for action in fault.inject if TABLE_RULE.match(action.run)}
+    assert used == set(fault.table)
+
+
+@FAULTS
+def test_names_are_known_or_kept_by_an_earlier_command(fault: Fault) -> None:
+    known = set("abcdUVBEX") | {f"{letter}{number}" for letter in "NCLGTM" for number in (1, 2, 3)}
+    known |= {"Ha", "Hb", "PIDa", "NET", "STRAY", "SPARE", "LEASES", "MASQ", "PORT", "UMTU", "ULOW", "ZONE", "DNS"}
+    known |= {"VIPspread", "VIPaffinity", "NPtcp", "NPudp"}
+    for action in (*fault.inject, *fault.undo):
+        assert action.names() <= known, f"{fault.id}: {action.names() - known}"
+        known |= {action.keep} if action.keep else set()
+
+
+def test_faults_are_chosen_by_id_and_by_name() -> None:
+    assert [fault.id for fault in choose(("route-del", "F40"))] == ["F01", "F40"]
+    assert len(choose(())) == len(faults())
+
+
+def test_an_unknown_fault_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no fault named 'F99'"):
+        choose(("F99",))
+
+
+def test_a_fault_without_a_victim_is_no_fault() -> None:
+    with pytest.raises(ValidationError, match="kills"):
+        Fault(id="F00", name="x", title="x", kills=(), inject=())
+
+
+def test_a_value_never_becomes_two_words() -> None:
+    action = Action(at="n1", run="ip route del {C2}")
+    assert action.argv({"C2": "10.0.0.0/24; reboot"}) == ["ip", "route", "del", "10.0.0.0/24; reboot"]
+
+
+def test_a_spliced_value_becomes_its_words() -> None:
+    action = Action(at="n1", run="ip route replace {*route}")
+    assert action.argv({"route": "10.0.0.0/24 via 10.0.0.1"}) == [
+        "ip",
+        "route",
+        "replace",
+        "10.0.0.0/24",
+        "via",
+        "10.0.0.1",
+    ]
+
+
+def test_braces_of_nft_sets_stay() -> None:
+    action = Action(at="n1", run="nft add rule t icmp type { echo-request, echo-reply } drop")
+    assert action.argv({})[5:9] == ["type", "{", "echo-request,", "echo-reply"]
