@@ -1,0 +1,34 @@
+"""The whole page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.model.names import Dns, Services
+from reports.model.network import Diagram, LoadRow, Matrix
+from reports.model.packets import Mtu, PacketPath
+from reports.model.practice import Faults, LabCard
+from reports.model.requirements import Requirements
+from reports.model.run import Environment, Timeline
+from reports.model.verdict import Trouble, Verdict
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole page."""
+
+    title: str
+    verdict: Verdict
+    trouble: Trouble | None
+    requirements: Requirements | None
+    diagram: Diagram | None
+    matrix: Matrix | None
+    load: tuple[LoadRow, ...]
+    paths: tuple[PacketPath, ...]
+    mtu: Mtu | None
+    dns: Dns | None
+    services: Services | None
+    labs: tuple[LabCard, ...]
+    faults: Faults | None
+    timeline: Timeline | None
+    environment: Environment
