@@ -40,8 +40,11 @@ UNUSED_PORT = 8999
 """Nobody listens here: a connection must be refused."""
 
 TRANSPORTS = ("tcp", "udp")
-ASK_EACH = 5
-"""Dials per backend when counting which backends a Service uses."""
+
+STREAM = 200
+"""Datagrams that one receiver gets at once when loss is counted: more would overflow its socket, not the network."""
+
+LEAST_STREAM = 20
 
 
 def mesh_pairs(inventory: Inventory, *, cross: bool, seed: int = 1) -> tuple[Pair, ...]:
@@ -146,10 +149,11 @@ def mesh(inventory: Inventory, *, churn: bool = True) -> Plan:
         plan[host.name] += [
             probe for other in inventory.hosts if other.name != host.name for probe in both(to(other), "host")
         ]
+    share = max(LEAST_STREAM, STREAM // max(1, len(inventory.nodes) - 1))
     for src, dst in node_pairs(inventory):
         for port in ports():
             plan[src.name] += both(to(dst, port), "ports")
-        plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=200, purpose="loss")]
+        plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=share, purpose="loss")]
     _containers(inventory, plan)
     if churn:
         _churn(inventory, plan)

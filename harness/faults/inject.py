@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from harness.errors import CnilabError
-from harness.faults.model import Action, Fault, fill
+from harness.faults.model import Action, Fault, fill, names
 from harness.runner import CommandError, Runner
 
 KFAULT: Final = """table inet kfault {
@@ -77,12 +77,18 @@ def _inject(done: Injected, scene: Scene) -> None:
     for word in fault.stop:
         _stop(word, done, scene)
     for text in fault.state:
+        if _unknown(text, done.values):
+            continue  # a device that this variant does not have has no state
         place, _, device = fill(text, done.values).partition(":")
         done.saved.append((place, device, saved_state(scene.runners[place], device)))
     for node in fault.table:
         scene.runners[node].run(["nft", "-f", "-"], input=KFAULT)
     for action in fault.inject:
         _act(action, done, scene)
+
+
+def _unknown(text: str, values: Mapping[str, str]) -> bool:
+    return not names(text) <= set(values)
 
 
 def _act(action: Action, done: Injected, scene: Scene) -> None:

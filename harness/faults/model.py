@@ -42,7 +42,12 @@ class Action(Data):
 
     def names(self) -> set[str]:
         """Names that the words and the input refer to."""
-        return set(re.findall(r"\{\*?(\w+)\}", f"{self.run} {self.input}"))
+        return names(f"{self.run} {self.input}")
+
+
+def names(text: str) -> set[str]:
+    """Names that a text refers to."""
+    return set(re.findall(r"\{\*?(\w+)\}", text))
 
 
 def fill(text: str, values: dict[str, str]) -> str:

@@ -121,10 +121,10 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    """The mesh, then the drop counters again."""
+    """The mesh, then the drop counters of nodes and pods again."""
     seen = probe(suite, plan.mesh(suite.inventory, churn=pace.churn), "B1", pace)
     only = ("counters", "rules-nft")
-    after = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B1", pods=False, only=only)
+    after = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B1", namespace=NAMESPACE, only=only)
     return [*seen, *after]
 
 

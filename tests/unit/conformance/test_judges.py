@@ -56,6 +56,18 @@ def test_an_underlay_that_is_down_is_an_error_of_the_lab_and_blocks_what_needs_i
     assert exit_code(results.values()) == 11
 
 
+def test_loss_in_a_full_socket_is_no_loss_of_the_network() -> None:
+    lost = simlab.records("burst", {"outcome": "lost", "received": 190}, purpose="loss", src="c")
+    pod = simlab.inventory().by_name["a"]
+    full = [simlab.pod_dump(batch, pod, "counters", {"Udp.RcvbufErrors": n}) for batch, n in (("B0", 5), ("B1", 15))]
+    run = simlab.context([*simlab.changed(lost).observations, *full])
+    result = simlab.verdict(run, "model.loss")
+    assert result.status == "pass"
+    assert [leg.status for leg in result.legs if leg.leg == "c>a/udp"] == ["record"]
+    fewer = [full[0], simlab.pod_dump("B1", pod, "counters", {"Udp.RcvbufErrors": 9})]
+    assert simlab.verdict(simlab.context([*simlab.changed(lost).observations, *fewer]), "model.loss").status == "fail"
+
+
 def test_overlapping_node_cidrs_are_found() -> None:
     inventory = simlab.inventory()
     nodes = tuple(node.model_copy(update={"pod_cidr": "10.244.0.0/24"}) for node in inventory.nodes)
