@@ -65,8 +65,10 @@ class Cli:
             start_new_session=True,
         )
 
-    def __call__(self, *words: str | Path, code: int = 0, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        """Run to the end, and insist on the exit code."""
+    def __call__(
+        self, *words: str | Path, code: int | None = 0, timeout: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        """Run to the end, and insist on the exit code; None accepts any."""
         done = subprocess.run(
             self.argv(*words),
             cwd=self.home,
@@ -76,7 +78,7 @@ class Cli:
             check=False,
             timeout=timeout,
         )
-        assert done.returncode == code, f"cnilab {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert code in {None, done.returncode}, f"cnilab {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
     def data(self, *words: str | Path, code: int = 0) -> dict[str, Any]:

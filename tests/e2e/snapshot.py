@@ -18,8 +18,9 @@ from typing import Any
 from harness import timeouts
 
 _TOP = "cnilab"
+_NAMESPACES = ("net", "mnt", "uts", "ipc", "pid", "cgroup")
 
-_FOLDERS = ("/etc", "/opt", "/var/lib", "/run", "/root/.kube", "/usr/local/bin")
+_FOLDERS = ("/etc", "/opt", "/var/lib", "/run", "/usr/local/bin")
 _CHURN = re.compile(
     r"^(/run/(systemd|udev|user|utmp|log|lock|sshd|screen|sudo|dbus|initctl|crond|cron)|"
     r"/var/lib/(apt|dpkg|systemd|ucf|pam|docker|man-db|update-|ubuntu)|/etc/(ld\.so\.cache|\.pwd\.lock|mtab))"
@@ -54,7 +55,7 @@ def take(mine: Collection[str]) -> Snapshot:
     Args:
         mine: Names of the labs whose traces count; other labs' are not ours to judge.
     """
-    foreign = _foreign_processes(mine)
+    counted = _counted_processes(mine)
     return Snapshot(
         links=frozenset(_names(_json("ip", "-j", "link"), "ifname")),
         addresses=frozenset(
@@ -63,14 +64,14 @@ def take(mine: Collection[str]) -> Snapshot:
             for address in link.get("addr_info", ())
         ),
         routes=frozenset(_lines("ip", "route", "show", "table", "all")),
-        namespaces=frozenset(_namespaces(foreign)),
-        processes=frozenset(_processes(foreign)),
+        namespaces=frozenset(_namespaces(counted)),
+        processes=frozenset(_processes(counted)),
         mounts=frozenset(_mounts()),
         cgroups=frozenset(_cgroups(mine)),
         files=frozenset(_files()),
         sysctls=frozenset(line for line in _lines("sysctl", "-a") if not _VARYING_SYSCTLS.match(line)),
         firewall=frozenset(re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in _firewall()),
-        sockets=frozenset(_listening(foreign)),
+        sockets=frozenset(_listening(counted)),
     )
 
 
@@ -80,7 +81,7 @@ def differences(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
     for kind in fields(Snapshot):
         old, new = getattr(before, kind.name), getattr(after, kind.name)
         changed = [f"+ {word}" for word in sorted(new - old)]
-        if kind.name not in {"processes", "namespaces", "sockets"}:  # others may end meanwhile
+        if kind.name not in {"processes", "namespaces", "sockets"}:  # ours may end
             changed += [f"- {word}" for word in sorted(old - new)]
         if changed:
             found[kind.name] = changed
@@ -103,7 +104,24 @@ def settle(before: Snapshot, mine: Collection[str], deadline: float = 15.0) -> d
         persistent = {kind: words for kind, words in persistent.items() if words}
         if not persistent:
             return {}
-    return {kind: sorted(words) for kind, words in (persistent or {}).items()}
+    return {kind: sorted(map(_explained, words)) for kind, words in (persistent or {}).items()}
+
+
+def _explained(word: str) -> str:
+    """A namespace with the processes that hold it."""
+    found = re.search(r"(\w+):\[\d+\]$", word)
+    if not found:
+        return word
+    holders = [pid for pid in _pids() if _link(f"/proc/{pid}/ns/{found[1]}") == found[0]]
+    told = [f"{pid} {_read(f'/proc/{pid}/cmdline').replace(chr(0), ' ')[:60]}" for pid in holders[:3]]
+    return f"{word} held by {told}"
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
 
 
 def _run(*argv: str) -> str:
@@ -134,21 +152,21 @@ def _read(path: str) -> str:
         return ""
 
 
-def _foreign_processes(mine: Collection[str]) -> set[int]:
-    """Processes that no lab of ours can have left: kernel threads, other labs' machines, and other people's trees.
+def _counted_processes(mine: Collection[str]) -> set[int]:
+    """Processes that a lab of ours may have left.
 
-    What a killed harness leaves is an orphan, or in a cgroup of ours. A process whose living parent is somebody else
-    belongs to them.
+    What a killed harness leaves is in a cgroup of ours, or an orphan with the harness's environment. A process whose
+    living parent is somebody else belongs to them; kernel threads and other labs' machines are not ours either.
     """
     parents = {pid: _parent(pid) for pid in _pids()}
-    foreign = set()
+    counted = set()
     for pid in parents:
         lab = re.search(rf"/{_TOP}/([^/\n]+)", _read(f"/proc/{pid}/cgroup"))
         ancestors = set(_ancestors(pid, parents))
-        others = lab[1] not in mine if lab else bool(ancestors) and os.getpid() not in ancestors
-        if others or not _read(f"/proc/{pid}/cmdline"):
-            foreign.add(pid)
-    return foreign
+        orphan = not ancestors and "CNILAB_" in _read(f"/proc/{pid}/environ")
+        if lab[1] in mine if lab else orphan or os.getpid() in ancestors:
+            counted.add(pid)
+    return counted
 
 
 def _parent(pid: int) -> int:
@@ -162,23 +180,18 @@ def _ancestors(pid: int, parents: dict[int, int]) -> Iterator[int]:
         yield pid
 
 
-def _namespaces(foreign: set[int]) -> Iterator[str]:
-    """Namespaces by what holds them: a process of ours, or a bind mount."""
-    for pid in _pids():
-        if pid in foreign:
-            continue
-        for kind in ("net", "mnt", "uts", "ipc", "pid", "cgroup"):
-            try:
-                yield str(Path(f"/proc/{pid}/ns/{kind}").readlink())
-            except OSError:
-                continue
-    yield from (line for line in _lines("ls", "/run/netns"))
+def _namespaces(counted: set[int]) -> Iterator[str]:
+    """Namespaces other than the machine's own, by what holds them: a process of ours, or a bind mount."""
+    own = {_link(f"/proc/self/ns/{kind}") for kind in _NAMESPACES}
+    for pid in counted:
+        yield from {_link(f"/proc/{pid}/ns/{kind}") for kind in _NAMESPACES} - own - {""}
+    yield from _lines("ls", "/run/netns")
 
 
-def _processes(foreign: set[int]) -> Iterator[str]:
-    for pid in _pids():
+def _processes(counted: set[int]) -> Iterator[str]:
+    for pid in counted:
         words = _read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
-        if pid not in foreign and pid != os.getpid() and words:
+        if words:
             yield f"{pid} {words[:120]}"
 
 
@@ -203,7 +216,7 @@ def _files() -> Iterator[str]:
         for folder, folders, names in os.walk(top):
             folders[:] = [name for name in folders if not _CHURN.match(f"{folder}/{name}")]
             yield from (f"{folder}/{name}" for name in (*names, *folders) if not _CHURN.match(f"{folder}/{name}"))
-    for path in ("/etc/hosts", "/etc/resolv.conf", "/etc/machine-id", "/root/.kube/config"):
+    for path in ("/etc/hosts", "/etc/resolv.conf", "/etc/machine-id", f"{Path.home()}/.kube/config"):
         yield f"{path} {hash(_read(path))}"
 
 
@@ -213,9 +226,8 @@ def _firewall() -> Iterator[str]:
     yield from _lines("nft", "list", "ruleset")
 
 
-def _listening(foreign: set[int]) -> Iterator[str]:
+def _listening(counted: set[int]) -> Iterator[str]:
     for line in _lines("ss", "-H", "-tulnp"):
-        pids = {int(pid) for pid in re.findall(r"pid=(\d+)", line)}
-        if not pids & foreign:
+        if counted & {int(pid) for pid in re.findall(r"pid=(\d+)", line)}:
             words = line.split()
             yield f"{words[0]} {words[4]}"

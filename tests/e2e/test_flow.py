@@ -28,6 +28,8 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
     assert {item["id"]: item["reason"] for item in results["items"] if item["status"] in {"fail", "error"}} == {}
     assert sum(item["status"] == "pass" for item in results["items"]) >= 20
     assert cli("collect").stdout == f"{run}/logs\n"
+    port = cli.data("status")["items"][0]["server"].rpartition(":")[2]
+    assert list(Path.home().glob(f".kube/cache/**/127.0.0.1_{port}*")) == [], "kubectl wrote to the user's home"
     written = cli("report", "--lab", name).stdout.splitlines()
     assert f"{run}/report.html" in written
     cli("down", name)
@@ -53,3 +55,14 @@ def test_playbooks_change_nothing_the_second_time(flannel: tuple[Cli, str]) -> N
         assert not any(json.loads(text)["changed"].values())
     else:
         assert re.findall(r"changed=(\d+)", text.rpartition("PLAY RECAP")[2]) in (["0"], ["0"] * 3, ["0"] * 2)
+
+
+def test_the_suite_notices_every_fault(flannel: tuple[Cli, str]) -> None:
+    """The suite itself is tested: each fault must be seen by the checks that are made for it."""
+    cli, name = flannel
+    document = json.loads(cli("test", "--lab", name, "--faults", "-o", "json", code=None, timeout=840).stdout)
+    outcomes = {item["fault"]: (item["outcome"], item["survived"]) for item in document["items"]}
+    assert len(outcomes) >= 20
+    assert {fault: what for fault, what in outcomes.items() if what[0] in {"survived", "error"}} == {}
+    results = cli.data("test", "--lab", name)
+    assert [item["id"] for item in results["items"] if item["status"] == "fail" and item["level"] == "M"] == []
