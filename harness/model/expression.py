@@ -290,14 +290,15 @@ def shown(value: Any, limit: int = SHOWN) -> str:
 
 
 def explain(source: str, context: Mapping[str, Any]) -> str:
-    """What the sides of an expression were: `10.244.1.5 == 10.244.2.2`, and only those conjuncts that were false."""
+    """What the sides of an expression were: `10.244.1.5 == 10.244.2.2`; of a false `and`, only the false part."""
     return "; ".join(_explained(_tree(source).nodes[0], context)) or "not true"
 
 
 def _explained(tree: nodes.Node, context: Mapping[str, Any]) -> list[str]:
     if isinstance(tree, nodes.And):
-        false = [side for side in (tree.left, tree.right) if not _part(side, context)]
-        return [text for side in false for text in _explained(side, context)]
+        sides = (tree.left, tree.right)
+        false = [side for side in sides if not _part(side, context)]
+        return [text for side in false or sides for text in _explained(side, context)]
     if isinstance(tree, nodes.Compare):
         words = [shown(_part(tree.expr, context))]
         for operand in tree.ops:
@@ -307,6 +308,9 @@ def _explained(tree: nodes.Node, context: Mapping[str, Any]) -> list[str]:
     if isinstance(tree, nodes.Filter) and tree.node is not None:
         arguments = ", ".join(shown(_part(argument, context), 80) for argument in tree.args)
         return [f"{tree.name}({arguments}) of {shown(_part(tree.node, context))}"]
+    if isinstance(tree, nodes.Call) and isinstance(tree.node, nodes.Getattr):
+        arguments = ", ".join(shown(_part(argument, context), 80) for argument in tree.args)
+        return [f"{tree.node.attr}({arguments}) of {shown(_part(tree.node.node, context))}"]
     return [shown(_part(tree, context))]
 
 

@@ -88,6 +88,14 @@ def test_of_a_conjunction_only_the_false_part_is_explained() -> None:
     assert explain("pod.ip == '10.244.0.5' and routes | length == 3", CONTEXT) == "2 == 3"
 
 
+def test_of_a_conjunction_that_holds_both_parts_are_explained() -> None:
+    assert explain("pod.ip == '10.244.0.5' and routes | length == 2", CONTEXT) == "10.244.0.5 == 10.244.0.5; 2 == 2"
+
+
+def test_a_method_is_explained_by_what_it_was_called_on() -> None:
+    assert explain("pod.ip.startswith('10.')", CONTEXT) == "startswith(10.) of 10.244.0.5"
+
+
 def test_an_explanation_survives_what_cannot_be_computed() -> None:
     assert "no attribute" in explain("pod.mac == '1'", CONTEXT)
 

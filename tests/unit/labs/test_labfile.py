@@ -19,7 +19,8 @@ CATALOGUE = {
     "pod-two-containers", "pod-pause", "pod-networkmode", "pod-veth-peer", "pod-model", "flannel-bringup",
     "flannel-missing-bridge", "flannel-node-state", "flannel-routes", "flannel-cni0-members", "flannel-arp-fdb",
     "flannel-iptables", "flannel-hostlocal", "flannel-path-matrix", "flannel-vxlan-decode", "flannel-hostgw",
-    "flannel-healing", "mtu-inventory", "mtu-df-ladder", "dns-records", "dns-ndots", "svc-iptables", "egress-masquerade",
+    "flannel-healing", "mtu-inventory", "mtu-df-ladder", "dns-records", "dns-ndots", "svc-iptables",
+    "egress-masquerade",
 }  # fmt: skip
 
 
@@ -83,6 +84,16 @@ def test_mistakes_are_in_the_order_of_the_file() -> None:
         labfile.read(GOLDEN / "wrong-lab" / "lab.yaml")
     lines = [int(re.search(r":(\d+):\d+$", problem.where).group(1)) for problem in caught.value.problems]  # type: ignore[union-attr]
     assert lines == sorted(lines)
+
+
+def test_the_guides_example_is_a_lab(tmp_path: Path) -> None:
+    guide = (resources.root() / "docs" / "writing-a-lab.md").read_text(encoding="utf-8")
+    example = guide.partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "common").symlink_to(LABS / "common")
+    file = tmp_path / "mtu-of-pods" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(example, encoding="utf-8")
+    assert labfile.read(file).title == "The MTU of pods"
 
 
 def _lab(folder: Path, **changes: object) -> Path:
