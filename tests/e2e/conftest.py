@@ -108,15 +108,6 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Cli:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, warm: Cli) -> Iterator[Cli]:
-    """A user with no lab; whatever the test leaves is taken down."""
-    del warm
-    user = Cli(tmp_path)
-    yield user
-    user("down", "--all")
-
-
-@pytest.fixture
 def untouched(warm: Cli) -> Iterator[list[str]]:
     """The machine must be afterwards as it was before. Yields the names of labs that the test may use."""
     del warm
@@ -124,6 +115,15 @@ def untouched(warm: Cli) -> Iterator[list[str]]:
     before = snapshot.take(mine)
     yield mine
     assert snapshot.settle(before, mine) == {}
+
+
+@pytest.fixture
+def cli(tmp_path: Path, untouched: list[str]) -> Iterator[Cli]:
+    """A user with no lab; whatever the test leaves is taken down, before the machine is looked at again."""
+    del untouched
+    user = Cli(tmp_path)
+    yield user
+    user("down", "--all")
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,8 @@ def test_a_lab_whose_processes_died_is_broken_and_can_be_taken_down(cli: Cli, un
     cli("up", "bridge", "--name", name, "--nodes", "1")
     pid = next(item["pid"] for item in cli.data("status", name)["items"] if item["name"] == "n1")
     os.kill(pid, signal.SIGKILL)
-    assert cli.labs() == {name: "Broken"}
+    # The kernel ends everything in the node's PID namespace before its init is gone.
+    timeouts.wait_until("the lab to be broken", lambda: cli.labs() == {name: "Broken"}, timeouts.PROCESS_EXIT)
     assert "not running: n1" in cli("exec", "--lab", name, "n1", "--", "true", code=4).stderr
     assert "leftovers" in cli("doctor", "-o", "wide").stdout
     cli("up", "bridge", "--name", name, "--nodes", "1", code=10)

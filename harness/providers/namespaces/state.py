@@ -45,13 +45,14 @@ class LabState(Record):
 
 
 def start_time(pid: int) -> int:
-    """Start time of a process in clock ticks since boot, 0 if there is none (proc(5), /proc/pid/stat field 22)."""
+    """Start time of a living process in clock ticks since boot, 0 if there is none (proc(5), /proc/pid/stat field 22)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return 0
     # The second field is the program's name in parentheses and may hold anything, also spaces and parentheses.
-    return int(text.rpartition(")")[2].split()[19])
+    fields = text.rpartition(")")[2].split()
+    return 0 if fields[0] in {"Z", "X"} else int(fields[19])
 
 
 def alive(machine: MachineState) -> bool:
