@@ -45,7 +45,7 @@ class LabState(Record):
 
 
 def start_time(pid: int) -> int:
-    """Start time of a living process in clock ticks since boot, 0 if there is none (proc(5), /proc/pid/stat field 22)."""
+    """Start time of a living process in clock ticks since boot, else 0 (proc(5), /proc/pid/stat field 22)."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
