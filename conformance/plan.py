@@ -129,13 +129,8 @@ def underlay(inventory: Inventory, present: Mapping[str, int]) -> Plan:
     return dict(plan)
 
 
-def mesh(inventory: Inventory, *, churn: bool = True) -> Plan:
-    """B1: reach, identity, translation, ports, hops, loss and connections.
-
-    Args:
-        inventory: What is there.
-        churn: With the many connections, the dearest part.
-    """
+def mesh(inventory: Inventory) -> Plan:
+    """B1: reach, identity, translation, ports, hops and loss."""
     plan: Plan = defaultdict(list)
     for site in (*inventory.pods, *inventory.hosts):
         plan[site.name] += both(to(site), "self")
@@ -155,8 +150,6 @@ def mesh(inventory: Inventory, *, churn: bool = True) -> Plan:
             plan[src.name] += both(to(dst, port), "ports")
         plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=share, purpose="loss")]
     _containers(inventory, plan)
-    if churn:
-        _churn(inventory, plan)
     return dict(plan)
 
 
@@ -175,10 +168,11 @@ def _containers(inventory: Inventory, plan: Plan) -> None:
             plan[site.name].append(BindProbe(SIBLING_PORT, purpose="bind-free", expect="ok"))
 
 
-def _churn(inventory: Inventory, plan: Plan) -> None:
+def connections(inventory: Inventory) -> Plan:
+    """B1, after the mesh: many connections. On their own, or the load would cost the mesh its datagrams."""
     chosen = first_pods(inventory)
-    for number, src in enumerate(chosen if len(chosen) > 1 else ()):
-        plan[src.name].append(ChurnProbe(to(chosen[(number + 1) % len(chosen)])))
+    pairs = [(src, chosen[(number + 1) % len(chosen)]) for number, src in enumerate(chosen)]
+    return {src.name: [ChurnProbe(to(dst))] for src, dst in pairs if src is not dst}
 
 
 def ladder_sizes(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> tuple[int, ...]:

@@ -122,7 +122,9 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """The mesh, then the drop counters of nodes and pods again."""
-    seen = probe(suite, plan.mesh(suite.inventory, churn=pace.churn), "B1", pace)
+    seen = probe(suite, plan.mesh(suite.inventory), "B1", pace)
+    if pace.churn:
+        seen += probe(suite, plan.connections(suite.inventory), "B1", pace)
     only = ("counters", "rules-nft")
     after = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B1", namespace=NAMESPACE, only=only)
     return [*seen, *after]

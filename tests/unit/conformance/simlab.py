@@ -122,7 +122,7 @@ class Lab:
         a, c = self.inventory.by_name["a"], self.inventory.by_name["c"]
         plans = {
             "B0": [plan.underlay(self.inventory, {})],
-            "B1": [plan.mesh(self.inventory)],
+            "B1": [plan.mesh(self.inventory), plan.connections(self.inventory)],
             "B2": [plan.wire(a, c, MTU - OVERHEAD), plan.packets(self.inventory, expect)],
             "B3": [plan.services(self.inventory, gates)],
             "B4": [plan.lookups(self.inventory, SPEC, gates)],
