@@ -62,7 +62,7 @@ def _brackets(decoded: Decoded, edges: list[float], top: int) -> list[Markup]:
         shapes += _bracket(edges[first], edges[-1], top + HEIGHT + 8, 1, label, "")
     else:
         start = 1 if decoded.segments and decoded.segments[0].name == "Ethernet" else 0
-        label = f"the IP packet, as the pod sent it: {decoded.outer_length} bytes"
+        label = f"the IP packet: {decoded.outer_length} bytes, which the MTU must hold"
         shapes += _bracket(edges[start], edges[-1], top + HEIGHT + 8, 1, label, "")
     return shapes
 

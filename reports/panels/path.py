@@ -26,7 +26,7 @@ class _Seen:
 
 
 def paths(taps: list[Tap], owners: Owners, ids: Ids) -> tuple[PacketPath, ...]:
-    """All traced flows, those that cross nodes first.
+    """All traced flows, those between pods of different nodes first.
 
     Args:
         taps: All captures of the run. Of a flow that was traced more than once, the set with the most taps is shown.
@@ -42,7 +42,12 @@ def paths(taps: list[Tap], owners: Owners, ids: Ids) -> tuple[PacketPath, ...]:
         key = ends(flow) or (flow,)
         if key not in best or len(found) > len(best[key][1]):
             best[key] = (flow, found)
-    ordered = sorted(best.values(), key=lambda item: (-len({tap.node for tap in item[1]}), natural(item[0])))
+
+    def rank(item: tuple[str, list[Tap]]) -> tuple[bool, int, tuple[tuple[int, int, str], ...]]:
+        between_pods = all(name in owners.node_of_pod for name in ends(item[0]) or ("",))
+        return not between_pods, -len({tap.node for tap in item[1]}), natural(item[0])
+
+    ordered = sorted(best.values(), key=rank)
     shown = (_path(flow, members, owners, ids) for flow, members in ordered)
     return tuple(path for path in shown if path is not None)[:_MOST_PATHS]
 

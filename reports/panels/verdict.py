@@ -169,13 +169,15 @@ def _detail(source: Source, labs: tuple[LabCard, ...], problem: Trouble | None) 
 
 def _counts(items: list[Requirement], labs: tuple[LabCard, ...]) -> tuple[Count, ...]:
     status = Counter(item.status for item in items)
+    records = sum(item.status == "pass" and item.level == "RECORD" for item in items)
     must_fail = sum(item.status == "fail" and item.level == "MUST" for item in items)
     counts: list[tuple[int, str, Tone]] = [
-        (status["pass"], "hold", "good"),
+        (status["pass"] - records, "hold", "good"),
         (must_fail, "fail", "bad"),
         (status["fail"] - must_fail, "recommended, not met", "warn"),
         (status["error"], "no verdict", "lab"),
         (sum(item.flaky for item in items), "flaky", "warn"),
+        (records, "recorded", "muted"),
         (status["skip"], "skipped", "muted"),
         (status["not-applicable"], "not applicable", "muted"),
     ]

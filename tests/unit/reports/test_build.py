@@ -386,3 +386,10 @@ def test_of_a_suite_that_ran_twice_the_last_observations_count(full: RunDir) -> 
     assert before.matrix.tabs[0].summary == "14 of 16 pairs as expected"
     assert after.matrix.tabs[0].summary == "0 of 16 pairs as expected"
     assert after.dns == before.dns
+
+
+def test_numbers_of_the_banner_agree_with_its_sentence(full: RunDir) -> None:
+    verdict = build(full).verdict
+    counts = {count.label: count.value for count in verdict.counts}
+    assert verdict.sentence.startswith(f"{counts['hold']} of 16 requirements hold")
+    assert counts["recorded"] == "1"
