@@ -136,6 +136,7 @@ class Step(Data):
     id: Slug
     title: Sentence
     prose: str = Field(default="", description="Why the learner does this")
+    when: Expression | None = Field(default=None, description="The step is skipped where this is false")
     on: Place = "operator"
     container: str = Field(default="", description="Container of the pod; empty: the first")
     for_: Expression | None = Field(

@@ -26,7 +26,7 @@ def _of_command(step: Step) -> Iterator[Found]:
         words += [(("capture", index), word) for word in (tap.on, tap.interface, *tap.filter)]
     for path, word in words:
         yield from ((path, source, frozenset()) for source in expression.placeholders(word))
-    for key, whole in (("for", step.for_), ("retryUntil", step.retry_until)):
+    for key, whole in (("when", step.when), ("for", step.for_), ("retryUntil", step.retry_until)):
         if whole:
             yield (key,), whole, frozenset()
 

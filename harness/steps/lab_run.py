@@ -88,6 +88,9 @@ class LabRun:
                     continue
                 start = time.monotonic()
                 try:
+                    if step.when and not evaluate(step.when, self._context(state)):
+                        keep([lab_judge.bare(self.lab.id, step, "skip", reason=f"only when {step.when}")])
+                        continue
                     keep(self._step(number, step, state))
                 except (CnilabError, ExpressionError) as error:
                     status: lab_judge.Status = "fail" if isinstance(error, StepError) else "error"

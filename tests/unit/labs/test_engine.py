@@ -105,6 +105,13 @@ def test_a_step_that_runs_always_runs_after_a_failure(lab: MakeLab, tmp_path: Pa
     assert [(one.step, one.status) for one in made] == [("one", "fail"), ("echo", "pass")]
 
 
+def test_a_step_whose_condition_is_false_is_skipped_with_the_condition(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    made = run(lab(step(run=["ls"], when="nodes | length == 3"), {**ECHO}), cluster, tmp_path)
+    assert [(one.status, one.reason) for one in made] == [("skip", "only when nodes | length == 3"), ("pass", "")]
+    assert cluster.log == [("operator", ("echo", "x"))]
+
+
 def test_a_failing_command_is_fine_where_the_step_says_so(lab: MakeLab, tmp_path: Path) -> None:
     definition = lab(step(run=["ping"], mayFail=True, expect=[expect("rc == 1")]))
     assert run(definition, FakeCluster(always(code=1)), tmp_path)[0].status == "pass"
