@@ -328,6 +328,7 @@ def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
         probes += [
             LookupProbe(f"{pod.name}.headless.{own}", purpose="hostname"),
             LookupProbe(reverse(pod.ip), "PTR", purpose="ptr"),
+            LookupProbe(f"{pod.ip.replace('.', '-')}.{own.partition('.')[0]}.pod.{zone}.", purpose="pod"),
         ]
     return probes
 

@@ -94,6 +94,10 @@ def service(context: Context) -> Verdict:
     )
 
 
+def _pod_address(_context: Context, one: Lookup) -> list[str]:
+    return [one.name.split(".")[0].replace("-", ".")]
+
+
 def _zone(context: Context) -> str:
     return context.spec.services.domain
 
@@ -425,6 +429,11 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "dns.headless", "a headless Service resolves to its ready endpoints", "M", "B4", headless,
         source=f"{DSD} §2.4.1", gates=("dns",), after=("node.underlay",), causes=("endpoint not ready",), next=_NEXT,
+    ),
+    Check(
+        "dns.pod", "the name made of a pod's address is that address", "S", "B4",
+        _judge("pod", _pod_address, "give the address that the name spells"), source=DPS, gates=("dns",),
+        after=("node.underlay",), causes=("pod records switched off in the name server",), next=_NEXT,
     ),
     Check(
         "dns.headless-empty", "a headless Service without endpoints does not exist", "S", "B4",

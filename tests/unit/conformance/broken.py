@@ -523,6 +523,13 @@ CASES = (
         "a?headless.cnilab-probe.svc.cluster.local./A/udp",
     ),
     Broken(
+        "the name server does not make names of addresses",
+        "dns.pod",
+        (records("lookup", {"answers": (), "rcode": "NXDOMAIN"}, purpose="pod", src="a"),),
+        "a?10-244-0-2.cnilab-probe.pod.cluster.local./A/udp",
+        "missing",
+    ),
+    Broken(
         "an unknown name has an address",
         "dns.negative",
         (records("lookup", {"rcode": "NOERROR", "answers": ("192.0.2.1",)}, purpose="negative", src="a"),),

@@ -268,6 +268,7 @@ class Lab:
             "schema": ("NOERROR", ('"1.1.0"',)),
             "externalname": ("NOERROR", ("www.outside.test.", "10.10.1.200")),
             "hostname": ("NOERROR", (POD_IP.get(first, ""),)),
+            "pod": ("NOERROR", (first.replace("-", "."),)),
             "ptr": ("NOERROR", self._pointers(probe.name, tail)),
         }
         if probe.purpose in fixed:
