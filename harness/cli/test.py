@@ -10,6 +10,7 @@ from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
+from harness.errors import BringUpError
 
 if TYPE_CHECKING:
     from harness.model.records import FaultRun, Result
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
     """Run the conformance suite: is the pod network as Kubernetes requires it to be?
 
-    Exit code 1 means that a requirement is not met; with --faults, that a check missed its fault.
+    Exit code 1 means that a requirement is not met, 11 that one could not be judged; with --faults, 1 means that a
+    check missed its fault.
     """
     there = attached(lab)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
@@ -59,7 +61,10 @@ def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: t
     if output in {"table", "wide"}:
         click.echo(_summary(results), err=True)
     counted = {"M", "S"} if strict else {"M"}
-    return 1 if any(one.status in {"fail", "error"} and one.level in counted for one in results) else 0
+    if any(one.status == "fail" and one.level in counted for one in results):
+        return 1
+    # No verdict is the lab's fault, not the network's.
+    return BringUpError.exit_code if any(one.status == "error" and one.level in counted for one in results) else 0
 
 
 def _results(results: list[Result]) -> Listing:
