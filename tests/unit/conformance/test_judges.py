@@ -23,7 +23,9 @@ def test_a_defect_fails_its_check_at_its_leg(case: Broken) -> None:
     assert result.next
 
 
-@pytest.mark.parametrize(("check", "kind", "changes"), BROKEN_CONTROLS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("check", "kind", "changes"), BROKEN_CONTROLS, ids=[f"{id_}-{kind}" for id_, kind, _ in BROKEN_CONTROLS]
+)
 def test_a_broken_control_is_no_verdict(check: str, kind: str, changes: tuple[simlab.Change, ...]) -> None:
     result = simlab.verdict(simlab.changed(*changes), check)
     assert result.status == "error", result.statement

@@ -71,7 +71,8 @@ def conformance() -> str:
         parts[-1] += "\n"
     rows = "\n".join(f"| `{gate}` | {text} |" for gate, text in GATES.items())
     parts.append(
-        f"## Gates\n\nFeatures, declared by variants or found in the cluster.\n\n| gate | open when |\n|---|---|\n{rows}\n"
+        "## Gates\n\nFeatures, declared by variants or found in the cluster.\n\n"
+        f"| gate | open when |\n|---|---|\n{rows}\n"
     )
     return "\n".join(parts)
 
