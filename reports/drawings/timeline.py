@@ -34,7 +34,7 @@ def timeline(data: Timeline) -> Markup:
     for index in range(ticks):
         x = LABEL + CHART * index * step / total
         shapes.append(line(x, HEAD - 6, x, height, "grid"))
-        shapes.append(text(x, HEAD - 12, _tick(index * step), "tiny muted", anchor="middle"))
+        shapes.append(text(x, HEAD - 12, _tick(index * step, total), "tiny muted", anchor="middle"))
     y = float(HEAD)
     for number, (_, bars) in enumerate(data.phases):
         if number:
@@ -48,10 +48,12 @@ def timeline(data: Timeline) -> Markup:
     return drawing(WIDTH, height, f"{duration(total)} in all. Longest steps: {words}", "timeline", *shapes)
 
 
-def _tick(seconds: float) -> str:
-    if seconds >= 60 and seconds % 60 == 0:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds:g} s"
+def _tick(seconds: float, total: float) -> str:
+    """`5 s` on a short run, `1:30` on one of minutes."""
+    if total < 90:
+        return f"{seconds:g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def _bar(bar: Bar, y: float, total: float) -> list[Markup]:

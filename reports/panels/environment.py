@@ -17,7 +17,7 @@ _SINGLE = (
     "faults.jsonl",
     "topology.json",
 )
-_FOLDERS = ("captures", "logs", "ansible")
+_FOLDERS = ("captures", "labs", "faults", "logs", "ansible")
 
 
 def environment(source: Source) -> Environment:

@@ -17,7 +17,9 @@ _TITLES: Final = {
     "components": "Get the programs",
     "up": "Bring up the lab",
     "apply": "Apply the labs",
+    "ansible": "Apply the labs with Ansible",
     "labs": "Labs",
+    "trace": "Trace packets",
     "test": "Test the network",
     "conformance": "Test the network",
     "faults": "Test the suite with faults",
@@ -44,6 +46,7 @@ def timeline(events: list[Event]) -> Timeline | None:
         return None
     total = max(bar.end for bar in bars)
     kept = sorted(bars, key=lambda bar: (bar.tone != "bad", bar.depth > 1, bar.start - bar.end))[:_MOST_BARS]
+    left_out = len(bars) - len(kept)
     kept += _missing_phases(kept)
     phases: dict[str, list[Bar]] = {}
     for bar in sorted(kept, key=lambda bar: (bar.start, bar.depth, -bar.end, bar.step)):
@@ -57,7 +60,7 @@ def timeline(events: list[Event]) -> Timeline | None:
         phases=tuple((phase, tuple(found)) for phase, found in phases.items()),
         total=total,
         notes=notes,
-        left_out=len(bars) - len(kept),
+        left_out=left_out,
     )
 
 
@@ -107,7 +110,10 @@ def _missing_phases(bars: list[Bar]) -> list[Bar]:
     ]
 
 
+def _title(event: Event) -> str:
+    title = event.title or event.step
+    return title[:1].upper() + title[1:]
+
+
 def _bar(event: Event, start: float, end: float, state: str, tone: Tone) -> Bar:
-    return Bar(
-        event.step, event.title or event.step, max(0.0, start), max(start, end), event.step.count("."), tone, state
-    )
+    return Bar(event.step, _title(event), max(0.0, start), max(start, end), event.step.count("."), tone, state)

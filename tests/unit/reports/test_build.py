@@ -393,3 +393,15 @@ def test_numbers_of_the_banner_agree_with_its_sentence(full: RunDir) -> None:
     counts = {count.label: count.value for count in verdict.counts}
     assert verdict.sentence.startswith(f"{counts['hold']} of 16 requirements hold")
     assert counts["recorded"] == "1"
+
+
+def test_a_phase_that_recorded_only_its_parts_gets_a_bar_around_them(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    for event in sample.events():
+        if event.step.startswith("up."):
+            run.add_event(event)
+    timeline = build(run).timeline
+    assert timeline is not None
+    assert timeline.left_out == 0
+    whole = timeline.phases[0][1][0]
+    assert (whole.step, whole.start, whole.end, whole.depth) == ("up", 0.0, 6.4, 0)
