@@ -92,7 +92,7 @@ def _matrix(matrix: Matrix) -> str:
 def _labs(labs: tuple[LabCard, ...]) -> list[str]:
     if not labs:
         return []
-    rows = [f"| {lab.mark.glyph} `{_code(lab.id)}` | {_plain(lab.summary)} |\n" for lab in labs]
+    rows = [f"| {lab.mark.glyph} `{_code(lab.id)}` | {_plain(lab.reason or lab.summary)} |\n" for lab in labs]
     return ["\n| Lab | Steps |\n|---|---|\n", *rows]
 
 
