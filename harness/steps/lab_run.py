@@ -6,6 +6,7 @@ Whatever happens, every fault that was injected is repaired before `LabRun.run` 
 from __future__ import annotations
 
 import shlex
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -55,14 +56,24 @@ class LabRun:
         folder: Where transcripts and captures go; made on demand.
         base: The run directory, for paths in records.
         keep: Called with every record as soon as it is there.
+        stop: Once set, no further step begins; faults are still repaired.
     """
 
-    def __init__(self, definition: LabDefinition, around: Surroundings, folder: Path, base: Path, keep: Keep) -> None:
+    def __init__(
+        self,
+        definition: LabDefinition,
+        around: Surroundings,
+        folder: Path,
+        base: Path,
+        keep: Keep,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.lab = definition
         self.around = around
         self.folder = folder
         self.base = base
         self.keep = keep
+        self.stop = stop or threading.Event()
 
     def run(self) -> list[LabStep]:
         """Run all steps.
@@ -83,6 +94,7 @@ class LabRun:
         try:
             state.facts = self.around.facts(self.lab.namespace)
             for number, step in enumerate(self.lab.steps, start=1):
+                stopped = stopped or ("interrupted" if self.stop.is_set() else "")
                 if stopped and not step.always:
                     keep([lab_judge.bare(self.lab.id, step, "skip", reason=stopped)])
                     continue

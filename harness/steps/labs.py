@@ -5,6 +5,7 @@ labs/<id>/lab.yaml ─► needs met? ─► manifests ─► playbooks/labs.yaml
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -138,17 +139,19 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
     apply_labs(attached, fitting, run, journal, cluster.facts("labs"))
     cluster.refresh()
 
+    stop = threading.Event()
+
     def one(lab: LabDefinition) -> list[LabStep]:
         def keep(record: LabStep) -> None:
             run.add_lab_steps([record])
 
         with journal.step(f"labs.{lab.id}", lab.title) as closing:
-            made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep).run()
+            made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep, stop).run()
             closing["expectations"] = len(made)
             closing["failed"] = sum(record.status in {"fail", "error"} for record in made)
         return made
 
-    for made in schedule(fitting, one).values():
+    for made in schedule(fitting, one, stop).values():
         records += made
     return records
 
@@ -243,7 +246,10 @@ def apply_labs(
 
 
 def schedule(
-    labs: Sequence[LabDefinition], one: Callable[[LabDefinition], list[LabStep]], at_once: int = AT_ONCE
+    labs: Sequence[LabDefinition],
+    one: Callable[[LabDefinition], list[LabStep]],
+    stop: threading.Event,
+    at_once: int = AT_ONCE,
 ) -> dict[str, list[LabStep]]:
     """Run labs at the same time, but never two of which one disturbs what the other watches.
 
@@ -252,6 +258,7 @@ def schedule(
     Args:
         labs: What to run.
         one: Runs one lab.
+        stop: Set when this is interrupted, so that labs that run end soon, and repair what they broke.
         at_once: Most at the same time.
 
     Returns:
@@ -261,20 +268,25 @@ def schedule(
     running: dict[Future[list[LabStep]], LabDefinition] = {}
     done: dict[str, list[LabStep]] = {}
     with ThreadPoolExecutor(at_once) as pool:
-        while waiting or running:
-            for lab in list(waiting):
-                if len(running) < at_once and not any(lab.conflicts(other) for other in running.values()):
-                    waiting.remove(lab)
-                    running[pool.submit(one, lab)] = lab
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                lab = running.pop(future)
-                try:
-                    done[lab.id] = future.result()
-                except CnilabError as error:
-                    done[lab.id] = [_broken(lab, error)]
+        try:
+            while waiting or running:
+                for lab in list(waiting):
+                    if len(running) < at_once and not any(lab.conflicts(other) for other in running.values()):
+                        waiting.remove(lab)
+                        running[pool.submit(one, lab)] = lab
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    lab = running.pop(future)
+                    done[lab.id] = _outcome(lab, future)
+        except BaseException:
+            stop.set()
+            raise
     return {lab.id: done[lab.id] for lab in labs}
 
 
-def _broken(lab: LabDefinition, error: CnilabError) -> LabStep:
-    return LabStep(lab=lab.id, step="lab", title=lab.title, place="operator", status="error", reason=str(error))
+def _outcome(lab: LabDefinition, future: Future[list[LabStep]]) -> list[LabStep]:
+    """A lab's records; one that says why, when the lab itself broke."""
+    try:
+        return future.result()
+    except CnilabError as error:
+        return [LabStep(lab=lab.id, step="lab", title=lab.title, place="operator", status="error", reason=str(error))]

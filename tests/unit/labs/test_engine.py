@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,21 @@ def test_a_fault_is_repaired_when_the_engine_is_interrupted(lab: MakeLab, tmp_pa
     cluster = FakeCluster(answer)
     with pytest.raises(KeyboardInterrupt):
         run(lab(step(inject="cut"), {**ECHO, "run": ["ls"]}, faults=FAULT), cluster, tmp_path)
+    assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
+
+
+def test_once_stopped_no_step_begins_but_faults_are_repaired(lab: MakeLab, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def answer(_place: str, argv: tuple[str, ...]) -> Completed:
+        if argv[0] == "cut":
+            stop.set()
+        return said()
+
+    cluster = FakeCluster(answer)
+    definition = lab(step(inject="cut"), {**ECHO}, faults=FAULT)
+    made = LabRun(definition, cluster, tmp_path / "labs", tmp_path, lambda _: None, stop).run()
+    assert [(one.status, one.reason) for one in made][1] == ("skip", "interrupted")
     assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.model.expression import ExpressionError, evaluate, explain, names, render
@@ -67,6 +67,7 @@ def test_expressions_reach_no_attributes_of_python(source: str) -> None:
         evaluate(source, CONTEXT)
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[a-z_]{1,12}", fullmatch=True))
 def test_no_attribute_of_a_string_that_is_not_a_harmless_method_can_be_read(name: str) -> None:
     harmless = {"count", "endswith", "lower", "replace", "split", "splitlines", "startswith", "strip", "upper"}
@@ -100,6 +101,7 @@ def test_an_explanation_survives_what_cannot_be_computed() -> None:
     assert "no attribute" in explain("pod.mac == '1'", CONTEXT)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_rendered_word_stays_one_word_whatever_the_value_holds(value: str) -> None:
     assert render("http://{{ value }}/", {"value": value}) == f"http://{value}/"

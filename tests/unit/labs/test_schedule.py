@@ -59,7 +59,7 @@ def test_labs_that_do_not_disturb_run_at_the_same_time() -> None:
         barrier.wait()
         return []
 
-    assert list(schedule([named("a"), named("b"), named("c")], one)) == ["a", "b", "c"]
+    assert list(schedule([named("a"), named("b"), named("c")], one, threading.Event())) == ["a", "b", "c"]
 
 
 def test_no_two_labs_that_conflict_are_ever_seen_together() -> None:
@@ -78,7 +78,7 @@ def test_no_two_labs_that_conflict_are_ever_seen_together() -> None:
             running.remove(lab.id)
         return []
 
-    done = schedule(labs, one)
+    done = schedule(labs, one, threading.Event())
     assert wrong == []
     assert list(done) == [lab.id for lab in labs]
 
@@ -90,9 +90,24 @@ def test_a_lab_that_breaks_does_not_end_the_others() -> None:
             raise BringUpError(msg)
         return []
 
-    done = schedule([named("bad"), named("good")], one)
+    done = schedule([named("bad"), named("good")], one, threading.Event())
     assert [(step.status, step.reason) for step in done["bad"]] == [("error", "no node named n9")]
     assert done["good"] == []
+
+
+def test_an_interrupt_tells_the_labs_that_run() -> None:
+    stop = threading.Event()
+    seen: list[bool] = []
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        if lab.id == "bad":
+            raise KeyboardInterrupt
+        seen.append(stop.wait(5))
+        return []
+
+    with pytest.raises(KeyboardInterrupt):
+        schedule([named("slow"), named("bad")], one, stop)
+    assert seen == [True]
 
 
 def test_all_labs_of_the_project_can_be_scheduled() -> None:
@@ -103,5 +118,5 @@ def test_all_labs_of_the_project_can_be_scheduled() -> None:
         return []
 
     labs = labfile.read_all()
-    schedule(labs, one)
+    schedule(labs, one, threading.Event())
     assert sorted(seen) == [lab.id for lab in labs]
