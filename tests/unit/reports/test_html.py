@@ -89,3 +89,10 @@ def test_every_status_is_said_in_words_too(full: RunDir) -> None:
     text = page.read(render(build(full))).text
     for word in ("fail", "flaky", "skipped", "not applicable", "not met"):
         assert word in text
+
+
+def test_corrected_claims_are_listed_with_a_link_to_the_step(full: RunDir) -> None:
+    html = render(build(full))
+    read = page.read(html)
+    assert "1 common claim that these labs put right" in read.text
+    assert read.links.count("#step-flannel-routes-port") == 1
