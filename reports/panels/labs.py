@@ -11,7 +11,7 @@ from harness.model.records import Event, Evidence, LabStep
 from reports import marks
 from reports.model import CheckRow, Claim, LabCard, StepRow
 from reports.panels.requirements import evidence_item
-from reports.text import Ids, plural, shorten, unique
+from reports.text import Ids, plural, shorten
 
 _OUTPUT_CALM: Final = 1600
 _OUTPUT_BAD: Final = 4000
@@ -107,7 +107,7 @@ def _step(records: Records, ids: Ids) -> StepRow:
         mark=marks.of_status(status),
         exit_status=first.exit_status,
         checks=tuple(map(_check, (record for record in records if record.expectation or record.reason))),
-        claims=tuple(map(_claim, unique(record.claim for record in records if record.claim))),
+        claims=tuple(dict.fromkeys(_claim(record) for record in records if record.claim)),
         seconds=sum(record.seconds for record in records),
         transcript=_transcript(first.evidence),
         evidence=tuple(evidence_item(item, _EVIDENCE_TEXT) for item in _worth_showing(first.evidence)[:_EVIDENCE]),
@@ -125,10 +125,10 @@ def _check(record: LabStep) -> CheckRow:
     )
 
 
-def _claim(text: str) -> Claim:
-    """`X does Y. (It does Z.)` is what is said, and what is true."""
-    parts = _CLAIM.match(text)
-    return Claim(parts["said"], parts["truth"]) if parts else Claim(text, "")
+def _claim(record: LabStep) -> Claim:
+    """`X does Y. (It does Z.)` is what is said, and what is true; without brackets the expectation is."""
+    parts = _CLAIM.match(record.claim)
+    return Claim(parts["said"], parts["truth"]) if parts else Claim(record.claim, record.expectation)
 
 
 def _transcript(evidence: tuple[Evidence, ...]) -> str:
