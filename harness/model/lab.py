@@ -160,7 +160,7 @@ class Step(Data):
     tables: tuple[Table, ...] = ()
 
 
-Resource = Literal["pod-set", "pod-creation", "dataplane", "services"]
+Resource = Literal["pod-set", "pod-creation", "dataplane", "services", "rules"]
 
 
 class LabDefinition(Data):
