@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from conformance.checks import dns, egress, identity, ipam, mtu, nat, nodes, reach, services
+from conformance.checks import cni, dns, egress, identity, ipam, mtu, nat, nodes, reach, services
 from conformance.model import BATCHES, Area, Batch, Check
 from harness.errors import UsageError
 
@@ -21,6 +21,7 @@ AREAS: Final[dict[Area, tuple[Check, ...]]] = {
     "services": services.CHECKS,
     "dns": dns.CHECKS,
     "egress": egress.CHECKS,
+    "cni": cni.CHECKS,
 }
 """Checks by area: one test module each."""
 

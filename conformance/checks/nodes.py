@@ -215,7 +215,8 @@ def sysctls(context: Context) -> Verdict:
             name for name in (context.spec.cluster_nic, context.expect.bridge, context.expect.overlay_device) if name
         ]
         wanted |= {key: "1" for device in devices if (key := conf_key(device, "forwarding")) in values}
-        if context.gates.get("br") and context.spec.kubernetes.proxy_mode == "iptables" and context.gates.get("kp"):
+        # Replies between pods of one bridge must meet conntrack again, however kube-proxy writes its rules.
+        if context.gates.get("br") and context.gates.get("kp"):
             wanted["net.bridge.bridge-nf-call-iptables"] = "1"
         for key, value in wanted.items():
             found = str(values.get(key, "absent"))

@@ -22,9 +22,10 @@ from harness.probes.agent import run_plans
 from harness.probes.capture import TapPoint, listen
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
+from harness.steps.cni_verbs import observe_verbs
 from harness.steps.suite import Suite, kernel_limits
 
-DEADLINES: Mapping[Batch, float] = {"B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0}
+DEADLINES: Mapping[Batch, float] = {"B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B7": 10.0}
 """Seconds for all probes of a batch, before scaling; red legs overlap, so they cost it once."""
 
 PROXY_READY = 10.0
@@ -67,7 +68,7 @@ def observe(
     wanted = list(dict.fromkeys(batches))
     patient = pace or Pace()
     seen: list[Observation] = list(saved(suite.inventory, suite.attached.variant))
-    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5",)):
+    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5",), ("B7",)):
         chosen = [batch for batch in wanted if batch in group]
         if not chosen:
             continue
@@ -85,6 +86,7 @@ def _batch(suite: Suite, batch: Batch, run: Path, journal: Journal, pace: Pace) 
         "B3": ("Services", _b3),
         "B4": ("DNS", _b4),
         "B5": ("egress", _b5),
+        "B7": ("CNI verbs", _b7),
     }
     title, work = runners[batch]
     with journal.step(f"test.observe.{batch.lower()}", f"{batch}: {title}") as detail:
@@ -201,6 +203,11 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     ]
     data = [one.model_dump(mode="json") for one in arrived]
     return [*seen, Dump(batch="B5", vantage="recorder", place="router", what="sightings", data=data)]
+
+
+def _b7(suite: Suite, _run: Path, _pace: Pace) -> list[Observation]:
+    """The plugins of the first node; they are the same on all."""
+    return [observe_verbs(suite.attached.lab.nodes[0], suite.attached.variant)]
 
 
 def wait_for_proxy(suite: Suite, journal: Journal) -> None:

@@ -52,6 +52,10 @@ def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
     yield "U", spec.cluster_nic
     yield "ZONE", spec.services.domain
     yield "DNS", context.inventory.node_dns
+    plugins = (context.dumps.get(("cni", context.inventory.nodes[0].name, "verbs")) or {}).get("conf") or {}
+    yield "CONF", f"/etc/cni/net.d/{expect.conf_file}"
+    if plugins:
+        yield "PLUGIN", f"/opt/cni/bin/{plugins['plugins'][0]['type']}"
     underlay = context.inventory.nodes[0].mtu
     yield "UMTU", str(underlay)
     yield "ULOW", str(underlay - LOWER)

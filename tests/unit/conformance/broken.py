@@ -93,6 +93,23 @@ def text(old: str, new: str, **match: Any) -> Change:
     return dumps(lambda data: data.replace(old, new), **match)
 
 
+def verb(step: str, **facts: Any) -> Change:
+    """Change the calls of a step."""
+
+    def edit(data: dict[str, Any]) -> dict[str, Any]:
+        calls = [call | facts if call["step"] == step else call for call in data["calls"]]
+        return data | {"calls": calls}
+
+    return dumps(edit, what="verbs")
+
+
+def moment(name: str, **facts: Any) -> Change:
+    """Change what was there at a moment of the calls."""
+    return dumps(
+        lambda data: data | {"snapshots": data["snapshots"] | {name: data["snapshots"][name] | facts}}, what="verbs"
+    )
+
+
 def drops(one: Observation) -> Observation:
     """A rule dropped packets during the mesh."""
     if isinstance(one, Dump) and (one.batch, one.place, one.what) == ("B1", "n1", "rules-nft"):
@@ -688,6 +705,67 @@ CASES = (
     ),
     Broken("a rule drops packets of the mesh", "ct.counters", (drops,), "n1"),
     Broken(
+        "another configuration comes first",
+        "cni.conf.active",
+        (dumps(lambda data: data | {"files": {"00-x.conf": '{"type": "loopback"}', **data["files"]}}, what="verbs"),),
+        "n1/file",
+    ),
+    Broken(
+        "the configuration is cut in half",
+        "cni.conf.active",
+        (dumps(lambda data: data | {"files": {"10-flannel.conflist": '{"cniVersion'}}, what="verbs"),),
+        "n1/json",
+    ),
+    Broken(
+        "a plugin is not installed",
+        "cni.conf.active",
+        (dumps(lambda data: data | {"programs": ["bridge", "portmap"]}, what="verbs"),),
+        "n1/plugins",
+        "missing",
+    ),
+    Broken(
+        "ADD fails",
+        "cni.add.result",
+        (verb("add", status=1, output={"code": 11, "msg": "try again later"}),),
+        "n1/add",
+    ),
+    Broken(
+        "the result of ADD lies",
+        "cni.add.effect",
+        (verb("add", output={"ips": [{"address": "192.0.2.77/24"}], "interfaces": [{"name": "eth0"}]}),),
+        "n1/addresses",
+    ),
+    Broken(
+        "a second ADD is no error",
+        "cni.add.conflict",
+        (verb("conflict", status=0, output=""),),
+        "n1/status",
+        "unexpected",
+    ),
+    Broken(
+        "a second ADD leaves a lease",
+        "cni.add.conflict",
+        (moment("conflict", leases=["10.244.0.2", "10.244.0.7", "10.244.0.8"]),),
+        "n1/diff",
+        "unexpected",
+    ),
+    Broken(
+        "DEL leaves a lease",
+        "ipam.release",
+        (moment("deleted", leases=["10.244.0.2", "10.244.0.7"]),),
+        "n1/diff",
+        "unexpected",
+    ),
+    Broken("a repeated DEL is an error", "cni.del.repeat", (verb("del-again", status=1),), "n1/status"),
+    Broken("DEL wants the namespace", "cni.del.no-netns", (verb("del-no-netns", status=1),), "n1/status"),
+    Broken(
+        "the main plugin is too old",
+        "cni.version",
+        (verb("version", output={"supportedVersions": ["0.1.0", "0.2.0"]}),),
+        "n1/version",
+    ),
+    Broken("an error is no JSON", "cni.error", (verb("conflict", output="panic: nil"),), "n1/conflict"),
+    Broken(
         "the neighbour table is too small",
         "neigh.headroom",
         (dumps(lambda data: data | {"gc_thresh2": 8}, what="kernel"),),
@@ -716,6 +794,9 @@ BROKEN_CONTROLS = (
                               and one.src == "a" else one,)),
     ("egress.reach", "P1", (exchanges({"outcome": "timeout"}, purpose="egress-node"),)),
     ("dns.forward", "P3", (dumps(lambda _: [], what="dns"),)),
+    ("cni.version", "inv", (verb("unknown-version", status=0, output=""),)),
+    ("cni.add.conflict", "P2", (verb("second", status=1),)),
+    ("ipam.release", "P6", (moment("added", leases=["10.244.0.2"], links=["cni0", "vetha"]),)),
     ("node.underlay", "P1", (exchanges({"outcome": "timeout"}, purpose="underlay-self"),)),
 )  # fmt: skip
 """Check, control that must break, and what breaks it."""

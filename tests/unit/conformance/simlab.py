@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -133,6 +134,7 @@ class Lab:
                 for name, probes in one.items():
                     seen += [self.answer(batch, self.inventory.by_name[name], probe) for probe in probes]
         seen += [node_dump("B1", node, what, data) for node in CIDR for what, data in counters()]
+        seen.append(verbs())
         seen += self.taps([one for one in seen if isinstance(one, Exchange) and one.purpose.startswith("wire")])
         asked_names = [one.name for one in seen if isinstance(one, Lookup) and one.purpose == "forward"]
         seen.append(recorder("B4", "dns", [{"qname": name} for name in asked_names]))
@@ -421,6 +423,48 @@ def pod_dump(batch: str, site: Site, what: str, data: Any) -> Dump:
 def recorder(batch: str, what: str, data: Any) -> Dump:
     """What the router logged."""
     return Dump(batch=batch, vantage="recorder", place="router", what=what, data=data)
+
+
+CONF = {"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}
+
+
+def verbs() -> Dump:
+    """The plugins of n1, called directly: all as it should be."""
+    wrong = {"code": 1, "msg": "incompatible CNI versions"}
+    taken = {"code": 999, "msg": "eth0 already exists"}
+    result = {
+        "cniVersion": "0.3.1",
+        "interfaces": [{"name": "cni0"}, {"name": "eth0", "mac": "02:00:00:00:00:07", "sandbox": "/run/netns/x"}],
+        "ips": [{"version": "4", "address": "10.244.0.7/24", "gateway": "10.244.0.1"}],
+    }
+    single = {
+        "version": (0, {"supportedVersions": ["0.3.1", "0.4.0"]}),
+        "unknown-version": (1, wrong),
+        "conflict": (1, taken),
+    }
+    calls = [call(step, "flannel", *answer) for step, answer in single.items()]
+    for step in ("add", "second", "check", "del", "del-again", "add-again", "del-no-netns"):
+        output = result if step in {"add", "second", "add-again"} else ""
+        calls += [call(step, plugin["type"], 0, output) for plugin in CONF["plugins"]]  # type: ignore[index]
+    before = {"leases": ["10.244.0.2"], "links": ["cni0", "vetha"]}
+    added = {"leases": ["10.244.0.2", "10.244.0.7"], "links": ["cni0", "vetha", "vethx"]}
+    data = {
+        "files": {"10-flannel.conflist": json.dumps(CONF)},
+        "programs": ["bridge", "flannel", "host-local", "portmap"],
+        "conf": CONF,
+        "calls": calls,
+        "kernel": {"address": [link("eth0", 1450, ["10.244.0.7"], address="02:00:00:00:00:07")]},
+        "snapshots": {
+            "before": before, "added": added, "conflict": added, "deleted": before, "deleted-again": before,
+            "no-netns": before,
+        },
+    }  # fmt: skip
+    return Dump(batch="B7", vantage="cni", place="n1", node="n1", what="verbs", data=data)
+
+
+def call(step: str, plugin: str, status: int, output: Any) -> dict[str, Any]:
+    """A call of a plugin, and what it said."""
+    return {"step": step, "verb": "", "plugin": plugin, "status": status, "output": output, "stderr": ""}
 
 
 def _blank(batch: str, src: Site, purpose: str, dst: str, node: str, proto: Any, dial: str) -> Exchange:

@@ -8,7 +8,7 @@ import pytest
 
 from conformance.registry import CHECKS
 from tests.unit.conformance import simlab
-from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken
+from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, verb
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
@@ -44,7 +44,7 @@ def test_sentences_of_failed_legs_read_well(golden: Callable[[str, str], None]) 
 def test_every_judge_has_a_defect_that_it_sees_or_can_only_record() -> None:
     seen = {case.check for case in CASES}
     left = {check.id for check in CHECKS.values() if check.level != "R"} - seen
-    assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf"}
+    assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf", "cni.check.ok"}
 
 
 def test_an_underlay_that_is_down_is_an_error_of_the_lab_and_blocks_what_needs_it() -> None:
@@ -78,6 +78,15 @@ def test_overlapping_node_cidrs_are_found() -> None:
     result = simlab.verdict(clash, "ipam.cidr.disjoint")
     assert result.status == "fail"
     assert result.statement.startswith("n1 has 10.244.0.0/24, n2 has 10.244.0.0/24: they overlap")
+
+
+def test_check_is_judged_where_the_configuration_is_new_enough() -> None:
+    run = simlab.context()
+    run.gates["cni4"] = True
+    assert simlab.verdict(run, "cni.check.ok").status == "pass"
+    broken = simlab.changed(verb("check", status=1))
+    broken.gates["cni4"] = True
+    assert simlab.verdict(broken, "cni.check.ok").status == "fail"
 
 
 def test_leftovers_of_kube_proxy_are_found() -> None:

@@ -1,0 +1,360 @@
+"""The CNI contract: what a node's plugins do when they are called directly, as a runtime would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from conformance.context import Context
+from conformance.kernel import addresses, rows
+from conformance.legs import check_value, control, failed, names, passed
+from conformance.model import Check, Verdict
+from harness.model.records import Evidence, Leg
+
+CNI = "CNI specification 1.1.0"
+INCOMPATIBLE = 1
+"""Error code of a version that a plugin does not speak (§5)."""
+
+Json = Mapping[str, Any]
+
+
+class Verbs:
+    """What was asked of one node's plugins, and what they said."""
+
+    def __init__(self, node: str, data: Json) -> None:
+        self.node = node
+        self.data = data
+        self.conf: Json = data.get("conf") or {}
+
+    def calls(self, step: str) -> list[Json]:
+        """The calls of one step, one per plugin of the list."""
+        return [call for call in self.data.get("calls") or () if call.get("step") == step]
+
+    def worked(self, step: str) -> bool:
+        """Every plugin that was to be called was, and exited with 0."""
+        made = self.calls(step)
+        return len(made) == len(self.conf.get("plugins", ())) and all(call["status"] == 0 for call in made)
+
+    def result(self, step: str) -> Json | None:
+        """The last plugin's result."""
+        made = self.calls(step)
+        return made[-1]["output"] if made and isinstance(made[-1]["output"], dict) else None
+
+    def snapshot(self, name: str) -> Json | None:
+        """Leases and links at a moment."""
+        found: Json | None = (self.data.get("snapshots") or {}).get(name)
+        return found
+
+    def said(self, step: str) -> str:
+        """The first error of a step, for sentences."""
+        for call in self.calls(step):
+            if call["status"]:
+                output = call["output"]
+                text = output.get("msg", "") if isinstance(output, dict) else str(output)
+                return f"{call['plugin']} exited with {call['status']}: {text or call['stderr'] or 'nothing said'}"
+        return "not every plugin was called"
+
+
+def each(context: Context) -> Iterator[Verbs]:
+    """The nodes whose plugins were called."""
+    for node in context.inventory.nodes:
+        data = context.dumps.get(("cni", node.name, "verbs"))
+        if isinstance(data, dict):
+            yield Verbs(node.name, data)
+
+
+def _evidence(context: Context, step: str) -> tuple[Evidence, ...]:
+    return tuple(
+        Evidence(kind="cni", detail={"node": verbs.node, **call})
+        for verbs in each(context)
+        for call in verbs.calls(step)
+    )[:4]
+
+
+def conf_active(context: Context) -> Verdict:
+    """Exactly one configuration is there, it is the variant's, it parses, and every plugin of it exists."""
+    legs = []
+    for verbs in each(context):
+        files: Json = verbs.data.get("files") or {}
+        confs = sorted(name for name in files if name.endswith((".conf", ".conflist", ".json")))
+        programs = set(verbs.data.get("programs") or ())
+        text = f"{verbs.node} has {names(confs)}, and the first wins; expected only {context.expect.conf_file}"
+        legs.append(check_value(f"{verbs.node}/file", [context.expect.conf_file], confs, text))
+        wanted = _types(files.get(confs[0], "") if confs else "")
+        if wanted is None:
+            text = f"{confs[0] if confs else 'the configuration'} of {verbs.node} is no valid configuration list"
+            legs.append(failed(f"{verbs.node}/json", "wrong-value", text, "a plugin list", "not JSON"))
+            continue
+        missing = sorted(wanted - programs)
+        text = f"{verbs.node} has no executable for plugin {names(missing)}"
+        legs.append(check_value(f"{verbs.node}/plugins", [], missing, text, reason="missing"))
+    return Verdict(
+        tuple(legs),
+        (
+            control("P4", legs, "a configuration directory was read"),
+            control("P5", _types('{"plugins":[{"type":"x"}]}') == {"x"} and _types('{"plug') is None, "stored samples"),
+        ),
+        summary=f"{context.expect.conf_file} is the only configuration, and all its plugins exist",
+    )
+
+
+def _types(text: str) -> set[str] | None:
+    """Plugins that a configuration needs, those for addresses among them; None when it is no configuration."""
+    try:
+        conf = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(conf, dict):
+        return None
+    plugins = conf.get("plugins", [conf])
+    kinds = {str(plugin["type"]) for plugin in plugins if "type" in plugin}
+    kinds |= {str(plugin["ipam"]["type"]) for plugin in plugins if (plugin.get("ipam") or {}).get("type")}
+    return kinds or None
+
+
+def add_result(context: Context) -> Verdict:
+    """ADD exits with 0 and prints a result of the requested version, with interfaces and addresses."""
+    legs = []
+    for verbs in each(context):
+        leg = f"{verbs.node}/add"
+        result = verbs.result("add")
+        version = verbs.conf.get("cniVersion")
+        if not verbs.conf:
+            text = f"{verbs.node} has no usable configuration: nothing could be called"
+            legs.append(failed(leg, "missing", text, "a result", "no configuration"))
+        elif not verbs.worked("add") or result is None:
+            text = f"ADD on {verbs.node} failed: {verbs.said('add')}"
+            legs.append(failed(leg, "wrong-value", text, "a result", verbs.said("add")))
+        else:
+            lacking = [key for key in ("interfaces", "ips") if not result.get(key)]
+            text = f"the result of ADD on {verbs.node} has no {names(lacking)}"
+            legs.append(check_value(leg, [], lacking, text, reason="missing"))
+            text = f"the result of ADD on {verbs.node} has version {result.get('cniVersion')}, asked for {version}"
+            legs.append(check_value(f"{leg}/version", version, result.get("cniVersion"), text))
+    return Verdict(
+        tuple(legs),
+        (control("P4", legs, "plugins were called"),),
+        _evidence(context, "add"),
+        summary=f"ADD gives a result with interfaces and addresses on {len(list(each(context)))} node",
+    )
+
+
+def add_effect(context: Context) -> Verdict:
+    """The kernel has what the result says: the interface with its MAC and addresses."""
+    legs = []
+    for verbs in each(context):
+        result = verbs.result("add") or {}
+        kernel = {str(row.get("ifname")): row for row in rows((verbs.data.get("kernel") or {}).get("address"))}
+        link = kernel.get("eth0")
+        held = addresses(link)
+        wanted = [str(entry["address"]).partition("/")[0] for entry in result.get("ips") or ()]
+        text = f"the result of ADD on {verbs.node} says {names(wanted)}, eth0 has {names(held)}"
+        leg = f"{verbs.node}/addresses"
+        good = wanted and set(wanted) == set(held)
+        legs.append(passed(leg, wanted, held, "ip") if good else failed(leg, "wrong-value", text, wanted, held, "ip"))
+        for entry in result.get("interfaces") or ():
+            if entry.get("sandbox") and entry.get("name") == "eth0":
+                mac = str(link.get("address", "")) if link else ""
+                text = f"the result of ADD on {verbs.node} says MAC {entry.get('mac')}, eth0 has {mac}"
+                legs.append(check_value(f"{verbs.node}/mac", str(entry.get("mac", "")).lower(), mac.lower(), text))
+    return Verdict(
+        tuple(legs),
+        (
+            control(
+                "P7",
+                any((verbs.data.get("kernel") or {}).get("address") for verbs in each(context)),
+                "the kernel was asked",
+            ),
+        ),
+        _evidence(context, "add"),
+        summary="eth0 has the address and the MAC that ADD's result names",
+    )
+
+
+def add_conflict(context: Context) -> Verdict:
+    """A second ADD with the same interface name is an error, and changes nothing."""
+    legs = []
+    second = []
+    for verbs in each(context):
+        made = verbs.calls("conflict")
+        status = made[0]["status"] if made else None
+        second.append(verbs.worked("second"))
+        text = f"a second ADD of eth0 on {verbs.node} exited with {status}: it must be an error"
+        leg = f"{verbs.node}/status"
+        legs.append(passed(leg, "an error", status) if status else failed(leg, "unexpected", text, "an error", status))
+        before, after = verbs.snapshot("added"), verbs.snapshot("conflict")
+        text = f"a second ADD of eth0 on {verbs.node} left something behind: {_difference(before, after)}"
+        legs.append(check_value(f"{verbs.node}/diff", before, after, text, reason="unexpected"))
+    return Verdict(
+        tuple(legs),
+        (control("P2", any(second), "ADD of another interface works"),),
+        _evidence(context, "conflict"),
+        summary="a second ADD with the same interface name is refused and changes nothing",
+    )
+
+
+def _difference(before: Json | None, after: Json | None) -> str:
+    parts = []
+    for key in sorted({*(before or {}), *(after or {})}):
+        old, new = set((before or {}).get(key, ())), set((after or {}).get(key, ()))
+        parts += [f"{key} +{names(sorted(new - old))}"] if new - old else []
+        parts += [f"{key} -{names(sorted(old - new))}"] if old - new else []
+    return "; ".join(parts) or "no difference"
+
+
+def _released(context: Context, step: str, moment: str, title: str) -> Verdict:
+    """DEL succeeds, and leases and links are as before ADD."""
+    legs = []
+    grew = []
+    for verbs in each(context):
+        before, added, after = (verbs.snapshot(name) for name in ("before", "added", moment))
+        grew.append(before != added and added is not None)
+        text = f"{title} on {verbs.node} failed: {verbs.said(step)}"
+        leg = f"{verbs.node}/status"
+        legs.append(passed(leg, 0, 0) if verbs.worked(step) else failed(leg, "wrong-value", text, 0, verbs.said(step)))
+        text = f"{title} on {verbs.node} left something behind: {_difference(before, after)}"
+        legs.append(check_value(f"{verbs.node}/diff", before, after, text, reason="unexpected"))
+    return Verdict(
+        tuple(legs),
+        (control("P6", any(grew), "after ADD there was a lease and a link more"),),
+        _evidence(context, step),
+        summary=f"{title} succeeds, and leases and links are as before ADD",
+    )
+
+
+def released(context: Context) -> Verdict:
+    """After DEL nothing of the attachment is left."""
+    return _released(context, "del", "deleted", "DEL")
+
+
+def del_repeat(context: Context) -> Verdict:
+    """DEL again is no error."""
+    return _released(context, "del-again", "deleted-again", "a repeated DEL")
+
+
+def del_no_netns(context: Context) -> Verdict:
+    """DEL when the namespace is gone releases what there is."""
+    return _released(context, "del-no-netns", "no-netns", "DEL without the namespace")
+
+
+def check_ok(context: Context) -> Verdict:
+    """CHECK passes right after ADD."""
+    legs = []
+    for verbs in each(context):
+        text = f"CHECK on {verbs.node} failed right after ADD: {verbs.said('check')}"
+        leg = f"{verbs.node}/check"
+        legs.append(
+            passed(leg, 0, 0) if verbs.worked("check") else failed(leg, "wrong-value", text, 0, verbs.said("check"))
+        )
+    return Verdict(
+        tuple(legs),
+        (control("P6", any(verbs.worked("add") for verbs in each(context)), "ADD worked"),),
+        _evidence(context, "check"),
+        summary="CHECK passes right after ADD",
+    )
+
+
+def version(context: Context) -> Verdict:
+    """VERSION lists the configuration's version; an unknown version is refused with code 1 and JSON."""
+    legs: list[Leg] = []
+    for verbs in each(context):
+        made = verbs.calls("version")
+        output = made[0]["output"] if made else None
+        supported = output.get("supportedVersions", []) if isinstance(output, dict) else []
+        wanted = verbs.conf.get("cniVersion")
+        leg = f"{verbs.node}/version"
+        text = f"the main plugin of {verbs.node} supports {names(supported, 9)}, the configuration is {wanted}"
+        legs.append(
+            passed(leg, wanted, supported) if wanted in supported else failed(leg, "missing", text, wanted, supported)
+        )
+    return Verdict(
+        tuple(legs),
+        (
+            control(
+                "inv", any(_code(verbs) == INCOMPATIBLE for verbs in each(context)), "an unknown version has code 1"
+            ),
+        ),
+        _evidence(context, "version"),
+        summary="the main plugin supports the version of its configuration",
+    )
+
+
+def _code(verbs: Verbs) -> int | None:
+    made = verbs.calls("unknown-version")
+    output = made[0]["output"] if made else None
+    return int(output.get("code", 0)) if isinstance(output, dict) and made and made[0]["status"] else None
+
+
+def error(context: Context) -> Verdict:
+    """An error is JSON with a code and a message, and a non-zero exit."""
+    legs = []
+    for verbs in each(context):
+        for step in ("unknown-version", "conflict"):
+            made = verbs.calls(step)
+            call: Json = made[0] if made else {"status": None, "output": None}
+            output = call["output"]
+            good = bool(call["status"]) and isinstance(output, dict) and "code" in output and "msg" in output
+            observed = {"status": call["status"], "output": output}
+            text = (
+                f"the main plugin of {verbs.node} answered {step} with status {call['status']} and {str(output)[:80]!r}"
+            )
+            leg = f"{verbs.node}/{step}"
+            legs.append(
+                passed(leg, "JSON error", observed)
+                if good
+                else failed(leg, "wrong-value", text, "JSON error", observed)
+            )
+    return Verdict(
+        tuple(legs),
+        (control("P2", any(verbs.worked("add") for verbs in each(context)), "a correct call works"),),
+        _evidence(context, "conflict"),
+        summary="errors are JSON with a code and a message",
+    )
+
+
+_NEXT = ("CNI_COMMAND=ADD … /opt/cni/bin/{plugin} < conf", "ip -n {netns} -d -j link", "ls {leases}")
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "cni.conf.active", "one configuration wins, and all its plugins exist", "M", "B7", conf_active,
+        source=f"{CNI} §1, §3", causes=("leftovers of another network",), next=("ls /etc/cni/net.d", "ls /opt/cni/bin"),
+    ),
+    Check(
+        "cni.add.result", "ADD gives a complete result of the requested version", "M", "B7", add_result,
+        source=f"{CNI} §2 ADD, §5", causes=("plugin older than its configuration",), next=_NEXT,
+    ),
+    Check(
+        "cni.add.effect", "the kernel has what ADD's result says", "M", "B7", add_effect, source=f"{CNI} §5",
+        after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=_NEXT,
+    ),
+    Check(
+        "cni.add.conflict", "a second ADD of the same interface is an error and changes nothing", "M", "B7",
+        add_conflict, source=f"{CNI} §2 ADD", after=("cni.add.result",), causes=("plugin adopts foreign links",),
+        next=_NEXT,
+    ),
+    Check(
+        "ipam.release", "after DEL nothing of the attachment is left", "M", "B7", released, source=f"{CNI} §2 DEL",
+        after=("cni.add.result",), causes=("DEL without its configuration", "plugin missing"), next=_NEXT,
+    ),
+    Check(
+        "cni.del.repeat", "DEL can be repeated", "M", "B7", del_repeat, source=f"{CNI} §2 DEL",
+        after=("cni.add.result",), causes=("plugin needs what it has just deleted",), next=_NEXT,
+    ),
+    Check(
+        "cni.del.no-netns", "DEL works when the namespace is gone", "S", "B7", del_no_netns, source=f"{CNI} §2 DEL",
+        after=("cni.add.result",), causes=("plugin needs the namespace",), next=_NEXT,
+    ),
+    Check(
+        "cni.check.ok", "CHECK passes after ADD", "M", "B7", check_ok, source=f"{CNI} §2 CHECK", gates=("cni4",),
+        after=("cni.add.result",), causes=("something changed the attachment",), next=_NEXT,
+    ),
+    Check(
+        "cni.version", "the main plugin speaks its configuration's version", "M", "B7", version, source=f"{CNI} §5",
+        inverse="an unknown version has code 1", causes=("plugin older than its configuration",), next=_NEXT,
+    ),
+    Check(
+        "cni.error", "errors are JSON with a code and a message", "S", "B7", error, source=f"{CNI} §5",
+        after=("cni.add.result",), causes=("panic instead of an error",), next=_NEXT,
+    ),
+)  # fmt: skip
