@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from harness import timeouts
 from harness.errors import CnilabError
 from harness.runner import Argv, Completed, HostRunner
+
+PATIENCE = 2 * timeouts.COMMAND
+"""Seconds for a probe: a busy machine must not be taken for one that lacks something."""
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -48,13 +52,13 @@ class Host:
         """Path of a program; a user's PATH often lacks the sbin directories."""
         return shutil.which(program) or shutil.which(program, path=_SYSTEM_PATH)
 
-    def run(self, argv: Argv, *, text: str | None = None, timeout: float = 10.0) -> Completed:
+    def run(self, argv: Argv, *, text: str | None = None, timeout: float = PATIENCE) -> Completed:
         """Run a program; one that is missing or hangs is a failed one, with the reason as its output."""
         words = tuple(os.fspath(word) for word in argv)
         try:
             return HostRunner().run(words, input=text, timeout=timeout, check=False)
         except CnilabError as error:
-            return Completed(words, 127, "", str(error))
+            return Completed(words, 127, "", error.what)
 
     def free_bytes(self, path: Path) -> int:
         """Free space of the file system that has, or will have, a directory."""

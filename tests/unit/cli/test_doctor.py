@@ -20,7 +20,7 @@ from harness.runner import Argv, Completed
 from harness.steps import doctor_checks
 from harness.steps.doctor import Check, Finding, Plan, Verdict, examine, require
 from harness.steps.doctor_checks import CHECKS, neighbour_entries
-from harness.steps.doctor_host import LINKS, Host
+from harness.steps.doctor_host import LINKS, PATIENCE, Host
 
 EVERYTHING = (1 << 41) - 1
 
@@ -62,7 +62,7 @@ class Machine(Host):
     def which(self, program: str) -> str | None:
         return None if program in self.missing else f"/usr/bin/{program}"
 
-    def run(self, argv: Argv, *, text: str | None = None, timeout: float = 10.0) -> Completed:
+    def run(self, argv: Argv, *, text: str | None = None, timeout: float = PATIENCE) -> Completed:
         del text, timeout
         words = tuple(map(str, argv))
         self.ran.append(words)
@@ -337,3 +337,8 @@ def test_the_command_prints_findings_and_exits_10_when_one_blocks(
     document = json.loads(capsys.readouterr().out)
     assert [item["status"] for item in document["items"]] == ["blocks", "info"]
     assert entry.run([*places, "doctor", "--skip", "0"]) == 0
+
+
+def test_a_program_that_hangs_or_is_missing_is_a_failed_probe_with_its_reason() -> None:
+    assert Host().run(["sleep", "5"], timeout=0.05).tail(1) == "no answer within 0 s"
+    assert Host().run(["no-such-program-here"]).tail(1) == "program not found: no-such-program-here"
