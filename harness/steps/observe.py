@@ -68,7 +68,7 @@ def observe(
     wanted = list(dict.fromkeys(batches))
     patient = pace or Pace()
     seen: list[Observation] = list(saved(suite.inventory, suite.attached.variant))
-    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5",), ("B7",)):
+    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5", "B7")):
         chosen = [batch for batch in wanted if batch in group]
         if not chosen:
             continue

@@ -1,0 +1,105 @@
+"""The catalogue as a page: `python -m conformance.page > docs/conformance.md`. A test keeps the page up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+
+from conformance.model import Check
+from conformance.registry import AREAS, CHECKS
+from harness.faults.catalogue import faults
+from harness.faults.model import split_target
+
+GATES = {
+    "multi": "two nodes or more",
+    "ctr": "pods can have several containers",
+    "kubelet": "a kubelet probes pods",
+    "svc": "something implements Services",
+    "kp": "kube-proxy does",
+    "kpf": "something else does, and kube-proxy is absent",
+    "dns": "the cluster has DNS",
+    "np": "NetworkPolicy is enforced",
+    "v6": "pods have IPv6 addresses",
+    "dual": "pods have addresses of both families",
+    "ovl": "packets between nodes are encapsulated",
+    "br": "pods of a node share a Linux bridge",
+    "ncidr": "every node has a pod CIDR of its own",
+    "lease": "addresses are leased from files on the node (host-local)",
+    "masq": "traffic to the outside is masqueraded",
+    "hport": "hostPort works",
+    "router": "the lab has a router that plays the outside world and logs what it sees",
+    "cap": "packets can be captured on nodes",
+    "cni4": "the CNI configuration has version 0.4.0 or later (CHECK)",
+    "cni11": "the CNI configuration has version 1.1.0 or later (GC, STATUS)",
+    "sctp": "the kernel has SCTP",
+    "dis": "disturbing checks are allowed",
+}
+
+HEAD = """# Conformance catalogue
+
+What `cnilab test` claims about a cluster's network, and which fault proves that each claim is really tested.
+This page is made from the registry (`python -m conformance.page`); [writing a check](writing-a-check.md) says how to
+add one.
+
+**Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
+(`error`: a positive control is broken, or nothing was examined) is exit code 11: then the lab is broken, not the network.
+**Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
+suite itself never names a CNI.
+**Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B7 CNI verbs.
+**Killed by.** Faults of `cnilab test --faults` under which the check must fail; `inv` is a probe inside the check that
+must fail every time.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *_gates(), *_checks(), *_faults()]) + "\n"
+
+
+def _gates() -> Iterator[str]:
+    yield "## Gates\n"
+    yield "| gate | open when |"
+    yield "|---|---|"
+    used = {gate for check in CHECKS.values() for gate in check.gates}
+    for gate, meaning in GATES.items():
+        if gate in used:
+            yield f"| `{gate}` | {meaning} |"
+    yield ""
+
+
+def _checks() -> Iterator[str]:
+    killers: dict[str, list[str]] = defaultdict(list)
+    for fault in faults():
+        for target in fault.kills:
+            name = split_target(target)[0]
+            killers[name] += [] if fault.id in killers[name] else [fault.id]
+    for area, checks in AREAS.items():
+        yield f"## {area}\n"
+        yield "| id | level | requirement | gates | batch | killed by | source |"
+        yield "|---|---|---|---|---|---|---|"
+        for check in checks:
+            yield _row(check, killers[check.id])
+        yield ""
+
+
+def _row(check: Check, killers: list[str]) -> str:
+    by = " ".join([*killers, *(["inv"] if check.inverse else [])])
+    gates = " ".join(f"`{gate}`" for gate in check.gates)
+    return f"| `{check.id}` | {check.level} | {check.title} | {gates} | {check.batch} | {by} | {check.source} |"
+
+
+def _faults() -> Iterator[str]:
+    yield "## Faults\n"
+    yield "One at a time, on a green lab, undone afterwards. A fault whose preconditions are absent is *equivalent*."
+    yield ""
+    yield "| id | name | what is wrong | needs | must fail | must not fail |"
+    yield "|---|---|---|---|---|---|"
+    for fault in faults():
+        needs = " ".join(f"`{need}`" for need in fault.needs)
+        kills, spares = (", ".join(f"`{target}`" for target in targets) for targets in (fault.kills, fault.spares))
+        yield f"| {fault.id} | {fault.name} | {fault.title} | {needs} | {kills} | {spares} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
