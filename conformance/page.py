@@ -43,7 +43,7 @@ This page is made from the registry (`python -m conformance.page`); [writing a c
 add one.
 
 **Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
-(`error`: a positive control is broken, or nothing was examined) is exit code 11: then the lab is broken, not the network.
+(`error`: a positive control is broken, or nothing was examined) is exit code 11: the lab is broken, not the network.
 **Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
 suite itself never names a CNI.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B7 CNI verbs.
