@@ -194,10 +194,16 @@ def _complain(error: CnilabError) -> None:
 
 
 def _complain_about_usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
+        return 0
     message = error.format_message()
     click.echo(f"{_red('error:')} {message[:1].lower()}{message[1:].removesuffix('.')}", err=True, color=True)
     ctx = error.ctx if isinstance(error, click.UsageError) else None
-    click.echo(f"  next:  run '{ctx.command_path if ctx else 'cnilab'} --help'", err=True)
+    advice = f"run '{ctx.command_path if ctx else 'cnilab'} --help'"
+    if isinstance(error, click.NoSuchOption) and ctx is not None and ctx.command.name == "exec":
+        advice = f"options of the command go behind --: cnilab exec n1 -- ip {error.option_name} link"
+    click.echo(f"  next:  {advice}", err=True)
     return 4
 
 

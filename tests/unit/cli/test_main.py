@@ -76,6 +76,18 @@ def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
     assert "cnilab version --help" in capsys.readouterr().err
 
 
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run([]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Usage: cnilab")
+    assert captured.err == ""
+
+
+def test_an_option_of_the_command_that_exec_runs_is_told_where_to_go(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["exec", "n1", "ip", "-d", "link"]) == UsageError.exit_code
+    assert "behind --" in capsys.readouterr().err
+
+
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def raising(**_: object) -> None:
         raise error
@@ -157,12 +169,14 @@ def test_text_from_outside_cannot_drive_the_terminal() -> None:
 
 
 def test_help_starts_fast() -> None:
-    best = 10.0
-    for _ in range(5):
-        began = time.monotonic()
+    spent = []
+    for _ in range(3):
+        before = os.times()
         subprocess.run([sys.executable, "-m", "harness.cli.main", "--help"], check=True, capture_output=True)
-        best = min(best, time.monotonic() - began)
-    assert best < 1.0, "heavy modules must be imported by the commands that need them"
+        after = os.times()
+        # Processor time: what others do on the machine must not count.
+        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(spent) < 0.5, "heavy modules must be imported by the commands that need them"
 
 
 def test_help_imports_no_heavy_module() -> None:
