@@ -134,6 +134,8 @@ def play(
     for path in (folder, folder / "home", folder / "tmp"):
         path.mkdir(parents=True, exist_ok=True)
     inventory_file.write_text(inventory, encoding="utf-8")
+    number = f"{len(list((folder / 'artifacts').glob('*'))) + 1:02}"
+    artifacts = folder / "artifacts" / number
     failures = Failures()
     step = f"ansible.{name}"
 
@@ -156,14 +158,14 @@ def play(
             quiet=True,
             suppress_env_files=True,
             timeout=int(timeouts.scaled(timeouts.PLAYBOOK)),
-            ident=name,
+            ident=number,
         )
-        _forget_environment(folder / "artifacts" / name / "command")
+        _forget_environment(artifacts / "command")
         stats = done.stats or {}
         result = Play(playbook, dict(stats.get("ok") or {}), dict(stats.get("changed") or {}), time.monotonic() - start)
         closing |= {"ok": sum(result.ok.values()), "changed": result.total_changed}
         if done.status != "successful":
-            raise _error(playbook, str(done.status), failures, folder / "artifacts" / name / "stdout")
+            raise _error(playbook, str(done.status), failures, artifacts / "stdout")
     return result
 
 
