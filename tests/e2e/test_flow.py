@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -17,7 +18,8 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
     variant: str, cli: Cli, untouched: list[str], tmp_path: Path
 ) -> None:
     name = untouched[0]
-    run = tmp_path / "run"
+    # CI names a place, so that the runs can be looked at afterwards.
+    run = Path(os.environ.get("CNILAB_E2E_RUNS", tmp_path)) / variant
     up = cli("up", variant, "--name", name, "--run-dir", run)
     assert up.stdout == f"export KUBECONFIG={cli.state}/labs/{name}/kubeconfig\n"
     assert cli.labs() == {name: "Ready"}
