@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from conformance.context import Context
+from conformance.legs import FLAKY
 from conformance.model import Check, Verdict
-from harness.model.records import Leg, Result
+from harness.model.records import Evidence, Leg, Result
+
+EXAMPLES = 4
+"""Failed legs whose values are kept as evidence."""
+
+_EVIDENCE: Mapping[str, Literal["kernel", "cni"]] = {"B0": "kernel", "B7": "cni"}
 
 SAMPLE = 12
 """Passed legs that a result keeps as examples; all others are kept whole."""
@@ -79,6 +86,7 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
     broken = [control for control in verdict.controls if not control.ok]
     wrong = [leg for leg in verdict.legs if leg.status == "error"]
     failed = [leg for leg in verdict.legs if leg.status == "fail"]
+    retried = [leg for leg in verdict.legs if leg.status == "pass" and leg.reason == FLAKY]
     reason = ""
     if not verdict.legs:
         status, reason = "error", "empty-census"
@@ -95,6 +103,7 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
     else:
         status = "pass"
         statement = verdict.summary or f"{len(verdict.legs)} of {len(verdict.legs)} as expected"
+        statement += f"; {len(retried)} only after a retry" if retried else ""
     kept = [leg for leg in verdict.legs if leg.status != "pass"]
     kept += [leg for leg in verdict.legs if leg.status == "pass"][:SAMPLE]
     return _result(
@@ -107,10 +116,19 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         tested=len(verdict.legs) - len(wrong),
         total=verdict.total or len(verdict.legs),
         controls=verdict.controls,
-        evidence=verdict.evidence,
+        evidence=verdict.evidence or _evidence(check, failed),
         wall_ms=round(wall_ms, 3),
         next=check.next if status in {"fail", "error"} else (),
-        flaky=any(leg.reason == "flaky" for leg in verdict.legs),
+        flaky=bool(retried),
+    )
+
+
+def _evidence(check: Check, failed: Sequence[Leg]) -> tuple[Evidence, ...]:
+    """What proves a failure when the judge gave nothing of its own: the values of its first legs."""
+    kind = _EVIDENCE.get(check.batch, "socket")
+    return tuple(
+        Evidence(kind=kind, detail={"leg": leg.leg, "expected": leg.expected, "observed": leg.observed})
+        for leg in failed[:EXAMPLES]
     )
 
 

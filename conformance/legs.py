@@ -22,6 +22,10 @@ WORDS: Final = {
 """How an outcome reads between source and target."""
 
 
+FLAKY: Final = "flaky"
+"""Reason of a leg that passed only after a retry."""
+
+
 def passed(leg: str, expected: Any = None, observed: Any = None, unit: str = "", statement: str = "") -> Leg:
     """A leg that is as it should be."""
     return Leg(leg=leg, status="pass", expected=expected, observed=observed, unit=unit, statement=statement)
@@ -106,7 +110,7 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
     if one is None:
         return broken(leg, f"the probe did not report {leg}", "missing")
     if one.outcome == "ok":
-        return passed(leg, "ok", "ok")
+        return passed(leg, "ok", "ok").model_copy(update={"reason": FLAKY if one.attempts > 1 else ""})
     if one.outcome == "error":
         return broken(leg, f"the probe itself failed on {leg} (errno {one.errno})")
     return failed(leg, one.outcome, outcome_sentence(context, one), "ok", one.outcome)

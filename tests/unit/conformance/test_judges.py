@@ -21,6 +21,7 @@ def test_a_defect_fails_its_check_at_its_leg(case: Broken) -> None:
         assert failed[case.leg].reason == case.reason
     assert failed[case.leg].statement
     assert result.next
+    assert result.evidence
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,14 @@ def test_failed_legs_are_all_kept_and_passed_ones_only_as_examples() -> None:
     assert result.statement == "b did not answer (and 29 more of 80)"
 
 
+def test_a_leg_that_passed_after_a_retry_is_marked_and_counted() -> None:
+    run = simlab.changed(simlab.exchanges({"attempts": 2}, purpose="mesh", src="a", dst="c", proto="tcp"))
+    result = simlab.verdict(run, "model.pod-pod.cross-node")
+    assert result.status == "pass"
+    assert result.flaky
+    assert result.statement.endswith("answered; 1 only after a retry")
+
+
 def test_a_closed_gate_names_the_gate_and_the_variant() -> None:
     result = judge(simlab.context(), check(gates=("np",)), {})
     assert (result.status, result.reason) == ("not-applicable", "np")
