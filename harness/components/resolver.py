@@ -47,7 +47,7 @@ NETWORK_SOURCES = frozenset({"package", "release"})
 AT_ONCE = 16
 """Components at the same time; downloads mostly wait, and builds have a limit of their own."""
 
-NOTE_EVERY = 5.0
+NOTE_EVERY = 15.0
 
 
 @dataclass(frozen=True)
@@ -342,7 +342,7 @@ class Resolver:
                 entries.remove(path)
 
     def _speaker(self, step: str, what: str) -> Callable[[str], None]:
-        """A function that passes on at most one progress message in `NOTE_EVERY` seconds."""
+        """A function that passes on progress messages, seldom enough for a log: one in `NOTE_EVERY` seconds."""
         last = time.monotonic()
 
         def say(text: str) -> None:

@@ -30,10 +30,13 @@ class Store(Resolver):
         chosen = [item for name, item in self.ensure(names).items() if self.lock.component[name].kind == "bin"]
         return self._farm("bin", chosen)
 
+    def cni_components(self) -> list[str]:
+        """Names of the components that `cni_dir` is made of."""
+        return [component.name for component in self.lock.component.values() if component.kind == "cni"]
+
     def cni_dir(self) -> Path:
         """A directory with the reference CNI plugins, for the nodes' /opt/cni/bin."""
-        names = [component.name for component in self.lock.component.values() if component.kind == "cni"]
-        return self._farm("cni", list(self.ensure(names).values()))
+        return self._farm("cni", list(self.ensure(self.cni_components()).values()))
 
     def _farm(self, kind: str, chosen: Sequence[Resolved]) -> Path:
         links = {
@@ -57,6 +60,10 @@ class Store(Resolver):
                     (made / link).symlink_to(target)
                 self.publish(made, place)
         return place
+
+    def image_components(self, names: Iterable[str]) -> list[str]:
+        """Names of the components that images are made of."""
+        return images.components(self, names)
 
     def image_archives(self, names: Iterable[str]) -> list[Path]:
         """Archives of images, each in a directory named after its content; see `images.archives`."""

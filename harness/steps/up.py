@@ -90,14 +90,16 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
 
 
 def prepare(store: Store, variant: Variant) -> provider.Materials:
-    """Programs and images, from the cache or made now."""
+    """Programs and images, from the cache or made now.
+
+    Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
+    """
+    wanted = images(variant)
     with ThreadPoolExecutor() as pool:
         tools = pool.submit(store.tools.need_all)
-        programs = pool.submit(store.bin_dir, PROGRAMS)
-        plugins = pool.submit(store.cni_dir)
-        containerd = pool.submit(store.containerd_root, images(variant))
+        store.ensure([*PROGRAMS, *store.cni_components(), *store.image_components(wanted)])
         tools.result()
-        return provider.Materials(programs.result(), plugins.result(), containerd.result())
+    return provider.Materials(store.bin_dir(PROGRAMS), store.cni_dir(), store.containerd_root(wanted))
 
 
 def machine_facts() -> plan.MachineFacts:
