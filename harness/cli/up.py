@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
 
 
+PROVIDERS = ("namespaces",)
+"""Those that this version can bring up; a spec may name others, so that its schema need not change with them."""
+
+
 def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
     """The lab that `up` and `render` are asked for.
 
@@ -28,6 +32,14 @@ def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
     Raises:
         UsageError: It is neither, or something in it is wrong.
     """
+    spec = _read_spec(target, overrides)
+    if spec.provider not in PROVIDERS:
+        msg = f"the provider '{spec.provider}' is not there yet"
+        raise UsageError(msg, where=shown(target), next_step=f"spec.provider: {', '.join(PROVIDERS)}")
+    return spec
+
+
+def _read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
     from harness.cni import catalogue  # noqa: PLC0415 - the help must not wait for pydantic
     from harness.model.load import load_spec, make_spec  # noqa: PLC0415
 
