@@ -38,6 +38,7 @@ class Outcome:
         seconds: How long it took.
         result: `stdout`, parsed as the step says; None when it is not what it should be.
         context: Variables of expressions about it.
+        problem: Why the steps after this one would mean nothing; empty when they do.
     """
 
     spot: Spot
@@ -49,6 +50,7 @@ class Outcome:
     seconds: float
     result: Any
     context: dict[str, Any] = field(repr=False, compare=False)
+    problem: str = ""
 
     @property
     def label(self) -> str:
@@ -116,6 +118,13 @@ def bare(lab: str, step: Step, status: Status, reason: str = "", seconds: float 
         lab=lab, step=step.id, title=step.title, place=step.on, command=shlex.join(step.run), status=status,
         reason=reason, seconds=seconds,
     )  # fmt: skip
+
+
+def broken(lab: str, step: Step, failed: Sequence[Outcome]) -> Verdict:
+    """The verdict on a step whose command failed: what it said, wherever it failed."""
+    said = "\n".join(f"{one.label}: {one.problem}\n{one.tail()}" for one in failed[:4])
+    record = bare(lab, step, "fail", failed[0].problem).model_copy(update={"observed": shown(said, 1200)})
+    return Verdict([record], None, [])
 
 
 def saved_value(step: Step, ran: Sequence[Outcome], context: Mapping[str, Any]) -> Any:

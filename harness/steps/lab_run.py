@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,13 @@ from harness.model.expression import ExpressionError, evaluate, render
 from harness.model.lab import LabDefinition, Step
 from harness.model.records import Evidence, LabStep
 from harness.model.records import Tap as TapRecord
+from harness.runner import CommandError, Completed
 from harness.steps import lab_judge
 from harness.steps.lab_judge import Outcome
 from harness.steps.lab_place import Spot, Surroundings, TapWanted
+
+HUNG = 124
+"""Exit status, as timeout(1) has it, of a program that did not end, or could not be started."""
 
 PARALLEL_PLACES = 4
 """Commands of one step that run at the same time."""
@@ -45,6 +49,7 @@ class _State:
     broken: list[tuple[str, Spot]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     captured: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""
 
 
 class LabRun:
@@ -105,9 +110,11 @@ class LabRun:
                         continue
                     keep(self._step(number, step, state))
                 except (CnilabError, ExpressionError) as error:
-                    status: lab_judge.Status = "fail" if isinstance(error, StepError) else "error"
+                    # An expression that cannot be computed misses something that a healthy cluster has.
+                    status: lab_judge.Status = "fail" if isinstance(error, StepError | ExpressionError) else "error"
                     keep([lab_judge.bare(self.lab.id, step, status, str(error), time.monotonic() - start)])
-                    stopped = stopped or f"step '{step.id}' did not get through"
+                    state.stopped = f"step '{step.id}' did not get through"
+                stopped = stopped or state.stopped
         finally:
             keep(self._repair_all(state))
         return records
@@ -147,7 +154,13 @@ class LabRun:
         state.captured |= {
             name: {"path": str(self.base / tap.pcap), "packets": packets[name]} for name, tap in taps.items()
         }
-        verdict = lab_judge.judge(self.lab.id, step, ran, {**context, "taps": packets}, len(outcomes))
+        failed = [one for one in ran if one.problem]
+        if failed:
+            state.stopped = f"step '{step.id}' did not get through"
+            ran = [*failed, *(one for one in ran if not one.problem)]
+            verdict = lab_judge.broken(self.lab.id, step, failed)
+        else:
+            verdict = lab_judge.judge(self.lab.id, step, ran, {**context, "taps": packets}, len(outcomes))
         if step.save:
             state.saved[step.save] = verdict.value
         evidence = [*self._transcript(number, step, [*outcomes, *ran]), *self._pcaps(taps), *verdict.evidence]
@@ -176,7 +189,10 @@ class LabRun:
 
         def once() -> Outcome:
             start = time.monotonic()
-            done = spot.runner.run(argv, input=text or None, timeout=step.deadline, check=False)
+            try:
+                done = spot.runner.run(argv, input=text or None, timeout=step.deadline, check=False)
+            except CommandError as error:
+                done = Completed(argv, HUNG, "", str(error))
             return lab_judge.outcome(step, spot, item, argv, done, time.monotonic() - start, context)
 
         outcome = once()
@@ -188,11 +204,9 @@ class LabRun:
                     break
                 outcome = once()
             else:
-                msg = f"waited {step.deadline:.0f} s in vain for: {step.retry_until}"
-                raise StepError(msg, where=f"{spot.label}: {shlex.join(argv)}", cause=outcome.tail())
+                return replace(outcome, problem=f"waited {step.deadline:.0f} s in vain for: {step.retry_until}")
         if outcome.returncode != 0 and not step.may_fail:
-            msg = f"{argv[0]} failed with exit status {outcome.returncode}"
-            raise StepError(msg, where=f"{spot.label}: {shlex.join(argv)}", cause=outcome.tail())
+            return replace(outcome, problem=f"{argv[0]} failed with exit status {outcome.returncode}")
         return outcome
 
     @staticmethod
