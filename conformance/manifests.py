@@ -20,6 +20,9 @@ SIBLING_PORT: Final = 8081
 """Where the second container of a two-container pod listens."""
 
 VIP_PORT: Final = 80
+HOST_PORT: Final = 18080
+"""The first pod of a node has it for UDP, the second for TCP: one number, two protocols, no clash."""
+
 CROWD: Final = 60
 """Endpoints of the Service whose DNS answer is larger than 1232 bytes."""
 
@@ -38,12 +41,14 @@ class PodPlan:
         node: Where it runs.
         host_network: It shares the node's network namespace.
         containers: Names of its containers; the first runs the probes.
+        host_port: Protocol for which it has the host port; empty for none.
     """
 
     name: str
     node: str
     host_network: bool = False
     containers: tuple[str, ...] = ("main",)
+    host_port: str = ""
 
 
 def pod_names() -> Iterator[str]:
@@ -58,8 +63,8 @@ def pod_plans(spec: LabSpec) -> tuple[PodPlan, ...]:
     names = iter(islice(pod_names(), PODS_PER_NODE * spec.nodes))
     plans: list[PodPlan] = []
     for number, node in enumerate(spec.node_names, start=1):
-        plans.append(PodPlan(next(names), node, containers=("main", "sibling")))
-        plans += [PodPlan(next(names), node) for _ in range(PODS_PER_NODE - 1)]
+        plans.append(PodPlan(next(names), node, containers=("main", "sibling"), host_port="UDP"))
+        plans += [PodPlan(next(names), node, host_port="TCP") for _ in range(PODS_PER_NODE - 1)]
         plans.append(PodPlan(f"h{number}", node, host_network=True))
     return tuple(plans)
 
@@ -126,8 +131,10 @@ def _container(plan: PodPlan, name: str) -> Object:
         listen, token = (RESPONDER_PORT,), plan.name
     else:
         listen, token = tuple(sorted({RESPONDER_PORT, *ports()})), plan.name
+    published = {"containerPort": RESPONDER_PORT, "hostPort": HOST_PORT, "protocol": plan.host_port}
     return {
         "name": name,
+        "ports": [published] if plan.host_port and name == "main" else [],
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["serve", "--name", token, "--ports", ",".join(map(str, listen))],

@@ -8,9 +8,10 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from conformance.inventory import Inventory, ServiceFact, Site
-from conformance.manifests import SIBLING_PORT
+from conformance.manifests import HOST_PORT, SIBLING_PORT
 from conformance.maths import ladder, pair_mtu, udp_payload
 from conformance.tables import names, ports, sizes
 from harness.model.spec import LabSpec
@@ -40,6 +41,9 @@ UNUSED_PORT = 8999
 """Nobody listens here: a connection must be refused."""
 
 TRANSPORTS = ("tcp", "udp")
+
+AFFINE = 30
+"""Dials that must all reach the same backend."""
 
 STREAM = 200
 """Datagrams that one receiver gets at once when loss is counted: more would overflow its socket, not the network."""
@@ -231,24 +235,38 @@ def services(inventory: Inventory, gates: Mapping[str, bool]) -> Plan:
         for service in sole:
             purpose = "hairpin" if site.name in service.endpoints else "vip"
             plan[site.name] += [probe for proto in TRANSPORTS for probe in _vip(service, proto, purpose)]
-    for node in first_pods(inventory):
-        if (spread := by_role.get("spread")) is not None:
-            # Asked in rounds: 5 per backend in all would miss one too often; p(miss) = k (1 - 1/k)^n.
-            rounds = spread_dials(len(spread.endpoints))
-            plan[node.name] += [probe for _ in range(rounds) for probe in _vip(spread, "tcp", "spread")]
-        if (affinity := by_role.get("affinity")) is not None:
-            plan[node.name] += [probe for _ in range(30) for probe in _vip(affinity, "tcp", "affinity")]
-        if (empty := by_role.get("vip-empty")) is not None:
-            plan[node.name] += [
-                ExchangeProbe(vip(empty, proto), proto=proto, purpose="no-endpoints", expect="refused")
-                for proto in ("tcp", "udp")
-            ]
-        if (local := by_role.get("itp-local")) is not None:
-            expect = "ok" if set(local.endpoints) & {pod.name for pod in inventory.on(node.node)} else "timeout"
-            plan[node.name].append(ExchangeProbe(vip(local, "tcp"), purpose="itp-local", expect=expect))  # type: ignore[arg-type]
+    for site in first_pods(inventory):
+        plan[site.name] += _of_node(inventory, site, by_role)
     if gates.get("router"):
         plan["router"] += _from_outside(inventory, by_role)
+    if gates.get("hport"):
+        _host_ports(inventory, gates, plan)
     return dict(plan)
+
+
+def _of_node(inventory: Inventory, site: Site, by_role: Mapping[str, ServiceFact]) -> list[Probe]:
+    """What one pod of a node asks for all of them."""
+    probes: list[Probe] = []
+    if (spread := by_role.get("spread")) is not None:
+        probes += _vip(spread, "tcp", "spread") * spread_dials(len(spread.endpoints))
+    if (affinity := by_role.get("affinity")) is not None:
+        probes += _vip(affinity, "tcp", "affinity") * AFFINE
+    if (empty := by_role.get("vip-empty")) is not None:
+        for proto in TRANSPORTS:
+            probes += [replace(probe, expect="refused") for probe in _vip(empty, proto, "no-endpoints")]
+    if (local := by_role.get("itp-local")) is not None:
+        here = set(local.endpoints) & {pod.name for pod in inventory.on(site.node)}
+        probes += [replace(probe, expect="ok" if here else "timeout") for probe in _vip(local, "tcp", "itp-local")]
+    return probes
+
+
+def _host_ports(inventory: Inventory, gates: Mapping[str, bool], plan: Plan) -> None:
+    """The router and all other nodes dial every node's host port."""
+    for node in inventory.nodes:
+        target = Target(f"hostport@{node.name}", node.name, node.address, HOST_PORT)
+        sources = [host.name for host in inventory.hosts if host.node != node.name]
+        for source in [*sources, *(["router"] if gates.get("router") else [])]:
+            plan[source] += both(target, "hostport")
 
 
 def spread_dials(backends: int) -> int:
@@ -259,7 +277,7 @@ def spread_dials(backends: int) -> int:
     return 20 * max(backends, 1)
 
 
-def _vip(service: ServiceFact, proto: str, purpose: str) -> list[Probe]:
+def _vip(service: ServiceFact, proto: str, purpose: str) -> list[ExchangeProbe]:
     return [ExchangeProbe(vip(service, proto), proto=proto, purpose=purpose)]  # type: ignore[arg-type]
 
 

@@ -218,6 +218,30 @@ def nodeport(context: Context) -> Verdict:
     )
 
 
+def hostport(context: Context) -> Verdict:
+    """A host port answers on its node from elsewhere; one number for TCP and for UDP are two ports."""
+    legs = []
+    seen = context.exchanges.get("hostport", ())
+    for one in seen:
+        pods = context.inventory.on(one.dst_node)
+        wanted = pods[0].name if one.proto == "udp" else pods[1].name
+        leg = reached(context, one, leg_name(one))
+        if leg.status == "pass" and one.token != wanted:
+            text = f"{one.dial}/{one.proto} is the host port of {wanted}, but {one.token} answered"
+            leg = failed(leg_name(one), "wrong-peer", text, wanted, one.token)
+        legs.append(leg)
+    nodes = {one.dst_node for one in seen}
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(context.exchanges.get("mesh", ())), "the pods answer at their own port"),
+            control("P4", nodes == {node.name for node in context.inventory.nodes}, f"{len(nodes)} nodes dialled"),
+        ),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} legs to host ports, TCP and UDP of one number, were answered by the right pods",
+    )
+
+
 def _policy(
     context: Context, purpose: str, twin: str, judge: Callable[[Exchange, str, bool], Leg], text: str
 ) -> Verdict:
@@ -393,6 +417,11 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "svc.affinity", "ClientIP affinity keeps a client on one pod", "M", "B3", affinity,
         source=VIP, gates=("svc",), after=_AFTER, causes=("SNAT in front of the Service",), next=_NEXT,
+    ),
+    Check(
+        "svc.hostport.reach", "a host port answers on its node, TCP and UDP of one number apart", "M", "B3", hostport,
+        source='core/v1 hostPort; "Network Plugins"; e2e HostPort', gates=("hport",), after=_AFTER, needs=("B1",),
+        causes=("port map plugin not chained",), next=("iptables -t nat -S CNI-HOSTPORT-DNAT", "cat /etc/cni/net.d/*"),
     ),
     Check(
         "svc.kpf", "nothing of kube-proxy is left", "M", "B0", kube_proxy_free,

@@ -122,20 +122,18 @@ def missing(fault: Fault, context: Context) -> list[str]:
 
 def _holds(need: str, context: Context) -> bool:
     first = context.inventory.nodes[0].name
-    match need:
-        case "three":
-            return len(context.inventory.nodes) > 2
-        case "routed":
-            return context.expect.remote_route != "none"
-        case "brnf":
-            values = context.node_dump(first, "sysctl") or {}
-            return str(values.get("net.bridge.bridge-nf-call-iptables")) == "1"
-        case "kp-iptables":
-            return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
-        case "open-forward":
-            return _depends_on_policy(str(context.node_dump(first, "rules-iptables") or ""), context)
-        case _:
-            return context.gates.get(need, False)
+    rules = str(context.node_dump(first, "rules-iptables") or "")
+    sysctls = context.node_dump(first, "sysctl") or {}
+    known = {
+        "three": len(context.inventory.nodes) > 2,
+        "routed": context.expect.remote_route != "none",
+        "brnf": str(sysctls.get("net.bridge.bridge-nf-call-iptables")) == "1",
+        "kp-iptables": context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables",
+        "portmap-iptables": ":CNI-HOSTPORT-DNAT" in rules,
+    }
+    if need == "open-forward":
+        return _depends_on_policy(rules, context)
+    return known.get(need, context.gates.get(need, False))
 
 
 def _depends_on_policy(text: str, context: Context) -> bool:

@@ -471,6 +471,20 @@ CASES = (
         "router>nodeport@n2/tcp",
     ),
     Broken(
+        "host ports do not work on one node",
+        "svc.hostport.reach",
+        (exchanges({"outcome": "refused", "errno": 111}, purpose="hostport", dst_node="n1"),),
+        "router>hostport@n1/tcp",
+        "refused",
+    ),
+    Broken(
+        "a host port leads to the pod of the other protocol",
+        "svc.hostport.reach",
+        (exchanges({"token": "a"}, purpose="hostport", dst_node="n1", proto="tcp"),),
+        "h2>hostport@n1/tcp",
+        "wrong-peer",
+    ),
+    Broken(
         "a policy Local does not keep the source",
         "svc.etp-local",
         (exchanges({"peer": "10.244.1.1:999"}, purpose="etp-local", outcome="ok"),),

@@ -199,7 +199,8 @@ class Lab:
             return one.model_copy(update={"outcome": probe.expect, "errno": 111, "tries": (quick,)})
         port = probe.source_port or 40000 + self.dials
         source = f"{src.ip}:{port}"
-        token, ttl, peer = self._receiver(src, target.name, probe.purpose, source)
+        purpose = f"hostport/{probe.proto}" if probe.purpose == "hostport" else probe.purpose
+        token, ttl, peer = self._receiver(src, target.name, purpose, source)
         return one.model_copy(
             update={
                 "source": src.ip if probe.proto == "icmp" else source,
@@ -219,6 +220,8 @@ class Lab:
 
     def _receiver(self, src: Site, name: str, purpose: str, source: str) -> tuple[str, int, str]:
         """Who answers, with which TTL the packet arrives, and whom the responder sees."""
+        if purpose.startswith("hostport"):
+            return self.inventory.on(name.partition("@")[2])[purpose == "hostport/tcp"].name, 62, source
         service = next((one for one in self.inventory.services if one.name == name.split("@", maxsplit=1)[0]), None)
         if service is not None and service.endpoints:
             if purpose == "itp-local":
@@ -233,12 +236,13 @@ class Lab:
         target = self.inventory.by_name.get(name)
         if target is None or target.node == src.node:
             return name, 64, source
-        cross = src.kind == "pod" and target.kind == "pod"
-        if src.kind == "hostnet" and target.kind == "pod":
-            return name, 63, f"{base(CIDR[src.node])}:{source.rpartition(':')[2]}"
-        if src.kind == "pod" and target.kind == "hostnet":
-            return name, 63, f"{NODE_IP[src.node]}:{source.rpartition(':')[2]}"
-        return name, 62 if cross else 64, source
+        mine = source.rpartition(":")[2]
+        by_kind = {
+            ("hostnet", "pod"): (63, f"{base(CIDR[src.node])}:{mine}"),
+            ("pod", "hostnet"): (63, f"{NODE_IP[src.node]}:{mine}"),
+            ("pod", "pod"): (62, source),
+        }
+        return name, *by_kind.get((src.kind, target.kind), (64, source))
 
     def _lookup(self, batch: str, src: Site, probe: LookupProbe) -> Lookup:
         rcode, answers = self._resolve(probe)
