@@ -55,7 +55,7 @@ def test_every_injected_fault_is_repaired_by_a_step(labs: list[LabDefinition]) -
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
     quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs}
-    # Their faults touch only what is theirs: one pair of pods, one Service, a pause of the API server, one size of packet.
+    # Their faults touch only what is theirs: a pair of pods, a Service, a pause of the API server, a size of packet.
     assert quiet == {"pod-model", "svc-iptables", "dns-records", "flannel-vxlan-decode"}
 
 
