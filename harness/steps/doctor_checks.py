@@ -14,7 +14,7 @@ from harness.components.resolver import Resolver
 from harness.errors import CnilabError, UsageError
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces import state as states
-from harness.providers.namespaces.layout import LabLayout
+from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.steps.doctor import Check, Plan, Verdict
 
 MIB = 2**20
@@ -245,17 +245,20 @@ def _left_over(plan: Plan, name: str) -> str:
 
 def _stray_cgroups(plan: Plan) -> Verdict:
     labs = set(states.names(plan.state))
+    suffix = group_suffix(plan.state)
     stray: dict[str, int] = {}
     for hierarchy in cgroups.hierarchies(plan.host.read("/proc/self/mountinfo")):
         with suppress(OSError):
-            for group in (hierarchy.path / cgroups.TOP).iterdir():
-                if group.is_dir() and group.name not in labs:
-                    stray[group.name] = max(stray.get(group.name, 0), len(set(cgroups.processes(group))))
+            for group in (hierarchy.path / cgroups.TOP).glob(f"*{suffix}"):
+                name = group.name.removesuffix(suffix)
+                if name not in labs:
+                    stray[name] = max(stray.get(name, 0), len(set(cgroups.processes(group))))
     if not stray:
         return Verdict(ok=True, detail="none")
     found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
-    fix = "if no lab of another state directory is meant: cnilab down " + " ".join(sorted(stray))
-    return Verdict(ok=False, detail=f"of labs that this state directory does not know: {found}", fix=fix)
+    return Verdict(
+        ok=False, detail=f"of labs without a state: {found}", fix="; ".join(map("cnilab down {}".format, sorted(stray)))
+    )
 
 
 def _stray_mounts(plan: Plan) -> Verdict:

@@ -161,7 +161,7 @@ def _counted_processes(mine: Collection[str]) -> set[int]:
     parents = {pid: _parent(pid) for pid in _pids()}
     counted = set()
     for pid in parents:
-        lab = re.search(rf"/{_TOP}/([^/\n]+)", _read(f"/proc/{pid}/cgroup"))
+        lab = re.search(rf"/{_TOP}/([^./\n]+)", _read(f"/proc/{pid}/cgroup"))
         ancestors = set(_ancestors(pid, parents))
         orphan = not ancestors and "CNILAB_" in _read(f"/proc/{pid}/environ")
         if lab[1] in mine if lab else orphan or os.getpid() in ancestors:
@@ -207,8 +207,8 @@ def _cgroups(mine: Collection[str]) -> Iterator[str]:
         if kind not in {"cgroup", "cgroup2"}:
             continue
         for name in mine:
-            for folder, _, _ in os.walk(f"{where}/{_TOP}/{name}"):
-                yield folder
+            for group in Path(where, _TOP).glob(f"{name}.*"):
+                yield from (folder for folder, _, _ in os.walk(group))
 
 
 def _files() -> Iterator[str]:

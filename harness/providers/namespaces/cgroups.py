@@ -49,9 +49,13 @@ def this_machine() -> list[Hierarchy]:
     return hierarchies(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
 
 
-def groups(lab: str, machine: str = "") -> list[Path]:
-    """A lab's groups, or one machine's, one in each hierarchy; existing or not."""
-    return [hierarchy.path / TOP / lab / machine for hierarchy in this_machine()]
+def groups(lab: str) -> list[Path]:
+    """A lab's groups, one in each hierarchy; existing or not.
+
+    Args:
+        lab: Name of the lab's group, `LabLayout.group`.
+    """
+    return [hierarchy.path / TOP / lab for hierarchy in this_machine()]
 
 
 def processes(group: Path) -> Iterator[int]:

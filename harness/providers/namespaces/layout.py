@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,11 @@ class MachineLayout:
         return self.path / "cni/work"
 
 
+def group_suffix(state: Path) -> str:
+    """The end of the control groups' names of a state directory's labs; no lab's name can hold its dot."""
+    return "." + hashlib.blake2b(str(state.resolve()).encode(), digest_size=4).hexdigest()
+
+
 @dataclass(frozen=True)
 class LabLayout:
     """Directories of one lab.
@@ -83,6 +89,15 @@ class LabLayout:
     def path(self) -> Path:
         """Everything of the lab that is a file."""
         return self.state / "labs" / self.name
+
+    @property
+    def group(self) -> str:
+        """Name of the lab's control group.
+
+        It depends on the state directory too: labs of one name in two state directories are two labs, and taking one
+        down must not touch the other.
+        """
+        return f"{self.name}{group_suffix(self.state)}"
 
     @property
     def state_file(self) -> Path:

@@ -117,14 +117,16 @@ def create(
         journal.step("up.machines", f"{len(machines)} machines of namespaces"),
         ThreadPoolExecutor(max_workers=max(4, os.cpu_count() or 1)) as pool,
     ):
-        launched = list(pool.map(lambda one: _launch(layout.machine(one.name), spec, one, materials), machines))
+        launched = list(
+            pool.map(lambda one: _launch(layout.machine(one.name), layout.group, spec, one, materials), machines)
+        )
     known = _remember(layout, materials, {one.name: reply for one, reply in zip(machines, launched, strict=True)})
     with journal.step("up.wires", "links, addresses and routes"):
         _wire(spec, {machine.name: machine.pid for machine in known.machines})
     return lab_of(layout, known)
 
 
-def _launch(layout: MachineLayout, spec: LabSpec, machine: Machine, materials: Materials) -> dict[str, int]:
+def _launch(layout: MachineLayout, lab: str, spec: LabSpec, machine: Machine, materials: Materials) -> dict[str, int]:
     for relative in nodespec.data_dirs(machine):
         (layout.data / relative).mkdir(parents=True, exist_ok=True)
     for directory in (layout.root, layout.log, layout.cni_upper, layout.cni_work):
@@ -133,7 +135,7 @@ def _launch(layout: MachineLayout, spec: LabSpec, machine: Machine, materials: M
         _write_file(layout.data / path.lstrip("/"), file.content, file.mode)
     if machine.programs:
         clone_tree(materials.containerd, layout.data / "var/lib/containerd")
-    groups = [group / machine.name for group in cgroups.groups(spec.name)]
+    groups = [group / machine.name for group in cgroups.groups(lab)]
     told = nodespec.nodeinit_spec(spec, machine, layout, groups, materials.programs, materials.cni)
     layout.spec.write_text(json.dumps(told, indent=1), encoding="utf-8")
     try:
@@ -255,8 +257,8 @@ def delete(layout: LabLayout) -> list[str]:
         What could not be removed, in words; empty is good.
     """
     raised = _raised(layout)
-    left = [f"process {pid}" for pid in cgroups.kill_all(layout.name)]
-    left += [f"cgroup {group}" for group in cgroups.remove(layout.name)]
+    left = [f"process {pid}" for pid in cgroups.kill_all(layout.group)]
+    left += [f"cgroup {group}" for group in cgroups.remove(layout.group)]
     if layout.path.exists():
         # The state file goes last: as long as anything of the lab is there, the lab can be found.
         for entry in layout.path.iterdir():

@@ -15,7 +15,7 @@ from harness.cli import app as entry
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import cgroups, state
-from harness.providers.namespaces.layout import LabLayout
+from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
 from harness.steps import doctor_checks
 from harness.steps.doctor import Check, Finding, Plan, Verdict, examine, require
@@ -261,10 +261,11 @@ def test_a_damaged_state_file_is_a_leftover(tmp_path: Path) -> None:
 
 
 def test_cgroups_of_unknown_labs_are_found(tmp_path: Path) -> None:
-    (tmp_path / "cgroup/cnilab/ghost").mkdir(parents=True)
+    (tmp_path / f"cgroup/cnilab/ghost{group_suffix(tmp_path / 'state')}").mkdir(parents=True)
+    (tmp_path / "cgroup/cnilab/stranger.00000000").mkdir()
     found = check("leftovers-cgroups", Machine(), tmp_path)
     assert found.status == "info"
-    assert "ghost" in found.fix
+    assert found.fix == "cnilab down ghost", "a lab of another state directory is not ours to judge"
 
 
 def test_mounts_below_the_state_directory_are_found(tmp_path: Path) -> None:

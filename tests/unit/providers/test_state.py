@@ -20,6 +20,12 @@ def test_a_name_that_is_no_dns_label_is_refused(name: str, tmp_path: Path) -> No
         LabLayout(tmp_path, name)
 
 
+def test_labs_of_one_name_in_two_state_directories_have_groups_of_their_own(tmp_path: Path) -> None:
+    groups = {LabLayout(tmp_path / state, "one").group for state in ("a", "b")}
+    assert len(groups) == 2
+    assert all(group.startswith("one.") for group in groups)
+
+
 def test_a_claimed_lab_knows_all_machines_before_any_is_made(tmp_path: Path) -> None:
     layout = LabLayout(tmp_path, "one")
     provider.claim(layout, LabSpec(name="one"), None)
