@@ -8,7 +8,8 @@ from conformance.context import Context
 from conformance.inventory import NodeFact
 from conformance.kernel import rows
 from conformance.maths import first_host
-from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, nft_verdicts, parse, verdicts
+from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, parse, verdicts
+from conformance.nft import nft_verdicts
 from harness.model.world import LOOPBACKS, NEIGHBOUR, PUBLIC
 
 NamedFlow = tuple[str, Flow]

@@ -7,19 +7,33 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from conformance.checks import cni, dns, egress, identity, ipam, mtu, nat, nodes, reach, services
+from conformance.checks import (
+    cni,
+    dns,
+    egress,
+    identity,
+    ipam,
+    limits,
+    mtu,
+    nat,
+    nodes,
+    reach,
+    resolver,
+    services,
+    sources,
+)
 from conformance.model import BATCHES, Area, Batch, Check
 from harness.errors import UsageError
 
 AREAS: Final[dict[Area, tuple[Check, ...]]] = {
-    "nodes": nodes.CHECKS,
+    "nodes": nodes.CHECKS + limits.CHECKS,
     "identity": identity.CHECKS,
     "ipam": ipam.CHECKS,
-    "reach": reach.CHECKS,
+    "reach": reach.CHECKS + sources.CHECKS,
     "nat": nat.CHECKS,
     "mtu": mtu.CHECKS,
     "services": services.CHECKS,
-    "dns": dns.CHECKS,
+    "dns": dns.CHECKS + resolver.CHECKS,
     "egress": egress.CHECKS,
     "cni": cni.CHECKS,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from conformance.checks.reach import NM, classify_source, cross_node, same_node
+from conformance.checks.reach import NM, cross_node, same_node
+from conformance.checks.sources import classify_source
 from conformance.context import Context
 from conformance.inventory import Site
 from conformance.legs import broken, control, evidence_of, failed, leg_name, passed, where

@@ -17,15 +17,10 @@ from conformance.flows import (
 from conformance.inventory import NodeFact
 from conformance.kernel import addresses, is_up, links, pod_routes_to, rows
 from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
-from conformance.maths import base, inside, neighbour_entries
+from conformance.maths import base, inside
 from conformance.model import Check, Verdict
-from conformance.netfilter import Flow, drop_counters, parse, verdicts
+from conformance.netfilter import Flow, parse, verdicts
 from harness.model.records import Control, Evidence, Leg
-
-HEADROOM = 0.8
-"""Share of the conntrack table that may be used."""
-
-COUNTERS = ("conntrack.insert_failed", "conntrack.drop", "conntrack.early_drop")
 
 
 def underlay(context: Context) -> Verdict:
@@ -354,94 +349,6 @@ def _veths(context: Context) -> Control:
     )
 
 
-def conntrack_headroom(context: Context) -> Verdict:
-    """The connection table is at most 80 % full."""
-    legs: list[Leg] = []
-    for node in context.inventory.nodes:
-        values = context.node_dump(node.name, "sysctl") or {}
-        count, most = (values.get(f"net.netfilter.nf_conntrack_{name}") for name in ("count", "max"))
-        if count is None or not most:
-            legs.append(broken(node.name, f"the connection table of {node.name} was not read"))
-            continue
-        legs.append(_headroom(node.name, int(count), int(most)))
-    return Verdict(
-        tuple(legs),
-        (control("inv", _headroom("sample", 90, 100).status == "fail", "a table that is 90 % full fails"),),
-        summary="connection tables in use: "
-        + ", ".join(f"{leg.leg} {leg.observed:.1%}" for leg in legs if leg.status == "pass"),
-    )
-
-
-def _headroom(node: str, count: int, most: int) -> Leg:
-    share = count / most
-    text = f"the connection table of {node} holds {count} of {most} entries"
-    return (
-        passed(node, HEADROOM, share, "ratio")
-        if share < HEADROOM
-        else failed(node, "wrong-value", text, HEADROOM, share, "ratio")
-    )
-
-
-def conntrack_counters(context: Context) -> Verdict:
-    """During the mesh no packet was dropped by the connection table or by a rule."""
-    legs: list[Leg] = []
-    for node in context.inventory.nodes:
-        before, after = (_drops(context, batch, node.name) for batch in ("B0", "B1"))
-        if before is None or after is None:
-            legs.append(broken(node.name, f"the counters of {node.name} were not read before and after"))
-            continue
-        rises = {key: value - before.get(key, 0) for key, value in after.items() if value > before.get(key, 0)}
-        text = f"while pods talked, {node.name} dropped packets: " + ", ".join(
-            f"{key} +{rise}" for key, rise in rises.items()
-        )
-        legs.append(
-            passed(node.name, {}, {}, "count") if not rises else failed(node.name, "lost", text, {}, rises, "count")
-        )
-    return Verdict(
-        tuple(legs),
-        (
-            census(sum(leg.status != "error" for leg in legs), len(context.inventory.nodes), "nodes"),
-            control("P1", any_ok(context.exchanges.get("mesh", ())), "packets crossed the nodes in between"),
-        ),
-        summary=f"no drop counter of {len(legs)} nodes rose during the mesh",
-    )
-
-
-def _drops(context: Context, batch: str, node: str) -> dict[str, int] | None:
-    """Packets dropped so far: by the connection table, and by rules that count."""
-    read = {what: context.batched_dumps.get((batch, "node", node, what)) for what in ("counters", "rules-nft")}
-    counters = read["counters"]
-    if not isinstance(counters, dict) or "error" in counters:
-        return None
-    return {key: int(counters.get(key, 0)) for key in COUNTERS} | drop_counters(rows(read["rules-nft"]))
-
-
-def neighbours(context: Context) -> Verdict:
-    """A full mesh fits the kernel's neighbour table, which all nodes of one kernel share."""
-    facts = context.dumps.get(("node", context.inventory.nodes[0].name, "kernel")) or {}
-    needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes))
-    shared = bool(facts.get("shared", True))
-    limit = facts.get("gc_thresh2")
-    if limit is None:
-        return Verdict((broken("kernel", "net.ipv4.neigh.default.gc_thresh2 was not read"),))
-    leg = _entries(needed, int(limit), "the kernel of all nodes" if shared else "a node's kernel")
-    return Verdict(
-        (leg,),
-        (
-            census(len(context.inventory.pods), len(context.inventory.pods), "pods"),
-            control("inv", _entries(needed, needed // 2, "").status == "fail", "a table for half of the entries fails"),
-        ),
-        summary=f"up to {needed} of {limit} neighbour entries",
-    )
-
-
-def _entries(needed: int, limit: int, whose: str) -> Leg:
-    if needed < limit:
-        return passed("kernel", limit, needed, "count")
-    text = f"a full mesh needs up to {needed} neighbour entries, {whose} keeps {limit}"
-    return failed("kernel", "wrong-value", text, limit, needed, "count")
-
-
 CHECKS: tuple[Check, ...] = (
     Check(
         "node.underlay", "nodes reach each other at their present MTU", "M", "B0", underlay, gates=("multi",),
@@ -472,19 +379,5 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "node.links", "the variant's links are there, up and attached", "S", "B0", node_links,
         causes=("residue", "a link deleted by hand"), next=("ip -d link", "bridge link"),
-    ),
-    Check(
-        "ct.headroom", "the connection table has room", "S", "B0", conntrack_headroom,
-        inverse="a table that is 90 % full fails",
-        causes=("leak", "small table"), next=("conntrack -S", "sysctl net.netfilter.nf_conntrack_max"),
-    ),
-    Check(
-        "ct.counters", "no packet is dropped by the connection table or a rule", "S", "B1", conntrack_counters,
-        needs=("B0",), causes=("table full", "connection limit"), next=("conntrack -S", "nft -a list ruleset"),
-    ),
-    Check(
-        "neigh.headroom", "a full mesh fits the neighbour table", "S", "B0", neighbours,
-        inverse="a table for half of the entries fails",
-        causes=("all namespaces share one table",), next=("sysctl net.ipv4.neigh.default.gc_thresh3",),
     ),
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from conformance.context import Context
@@ -15,14 +14,13 @@ from conformance.legs import (
     evidence_of,
     failed,
     leg_name,
-    outcome_sentence,
     passed,
     reached,
     recorded,
     where,
 )
 from conformance.model import Check, Judge, Verdict
-from conformance.plan import first_pods, mesh_pairs, node_pairs
+from conformance.plan import mesh_pairs, node_pairs
 from harness.model.records import Burst, Exchange, Leg
 
 NM = 'Kubernetes documentation, "The Kubernetes network model"'
@@ -274,109 +272,6 @@ def integrity_pairs(context: Context) -> tuple[Pair, ...]:
     return node_pairs(context.inventory)
 
 
-def churn(context: Context) -> Verdict:
-    """500 connections one after the other and 200 at once, without one error."""
-    legs = []
-    for one in context.churns:
-        leg = f"{one.src}>{one.dst}/tcp"
-        total = one.sequential + one.parallel
-        if one.outcome == "error":
-            legs.append(broken(leg, f"the probe itself failed: {one.detail}"))
-        elif one.connected == total and not one.errors:
-            legs.append(passed(leg, total, one.connected, "count"))
-        else:
-            kinds = (
-                ", ".join(
-                    f"{count} x {'errno ' if kind.isdigit() else ''}{kind}"
-                    for kind, count in sorted(one.errors.items())
-                )
-                or "deadline"
-            )
-            legs.append(
-                failed(
-                    leg,
-                    "lost",
-                    f"{total - one.connected} of {total} connections from {where(context.site(one.src))} to "
-                    f"{where(context.site(one.dst))} failed: {kinds}",
-                    total,
-                    one.connected,
-                    "count",
-                )
-            )
-    return Verdict(
-        tuple(legs),
-        (control("P1", any_ok(context.exchanges.get("mesh", ())), "single connections work"),),
-        summary="; ".join(
-            f"{one.src} to {one.dst}: {one.connected} connections, p99 {one.p99_us or 0} us" for one in context.churns
-        ),
-    )
-
-
-CLASSES = ("pod", "node", "gateway", "tunnel", "other")
-
-
-def classify_source(context: Context, address: str) -> str:
-    """Whose address it is: a pod's, a node's, a bridge gateway's, a tunnel device's, or none of them."""
-    if any(site.ip == address for site in context.inventory.pods):
-        return "pod"
-    for node in context.inventory.nodes:
-        if node.address == address:
-            return "node"
-        for link in context.node_dump(node.name, "addr") or ():
-            held = {info.get("local") for info in link.get("addr_info", ())}
-            if address in held:
-                if link.get("ifname") == context.expect.overlay_device:
-                    return "tunnel"
-                return "gateway" if link.get("ifname") == context.expect.bridge else "node"
-    return "other"
-
-
-def _sources(pairs: Callable[[Context], tuple[Pair, ...]], expected: Callable[[Context], str], text: str) -> Judge:
-    """A judge that writes down which source the far end saw, by class of address."""
-
-    def judge(context: Context) -> Verdict:
-        found: dict[str, list[str]] = defaultdict(list)
-        legs = []
-        for src, dst in pairs(context):
-            one = context.exchange("host", src.name, dst.name, "tcp")
-            if one is None or one.outcome != "ok":
-                continue
-            address = one.peer.rpartition(":")[0]
-            kind = classify_source(context, address)
-            found[kind].append(address)
-            legs.append(
-                recorded(
-                    f"{src.name}>{dst.name}/source", f"{kind} {address}", f"{where(dst)} saw {where(src)} as {address}"
-                )
-            )
-        nodes = [
-            one for one in context.exchanges.get("host", ()) if one.src.startswith("h") and one.dst.startswith("h")
-        ]
-        inverse = [classify_source(context, one.peer.rpartition(":")[0]) for one in nodes if one.outcome == "ok"]
-        summary = f"{text}: " + ", ".join(f"{kind} ({len(items)} legs)" for kind, items in sorted(found.items()))
-        controls = [control("P4", legs, f"{len(legs)} legs with a source")]
-        if inverse:
-            controls.append(
-                control(
-                    "inv",
-                    set(inverse) <= {"node", "gateway", "tunnel"} and "node" in inverse,
-                    f"node to node must classify as node: {sorted(set(inverse))}",
-                )
-            )
-        declared = expected(context)
-        return Verdict(tuple(legs), tuple(controls), summary=f"{summary}; declared: {declared}")
-
-    return judge
-
-
-def _remote(context: Context) -> tuple[Pair, ...]:
-    return node_to_pod(local=False)(context)
-
-
-def _remote_back(context: Context) -> tuple[Pair, ...]:
-    return pod_to_node(local=False)(context)
-
-
 _CAPTURE = "tcpdump -ni any host {destination}  # on the source node, then on each hop"
 
 CHECKS: tuple[Check, ...] = (
@@ -455,22 +350,4 @@ CHECKS: tuple[Check, ...] = (
         source=NM, gates=("multi",), after=("node.underlay",), causes=("forwarding off", "no route back"),
         next=("ip route get {destination}  # at both ends", "sysctl net.ipv4.ip_forward"),
     ),
-    Check(
-        "model.node-pod.source", "which source address a remote pod sees of a node", "R", "B1",
-        _sources(_remote, lambda context: context.expect.node_to_pod_source, "pods see other nodes as"),
-        gates=("multi",), after=("node.underlay",), needs=("B0",), inverse="node to node classifies as node",
-    ),
-    Check(
-        "model.pod-node.source", "which source address a remote node sees of a pod", "R", "B1",
-        _sources(_remote_back, lambda context: context.expect.pod_to_node_source, "nodes see remote pods as"),
-        gates=("multi",), after=("node.underlay",), needs=("B0",), inverse="node to node classifies as node",
-    ),
-    Check(
-        "conn.churn", "500 connections in a row and 200 at once succeed", "M", "B1", churn,
-        gates=("multi",), after=("model.pod-pod.cross-node",),
-        causes=("conntrack table full", "a connection limit", "port reuse"),
-        next=("nstat -az", "conntrack -S", "nft list ruleset"),
-    ),
 )  # fmt: skip
-
-__all__ = ["CHECKS", "classify_source", "first_pods", "outcome_sentence", "reach_legs"]

@@ -1,0 +1,256 @@
+"""The way to a DNS answer: resolv.conf, the search list, TCP, large answers, names that do not exist or lie outside."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
+from conformance.context import Context
+from conformance.legs import broken, check_value, control, failed, names, passed, recorded
+from conformance.manifests import NAMESPACE, crowd_addresses
+from conformance.model import Check, Judge, Verdict
+from harness.model.records import Leg
+
+NDOTS = 5
+
+
+def _no_answer(purpose: str, summary: str) -> Judge:
+    def judge(context: Context) -> Verdict:
+        legs = []
+        for one in context.lookups.get(purpose, ()):
+            leg = leg_of(one)
+            observed = f"{one.rcode or one.outcome}, {len(one.answers)} answers"
+            if one.outcome == "ok" and one.rcode == "NXDOMAIN" and not one.answers:
+                legs.append(passed(leg, "NXDOMAIN, 0 answers", observed))
+            elif one.outcome == "error":
+                legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+            else:
+                text = f"{one.src} ({one.src_node}) asked for {one.name}, which does not exist, and got {observed}"
+                reason = "unexpected" if one.answers else "wrong-value" if one.outcome == "ok" else one.outcome
+                legs.append(failed(leg, reason, text, "NXDOMAIN, 0 answers", observed))
+        # The twin must not depend on the server that is under test being alive: silence is a failure, not an error.
+        asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+        return Verdict(
+            tuple(legs), (control("P2", asked, "existing names were asked for too"),), summary=f"{len(legs)} {summary}"
+        )
+
+    return judge
+
+
+def search(context: Context) -> Verdict:
+    """Short names resolve as a C library does it, through the search list."""
+    legs = []
+    ip_of = {found.name: found.cluster_ip for found in context.inventory.services}
+    for one in context.lookups.get("search", ()):
+        name = one.name.rstrip(".")
+        wanted = (
+            str(context.spec.services.api_address)
+            if name.startswith("kubernetes.")
+            else ip_of.get(name.split(".")[0], "")
+        )
+        leg = leg_of(one)
+        legs.append(answered(one, leg, [wanted]))
+    fqdn = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+    queries = [len(one.queries) for one in context.lookups.get("search", ()) if one.queries]
+    cost = f", {min(queries)} to {max(queries)} queries each" if queries else ""
+    return Verdict(
+        tuple(legs),
+        (control("P2", fqdn, "fully qualified names were asked for too"),),
+        summary=f"{len(legs)} short names resolve through the search list{cost}",
+    )
+
+
+def tcp(context: Context) -> Verdict:
+    """The name server answers over TCP."""
+    seen = context.lookups.get("tcp", ())
+    legs = [answered(one, leg_of(one), cluster_ip_of(context, one)) for one in seen]
+    asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+    return Verdict(
+        tuple(legs), (control("P2", asked, "UDP queries were asked too"),), summary=f"{len(legs)} answers over TCP"
+    )
+
+
+def large(context: Context) -> Verdict:
+    """An answer beyond 1232 bytes arrives whole: over TCP, or with EDNS."""
+    legs: list[Leg] = []
+    wanted = crowd_addresses()
+    for src in sorted({one.src for one in context.lookups.get("large-tcp", ())}):
+        by_way = {
+            purpose: next((one for one in context.lookups.get(purpose, ()) if one.src == src), None)
+            for purpose in ("large-udp", "large-tcp", "large-edns")
+        }
+        over_tcp, plain, edns = by_way["large-tcp"], by_way["large-udp"], by_way["large-edns"]
+        if over_tcp is not None:
+            legs.append(answered(over_tcp, leg_of(over_tcp), wanted))
+        if plain is not None and plain.outcome == "ok" and not plain.truncated and len(plain.answers) < len(wanted):
+            text = f"{src} got {len(plain.answers)} of {len(wanted)} addresses over UDP without the truncation bit"
+            legs.append(failed(f"{leg_of(plain)}/tc", "short", text, "truncated", "not truncated"))
+        elif plain is not None and plain.outcome == "ok":
+            legs.append(
+                passed(f"{leg_of(plain)}/tc", "truncated or whole", "truncated" if plain.truncated else "whole")
+            )
+        if edns is not None:
+            size = "truncated" if edns.truncated else f"{len(edns.answers)} addresses"
+            legs.append(recorded(f"{leg_of(edns)}/edns", size, f"with EDNS 4096 {src} got {size}"))
+    asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+    return Verdict(
+        tuple(legs),
+        (control("P2", asked, "small answers were asked for too"),),
+        summary=f"{len(wanted)} addresses in one answer arrive whole over TCP, with the truncation bit over UDP",
+    )
+
+
+def forward(context: Context) -> Verdict:
+    """A name outside the cluster's zone resolves through the router's own server, which saw the query."""
+    sightings = context.dumps.get(("recorder", "router", "dns")) or []
+    asked = {str(row.get("qname", "")).rstrip(".").lower() for row in sightings}
+    legs = []
+    for one in context.lookups.get("forward", ()):
+        leg = leg_of(one)
+        name = one.name.rstrip(".").lower()
+        if one.outcome == "ok" and one.rcode in {"NOERROR", "NXDOMAIN"}:
+            legs.append(passed(leg, "an answer of the outside server", one.rcode))
+        elif one.outcome == "error":
+            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+        else:
+            text = f"{one.src} ({one.src_node}) asked for {name} outside the cluster and got {one.rcode or one.outcome}"
+            legs.append(
+                failed(
+                    leg,
+                    one.outcome if one.outcome != "ok" else "wrong-value",
+                    text,
+                    "NOERROR",
+                    one.rcode or one.outcome,
+                )
+            )
+    fresh = [
+        one.name.rstrip(".").lower() for one in context.lookups.get("forward", ()) if one.name.startswith("probe-")
+    ]
+    reached_outside = any(name in asked for name in fresh)
+    # A query that failed cannot have been seen outside: the canary only has to back up success.
+    success = any(leg.status == "pass" for leg in legs)
+    return Verdict(
+        tuple(legs),
+        (control("P3", reached_outside or not success, f"the outside server saw {len(asked)} names"),),
+        summary=f"{len(legs)} names outside the cluster resolved; the router's server saw {names(sorted(asked))}",
+    )
+
+
+def latency(context: Context) -> Verdict:
+    """How long lookups take; recorded."""
+    legs = []
+    for src in sorted({one.src for one in context.lookups.get("latency", ())}):
+        times = [one.ms for one in context.lookups["latency"] if one.src == src and one.outcome == "ok"]
+        if len(times) > 1:
+            p50, p95 = percentiles(times)
+            legs.append(recorded(src, {"p50": p50, "p95": p95}, f"{src}: p50 {p50:.1f} ms, p95 {p95:.1f} ms", "ms"))
+    calm, slow = percentiles([1.0] * 20), percentiles([1.0] * 18 + [51.0] * 2)
+    return Verdict(
+        tuple(legs),
+        (control("inv", slow[1] > calm[1] + 40, "a server that is 50 ms slower moves p95"),),
+        summary="; ".join(leg.statement for leg in legs),
+    )
+
+
+def percentiles(times: Sequence[float]) -> tuple[float, float]:
+    """p50 and p95, milliseconds."""
+    cuts = statistics.quantiles(times, n=20, method="inclusive")
+    return cuts[9], cuts[18]
+
+
+def resolv_conf(context: Context) -> Verdict:
+    """The pod's resolver is configured as the API promises."""
+    legs = []
+    zone = zone_of(context)
+    server = context.inventory.node_dns or str(context.spec.services.dns_address)
+    wanted = {
+        "nameservers": [server],
+        "search": [f"{NAMESPACE}.svc.{zone}", f"svc.{zone}", zone],
+        "ndots": NDOTS,
+    }
+    sites = (*context.inventory.pods, *context.inventory.hosts)
+    for site in sites:
+        text = context.pod_dump(site.name, "resolv-conf")
+        if not isinstance(text, str):
+            legs.append(broken(site.name, f"/etc/resolv.conf of {site.name} was not read"))
+            continue
+        found = parse_resolv_conf(text)
+        found["search"] = list(found["search"])[:3]
+        text = f"/etc/resolv.conf of {site.name} ({site.node}) has {_shown(found)}; expected {_shown(wanted)}"
+        legs.append(check_value(site.name, wanted, found, text))
+    sample = parse_resolv_conf("# x\nsearch a b\nnameserver 10.0.0.10\noptions ndots:2 timeout:1\n")
+    return Verdict(
+        tuple(legs),
+        (
+            control(
+                "P5",
+                sample == {"nameservers": ["10.0.0.10"], "search": ["a", "b"], "ndots": 2},
+                "a stored file is read right",
+            ),
+        ),
+        summary=f"{len(legs)} pods: nameserver {server}, three search domains in order, ndots:5",
+    )
+
+
+def _shown(conf: Mapping[str, Any]) -> str:
+    return f"nameserver {names(conf['nameservers'])}, search {' '.join(conf['search'])}, ndots:{conf['ndots']}"
+
+
+def parse_resolv_conf(text: str) -> dict[str, Any]:
+    """nameservers, search list and ndots of a resolv.conf(5)."""
+    found: dict[str, Any] = {"nameservers": [], "search": [], "ndots": 1}
+    servers: list[str] = []
+    for line in text.splitlines():
+        match line.split():
+            case ["nameserver", server, *_]:
+                servers.append(server)
+            case ["search", *domains]:
+                found["search"] = domains
+            case ["options", *options]:
+                for option in options:
+                    if option.startswith("ndots:"):
+                        found["ndots"] = int(option.removeprefix("ndots:"))
+            case _:
+                pass
+    found["nameservers"] = servers
+    return found
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "dns.resolv-conf", "a pod's resolver is configured as promised", "M", "B4", resolv_conf, source=DPS,
+        gates=("dns",), causes=("clusterDNS of the kubelet",), next=("cat /etc/resolv.conf",),
+    ),
+    Check(
+        "dns.headless-empty", "a headless Service without endpoints does not exist", "S", "B4",
+        _no_answer("headless-empty", "names without endpoints gave NXDOMAIN"), source=f"{DSD} §2.4.1",
+        gates=("dns",), after=("node.underlay",), causes=("wildcard",), next=NEXT,
+    ),
+    Check(
+        "dns.negative", "unknown names do not exist", "S", "B4", _no_answer("negative", "unknown names gave NXDOMAIN"),
+        source="RFC 2308", gates=("dns",), after=("node.underlay",), causes=("forward loop", "wildcard"), next=NEXT,
+    ),
+    Check(
+        "dns.search", "short names resolve through the search list", "M", "B4", search, source=DPS, gates=("dns",),
+        after=("node.underlay",), causes=("ndots", "search list cut"), next=("cat /etc/resolv.conf", *NEXT),
+    ),
+    Check(
+        "dns.tcp", "the name server answers over TCP", "M", "B4", tcp, source="RFC 7766", gates=("dns",),
+        after=("node.underlay",), causes=("TCP 53 filtered",), next=("dig +tcp @{dns} {name}",),
+    ),
+    Check(
+        "dns.large", "a large answer arrives whole", "M", "B4", large, source="RFC 6891, RFC 7766", gates=("dns",),
+        after=("node.underlay",), causes=("TCP 53 filtered", "fragments lost"),
+        next=("dig +bufsize=4096 @{dns} {name}",),
+    ),
+    Check(
+        "dns.forward", "a name outside the cluster resolves", "S", "B4", forward, gates=("dns", "router"),
+        after=("node.underlay",), causes=("egress", "upstream of the name server"), next=NEXT,
+    ),
+    Check(
+        "dns.latency", "how long a lookup takes", "R", "B4", latency, gates=("dns",), after=("node.underlay",),
+        inverse="a server that is 50 ms slower moves p95",
+    ),
+)  # fmt: skip
