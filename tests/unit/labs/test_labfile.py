@@ -45,6 +45,11 @@ def test_every_lab_has_a_workshop_text_with_commands_to_type(labs: list[LabDefin
         assert "```" in text, lab.id
 
 
+def test_the_index_lists_every_lab_with_what_it_teaches(labs: list[LabDefinition]) -> None:
+    rows = [line for line in (LABS / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| [")]
+    assert sorted(rows) == sorted(f"| [{lab.id}]({lab.id}/README.md) | {lab.minutes} | {lab.learn} |" for lab in labs)
+
+
 def test_every_injected_fault_is_repaired_by_a_step(labs: list[LabDefinition]) -> None:
     for lab in labs:
         injected = [step.inject for step in lab.steps if step.inject]
