@@ -142,7 +142,8 @@ def pod_facts(pod: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]
         "ready": bool(statuses) and all(entry.get("ready") for entry in statuses),
         "restarts": {entry["name"]: entry.get("restartCount", 0) for entry in statuses},
         "probed": any("readinessProbe" in container for container in spec["containers"]),
-        "sandbox": "", "netns": "", "netns_pinned": "", "inode": 0, "veth": "", "mac": "", "mtu": 0, "ids": {}, "pids": {},
+        "sandbox": "", "netns": "", "netns_pinned": "", "inode": 0, "veth": "", "mac": "", "mtu": 0,
+        "ids": {}, "pids": {},
     }  # fmt: skip
     if sandbox is not None:
         eth0 = next((link for link in sandbox.interfaces if link.name == "eth0"), None)
