@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, product
 from string import ascii_lowercase
@@ -155,6 +155,7 @@ def services(spec: LabSpec) -> list[Object]:
         _service("headless", every, clusterIP="None", named=True),
         _service("vacant", {"app": "nobody"}, clusterIP="None"),
         _service("crowd", None, clusterIP="None"),
+        _service("moving", None),
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -193,22 +194,29 @@ def crowd_addresses() -> list[str]:
     return [str(network[number]) for number in range(1, CROWD + 1)]
 
 
+def moving_slice(address: str) -> Object:
+    """The only endpoint of `moving`, a Service that is moved from one pod to another while it is used."""
+    return _slice("moving", [address], ("TCP", "UDP"))
+
+
 def endpoint_slices() -> list[Object]:
     """The endpoints of `crowd`, which no pod backs: only its DNS answer matters."""
-    return [
-        {
-            "apiVersion": "discovery.k8s.io/v1",
-            "kind": "EndpointSlice",
-            "metadata": {
-                "name": "crowd-1",
-                "namespace": NAMESPACE,
-                "labels": {"kubernetes.io/service-name": "crowd", "app.kubernetes.io/managed-by": "cnilab"},
-            },
-            "addressType": "IPv4",
-            "ports": [{"name": "tcp", "protocol": "TCP", "port": RESPONDER_PORT}],
-            "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in crowd_addresses()],
-        }
-    ]
+    return [_slice("crowd", crowd_addresses(), ("TCP",))]
+
+
+def _slice(service: str, addresses: Sequence[str], protocols: Sequence[str]) -> Object:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{service}-1",
+            "namespace": NAMESPACE,
+            "labels": {"kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "cnilab"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": name.lower(), "protocol": name, "port": RESPONDER_PORT} for name in protocols],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
+    }
 
 
 def objects(spec: LabSpec) -> list[Object]:

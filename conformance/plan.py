@@ -269,6 +269,27 @@ def _host_ports(inventory: Inventory, gates: Mapping[str, bool], plan: Plan) -> 
             plan[source] += both(target, "hostport")
 
 
+MOVING_PORT = 29999
+"""Source port of the UDP flow that has to follow a Service to its new endpoint."""
+
+
+def moving(service: ServiceFact, client: Site, purpose: str) -> Plan:
+    """B3: one look at a Service that moves: over TCP, over UDP from the same port as before, and from a fresh one."""
+    return {
+        client.name: [
+            ExchangeProbe(vip(service, "tcp"), purpose=purpose),
+            ExchangeProbe(vip(service, "udp"), proto="udp", purpose=f"{purpose}-flow", source_port=MOVING_PORT),
+            ExchangeProbe(vip(service, "udp"), proto="udp", purpose=f"{purpose}-fresh"),
+        ]
+    }
+
+
+def movers(inventory: Inventory) -> tuple[Site, Site, Site] | None:
+    """Client, and two pods between which a Service moves: on different nodes where there are several."""
+    pods = inventory.pods
+    return (pods[1], pods[0], pods[-1]) if len(pods) > 2 else None
+
+
 def spread_dials(backends: int) -> int:
     """Dials from one client so that missing one of k fair backends has a probability below 1e-8.
 

@@ -255,6 +255,24 @@ def check_ok(context: Context) -> Verdict:
     )
 
 
+def check_detects(context: Context) -> Verdict:
+    """CHECK is an error once the address is gone."""
+    legs = []
+    for verbs in each(context):
+        made = verbs.calls("check-damaged")
+        text = f"CHECK on {verbs.node} is content although eth0 has lost its address"
+        leg = f"{verbs.node}/address"
+        seen = any(call["status"] for call in made)
+        legs.append(passed(leg, "an error", verbs.said("check-damaged")) if seen
+                    else failed(leg, "unexpected", text, "an error", "success"))  # fmt: skip
+    return Verdict(
+        tuple(legs),
+        (control("P6", any(verbs.worked("check") for verbs in each(context)), "CHECK passed before the damage"),),
+        _evidence(context, "check-damaged"),
+        summary="CHECK is an error once the address is gone",
+    )
+
+
 def version(context: Context) -> Verdict:
     """VERSION lists the configuration's version; an unknown version is refused with code 1 and JSON."""
     legs: list[Leg] = []
@@ -348,6 +366,10 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "cni.check.ok", "CHECK passes after ADD", "M", "B7", check_ok, source=f"{CNI} §2 CHECK", gates=("cni4",),
         after=("cni.add.result",), causes=("something changed the attachment",), next=_NEXT,
+    ),
+    Check(
+        "cni.check.detects", "CHECK is an error once the attachment is damaged", "S", "B7", check_detects,
+        source=f"{CNI} §2 CHECK", gates=("cni4",), after=("cni.add.result",), causes=("CHECK is a stub",), next=_NEXT,
     ),
     Check(
         "cni.version", "the main plugin speaks its configuration's version", "M", "B7", version, source=f"{CNI} §5",

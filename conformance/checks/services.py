@@ -330,6 +330,44 @@ def affinity(context: Context) -> Verdict:
     )
 
 
+def _moved(context: Context, what: str, twin: str, twin_text: str) -> Verdict:
+    """After a Service moved, this kind of traffic is answered by the new endpoint."""
+    facts = context.api("moved") or {}
+    target, seconds = str(facts.get("to", "")), facts.get("seconds")
+    legs: list[Leg] = []
+    for one in context.exchanges.get(what, ()):
+        leg = leg_name(one)
+        text = (
+            f"{facts.get('waited', 0):.1f} s after Service {one.dst} moved from {facts.get('from')} to {target}, "
+            f"{where(context.site(one.src))} is still answered by {one.token or 'nobody'} over {one.proto}"
+        )
+        if one.outcome == "error":
+            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+        elif one.outcome == "ok" and one.token == target:
+            legs.append(passed(leg, target, one.token))
+        else:
+            legs.append(failed(leg, "late", text, target, one.token or one.outcome))
+    others = context.exchanges.get(twin, ())
+    good = any(one.outcome == "ok" and (twin.startswith("before") or one.token == target) for one in others)
+    took = f" after {seconds:.2f} s" if seconds is not None else ""
+    return Verdict(
+        tuple(legs),
+        (control("P6" if twin.startswith("before") else "P2", good, twin_text),),
+        evidence_of(context.exchanges.get(what, ()), legs),
+        summary=f"traffic followed the Service from {facts.get('from')} to {target}{took}",
+    )
+
+
+def endpoint_change(context: Context) -> Verdict:
+    """New connections go to the new endpoint."""
+    return _moved(context, "moved", "before", "the Service answered before it moved")
+
+
+def udp_stale(context: Context) -> Verdict:
+    """A UDP flow from one source port goes to the new endpoint."""
+    return _moved(context, "moved-flow", "moved-fresh", "a fresh source port reaches the new endpoint")
+
+
 def kube_proxy_free(context: Context) -> Verdict:
     """No trace of kube-proxy: chains, tables."""
     legs = []
@@ -417,6 +455,15 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "svc.affinity", "ClientIP affinity keeps a client on one pod", "M", "B3", affinity,
         source=VIP, gates=("svc",), after=_AFTER, causes=("SNAT in front of the Service",), next=_NEXT,
+    ),
+    Check(
+        "svc.endpoint-change", "new connections follow a Service to its new endpoint", "M", "B3", endpoint_change,
+        source=SV, gates=("svc",), after=_AFTER, causes=("proxy does not sync",), next=_NEXT,
+    ),
+    Check(
+        "svc.udp-stale", "a UDP flow follows a Service to its new endpoint", "M", "B3", udp_stale,
+        source="e2e conntrack", gates=("svc",), after=_AFTER, causes=("connection table not cleared",),
+        next=("conntrack -L -p udp --orig-dst {destination}", *_NEXT),
     ),
     Check(
         "svc.hostport.reach", "a host port answers on its node, TCP and UDP of one number apart", "M", "B3", hostport,

@@ -65,7 +65,6 @@ class Fault(Data):
     stop: tuple[str, ...] = Field(default=(), description="program@node that would repair it; agent is the CNI's")
     state: tuple[str, ...] = Field(default=(), description="place:device whose routes and neighbours are replayed")
     table: tuple[str, ...] = Field(default=(), description="Nodes that get the table inet kfault")
-    churn: bool = Field(default=False, description="Its checks need the many connections of the mesh batch")
     kills: tuple[str, ...] = Field(min_length=1)
     spares: tuple[str, ...] = ()
     inject: tuple[Action, ...]

@@ -146,6 +146,8 @@ def _sequence(calls: _Calls) -> Json:
         calls.chain("second-del", "DEL", result=second)
         if str(calls.conf["cniVersion"]) >= "0.4.0":
             calls.chain("check", "CHECK", result=result)
+            run(["ip", "-n", NETNS, "address", "flush", "dev", "eth0"], check=False)
+            calls.chain("check-damaged", "CHECK", result=result)
         calls.chain("del", "DEL", result=result)
         calls.snapshot("deleted")
         calls.chain("del-again", "DEL", result=result)

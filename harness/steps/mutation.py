@@ -31,6 +31,9 @@ On a busy machine that can be too short. So a fault that was not killed cleanly 
 deadlines, before anything is said about the suite.
 """
 
+MOVING = frozenset({"svc.endpoint-change", "svc.udp-stale"})
+"""Checks for which a Service is moved, which takes seconds."""
+
 GREEN_AGAIN = 30.0
 """Seconds until the checks of a fault pass again after it was undone, before scaling."""
 
@@ -91,10 +94,11 @@ def _observe(suite: suites.Suite, wanted: Iterable[Batch], run: RunDir, journal:
     return Context(suite.attached.spec, suite.attached.variant, suite.inventory, tuple(seen))
 
 
-def _look(mutation: Mutation, fault: Fault, checks: Sequence[Check], pace: Pace) -> Context:
+def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace) -> Context:
     """Only what the checks of a fault need: their batches, and kernel state only for those that read it."""
     kernel = any(check.id != "node.underlay" and "B0" in check.batches for check in checks)
-    pace = replace(pace, churn=fault.churn, kernel=kernel)
+    ids = {check.id for check in checks}
+    pace = replace(pace, churn="conn.churn" in ids, kernel=kernel, moves=bool(MOVING & ids))
     return _observe(mutation.suite, batches(checks), mutation.run, Journal(), pace)
 
 
@@ -115,14 +119,14 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
     try:
         with injected(fault, mutation.scene):
             for pace in (Pace(HASTY, retries=1), Pace()):
-                context = _look(mutation, fault, checks, pace)
+                context = _look(mutation, checks, pace)
                 results = {result.id: result for result in judge_all(context, checks, CHECKS)}
                 verdict = weigh(fault, results, mutation.green.gates)
                 if verdict.outcome == "killed":
                     break
     except CnilabError as error:
         return _outcome(fault, start, "error", detail=str(error).splitlines()[0])
-    problem = _green_again(mutation, fault, checks)
+    problem = _green_again(mutation, checks)
     if problem:
         return _outcome(fault, start, "error", detail=problem, weighed=verdict)
     return _outcome(fault, start, verdict.outcome, detail=verdict.detail, weighed=verdict)
@@ -187,11 +191,11 @@ def _failed(result: Result, pattern: str) -> bool:
     )
 
 
-def _green_again(mutation: Mutation, fault: Fault, checks: Sequence[Check]) -> str:
+def _green_again(mutation: Mutation, checks: Sequence[Check]) -> str:
     """Empty when all checks of a fault pass again, else the first that does not."""
     last = "nothing was judged"
     for _ in timeouts.ticks(GREEN_AGAIN, 0.05):
-        context = _look(mutation, fault, checks, Pace(retries=1))
+        context = _look(mutation, checks, Pace(retries=1))
         judged = judge_all(context, with_prerequisites(checks), CHECKS)
         bad = [one for one in judged if one.status not in {"pass", "not-applicable"}]
         if not bad:

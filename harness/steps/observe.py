@@ -5,10 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import plan
+from conformance import manifests, plan
 from conformance.context import Context, saved
 from conformance.manifests import NAMESPACE
 from conformance.model import Batch
@@ -28,6 +28,9 @@ from harness.steps.suite import Suite, kernel_limits
 DEADLINES: Mapping[Batch, float] = {"B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B7": 10.0}
 """Seconds for all probes of a batch, before scaling; red legs overlap, so they cost it once."""
 
+LOOK = 0.3
+"""Seconds for one look at a Service that moves, before scaling."""
+
 PROXY_READY = 10.0
 """Seconds until kube-proxy has programmed new Services, before scaling."""
 
@@ -41,12 +44,14 @@ class Pace:
         retries: Further attempts at a failed probe.
         churn: With the many connections of the mesh batch.
         kernel: With all kernel state; without it only what the underlay's probes need.
+        moves: With a Service that moves to another pod: it takes as long as the proxy does.
     """
 
     deadlines: Mapping[Batch, float] = field(default_factory=lambda: DEADLINES)
     retries: int = 2
     churn: bool = True
     kernel: bool = True
+    moves: bool = True
 
     def deadline(self, batch: Batch) -> float:
         """Seconds for a batch."""
@@ -167,7 +172,42 @@ def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
 
 def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
-    return probe(suite, plan.services(suite.inventory, gates), "B3", pace) if gates.get("svc") else []
+    if not gates.get("svc"):
+        return []
+    seen = probe(suite, plan.services(suite.inventory, gates), "B3", pace)
+    return seen + _moved(suite, pace) if pace.moves else seen
+
+
+def _moved(suite: Suite, pace: Pace) -> list[Observation]:
+    """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
+    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    if service is None or sites is None:
+        return []
+    client, one, other = sites
+    quick = replace(pace, retries=0)
+
+    def look(purpose: str) -> list[Exchange]:
+        seen = probe(suite, plan.moving(service, client, purpose), "B3", quick, deadline=LOOK)
+        return [found for found in seen if isinstance(found, Exchange)]
+
+    before = look("before")
+    if before[0].outcome != "ok":
+        suite.attached.kube.apply([manifests.moving_slice(one.ip)])
+        for _ in timeouts.ticks(PROXY_READY, 0.1):
+            before = look("before")
+            if before[0].outcome == "ok":
+                break
+    source, target = (other, one) if before[0].token == other.name else (one, other)
+    suite.attached.kube.apply([manifests.moving_slice(target.ip)])
+    facts: dict[str, object] = {"from": source.name, "to": target.name, "seconds": None}
+    after: list[Exchange] = []
+    for elapsed in timeouts.ticks(pace.deadlines["B3"], 0.05):
+        after = look("moved")
+        facts["waited"] = round(elapsed, 3)
+        if all(found.token == target.name for found in after):
+            facts["seconds"] = round(elapsed, 3)
+            break
+    return [*before, *after, Dump(batch="B3", vantage="api", place="cluster", what="moved", data=facts)]
 
 
 def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:

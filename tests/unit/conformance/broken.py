@@ -471,6 +471,20 @@ CASES = (
         "router>nodeport@n2/tcp",
     ),
     Broken(
+        "a Service does not move",
+        "svc.endpoint-change",
+        (exchanges({"token": "a"}, purpose="moved"), exchanges({"token": "a"}, purpose="moved-fresh")),
+        "b>moving/tcp",
+        "late",
+    ),
+    Broken(
+        "a UDP flow stays with the old endpoint",
+        "svc.udp-stale",
+        (exchanges({"token": "a"}, purpose="moved-flow"),),
+        "b>moving/udp",
+        "late",
+    ),
+    Broken(
         "host ports do not work on one node",
         "svc.hostport.reach",
         (exchanges({"outcome": "refused", "errno": 111}, purpose="hostport", dst_node="n1"),),
@@ -801,6 +815,7 @@ BROKEN_CONTROLS = (
     ("mtu.wire", "P3", (records("tap", {"canary": False}),)),
     ("mtu.fragments", "P2", (exchanges({"outcome": "timeout"}, purpose="unfragmented"),)),
     ("mtu.pmtud", "P2", (exchanges({"outcome": "timeout"}, purpose="far-small"),)),
+    ("svc.udp-stale", "P2", (exchanges({"token": "a"}, purpose="moved-fresh"),)),
     ("svc.hairpin", "P1", (exchanges({"outcome": "timeout"}, purpose="vip"),)),
     ("svc.nodeport", "P1", (exchanges({"outcome": "timeout"}, purpose="vip"),)),
     ("svc.affinity", "P2", (exchanges({"token": "a"}, purpose="spread"),)),

@@ -125,7 +125,7 @@ class Lab:
             "B0": [plan.underlay(self.inventory, {})],
             "B1": [plan.mesh(self.inventory), plan.connections(self.inventory)],
             "B2": [plan.wire(a, c, MTU - OVERHEAD), plan.packets(self.inventory, expect)],
-            "B3": [plan.services(self.inventory, gates)],
+            "B3": [plan.services(self.inventory, gates), *self._moves()],
             "B4": [plan.lookups(self.inventory, SPEC, gates)],
             "B5": [plan.egress(self.inventory, expect, gates)],
         }
@@ -134,6 +134,8 @@ class Lab:
                 for name, probes in one.items():
                     seen += [self.answer(batch, self.inventory.by_name[name], probe) for probe in probes]
         seen += [node_dump("B1", node, what, data) for node in CIDR for what, data in counters()]
+        moved = {"from": "a", "to": "d", "seconds": 0.8, "waited": 0.8}
+        seen.append(Dump(batch="B3", vantage="api", place="cluster", what="moved", data=moved))
         seen.append(verbs())
         seen += self.taps([one for one in seen if isinstance(one, Exchange) and one.purpose.startswith("wire")])
         asked_names = [one.name for one in seen if isinstance(one, Lookup) and one.purpose == "forward"]
@@ -144,6 +146,11 @@ class Lab:
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
         return [*seen, recorder("B5", "sightings", sources)]
+
+    def _moves(self) -> list[plan.Plan]:
+        service = self.inventory.service("moving")
+        assert service is not None
+        return [plan.moving(service, self.inventory.by_name["b"], purpose) for purpose in ("before", "moved")]
 
     def answer(self, batch: str, src: Site, probe: Any) -> Observation:
         """What a probe observes."""
@@ -220,6 +227,8 @@ class Lab:
 
     def _receiver(self, src: Site, name: str, purpose: str, source: str) -> tuple[str, int, str]:
         """Who answers, with which TTL the packet arrives, and whom the responder sees."""
+        if name == "moving":
+            return "a" if purpose.startswith("before") else "d", 62, source
         if purpose.startswith("hostport"):
             return self.inventory.on(name.partition("@")[2])[purpose == "hostport/tcp"].name, 62, source
         service = next((one for one in self.inventory.services if one.name == name.split("@", maxsplit=1)[0]), None)
@@ -441,7 +450,9 @@ def verbs() -> Dump:
         "interfaces": [{"name": "cni0"}, {"name": "eth0", "mac": "02:00:00:00:00:07", "sandbox": "/run/netns/x"}],
         "ips": [{"version": "4", "address": "10.244.0.7/24", "gateway": "10.244.0.1"}],
     }
+    damaged = (1, {"code": 999, "msg": "interface eth0 has lost 10.244.0.7"})
     single = {
+        "check-damaged": damaged,
         "version": (0, {"supportedVersions": ["0.3.1", "0.4.0"]}),
         "unknown-version": (1, wrong),
         "conflict": (1, taken),

@@ -45,7 +45,7 @@ def test_sentences_of_failed_legs_read_well(golden: Callable[[str, str], None]) 
 def test_every_judge_has_a_defect_that_it_sees_or_can_only_record() -> None:
     seen = {case.check for case in CASES}
     left = {check.id for check in CHECKS.values() if check.level != "R"} - seen
-    assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf", "cni.check.ok"}
+    assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf", "cni.check.ok", "cni.check.detects"}
 
 
 def test_an_underlay_that_is_down_is_an_error_of_the_lab_and_blocks_what_needs_it() -> None:
@@ -88,6 +88,13 @@ def test_check_is_judged_where_the_configuration_is_new_enough() -> None:
     broken = simlab.changed(verb("check", status=1))
     broken.gates["cni4"] = True
     assert simlab.verdict(broken, "cni.check.ok").status == "fail"
+
+
+def test_a_check_that_sees_no_damage_is_a_stub() -> None:
+    good, blind = simlab.context(), simlab.changed(verb("check-damaged", status=0, output=""))
+    for run, status in ((good, "pass"), (blind, "fail")):
+        run.gates["cni4"] = True
+        assert simlab.verdict(run, "cni.check.detects").status == status
 
 
 def test_leftovers_of_kube_proxy_are_found() -> None:

@@ -57,7 +57,7 @@ def test_names_are_known_or_kept_by_an_earlier_command(fault: Fault) -> None:
     known = set("abcdUVBEX") | {f"{letter}{number}" for letter in "NCLGTM" for number in (1, 2, 3)}
     known |= {"Ha", "Hb", "PIDa", "NET", "STRAY", "SPARE", "LEASES", "MASQ", "PORT", "UMTU", "ULOW", "ZONE", "DNS"}
     known |= {"CONF", "PLUGIN"}
-    known |= {"VIPspread", "VIPaffinity", "NPtcp", "NPudp"}
+    known |= {"VIPmoving", "VIPspread", "VIPaffinity", "NPtcp", "NPudp"}
     for action in (*fault.inject, *fault.undo):
         assert action.names() <= known, f"{fault.id}: {action.names() - known}"
         known |= {action.keep} if action.keep else set()
