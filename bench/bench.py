@@ -24,6 +24,7 @@ import click
 from harness import __version__
 from harness.cli.runs import host_facts
 from harness.providers.namespaces import cgroups
+from harness.providers.namespaces.layout import LabLayout
 
 NAME = f"bench{os.getpid() % 10000}"
 
@@ -76,7 +77,8 @@ class Bench:
 
     def memory(self) -> float:
         """Proportional set size of all processes of the lab, in MB (proc(5), smaps_rollup): shared pages count once."""
-        pids = {pid for group in cgroups.groups(NAME) for pid in cgroups.processes(group)}
+        lab = LabLayout(self.home / "state", NAME).group
+        pids = {pid for group in cgroups.groups(lab) for pid in cgroups.processes(group)}
         return sum(_pss(pid) for pid in pids) / 1024
 
 
