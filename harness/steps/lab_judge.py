@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.model.expression import ExpressionError, evaluate, explain, shown
+from harness.model.expression import ExpressionError, evaluate, explain, pluck, shown
 from harness.model.lab import Expect, Step, Table
 from harness.model.records import Evidence, LabStep, Packet
 from harness.model.records import Tap as TapRecord
@@ -55,7 +55,7 @@ class Outcome:
     @property
     def label(self) -> str:
         """`node n1`, or `node n1, 8.8.8.8` for an item."""
-        return self.spot.label if self.item is None else f"{self.spot.label}, {shown(self.item, 60)}"
+        return self.spot.label if self.item is None else f"{self.spot.label}, {shown(_name(self.item), 60)}"
 
     def tail(self) -> str:
         """The last lines of what it printed, errors first."""
@@ -219,7 +219,11 @@ def _expectation(lab: str, step: Step, expect: Expect, scopes: Sequence[tuple[st
 
 
 def _name(item: Any) -> Any:
-    return item.get("name", item) if isinstance(item, Mapping) else item
+    """What an item is called: pods and nodes, objects of the API, links, routes, forwarding entries."""
+    if not isinstance(item, Mapping):
+        return item
+    found = (pluck(item, path) for path in ("name", "metadata.name", "involvedObject.name", "ifname", "dst", "mac"))
+    return next((name for name in found if isinstance(name, str)), item)
 
 
 def _table(table: Table, context: Mapping[str, Any]) -> Evidence:

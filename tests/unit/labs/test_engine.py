@@ -72,6 +72,13 @@ def test_a_command_runs_for_every_item_in_every_place(lab: MakeLab, tmp_path: Pa
     assert sorted(cluster.log) == [(n, ("ping", i)) for n in ("n1", "n2") for i in ("x", "y")]
 
 
+def test_items_are_called_by_their_names(lab: MakeLab, tmp_path: Path) -> None:
+    items = '[{"metadata": {"name": "web"}}, {"ifname": "cni0"}, {"other": 1}]'
+    definition = lab(step(run=["ip"], parse="json", expect=[expect("item == 1", **{"for": "result"})]))
+    made = run(definition, FakeCluster(always(items)), tmp_path)
+    assert [line.partition(":")[0] for line in made[0].observed.splitlines()] == ["web", "cni0", '{"other"']
+
+
 def test_an_empty_census_is_a_failure_and_not_a_pass(lab: MakeLab, tmp_path: Path) -> None:
     definition = lab(step(run=["ls"], expect=[expect("item == 1", **{"for": "[]"})]))
     made = run(definition, FakeCluster(always()), tmp_path)
