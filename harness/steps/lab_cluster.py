@@ -238,7 +238,7 @@ class Cluster:
             return _some([_on_node(one, now) for one in wanted], on)
         pods = _by_name(now.pods, namespace)
         if kind == "each-pod":
-            chosen = [pod for pod in pods.values() if pod["labels"].get(PROBE) == "true" and pod["ready"]]
+            chosen = [pod for pod in pods.values() if pod["labels"].get(PROBE) == "true" and pod["ids"]]
             return _some([self._in_pod(pod, "", now) for pod in chosen], on)
         pod = pods.get(name) or next((one for one in now.pods if f"{one['namespace']}/{one['name']}" == name), None)
         if kind not in {"pod", "netns"} or pod is None:
