@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from conformance.inventory import Inventory, ServiceFact, Site
 from conformance.manifests import HOST_PORT, SIBLING_PORT
@@ -49,6 +50,9 @@ STREAM = 200
 """Datagrams that one receiver gets at once when loss is counted: more would overflow its socket, not the network."""
 
 LEAST_STREAM = 20
+
+FEW = 5
+"""Records of so many endpoints fit a DNS answer of 512 bytes (RFC 1035 §2.3.4)."""
 
 
 def mesh_pairs(inventory: Inventory, *, cross: bool, seed: int = 1) -> tuple[Pair, ...]:
@@ -350,15 +354,17 @@ def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> P
 
 def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
     """Record types beyond the address of a Service."""
+    # Many endpoints do not fit one datagram; that such an answer is cut and asked again is a check of its own.
+    whole: Literal["udp", "tcp"] = "udp" if len(inventory.pods) <= FEW else "tcp"
     probes: list[Probe] = [
-        LookupProbe(f"headless.{own}", purpose="headless"),
+        LookupProbe(f"headless.{own}", transport=whole, purpose="headless"),
         LookupProbe(f"external.{own}", "CNAME", purpose="externalname"),
         LookupProbe(names().schema_.format(zone=zone), "TXT", purpose="schema"),
     ]
     for service in inventory.services:
         if service.role in {"spread", "headless"}:
             probes += [
-                LookupProbe(f"_{port.name}._{port.proto}.{service.name}.{own}", "SRV", purpose="srv")
+                LookupProbe(f"_{port.name}._{port.proto}.{service.name}.{own}", "SRV", whole, purpose="srv")
                 for port in service.ports
             ]
         if service.role == "spread":

@@ -45,9 +45,8 @@ def _sources(pairs: Callable[[Context], tuple[Pair, ...]], expected: Callable[[C
                     f"{src.name}>{dst.name}/source", f"{kind} {address}", f"{where(dst)} saw {where(src)} as {address}"
                 )
             )
-        nodes = [
-            one for one in context.exchanges.get("host", ()) if one.src.startswith("h") and one.dst.startswith("h")
-        ]
+        hosts = {site.name for site in context.inventory.hosts}
+        nodes = [one for one in context.exchanges.get("host", ()) if {one.src, one.dst} <= hosts]
         inverse = [classify_source(context, one.peer.rpartition(":")[0]) for one in nodes if one.outcome == "ok"]
         summary = f"{text}: " + ", ".join(f"{kind} ({len(items)} legs)" for kind, items in sorted(found.items()))
         controls = [control("P4", legs, f"{len(legs)} legs with a source")]

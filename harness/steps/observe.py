@@ -28,6 +28,9 @@ from harness.steps.suite import Suite, kernel_limits
 DEADLINES: Mapping[Batch, float] = {"B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B7": 10.0}
 """Seconds for all probes of a batch, before scaling; red legs overlap, so they cost it once."""
 
+MANY = 10
+"""Sites that probe at the same time within the usual deadline; more get more time."""
+
 LOOK = 0.3
 """Seconds for one look at a Service that moves, before scaling."""
 
@@ -103,7 +106,8 @@ def _batch(suite: Suite, batch: Batch, run: Path, journal: Journal, pace: Pace) 
 def probe(suite: Suite, asked: plan.Plan, batch: Batch, pace: Pace, deadline: float | None = None) -> list[Observation]:
     """Run a plan at the sites that it names."""
     work: dict[probes.Site, Sequence[probes.Probe]] = {suite.sites[name]: asked[name] for name in asked}
-    return run_plans(work, batch=batch, deadline=deadline or pace.deadline(batch), retries=pace.retries)
+    patience = max(1.0, len(work) / MANY)
+    return run_plans(work, batch=batch, deadline=deadline or pace.deadline(batch) * patience, retries=pace.retries)
 
 
 def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:

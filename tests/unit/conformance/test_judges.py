@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from conformance.checks.reach import udp_arrivals
 from conformance.registry import CHECKS
 from tests.unit.conformance import simlab
 from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, verb
@@ -69,6 +70,19 @@ def test_loss_in_a_full_socket_is_no_loss_of_the_network() -> None:
     assert [leg.status for leg in result.legs if leg.leg == "c>a/udp"] == ["record"]
     fewer = [full[0], simlab.pod_dump("B1", pod, "counters", {"Udp.RcvbufErrors": 9})]
     assert simlab.verdict(simlab.context([*simlab.changed(lost).observations, *fewer]), "model.loss").status == "fail"
+
+
+def test_a_count_that_came_too_late_is_corrected_by_the_kernels_own() -> None:
+    lost = simlab.records("burst", {"outcome": "lost", "received": 56}, purpose="loss", src="c")
+    run = simlab.changed(lost)
+    pod = simlab.inventory().by_name["a"]
+    _, expected = udp_arrivals(run, "a")
+    # mesh 3 + 3, self 2, localhost 2, hosts 2 + 2, ports 12 + 12, streams 20 + 200
+    assert expected == 258
+    for arrived, status in ((258, "pass"), (257, "fail")):
+        counts = (("B0", 100), ("B1", 100 + arrived))
+        kernel = [simlab.pod_dump(batch, pod, "counters", {"Udp.InDatagrams": n}) for batch, n in counts]
+        assert simlab.verdict(simlab.context([*run.observations, *kernel]), "model.loss").status == status
 
 
 def test_overlapping_node_cidrs_are_found() -> None:
