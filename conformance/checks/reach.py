@@ -205,9 +205,10 @@ def udp_arrivals(context: Context, pod: str) -> tuple[int, int]:
     """
     ip = context.site(pod).ip
     talk = [one for group in context.exchanges.values() for one in group if one.batch == "B1" and one.proto == "udp"]
-    inside = [one for one in talk if one.src == pod and one.dst in {pod, "localhost"}]
+    own = {pod, "localhost"}
+    inside = [one for one in talk if one.src == pod and one.dst in own]
     asked = [one for one in talk if one.dst == pod and one.dial.startswith(f"{ip}:") and one.src != pod]
-    answers = [one for one in talk if one.src == pod and one not in inside and one.outcome == "ok"]
+    answers = [one for one in talk if one.src == pod and one.dst not in own and one.outcome == "ok"]
     streams = [one for group in context.bursts.values() for one in group if one.dst == pod]
     expected = sum(2 * one.attempts for one in inside) + sum(one.attempts for one in (*asked, *answers))
     return _rise(context, pod, "Udp.InDatagrams"), expected + sum(one.sent for one in streams)
