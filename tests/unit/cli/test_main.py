@@ -214,8 +214,9 @@ def interrupted(cleaning: str, *, twice: bool, signum: int = signal.SIGINT) -> t
     assert process.stdout.readline() == b"cleaning\n"
     if twice:
         process.send_signal(signum)
-    out, _ = process.communicate(timeout=20)
-    return process.returncode, out.decode()
+    # Not communicate(): it reads the descriptor, and would miss what readline has read ahead.
+    out = process.stdout.read().decode()
+    return process.wait(20), out
 
 
 def test_the_first_interrupt_cleans_up() -> None:
