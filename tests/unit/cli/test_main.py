@@ -205,18 +205,18 @@ sys.exit(main.run(["version"]))
 
 
 def interrupted(cleaning: str, *, twice: bool, signum: int = signal.SIGINT) -> tuple[int, str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, cleaning], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    process.send_signal(signum)
-    assert process.stdout.readline() == b"cleaning\n"
-    if twice:
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, cleaning], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         process.send_signal(signum)
-    # Not communicate(): it reads the descriptor, and would miss what readline has read ahead.
-    out = process.stdout.read().decode()
-    return process.wait(20), out
+        assert process.stdout.readline() == b"cleaning\n"
+        if twice:
+            process.send_signal(signum)
+        # Not communicate(): it reads the descriptor, and would miss what readline has read ahead.
+        out = process.stdout.read().decode()
+        return process.wait(20), out
 
 
 def test_the_first_interrupt_cleans_up() -> None:
