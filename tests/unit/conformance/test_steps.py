@@ -1,0 +1,95 @@
+"""What the steps decide before probing: are pods ready, whose endpoints are there, which configuration wins."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from conformance import manifests
+from harness.model.spec import LabSpec
+from harness.steps import suite
+from harness.steps.cni_verbs import active_conf
+
+SPEC = LabSpec(nodes=2)
+PLANS = manifests.pod_plans(SPEC)
+
+
+def pods(**change: Any) -> list[dict[str, Any]]:
+    """The suite's pods as the API shows them once they run."""
+    shown = []
+    for number, item in enumerate(manifests.pods(SPEC)):
+        ip = f"10.244.0.{number + 2}"
+        names = item["spec"]["containers"]
+        statuses = [{"ready": True} for _ in names]
+        shown.append(item | {"status": {"podIP": ip, "podIPs": [{"ip": ip}], "containerStatuses": statuses}})
+    shown[0] = shown[0] | change
+    return shown
+
+
+def test_running_pods_are_ready() -> None:
+    assert suite._running(pods(), PLANS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": {}},
+        {"status": {"podIPs": [{"ip": "10.244.0.2"}], "containerStatuses": [{"ready": True}]}},
+        {"status": {"podIPs": [{"ip": "10.244.0.2"}], "containerStatuses": [{"ready": True}, {"ready": False}]}},
+        {"metadata": {"name": "a", "deletionTimestamp": "now"}},
+        {"spec": {"nodeName": "n2"}},
+    ],
+    ids=["no status", "a container is missing", "a container is not ready", "it is being deleted", "on another node"],
+)
+def test_a_pod_that_is_not_whole_is_not_ready(change: dict[str, Any]) -> None:
+    assert not suite._running(pods(**change), PLANS)
+
+
+def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Endpoint slices as the controller makes them."""
+    made = []
+    for service in manifests.services(SPEC):
+        chosen = suite._selected(running, service)
+        endpoints = [{"addresses": [pod["status"]["podIP"]], "conditions": {"ready": True}} for pod in chosen]
+        name = service["metadata"]["name"]
+        made.append({"metadata": {"labels": {"kubernetes.io/service-name": name}}, "endpoints": endpoints})
+    return made
+
+
+def test_a_service_serves_when_its_endpoints_are_the_pods_that_it_selects() -> None:
+    running = pods()
+    made = slices(running)
+    assert suite._serving(made, running, manifests.services(SPEC))
+    made[0]["endpoints"][0]["conditions"]["ready"] = False
+    assert not suite._serving(made, running, manifests.services(SPEC))
+
+
+def test_the_sole_services_have_one_backend_each_and_the_empty_one_none() -> None:
+    running = pods()
+    found = {service["metadata"]["name"]: suite._selected(running, service) for service in manifests.services(SPEC)}
+    assert {name: len(chosen) for name, chosen in found.items() if name.startswith("sole-")} == {
+        "sole-a": 1,
+        "sole-c": 1,
+    }
+    assert found["vip-empty"] == []
+    assert [pod["metadata"]["name"] for pod in found["etp-local"]] == ["c"]
+
+
+LIST = {"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "bridge"}]}
+
+
+def test_the_first_configuration_in_lexical_order_wins() -> None:
+    other = LIST | {"name": "other"}
+    assert active_conf({"20-x.conflist": json.dumps(LIST), "10-y.conflist": json.dumps(other)}) == other
+
+
+def test_a_single_plugin_is_a_list_of_one() -> None:
+    single = {"cniVersion": "0.4.0", "name": "x", "type": "bridge"}
+    assert active_conf({"10-x.conf": json.dumps(single)}) == {"name": "x", "cniVersion": "0.4.0", "plugins": [single]}
+
+
+@pytest.mark.parametrize("texts", [{}, {"10-x.conflist": '{"cniVersion'}, {"README": "text"}, {"10-x.conf": "[]"}])
+def test_no_usable_configuration_is_none(texts: dict[str, str]) -> None:
+    assert active_conf(texts) is None
