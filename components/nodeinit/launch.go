@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // File descriptors that launch hands to init, after standard input, output and error.
@@ -34,16 +35,7 @@ func launch(path string) error {
 		return err
 	}
 	for _, dir := range spec.Cgroups {
-		above := levels(dir)
-		for _, level := range append([]string{filepath.Dir(above[0])}, above[:len(above)-1]...) {
-			if err := os.MkdirAll(level, 0o755); err != nil {
-				return err
-			}
-			if err := delegate(level); err != nil {
-				return err
-			}
-		}
-		if err := joinCgroup(dir); err != nil {
+		if err := enter(dir); err != nil {
 			return err
 		}
 	}
@@ -107,6 +99,33 @@ func launch(path string) error {
 	return json.NewEncoder(os.Stdout).Encode(result)
 }
 
+// enter makes a cgroup with all levels above it and moves this process into it. Tear-down of another lab removes the
+// top group when that is empty, which it is for a moment while this lab begins: then it is made again.
+func enter(dir string) error {
+	err := makeAndJoin(dir)
+	for attempt := 0; attempt < 50 && (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENODEV)); attempt++ {
+		time.Sleep(10 * time.Millisecond)
+		err = makeAndJoin(dir)
+	}
+	return err
+}
+
+func makeAndJoin(dir string) error {
+	above := levels(dir)
+	if len(above) == 0 {
+		return fmt.Errorf("%s: %w", filepath.Dir(dir), os.ErrNotExist)
+	}
+	for _, level := range append([]string{filepath.Dir(above[0])}, above[:len(above)-1]...) {
+		if err := os.MkdirAll(level, 0o755); err != nil {
+			return err
+		}
+		if err := delegate(level); err != nil {
+			return err
+		}
+	}
+	return joinCgroup(dir)
+}
+
 func listen(address string) (net.Listener, *os.File, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -151,7 +170,8 @@ func stepAside(groups []string) error {
 // levels lists a group and its ancestors below the hierarchy's root, the topmost first.
 func levels(dir string) []string {
 	var found []string
-	for ; isGroup(filepath.Dir(dir)) || !exists(filepath.Dir(dir)); dir = filepath.Dir(dir) {
+	// In this order: a parent that somebody else makes between the two questions is a group by the second one.
+	for ; !exists(filepath.Dir(dir)) || isGroup(filepath.Dir(dir)); dir = filepath.Dir(dir) {
 		found = append([]string{dir}, found...)
 	}
 	return found
