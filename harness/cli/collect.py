@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import checked_name, settings
+from harness.cli.context import checked_name, say, settings
 from harness.cli.progress import progress
 from harness.cli.select import chosen, lab_option, names
 from harness.errors import BringUpError
@@ -40,7 +40,7 @@ def command(*, lab: str | None) -> None:
         if run is None or not (run.path / "logs").is_dir():
             msg = f"there is no lab '{lab}', and no run of one here"
             raise BringUpError(msg, next_step=f"cnilab up --name {lab}")
-        click.echo(f"Lab '{lab}' is not up; what its last run collected:", err=True)
+        say(f"Lab '{lab}' is not up; what its last run collected:")
         click.echo(str(run.path / "logs"))
         return
     name = chosen(lab)

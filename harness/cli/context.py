@@ -55,6 +55,12 @@ def settings() -> Settings:
     return found
 
 
+def say(text: str) -> None:
+    """Tell the user on stderr, unless --quiet."""
+    if not settings().quiet:
+        click.echo(text, err=True)
+
+
 def colored(choice: str) -> bool | None:
     """What click needs to know: always, never, or (None) only on a terminal.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import settings
+from harness.cli.context import say, settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.up import overrides, read_spec, spec_options
 from harness.errors import PreflightError
@@ -48,7 +48,7 @@ def command(
     findings = examine(Plan(spec, settings().state, settings().cache), skip=skip)
     emit(_listing(findings), output)
     if output in {"table", "wide"}:
-        click.echo(_summary(findings), err=True)
+        say(_summary(findings))
     return PreflightError.exit_code if any(one.status == "blocks" for one in findings) else 0
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import checked_name, settings
+from harness.cli.context import checked_name, say, settings
 from harness.cli.progress import progress
 from harness.cli.select import names
 from harness.errors import TearDownError, UsageError
@@ -54,7 +54,7 @@ def command(labs: tuple[str, ...], *, everything: bool) -> None:
         msg = "there are several labs"
         raise UsageError(msg, cause=", ".join(known), next_step="name those to remove, or give --all")
     if not chosen:
-        click.echo("No lab is up.", err=True)
+        say("No lab is up.")
     from harness.model.journal import Journal  # noqa: PLC0415
 
     left: list[str] = []
@@ -63,7 +63,7 @@ def command(labs: tuple[str, ...], *, everything: bool) -> None:
             remains = remove(name, Journal(None, listener))
             left += [f"{name}: {what}" for what in remains]
             if not remains:
-                click.echo(f"Lab '{name}' is {'down' if name in known else 'not up'}.", err=True)
+                say(f"Lab '{name}' is {'down' if name in known else 'not up'}.")
     if left:
         msg = "something is left over"
         raise TearDownError(msg, cause="\n".join(left), next_step="run it again; if it stays, 'cnilab doctor'")

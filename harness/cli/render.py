@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.command import command as define
+from harness.cli.context import say
 from harness.cli.up import overrides, read_spec, spec_options
 
 
@@ -51,8 +52,8 @@ def command(
         found = differences(files, directory)
         for one in found:
             click.echo(one.text, nl=False)
-        click.echo(f"{len(found)} of {len(files)} files differ", err=True)
+        say(f"{len(found)} of {len(files)} files differ")
         return 1 if found else 0
     write(files, directory)
-    click.echo(f"{len(files)} files below {directory}", err=True)
+    say(f"{len(files)} files below {directory}")
     return 0

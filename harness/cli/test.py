@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
+from harness.cli.context import say
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
@@ -59,7 +60,7 @@ def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: t
         return 1 if any(one.outcome in {"survived", "error"} for one in mutations) else 0
     emit(_results(results), output, empty="No requirement matches.")
     if output in {"table", "wide"}:
-        click.echo(_summary(results), err=True)
+        say(_summary(results))
     counted = {"M", "S"} if strict else {"M"}
     if any(one.status == "fail" and one.level in counted for one in results):
         return 1

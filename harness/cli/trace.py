@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
+from harness.cli.context import say
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
@@ -45,7 +46,7 @@ def command(source: str, target: str, *, size: int, lab: str | None, output: str
     emit(_listing(traced), output)
     if output in {"table", "wide"}:
         verdict = "answered" if traced.answered else f"no answer; last seen at {traced.last_seen}"
-        click.echo(f"{traced.source} -> {traced.target}: {verdict}", err=True)
+        say(f"{traced.source} -> {traced.target}: {verdict}")
     return 0 if traced.answered else 1
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import settings, shown
+from harness.cli.context import say, settings, shown
 from harness.cli.progress import progress
 from harness.errors import CnilabError, UsageError
 
@@ -141,7 +141,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
                 error.log = error.log if error.log and retain else str(run.path / "logs")
             raise
         finish(run)
-    click.echo(f"Lab '{spec.name}' is up. Run directory: {run.path}", err=True)
+    say(f"Lab '{spec.name}' is up. Run directory: {run.path}")
     click.echo(f"export KUBECONFIG={kubeconfig}")
 
 
@@ -194,7 +194,7 @@ def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> N
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the lab from being removed
         journal.note("collect", f"could not collect: {error}")
     if retain:
-        click.echo(f"Lab '{spec.name}' is retained as it is; 'cnilab down {spec.name}' removes it.", err=True)
+        say(f"Lab '{spec.name}' is retained as it is; 'cnilab down {spec.name}' removes it.")
         return
     for what in remove(spec.name, journal):
         click.echo(f"left over: {what}", err=True)

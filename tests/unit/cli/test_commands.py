@@ -83,6 +83,15 @@ def test_up_prints_the_kubeconfig_and_nothing_else_on_stdout(
     assert (spec.name, spec.cni, spec.nodes, spec.underlay.mtu) == ("flannel-host-gw", "flannel-host-gw", 3, 1400)
 
 
+def test_quiet_leaves_stderr_to_errors(bring_up: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["up", "bridge", "-q"]) == 0
+    assert entry.run(["-q", "down", "bridge"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("export KUBECONFIG=")
+    assert bring_up
+
+
 def test_up_leaves_a_run_directory_that_says_how_to_do_it_again(bring_up: list[dict[str, Any]], places: Path) -> None:
     assert entry.run(["up", "bridge", "--name", "mine", "--nodes", "1", "--retain"]) == 0
     info = RunDir(places / ".runs/latest").info()
