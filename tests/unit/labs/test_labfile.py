@@ -60,8 +60,14 @@ def test_every_injected_fault_is_repaired_by_a_step(labs: list[LabDefinition]) -
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
     quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs}
-    # Their faults touch only what is theirs: a pair of pods, a Service, a pause of the API server, a size of packet.
-    assert quiet == {"pod-model", "svc-iptables", "dns-records", "flannel-vxlan-decode"}
+    # Their faults touch only what is theirs: a Service, a pause of the API server, a size of packet.
+    assert quiet == {"svc-iptables", "dns-records", "flannel-vxlan-decode"}
+
+
+def test_a_lab_that_masquerades_between_pods_never_meets_one_that_looks_at_sources(labs: list[LabDefinition]) -> None:
+    by_id = {lab.id: lab for lab in labs}
+    for watcher in ("egress-masquerade", "flannel-iptables"):
+        assert by_id["pod-model"].conflicts(by_id[watcher])
 
 
 def test_taps_have_names_of_their_own(labs: list[LabDefinition]) -> None:
