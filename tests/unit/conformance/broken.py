@@ -245,9 +245,9 @@ CASES = (
         "wrong-source",
     ),
     Broken(
-        "a port is translated",
+        "ports are translated",
         "model.no-nat.same-node",
-        (exchanges({"peer": "10.244.0.2:1024"}, purpose="mesh", src="a", dst="b", proto="tcp"),),
+        (exchanges({"peer": "10.244.0.2:1024"}, purpose="mesh", src="a", dst="b"),),
         "a>b/tcp",
         "wrong-source",
     ),
