@@ -162,15 +162,17 @@ def _pointers(context: Context, one: Lookup) -> list[str]:
     return []
 
 
+def _answered_among_others(one: Lookup, wanted: list[str]) -> Leg:
+    """Passed when all wanted records are in the answer, whatever else is."""
+    found = {answer.rstrip(".") for answer in one.answers}
+    trimmed = one.model_copy(update={"answers": tuple(wanted)}) if wanted and set(wanted) <= found else one
+    return answered(trimmed, leg_of(one), wanted)
+
+
 def ptr(context: Context) -> Verdict:
     """ClusterIPs and endpoints have names; an endpoint of several Services may have several."""
-    legs = []
-    for one in context.lookups.get("ptr", ()):
-        wanted = _pointers(context, one)
-        found = {answer.rstrip(".") for answer in one.answers}
-        # Every Service that selects the pod may add a name of its own: the pod's host name must be among them.
-        trimmed = one.model_copy(update={"answers": tuple(wanted)}) if wanted and set(wanted) <= found else one
-        legs.append(answered(trimmed, leg_of(one), wanted))
+    # Every Service that selects the pod may add a name of its own: the pod's host name must be among them.
+    legs = [_answered_among_others(one, _pointers(context, one)) for one in context.lookups.get("ptr", ())]
     return Verdict(
         tuple(legs),
         (control("P7", legs, f"{len(legs)} addresses asked for their name"),),
@@ -185,13 +187,8 @@ def _external(context: Context, _one: Lookup) -> list[str]:
 
 def externalname(context: Context) -> Verdict:
     """An ExternalName Service is a CNAME."""
-    legs = []
-    for one in context.lookups.get("externalname", ()):
-        wanted = _external(context, one)
-        found = {answer.rstrip(".") for answer in one.answers}
-        # A server may append the target's own address records.
-        trimmed = one.model_copy(update={"answers": tuple(wanted)}) if wanted and set(wanted) <= found else one
-        legs.append(answered(trimmed, leg_of(one), wanted))
+    # A server may append the target's own address records.
+    legs = [_answered_among_others(one, _external(context, one)) for one in context.lookups.get("externalname", ())]
     return Verdict(
         tuple(legs),
         (control("P7", context.inventory.service("external"), "the API names the target"),),
