@@ -60,6 +60,9 @@ def line(event: Event, elapsed: float, *, color: bool) -> str:
     text = f"[{elapsed:6.1f} s] {shown(event.title or event.step, 200)}"
     if mark and mark != "ok":
         text += f": {click.style(mark, fg=paint) if color else mark}"
+    elif missed := event.detail.get("missed"):
+        # The step did its work; what it found is bad news.
+        text += f": {click.style('FAILED', fg='red') if color else 'FAILED'}: {shown(str(missed), 200)}"
     if event.state == "failed" and event.detail.get("error"):
         text += f": {shown(str(event.detail['error']).splitlines()[0], 160)}"
     return text + took

@@ -148,7 +148,10 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
         with journal.step(f"labs.{lab.id}", lab.title) as closing:
             made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep, stop).run()
             closing["expectations"] = len(made)
-            closing["failed"] = sum(record.status in {"fail", "error"} for record in made)
+            failed = [record for record in made if record.status in {"fail", "error"}]
+            closing["failed"] = len(failed)
+            if failed:
+                closing["missed"] = f"{failed[0].title}: {failed[0].reason or failed[0].observed}"
         return made
 
     for made in schedule(fitting, one, stop).values():

@@ -81,9 +81,11 @@ class Cli:
         assert code in {None, done.returncode}, f"cnilab {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def data(self, *words: str | Path, code: int = 0) -> dict[str, Any]:
-        """Run with `-o json`, and decode."""
-        document: dict[str, Any] = json.loads(self(*words, "-o", "json", code=code).stdout)
+    def data(self, *words: str | Path, code: int | None = 0) -> dict[str, Any]:
+        """Run with `-o json`, and decode; None accepts any exit code."""
+        done = self(*words, "-o", "json", code=code)
+        assert done.stdout, done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
         return document
 
     def labs(self) -> dict[str, str]:

@@ -28,6 +28,11 @@ def test_a_failed_step_says_why_in_one_line() -> None:
     assert text == "[   3.0 s] API ready: FAILED: no etcd (2.0 s)"
 
 
+def test_a_step_whose_findings_are_bad_says_which() -> None:
+    text = line(event(seconds=2.0, detail={"missed": "Kill pause: waited 60 s"}), 3.0, color=False)
+    assert text == "[   3.0 s] API ready: FAILED: Kill pause: waited 60 s (2.0 s)"
+
+
 def run(settings: Settings, capsys: pytest.CaptureFixture[str]) -> str:
     with click.Context(click.Command("x"), obj=settings).scope(), progress() as listener:
         journal = Journal(None, listener)

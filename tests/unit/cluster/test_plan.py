@@ -100,3 +100,9 @@ def test_oom_score_is_restricted_only_without_the_capability(allowed: bool, word
 
 def test_kube_proxy_leaves_the_machines_conntrack_limits_alone() -> None:
     assert {"--conntrack-max-per-core=0", "--conntrack-min=0"} <= set(argv(machines(LabSpec())[1], "kube-proxy"))
+
+
+def test_older_kubelets_get_no_gate_that_they_do_not_know() -> None:
+    old = LabSpec.model_validate({"name": "t", "cni": "flannel", "kubernetes": {"version": "1.31"}})
+    assert plan.crash_loop_back_off(old) == {}
+    assert "featureGates" in plan.crash_loop_back_off(old.model_copy(update={"kubernetes": Kubernetes(version="1.34")}))
