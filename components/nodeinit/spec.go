@@ -46,7 +46,7 @@ type Service struct {
 	Argv []string          `json:"argv"`
 	Env  map[string]string `json:"env"`
 	Log  string            `json:"log"`
-	Wait []string          `json:"wait"` // unix:/path or tcp:host:port that must accept before the start
+	Wait []string          `json:"wait"` // what must hold before the start: see holds
 }
 
 func readSpec(path string) (*Spec, error) {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,7 +19,7 @@ const (
 	exitLog      = "/var/log/cnilab/exits.json" // one line per exit: the harness reads it while it waits
 	firstBackoff = 200 * time.Millisecond
 	maxBackoff   = 5 * time.Second
-	pollEvery    = 10 * time.Millisecond
+	pollEvery    = 20 * time.Millisecond
 )
 
 type exit struct {
@@ -106,22 +108,39 @@ func reap(exits chan<- waited, idle <-chan struct{}) {
 func startWhenPossible(service *Service, delay time.Duration, starts chan<- *Service) {
 	time.Sleep(delay)
 	for _, condition := range service.Wait {
-		for !accepts(condition) {
+		for !holds(condition) {
 			time.Sleep(pollEvery)
 		}
 	}
 	starts <- service
 }
 
-// accepts tells whether "unix:/path" or "tcp:host:port" takes a connection.
-func accepts(condition string) bool {
+// holds tells whether "unix:/path" or "tcp:host:port" takes a connection, or "https://host:port/path" answers 200.
+func holds(condition string) bool {
 	network, address, _ := strings.Cut(condition, ":")
+	if network == "https" {
+		return answers(condition)
+	}
 	connection, err := net.DialTimeout(network, address, time.Second)
 	if err != nil {
 		return false
 	}
 	connection.Close()
 	return true
+}
+
+// answers asks as anybody may. The certificate is not verified: nothing is sent, and all that is believed is "now".
+func answers(url string) bool {
+	client := http.Client{
+		Timeout:   5 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true},
+	}
+	response, err := client.Get(url)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 func (s *Service) start() (int, error) {

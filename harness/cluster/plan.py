@@ -20,6 +20,10 @@ CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "cnilab.dev/pause:1"
 _CRASH_LOOP_MINOR = 32
 
+# A bring-up is a burst of garbage: with Go's default of 100 the collector takes a fifth of its CPU. Measured in
+# docs/performance.md, with what it costs in memory.
+_LAZY_COLLECTOR = {"GOGC": "400"}
+
 # Named here, these are not looked up in the API, and programs can start before the API server has made the roles
 # that would allow the look-up; without them kube-controller-manager ends with "configmaps … is forbidden".
 _DELEGATED_AUTHENTICATION = (
@@ -55,12 +59,19 @@ def api_names(spec: LabSpec) -> list[str]:
     ]
 
 
-def machines(spec: LabSpec, pki: ClusterPki, facts: MachineFacts) -> list[Machine]:
-    """Plan every node of the cluster; the first runs the control plane."""
-    return [_machine(spec, pki, facts, name) for name in spec.node_names]
+def machines(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, *, kube_proxy: bool = True) -> list[Machine]:
+    """Plan every node of the cluster; the first runs the control plane.
+
+    Args:
+        spec: The lab.
+        pki: Its certificates.
+        facts: What the machine allows.
+        kube_proxy: Nodes run kube-proxy; not where the pod network does its work.
+    """
+    return [_machine(spec, pki, facts, name, kube_proxy=kube_proxy) for name in spec.node_names]
 
 
-def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str) -> Machine:
+def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, kube_proxy: bool) -> Machine:
     first = name == spec.node_names[0]
     server = f"https://{spec.node_address(spec.node_names[0])}:{API_PORT}"
     files = {
@@ -71,7 +82,7 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str) -> 
         f"{PKI}/ca.crt": File(pki.ca.cert),
         **_pair("kubelet", pki.nodes[name]),
     }
-    services = node_services(spec, name)
+    services = node_services(spec, name, kube_proxy=kube_proxy)
     if first:
         files |= control_plane_files(pki, server)
         services += control_plane_services(spec)
@@ -120,24 +131,38 @@ def control_plane_files(pki: ClusterPki, server: str) -> dict[str, File]:
     }
 
 
+def api_ready(host: object) -> str:
+    """The condition of a service that asks the API server for things which only its start-up allows."""
+    return f"https://{host}:{API_PORT}/readyz"
+
+
 def control_plane_services(spec: LabSpec) -> list[Service]:
-    """etcd, API server, controller-manager and scheduler."""
-    api = f"tcp:127.0.0.1:{API_PORT}"
+    """etcd, API server, controller-manager and scheduler.
+
+    The scheduler starts when the API server is ready, not when it listens: what it asks for before the roles are made
+    is forbidden, and its reflectors come back after growing pauses. The controller-manager waits by itself.
+    """
     return [
         Service("etcd", etcd_argv()),
-        Service("kube-apiserver", api_server_argv(spec), wait=("tcp:127.0.0.1:2379",)),
-        Service("kube-controller-manager", controller_manager_argv(spec), wait=(api,)),
-        Service("kube-scheduler", scheduler_argv(), wait=(api,)),
+        Service("kube-apiserver", api_server_argv(spec), wait=("tcp:127.0.0.1:2379",), env=_LAZY_COLLECTOR),
+        Service(
+            "kube-controller-manager",
+            controller_manager_argv(spec),
+            wait=(f"tcp:127.0.0.1:{API_PORT}",),
+            env=_LAZY_COLLECTOR,
+        ),
+        Service("kube-scheduler", scheduler_argv(), wait=(api_ready("127.0.0.1"),), env=_LAZY_COLLECTOR),
     ]
 
 
-def node_services(spec: LabSpec, name: str) -> list[Service]:
-    """containerd, kubelet and kube-proxy.
+def node_services(spec: LabSpec, name: str, *, kube_proxy: bool = True) -> list[Service]:
+    """containerd, kubelet and, where it has work, kube-proxy.
 
     kubelet retries its registration at growing intervals, up to seven seconds: it starts when the API server listens,
-    not before, and so registers with its first or second try.
+    not before, and so registers with its first or second try. kube-proxy starts when it may read what it needs.
     """
-    api = f"tcp:{spec.node_address(spec.node_names[0])}:{API_PORT}"
+    server = spec.node_address(spec.node_names[0])
+    proxy = Service("kube-proxy", proxy_argv(spec, name), wait=(api_ready(server),), env=_LAZY_COLLECTOR)
     return [
         Service("containerd", ("containerd", "--config", "/etc/containerd/config.toml")),
         Service(
@@ -149,9 +174,10 @@ def node_services(spec: LabSpec, name: str) -> list[Service]:
                 f"--hostname-override={name}",
                 f"--node-ip={spec.node_address(name)}",
             ),
-            wait=(f"unix:{CONTAINERD_SOCKET}", api),
+            wait=(f"unix:{CONTAINERD_SOCKET}", f"tcp:{server}:{API_PORT}"),
+            env=_LAZY_COLLECTOR,
         ),
-        Service("kube-proxy", proxy_argv(spec, name), wait=(api,)),
+        *([proxy] if kube_proxy else ()),
     ]
 
 
