@@ -115,11 +115,15 @@ func startWhenPossible(service *Service, delay time.Duration, starts chan<- *Ser
 	starts <- service
 }
 
-// holds tells whether "unix:/path" or "tcp:host:port" takes a connection, or "https://host:port/path" answers 200.
+// holds tells whether "unix:/path" or "tcp:host:port" takes a connection, "https://host:port/path" answers 200, or what
+// "absent:/path" names is not there.
 func holds(condition string) bool {
 	network, address, _ := strings.Cut(condition, ":")
-	if network == "https" {
+	switch network {
+	case "https":
 		return answers(condition)
+	case "absent":
+		return !exists(address)
 	}
 	connection, err := net.DialTimeout(network, address, time.Second)
 	if err != nil {

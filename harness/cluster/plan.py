@@ -16,6 +16,8 @@ from harness.model.spec import LabSpec
 
 PKI = "/etc/kubernetes/pki"
 API_PORT = 6443
+STOPPED = "/etc/kubernetes/stopped/{}"
+"""A service whose file is there is not started again."""
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "cnilab.dev/pause:1"
 _CRASH_LOOP_MINOR = 32
@@ -82,7 +84,9 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
         f"{PKI}/ca.crt": File(pki.ca.cert),
         **_pair("kubelet", pki.nodes[name]),
     }
-    services = node_services(spec, name, kube_proxy=kube_proxy)
+    if not kube_proxy:
+        files[STOPPED.format("kube-proxy")] = File("the pod network does its work\n")
+    services = node_services(spec, name)
     if first:
         files |= control_plane_files(pki, server)
         services += control_plane_services(spec)
@@ -155,14 +159,14 @@ def control_plane_services(spec: LabSpec) -> list[Service]:
     ]
 
 
-def node_services(spec: LabSpec, name: str, *, kube_proxy: bool = True) -> list[Service]:
-    """containerd, kubelet and, where it has work, kube-proxy.
+def node_services(spec: LabSpec, name: str) -> list[Service]:
+    """containerd, kubelet and kube-proxy, which does not start as long as the file `STOPPED` is there.
 
     kubelet retries its registration at growing intervals, up to seven seconds: it starts when the API server listens,
     not before, and so registers with its first or second try. kube-proxy starts when it may read what it needs.
     """
     server = spec.node_address(spec.node_names[0])
-    proxy = Service("kube-proxy", proxy_argv(spec, name), wait=(api_ready(server),), env=_LAZY_COLLECTOR)
+    proxy_may_run = (f"absent:{STOPPED.format('kube-proxy')}", api_ready(server))
     return [
         Service("containerd", ("containerd", "--config", "/etc/containerd/config.toml")),
         Service(
@@ -177,7 +181,7 @@ def node_services(spec: LabSpec, name: str, *, kube_proxy: bool = True) -> list[
             wait=(f"unix:{CONTAINERD_SOCKET}", f"tcp:{server}:{API_PORT}"),
             env=_LAZY_COLLECTOR,
         ),
-        *([proxy] if kube_proxy else ()),
+        Service("kube-proxy", proxy_argv(spec, name), wait=proxy_may_run, env=_LAZY_COLLECTOR),
     ]
 
 

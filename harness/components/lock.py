@@ -71,6 +71,23 @@ class Release(Data):
     artefacts: tuple[Artefact, ...]
 
 
+class Edit(Data):
+    """One changed place in a pinned module's source: no fork, and nothing else of the module differs."""
+
+    module: str = Field(description="The module's path, as go.mod requires it")
+    file: str = Field(description="Of the module's, relative to its root")
+    find: str = Field(description="Text that is there exactly once")
+    replace: str
+
+
+class Folder(Data):
+    """A folder of a pinned module, delivered as one tar archive."""
+
+    module: str = Field(description="The module's path, as go.mod requires it")
+    path: str = Field(description="Of the module's, relative to its root")
+    without: tuple[str, ...] = Field(default=(), description="Names directly below it that are left out")
+
+
 class Build(Data):
     """`go build` of a pinned module."""
 
@@ -81,6 +98,8 @@ class Build(Data):
     cgo: bool = False
     needs: tuple[str, ...] = Field(default=(), description="Tools, by their names in the lock")
     tags: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    folders: dict[FileName, Folder] = Field(default_factory=dict, description="Delivered name -> folder of a module")
     ldflags: str = "-s -w"
     seconds: int = Field(default=10, description="Cold, on two cores")
 
@@ -207,7 +226,7 @@ def programs(component: Component) -> set[str]:
     if component.package:
         names |= set(component.package.files)
     if component.build:
-        names |= set(component.build.files)
+        names |= set(component.build.files) | set(component.build.folders)
     for artefact in component.release.artefacts if component.release else ():
         names |= set(artefact.files)
     return names

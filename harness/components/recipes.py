@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tarfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,9 @@ class Image:
 
 def images(lock: Lock) -> list[Image]:
     """All images of the lock's versions."""
-    flannel, plugin, coredns = (lock.component[name].pinned for name in ("flannel", "cni-flannel", "coredns"))
+    flannel, plugin, coredns, cilium = (
+        lock.component[name].pinned for name in ("flannel", "cni-flannel", "coredns", "cilium")
+    )
     return [
         Image("pause", "cnilab.dev/pause:1", ("/pause",), (), ("pause",), _pause),
         Image("toolbox", "cnilab.dev/toolbox:1", (), ("/bin/sleep", "1000000000"), ("responder",), _toolbox),
@@ -74,6 +77,22 @@ def images(lock: Lock) -> list[Image]:
             ("/flannel",),
             ("cni-flannel",),
             _flannel_cni_plugin,
+        ),
+        Image(
+            "cilium",
+            f"quay.io/cilium/cilium:v{cilium}",
+            (),
+            ("/usr/bin/cilium-dbg",),
+            ("cilium", "hubble"),
+            _cilium,
+        ),
+        Image(
+            "cilium-operator",
+            f"quay.io/cilium/operator-generic:v{cilium}",
+            (),
+            ("/usr/bin/cilium-operator-generic",),
+            ("cilium",),
+            _cilium_operator,
         ),
         Image("coredns", f"registry.k8s.io/coredns/coredns:v{coredns}", ("/coredns",), (), ("coredns",), _coredns),
     ]
@@ -161,6 +180,15 @@ def _toolbox(store: Resolver) -> dict[str, Content]:
 
 def _flannel(store: Resolver) -> dict[str, Content]:
     flannel = store.ensure(["flannel"])["flannel"]
+    return {
+        **_BASE,
+        **_network_tools(store),
+        **{f"opt/bin/{name}": flannel.directory / name for name in flannel.files},
+    }
+
+
+def _network_tools(store: Resolver, *more: Path) -> dict[str, Content]:
+    """A shell, busybox, ip, nft and iptables, with all that they load; and the libraries of further programs."""
     found = store.tools.need("iptables", "ip6tables", "nft", "ip", "sh")
     programs: dict[str, Path] = {
         f"sbin/{name}": path.resolve() for name, path in found.items() if name in {"nft", "ip"}
@@ -171,7 +199,6 @@ def _flannel(store: Resolver) -> dict[str, Content]:
     programs[f"sbin/{multi.name}"] = multi
     plugins = xtables_plugins(multi)
     return {
-        **_BASE,
         **_busybox(store, without=found),
         **programs,
         **{
@@ -181,8 +208,7 @@ def _flannel(store: Resolver) -> dict[str, Content]:
         },
         # Plugins are loaded by name at run time, so ldd of iptables does not show them; some need libm.
         **{str(path).lstrip("/"): path.resolve() for path in plugins},
-        **libraries(store, [*programs.values(), *plugins]),
-        **{f"opt/bin/{name}": flannel.directory / name for name in flannel.files},
+        **libraries(store, [*programs.values(), *plugins, *more]),
     }
 
 
@@ -206,6 +232,44 @@ def xtables_plugins(multi: Path) -> list[Path]:
 
 def _flannel_cni_plugin(store: Resolver) -> dict[str, Content]:
     return {**_busybox(store), "flannel": store.ensure(["cni-flannel"])["cni-flannel"].path}
+
+
+def _cilium(store: Resolver) -> dict[str, Content]:
+    """As the published image: agent, tools, compiler and the datapath's sources. Envoy is not among them."""
+    found = store.ensure(["cilium", "hubble"])
+    cilium = found["cilium"]
+    tools = store.tools.need("clang-16", "ipset", "tc")
+    if "clang-16" not in tools:
+        msg = "cilium's agent needs clang 16, which compiles the datapath on every node"
+        raise PreflightError(msg, next_step="as root: apt-get install --no-install-recommends clang-16")
+    programs = {
+        "usr/bin/clang": tools["clang-16"].resolve(),
+        "sbin/tc": tools["tc"].resolve(),
+        **({"sbin/ipset": tools["ipset"].resolve()} if "ipset" in tools else {}),
+    }
+    return {
+        **_BASE,
+        **_network_tools(store, *programs.values()),
+        **programs,
+        "usr/bin/cilium-agent": cilium.directory / "cilium-agent",
+        "usr/bin/cilium-dbg": cilium.directory / "cilium-dbg",
+        "usr/bin/cilium": "cilium-dbg",
+        "usr/bin/hubble": found["hubble"].path,
+        "opt/cni/bin/cilium-cni": cilium.directory / "cilium-cni",
+        **_unpacked(cilium.directory / "bpf.tar", "var/lib/cilium/bpf"),
+    }
+
+
+def _unpacked(archive: Path, below: str) -> dict[str, Content]:
+    """The files of an archive, as they shall be in an image."""
+    with tarfile.open(archive) as tar:
+        files = ((info.name, tar.extractfile(info)) for info in tar)
+        return {f"{below}/{name}": file.read() for name, file in files if file is not None}
+
+
+def _cilium_operator(store: Resolver) -> dict[str, Content]:
+    cilium = store.ensure(["cilium"])["cilium"]
+    return {**_BASE, "usr/bin/cilium-operator-generic": cilium.directory / "cilium-operator-generic"}
 
 
 def _coredns(store: Resolver) -> dict[str, Content]:

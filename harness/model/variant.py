@@ -9,16 +9,20 @@ from pydantic import Field
 from harness.model.base import Data
 
 Gate = Literal[
-    "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "v6", "dual", "ovl", "br", "ncidr", "lease", "masq",
+    "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "br", "ncidr", "lease", "masq",
     "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 
 
+Need = Literal["bpf", "vxlan", "geneve", "wireguard", "esp", "ipset"]
+"""What a variant needs of the kernel beyond what every lab does: ids of doctor's checks."""
+
+
 class Wire(Data):
     """How a packet between nodes looks on the underlay."""
 
-    kind: Literal["plain", "vxlan", "geneve", "wireguard", "ipip"]
+    kind: Literal["plain", "vxlan", "geneve", "wireguard", "ipip", "esp"]
     port: int | None = Field(default=None, description="UDP destination port of the encapsulation")
     vni: int | None = Field(default=None, description="Network identifier, where it is fixed")
 
@@ -39,14 +43,14 @@ class Expectations(Data):
     )
     wire: Wire
     links: tuple[str, ...] = Field(description="Links of every node with pods")
-    remote_route: Literal["overlay-onlink", "via-node", "none"] = Field(
+    remote_route: Literal["overlay-onlink", "via-node", "via-host-device", "none"] = Field(
         alias="remoteRoute", description="Form of the routes to other nodes' pod CIDRs"
     )
     overlay_device: str | None = Field(alias="overlayDevice")
     bridge: str | None = Field(description="The bridge that pods of a node share")
     hops: Hops
     lease_dir: str | None = Field(alias="leaseDir", description="host-local's directory")
-    masquerade: Literal["flannel-iptables", "flannel-nftables", "bridge-rule", "none"]
+    masquerade: Literal["flannel-iptables", "flannel-nftables", "bridge-rule", "bpf", "iptables", "none"]
     conf_file: str = Field(alias="confFile", description="Name in /etc/cni/net.d")
     conf_version: str = Field(alias="confVersion", description="cniVersion of that file")
     pod_to_node_source: Literal["pod", "node", "record"] = Field(alias="podToNodeSource")
@@ -62,9 +66,15 @@ class Variant(Data):
     driver: Literal["flannel", "bridge", "cilium", "weave"]
     summary: str
     gates: tuple[Gate, ...] = Field(description="Features that the variant declares")
+    needs: tuple[Need, ...] = Field(default=(), description="Without these the variant cannot come up on a machine")
     values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
     expect: Expectations
     workloads: tuple[str, ...] = Field(
         default=(),
         description="namespace/kind/name of what must be rolled out, as kube-flannel/daemonset/kube-flannel-ds",
     )
+
+    @property
+    def kube_proxy(self) -> bool:
+        """Nodes run kube-proxy, unless the variant does its work."""
+        return "kpf" not in self.gates

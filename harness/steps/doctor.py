@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.cni.catalogue import variant
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.steps.doctor_host import Host
@@ -116,6 +117,8 @@ def _finding(check: Check, plan: Plan) -> Finding:
     verdict = check.probe(plan)
     if verdict.ok:
         return Finding(check, "ok", verdict.detail, "")
+    if check.id in variant(plan.spec.cni).needs:
+        return Finding(check, "blocks", verdict.detail, verdict.fix or check.fix)
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
 
 
@@ -123,12 +126,15 @@ def require(spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None
     """Run all checks, and refuse to go on when one of them blocks.
 
     Raises:
-        PreflightError: Names everything that blocks, what follows, and how to mend it.
+        PreflightError: Names everything that blocks, what follows, and how to mend it; or what the variant needs of
+            the kernel and does not find.
     """
     findings = examine(Plan(spec, state, cache, host or Host()))
     blocking = [finding for finding in findings if finding.status == "blocks"]
     if blocking:
-        msg = "this machine cannot run a lab"
+        needed = variant(spec.cni).needs
+        unavailable = all(finding.check.id in needed for finding in blocking)
+        msg = f"variant '{spec.cni}' is unavailable here" if unavailable else "this machine cannot run a lab"
         raise PreflightError(
             msg,
             cause="\n".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking),

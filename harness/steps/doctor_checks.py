@@ -147,6 +147,20 @@ def _bpf(plan: Plan) -> Verdict:
     return Verdict(done.ok, "can be mounted" if done.ok else done.tail(1))
 
 
+def _esp(plan: Plan) -> Verdict:
+    state = ["src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "1", "mode", "tunnel"]
+    cipher = ["aead", "rfc4106(gcm(aes))", "0x" + 20 * "00", "128"]
+    done = plan.host.unshared(["ip", "xfrm", "state", "add", *state, *cipher])
+    detail = "added a state in a throw-away namespace" if done.ok else "the kernel refused an ESP state"
+    return Verdict(done.ok, detail)
+
+
+def _ipset(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["ipset", "create", "cnilab", "hash:ip"])
+    missing = "" if plan.host.which("ipset") else "apt-get install ipset"
+    return Verdict(done.ok, "made one in a throw-away namespace" if done.ok else done.tail(1), missing)
+
+
 def _modules_file(plan: Plan) -> Verdict:
     there = plan.host.exists("/proc/modules")
     return Verdict(there, "present" if there else "the kernel is built without loadable modules")
@@ -372,8 +386,17 @@ CHECKS: tuple[Check, ...] = (
     Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),
     Check("leftovers-cgroups", "leftovers: cgroups", "info", "their processes go on", "see above", _stray_cgroups),
     Check("leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts),
-    Check("modules", "/proc/modules", "info", "cilium's agent needs it", "an ordinary kernel", _modules_file),
+    Check(
+        "modules",
+        "/proc/modules",
+        "info",
+        "cilium's published image does not start; the agent that is built here takes it for a kernel without modules",
+        "none needed",
+        _modules_file,
+    ),
     Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
+    Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset),
+    Check("esp", "IPsec (ESP)", "info", "no IPsec overlays", "a kernel with INET_ESP and CRYPTO_GCM", _esp),
     Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve")),
     Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard")),
     Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip")),

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from harness import yamlio
 from harness.cluster import coredns, plan
-from harness.cni import flannel
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.steps.networks import network
 from harness.steps.up import machine_facts, make_certificates
 
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -47,11 +47,12 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
         variant: Its CNI variant.
     """
     files = {"spec.yaml": yamlio.dumps(json.loads(spec.model_dump_json(by_alias=True)))}
-    for machine in plan.machines(spec, make_certificates(spec), machine_facts()):
+    for machine in plan.machines(spec, make_certificates(spec), machine_facts(), kube_proxy=variant.kube_proxy):
         files.update(_machine(machine))
     files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
-    if variant.driver == "flannel":
-        files["manifests/flannel.yaml"] = yamlio.dumps_all(flannel.manifests(spec, variant))
+    driver = network(variant)
+    if driver.manifests is not None:
+        files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(driver.manifests(spec, variant))
     return dict(sorted(files.items()))
 
 

@@ -16,9 +16,8 @@ from typing import Any
 from harness import timeouts, yamlio
 from harness.cluster import coredns, kube, pki, plan
 from harness.cluster.kubeconfig import kubeconfig
-from harness.cni import bridge, flannel
 from harness.components.store import Store
-from harness.errors import BringUpError, CnilabError
+from harness.errors import CnilabError
 from harness.model.journal import Journal
 from harness.model.machine import Machine
 from harness.model.run import RunDir
@@ -28,7 +27,7 @@ from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
-from harness.steps import watchdog
+from harness.steps import networks, watchdog
 from harness.steps.attach import Attached, attached
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
@@ -38,7 +37,7 @@ _CAP_SYS_RESOURCE = 24
 
 def images(variant: Variant) -> tuple[str, ...]:
     """Images that every node has before its first pod."""
-    return (*IMAGES, "flannel", "flannel-cni-plugin") if variant.driver == "flannel" else IMAGES
+    return (*IMAGES, *networks.network(variant).images)
 
 
 def bring_up(
@@ -71,7 +70,7 @@ def bring_up(
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(store, variant)
         issued = certificates.result()
-    machines = plan.machines(spec, issued, machine_facts())
+    machines = plan.machines(spec, issued, machine_facts(), kube_proxy=variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)
     write_kubeconfigs(layout, lab.api_port, issued)
     found, lab = provider.find(layout)
@@ -158,9 +157,12 @@ def api_ready(api: kube.Kube) -> bool:
 
 def _bring_up_network(ready: Attached, machines: list[Machine], journal: Journal, watch: watchdog.Watchdog) -> None:
     names = {machine.name for machine in machines}
+    early = not networks.network(ready.variant).waits_for_nodes
     with ThreadPoolExecutor() as pool:
         # CoreDNS needs no node to be applied; its pod is scheduled when the first node is ready.
         dns = pool.submit(ready.kube.apply, coredns.manifests(ready.spec))
+        # Agents that wait for what they need by themselves start as soon as there is a node to start on.
+        network = pool.submit(networks.apply_network, ready, ()) if early else None
         with journal.step("up.nodes", f"{len(names)} nodes registered, each with a podCIDR"):
             nodes = watch.until(
                 "every node to be registered with a podCIDR",
@@ -169,7 +171,10 @@ def _bring_up_network(ready: Attached, machines: list[Machine], journal: Journal
             )
         dns.result()
     with journal.step("up.cni", ready.variant.title):
-        apply_network(ready, nodes)
+        if network is None:
+            networks.apply_network(ready, nodes)
+        else:
+            network.result()
     with journal.step("up.ready", "nodes Ready"):
         watch.until("every node to be Ready", lambda: _nodes_ready(ready, names), timeouts.NODE_READY)
     with journal.step("up.rollout", "workloads rolled out"):
@@ -178,27 +183,6 @@ def _bring_up_network(ready: Attached, machines: list[Machine], journal: Journal
             watch.until(f"{workload} to be rolled out", done, timeouts.ROLLOUT)
     with journal.step("up.dns", "cluster DNS answers"):
         watch.until("the cluster's DNS to answer a node", lambda: _dns_answers(ready), timeouts.DNS_ANSWERS)
-
-
-def apply_network(ready: Attached, nodes: list[dict[str, Any]]) -> None:
-    """Give the cluster its pod network: manifests for an agent, commands on nodes for the baseline."""
-    if ready.variant.driver == "flannel":
-        ready.kube.apply(flannel.manifests(ready.spec, ready.variant))
-        return
-    if ready.variant.driver != "bridge":
-        msg = f"variant '{ready.variant.name}' cannot be brought up by this version"
-        raise BringUpError(msg, cause=f"its driver '{ready.variant.driver}' is not there yet")
-    peers = {
-        node["metadata"]["name"]: bridge.peer(node, ready.spec.node_address(node["metadata"]["name"])) for node in nodes
-    }
-
-    def configure(name: str) -> None:
-        node = next(node for node in ready.lab.nodes if node.name == name)
-        for command in bridge.node_commands(ready.spec, ready.variant, peers[name], peers):
-            node.runner.run(command.argv, input=command.stdin)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(configure, peers))
 
 
 def _registered(ready: Attached, names: set[str]) -> list[dict[str, Any]] | None:

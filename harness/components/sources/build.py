@@ -13,6 +13,7 @@ from typing import ClassVar
 from harness import resources, timeouts
 from harness.components.lock import Build, Component
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
+from harness.components.sources.modules import Modules
 from harness.components.tools import offline
 from harness.components.versions import accepts
 from harness.errors import CnilabError
@@ -98,19 +99,6 @@ class BuildSource:
         target = f"{out}/" if build.target == "tool" else f"{out / next(iter(build.files.values()))}"
         flags = " ".join(component.fill(build.ldflags, build.version).split())
         tags = ("-tags", ",".join(build.tags)) if build.tags else ()
-        argv = (
-            "go",
-            "build",
-            "-v",
-            "-trimpath",
-            "-buildvcs=false",
-            *tags,
-            "-ldflags",
-            flags,
-            "-o",
-            target,
-            build.target,
-        )
         # GOWORK: a workspace around the checkout must not change what go.mod pins.
         env = {
             "CGO_ENABLED": "1" if build.cgo else "0",
@@ -118,6 +106,22 @@ class BuildSource:
             "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip(),
             **({"GOPROXY": "off"} if offline() else {}),
         }
+        modules = Modules(desk.runner, module, env)
+        modfile = (f"-modfile={modules.edited(build.edits, desk.scratch)}",) if build.edits else ()
+        argv = (
+            "go",
+            "build",
+            "-v",
+            "-trimpath",
+            "-buildvcs=false",
+            *modfile,
+            *tags,
+            "-ldflags",
+            flags,
+            "-o",
+            target,
+            build.target,
+        )
         done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log, describe=progress)
         if not done.ok:
             remedy = "install the Go version that it asks for" if "requires go >=" in done.stderr else ""
@@ -126,4 +130,6 @@ class BuildSource:
             if not (out / built).is_file():
                 return Refused(f"go build in {module} made no program called {built}")
             (out / built).replace(desk.files / name)
+        for name, folder in build.folders.items():
+            modules.pack(folder, desk.files / name)
         return Delivered(component.fill("{version}", build.version), f"go build of components/{build.module}, Go {go}")

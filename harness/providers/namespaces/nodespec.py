@@ -29,10 +29,13 @@ _DATA_DIRS = (
     "etc/kubernetes",
 )
 
-# Machine-wide settings that kubelet writes (pkg/kubelet/cm, setupKernelTunables): each node gets a private stand-in.
+# Machine-wide settings that kubelet (pkg/kubelet/cm, setupKernelTunables) and cilium's agent (pkg/datapath/loader,
+# Reinitialize) write: each node gets a private stand-in.
 _PRIVATE_SYSCTLS = (
     "/proc/sys/kernel/panic",
     "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/timer_migration",
+    "/proc/sys/kernel/unprivileged_bpf_disabled",
     "/proc/sys/kernel/keys/root_maxkeys",
     "/proc/sys/kernel/keys/root_maxbytes",
     "/proc/sys/vm/overcommit_memory",
@@ -70,6 +73,8 @@ def nodeinit_spec(
                 "options": f"lowerdir={cni},upperdir={layout.cni_upper},workdir={layout.cni_work}",
             }
         )
+        # The group that socket programs are attached to. It is the node's own: the root of its cgroup namespace.
+        mounts.append({"type": "cgroup2", "target": "/run/cilium/cgroupv2"})
     control_plane = machine.name == spec.node_names[0]
     return {
         "hostname": machine.name,

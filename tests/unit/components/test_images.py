@@ -111,6 +111,8 @@ def test_images_carry_the_names_that_manifests_use() -> None:
         "cnilab.dev/responder:1",
         "ghcr.io/flannel-io/flannel:v0.28.10",
         "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3",
+        "quay.io/cilium/cilium:v1.15.19",
+        "quay.io/cilium/operator-generic:v1.15.19",
         "registry.k8s.io/coredns/coredns:v1.14.7",
     ]
 

@@ -1,0 +1,96 @@
+"""Sources of pinned Go modules: copies with a place or two changed, and folders of them as archives."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness import timeouts
+from harness.components.lock import Edit, Folder
+from harness.errors import PreflightError
+from harness.runner import Runner
+
+
+class Modules:
+    """The modules that a go.mod requires, as they lie in Go's module cache.
+
+    Args:
+        runner: Runs go.
+        folder: Has the go.mod.
+        env: Variables for go.
+    """
+
+    def __init__(self, runner: Runner, folder: Path, env: Mapping[str, str]) -> None:
+        self._runner = runner
+        self._folder = folder
+        self._env = env
+
+    def place(self, module: str) -> Path:
+        """Where a module's source is; it is downloaded when it is not there yet.
+
+        Raises:
+            PreflightError: It cannot be had.
+        """
+        words = ("env", "-C", str(self._folder), "go")
+        # Without a list of packages this downloads all that go.mod requires, and nothing is lost: a build follows.
+        self._runner.run((*words, "mod", "download", module), env=self._env, timeout=timeouts.DOWNLOAD)
+        done = self._runner.run((*words, "list", "-m", "-f", "{{.Dir}}", module), env=self._env)
+        found = done.stdout.strip()
+        if not found:
+            msg = f"the source of {module} cannot be had"
+            raise PreflightError(msg, where=str(self._folder))
+        return Path(found)
+
+    def edited(self, edits: Sequence[Edit], scratch: Path) -> Path:
+        """A go.mod in which the edited modules are replaced by changed copies.
+
+        A build overlay would be shorter, but go refuses one that lies over its module cache.
+
+        Args:
+            edits: What to change.
+            scratch: Gets the copies and the go.mod; thrown away after the build.
+
+        Raises:
+            PreflightError: A text to be changed is not there exactly once: the module is another one than thought.
+        """
+        modfile = scratch / "edited.mod"
+        for name in ("go.mod", "go.sum"):
+            shutil.copyfile(self._folder / name, modfile.with_suffix(Path(name).suffix))
+        for module in dict.fromkeys(edit.module for edit in edits):
+            copy = scratch / "modules" / module
+            shutil.copytree(self.place(module), copy, copy_function=shutil.copyfile)
+            self._runner.run(("go", "mod", "edit", f"-replace={module}={copy}", str(modfile)), env=self._env)
+        for edit in edits:
+            _change(scratch / "modules" / edit.module / edit.file, edit)
+        return modfile
+
+    def pack(self, folder: Folder, archive: Path) -> None:
+        """Write a folder of a module as a tar archive: sorted, owned by root, dated 1970.
+
+        Args:
+            folder: Which one.
+            archive: To be made.
+        """
+        root = self.place(folder.module) / folder.path
+        with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
+            for path in sorted(root.rglob("*")):
+                relative = path.relative_to(root)
+                if not path.is_file() or relative.parts[0] in folder.without:
+                    continue
+                content = path.read_bytes()
+                info = tarfile.TarInfo(str(relative))
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+def _change(path: Path, edit: Edit) -> None:
+    text = path.read_text(encoding="utf-8")
+    if text.count(edit.find) != 1:
+        msg = f"{edit.module} is not the version that the lock's edit is for"
+        raise PreflightError(msg, cause=f"{edit.file} has the text to be changed {text.count(edit.find)} times")
+    # The copy of Go's module cache is as read-only as that; written anew it is this build's own.
+    path.unlink()
+    path.write_text(text.replace(edit.find, edit.replace), encoding="utf-8")

@@ -1,0 +1,81 @@
+"""How each driver gives a cluster its pod network: what it needs beforehand, and what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from harness.cni import bridge, cilium, flannel
+from harness.errors import BringUpError
+from harness.model.spec import LabSpec
+from harness.model.variant import Variant
+from harness.steps.attach import Attached
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One driver.
+
+    Args:
+        images: What its pods are made of.
+        manifests: Renders its objects; None for one that has no pods.
+        configure: Does what manifests cannot, once the nodes are registered.
+        waits_for_nodes: Its pods end when a node has no podCIDR yet, and come back after a pause: better late.
+    """
+
+    images: tuple[str, ...] = ()
+    manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
+    configure: Callable[[Attached, Sequence[Object]], None] | None = None
+    waits_for_nodes: bool = True
+
+
+def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
+    peers = {
+        node["metadata"]["name"]: bridge.peer(node, ready.spec.node_address(node["metadata"]["name"])) for node in nodes
+    }
+
+    def configure(name: str) -> None:
+        node = next(node for node in ready.lab.nodes if node.name == name)
+        for command in bridge.node_commands(ready.spec, ready.variant, peers[name], peers):
+            node.runner.run(command.argv, input=command.stdin)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(configure, peers))
+
+
+_NETWORKS = {
+    "bridge": Network(configure=_configure_bridge),
+    "cilium": Network(("cilium", "cilium-operator"), cilium.manifests, waits_for_nodes=False),
+    "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests),
+}
+
+
+def network(variant: Variant) -> Network:
+    """The driver of a variant.
+
+    Raises:
+        BringUpError: This version has none.
+    """
+    try:
+        return _NETWORKS[variant.driver]
+    except KeyError:
+        msg = f"variant '{variant.name}' cannot be brought up by this version"
+        raise BringUpError(msg, cause=f"its driver '{variant.driver}' is not there yet") from None
+
+
+def apply_network(ready: Attached, nodes: Sequence[Object]) -> None:
+    """Give the cluster its pod network: manifests for agents, commands on nodes for the rest.
+
+    Args:
+        ready: The lab.
+        nodes: Its Node objects; may be empty for a driver that does not wait for them.
+    """
+    driver = network(ready.variant)
+    if driver.manifests is not None:
+        ready.kube.apply(driver.manifests(ready.spec, ready.variant))
+    if driver.configure is not None:
+        driver.configure(ready, nodes)
