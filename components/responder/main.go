@@ -6,7 +6,6 @@
 //	responder sandboxes  lists the pods that containerd runs on a node
 //	responder batch      runs many commands in many network namespaces at once
 //	responder canary     sends a marked frame out of an interface, which proves that a capture records
-//	responder pause      sleeps and reaps: the entrypoint of the sandbox image
 //
 // It is one static program of the standard library alone and starts in a few milliseconds, because a probe run starts
 // it in every pod.
@@ -22,7 +21,7 @@ import (
 	"cnilab.dev/components/responder/internal/world"
 )
 
-const usage = "usage: responder serve|run|world|sandboxes|batch|canary|pause [options]"
+const usage = "usage: responder serve|run|world|sandboxes|batch|canary [options]"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -36,7 +35,6 @@ func main() {
 		"sandboxes": node.Sandboxes,
 		"batch":     node.Batch,
 		"canary":    node.Canary,
-		"pause":     pause,
 	}
 	command, known := commands[os.Args[1]]
 	if !known {
