@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -17,8 +17,6 @@ from reports.build import build
 from reports.drawings.topology import topology
 from reports.model import Report
 from tests.unit.reports import sample
-
-GOLDEN = Path(__file__).parents[2] / "golden" / "reports"
 
 
 def _svg(report: Report) -> str:
@@ -36,14 +34,10 @@ def _svg(report: Report) -> str:
         ("topology.svg", _svg),
     ],
 )
-def test_output_is_as_reviewed(full: RunDir, name: str, render: object) -> None:
-    """Review a change with `git diff` after CNILAB_UPDATE_GOLDEN=1."""
-    assert callable(render)
-    text = render(build(full))
-    if os.environ.get("CNILAB_UPDATE_GOLDEN"):
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / name).write_text(text, encoding="utf-8")
-    assert text == (GOLDEN / name).read_text(encoding="utf-8")
+def test_output_is_as_reviewed(
+    full: RunDir, name: str, render: Callable[[Report], str], golden: Callable[[str, str], None]
+) -> None:
+    golden(f"reports/{name}", render(build(full)))
 
 
 def test_junit_counts_agree_with_its_cases(full: RunDir) -> None:
