@@ -45,6 +45,7 @@ class Context:
         """Truth of every gate: the lab decides some, the variant declares the rest."""
         truth = dict.fromkeys(self.variant.gates, True)
         truth["multi"] = len(self.inventory.nodes) > 1
+        truth["nonp"] = not truth.get("np", False)
         return truth | self.inventory.environment
 
     @cached_property

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 Level = Literal["M", "S", "R"]
 """MUST, SHOULD, record only."""
 
-Batch = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B7"]
-"""When a requirement's observations are made: B0 dumps, B1 mesh, B2 sizes, B3 Services, B4 DNS, B5 egress, B7 CNI."""
+Batch = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"]
+"""When a requirement's observations are made: B0 dumps, B1 mesh, B2 sizes, B3 Services, B4 DNS, B5 egress, B6 policies,
+B7 CNI."""
 
-BATCHES: tuple[Batch, ...] = ("B0", "B1", "B2", "B3", "B4", "B5", "B7")
+BATCHES: tuple[Batch, ...] = ("B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7")
 
-Area = Literal["identity", "reach", "nat", "ipam", "mtu", "dns", "services", "egress", "nodes", "cni"]
+Area = Literal["identity", "reach", "nat", "ipam", "mtu", "dns", "services", "egress", "policy", "nodes", "cni"]
 
 
 @dataclass(frozen=True)

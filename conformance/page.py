@@ -20,6 +20,7 @@ GATES = {
     "kpf": "something else does, and kube-proxy is absent",
     "dns": "the cluster has DNS",
     "np": "NetworkPolicy is enforced",
+    "nonp": "NetworkPolicy is not enforced, and the variant says so",
     "v6": "pods have IPv6 addresses",
     "dual": "pods have addresses of both families",
     "ovl": "packets between nodes are encapsulated",
@@ -46,7 +47,8 @@ add one.
 (`error`: a positive control is broken, or nothing was examined) is exit code 11: the lab is broken, not the network.
 **Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
 suite itself never names a CNI.
-**Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B7 CNI verbs.
+**Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6
+policies, B7 CNI verbs.
 **Killed by.** Faults of `cnilab test --faults` under which the check must fail; `inv` is a probe inside the check that
 must fail every time.
 """

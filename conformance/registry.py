@@ -17,6 +17,7 @@ from conformance.checks import (
     mtu,
     nat,
     nodes,
+    policy,
     reach,
     resolver,
     services,
@@ -35,6 +36,7 @@ AREAS: Final[dict[Area, tuple[Check, ...]]] = {
     "services": services.CHECKS,
     "dns": dns.CHECKS + resolver.CHECKS,
     "egress": egress.CHECKS,
+    "policy": policy.CHECKS,
     "cni": cni.CHECKS,
 }
 """Checks by area: one test module each."""

@@ -24,7 +24,7 @@ from harness.steps.attach import Attached
 from harness.steps.observe import Pace, observe, wait_for_proxy
 from harness.steps.scene import missing, scene
 
-HASTY: Mapping[Batch, float] = {"B0": 0.8, "B1": 1.2, "B2": 1.2, "B3": 1.2, "B4": 1.2, "B5": 1.0, "B7": 10.0}
+HASTY: Mapping[Batch, float] = {"B0": 0.8, "B1": 1.2, "B2": 1.2, "B3": 1.2, "B4": 1.2, "B5": 1.0, "B6": 2.5, "B7": 10.0}
 """Seconds for the probes of a batch under a fault: round trips in a lab take less than a millisecond.
 
 On a busy machine that can be too short. So a fault that was not killed cleanly gets a second look with the usual
@@ -96,10 +96,16 @@ def _observe(suite: suites.Suite, wanted: Iterable[Batch], run: RunDir, journal:
 
 def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace) -> Context:
     """Only what the checks of a fault need: their batches, and kernel state only for those that read it."""
+    checks = _open(checks, mutation.green.gates)
     kernel = any(check.id != "node.underlay" and "B0" in check.batches for check in checks)
     ids = {check.id for check in checks}
-    pace = replace(pace, churn="conn.churn" in ids, kernel=kernel, moves=bool(MOVING & ids))
+    pace = replace(pace, churn="conn.churn" in ids, kernel=kernel, moves=bool(MOVING & ids), policies=frozenset(ids))
     return _observe(mutation.suite, batches(checks), mutation.run, Journal(), pace)
+
+
+def _open(checks: Sequence[Check], gates: Mapping[str, bool]) -> list[Check]:
+    """Checks that apply to this lab."""
+    return [check for check in checks if all(gates.get(gate, False) for gate in check.gates)]
 
 
 def _concerned(fault: Fault) -> list[str]:
@@ -196,7 +202,7 @@ def _green_again(mutation: Mutation, checks: Sequence[Check]) -> str:
     last = "nothing was judged"
     for _ in timeouts.ticks(GREEN_AGAIN, 0.05):
         context = _look(mutation, checks, Pace(retries=1))
-        judged = judge_all(context, with_prerequisites(checks), CHECKS)
+        judged = judge_all(context, with_prerequisites(_open(checks, mutation.green.gates)), CHECKS)
         bad = [one for one in judged if one.status not in {"pass", "not-applicable"}]
         if not bad:
             return ""

@@ -23,10 +23,16 @@ from harness.probes.capture import TapPoint, listen
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
 from harness.steps.cni_verbs import observe_verbs
+from harness.steps.policy import observe_policies
 from harness.steps.suite import Suite, kernel_limits
 
-DEADLINES: Mapping[Batch, float] = {"B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B7": 10.0}
-"""Seconds for all probes of a batch, before scaling; red legs overlap, so they cost it once."""
+DEADLINES: Mapping[Batch, float] = {
+    "B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B6": 10.0, "B7": 10.0,
+}  # fmt: skip
+"""Seconds for all probes of a batch, before scaling; red legs overlap, so they cost it once.
+
+B6: until the policies of one round are enforced.
+"""
 
 MANY = 10
 """Sites that probe at the same time within the usual deadline; more get more time."""
@@ -48,6 +54,7 @@ class Pace:
         churn: With the many connections of the mesh batch.
         kernel: With all kernel state; without it only what the underlay's probes need.
         moves: With a Service that moves to another pod: it takes as long as the proxy does.
+        policies: Only cases of these requirements; empty for all.
     """
 
     deadlines: Mapping[Batch, float] = field(default_factory=lambda: DEADLINES)
@@ -55,6 +62,7 @@ class Pace:
     churn: bool = True
     kernel: bool = True
     moves: bool = True
+    policies: frozenset[str] = frozenset()
 
     def deadline(self, batch: Batch) -> float:
         """Seconds for a batch."""
@@ -76,7 +84,7 @@ def observe(
     wanted = list(dict.fromkeys(batches))
     patient = pace or Pace()
     seen: list[Observation] = list(saved(suite.inventory, suite.attached.variant))
-    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5", "B7")):
+    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5", "B7"), ("B6",)):
         chosen = [batch for batch in wanted if batch in group]
         if not chosen:
             continue
@@ -94,6 +102,7 @@ def _batch(suite: Suite, batch: Batch, run: Path, journal: Journal, pace: Pace) 
         "B3": ("Services", _b3),
         "B4": ("DNS", _b4),
         "B5": ("egress", _b5),
+        "B6": ("network policies", _b6),
         "B7": ("CNI verbs", _b7),
     }
     title, work = runners[batch]
@@ -247,6 +256,11 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     ]
     data = [one.model_dump(mode="json") for one in arrived]
     return [*seen, Dump(batch="B5", vantage="recorder", place="router", what="sightings", data=data)]
+
+
+def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    """After all others: nothing else is looked at while policies hold."""
+    return observe_policies(suite, pace.deadlines["B6"], pace.policies)
 
 
 def _b7(suite: Suite, _run: Path, _pace: Pace) -> list[Observation]:

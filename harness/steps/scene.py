@@ -10,9 +10,12 @@ from conformance.kernel import links
 from conformance.manifests import NAMESPACE
 from conformance.maths import base, first_host
 from conformance.netfilter import Flow, parse, verdicts
+from conformance.policy.cases import PREFIX
 from harness.faults.inject import Scene
 from harness.faults.model import Fault
 from harness.model.world import PUBLIC
+from harness.probes import inventory as sandboxes
+from harness.runner import Runner
 from harness.steps.suite import Suite
 
 AGENTS = {"flannel": ("flanneld",), "cilium": ("cilium-agent",), "weave": ("weaver",), "bridge": ()}
@@ -30,14 +33,26 @@ def scene(suite: Suite, context: Context) -> Scene:
         context: Green observations, with the dumps of B0.
     """
     runners = {node.name: node.runner for node in suite.attached.lab.nodes}
+    runners["kubectl"] = suite.attached.kubectl
     for site in suite.inventory.pods:
         runners[site.name] = suite.sandboxes.netns_runner(suite.sandboxes.find(NAMESPACE, site.pod))
+    runners |= _policed(suite, context)
     return Scene(
         runners=runners,
         values=dict(_values(suite, context)),
         agents=AGENTS[suite.attached.variant.driver],
         nodes=tuple(node.name for node in suite.inventory.nodes),
     )
+
+
+def _policed(suite: Suite, context: Context) -> Iterator[tuple[str, Runner]]:
+    """Network namespaces of the pods on which policies are tried, when they are there: they came after the others."""
+    if context.api("policy") is None:
+        return
+    found = sandboxes.take(suite.attached.lab)
+    for one in found.sandboxes:
+        if one.namespace.startswith(PREFIX):
+            yield f"{one.namespace.removeprefix(PREFIX)}/{one.pod}", found.netns_runner(one)
 
 
 def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:

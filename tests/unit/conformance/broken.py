@@ -147,6 +147,13 @@ NFT_SNAT = [
 
 CASES = (
     Broken(
+        "two namespaces are kept apart although there is no policy",
+        "np.default",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="policy-after", src="x/a", dst="y/b"),),
+        "after:x/a>y/b/tcp/8080",
+        "timeout",
+    ),
+    Broken(
         "a pod does not answer from the other node",
         "model.pod-pod.cross-node",
         (exchanges({"outcome": "timeout", "errno": 110, "attempts": 3}, purpose="mesh", src="a", dst="c"),),
@@ -802,6 +809,8 @@ CASES = (
 )  # fmt: skip
 
 BROKEN_CONTROLS = (
+    ("np.default", "P4", (exchanges({"purpose": "gone"}, purpose="policy-before", src="y/b"),)),
+    ("np.absent", "P6", (exchanges({"outcome": "timeout"}, purpose="policy-before", src="y/b"),)),
     ("model.pod-pod.cross-node", "P1", (exchanges({"outcome": "timeout"}, purpose="self"),)),
     ("model.ports", "P2", (exchanges({"outcome": "timeout"}, purpose="mesh"),)),
     ("model.protocols", "P2", (exchanges({"outcome": "timeout"}, purpose="mesh", proto="tcp"),)),

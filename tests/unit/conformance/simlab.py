@@ -20,6 +20,7 @@ from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observat
 from harness.model.spec import LabSpec
 from harness.model.world import FAR_MTU
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, RungProbe
+from tests.unit.conformance import simpolicy
 
 SPEC = LabSpec(nodes=2)
 CIDR = {"n1": "10.244.0.0/24", "n2": "10.244.1.0/24"}
@@ -145,7 +146,7 @@ class Lab:
             for one in seen
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
-        return [*seen, recorder("B5", "sightings", sources)]
+        return [*seen, recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
 
     def _moves(self) -> list[plan.Plan]:
         service = self.inventory.service("moving")

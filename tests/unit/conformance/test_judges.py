@@ -45,7 +45,8 @@ def test_sentences_of_failed_legs_read_well(golden: Callable[[str, str], None]) 
 
 def test_every_judge_has_a_defect_that_it_sees_or_can_only_record() -> None:
     seen = {case.check for case in CASES}
-    left = {check.id for check in CHECKS.values() if check.level != "R"} - seen
+    # What policies do where they are enforced has its own lab and its own defects: test_policy.py.
+    left = {check.id for check in CHECKS.values() if check.level != "R" and "np" not in check.gates} - seen
     assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf", "cni.check.ok", "cni.check.detects"}
 
 

@@ -1,0 +1,353 @@
+"""NetworkPolicy: is what the API forbids kept out, and what it allows let in? And if nobody enforces it, is that so?"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from conformance.context import Context
+from conformance.legs import WORDS, broken, census, control, failed, passed
+from conformance.model import Check, Judge, Verdict
+from conformance.policy.cases import DNS, PREFIX, Case, Dial, catalogue, decisions, dials, endpoints
+from conformance.policy.semantics import Decision, Endpoint
+from harness.model.records import Control, Exchange, Leg, Lookup
+
+NP = 'Kubernetes documentation, "Network Policies"; API reference, networking.k8s.io/v1'
+KEP_2079 = f"{NP}; KEP-2079"
+SILENT: Final = frozenset({"timeout", "refused", "unreachable", "reset"})
+"""Outcomes of a dial that a policy stopped: implementations may drop or reject."""
+
+BEFORE: Final = "policy-before"
+AFTER: Final = "policy-after"
+LEAK: Final = "unexpected"
+
+Seen = Exchange | Lookup
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run says of its policies.
+
+    Args:
+        everybody: Endpoints by name, as they were.
+        rounds: As the observer kept them: cases, what was rejected, how long it took.
+        seen: Observations by purpose and dial.
+    """
+
+    everybody: Mapping[str, Endpoint]
+    rounds: tuple[Mapping[str, Any], ...]
+    seen: Mapping[tuple[str, Dial], Seen]
+    memo: dict[str, dict[Dial, Decision]] = field(default_factory=dict)
+
+    def of(self, check: str) -> Iterable[tuple[Mapping[str, Any], Case]]:
+        """The cases of a requirement, with their rounds."""
+        known = {case.id: case for case in catalogue().cases}
+        for one in self.rounds:
+            for kept in one["cases"]:
+                case = known.get(kept["id"])
+                if case is not None and case.check == check:
+                    yield one, case
+
+    def expected(self, one: Mapping[str, Any]) -> dict[Dial, Decision]:
+        """What the API says of every dial of a round, computed again."""
+        if one["purpose"] not in self.memo:
+            self.memo[one["purpose"]] = self._expected(one)
+        return self.memo[one["purpose"]]
+
+    def _expected(self, one: Mapping[str, Any]) -> dict[Dial, Decision]:
+        ids = {kept["id"] for kept in one["cases"]}
+        cases = [case for case in catalogue().cases if case.id in ids]
+        policies = [policy for case in cases for policy in case.policies]
+        wanted = dict.fromkeys(dial for case in cases for dial in self.dials(case))
+        return decisions(policies, wanted, self.everybody)
+
+    def dials(self, case: Case) -> list[Dial]:
+        """Dials of a case, as far as this lab can try them."""
+        return [dial for dial in dials(case, self.everybody) if dial.src in self.everybody]
+
+
+def record(context: Context) -> Record | None:
+    """The record of a run; None when it has none."""
+    known: dict[str, Record | None] = context.memo.setdefault("policy", {})
+    if "record" not in known:
+        known["record"] = _record(context)
+    return known["record"]
+
+
+def _record(context: Context) -> Record | None:
+    data = context.api("policy")
+    if not isinstance(data, dict):
+        return None
+    found = {row["name"]: row for row in data["endpoints"]}
+    everybody = endpoints(
+        catalogue().world,
+        {name: row["ip"] for name, row in found.items()},
+        {name: row["node"] for name, row in found.items() if row["kind"] == "pod"},
+        {name: row["ip"] for name, row in found.items() if row["kind"] == "node"},
+    )
+    everybody = {name: one for name, one in everybody.items() if name in found}
+    seen: dict[tuple[str, Dial], Seen] = {}
+    for one in context.observations:
+        if one.batch == "B6" and isinstance(one, Exchange | Lookup):
+            seen[one.purpose, dial_of(one)] = one
+    return Record(everybody, tuple(data["rounds"]), seen)
+
+
+def dial_of(one: Seen) -> Dial:
+    """What an observation tried."""
+    if isinstance(one, Lookup):
+        return Dial(one.src, DNS, "tcp" if one.transport == "tcp" else "udp", 53)
+    return Dial(one.src, one.dst, "tcp" if one.proto == "tcp" else "udp", int(one.dial.rpartition(":")[2]))
+
+
+def got_through(one: Seen) -> bool:
+    """At least one try got an answer: for what is forbidden, one is too many."""
+    return one.outcome == "ok" or any(attempt.outcome == "ok" for attempt in one.tries)
+
+
+def stopped(one: Seen) -> bool:
+    """A policy may have done it: EPERM is what a sender is told when its own packet is filtered before it leaves."""
+    return one.outcome in SILENT or one.errno == errno.EPERM
+
+
+def leg_of(found: Record, name: str, dial: Dial, expected: Decision, one: Seen | None) -> Leg:
+    """One dial under policies.
+
+    Args:
+        found: For addresses and places.
+        name: Of the leg.
+        dial: What was tried.
+        expected: What the API says.
+        one: What was seen; None: nothing.
+    """
+    if one is None:
+        return broken(name, f"the probe did not report {dial}", "missing")
+    if one.outcome != "ok" and not stopped(one):
+        return broken(name, f"the probe itself failed on {dial}: {one.outcome} {one.detail}".rstrip())
+    should = "allowed" if expected.allowed else "denied"
+    if got_through(one) and not expected.allowed:
+        text = f"leak: {said(found, dial, 'reached')}, but {expected.why}"
+        return failed(name, LEAK, text, should, "answered")
+    if one.outcome != "ok" and expected.allowed:
+        return failed(name, one.outcome, f"{_silence(found, dial, one)}, but {expected.why}", should, one.outcome)
+    return passed(name, should, one.outcome)
+
+
+def said(found: Record, dial: Dial, verb: str) -> str:
+    """`10.244.0.5 (x/a, n1) reached 10.244.1.5 (y/a, n2) on TCP port 8080`."""
+    return f"{_where(found, dial.src)} {verb} {_where(found, dial.dst)} on {dial.proto.upper()} port {dial.port}"
+
+
+def _silence(found: Record, dial: Dial, one: Seen) -> str:
+    code = f" (errno {one.errno})" if one.errno else ""
+    return said(found, dial, WORDS.get(one.outcome, f"ended with {one.outcome} at")) + code
+
+
+def _where(found: Record, name: str) -> str:
+    one = found.everybody[name]
+    inside = ", ".join(filter(None, (name, one.node if one.kind == "pod" else "")))
+    return f"{one.ip} ({inside})" if one.ip else f"the cluster's DNS ({name})" if name == DNS else name
+
+
+def leaks_first(legs: Iterable[Leg]) -> tuple[Leg, ...]:
+    """What got through although it is forbidden, then what did not although it is allowed, then the rest."""
+    return tuple(sorted(legs, key=lambda leg: (leg.status != "fail" or leg.reason != LEAK, leg.status != "fail")))
+
+
+def _enforced(check: str, *, only_allowed: bool = False) -> Judge:
+    """A judge for the cases of a requirement: observed = what the API says, dial by dial."""
+
+    def judge(context: Context) -> Verdict:
+        found = record(context)
+        if found is None:
+            return Verdict(())
+        legs: list[Leg] = []
+        before, allowed, denied, forbidden, times = 0, 0, 0, 0, []
+        for one, case in found.of(check):
+            legs += _rejections(one, case)
+            expected = found.expected(one)
+            for dial in found.dials(case):
+                seen = found.seen.get((one["purpose"], dial))
+                decision = expected[dial]
+                forbidden += not decision.allowed
+                denied += seen is not None and not decision.allowed and not got_through(seen)
+                allowed += seen is not None and decision.allowed and seen.outcome == "ok"
+                baseline = found.seen.get((BEFORE, dial))
+                before += not decision.allowed and baseline is not None and baseline.outcome == "ok"
+                if decision.allowed or not only_allowed:
+                    legs.append(leg_of(found, f"{case.id}:{dial}", dial, decision, seen))
+            times.append(one["seconds"])
+        return Verdict(
+            leaks_first(legs),
+            tuple(_controls(forbidden, before, allowed, denied, only_allowed=only_allowed)) if legs else (),
+            summary=_summary(len(legs), allowed, denied, times),
+        )
+
+    return judge
+
+
+def _controls(forbidden: int, before: int, allowed: int, denied: int, *, only_allowed: bool) -> Iterable[Control]:
+    yield control("P6", before == forbidden, f"{before} of {forbidden} forbidden dials worked before the policies")
+    yield control("P2", allowed, f"{allowed} dials that the policies allow were answered")
+    if only_allowed:
+        yield control("P1", denied, f"{denied} of {forbidden} forbidden dials were stopped: the pods are closed")
+
+
+def _summary(total: int, allowed: int, denied: int, times: list[float | None]) -> str:
+    known = [one for one in times if one is not None]
+    slow = f", enforced within {max(known) * 1000:.0f} ms" if known else ""
+    return f"{total} dials as the API says: {allowed} answered, {denied} stopped{slow}"
+
+
+def _rejections(one: Mapping[str, Any], case: Case) -> list[Leg]:
+    own = {f"{policy.namespace}/{policy.name}" for policy in case.policies}
+    return [
+        failed(
+            f"{case.id}:{name}", "missing", f"the API server did not take policy {name}: {why}", "stored", "rejected"
+        )
+        for name, why in one["rejected"].items()
+        if name in own
+    ]
+
+
+def open_without(context: Context) -> Verdict:
+    """Before the first policy and after the last one, everything answers."""
+    found = record(context)
+    if found is None:
+        return Verdict(())
+    legs = []
+    for purpose in (BEFORE, AFTER):
+        when = purpose.rpartition("-")[2]
+        for (other, dial), one in found.seen.items():
+            if other != purpose:
+                continue
+            decision = Decision(allowed=True, why=f"there is no policy ({when} the cases)")
+            legs.append(leg_of(found, f"{when}:{dial}", dial, decision, one))
+    pods = [name for name, one in found.everybody.items() if one.kind == "pod" and name != DNS]
+    pairs = {(dial.src, dial.dst) for purpose, dial in found.seen if purpose == BEFORE}
+    meshed = sum((src, dst) in pairs for src in pods for dst in pods)
+    own = [leg for leg in legs if leg.leg.split(":")[1].split("/tcp")[0] in {f"{pod}>{pod}" for pod in pods}]
+    return Verdict(
+        tuple(sorted(legs, key=lambda leg: leg.status != "fail")),
+        (
+            census(meshed, len(pods) ** 2, "pairs of pods"),
+            control("P1", any(leg.status == "pass" for leg in own), "pods answer themselves, so responders serve"),
+        ),
+        summary=f"{len(pods)} pods in {len(catalogue().world.namespaces)} namespaces reach each other without policies",
+    )
+
+
+def absent(context: Context) -> Verdict:
+    """Policies are stored, and change nothing: recorded, because a reader of the manifests would think otherwise."""
+    found = record(context)
+    if found is None:
+        return Verdict(())
+    legs: list[Leg] = []
+    forbidden = stopped = before = 0
+    policies = 0
+    for one in found.rounds:
+        cases = [case for case in catalogue().cases if case.id in {kept["id"] for kept in one["cases"]}]
+        policies += sum(len(case.policies) for case in cases)
+        for name, why in one["rejected"].items():
+            legs.append(broken(name, f"the API server did not take policy {name}: {why}", "missing"))
+        for dial, decision in found.expected(one).items():
+            seen = found.seen.get((one["purpose"], dial))
+            if decision.allowed or seen is None:
+                continue
+            forbidden += 1
+            baseline = found.seen.get((BEFORE, dial))
+            before += baseline is not None and baseline.outcome == "ok"
+            if got_through(seen):
+                text = f"{said(found, dial, 'reached')}, although {decision.why}"
+                legs.append(passed(str(dial), "not enforced", "answered", statement=text))
+            else:
+                stopped += 1
+                legs.append(_enforced_after_all(context, found, dial, decision, seen))
+    return Verdict(
+        tuple(sorted(legs, key=lambda leg: leg.status == "pass")),
+        (
+            control("P6", before == forbidden, f"{before} of {forbidden} forbidden dials worked before the policies"),
+            control(
+                "inv",
+                _says_enforced(context, found),
+                "the same comparison calls a network enforcing whose forbidden dials time out",
+            ),
+        ),
+        summary=f"{policies} policies were stored, none is enforced: all {forbidden} forbidden dials got through",
+    )
+
+
+def _enforced_after_all(context: Context, found: Record, dial: Dial, decision: Decision, seen: Seen) -> Leg:
+    text = f"{_silence(found, dial, seen)}, as {decision.why}; but variant {context.variant.name} does not declare"
+    return broken(str(dial), f"{text} that policies are enforced (gate np)", "gate")
+
+
+def _says_enforced(context: Context, found: Record) -> bool:
+    """The inverted probe: had the forbidden dials timed out, none of them would count as not enforced."""
+    for one in found.rounds:
+        for dial, decision in found.expected(one).items():
+            seen = found.seen.get((one["purpose"], dial))
+            if decision.allowed or seen is None:
+                continue
+            silent = seen.model_copy(update={"outcome": "timeout", "tries": ()})
+            if got_through(silent) or _enforced_after_all(context, found, dial, decision, silent).status != "error":
+                return False
+    return bool(found.rounds)
+
+
+NEXT = (
+    "kubectl get networkpolicy -A -o yaml",
+    f"kubectl get pods -A --show-labels | grep {PREFIX}",
+    f"kubectl get namespaces --show-labels | grep {PREFIX}",
+)
+
+
+def _case(
+    id_: str,
+    title: str,
+    *,
+    source: str = NP,
+    gates: tuple[Any, ...] = (),
+    causes: tuple[str, ...],
+    judge: Judge | None = None,
+) -> Check:
+    return Check(
+        id_, title, "M", "B6", judge or _enforced(id_), source=source, gates=("np", *gates), causes=causes, next=NEXT,
+        after=("np.default",),
+    )  # fmt: skip
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    Check(
+        "np.default", "without a policy every pod reaches every other, across namespaces", "M", "B6", open_without,
+        source=NP, causes=("a policy that somebody left", "a default that denies"), next=NEXT, after=("node.underlay",),
+    ),
+    _case("np.deny-ingress", "a policy without rules lets nothing in", causes=("agent down", "labels not followed")),
+    _case("np.deny-egress", "a policy without rules lets nothing out", causes=("agent down", "ingress alone enforced")),
+    _case(
+        "np.select", "pod and namespace selectors pick who may talk, alone, together and as expressions",
+        causes=("stale labels", "AND taken for OR"),
+    ),
+    _case(
+        "np.ports", "rules hold for their protocol and ports: numbers, names and both ends of a range", source=KEP_2079,
+        causes=("a named port resolved once for all pods", "endPort not implemented"),
+    ),
+    _case(
+        "np.ipblock", "address blocks are allowed, and their exceptions are not", gates=("router",),
+        causes=("source address translated before policy", "except ignored"),
+    ),
+    _case("np.additive", "policies add up, in any order", causes=("the last policy wins",)),
+    _case(
+        "np.implicit", "a closed pod reaches itself, its node reaches it, and replies always pass",
+        causes=("no exemption for the node", "replies not tracked"), judge=_enforced("np.implicit", only_allowed=True),
+    ),
+    _case("np.dns", "DNS can be allowed alone, and is denied when it is forgotten", gates=("dns",),
+        causes=("policy applied to the Service's address", "TCP or UDP forgotten")),
+    Check(
+        "np.absent", "policies are stored, and nobody enforces them", "R", "B6", absent, source=NP, gates=("nonp",),
+        causes=("the variant should declare np",), after=("np.default",),
+        inverse="the same comparison, on a network where the forbidden dials time out, must call it enforcing",
+    ),
+)  # fmt: skip

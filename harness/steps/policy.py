@@ -1,0 +1,320 @@
+"""B6: policies go to the API server round by round, and pods dial each other until what they see holds still."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from conformance.policy import manifests
+from conformance.policy.cases import (
+    DNS,
+    PREFIX,
+    Case,
+    Catalogue,
+    Dial,
+    catalogue,
+    decisions,
+    dials,
+    endpoints,
+    mesh,
+    placed,
+    pod_names,
+    rounds,
+)
+from conformance.policy.model import Policy
+from conformance.policy.semantics import Decision, Endpoint
+from harness import timeouts
+from harness.cluster.kube import ApiError, Object, object_path
+from harness.model.records import Dump, Exchange, Lookup, Observation, Outcome
+from harness.probes import inventory as sandboxes
+from harness.probes import plan as probes
+from harness.probes.agent import run_plans
+from harness.steps.suite import Suite
+
+BATCH: Final = "B6"
+BEFORE: Final = "policy-before"
+AFTER: Final = "policy-after"
+QUICK: Final = 0.4
+"""Seconds for one look, before scaling. A first SYN fits, its retransmission after a second does not."""
+
+SURE: Final = 1.4
+"""Seconds for the look that counts, before scaling: room for two tries of whatever is not as it should be."""
+
+WATCHED: Final = 1.5
+"""Seconds for which policies that nobody enforces are watched, before scaling."""
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The pods of the cases, running.
+
+    Args:
+        cases: What is to be tried.
+        everybody: Endpoints by name.
+        sites: Ways to run probes, by endpoint name.
+        name: A name that the cluster's DNS knows.
+    """
+
+    cases: Catalogue
+    everybody: Mapping[str, Endpoint]
+    sites: Mapping[str, probes.Site]
+    name: str
+
+
+@dataclass
+class Round:
+    """What happened in one round; becomes part of the record.
+
+    Args:
+        number: From 1.
+        cases: Tried together.
+        wanted: Dials, and what the API says of each.
+        rejected: Policies that the API server did not take, with its reason.
+        seconds: From the last policy's acceptance until all dials were as the API says; None: never.
+        looks: How often was looked.
+    """
+
+    number: int
+    cases: tuple[Case, ...]
+    wanted: dict[Dial, Decision]
+    rejected: dict[str, str] = field(default_factory=dict)
+    seconds: float | None = None
+    looks: int = 0
+
+    @property
+    def purpose(self) -> str:
+        """Of its observations."""
+        return f"policy-{self.number}"
+
+    @property
+    def policies(self) -> list[Policy]:
+        """Of all its cases, in order."""
+        return [policy for case in self.cases for policy in case.policies]
+
+    @property
+    def denied(self) -> frozenset[Dial]:
+        """Dials that the policies forbid."""
+        return frozenset(dial for dial, one in self.wanted.items() if not one.allowed)
+
+    def data(self) -> dict[str, Any]:
+        """As it is kept."""
+        return {
+            "purpose": self.purpose,
+            "cases": [
+                {
+                    **case.model_dump(mode="json", include={"id", "check", "title"}),
+                    "policies": [policy.manifest(PREFIX + policy.namespace) for policy in case.policies],
+                }
+                for case in self.cases
+            ],
+            "rejected": self.rejected,
+            "seconds": self.seconds,
+            "looks": self.looks,
+            "expected": {
+                str(dial): {"allowed": one.allowed, "why": one.why} for dial, one in sorted(self.wanted.items())
+            },
+        }
+
+
+def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = frozenset()) -> list[Observation]:
+    """Try the cases, or show that nobody enforces them.
+
+    Args:
+        suite: The deployed suite.
+        deadline: Seconds until a round's policies must be enforced, scaled.
+        only: Requirements whose cases are tried; empty for all.
+
+    Raises:
+        BringUpError: The pods of the cases are not ready in time.
+    """
+    arena = deploy(suite)
+    enforcing = "np" in suite.attached.variant.gates
+    chosen = [case for case in arena.cases.cases if not only or not enforcing or case.check in only]
+    groups = rounds(chosen, arena.everybody) if enforcing else (tuple(chosen),)
+    played = [_round(number, group, arena) for number, group in enumerate(groups, start=1)]
+    bracket = tuple(dict.fromkeys((*mesh(arena.everybody), *(dial for one in played for dial in sorted(one.denied)))))
+    seen = settle(arena, bracket, BEFORE, deadline)
+    try:
+        for one in played:
+            seen += _play(suite, arena, one, deadline) if enforcing else _watch(suite, arena, one)
+    finally:
+        clear(suite)
+    seen += settle(arena, bracket, AFTER, deadline)
+    return [record(arena, played, enforcing=enforcing), *seen]
+
+
+def _round(number: int, cases: tuple[Case, ...], arena: Arena) -> Round:
+    wanted = dict.fromkeys(dial for case in cases for dial in dials(case, arena.everybody))
+    policies = [policy for case in cases for policy in case.policies]
+    return Round(number, cases, decisions(policies, wanted, arena.everybody))
+
+
+def record(arena: Arena, played: Sequence[Round], *, enforcing: bool) -> Dump:
+    """What was tried, with what the API says of each dial, for judges and reports."""
+    data = {
+        "enforcing": enforcing,
+        "endpoints": [
+            {"name": one.name, "kind": one.kind, "ip": one.ip, "node": one.node}
+            for one in arena.everybody.values()
+        ],
+        "rounds": [one.data() for one in played],
+    }  # fmt: skip
+    return Dump(batch=BATCH, vantage="api", place="cluster", what="policy", data=data)
+
+
+def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Observation]:
+    """Apply a round's policies instead of the last one's, look until all is as the API says, then look once more."""
+    clear(suite)
+    one.rejected = apply(suite, one.policies)
+    start = time.monotonic()
+    open_ = list(one.wanted)
+    for _ in timeouts.ticks(deadline, 0.05):
+        one.looks += 1
+        seen = look(arena, open_, one.purpose, QUICK)
+        open_ = [dial for dial in open_ if answered(seen.get(dial)) is not one.wanted[dial].allowed]
+        if not open_:
+            one.seconds = round(time.monotonic() - start, 3)
+            break
+    return list(look(arena, one.wanted, one.purpose, SURE, denied=one.denied).values())
+
+
+def _watch(suite: Suite, arena: Arena, one: Round) -> list[Observation]:
+    """All policies of all cases at once, for a while: every dial goes on to work when nobody enforces them."""
+    clear(suite)
+    one.rejected = apply(suite, one.policies)
+    seen: dict[Dial, Observation] = {}
+    for _ in timeouts.ticks(WATCHED, 0.5):
+        one.looks += 1
+        now = look(arena, one.wanted, one.purpose, QUICK)
+        silent = {dial: found for dial, found in now.items() if not answered(found)}
+        if silent:
+            seen = look(arena, one.wanted, one.purpose, SURE, denied=frozenset())
+            break
+        seen = now
+    return list(seen.values())
+
+
+def settle(arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float) -> list[Observation]:
+    """Without policies, look until everything answers, or the deadline is over."""
+    last: dict[Dial, Observation] = {}
+    open_ = list(wanted)
+    for _ in timeouts.ticks(deadline, 0.05):
+        seen = look(arena, open_, purpose, QUICK)
+        last |= seen
+        open_ = [dial for dial in open_ if not answered(seen.get(dial))]
+        if not open_:
+            break
+    return list(last.values())
+
+
+def answered(one: Observation | None) -> bool:
+    """The dial got an answer, whatever it says."""
+    return isinstance(one, Exchange | Lookup) and one.outcome == "ok"
+
+
+def look(
+    arena: Arena, wanted: Iterable[Dial], purpose: str, seconds: float, *, denied: frozenset[Dial] | None = None
+) -> dict[Dial, Observation]:
+    """Try dials, all at the same time: one program run per source.
+
+    Args:
+        arena: The pods.
+        wanted: What to dial.
+        purpose: As of the observations.
+        seconds: For all of them, before scaling.
+        denied: Dials that should get no answer; then whatever is not as it should be is tried once more. None: all
+            are tried once.
+    """
+    by_source: dict[str, list[Dial]] = defaultdict(list)
+    for dial in wanted:
+        by_source[dial.src].append(dial)
+    silent = denied or frozenset()
+    work = {
+        arena.sites[src]: [_probe(arena, dial, purpose, "timeout" if dial in silent else "ok") for dial in asked]
+        for src, asked in by_source.items()
+    }
+    seen = run_plans(work, batch=BATCH, deadline=seconds, retries=0 if denied is None else 1)
+    return dict(zip((dial for asked in by_source.values() for dial in asked), seen, strict=True))
+
+
+def _probe(arena: Arena, dial: Dial, purpose: str, expect: Outcome) -> probes.Probe:
+    if dial.dst == DNS:
+        return probes.LookupProbe(arena.name, transport=dial.proto, purpose=purpose, expect=expect)
+    one = arena.everybody[dial.dst]
+    target = probes.Target(dial.dst, one.node if one.kind == "pod" else "", one.ip, dial.port)
+    return probes.ExchangeProbe(target, proto=dial.proto, purpose=purpose, expect=expect)
+
+
+def apply(suite: Suite, policies: Sequence[Policy]) -> dict[str, str]:
+    """Send policies to the API server, one after the other; what it did not take, with its reason."""
+    rejected: dict[str, str] = {}
+    for policy in policies:
+        try:
+            suite.attached.kube.apply([manifests.applied(policy)])
+        except ApiError as error:
+            if not 400 <= error.status < 500:
+                raise
+            rejected[f"{policy.namespace}/{policy.name}"] = error.cause or str(error)
+    return rejected
+
+
+def clear(suite: Suite) -> None:
+    """Remove our policies, also those that a killed run left; nobody else's."""
+    kube = suite.attached.kube
+    mark = ",".join(f"{key}={value}" for key, value in manifests.OWNER.items())
+    left = kube.list("networking.k8s.io/v1", "NetworkPolicy", labels=mark)
+    for item in left:
+        if item["metadata"]["namespace"].startswith(PREFIX):
+            # Nothing depends on a policy, so the garbage collector has no part in it.
+            kube.raw("DELETE", object_path(item), {"propagationPolicy": "Background"})
+
+
+def deploy(suite: Suite) -> Arena:
+    """Make the pods where they are not yet there, and wait until they serve.
+
+    Raises:
+        BringUpError: They are not ready in time.
+    """
+    cases, kube = catalogue(), suite.attached.kube
+    spec = suite.attached.spec
+    wanted = [f"{PREFIX}{namespace}/{pod}" for namespace, pod in pod_names(cases.world)]
+
+    def serving(items: list[Object]) -> dict[str, str] | None:
+        found = {
+            f"{item['metadata']['namespace']}/{item['metadata']['name']}": item["status"]["podIP"]
+            for item in items
+            if _ready(item)
+        }
+        return found if all(name in found for name in wanted) else None
+
+    if serving(kube.list("v1", "Pod")) is None:
+        kube.apply(manifests.objects(cases.world, spec.node_names))
+    found = kube.wait(
+        f"{len(wanted)} pods in {PREFIX}* to be ready", "v1", "Pod", serving, deadline=timeouts.POD_RUNNING
+    )
+    addresses = {name.removeprefix(PREFIX): found[name] for name in wanted}
+    here = sandboxes.take(suite.attached.lab)
+    places = placed(cases.world, spec.node_names)
+    hosts = {site.node: site for site in suite.inventory.hosts}
+    everybody = endpoints(cases.world, addresses, places, {node: site.ip for node, site in hosts.items()})
+    known = f"kubernetes.default.svc.{spec.services.domain}." if "dns" in suite.attached.variant.gates else ""
+    router = suite.inventory.environment.get("router")
+    everybody = {
+        name: one
+        for name, one in everybody.items()
+        if (one.kind != "outside" or router) and (name != DNS or known)
+    }  # fmt: skip
+    ways = {node: replace(suite.sites[site.name], name=node) for node, site in hosts.items()}
+    for name in addresses:
+        namespace, _, pod = name.partition("/")
+        ways[name] = here.site(here.find(PREFIX + namespace, pod), name=name)
+    return Arena(cases, everybody, ways, known)
+
+
+def _ready(item: Object) -> bool:
+    statuses = item.get("status", {}).get("containerStatuses") or ()
+    ours = item["metadata"]["namespace"].startswith(PREFIX) and not item["metadata"].get("deletionTimestamp")
+    return ours and bool(statuses) and all(status.get("ready") for status in statuses)
