@@ -6,6 +6,7 @@ variables that no step saves, faults that are not defined. `docs/writing-a-lab.m
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Annotated, Any, Final, Literal
 
@@ -160,7 +161,15 @@ class Step(Data):
     tables: tuple[Table, ...] = ()
 
 
-Resource = Literal["pod-set", "pod-creation", "dataplane", "services", "rules"]
+Resource = Annotated[
+    str, StringConstraints(pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules)$")
+]
+"""What labs share. `@first` and `@last` mean that of the first or the last node alone."""
+
+
+def _meet(one: Resource, other: Resource, nodes: int) -> bool:
+    (what, _, where), (what_else, _, elsewhere) = one.partition("@"), other.partition("@")
+    return what == what_else and (nodes == 1 or not where or not elsewhere or where == elsewhere)
 
 
 class LabDefinition(Data):
@@ -181,6 +190,12 @@ class LabDefinition(Data):
     faults: dict[Slug, Fault] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1)
 
-    def conflicts(self, other: LabDefinition) -> bool:
-        """True when the two must not run at the same time."""
-        return bool(set(self.disturbs) & set(other.watches) or set(other.disturbs) & set(self.watches))
+    def conflicts(self, other: LabDefinition, nodes: int = 2) -> bool:
+        """True when the two must not run at the same time.
+
+        Args:
+            other: The other lab.
+            nodes: Of the cluster; the first of one node is also the last.
+        """
+        pairs = [*itertools.product(self.disturbs, other.watches), *itertools.product(other.disturbs, self.watches)]
+        return any(_meet(one, another, nodes) for one, another in pairs)

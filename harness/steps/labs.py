@@ -154,7 +154,7 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
                 closing["missed"] = f"{failed[0].title}: {failed[0].reason or failed[0].observed}"
         return made
 
-    for made in schedule(fitting, one, stop).values():
+    for made in schedule(fitting, one, stop, nodes=has.nodes).values():
         records += made
     return records
 
@@ -253,6 +253,7 @@ def schedule(
     one: Callable[[LabDefinition], list[LabStep]],
     stop: threading.Event,
     at_once: int = AT_ONCE,
+    nodes: int = 2,
 ) -> dict[str, list[LabStep]]:
     """Run labs at the same time, but never two of which one disturbs what the other watches.
 
@@ -263,6 +264,7 @@ def schedule(
         one: Runs one lab.
         stop: Set when this is interrupted, so that labs that run end soon, and repair what they broke.
         at_once: Most at the same time.
+        nodes: Of the cluster.
 
     Returns:
         Records by lab, in the order of `labs`.
@@ -274,7 +276,7 @@ def schedule(
         try:
             while waiting or running:
                 for lab in list(waiting):
-                    if len(running) < at_once and not any(lab.conflicts(other) for other in running.values()):
+                    if len(running) < at_once and not any(lab.conflicts(other, nodes) for other in running.values()):
                         waiting.remove(lab)
                         running[pool.submit(one, lab)] = lab
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)

@@ -52,6 +52,15 @@ def test_labs_conflict_when_one_disturbs_what_the_other_watches() -> None:
     assert not looks.conflicts(named("l2", watches=["dataplane"]))
 
 
+def test_what_is_done_to_the_first_node_does_not_touch_the_last_unless_they_are_one() -> None:
+    first, last = named("f", disturbs=["pod-set@first"]), named("l", watches=["pod-set@last"])
+    assert not first.conflicts(last)
+    assert first.conflicts(last, nodes=1)
+    assert first.conflicts(named("w", watches=["pod-set"]))
+    assert first.conflicts(named("w", watches=["pod-set@first"]))
+    assert not first.conflicts(named("w", watches=["pod-creation@first"]))
+
+
 def test_labs_that_do_not_disturb_run_at_the_same_time() -> None:
     barrier = threading.Barrier(3, timeout=5)
 
