@@ -36,6 +36,7 @@ def list_(output: str) -> None:
             str(sum(len(step.expect) for step in lab.steps)),
             ",".join(lab.needs.gates),
             str(lab.needs.nodes),
+            "yes" if lab.long else "-",
             lab.title,
         )
         for lab in labs
@@ -47,10 +48,11 @@ def list_(output: str) -> None:
             "chapter": lab.chapter,
             "learn": lab.learn,
             "minutes": lab.minutes,
+            "long": lab.long,
             "steps": len(lab.steps),
             "needs": lab.needs.model_dump(mode="json", by_alias=True),
         }
         for lab in labs
     ]
-    columns = ("id", "chapter", "steps", "expectations", "needs", "nodes")
+    columns = ("id", "chapter", "steps", "expectations", "needs", "nodes", "long")
     emit(Listing("LabDefinition", columns, rows, items, [f"lab/{lab.id}" for lab in labs], ("title",)), output)

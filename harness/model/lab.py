@@ -65,15 +65,13 @@ Expression = Annotated[str, AfterValidator(_expression)]
 Word = Annotated[str, AfterValidator(_word)]
 Argv = Annotated[tuple[Word, ...], AfterValidator(_argv)]
 
-PLACE: Final = re.compile(
-    r"^(operator|router|far|each-node|each-pod|node/(?P<node>.+)|pod/(?P<pod>.+)|netns/(?P<netns>.+))$"
-)
+PLACE: Final = re.compile(r"^(operator|router|far|each-(node|pod|agent)|(node|agent|pod|netns)/.+)$")
 
 
 def _place(text: str) -> str:
     if not PLACE.match(text):
-        places = "operator, node/<name>, each-node, pod/<name>, each-pod, netns/<pod>, router or far"
-        msg = f"is not a place; expected {places}"
+        places = "operator, each-node, node/<name>, each-agent, agent/<node>, each-pod, pod/<name>, netns/<pod>"
+        msg = f"is not a place; expected {places}, router or far"
         raise ValueError(msg)
     return _word(text)
 
@@ -91,6 +89,7 @@ class Needs(Data):
         default=(), description="How packets between nodes may look on the underlay; empty: any"
     )
     proxy: tuple[Literal["iptables", "nftables"], ...] = Field(default=(), description="Modes of kube-proxy")
+    masquerade: tuple[str, ...] = Field(default=(), description="Who masquerades: bpf, iptables …; empty: any")
 
 
 class Expect(Data):
@@ -162,9 +161,12 @@ class Step(Data):
 
 
 Resource = Annotated[
-    str, StringConstraints(pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules)$")
+    str, StringConstraints(pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules|network)$")
 ]
 """What labs share. `@first` and `@last` mean that of the first or the last node alone."""
+
+NETWORK: Final = "network"
+"""The pod network of the whole cluster: a lab that disturbs it meets no other."""
 
 
 def _meet(one: Resource, other: Resource, nodes: int) -> bool:
@@ -177,10 +179,11 @@ class LabDefinition(Data):
 
     id: Slug
     title: Sentence
-    chapter: Literal["pods", "flannel", "mtu", "services", "egress"]
+    chapter: Literal["pods", "flannel", "mtu", "services", "egress", "cilium"]
     learn: Sentence
     needs: Needs = Needs()
     minutes: Annotated[int, Field(ge=1, le=120)] = Field(description="Time of a learner, not of the program")
+    long: bool = Field(default=False, description="Runs only when named, or when all labs are asked for")
     namespace: str = "labs"
     parameters: dict[Name, Any] = Field(default_factory=dict)
     manifests: tuple[str, ...] = Field(default=(), description="Files, relative to the lab's folder")
@@ -197,5 +200,7 @@ class LabDefinition(Data):
             other: The other lab.
             nodes: Of the cluster; the first of one node is also the last.
         """
+        if NETWORK in self.disturbs or NETWORK in other.disturbs:
+            return True
         pairs = [*itertools.product(self.disturbs, other.watches), *itertools.product(other.disturbs, self.watches)]
         return any(_meet(one, another, nodes) for one, another in pairs)

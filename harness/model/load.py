@@ -27,7 +27,7 @@ from pydantic_core import ErrorDetails
 from harness import yamlio
 from harness.errors import Problem, SpecError
 from harness.model.base import Data
-from harness.model.spec import LabName, LabSpec
+from harness.model.spec import ALL_LABS, LabName, LabSpec
 
 API_VERSION = "cnilab.dev/v1"
 KIND = "Lab"
@@ -298,7 +298,7 @@ def _references(
         known = "one of " + ", ".join(sorted(variants))
         yield Problem(locate(("spec", "cni")), "spec.cni", f"is {_seen(cni)}", known, _nearest(cni, variants))
     for index, lab in enumerate(spec.get("labs") or ()) if labs and isinstance(spec.get("labs"), list) else ():
-        if isinstance(lab, str) and lab not in labs:
+        if isinstance(lab, str) and lab not in {*labs, ALL_LABS}:
             hint = _nearest(lab, labs) or "'cnilab labs list' shows all"
             yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {_seen(lab)}", "a lab's id", hint)
 

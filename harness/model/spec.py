@@ -13,6 +13,9 @@ from harness.model.base import Data
 LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
 """A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
 
+ALL_LABS: Final = "all"
+"""Stands for every lab that the variant can do, the long ones too, where ids of labs are asked for."""
+
 LabName = Annotated[str, StringConstraints(pattern=LAB_NAME)]
 
 MIN_MTU = 576
@@ -84,7 +87,7 @@ class LabSpec(Data):
     pods: Pods = Pods()
     services: Services = Services()
     labs: tuple[str, ...] = Field(
-        default=(), description="Ids of the labs to apply; empty: all that the variant can do"
+        default=(), description="Ids of the labs to apply, or 'all'; empty: all that the variant can do, but the long"
     )
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ import ipaddress
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,6 +121,11 @@ def node_facts(node: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _owner(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What made a pod: a DaemonSet, a ReplicaSet; None for a pod that somebody made by hand."""
+    return next((owner for owner in meta.get("ownerReferences") or () if owner.get("controller")), None)
+
+
 def pod_facts(pod: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]:
     """What expressions may know of a pod: the API's view, and below `runtime` words the node's.
 
@@ -136,6 +141,7 @@ def pod_facts(pod: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]
         "uid": meta["uid"],
         "labels": dict(meta.get("labels") or {}),
         "node": spec.get("nodeName", ""),
+        "owner": "/".join((owner["kind"], owner["name"])) if (owner := _owner(meta)) else "",
         "host_network": bool(spec.get("hostNetwork")),
         "ip": status.get("podIP", ""),
         "phase": status.get("phase", ""),
@@ -228,22 +234,38 @@ class Cluster:
     def spots(self, on: str, namespace: str, container: str = "") -> list[Spot]:
         """See `Surroundings.spots`."""
         kind, _, name = on.partition("/")
-        now = self._snapshot()
         if kind == "operator":
             return [Spot("operator", "operator", OperatorRunner(self._attached.kubectl, HostRunner()))]
         if kind in {"router", "far"}:
             return [_outside(self._attached.lab.router if kind == "router" else self._attached.lab.far, kind)]
+        return _some(self._inside(kind, name, namespace, container), on)
+
+    def _inside(self, kind: str, name: str, namespace: str, container: str) -> list[Spot]:
+        """Places of the cluster; none when there is no such place."""
+        now = self._snapshot()
         if kind in {"each-node", "node"}:
-            wanted = [one for one in self._attached.lab.nodes if kind == "each-node" or one.name == name]
-            return _some([_on_node(one, now) for one in wanted], on)
+            return [_on_node(one, now) for one in self._attached.lab.nodes if name in ("", one.name)]
+        if kind in {"each-agent", "agent"}:
+            return [self._agent(pod, now) for pod in self._agents(now) if pod["ids"] and name in ("", pod["node"])]
         pods = _by_name(now.pods, namespace)
         if kind == "each-pod":
             chosen = [pod for pod in pods.values() if pod["labels"].get(PROBE) == "true" and pod["ids"]]
-            return _some([self._in_pod(pod, "", now) for pod in chosen], on)
+            return [self._in_pod(pod, "", now) for pod in chosen]
         pod = pods.get(name) or next((one for one in now.pods if f"{one['namespace']}/{one['name']}" == name), None)
         if kind not in {"pod", "netns"} or pod is None:
-            return _some([], on)
+            return []
         return [self._in_netns(pod, now) if kind == "netns" else self._in_pod(pod, container, now)]
+
+    def _agents(self, now: Snapshot) -> list[dict[str, Any]]:
+        """Pods of the variant's DaemonSets, in the order of their nodes."""
+        words = [entry.split("/") for entry in self._attached.variant.workloads]
+        owners = {(namespace, f"DaemonSet/{name}") for namespace, kind, name in words if kind.lower() == "daemonset"}
+        found = [pod for pod in now.pods if (pod["namespace"], pod["owner"]) in owners]
+        return sorted(found, key=lambda pod: now.nodes[pod["node"]]["index"])
+
+    def _agent(self, pod: dict[str, Any], now: Snapshot) -> Spot:
+        """The network's agent, called by its node."""
+        return replace(self._in_pod(pod, "", now), name=pod["node"], label=f"{pod['name']} on {pod['node']}")
 
     @staticmethod
     def _in_pod(pod: dict[str, Any], container: str, now: Snapshot) -> Spot:

@@ -23,6 +23,7 @@ from harness.model.lab import LabDefinition, Needs
 from harness.model.node import Node
 from harness.model.records import LabStep
 from harness.model.run import RunDir
+from harness.model.spec import ALL_LABS
 from harness.steps.attach import Attached
 from harness.steps.lab_cluster import Cluster
 from harness.steps.lab_run import LabRun
@@ -58,6 +59,7 @@ class Ability:
         driver: Of the CNI variant.
         wire: How packets between nodes look.
         proxy: Mode of kube-proxy.
+        masquerade: Who masquerades what pods send to the outside.
     """
 
     gates: frozenset[str]
@@ -65,6 +67,7 @@ class Ability:
     driver: str
     wire: str
     proxy: str
+    masquerade: str = ""
 
 
 def ability(attached: Attached) -> Ability:
@@ -80,6 +83,7 @@ def ability(attached: Attached) -> Ability:
         attached.variant.driver,
         attached.variant.expect.wire.kind,
         attached.spec.kubernetes.proxy_mode,
+        attached.variant.expect.masquerade,
     )
 
 
@@ -92,10 +96,20 @@ def lacking(needs: Needs, has: Ability) -> str:
         ("driver", needs.driver, has.driver),
         ("wire format", needs.wire, has.wire),
         ("kube-proxy mode", needs.proxy, has.proxy),
+        ("masquerade by", needs.masquerade, has.masquerade),
     ):
         if wanted and found not in wanted:
             missing.append(f"{what} {' or '.join(wanted)} (here: {found})")
     return "needs " + ", ".join(missing) if missing else ""
+
+
+def put_off(lab: LabDefinition, asked: Collection[str]) -> str:
+    """Why a lab that would make sense does not run: it takes long, and nobody asked for it."""
+    if not lab.long or asked:
+        return ""
+    return (
+        f"changes the network of the whole cluster for a while; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
+    )
 
 
 def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefinition]:
@@ -104,11 +118,11 @@ def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefi
     Raises:
         UsageError: An id is unknown.
     """
-    unknown = sorted(set(only) - {lab.id for lab in labs})
+    unknown = sorted(set(only) - {lab.id for lab in labs} - {ALL_LABS})
     if unknown:
         msg = f"no lab is called {', '.join(unknown)}"
         raise UsageError(msg, next_step="'cnilab labs list' shows all")
-    return [lab for lab in labs if not only or lab.id in only]
+    return [lab for lab in labs if lab.id in only or not only or ALL_LABS in only]
 
 
 def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collection[str] = ()) -> list[LabStep]:
@@ -118,7 +132,7 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
         attached: The cluster.
         run: Records go to its `labs.jsonl`, transcripts to `labs/`, captures to `captures/`.
         journal: Gets a step for each lab.
-        only: Ids; empty: all that the cluster can do.
+        only: Ids, or `all`; empty: all that the cluster can do and that are not long.
 
     Returns:
         A record for every expectation; labs that do not fit have one that says why.
@@ -127,9 +141,10 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
         UsageError: An id is unknown.
         PlaybookError: Manifests could not be applied, or did not come up.
     """
-    wanted = choose(list_labs(), only or attached.spec.labs)
+    asked = only or attached.spec.labs
+    wanted = choose(list_labs(), asked)
     has = ability(attached)
-    reasons = {lab.id: lacking(lab.needs, has) for lab in wanted}
+    reasons = {lab.id: lacking(lab.needs, has) or put_off(lab, asked) for lab in wanted}
     fitting = [lab for lab in wanted if not reasons[lab.id]]
     records = [_unfit(lab, reasons[lab.id]) for lab in wanted if reasons[lab.id]]
     run.add_lab_steps(records)

@@ -54,6 +54,18 @@ def test_a_pod_has_the_apis_view_and_the_nodes() -> None:
     assert (facts["mtu"], facts["mac"], facts["veth"]) == (1450, "0a:00:00:00:00:01", "veth1")
 
 
+def test_a_pod_knows_what_made_it() -> None:
+    made = {
+        **POD,
+        "metadata": {
+            **POD["metadata"],
+            "ownerReferences": [{"kind": "DaemonSet", "name": "agent", "controller": True}],
+        },
+    }
+    assert pod_facts(made, None)["owner"] == "DaemonSet/agent"
+    assert pod_facts(POD, None)["owner"] == ""
+
+
 def test_a_pod_without_a_sandbox_has_empty_runtime_facts() -> None:
     waiting = {**POD, "status": {"phase": "Pending"}}
     facts = pod_facts(waiting, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from harness.errors import BringUpError, UsageError
 from harness.model import labfile
 from harness.model.lab import LabDefinition, Needs
 from harness.model.records import LabStep
-from harness.steps.labs import Ability, choose, lacking, schedule
+from harness.steps.labs import Ability, choose, lacking, put_off, schedule
 
 FLANNEL = Ability(frozenset({"br", "masq", "multi"}), 2, "flannel", "vxlan", "iptables")
 
@@ -37,6 +38,34 @@ def named(name: str, **fields: Any) -> LabDefinition:
 )
 def test_what_a_lab_lacks_is_named(needs: dict[str, Any], reason: str) -> None:
     assert lacking(Needs.model_validate(needs), FLANNEL) == reason
+
+
+def test_a_lab_may_ask_for_who_masquerades() -> None:
+    needs = Needs(masquerade=("bpf",))
+    assert (
+        lacking(needs, replace(FLANNEL, masquerade="flannel-iptables"))
+        == "needs masquerade by bpf (here: flannel-iptables)"
+    )
+    assert lacking(needs, replace(FLANNEL, masquerade="bpf")) == ""
+
+
+@pytest.mark.parametrize("asked", [["one"], ["all"]])
+def test_a_long_lab_runs_only_when_asked_for(asked: list[str]) -> None:
+    lab = named("one", long=True)
+    assert "cnilab apply one" in put_off(lab, [])
+    assert put_off(lab, asked) == ""
+    assert put_off(named("short"), []) == ""
+
+
+def test_all_stands_for_every_lab() -> None:
+    labs = [named("one"), named("two", long=True)]
+    assert choose(labs, ["all"]) == choose(labs, []) == labs
+
+
+def test_a_lab_that_changes_the_network_meets_no_other() -> None:
+    changes, idle = named("c", disturbs=["network"]), named("i", watches=[])
+    assert changes.conflicts(idle)
+    assert idle.conflicts(changes)
 
 
 def test_an_unknown_lab_is_an_error_that_names_it() -> None:
