@@ -1,7 +1,7 @@
 """The one place where programs are run.
 
 Everything above talks to machines through a `Runner`: the host's own (`HostRunner`) or a node's, which only prefixes
-the argument vector (`nsenter …`, `docker exec …`, `ssh …`). There is never a shell in between.
+the argument vector (`nsenter …`, `docker exec …`, `ssh …`). No shell ever reads what it is given.
 """
 
 from __future__ import annotations

@@ -42,11 +42,11 @@ _OPERATOR_LABELS = {
     "app.kubernetes.io/name": OPERATOR,
     "app.kubernetes.io/part-of": "cilium",
 }
-# The chart's list without SYS_RESOURCE: it is for RLIMIT_MEMLOCK, which BPF does without since Linux 5.11, and not
-# every machine that runs a lab has it to give.
+# The chart's list, but for one: SYS_RESOURCE is for RLIMIT_MEMLOCK, which BPF does without since Linux 5.11, and not
+# every machine that runs a lab has it to give. BPF and PERFMON are what bpftool asks for from version 7 on.
 _CAPABILITIES = (
-    "CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "SYS_MODULE", "SYS_ADMIN", "DAC_OVERRIDE", "FOWNER", "SETGID",
-    "SETUID",
+    "CHOWN", "KILL", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "SYS_MODULE", "SYS_ADMIN", "BPF", "PERFMON", "DAC_OVERRIDE",
+    "FOWNER", "SETGID", "SETUID",
 )  # fmt: skip
 
 

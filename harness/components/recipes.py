@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable
@@ -30,6 +31,7 @@ _BASE: dict[str, Content] = {
 }
 # A real shell, too: busybox's own prefers its applets to the programs of the same name on PATH.
 _TOOLS = ("bridge", "curl", "dig", "ip", "nft", "ping", "sh", "ss", "tcpdump")
+_CILIUM_TOOLS = ("bpftool", "clang-16", "ipset", "tc")
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def libraries(store: Resolver, programs: Iterable[Path]) -> dict[str, Content]:
             (scratch / memo.name).write_text(json.dumps(found))
             memo.parent.mkdir(exist_ok=True)
             (scratch / memo.name).replace(memo)
-    return {path.lstrip("/"): Path(path).resolve() for path in found}
+    # Where a program finds its libraries relative to itself, the path goes up and down again.
+    return {os.path.normpath(path).lstrip("/"): Path(path).resolve() for path in found}
 
 
 def _ldd(store: Resolver, paths: list[str]) -> list[str]:
@@ -238,19 +241,22 @@ def _cilium(store: Resolver) -> dict[str, Content]:
     """As the published image: agent, tools, compiler and the datapath's sources. Envoy is not among them."""
     found = store.ensure(["cilium", "hubble"])
     cilium = found["cilium"]
-    tools = store.tools.need("clang-16", "ipset", "tc")
-    if "clang-16" not in tools:
-        msg = "cilium's agent needs clang 16, which compiles the datapath on every node"
-        raise PreflightError(msg, next_step="as root: apt-get install --no-install-recommends clang-16")
+    tools = store.tools.need(*_CILIUM_TOOLS)
+    if lacking := [name for name in _CILIUM_TOOLS if name not in tools]:
+        packages = " ".join(store.lock.tool[name].package for name in lacking)
+        msg = f"cilium's agent needs {', '.join(lacking)} to compile and load the datapath"
+        raise PreflightError(msg, next_step=f"as root: apt-get install --no-install-recommends {packages}")
+    clang = tools["clang-16"].resolve()
     programs = {
-        "usr/bin/clang": tools["clang-16"].resolve(),
-        "sbin/tc": tools["tc"].resolve(),
-        **({"sbin/ipset": tools["ipset"].resolve()} if "ipset" in tools else {}),
+        # It looks for its libraries beside itself.
+        str(clang).lstrip("/"): clang,
+        **{f"sbin/{name}": tools[name].resolve() for name in ("bpftool", "ipset", "tc")},
     }
     return {
         **_BASE,
         **_network_tools(store, *programs.values()),
         **programs,
+        "usr/bin/clang": str(clang),
         "usr/bin/cilium-agent": cilium.directory / "cilium-agent",
         "usr/bin/cilium-dbg": cilium.directory / "cilium-dbg",
         "usr/bin/cilium": "cilium-dbg",

@@ -23,14 +23,13 @@ class Network:
     Args:
         images: What its pods are made of.
         manifests: Renders its objects; None for one that has no pods.
-        configure: Does what manifests cannot, once the nodes are registered.
-        waits_for_nodes: Its pods end when a node has no podCIDR yet, and come back after a pause: better late.
+        configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
+            for those: one that is too early ends, and kubelet starts it again after a second.
     """
 
     images: tuple[str, ...] = ()
     manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
     configure: Callable[[Attached, Sequence[Object]], None] | None = None
-    waits_for_nodes: bool = True
 
 
 def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
@@ -49,7 +48,7 @@ def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
 
 _NETWORKS = {
     "bridge": Network(configure=_configure_bridge),
-    "cilium": Network(("cilium", "cilium-operator"), cilium.manifests, waits_for_nodes=False),
+    "cilium": Network(("cilium", "cilium-operator"), cilium.manifests),
     "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests),
 }
 

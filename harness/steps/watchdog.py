@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from harness import timeouts
 from harness.cluster.kube import Kube
@@ -14,7 +16,10 @@ from harness.providers.namespaces.layout import LabLayout, MachineLayout
 T = TypeVar("T")
 
 GIVE_UP_AFTER = 4
-"""Exits of one service during bring-up; one or two happen on a busy machine while others are not up yet."""
+"""Exits of one service or container during bring-up; one or two happen while others are not up yet."""
+
+_PODS_EVERY = 1.0
+"""Seconds between looks at pods: a list of all costs the API server more than what is waited for."""
 
 
 class Watchdog:
@@ -28,6 +33,7 @@ class Watchdog:
     def __init__(self, layout: LabLayout, api: Kube | None = None) -> None:
         self._layout = layout
         self._api = api
+        self._pods_seen = 0.0
 
     def until(self, what: str, probe: Callable[[], T | None], deadline: float) -> T:
         """Wait until the probe returns something other than None or False.
@@ -60,6 +66,11 @@ class Watchdog:
                 if count >= GIVE_UP_AFTER:
                     msg = f"{service} on {machine.name} keeps dying while the lab waits for {what}"
                     raise BringUpError(msg, cause=status)
+        if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:
+            self._pods_seen = time.monotonic()
+            for failure in dying_containers(self._api):
+                msg = f"{failure.container} keeps dying while the lab waits for {what}"
+                raise BringUpError(msg, cause=failure.last_words, where=failure.pod)
 
 
 def machines(layout: LabLayout) -> list[MachineLayout]:
@@ -91,6 +102,45 @@ def last_words(machine: MachineLayout, service: str, lines: int = 5) -> str:
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-lines:])
+
+
+@dataclass(frozen=True)
+class Dying:
+    """A container that ends again and again.
+
+    Args:
+        container: Its name.
+        pod: Of the pod: namespace/name on node.
+        last_words: How it ended, and the end of its log, where its pod asks the kubelet to keep that.
+    """
+
+    container: str
+    pod: str
+    last_words: str
+
+
+def dying_containers(api: Kube) -> list[Dying]:
+    """Containers that are not running and have ended too often."""
+    try:
+        pods = api.list("v1", "Pod")
+    except CnilabError:
+        return []
+    return [
+        Dying(
+            status["name"],
+            f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} on {pod['spec'].get('nodeName', '?')}",
+            _ending(status),
+        )
+        for pod in pods
+        for status in pod["status"].get("containerStatuses", ())
+        if status["restartCount"] >= GIVE_UP_AFTER and not status["ready"]
+    ]
+
+
+def _ending(status: dict[str, Any], lines: int = 3) -> str:
+    ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated") or {}
+    message = (ended.get("message") or "").strip().splitlines()[-lines:]
+    return "\n".join([f"ended {status['restartCount']} times, exit code {ended.get('exitCode', '?')}", *message])
 
 
 def pod_troubles(api: Kube, most: int = 3) -> list[str]:

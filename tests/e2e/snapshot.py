@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, fields
@@ -47,6 +48,7 @@ class Snapshot:
     sysctls: frozenset[str]
     firewall: frozenset[str]
     sockets: frozenset[str]
+    bpf: frozenset[str]
 
 
 def take(mine: Collection[str]) -> Snapshot:
@@ -72,6 +74,7 @@ def take(mine: Collection[str]) -> Snapshot:
         sysctls=frozenset(line for line in _lines("sysctl", "-a") if not _VARYING_SYSCTLS.match(line)),
         firewall=frozenset(re.sub(r"\[\d+:\d+\]|packets \d+ bytes \d+", "", line) for line in _firewall()),
         sockets=frozenset(_listening(counted)),
+        bpf=frozenset(_bpf(mine)),
     )
 
 
@@ -81,7 +84,7 @@ def differences(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
     for kind in fields(Snapshot):
         old, new = getattr(before, kind.name), getattr(after, kind.name)
         changed = [f"+ {word}" for word in sorted(new - old)]
-        if kind.name not in {"processes", "namespaces", "sockets"}:  # ours may end
+        if kind.name not in {"processes", "namespaces", "sockets", "bpf"}:  # ours may end
             changed += [f"- {word}" for word in sorted(old - new)]
         if changed:
             found[kind.name] = changed
@@ -125,6 +128,8 @@ def _link(path: str) -> str:
 
 
 def _run(*argv: str) -> str:
+    if shutil.which(argv[0]) is None:
+        return ""
     return subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace").stdout
 
 
@@ -231,3 +236,24 @@ def _listening(counted: set[int]) -> Iterator[str]:
         if counted & {int(pid) for pid in re.findall(r"pid=(\d+)", line)}:
             words = line.split()
             yield f"{words[0]} {words[4]}"
+
+
+def _bpf(mine: Collection[str]) -> Iterator[str]:
+    """Programs and maps in the kernel, wherever they are attached or pinned, and the machine's own pins.
+
+    The kernel does not say to which namespace a program belongs: while other labs run, theirs cannot be told from ours.
+    """
+    yield from (str(path) for path in Path("/sys/fs/bpf").rglob("*"))
+    if _other_labs(mine):
+        return
+    for kind in ("prog", "map"):
+        for item in _json("bpftool", "-j", kind, "show"):
+            name = str(item.get("name", ""))
+            if not name.startswith("sd_"):  # systemd's, for its services
+                yield f"{kind} {item['id']} {item.get('type')} {name}"
+
+
+def _other_labs(mine: Collection[str]) -> bool:
+    tops = {where for where, kind in (line.rsplit(" ", 1) for line in _mounts()) if kind in {"cgroup", "cgroup2"}}
+    groups = (group for top in tops for group in Path(top, _TOP).glob("*"))
+    return any(group.is_dir() and group.name.rpartition(".")[0] not in mine for group in groups)

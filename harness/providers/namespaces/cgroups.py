@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness import timeouts
@@ -47,6 +48,26 @@ def hierarchies(mountinfo: str) -> list[Hierarchy]:
 def this_machine() -> list[Hierarchy]:
     """The hierarchies of the machine that the harness runs on."""
     return hierarchies(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+
+
+@cache
+def _unified() -> Path | None:
+    return next((hierarchy.path for hierarchy in this_machine() if hierarchy.unified), None)
+
+
+def unified_group(process: str) -> Path | None:
+    """The cgroup v2 that a process is in; None without cgroup v2, or when the process is gone.
+
+    Args:
+        process: Its directory in a proc file system, as /proc/1.
+    """
+    root = _unified()
+    try:
+        lines = Path(process, "cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+    return root / found if root is not None and found is not None else None
 
 
 def groups(lab: str) -> list[Path]:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from typing import IO
 
 from harness import timeouts
+from harness.providers.namespaces import cgroups
 from harness.runner import Argv, CommandError, Completed, HostRunner
 
 PROGRAMS = "/opt/cnilab/bin"
@@ -20,6 +21,20 @@ ENVIRONMENT = {
 }
 _NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup")
 
+# nsenter enters namespaces only. A program of a machine must be in its cgroup, too: that is where a pod network without
+# kube-proxy turns a Service's address into a pod's, at connect(2). Writing 0 means the process that writes.
+_JOIN = ("/bin/sh", "-c", 'echo 0 >"$1" && shift && exec "$@"', "sh")
+
+
+def joining(process: str) -> tuple[str, ...]:
+    """Words before a command that put it into the cgroup of a process (cgroups(7)); none without cgroup v2.
+
+    Args:
+        process: Its directory in a proc file system.
+    """
+    group = cgroups.unified_group(process)
+    return (*_JOIN, f"{group}/cgroup.procs") if group else ()
+
 
 class NamespaceRunner(HostRunner):
     """Runs programs in the namespaces of a process.
@@ -27,7 +42,7 @@ class NamespaceRunner(HostRunner):
     The PID namespace is always entered: what is started there ends when the machine does.
 
     Args:
-        enter: The `nsenter` words.
+        enter: The words that lead there.
     """
 
     def __init__(self, enter: Sequence[str]) -> None:
@@ -87,17 +102,19 @@ class NamespaceNode:
     @property
     def runner(self) -> NamespaceRunner:
         """Runs programs in all of the machine's namespaces."""
-        return NamespaceRunner(("nsenter", "-t", str(self.pid), "-a"))
+        return NamespaceRunner((*joining(f"/proc/{self.pid}"), "nsenter", "-t", str(self.pid), "-a"))
 
     def into_netns(self, netns: str) -> NamespaceRunner:
         """See `model.node.Node.into_netns`."""
-        return NamespaceRunner(("nsenter", "-t", str(self.pid), "-a", f"--net={self.host_path(netns)}"))
+        enter = ("nsenter", "-t", str(self.pid), "-a", f"--net={self.host_path(netns)}")
+        return NamespaceRunner((*joining(f"/proc/{self.pid}"), *enter))
 
     def into_container(self, pid: int) -> NamespaceRunner:
         """See `model.node.Node.into_container`."""
         flags = {"mnt": "mount"}
         process = self.host_path(f"/proc/{pid}")
-        return NamespaceRunner(("nsenter", *(f"--{flags.get(kind, kind)}={process}/ns/{kind}" for kind in _NAMESPACES)))
+        namespaces = (f"--{flags.get(kind, kind)}={process}/ns/{kind}" for kind in _NAMESPACES)
+        return NamespaceRunner((*joining(process), "nsenter", *namespaces))
 
     def host_path(self, path: str) -> str:
         """A path of the machine as the host reaches it: through the root of its init (proc(5), /proc/pid/root)."""
