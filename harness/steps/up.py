@@ -157,7 +157,7 @@ def api_ready(api: kube.Kube) -> bool:
 
 def _bring_up_network(ready: Attached, machines: list[Machine], journal: Journal, watch: watchdog.Watchdog) -> None:
     names = {machine.name for machine in machines}
-    early = not networks.network(ready.variant).waits_for_nodes
+    early = networks.network(ready.variant).configure is None
     with ThreadPoolExecutor() as pool:
         # CoreDNS needs no node to be applied; its pod is scheduled when the first node is ready.
         dns = pool.submit(ready.kube.apply, coredns.manifests(ready.spec))
