@@ -14,6 +14,7 @@ from reports.panels.load import load
 from reports.panels.matrix import matrix
 from reports.panels.mtu import mtu
 from reports.panels.path import paths
+from reports.panels.policy import policies
 from reports.panels.requirements import requirements
 from reports.panels.services import services
 from reports.panels.timeline import timeline
@@ -52,8 +53,9 @@ def build(run: RunDir) -> Report:
         load=load(source.observations),
         paths=traced,
         mtu=mtu(source.topology, source.rungs),
-        dns=dns(source.lookups),
+        dns=dns([one for one in source.lookups if one.batch == "B4"]),
         services=services(source.exchanges, owners),
+        policies=policies(source.observations, ids),
         labs=lab_cards,
         faults=faults(source.faults, ids),
         timeline=timeline(source.events),

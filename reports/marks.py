@@ -24,6 +24,11 @@ BROKEN: Final = Mark("bad", "✗", "not reached")
 UNSTEADY: Final = Mark("warn", "~", "reached only when tried again")
 UNTESTED: Final = Mark("muted", "·", "not tested")
 
+LEAK: Final = Mark("bad", "!", "reached, though a policy forbids it")
+IGNORED: Final = Mark("warn", "!", "reached: the policy that forbids it is not enforced")
+
+POLICY_STATES: Final = (LEAK, BROKEN, IGNORED, REACHED, DENIED)
+
 MATRIX_STATES: Final = (REACHED, DENIED, UNEXPECTED, BROKEN, UNSTEADY, UNTESTED)
 
 _STATUS: Final = {

@@ -21,6 +21,7 @@ SILENT: Final = frozenset({"timeout", "refused", "unreachable", "reset"})
 
 BEFORE: Final = "policy-before"
 AFTER: Final = "policy-after"
+NEW: Final = "policy-new"
 LEAK: Final = "unexpected"
 
 Seen = Exchange | Lookup
@@ -33,11 +34,13 @@ class Record:
     Args:
         everybody: Endpoints by name, as they were.
         rounds: As the observer kept them: cases, what was rejected, how long it took.
+        newcomer: Its policies, and those that were rejected.
         seen: Observations by purpose and dial.
     """
 
     everybody: Mapping[str, Endpoint]
     rounds: tuple[Mapping[str, Any], ...]
+    newcomer: Mapping[str, Any]
     seen: Mapping[tuple[str, Dial], Seen]
     memo: dict[str, dict[Dial, Decision]] = field(default_factory=dict)
 
@@ -92,7 +95,7 @@ def _record(context: Context) -> Record | None:
     for one in context.observations:
         if one.batch == "B6" and isinstance(one, Exchange | Lookup):
             seen[one.purpose, dial_of(one)] = one
-    return Record(everybody, tuple(data["rounds"]), seen)
+    return Record(everybody, tuple(data["rounds"]), data["newcomer"], seen)
 
 
 def dial_of(one: Seen) -> Dial:
@@ -146,7 +149,7 @@ def _silence(found: Record, dial: Dial, one: Seen) -> str:
 
 
 def _where(found: Record, name: str) -> str:
-    one = found.everybody[name]
+    one = found.everybody.get(name) or Endpoint(name)
     inside = ", ".join(filter(None, (name, one.node if one.kind == "pod" else "")))
     return f"{one.ip} ({inside})" if one.ip else f"the cluster's DNS ({name})" if name == DNS else name
 
@@ -203,13 +206,12 @@ def _summary(total: int, allowed: int, denied: int, times: list[float | None]) -
 
 def _rejections(one: Mapping[str, Any], case: Case) -> list[Leg]:
     own = {f"{policy.namespace}/{policy.name}" for policy in case.policies}
-    return [
-        failed(
-            f"{case.id}:{name}", "missing", f"the API server did not take policy {name}: {why}", "stored", "rejected"
-        )
-        for name, why in one["rejected"].items()
-        if name in own
-    ]
+    return [_rejected(name, why, f"{case.id}:") for name, why in one["rejected"].items() if name in own]
+
+
+def _rejected(name: str, why: str, prefix: str = "") -> Leg:
+    text = f"the API server did not take policy {name}: {why}"
+    return failed(prefix + name, "missing", text, "stored", "rejected")
 
 
 def open_without(context: Context) -> Verdict:
@@ -236,6 +238,29 @@ def open_without(context: Context) -> Verdict:
             control("P1", any(leg.status == "pass" for leg in own), "pods answer themselves, so responders serve"),
         ),
         summary=f"{len(pods)} pods in {len(catalogue().world.namespaces)} namespaces reach each other without policies",
+    )
+
+
+def new_pod(context: Context) -> Verdict:
+    """A pod that came after its policy never got anything through that the policy forbids."""
+    found = record(context)
+    case, world = catalogue().newcomer, catalogue().world
+    if found is None or not any(purpose == NEW for purpose, _ in found.seen):
+        return Verdict(())
+    legs = [_rejected(name, why) for name, why in found.newcomer["rejected"].items()]
+    tries, answers = 0, []
+    for dial, decision in case.expected(world).items():
+        seen = found.seen.get((NEW, dial))
+        if not decision.allowed:
+            legs.append(leg_of(found, str(dial), dial, decision, seen))
+            tries += len(seen.tries) if seen is not None else 0
+        elif seen is not None and seen.outcome == "ok":
+            answers.append(seen.tries[-1].t_ms if seen.tries else 0.0)
+    first = f"{min(answers):.0f} ms after its start" if answers else "never"
+    return Verdict(
+        leaks_first(legs),
+        (control("P2", answers, f"what its policy allows was answered: {first}"),),
+        summary=f"none of {tries} forbidden dials from its first instant on got through; an allowed one did {first}",
     )
 
 
@@ -345,6 +370,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     ),
     _case("np.dns", "DNS can be allowed alone, and is denied when it is forgotten", gates=("dns",),
         causes=("policy applied to the Service's address", "TCP or UDP forgotten")),
+    _case(
+        "np.new-pod", "a pod that is made after its policy is closed from its first instant", gates=("router",),
+        causes=("policies are programmed after the pod has started",), judge=new_pod,
+    ),
     Check(
         "np.absent", "policies are stored, and nobody enforces them", "R", "B6", absent, source=NP, gates=("nonp",),
         causes=("the variant should declare np",), after=("np.default",),

@@ -22,6 +22,7 @@ PREFIX: Final = "cnilab-np-"
 DNS: Final = "dns"
 """Name of the cluster's name server as a destination."""
 
+PROTOS: Final[tuple[Proto, ...]] = ("tcp", "udp")
 DIRECTIONS: Final[tuple[Direction, ...]] = ("Ingress", "Egress")
 
 
@@ -69,37 +70,6 @@ class Case(Data):
         return tuple(("tcp" if proto == "tcp" else "udp", int(port)) for proto, _, port in split)
 
 
-class Catalogue(Data):
-    """The whole file."""
-
-    world: World
-    cases: tuple[Case, ...]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        ids = [case.id for case in self.cases]
-        names = [policy.name for case in self.cases for policy in case.policies]
-        for what, found in (("case", ids), ("policy", names)):
-            for name in found:
-                if found.count(name) > 1:
-                    msg = f"{what} {name} is there twice"
-                    raise ValueError(msg)
-        for case in self.cases:
-            strange = {policy.namespace for policy in case.policies} - set(self.world.namespaces)
-            strange |= set(case.outside) - set(self.world.outside)
-            strange |= {str(port) for _, port in case.services if port not in self.world.serve}
-            if strange:
-                msg = f"case {case.id} uses {', '.join(sorted(strange))}, which the world does not have"
-                raise ValueError(msg)
-        return self
-
-
-@cache
-def catalogue() -> Catalogue:
-    """The file, checked."""
-    return Catalogue.model_validate(yamlio.loads(FILE.read_text(encoding="utf-8")))
-
-
 @dataclass(frozen=True, order=True)
 class Dial:
     """One connection that is tried.
@@ -119,6 +89,66 @@ class Dial:
     def __str__(self) -> str:
         """As legs are called."""
         return f"{self.src}>{self.dst}/{self.proto}/{self.port}"
+
+
+class Newcomer(Data):
+    """A pod that is made under policies, and what it dials from its first instant."""
+
+    namespace: str
+    name: str
+    labels: dict[str, str]
+    outside: tuple[str, ...]
+    policies: tuple[Policy, ...]
+
+    @property
+    def full_name(self) -> str:
+        """As an endpoint."""
+        return f"{self.namespace}/{self.name}"
+
+    def expected(self, world: World) -> dict[Dial, Decision]:
+        """What it dials, and what the API says of that."""
+        endpoint = Endpoint(
+            name=self.full_name,
+            namespace=self.namespace,
+            labels=self.labels,
+            namespace_labels=world.namespaces[self.namespace],
+        )
+        known = {self.full_name: endpoint} | _outside(world)
+        wanted = (Dial(self.full_name, name, proto, 8080) for name in self.outside for proto in PROTOS)
+        return decisions(self.policies, wanted, known)
+
+
+class Catalogue(Data):
+    """The whole file."""
+
+    world: World
+    newcomer: Newcomer
+    cases: tuple[Case, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ids = [case.id for case in self.cases]
+        names = [policy.name for case in self.cases for policy in case.policies]
+        names += [policy.name for policy in self.newcomer.policies]
+        for what, found in (("case", ids), ("policy", names)):
+            for name in found:
+                if found.count(name) > 1:
+                    msg = f"{what} {name} is there twice"
+                    raise ValueError(msg)
+        for case in self.cases:
+            strange = {policy.namespace for policy in case.policies} - set(self.world.namespaces)
+            strange |= set(case.outside) - set(self.world.outside)
+            strange |= {str(port) for _, port in case.services if port not in self.world.serve}
+            if strange:
+                msg = f"case {case.id} uses {', '.join(sorted(strange))}, which the world does not have"
+                raise ValueError(msg)
+        return self
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The file, checked."""
+    return Catalogue.model_validate(yamlio.loads(FILE.read_text(encoding="utf-8")))
 
 
 def pod_names(world: World) -> list[tuple[str, str]]:
@@ -170,9 +200,13 @@ def endpoints(
         namespace_labels={"kubernetes.io/metadata.name": "kube-system"},
         ports={("udp", "dns"): 53, ("tcp", "dns-tcp"): 53},
     )
-    found |= {name: Endpoint(name=name, kind="outside", ip=address) for name, address in world.outside.items()}
+    found |= _outside(world)
     found |= {node: Endpoint(name=node, kind="node", ip=address, node=node) for node, address in hosts.items()}
     return found
+
+
+def _outside(world: World) -> dict[str, Endpoint]:
+    return {name: Endpoint(name=name, kind="outside", ip=address) for name, address in world.outside.items()}
 
 
 def subjects(case: Case, everybody: Mapping[str, Endpoint], direction: Direction) -> tuple[str, ...]:
@@ -203,7 +237,7 @@ def _dials(case: Case, everybody: Mapping[str, Endpoint]) -> Iterator[Dial]:
             )
         yield from (Dial(src, name, proto, port) for src in closed_out for name in case.outside if name in everybody)
     if case.dns and DNS in everybody:
-        yield from (Dial(src, DNS, proto, 53) for src in closed_out for proto in ("udp", "tcp"))
+        yield from (Dial(src, DNS, proto, 53) for src in closed_out for proto in PROTOS)
 
 
 def rounds(cases: Iterable[Case], everybody: Mapping[str, Endpoint]) -> tuple[tuple[Case, ...], ...]:
@@ -236,4 +270,4 @@ def decisions(
 def mesh(everybody: Mapping[str, Endpoint]) -> tuple[Dial, ...]:
     """Every pod to every pod on one port: what must work without any policy."""
     pods = [name for name, one in everybody.items() if one.kind == "pod" and name != DNS]
-    return tuple(Dial(src, dst, proto, 8080) for src in pods for dst in pods for proto in ("tcp", "udp"))
+    return tuple(Dial(src, dst, proto, 8080) for src in pods for dst in pods for proto in PROTOS)

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from conformance.manifests import IMAGE
-from conformance.policy.cases import PREFIX, World, placed, pod_names
+from conformance.policy.cases import PREFIX, Newcomer, World, placed, pod_names
 from conformance.policy.model import Policy
 
 Object = dict[str, Any]
+
+TOOLBOX: Final = "cnilab.dev/toolbox:1"
+MARK: Final = "dialling"
+"""First line of the newcomer's log."""
 
 OWNER: Final = {"app.kubernetes.io/managed-by": "cnilab"}
 
@@ -35,26 +39,44 @@ def objects(world: World, nodes: Sequence[str]) -> list[Object]:
 def pod(world: World, namespace: str, name: str, node: str) -> Object:
     """A responder on all ports of the world, with one named port."""
     case = world.pods[name]
+    container = {
+        "image": IMAGE,
+        "args": ["serve", "--name", f"{namespace}/{name}", "--ports", ",".join(map(str, world.serve))],
+        "ports": [{"name": "web", "containerPort": case.web, "protocol": "TCP"}],
+    }
+    return _pod(PREFIX + namespace, name, node, case.labels | {"pod": name}, container)
+
+
+def newcomer(case: Newcomer, node: str, plan: str) -> Object:
+    """The newcomer: its first process is a shell that gives the agent its plan, so nothing comes before the first dial.
+
+    Args:
+        case: Whose pod it is.
+        node: Where it runs.
+        plan: For `responder run`, JSON.
+    """
+    container = {
+        "image": TOOLBOX,
+        "command": ["sh", "-c", f'echo {MARK}; printf %s "$PLAN" | /responder run'],
+        "env": [{"name": "PLAN", "value": plan}],
+    }
+    return _pod(PREFIX + case.namespace, case.name, node, case.labels, container)
+
+
+def _pod(namespace: str, name: str, node: str, labels: dict[str, str], container: Object) -> Object:
+    common = {"name": "main", "imagePullPolicy": "IfNotPresent", "resources": {"requests": {"cpu": "1m"}}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": PREFIX + namespace, "labels": case.labels | {"pod": name}},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {
             "nodeName": node,
+            "restartPolicy": "Never" if "command" in container else "Always",
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "tolerations": [{"operator": "Exists"}],
-            "containers": [
-                {
-                    "name": "main",
-                    "image": IMAGE,
-                    "imagePullPolicy": "IfNotPresent",
-                    "args": ["serve", "--name", f"{namespace}/{name}", "--ports", ",".join(map(str, world.serve))],
-                    "ports": [{"name": "web", "containerPort": case.web, "protocol": "TCP"}],
-                    "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}},
-                }
-            ],
+            "containers": [common | container],
         },
     }
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from conformance.policy import manifests
 from conformance.policy.cases import (
+    DIRECTIONS,
     DNS,
     PREFIX,
     Case,
@@ -23,6 +24,7 @@ from conformance.policy.cases import (
     placed,
     pod_names,
     rounds,
+    subjects,
 )
 from conformance.policy.model import Policy
 from conformance.policy.semantics import Decision, Endpoint
@@ -32,6 +34,7 @@ from harness.model.records import Dump, Exchange, Lookup, Observation, Outcome
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
+from harness.steps import newcomer
 from harness.steps.suite import Suite
 
 BATCH: Final = "B6"
@@ -99,25 +102,6 @@ class Round:
         """Dials that the policies forbid."""
         return frozenset(dial for dial, one in self.wanted.items() if not one.allowed)
 
-    def data(self) -> dict[str, Any]:
-        """As it is kept."""
-        return {
-            "purpose": self.purpose,
-            "cases": [
-                {
-                    **case.model_dump(mode="json", include={"id", "check", "title"}),
-                    "policies": [policy.manifest(PREFIX + policy.namespace) for policy in case.policies],
-                }
-                for case in self.cases
-            ],
-            "rejected": self.rejected,
-            "seconds": self.seconds,
-            "looks": self.looks,
-            "expected": {
-                str(dial): {"allowed": one.allowed, "why": one.why} for dial, one in sorted(self.wanted.items())
-            },
-        }
-
 
 def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = frozenset()) -> list[Observation]:
     """Try the cases, or show that nobody enforces them.
@@ -136,14 +120,35 @@ def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = froze
     groups = rounds(chosen, arena.everybody) if enforcing else (tuple(chosen),)
     played = [_round(number, group, arena) for number, group in enumerate(groups, start=1)]
     bracket = tuple(dict.fromkeys((*mesh(arena.everybody), *(dial for one in played for dial in sorted(one.denied)))))
-    seen = settle(arena, bracket, BEFORE, deadline)
+    seen, green = settle(arena, bracket, BEFORE, deadline)
+    if not green:  # then what is seen under policies would prove nothing
+        return [record(arena, (), enforcing=enforcing), *seen]
+    rejected: dict[str, str] = {}
     try:
-        for one in played:
-            seen += _play(suite, arena, one, deadline) if enforcing else _watch(suite, arena, one)
+        if enforcing:
+            newcomer_too = not only or newcomer.CHECK in only
+            rejected = apply(suite, arena.cases.newcomer.policies) if newcomer_too else {}
+            seen += _rounds(suite, arena, played, deadline, newcomer_too=newcomer_too)
+        else:
+            seen += _watch(suite, arena, played[0])
     finally:
         clear(suite)
-    seen += settle(arena, bracket, AFTER, deadline)
-    return [record(arena, played, enforcing=enforcing), *seen]
+    seen += settle(arena, bracket, AFTER, deadline)[0]
+    return [record(arena, played, enforcing=enforcing, rejected=rejected), *seen]
+
+
+def _rounds(
+    suite: Suite, arena: Arena, played: Sequence[Round], deadline: float, *, newcomer_too: bool
+) -> list[Observation]:
+    """Round after round. The newcomer runs beside the later ones: none of their policies is about it."""
+    seen: list[Observation] = []
+    kube, node = suite.attached.kube, suite.attached.spec.node_names[0]
+    newcomer_too = newcomer_too and suite.inventory.environment.get("router", False)
+    for number, one in enumerate(played):
+        seen += _play(suite, arena, one, deadline)
+        if number == 0 and newcomer_too:
+            newcomer.start(kube, arena.cases, node)
+    return seen + (newcomer.finish(kube, arena.cases, node, suite.attached.kubectl) if newcomer_too else [])
 
 
 def _round(number: int, cases: tuple[Case, ...], arena: Arena) -> Round:
@@ -152,7 +157,9 @@ def _round(number: int, cases: tuple[Case, ...], arena: Arena) -> Round:
     return Round(number, cases, decisions(policies, wanted, arena.everybody))
 
 
-def record(arena: Arena, played: Sequence[Round], *, enforcing: bool) -> Dump:
+def record(
+    arena: Arena, played: Sequence[Round], *, enforcing: bool, rejected: Mapping[str, str] | None = None
+) -> Dump:  # fmt: skip
     """What was tried, with what the API says of each dial, for judges and reports."""
     data = {
         "enforcing": enforcing,
@@ -160,14 +167,40 @@ def record(arena: Arena, played: Sequence[Round], *, enforcing: bool) -> Dump:
             {"name": one.name, "kind": one.kind, "ip": one.ip, "node": one.node}
             for one in arena.everybody.values()
         ],
-        "rounds": [one.data() for one in played],
+        "rounds": [_round_data(arena, one) for one in played],
+        "newcomer": {
+            "policies": [policy.manifest(PREFIX + policy.namespace) for policy in arena.cases.newcomer.policies],
+            "rejected": dict(rejected or {}),
+        },
     }  # fmt: skip
     return Dump(batch=BATCH, vantage="api", place="cluster", what="policy", data=data)
 
 
+def _round_data(arena: Arena, one: Round) -> dict[str, Any]:
+    return {
+        "purpose": one.purpose,
+        "cases": [
+            {
+                **case.model_dump(mode="json", include={"id", "check", "title"}),
+                "policies": [policy.manifest(PREFIX + policy.namespace) for policy in case.policies],
+                "closed": {direction: subjects(case, arena.everybody, direction) for direction in DIRECTIONS},
+                "dials": [str(dial) for dial in dials(case, arena.everybody)],
+            }
+            for case in one.cases
+        ],
+        "rejected": one.rejected,
+        "seconds": one.seconds,
+        "looks": one.looks,
+        "expected": {
+            str(dial): {"allowed": decision.allowed, "why": decision.why}
+            for dial, decision in sorted(one.wanted.items())
+        },
+    }
+
+
 def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Observation]:
     """Apply a round's policies instead of the last one's, look until all is as the API says, then look once more."""
-    clear(suite)
+    clear(suite, but=arena.cases.newcomer.policies)
     one.rejected = apply(suite, one.policies)
     start = time.monotonic()
     open_ = list(one.wanted)
@@ -197,8 +230,10 @@ def _watch(suite: Suite, arena: Arena, one: Round) -> list[Observation]:
     return list(seen.values())
 
 
-def settle(arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float) -> list[Observation]:
-    """Without policies, look until everything answers, or the deadline is over."""
+def settle(
+    arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float
+) -> tuple[list[Observation], bool]:  # fmt: skip
+    """Without policies, look until everything answers, or the deadline is over; true when everything did."""
     last: dict[Dial, Observation] = {}
     open_ = list(wanted)
     for _ in timeouts.ticks(deadline, 0.05):
@@ -207,7 +242,7 @@ def settle(arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float) 
         open_ = [dial for dial in open_ if not answered(seen.get(dial))]
         if not open_:
             break
-    return list(last.values())
+    return list(last.values()), not open_
 
 
 def answered(one: Observation | None) -> bool:
@@ -261,13 +296,19 @@ def apply(suite: Suite, policies: Sequence[Policy]) -> dict[str, str]:
     return rejected
 
 
-def clear(suite: Suite) -> None:
-    """Remove our policies, also those that a killed run left; nobody else's."""
+def clear(suite: Suite, but: Sequence[Policy] = ()) -> None:
+    """Remove our policies, also those that a killed run left; nobody else's.
+
+    Args:
+        suite: The deployed suite.
+        but: These stay.
+    """
+    kept = {policy.name for policy in but}
     kube = suite.attached.kube
     mark = ",".join(f"{key}={value}" for key, value in manifests.OWNER.items())
     left = kube.list("networking.k8s.io/v1", "NetworkPolicy", labels=mark)
     for item in left:
-        if item["metadata"]["namespace"].startswith(PREFIX):
+        if item["metadata"]["namespace"].startswith(PREFIX) and item["metadata"]["name"] not in kept:
             # Nothing depends on a policy, so the garbage collector has no part in it.
             kube.raw("DELETE", object_path(item), {"propagationPolicy": "Background"})
 

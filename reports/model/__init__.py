@@ -35,6 +35,7 @@ from reports.model.packets import (
     Segment,
 )
 from reports.model.page import Report
+from reports.model.policy import Policies, PolicyCase, PolicyProblem, PolicyTable
 from reports.model.practice import CheckRow, Claim, FaultRow, Faults, LabCard, StepRow
 from reports.model.requirements import Area, LegRow, Requirement, Requirements
 from reports.model.run import Bar, Environment, PinRow, Timeline
@@ -78,6 +79,10 @@ __all__ = [
     "PathSide",
     "PinRow",
     "PodBox",
+    "Policies",
+    "PolicyCase",
+    "PolicyProblem",
+    "PolicyTable",
     "QueryStep",
     "Report",
     "Requirement",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from reports.model.names import Dns, Services
 from reports.model.network import Diagram, LoadRow, Matrix
 from reports.model.packets import Mtu, PacketPath
+from reports.model.policy import Policies
 from reports.model.practice import Faults, LabCard
 from reports.model.requirements import Requirements
 from reports.model.run import Environment, Timeline
@@ -28,6 +29,7 @@ class Report:
     mtu: Mtu | None
     dns: Dns | None
     services: Services | None
+    policies: Policies | None
     labs: tuple[LabCard, ...]
     faults: Faults | None
     timeline: Timeline | None

@@ -10,6 +10,7 @@ from conformance.inventory import Inventory
 from conformance.policy.cases import DNS, Dial, catalogue, decisions, dials, endpoints, mesh, placed, pod_names, rounds
 from conformance.policy.semantics import Endpoint
 from harness.model.records import Exchange, Lookup, Observation, Try
+from harness.steps.newcomer import PURPOSE
 from harness.steps.policy import AFTER, BEFORE, Arena, Round, record
 
 NODES: Final = ("n1", "n2")
@@ -60,6 +61,13 @@ def observations(*, enforcing: bool, answer: Answer | None = None) -> list[Obser
         seen += [
             _seen(known, one.purpose, dial, ok=through(one.purpose, dial, decision.allowed))
             for dial, decision in one.wanted.items()
+        ]
+    if enforcing:
+        new = CASES.newcomer
+        known[new.full_name] = Endpoint(new.full_name, ip="10.244.0.99", node="n1")
+        seen += [
+            _seen(known, PURPOSE, dial, ok=through(PURPOSE, dial, decision.allowed))
+            for dial, decision in new.expected(CASES.world).items()
         ]
     return seen + [_seen(known, AFTER, dial, ok=through(AFTER, dial, True)) for dial in bracket]  # noqa: FBT003
 

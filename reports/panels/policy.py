@@ -1,0 +1,212 @@
+"""NetworkPolicy: for every connection, what the API says and what was seen; what leaked comes first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harness import yamlio
+from harness.model.records import Dump, Exchange, Lookup, Observation
+from reports import marks
+from reports.model import Cell, Mark, Policies, PolicyCase, PolicyProblem, PolicyTable
+from reports.text import Ids, plural, port_of
+
+MOST_PROBLEMS: Final = 60
+_BATCH: Final = "B6"
+_DNS: Final = "dns"
+
+
+@dataclass(frozen=True, order=True)
+class _Dial:
+    """`x/a>y/b/tcp/8080`, taken apart."""
+
+    src: str
+    dst: str
+    service: str
+
+    @classmethod
+    def read(cls, text: str) -> _Dial:
+        ends, proto, port = text.rsplit("/", 2)
+        src, _, dst = ends.partition(">")
+        return cls(src, dst, f"{proto} {port}")
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What the API says of the dials of a round, and what was seen."""
+
+    data: Mapping[str, Any]
+    seen: Mapping[_Dial, Mark]
+    why: Mapping[_Dial, str]
+
+
+def policies(observations: list[Observation], ids: Ids) -> Policies | None:
+    """The panel; None when no policy was tried.
+
+    Args:
+        observations: All of the run.
+        ids: Gives `policy-deny-ingress`.
+    """
+    record = next((one.data for one in reversed(observations) if isinstance(one, Dump) and one.batch == _BATCH), None)
+    if not isinstance(record, dict) or not record.get("rounds"):
+        return None
+    enforced = bool(record["enforcing"])
+    rounds = [_round(data, observations, enforced=enforced) for data in record["rounds"]]
+    names = [row["name"] for row in record["endpoints"]]
+    anchors = {case["id"]: ids.new("policy", case["id"]) for one in rounds for case in one.data["cases"]}
+    problems = [found for one in rounds for found in _problems(one, anchors)] if enforced else []
+    problems.sort(key=lambda found: found.mark is not marks.LEAK)
+    counts = Counter(mark for one in rounds for mark in one.seen.values())
+    return Policies(
+        enforced=enforced,
+        mark=_overall(counts, enforced=enforced),
+        sentence=_sentence(counts, rounds, enforced=enforced),
+        note=_note(rounds) if enforced else "",
+        problems=tuple(problems[:MOST_PROBLEMS]),
+        left_out=max(0, len(problems) - MOST_PROBLEMS),
+        overview=None if enforced else _overview(rounds[0], record["endpoints"]),
+        cases=tuple(
+            _case(one, case, anchors, names, enforced=enforced) for one in rounds for case in one.data["cases"]
+        ),
+        legend=tuple((mark, counts[mark]) for mark in marks.POLICY_STATES if counts[mark] or mark is not marks.IGNORED),
+    )
+
+
+def _round(data: Mapping[str, Any], observations: Iterable[Observation], *, enforced: bool) -> _Round:
+    got: dict[_Dial, bool] = {}
+    for one in observations:
+        if isinstance(one, Exchange | Lookup) and (one.batch, one.purpose) == (_BATCH, data["purpose"]):
+            got[_dial_of(one)] = one.outcome == "ok" or any(attempt.outcome == "ok" for attempt in one.tries)
+    seen: dict[_Dial, Mark] = {}
+    why: dict[_Dial, str] = {}
+    for text, said in data["expected"].items():
+        dial = _Dial.read(text)
+        why[dial] = said["why"]
+        if dial in got:
+            leak = marks.LEAK if enforced else marks.IGNORED
+            seen[dial] = (
+                (marks.REACHED if got[dial] else marks.BROKEN)
+                if said["allowed"]
+                else (leak if got[dial] else marks.DENIED)
+            )
+    return _Round(data, seen, why)
+
+
+def _dial_of(one: Exchange | Lookup) -> _Dial:
+    if isinstance(one, Lookup):
+        return _Dial(one.src, _DNS, f"{'tcp' if one.transport == 'tcp' else 'udp'} 53")
+    return _Dial(one.src, one.dst, f"{one.proto} {port_of(one.dial)}")
+
+
+def _overall(counts: Mapping[Mark, int], *, enforced: bool) -> Mark:
+    if not enforced:
+        return marks.RECORD
+    return marks.FAIL if counts[marks.LEAK] or counts[marks.BROKEN] else marks.PASS
+
+
+def _sentence(counts: Mapping[Mark, int], rounds: Sequence[_Round], *, enforced: bool) -> str:
+    cases = sum(len(one.data["cases"]) for one in rounds)
+    if not enforced:
+        stored = sum(len(case["policies"]) for one in rounds for case in one.data["cases"])
+        stored -= sum(len(one.data["rejected"]) for one in rounds)
+        through, stopped = counts[marks.IGNORED], counts[marks.DENIED]
+        return (
+            f"{plural(stored, 'policy', 'policies')} were accepted and stored, and nobody enforces them: of "
+            f"{plural(through + stopped, 'connection')} that they forbid, {through:,} got through."
+        )
+    total = sum(counts.values())
+    good = counts[marks.REACHED] + counts[marks.DENIED]
+    return (
+        f"{good:,} of {plural(total, 'connection')} in {plural(cases, 'case')} were as the API says: "
+        f"{plural(counts[marks.LEAK], 'leak')}, {counts[marks.BROKEN]:,} broken."
+    )
+
+
+def _note(rounds: Sequence[_Round]) -> str:
+    known = [one.data["seconds"] for one in rounds if one.data["seconds"] is not None]
+    late = len(rounds) - len(known)
+    words = f"Policies held {max(known) * 1000:,.0f} ms after the API server had taken them, at most." if known else ""
+    return f"{words} {plural(late, 'round')} never came to rest.".strip() if late else words
+
+
+def _problems(one: _Round, anchors: Mapping[str, str]) -> Iterable[PolicyProblem]:
+    owner = {_Dial.read(text): case for case in one.data["cases"] for text in case["dials"]}
+    for dial, mark in sorted(one.seen.items()):
+        if mark in (marks.LEAK, marks.BROKEN) and dial in owner:
+            case = owner[dial]
+            yield PolicyProblem(
+                mark, dial.src, dial.dst, dial.service, case["title"], f"#{anchors[case['id']]}", one.why[dial]
+            )
+
+
+def _case(
+    one: _Round, case: Mapping[str, Any], anchors: Mapping[str, str], names: Sequence[str], *, enforced: bool
+) -> PolicyCase:
+    wanted = {_Dial.read(text) for text in case["dials"]}
+    counts = Counter(one.seen[dial] for dial in wanted if dial in one.seen)
+    bad = counts[marks.LEAK] + counts[marks.BROKEN]
+    summary = f"{counts[marks.REACHED]} allowed, {counts[marks.DENIED]} stopped"
+    if counts[marks.IGNORED]:
+        summary = f"{plural(counts[marks.IGNORED], 'forbidden connection')} got through"
+    if bad:
+        summary = f"{plural(counts[marks.LEAK], 'leak')}, {counts[marks.BROKEN]} broken"
+    return PolicyCase(
+        anchor=anchors[case["id"]],
+        title=case["title"],
+        requirement=case["check"],
+        mark=_overall(counts, enforced=enforced),
+        summary=summary,
+        tables=tuple(_tables(one, case, wanted, names)) if enforced else (),
+        policies=tuple(yamlio.dumps(manifest).rstrip() for manifest in case["policies"]),
+        open=bool(bad),
+    )
+
+
+def _tables(one: _Round, case: Mapping[str, Any], wanted: set[_Dial], names: Sequence[str]) -> Iterable[PolicyTable]:
+    """The closed pods are columns: they are few, and the others are many."""
+    inward = list(case["closed"]["Ingress"])
+    outward = list(case["closed"]["Egress"])
+    if inward:
+        yield _table("Who gets in: from ↓ to →", one, wanted, inward, names, inward=True)
+    if outward:
+        yield _table("Who gets where: from → to ↓", one, wanted, outward, names, inward=False)
+
+
+def _table(
+    title: str, one: _Round, wanted: set[_Dial], closed: Sequence[str], names: Sequence[str], *, inward: bool
+) -> PolicyTable:
+    def ends(dial: _Dial) -> tuple[str, str]:
+        return (dial.dst, dial.src) if inward else (dial.src, dial.dst)
+
+    mine = [dial for dial in wanted if ends(dial)[0] in closed]
+    services = sorted({dial.service for dial in mine}, key=lambda text: (text.partition(" ")[2].zfill(5), text))
+    used = {name: [one_ for one_ in services if any(ends(dial)[0] == name and dial.service == one_ for dial in mine)]
+            for name in closed}  # fmt: skip
+    others = [name for name in names if any(ends(dial)[1] == name for dial in mine)]
+
+    def cell(pod: str, service: str, other: str) -> Cell:
+        dial = _Dial(other, pod, service) if inward else _Dial(pod, other, service)
+        mark = one.seen.get(dial, marks.UNTESTED) if dial in wanted else marks.UNTESTED
+        return Cell(mark, "", f"{dial.src} → {dial.dst}, {service}: {mark.word}; {one.why.get(dial, 'not part of it')}")
+
+    rows = tuple(
+        (other, tuple(cell(pod, service, other) for pod in closed for service in used[pod])) for other in others
+    )
+    groups = tuple((pod, len(used[pod])) for pod in closed)
+    return PolicyTable(title, groups, tuple(service for pod in closed for service in used[pod]), rows)
+
+
+def _overview(one: _Round, endpoints: Sequence[Mapping[str, Any]]) -> PolicyTable:
+    """Every pod to every pod on one port, under all policies at once."""
+    pods = [row["name"] for row in endpoints if row["kind"] == "pod" and row["name"] != _DNS]
+    service = "tcp 8080"
+
+    def cell(src: str, dst: str) -> Cell:
+        dial = _Dial(src, dst, service)
+        mark = one.seen.get(dial, marks.UNTESTED)
+        return Cell(mark, "", f"{src} → {dst}: {mark.word}; {one.why.get(dial, '')}".rstrip("; "))
+
+    rows = tuple((src, tuple(cell(src, dst) for dst in pods)) for src in pods)
+    return PolicyTable(f"From ↓ to →, {service}", tuple((pod, 1) for pod in pods), (service,) * len(pods), rows)
