@@ -162,7 +162,9 @@ class Resolver:
         found = {component.name: hit for component in wanted if (hit := self._cached(component))}
         missing = [component for component in wanted if component.name not in found]
         # Longest first: the longest build decides when all are there.
-        missing.sort(key=lambda component: -(component.build.seconds if component.build else 0))
+        builds = {component.name: component.build.seconds for component in missing if component.build}
+        missing.sort(key=lambda component: -builds.get(component.name, 0))
+        self.modules.turns.expect(builds)
         found |= self._obtain_all(missing)
         for item in found.values():
             self._pins[item.name] = Pin(name=item.name, version=item.version, source=item.source, digest=item.digest)
@@ -217,8 +219,11 @@ class Resolver:
         title = f"{component.name} {component.pinned}"
         say = self._speaker(f"components.{component.name}", component.name)
         with self.journal.step(f"components.{component.name}", title) as closing:
-            with self.exclusive(f"component-{component.name}", say, cancelled) as scratch:
-                resolved = self._cached(component) or self._deliver(component, scratch, say, cancelled)
+            try:
+                with self.exclusive(f"component-{component.name}", say, cancelled) as scratch:
+                    resolved = self._cached(component) or self._deliver(component, scratch, say, cancelled)
+            finally:
+                self.modules.turns.forget(component.name)
             closing.update(version=resolved.version, source=resolved.source)
         return resolved
 

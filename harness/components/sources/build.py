@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +14,7 @@ from harness.components.lock import Build, Component
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
 from harness.components.sources.modules import Modules
 from harness.components.tools import offline
+from harness.components.turns import Turns
 from harness.components.versions import accepts
 from harness.errors import CnilabError
 
@@ -62,7 +62,7 @@ class BuildSource:
     def __init__(self, need: Callable[[str], dict[str, Path]], modules: Path | None = None) -> None:
         self.modules = modules or resources.root() / "components"
         self.need = need
-        self._slots = threading.Semaphore(AT_ONCE)
+        self.turns = Turns(AT_ONCE)
 
     def deliver(self, component: Component, desk: Desk) -> Delivered | Refused:
         """See `Source.deliver`."""
@@ -78,7 +78,7 @@ class BuildSource:
             return Refused(reason, f"install Go {MIN_GO} or newer (https://go.dev/dl)")
         if lacking := self._lacking(build):
             return lacking
-        with self._slots:
+        with self.turns.turn(component.name, desk.check):
             desk.check()
             return self._build(component, build, module, desk, go)
 
