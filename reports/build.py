@@ -55,7 +55,7 @@ def build(run: RunDir) -> Report:
         mtu=mtu(source.topology, source.rungs),
         dns=dns([one for one in source.lookups if one.batch == "B4"]),
         services=services(source.exchanges, owners),
-        policies=policies(source.observations, ids),
+        policies=policies(source.observations, source.results, ids),
         labs=lab_cards,
         faults=faults(source.faults, ids),
         timeline=timeline(source.events),

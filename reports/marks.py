@@ -27,7 +27,9 @@ UNTESTED: Final = Mark("muted", "·", "not tested")
 LEAK: Final = Mark("bad", "!", "reached, though a policy forbids it")
 IGNORED: Final = Mark("warn", "!", "reached: the policy that forbids it is not enforced")
 
-POLICY_STATES: Final = (LEAK, BROKEN, IGNORED, REACHED, DENIED)
+DEVIATION: Final = Mark("warn", "✗", "not as the API says, as the variant declares")
+
+POLICY_STATES: Final = (LEAK, BROKEN, IGNORED, DEVIATION, REACHED, DENIED)
 
 MATRIX_STATES: Final = (REACHED, DENIED, UNEXPECTED, BROKEN, UNSTEADY, UNTESTED)
 

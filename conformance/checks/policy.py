@@ -356,8 +356,16 @@ CHECKS: Final[tuple[Check, ...]] = (
         causes=("stale labels", "AND taken for OR"),
     ),
     _case(
-        "np.ports", "rules hold for their protocol and ports: numbers, names and both ends of a range", source=KEP_2079,
-        causes=("a named port resolved once for all pods", "endPort not implemented"),
+        "np.ports", "rules hold for their protocol and their ports, also for named ones",
+        causes=("TCP and UDP mixed up", "a named port resolved once for all pods"),
+    ),
+    _case(
+        "np.end-port", "a range of ports includes both its ends, and no more", source=KEP_2079,
+        causes=("endPort not implemented: only the first port counts",),
+    ),
+    _case(
+        "np.named-egress", "a named port of an egress rule is the number that each destination gives it",
+        causes=("one number for all destinations",),
     ),
     _case(
         "np.ipblock", "address blocks are allowed, and their exceptions are not", gates=("router",),

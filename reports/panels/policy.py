@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from harness import yamlio
-from harness.model.records import Dump, Exchange, Lookup, Observation
+from harness.model.records import Dump, Exchange, Lookup, Observation, Result
 from reports import marks
 from reports.model import Cell, Mark, Policies, PolicyCase, PolicyProblem, PolicyTable
 from reports.text import Ids, plural, port_of
@@ -16,6 +16,7 @@ from reports.text import Ids, plural, port_of
 MOST_PROBLEMS: Final = 60
 _BATCH: Final = "B6"
 _DNS: Final = "dns"
+_ONLY_IF_SEEN: Final = (marks.IGNORED, marks.DEVIATION)
 
 
 @dataclass(frozen=True, order=True)
@@ -42,18 +43,20 @@ class _Round:
     why: Mapping[_Dial, str]
 
 
-def policies(observations: list[Observation], ids: Ids) -> Policies | None:
+def policies(observations: list[Observation], results: Iterable[Result], ids: Ids) -> Policies | None:
     """The panel; None when no policy was tried.
 
     Args:
         observations: All of the run.
+        results: Tell which requirements the variant declares not to meet.
         ids: Gives `policy-deny-ingress`.
     """
     record = next((one.data for one in reversed(observations) if isinstance(one, Dump) and one.batch == _BATCH), None)
     if not isinstance(record, dict) or not record.get("rounds"):
         return None
     enforced = bool(record["enforcing"])
-    rounds = [_round(data, observations, enforced=enforced) for data in record["rounds"]]
+    declared = {one.id for one in results if one.reason == "deviation"}
+    rounds = [_round(data, observations, declared, enforced=enforced) for data in record["rounds"]]
     names = [row["name"] for row in record["endpoints"]]
     anchors = {case["id"]: ids.new("policy", case["id"]) for one in rounds for case in one.data["cases"]}
     problems = [found for one in rounds for found in _problems(one, anchors)] if enforced else []
@@ -70,11 +73,14 @@ def policies(observations: list[Observation], ids: Ids) -> Policies | None:
         cases=tuple(
             _case(one, case, anchors, names, enforced=enforced) for one in rounds for case in one.data["cases"]
         ),
-        legend=tuple((mark, counts[mark]) for mark in marks.POLICY_STATES if counts[mark] or mark is not marks.IGNORED),
+        legend=tuple((mark, counts[mark]) for mark in marks.POLICY_STATES if counts[mark] or mark not in _ONLY_IF_SEEN),
     )
 
 
-def _round(data: Mapping[str, Any], observations: Iterable[Observation], *, enforced: bool) -> _Round:
+def _round(
+    data: Mapping[str, Any], observations: Iterable[Observation], declared: set[str], *, enforced: bool
+) -> _Round:
+    known = {_Dial.read(text) for case in data["cases"] if case["check"] in declared for text in case["dials"]}
     got: dict[_Dial, bool] = {}
     for one in observations:
         if isinstance(one, Exchange | Lookup) and (one.batch, one.purpose) == (_BATCH, data["purpose"]):
@@ -91,6 +97,9 @@ def _round(data: Mapping[str, Any], observations: Iterable[Observation], *, enfo
                 if said["allowed"]
                 else (leak if got[dial] else marks.DENIED)
             )
+    for dial in known & seen.keys():
+        if seen[dial] in (marks.LEAK, marks.BROKEN):
+            seen[dial] = marks.DEVIATION
     return _Round(data, seen, why)
 
 
@@ -103,7 +112,9 @@ def _dial_of(one: Exchange | Lookup) -> _Dial:
 def _overall(counts: Mapping[Mark, int], *, enforced: bool) -> Mark:
     if not enforced:
         return marks.RECORD
-    return marks.FAIL if counts[marks.LEAK] or counts[marks.BROKEN] else marks.PASS
+    if counts[marks.LEAK] or counts[marks.BROKEN]:
+        return marks.FAIL
+    return marks.RECORD if counts[marks.DEVIATION] else marks.PASS
 
 
 def _sentence(counts: Mapping[Mark, int], rounds: Sequence[_Round], *, enforced: bool) -> str:
@@ -120,7 +131,8 @@ def _sentence(counts: Mapping[Mark, int], rounds: Sequence[_Round], *, enforced:
     good = counts[marks.REACHED] + counts[marks.DENIED]
     return (
         f"{good:,} of {plural(total, 'connection')} in {plural(cases, 'case')} were as the API says: "
-        f"{plural(counts[marks.LEAK], 'leak')}, {counts[marks.BROKEN]:,} broken."
+        f"{plural(counts[marks.LEAK], 'leak')}, {counts[marks.BROKEN]:,} broken"
+        + (f", {counts[marks.DEVIATION]:,} that the variant declares." if counts[marks.DEVIATION] else ".")
     )
 
 
@@ -150,6 +162,8 @@ def _case(
     summary = f"{counts[marks.REACHED]} allowed, {counts[marks.DENIED]} stopped"
     if counts[marks.IGNORED]:
         summary = f"{plural(counts[marks.IGNORED], 'forbidden connection')} got through"
+    if counts[marks.DEVIATION]:
+        summary = f"declared deviation: {counts[marks.DEVIATION]} not as the API says"
     if bad:
         summary = f"{plural(counts[marks.LEAK], 'leak')}, {counts[marks.BROKEN]} broken"
     return PolicyCase(

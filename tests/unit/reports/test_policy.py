@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from conformance.policy.cases import Dial, catalogue
+from harness.model.records import Result
 from reports import marks
 from reports.build import build
 from reports.html import render
@@ -19,18 +20,18 @@ LEAK = Dial("z/a", "exception", "tcp", 8080)
 BREAK = Dial("x/a", "z/c", "tcp", 8081)
 
 
-def panel(*wrong: Dial, enforcing: bool = True) -> Policies:
+def panel(*wrong: Dial, enforcing: bool = True, results: tuple[Result, ...] = ()) -> Policies:
     seen = simpolicy.observations(
         enforcing=enforcing,
         answer=(lambda _purpose, dial, ok: ok is not (dial in wrong)) if wrong else None,
     )
-    found = policies(seen, Ids())
+    found = policies(seen, results, Ids())
     assert found is not None
     return found
 
 
 def test_without_policies_there_is_no_panel() -> None:
-    assert policies([], Ids()) is None
+    assert policies([], [], Ids()) is None
 
 
 def test_a_clean_run_says_so() -> None:
@@ -81,6 +82,16 @@ def test_where_nobody_enforces_the_forbidden_connections_are_marked_and_nothing_
     counts = dict(found.legend)
     assert counts[marks.IGNORED] > 100
     assert counts[marks.DENIED] == 0
+
+
+def test_a_deviation_that_the_variant_declares_is_shown_and_is_no_leak() -> None:
+    verdict = Result(id="np.ipblock", title="t", level="M", status="pass", reason="deviation", statement="declared")
+    found = panel(LEAK, results=(verdict,))
+    assert not found.problems
+    assert found.mark is marks.RECORD
+    assert dict(found.legend)[marks.DEVIATION] == 1
+    (case,) = [case for case in found.cases if case.anchor == "policy-block-with-exception"]
+    assert case.summary.startswith("declared deviation")
 
 
 def test_the_page_with_policies_is_sound_html(tmp_path: Path) -> None:
