@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from conformance.context import Context
@@ -65,7 +66,19 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
         return _result(
             check, gates, status="error", reason="judge", statement=f"the judge failed: {type(error).__name__}: {error}"
         )
-    return roll_up(check, gates, verdict, (time.perf_counter() - start) * 1000)
+    wall_ms = (time.perf_counter() - start) * 1000
+    because = context.variant.deviations.get(check.id)
+    return roll_up(check, gates, verdict, wall_ms) if because is None else _deviating(check, gates, verdict, because)
+
+
+def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, because: str) -> Result:
+    """A requirement that the variant declares not to meet: every leg is kept, and none fails the run."""
+    result = roll_up(replace(check, level="R"), gates, verdict)
+    failed = [leg for leg in verdict.legs if leg.status == "fail"]
+    if result.status != "pass":
+        return result
+    seen = _headline(failed, len(verdict.legs)) if failed else "this time every leg is as required"
+    return result.model_copy(update={"reason": "deviation", "statement": f"declared deviation: {because}; {seen}"})
 
 
 def _gate_sentence(context: Context, closed: list[str]) -> str:

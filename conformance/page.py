@@ -24,10 +24,12 @@ GATES = {
     "v6": "pods have IPv6 addresses",
     "dual": "pods have addresses of both families",
     "ovl": "packets between nodes are encapsulated",
+    "fdb": "the kernel's forwarding and neighbour tables lead to the other tunnel ends",
     "br": "pods of a node share a Linux bridge",
     "ncidr": "every node has a pod CIDR of its own",
     "lease": "addresses are leased from files on the node (host-local)",
     "masq": "traffic to the outside is masqueraded",
+    "nfmasq": "it is masqueraded by netfilter rules",
     "hport": "hostPort works",
     "router": "the lab has a router that plays the outside world and logs what it sees",
     "cap": "packets can be captured on nodes",
@@ -46,7 +48,8 @@ add one.
 **Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
 (`error`: a positive control is broken, or nothing was examined) is exit code 11: the lab is broken, not the network.
 **Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
-suite itself never names a CNI.
+suite itself never names a CNI. A variant may also declare a deviation: a requirement that it is known not to meet, with
+the reason. That one is recorded with all its legs, and does not fail the run.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6
 policies, B7 CNI verbs.
 **Killed by.** Faults of `cnilab test --faults` under which the check must fail; `inv` is a probe inside the check that

@@ -201,7 +201,7 @@ def packets(inventory: Inventory, expect: Expectations) -> Plan:
     for src, dst in ladder_pairs(inventory):
         largest = path_mtu(inventory, expect, src, dst)
         plan[src.name] += [
-            RungProbe(to(dst), size, expect="ok" if size <= largest else "msgsize")
+            RungProbe(to(dst), size, expect="ok" if size <= largest else "msgsize", heed=expect.overhead_on == "route")
             for size in ladder_sizes(inventory, expect, src, dst)
         ]
     for src, dst in node_pairs(inventory):

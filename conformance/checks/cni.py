@@ -175,11 +175,12 @@ def add_effect(context: Context) -> Verdict:
 def add_conflict(context: Context) -> Verdict:
     """A second ADD with the same interface name is an error, and changes nothing."""
     legs = []
-    second = []
+    elsewhere = []
     for verbs in each(context):
         made = verbs.calls("conflict")
         status = made[0]["status"] if made else None
-        second.append(verbs.worked("second"))
+        # Not every plugin gives a namespace a second interface; any makes the first one again once it is gone.
+        elsewhere.append(verbs.worked("second") or verbs.worked("add-again"))
         text = f"a second ADD of eth0 on {verbs.node} exited with {status}: it must be an error"
         leg = f"{verbs.node}/status"
         legs.append(passed(leg, "an error", status) if status else failed(leg, "unexpected", text, "an error", status))
@@ -188,7 +189,7 @@ def add_conflict(context: Context) -> Verdict:
         legs.append(check_value(f"{verbs.node}/diff", before, after, text, reason="unexpected"))
     return Verdict(
         tuple(legs),
-        (control("P2", any(second), "ADD of another interface works"),),
+        (control("P2", any(elsewhere), "ADD works where nothing is in its way"),),
         _evidence(context, "conflict"),
         summary="a second ADD with the same interface name is refused and changes nothing",
     )

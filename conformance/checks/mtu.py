@@ -45,7 +45,7 @@ def agree(context: Context) -> Verdict:
         effective = context.effective(node.name)
         wanted = {context.spec.cluster_nic: node.mtu}
         if context.expect.overlay_device:
-            wanted[context.expect.overlay_device] = effective
+            wanted[context.expect.overlay_device] = _link_mtu(context, node.mtu, effective)
         if context.expect.bridge and context.inventory.on(node.name):
             wanted[context.expect.bridge] = effective
         wanted |= {site.host_veth: _link_mtu(context, node.mtu, effective)

@@ -98,10 +98,14 @@ def _wanted_routes(context: Context, node: NodeFact) -> dict[str, dict[str, Any]
         if other.name == node.name:
             if context.expect.bridge and context.inventory.on(node.name):
                 wanted[other.pod_cidr] = {"dev": context.expect.bridge}
+            elif context.expect.host_device:
+                wanted[other.pod_cidr] = {"dev": context.expect.host_device}
         elif context.expect.remote_route == "overlay-onlink":
             wanted[other.pod_cidr] = {
                 "gateway": base(other.pod_cidr), "dev": context.expect.overlay_device, "flag": "onlink",
             }  # fmt: skip
+        elif context.expect.remote_route == "via-host-device":
+            wanted[other.pod_cidr] = {"dev": context.expect.host_device}
         elif context.expect.remote_route == "via-node":
             wanted[other.pod_cidr] = {"gateway": other.address, "dev": context.spec.cluster_nic}
     return wanted
@@ -361,7 +365,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "node.overlay", "forwarding and neighbour entries lead to every peer", "S", "B0", overlay,
-        source="RFC 7348", gates=("ovl", "multi"), causes=("stale annotation of a node",),
+        source="RFC 7348", gates=("fdb", "multi"), causes=("stale annotation of a node",),
         next=("bridge fdb show dev {overlay}", "ip neigh show dev {overlay}"),
     ),
     Check(
@@ -374,7 +378,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "node.masq-rules", "the rules of nodes masquerade what the variant promises", "S", "B0", masquerade_rules,
-        gates=("masq",), causes=("agent stopped", "residue"), next=("iptables-save -t nat -c",),
+        gates=("nfmasq",), causes=("agent stopped", "residue"), next=("iptables-save -t nat -c",),
     ),
     Check(
         "node.links", "the variant's links are there, up and attached", "S", "B0", node_links,

@@ -29,8 +29,9 @@ VIP = 'Kubernetes documentation, "Virtual IPs and Service Proxies"'
 AT_ONCE = 100.0
 """Milliseconds within which a refusal counts as immediate."""
 
-REFUSALS = frozenset({0, 111, 113})
-"""errno of a refusal: connection refused, no route to host. 101 would come from a router that does not know it."""
+REFUSALS = frozenset({0, 1, 111, 113})
+"""errno of a refusal: operation not permitted (by a program at connect(2)), connection refused, no route to host. 101
+would come from a router that does not know it."""
 
 SLOWER = 3.0
 """On a busy machine: how much longer a refusal may take than the slowest answer of the same batch."""

@@ -9,8 +9,8 @@ from pydantic import Field
 from harness.model.base import Data
 
 Gate = Literal[
-    "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "br", "ncidr", "lease", "masq",
-    "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
+    "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
+    "br", "ncidr", "lease", "masq", "nfmasq", "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 
@@ -48,6 +48,9 @@ class Expectations(Data):
     )
     overlay_device: str | None = Field(alias="overlayDevice")
     bridge: str | None = Field(description="The bridge that pods of a node share")
+    host_device: str | None = Field(
+        default=None, alias="hostDevice", description="Device of the route to the node's own share, where there is one"
+    )
     hops: Hops
     lease_dir: str | None = Field(alias="leaseDir", description="host-local's directory")
     masquerade: Literal["flannel-iptables", "flannel-nftables", "bridge-rule", "bpf", "iptables", "none"]
@@ -69,6 +72,10 @@ class Variant(Data):
     needs: tuple[Need, ...] = Field(default=(), description="Without these the variant cannot come up on a machine")
     values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
     expect: Expectations
+    deviations: dict[str, str] = Field(
+        default_factory=dict,
+        description="Requirement id -> why this variant is known not to meet it: it is then recorded, not judged",
+    )
     workloads: tuple[str, ...] = Field(
         default=(),
         description="namespace/kind/name of what must be rolled out, as kube-flannel/daemonset/kube-flannel-ds",

@@ -41,7 +41,8 @@ def request(probe: Probe) -> dict[str, Any]:
                 "expect": probe.expect,
             }
         case RungProbe():
-            return {"kind": "rung", "dial": probe.target.dial, "size": probe.size, "expect": probe.expect}
+            told = {"dial": probe.target.dial, "size": probe.size, "expect": probe.expect}
+            return {"kind": "rung", **told, **({"heed": True} if probe.heed else {})}
         case BurstProbe():
             return {"kind": "burst", "dial": probe.target.dial, "count": probe.count, "size": probe.size}
         case ChurnProbe():

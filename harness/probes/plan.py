@@ -113,12 +113,14 @@ class RungProbe:
         size: Bytes of the IP packet: 20 header, 8 UDP, the rest payload.
         expect: `msgsize` for a size that should be refused; silence (timeout) is then tried again.
         purpose: As of the observation.
+        heed: The kernel's own route may refuse it; otherwise only links and the way do.
     """
 
     target: Target
     size: int
     expect: Outcome = "ok"
     purpose: str = "ladder"
+    heed: bool = False
 
 
 @dataclass(frozen=True)

@@ -833,7 +833,7 @@ BROKEN_CONTROLS = (
     ("egress.reach", "P1", (exchanges({"outcome": "timeout"}, purpose="egress-node"),)),
     ("dns.forward", "P3", (dumps(lambda _: [], what="dns"),)),
     ("cni.version", "inv", (verb("unknown-version", status=0, output=""),)),
-    ("cni.add.conflict", "P2", (verb("second", status=1),)),
+    ("cni.add.conflict", "P2", (verb("second", status=1), verb("add-again", status=1))),
     ("ipam.release", "P6", (moment("added", leases=["10.244.0.2"], links=["cni0", "vetha"]),)),
     ("node.underlay", "P1", (exchanges({"outcome": "timeout"}, purpose="underlay-self"),)),
 )  # fmt: skip

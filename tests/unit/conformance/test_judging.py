@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from conformance.judging import exit_code, judge, roll_up
 from conformance.legs import broken, control, failed, passed
 from conformance.model import Check, Level, Verdict
 from conformance.registry import AREAS, CHECKS, batches, select, with_prerequisites
+from harness.cni import catalogue
 from harness.errors import UsageError
 from harness.model.records import Leg, Result
 from tests.unit.conformance import simlab
@@ -39,6 +42,33 @@ def test_error_over_fail_over_pass(legs: tuple[Leg, ...], controls: tuple[object
 
 def test_a_record_never_fails() -> None:
     assert roll_up(check("R"), {}, Verdict((FAIL,))).status == "pass"
+
+
+def deviating(legs: tuple[Leg, ...]) -> Result:
+    context = simlab.context()
+    variant = context.variant.model_copy(update={"deviations": {"x.y": "it cannot"}})
+    one = check(judge=lambda _: Verdict(legs))
+    return judge(replace(context, variant=variant), one, {"x.y": one})
+
+
+def test_a_declared_deviation_is_recorded_and_does_not_fail() -> None:
+    result = deviating((PASS, FAIL))
+    assert (result.status, result.level, result.reason) == ("pass", "R", "deviation")
+    assert result.statement == "declared deviation: it cannot; b did not answer"
+    assert [leg.status for leg in result.legs] == ["fail", "pass"]
+
+
+def test_a_declared_deviation_that_is_not_seen_says_so() -> None:
+    assert deviating((PASS,)).statement == "declared deviation: it cannot; this time every leg is as required"
+
+
+def test_a_declared_deviation_does_not_hide_a_lab_that_broke() -> None:
+    assert deviating((ERROR,)).status == "error"
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_variants_deviate_from_requirements_that_exist(name: str) -> None:
+    assert set(catalogue.variant(name).deviations) <= set(CHECKS)
 
 
 def test_failed_legs_are_all_kept_and_passed_ones_only_as_examples() -> None:

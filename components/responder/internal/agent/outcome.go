@@ -39,7 +39,7 @@ func outcomeOf(errno syscall.Errno) string {
 	switch errno {
 	case syscall.ETIMEDOUT:
 		return timeout
-	case syscall.ECONNREFUSED:
+	case syscall.ECONNREFUSED, syscall.EPERM: // EPERM: refused on the spot, by a rule or a program at connect(2)
 		return refused
 	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN:
 		return unreachable

@@ -21,6 +21,7 @@ type Probe struct {
 	Proto      string `json:"proto"`       // tcp, udp, icmp
 	Dial       string `json:"dial"`        // address and port; address alone for icmp
 	Size       int    `json:"size"`        // payload bytes; of a rung: bytes of the IP packet
+	Heed       bool   `json:"heed"`        // a rung no larger than the route's MTU
 	SourcePort int    `json:"source_port"` // 0: the kernel's choice
 	Connect    bool   `json:"connect"`     // TCP only: connecting is enough, nothing is asked
 	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok

@@ -16,7 +16,8 @@ const (
 )
 
 // rung sends one UDP datagram whose IP packet has a given size and DF, and reports how the way refused it, if it did.
-// UDP, because nobody filters it like ICMP; IP_PMTUDISC_PROBE, because a cached path MTU would answer for the path.
+// UDP, because nobody filters it like ICMP; IP_PMTUDISC_PROBE, because a cached path MTU would answer for the path; but
+// not where it is the pod's route that has the smaller MTU.
 func rung(probe Probe, deadline time.Time) Result {
 	address, err := net.ResolveUDPAddr("udp", probe.Dial)
 	if err != nil {
@@ -28,7 +29,7 @@ func rung(probe Probe, deadline time.Time) Result {
 		return failure(err)
 	}
 	defer conn.Close()
-	if err := sock.Probe(conn, v6); err != nil {
+	if err := sock.Probe(conn, v6, probe.Heed); err != nil {
 		return failure(err)
 	}
 	if err := conn.SetDeadline(deadline); err != nil {

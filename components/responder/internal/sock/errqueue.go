@@ -8,15 +8,19 @@ import (
 	"unsafe"
 )
 
-// Probe makes a connected UDP socket send with DF whatever path MTU the kernel believes in (IP_PMTUDISC_PROBE), and
-// queue the errors that come back (ip(7)).
-func Probe(c *net.UDPConn, v6 bool) error {
+// Probe makes a connected UDP socket send with DF and queue the errors that come back (ip(7)): whatever path MTU the
+// kernel believes in (IP_PMTUDISC_PROBE), or no more than its route allows (IP_PMTUDISC_DO).
+func Probe(c *net.UDPConn, v6, heed bool) error {
+	mode := ipPMTUDiscProbe
+	if heed {
+		mode = syscall.IP_PMTUDISC_DO
+	}
 	return Control(c, func(fd int) error {
 		level, discover, errors := syscall.IPPROTO_IP, syscall.IP_MTU_DISCOVER, syscall.IP_RECVERR
 		if v6 {
 			level, discover, errors = syscall.IPPROTO_IPV6, ipv6MTUDiscover, ipv6RecvErr
 		}
-		if err := syscall.SetsockoptInt(fd, level, discover, ipPMTUDiscProbe); err != nil {
+		if err := syscall.SetsockoptInt(fd, level, discover, mode); err != nil {
 			return err
 		}
 		return syscall.SetsockoptInt(fd, level, errors, 1)
