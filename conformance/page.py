@@ -29,7 +29,7 @@ GATES = {
     "ncidr": "every node has a pod CIDR of its own",
     "lease": "addresses are leased from files on the node (host-local)",
     "masq": "traffic to the outside is masqueraded",
-    "nfmasq": "it is masqueraded by netfilter rules",
+    "nfmasq": "it is masqueraded by netfilter rules that look at nothing but the packet",
     "hport": "hostPort works",
     "router": "the lab has a router that plays the outside world and logs what it sees",
     "cap": "packets can be captured on nodes",

@@ -1,0 +1,111 @@
+"""cilium on namespace nodes: it comes up without kube-proxy, meets the suite, and goes without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import timeouts
+from tests.e2e.conftest import PREFIX, Cli
+from tests.e2e.test_cluster import kubectl
+
+SETTINGS = (Path("/proc/sys/kernel/timer_migration"), Path("/proc/sys/kernel/unprivileged_bpf_disabled"))
+AGENT = ("-n", "kube-system", "exec", "ds/cilium", "-c", "cilium-agent", "--")
+
+
+@pytest.fixture(scope="module")
+def settings_before() -> dict[Path, str]:
+    """What the agent writes on its node, as the machine has it before there is one."""
+    return {path: path.read_text() for path in SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def lab(
+    warm: Cli, settings_before: dict[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Cli, str]]:
+    """One lab with cilium and two nodes."""
+    del warm, settings_before
+    cli = Cli(tmp_path_factory.mktemp("cilium"))
+    name = f"{PREFIX}-cilium"
+    cli("up", "cilium", "--name", name, timeout=3000)
+    yield cli, name
+    cli("collect", "--lab", name)
+    cli("down", name)
+    assert cli.labs() == {}
+
+
+def test_the_agent_says_that_it_does_kube_proxys_work(lab: tuple[Cli, str]) -> None:
+    status = json.loads(kubectl(lab, *AGENT, "cilium-dbg", "status", "-o", "json"))
+    assert status["cilium"]["state"] == "Ok"
+    assert status["kube-proxy-replacement"]["mode"] == "True"
+    assert status["masquerading"]["mode"] == "BPF"
+    assert status["hubble"]["state"] == "Ok"
+
+
+def test_nodes_run_no_kube_proxy_and_have_none_of_its_rules(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    for node in ("n1", "n2"):
+        assert "kube-proxy" not in cli("exec", "--lab", name, node, "--", "ps", "-eo", "comm").stdout
+        assert "KUBE-SVC" not in cli("exec", "--lab", name, node, "--", "iptables-save").stdout
+
+
+def test_programs_on_a_node_reach_services(lab: tuple[Cli, str]) -> None:
+    """Socket programs belong to the node's cgroup: what runs there through the harness must be in it."""
+    cli, name = lab
+    assert cli("exec", "--lab", name, "n2", "--", "curl", "-sk", "https://10.96.0.1/readyz").stdout == "ok"
+
+
+def test_every_node_has_programs_and_maps_of_its_own(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    pins = [cli("exec", "--lab", name, node, "--", "ls", "/sys/fs/bpf/tc/globals").stdout for node in ("n1", "n2")]
+    assert all("cilium_ipcache" in text for text in pins)
+    attached = cli("exec", "--lab", name, "n1", "--", "bpftool", "cgroup", "show", "/run/cilium/cgroupv2").stdout
+    assert "cil_sock4_connect" in attached
+
+
+def test_hubble_sees_flows(lab: tuple[Cli, str]) -> None:
+    flows = kubectl(lab, *AGENT, "hubble", "observe", "--last", "5", "-o", "jsonpb")
+    assert "node_name" in flows
+
+
+def test_the_machines_own_settings_stay(lab: tuple[Cli, str], settings_before: dict[Path, str]) -> None:
+    """The agent switches timer migration off and forbids unprivileged BPF: on its node, not on the machine."""
+    cli, name = lab
+    assert cli("exec", "--lab", name, "n1", "--", "cat", str(SETTINGS[0])).stdout.strip() == "0"
+    assert {path: path.read_text() for path in SETTINGS} == settings_before
+
+
+def test_the_suite_passes(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    document = cli.data("test", "--lab", name)
+    assert [one["id"] for one in document["items"] if one["status"] in {"fail", "error"}] == []
+
+
+def test_a_variant_that_the_kernel_cannot_run_is_refused_before_anything_starts(cli: Cli, untouched: list[str]) -> None:
+    findings = {item["id"]: item["status"] for item in cli.data("doctor", "cilium-geneve", code=None)["items"]}
+    if findings["geneve"] == "ok":
+        pytest.skip("this kernel has Geneve")
+    done = cli("up", "cilium-geneve", "--name", untouched[0], code=10)
+    assert "variant 'cilium-geneve' is unavailable here" in done.stderr
+    assert "Geneve" in done.stderr
+    assert cli.labs() == {}
+
+
+def test_a_lab_that_was_killed_leaves_no_programs_maps_or_pins(cli: Cli, untouched: list[str]) -> None:
+    """The fixture compares the machine before and after, what is loaded into its kernel included."""
+    name = untouched[0]
+    process = cli.start("up", "cilium", "--name", name)
+    state = cli.state / "labs" / name / "state.json"
+    programs = cli.state / "labs" / name / "machines" / "n1" / "data" / "etc" / "cni" / "net.d" / "05-cilium.conflist"
+    # The configuration is written when the agent has loaded its first programs.
+    timeouts.wait_until("the agent to be busy", lambda: programs.exists() or process.poll() is not None, 240)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert state.exists()
+    cli("down", name)
+    assert cli.labs() == {}
