@@ -10,7 +10,7 @@ from typing import Any, Final
 from conformance.context import Context
 from conformance.legs import WORDS, broken, census, control, failed, passed
 from conformance.model import Check, Judge, Verdict
-from conformance.policy.cases import DNS, PREFIX, Case, Dial, catalogue, decisions, dials, endpoints
+from conformance.policy.cases import AFTER, BEFORE, DNS, NEW, PREFIX, Case, Dial, catalogue, decisions, dials, endpoints
 from conformance.policy.semantics import Decision, Endpoint
 from harness.model.records import Control, Exchange, Leg, Lookup
 
@@ -19,9 +19,6 @@ KEP_2079 = f"{NP}; KEP-2079"
 SILENT: Final = frozenset({"timeout", "refused", "unreachable", "reset"})
 """Outcomes of a dial that a policy stopped: implementations may drop or reject."""
 
-BEFORE: Final = "policy-before"
-AFTER: Final = "policy-after"
-NEW: Final = "policy-new"
 LEAK: Final = "unexpected"
 
 Seen = Exchange | Lookup

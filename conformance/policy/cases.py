@@ -22,6 +22,11 @@ PREFIX: Final = "cnilab-np-"
 DNS: Final = "dns"
 """Name of the cluster's name server as a destination."""
 
+BEFORE: Final = "policy-before"
+AFTER: Final = "policy-after"
+NEW: Final = "policy-new"
+"""Purposes of what is seen before and after all policies, and by the newcomer."""
+
 PROTOS: Final[tuple[Proto, ...]] = ("tcp", "udp")
 DIRECTIONS: Final[tuple[Direction, ...]] = ("Ingress", "Egress")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from conformance.policy import manifests
-from conformance.policy.cases import PREFIX, Catalogue
+from conformance.policy.cases import NEW, PREFIX, Catalogue
 from harness import timeouts
 from harness.cluster.kube import ApiError, Kube, Object
 from harness.errors import BringUpError
@@ -18,7 +18,6 @@ from harness.probes.answers import Line
 from harness.runner import Runner
 
 CHECK: Final = "np.new-pod"
-PURPOSE: Final = "policy-new"
 DIALS_FOR: Final = 3.0
 """Seconds from its first instant for which the newcomer dials."""
 
@@ -30,9 +29,7 @@ def probes_of(cases: Catalogue) -> list[probes.ExchangeProbe]:
     """What it dials. All should be answered as far as the agent knows: so it goes on where nothing answers."""
     outside = cases.world.outside
     return [
-        probes.ExchangeProbe(
-            probes.Target(dial.dst, "", outside[dial.dst], dial.port), proto=dial.proto, purpose=PURPOSE
-        )
+        probes.ExchangeProbe(probes.Target(dial.dst, "", outside[dial.dst], dial.port), proto=dial.proto, purpose=NEW)
         for dial in cases.newcomer.expected(cases.world)
     ]
 

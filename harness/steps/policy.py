@@ -6,17 +6,17 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from conformance.context import Context
 from conformance.policy import manifests
 from conformance.policy.cases import (
-    DIRECTIONS,
+    AFTER,
+    BEFORE,
     DNS,
     PREFIX,
     Case,
-    Catalogue,
     Dial,
     catalogue,
     decisions,
@@ -26,23 +26,19 @@ from conformance.policy.cases import (
     placed,
     pod_names,
     rounds,
-    subjects,
 )
 from conformance.policy.model import Policy
-from conformance.policy.semantics import Decision, Endpoint
 from conformance.registry import CHECKS
 from harness import timeouts
 from harness.cluster.kube import ApiError, Object, object_path
-from harness.model.records import Dump, Exchange, Lookup, Observation, Outcome
+from harness.model.records import Exchange, Lookup, Observation, Outcome
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
 from harness.steps import newcomer
+from harness.steps.policy_record import BATCH, Arena, Round, record
 from harness.steps.suite import Suite
 
-BATCH: Final = "B6"
-BEFORE: Final = "policy-before"
-AFTER: Final = "policy-after"
 QUICK: Final = 0.4
 """Seconds for one look, before scaling. A first SYN fits, its retransmission after a second does not."""
 
@@ -51,54 +47,6 @@ SURE: Final = 1.4
 
 WATCHED: Final = 1.5
 """Seconds for which policies that nobody enforces are watched, before scaling."""
-
-
-@dataclass(frozen=True)
-class Arena:
-    """The pods of the cases, running.
-
-    Args:
-        cases: What is to be tried.
-        everybody: Endpoints by name.
-        sites: Ways to run probes, by endpoint name.
-        name: A name that the cluster's DNS knows.
-    """
-
-    cases: Catalogue
-    everybody: Mapping[str, Endpoint]
-    sites: Mapping[str, probes.Site]
-    name: str
-
-
-@dataclass
-class Round:
-    """What happened in one round; becomes part of the record.
-
-    Args:
-        number: From 1.
-        cases: Tried together.
-        wanted: Dials, and what the API says of each.
-        rejected: Policies that the API server did not take, with its reason.
-        seconds: From the last policy's acceptance until all dials were as the API says; None: never.
-        looks: How often was looked.
-    """
-
-    number: int
-    cases: tuple[Case, ...]
-    wanted: dict[Dial, Decision]
-    rejected: dict[str, str] = field(default_factory=dict)
-    seconds: float | None = None
-    looks: int = 0
-
-    @property
-    def purpose(self) -> str:
-        """Of its observations."""
-        return f"policy-{self.number}"
-
-    @property
-    def denied(self) -> frozenset[Dial]:
-        """Dials that the policies forbid."""
-        return frozenset(dial for dial, one in self.wanted.items() if not one.allowed)
 
 
 def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = frozenset()) -> list[Observation]:
@@ -160,47 +108,6 @@ def _round(number: int, cases: tuple[Case, ...], arena: Arena) -> Round:
     wanted = dict.fromkeys(dial for case in cases for dial in dials(case, arena.everybody))
     policies = [policy for case in cases for policy in case.policies]
     return Round(number, cases, decisions(policies, wanted, arena.everybody))
-
-
-def record(
-    arena: Arena, played: Sequence[Round], *, enforcing: bool, rejected: Mapping[str, str] | None = None
-) -> Dump:  # fmt: skip
-    """What was tried, with what the API says of each dial, for judges and reports."""
-    data = {
-        "enforcing": enforcing,
-        "endpoints": [
-            {"name": one.name, "kind": one.kind, "ip": one.ip, "node": one.node}
-            for one in arena.everybody.values()
-        ],
-        "rounds": [_round_data(arena, one) for one in played],
-        "newcomer": {
-            "policies": [policy.manifest(PREFIX + policy.namespace) for policy in arena.cases.newcomer.policies],
-            "rejected": dict(rejected or {}),
-        },
-    }  # fmt: skip
-    return Dump(batch=BATCH, vantage="api", place="cluster", what="policy", data=data)
-
-
-def _round_data(arena: Arena, one: Round) -> dict[str, Any]:
-    return {
-        "purpose": one.purpose,
-        "cases": [
-            {
-                **case.model_dump(mode="json", include={"id", "check", "title"}),
-                "policies": [policy.manifest(PREFIX + policy.namespace) for policy in case.policies],
-                "closed": {direction: subjects(case, arena.everybody, direction) for direction in DIRECTIONS},
-                "dials": [str(dial) for dial in dials(case, arena.everybody)],
-            }
-            for case in one.cases
-        ],
-        "rejected": one.rejected,
-        "seconds": one.seconds,
-        "looks": one.looks,
-        "expected": {
-            str(dial): {"allowed": decision.allowed, "why": decision.why}
-            for dial, decision in sorted(one.wanted.items())
-        },
-    }
 
 
 def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Observation]:

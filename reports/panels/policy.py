@@ -56,7 +56,9 @@ def policies(observations: list[Observation], results: Iterable[Result], ids: Id
         return None
     enforced = bool(record["enforcing"])
     declared = {one.id for one in results if one.reason == "deviation"}
-    rounds = [_round(data, observations, declared, enforced=enforced) for data in record["rounds"]]
+    told = [*record["rounds"], *([record["newcomer"]] if enforced else [])]
+    rounds = [_round(data, observations, declared, enforced=enforced) for data in told]
+    rounds = [one for one in rounds if one.seen]
     names = [row["name"] for row in record["endpoints"]]
     anchors = {case["id"]: ids.new("policy", case["id"]) for one in rounds for case in one.data["cases"]}
     problems = [found for one in rounds for found in _problems(one, anchors)] if enforced else []
@@ -137,8 +139,9 @@ def _sentence(counts: Mapping[Mark, int], rounds: Sequence[_Round], *, enforced:
 
 
 def _note(rounds: Sequence[_Round]) -> str:
-    known = [one.data["seconds"] for one in rounds if one.data["seconds"] is not None]
-    late = len(rounds) - len(known)
+    timed = [one.data["seconds"] for one in rounds if "seconds" in one.data]
+    known = [seconds for seconds in timed if seconds is not None]
+    late = len(timed) - len(known)
     words = f"Policies held {max(known) * 1000:,.0f} ms after the API server had taken them, at most." if known else ""
     return f"{words} {plural(late, 'round')} never came to rest.".strip() if late else words
 

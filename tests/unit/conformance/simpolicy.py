@@ -7,11 +7,24 @@ from typing import Final
 
 from conformance.context import Context
 from conformance.inventory import Inventory
-from conformance.policy.cases import DNS, Dial, catalogue, decisions, dials, endpoints, mesh, placed, pod_names, rounds
+from conformance.policy.cases import (
+    AFTER,
+    BEFORE,
+    DNS,
+    NEW,
+    Dial,
+    catalogue,
+    decisions,
+    dials,
+    endpoints,
+    mesh,
+    placed,
+    pod_names,
+    rounds,
+)
 from conformance.policy.semantics import Endpoint
 from harness.model.records import Exchange, Lookup, Observation, Try
-from harness.steps.newcomer import PURPOSE
-from harness.steps.policy import AFTER, BEFORE, Arena, Round, record
+from harness.steps.policy_record import Arena, Round, record
 
 NODES: Final = ("n1", "n2")
 CASES: Final = catalogue()
@@ -66,7 +79,7 @@ def observations(*, enforcing: bool, answer: Answer | None = None) -> list[Obser
         new = CASES.newcomer
         known[new.full_name] = Endpoint(new.full_name, ip="10.244.0.99", node="n1")
         seen += [
-            _seen(known, PURPOSE, dial, ok=through(PURPOSE, dial, decision.allowed))
+            _seen(known, NEW, dial, ok=through(NEW, dial, decision.allowed))
             for dial, decision in new.expected(CASES.world).items()
         ]
     return seen + [_seen(known, AFTER, dial, ok=through(AFTER, dial, True)) for dial in bracket]  # noqa: FBT003

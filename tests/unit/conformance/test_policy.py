@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from conformance.policy.cases import Dial, catalogue
+from conformance.policy.cases import NEW, Dial, catalogue
 from conformance.registry import CHECKS
 from harness.model.records import Dump, Exchange, Observation, Result, Try
-from harness.steps.newcomer import PURPOSE
 from tests.unit.conformance import simlab, simpolicy
 
 ENFORCED = [check.id for check in CHECKS.values() if "np" in check.gates]
@@ -55,7 +54,7 @@ def test_what_must_always_pass_is_not_judged_while_pods_are_open() -> None:
 
 
 def test_a_new_pod_that_got_something_through_once_leaks() -> None:
-    result = judged("np.new-pod", lab(lambda purpose, dial: purpose == PURPOSE and dial.dst == "elsewhere"))
+    result = judged("np.new-pod", lab(lambda purpose, dial: purpose == NEW and dial.dst == "elsewhere"))
     assert [leg.leg for leg in result.legs if leg.status == "fail"] == [
         "x/new>elsewhere/tcp/8080",
         "x/new>elsewhere/udp/8080",
@@ -64,7 +63,7 @@ def test_a_new_pod_that_got_something_through_once_leaks() -> None:
 
 
 def test_a_new_pod_that_reached_nothing_at_all_proves_nothing() -> None:
-    result = judged("np.new-pod", lab(lambda purpose, dial: purpose == PURPOSE and dial.dst == "block"))
+    result = judged("np.new-pod", lab(lambda purpose, dial: purpose == NEW and dial.dst == "block"))
     assert result.status == "error"
     assert "P2" in {control.kind for control in result.controls if not control.ok}
 

@@ -39,7 +39,7 @@ def test_a_clean_run_says_so() -> None:
     assert found.mark is marks.PASS
     assert not found.problems
     assert found.sentence.endswith("0 leaks, 0 broken.")
-    assert len(found.cases) == len(catalogue().cases)
+    assert len(found.cases) == len(catalogue().cases) + 1  # the newcomer
     assert not any(case.open for case in found.cases)
     assert "250 ms" in found.note
 
@@ -53,6 +53,12 @@ def test_a_leak_is_shown_before_a_break_and_its_case_is_open() -> None:
     opened = {case.anchor for case in found.cases if case.open}
     assert {problem.href.removeprefix("#") for problem in found.problems} == opened
     assert found.mark is marks.FAIL
+
+
+def test_a_new_pod_that_leaks_is_shown_too() -> None:
+    found = panel(Dial("x/new", "elsewhere", "udp", 8080))
+    assert [(one.src, one.dst) for one in found.problems] == [("x/new", "elsewhere")]
+    assert found.cases[-1].open
 
 
 def test_every_connection_of_a_case_is_in_its_tables() -> None:
