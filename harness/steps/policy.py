@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -65,7 +65,9 @@ def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = froze
     gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
     chosen = [case for case in arena.cases.cases if not enforcing or _wanted(case, only, gates)]
     groups = rounds(chosen, arena.everybody) if enforcing else (tuple(chosen),)
-    played = [_round(number, group, arena) for number, group in enumerate(groups, start=1)]
+    played = [
+        _round(number, group, arena, suite.attached.variant.deviations) for number, group in enumerate(groups, start=1)
+    ]
     bracket = tuple(dict.fromkeys((*mesh(arena.everybody), *(dial for one in played for dial in sorted(one.denied)))))
     seen, green = settle(arena, bracket, BEFORE, deadline)
     if not green:  # then what is seen under policies would prove nothing
@@ -104,10 +106,11 @@ def _wanted(case: Case, only: frozenset[str], gates: Mapping[str, bool]) -> bool
     return applies and (not only or case.check in only)
 
 
-def _round(number: int, cases: tuple[Case, ...], arena: Arena) -> Round:
+def _round(number: int, cases: tuple[Case, ...], arena: Arena, deviations: Container[str]) -> Round:
     wanted = dict.fromkeys(dial for case in cases for dial in dials(case, arena.everybody))
     policies = [policy for case in cases for policy in case.policies]
-    return Round(number, cases, decisions(policies, wanted, arena.everybody))
+    waived = frozenset(dial for case in cases if case.check in deviations for dial in dials(case, arena.everybody))
+    return Round(number, cases, decisions(policies, wanted, arena.everybody), waived)
 
 
 def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Observation]:
@@ -115,7 +118,7 @@ def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Obser
     clear(suite, but=arena.cases.newcomer.policies)
     one.rejected = apply(suite, [case.policies for case in one.cases])
     start = time.monotonic()
-    open_ = list(one.wanted)
+    open_ = [dial for dial in one.wanted if dial not in one.waived]
     for _ in timeouts.ticks(deadline, 0.05):
         one.looks += 1
         seen = look(arena, open_, one.purpose, QUICK)
@@ -125,7 +128,8 @@ def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Obser
             break
     final = look(arena, one.wanted, one.purpose, SURE, denied=one.denied)
     # A leak stays a leak. What is allowed and got no answer may have lost its packets on a busy machine.
-    silent = [dial for dial, found in final.items() if one.wanted[dial].allowed and not answered(found)]
+    due = [dial for dial in final if one.wanted[dial].allowed and dial not in one.waived]
+    silent = [dial for dial in due if not answered(final[dial])]
     return list((final | (look(arena, silent, one.purpose, 2 * SURE, denied=frozenset()) if silent else {})).values())
 
 

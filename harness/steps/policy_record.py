@@ -40,6 +40,7 @@ class Round:
         number: From 1.
         cases: Tried together.
         wanted: Dials, and what the API says of each.
+        waived: Dials of requirements that the variant declares not to meet: nobody waits for them.
         rejected: Policies that the API server did not take, with its reason.
         seconds: From the last policy's acceptance until all dials were as the API says; None: never.
         looks: How often was looked.
@@ -48,6 +49,7 @@ class Round:
     number: int
     cases: tuple[Case, ...]
     wanted: dict[Dial, Decision]
+    waived: frozenset[Dial] = frozenset()
     rejected: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
     looks: int = 0
