@@ -59,7 +59,7 @@ def policies(observations: list[Observation], results: Iterable[Result], ids: Id
     told = [*record["rounds"], *([record["newcomer"]] if enforced else [])]
     rounds = [_round(data, observations, declared, enforced=enforced) for data in told]
     rounds = [one for one in rounds if one.seen]
-    names = [row["name"] for row in record["endpoints"]]
+    names = {row["name"]: _label(row) for row in record["endpoints"]}
     anchors = {case["id"]: ids.new("policy", case["id"]) for one in rounds for case in one.data["cases"]}
     problems = [found for one in rounds for found in _problems(one, anchors)] if enforced else []
     problems.sort(key=lambda found: found.mark is not marks.LEAK)
@@ -157,7 +157,7 @@ def _problems(one: _Round, anchors: Mapping[str, str]) -> Iterable[PolicyProblem
 
 
 def _case(
-    one: _Round, case: Mapping[str, Any], anchors: Mapping[str, str], names: Sequence[str], *, enforced: bool
+    one: _Round, case: Mapping[str, Any], anchors: Mapping[str, str], names: Mapping[str, str], *, enforced: bool
 ) -> PolicyCase:
     wanted = {_Dial.read(text) for text in case["dials"]}
     counts = Counter(one.seen[dial] for dial in wanted if dial in one.seen)
@@ -181,7 +181,9 @@ def _case(
     )
 
 
-def _tables(one: _Round, case: Mapping[str, Any], wanted: set[_Dial], names: Sequence[str]) -> Iterable[PolicyTable]:
+def _tables(
+    one: _Round, case: Mapping[str, Any], wanted: set[_Dial], names: Mapping[str, str]
+) -> Iterable[PolicyTable]:
     """The closed pods are columns: they are few, and the others are many."""
     inward = list(case["closed"]["Ingress"])
     outward = list(case["closed"]["Egress"])
@@ -192,7 +194,7 @@ def _tables(one: _Round, case: Mapping[str, Any], wanted: set[_Dial], names: Seq
 
 
 def _table(
-    title: str, one: _Round, wanted: set[_Dial], closed: Sequence[str], names: Sequence[str], *, inward: bool
+    title: str, one: _Round, wanted: set[_Dial], closed: Sequence[str], names: Mapping[str, str], *, inward: bool
 ) -> PolicyTable:
     def ends(dial: _Dial) -> tuple[str, str]:
         return (dial.dst, dial.src) if inward else (dial.src, dial.dst)
@@ -209,10 +211,16 @@ def _table(
         return Cell(mark, "", f"{dial.src} → {dial.dst}, {service}: {mark.word}; {one.why.get(dial, 'not part of it')}")
 
     rows = tuple(
-        (other, tuple(cell(pod, service, other) for pod in closed for service in used[pod])) for other in others
+        (names[other], tuple(cell(pod, service, other) for pod in closed for service in used[pod])) for other in others
     )
     groups = tuple((pod, len(used[pod])) for pod in closed)
     return PolicyTable(title, groups, tuple(service for pod in closed for service in used[pod]), rows)
+
+
+def _label(endpoint: Mapping[str, Any]) -> str:
+    """Pods and nodes are known by their names; addresses outside are known by themselves."""
+    outside = endpoint["kind"] == "outside"
+    return f"{endpoint['ip']} ({endpoint['name']})" if outside else str(endpoint["name"])
 
 
 def _overview(one: _Round, endpoints: Sequence[Mapping[str, Any]]) -> PolicyTable:

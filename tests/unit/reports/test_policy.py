@@ -76,7 +76,7 @@ def test_the_closed_pods_are_columns_in_both_directions() -> None:
     (into,) = cases["policy-deny-ingress"].tables
     (out,) = cases["policy-deny-egress"].tables
     assert [pod for pod, _ in into.groups] == [pod for pod, _ in out.groups] == ["x/a", "x/b", "x/c"]
-    assert [name for name, _ in out.rows][-1] == "elsewhere"
+    assert [name for name, _ in out.rows][-1] == "8.8.8.8 (elsewhere)"
 
 
 def test_where_nobody_enforces_the_forbidden_connections_are_marked_and_nothing_failed() -> None:
