@@ -128,6 +128,9 @@ class Fault(Data):
     inject: Argv
     repair: Argv
     also: tuple[Argv, ...] = Field(default=(), description="More commands of the repair, in order")
+    deadline: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=timeouts.COMMAND, description="Seconds, of each command"
+    )
 
 
 class Step(Data):

@@ -225,7 +225,8 @@ class LabRun:
         for spot in self.around.spots(render(fault.on, context), self.lab.namespace):
             state.broken.append((name, spot))
             argv = tuple(render(word, {**context, **spot.facts}) for word in fault.inject)
-            outcomes.append(lab_judge.action(spot, spot.runner.run(argv, check=False), argv))
+            done = spot.runner.run(argv, timeout=self.lab.faults[name].deadline, check=False)
+            outcomes.append(lab_judge.action(spot, done, argv))
             if outcomes[-1].returncode != 0:
                 msg = f"could not inject '{fault.title}'"
                 raise StepError(msg, where=spot.label, cause=outcomes[-1].tail())
@@ -252,7 +253,8 @@ class LabRun:
         outcomes = []
         for words in (fault.repair, *fault.also):
             argv = tuple(render(word, {**context, **spot.facts}) for word in words)
-            outcomes.append(lab_judge.action(spot, spot.runner.run(argv, check=False), argv))
+            done = spot.runner.run(argv, timeout=fault.deadline, check=False)
+            outcomes.append(lab_judge.action(spot, done, argv))
         return outcomes
 
     def _repair_all(self, state: _State) -> list[LabStep]:

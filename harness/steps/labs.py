@@ -19,7 +19,7 @@ from harness.errors import CnilabError, UsageError
 from harness.model import labfile
 from harness.model.expression import evaluate, render
 from harness.model.journal import Journal
-from harness.model.lab import LabDefinition, Needs
+from harness.model.lab import NETWORK, LabDefinition, Needs
 from harness.model.node import Node
 from harness.model.records import LabStep
 from harness.model.run import RunDir
@@ -272,7 +272,8 @@ def schedule(
 ) -> dict[str, list[LabStep]]:
     """Run labs at the same time, but never two of which one disturbs what the other watches.
 
-    Labs that disturb start first: the others fill the gaps that they leave.
+    Labs that disturb start first: the others fill the gaps that they leave. Those that change the whole network come
+    last, one by one.
 
     Args:
         labs: What to run.
@@ -284,7 +285,7 @@ def schedule(
     Returns:
         Records by lab, in the order of `labs`.
     """
-    waiting = sorted(labs, key=lambda lab: (not lab.disturbs, -len(lab.steps), lab.id))
+    waiting = sorted(labs, key=lambda lab: (NETWORK in lab.disturbs, not lab.disturbs, -len(lab.steps), lab.id))
     running: dict[Future[list[LabStep]], LabDefinition] = {}
     done: dict[str, list[LabStep]] = {}
     with ThreadPoolExecutor(at_once) as pool:

@@ -121,6 +121,17 @@ def test_no_two_labs_that_conflict_are_ever_seen_together() -> None:
     assert list(done) == [lab.id for lab in labs]
 
 
+def test_labs_that_change_the_whole_network_come_last_and_alone() -> None:
+    seen: list[str] = []
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        seen.append(lab.id)
+        return []
+
+    schedule([named("n", disturbs=["network"]), named("a", watches=[]), named("b")], one, threading.Event(), at_once=1)
+    assert seen[-1] == "n"
+
+
 def test_a_lab_that_breaks_does_not_end_the_others() -> None:
     def one(lab: LabDefinition) -> list[LabStep]:
         if lab.id == "bad":
