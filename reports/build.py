@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model.run import RunDir
 from reports.addresses import Owners
 from reports.model import Report
+from reports.panels.datapath import datapath
 from reports.panels.diagram import diagram
 from reports.panels.dns import dns
 from reports.panels.environment import environment
@@ -55,6 +56,7 @@ def build(run: RunDir) -> Report:
         mtu=mtu(source.topology, source.rungs),
         dns=dns([one for one in source.lookups if one.batch == "B4"]),
         services=services(source.exchanges, owners),
+        datapath=datapath(source.observations),
         policies=policies(source.observations, source.results, ids),
         labs=lab_cards,
         faults=faults(source.faults, ids),

@@ -31,6 +31,21 @@ HUBBLE_SOCKET = "/var/run/cilium/hubble.sock"
 CGROUP_ROOT = "/run/cilium/cgroupv2"
 """Where the chart mounts cgroup v2; here the node does it."""
 
+MAPS = {
+    "Services": "cilium_lb4_services_v2",
+    "backends": "cilium_lb4_backends_v3",
+    "TCP connections": "cilium_ct4_global",
+    "other connections": "cilium_ct_any4_global",
+    "translations": "cilium_snat_v4_external",
+    "addresses and identities": "cilium_ipcache",
+    "endpoints of the node": "cilium_lxc",
+}
+"""Pinned maps by what they hold."""
+MAPS_DIR = "/sys/fs/bpf/tc/globals"
+COUNTERS = "cilium_metrics"
+REASONS = {0: "forwarded", 133: "denied by policy", 181: "denied by a deny rule"}
+"""Of the counters (bpf/lib/common.h); a drop's reason is its error without the sign."""
+
 _API_PORT = 6443
 _AGENT_HEALTH = 9879
 _OPERATOR_HEALTH = 9234

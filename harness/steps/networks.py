@@ -11,6 +11,7 @@ from harness.cni import bridge, cilium, flannel
 from harness.errors import BringUpError
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.probes.datapath import Datapath
 from harness.steps.attach import Attached
 
 Object = dict[str, Any]
@@ -25,11 +26,13 @@ class Network:
         manifests: Renders its objects; None for one that has no pods.
         configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
             for those: one that is too early ends, and kubelet starts it again after a second.
+        datapath: Where it keeps its eBPF.
     """
 
     images: tuple[str, ...] = ()
     manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
     configure: Callable[[Attached, Sequence[Object]], None] | None = None
+    datapath: Datapath | None = None
 
 
 def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
@@ -48,7 +51,11 @@ def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
 
 _NETWORKS = {
     "bridge": Network(configure=_configure_bridge),
-    "cilium": Network(("cilium", "cilium-operator"), cilium.manifests),
+    "cilium": Network(
+        ("cilium", "cilium-operator"),
+        cilium.manifests,
+        datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
+    ),
     "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests),
 }
 

@@ -20,9 +20,11 @@ from harness.probes import kernel
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
 from harness.probes.capture import TapPoint, listen
+from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
 from harness.steps.cni_verbs import observe_verbs
+from harness.steps.networks import network
 from harness.steps.policy import observe_policies
 from harness.steps.suite import Suite, kernel_limits
 
@@ -141,13 +143,24 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    """The mesh, then the drop counters of nodes and pods again."""
+    """The mesh, then the drop counters of nodes and pods again; around it, what eBPF the nodes run."""
+    before = _datapath(suite, "before") if pace.kernel else []
     seen = probe(suite, plan.mesh(suite.inventory), "B1", pace)
     if pace.churn:
         seen += probe(suite, plan.connections(suite.inventory), "B1", pace)
     only = ("counters", "rules-nft")
     after = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B1", namespace=NAMESPACE, only=only)
-    return [*seen, *after]
+    return [*before, *seen, *after, *(_datapath(suite, "after") if pace.kernel else ())]
+
+
+def _datapath(suite: Suite, when: str) -> list[Observation]:
+    there = network(suite.attached.variant).datapath
+    if there is None:
+        return []
+    with ThreadPoolExecutor() as pool:
+        return list(
+            pool.map(lambda node: observe_datapath(node, there, batch="B1", when=when), suite.attached.lab.nodes)
+        )
 
 
 def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:

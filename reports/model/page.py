@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports.model.datapath import DatapathNode
 from reports.model.names import Dns, Services
 from reports.model.network import Diagram, LoadRow, Matrix
 from reports.model.packets import Mtu, PacketPath
@@ -29,6 +30,7 @@ class Report:
     mtu: Mtu | None
     dns: Dns | None
     services: Services | None
+    datapath: tuple[DatapathNode, ...]
     policies: Policies | None
     labs: tuple[LabCard, ...]
     faults: Faults | None
