@@ -23,8 +23,15 @@ def said(text: str = "", code: int = 0, errors: str = "") -> Completed:
 class FakeRunner:
     """Answers commands of one place, and remembers them."""
 
-    def __init__(self, place: str, answer: Answer, log: list[tuple[str, tuple[str, ...]]]) -> None:
+    def __init__(
+        self,
+        place: str,
+        answer: Answer,
+        log: list[tuple[str, tuple[str, ...]]],
+        patience: dict[tuple[str, ...], float] | None = None,
+    ) -> None:
         self.place = place
+        self.patience = {} if patience is None else patience
         self.answer = answer
         self.log = log
 
@@ -37,8 +44,9 @@ class FakeRunner:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
-        del input, timeout, check, env
+        del input, check, env
         words = tuple(str(word) for word in argv)
+        self.patience[words] = timeout
         self.log.append((self.place, words))
         return self.answer(self.place, words)
 
@@ -61,6 +69,7 @@ class FakeCluster:
         self.answer = answer
         self.log: list[tuple[str, tuple[str, ...]]] = []
         self.refreshed = 0
+        self.patience: dict[tuple[str, ...], float] = {}
         self.packets: dict[str, tuple[Packet, ...]] = {}
 
     def facts(self, namespace: str) -> dict[str, Any]:
@@ -83,7 +92,7 @@ class FakeCluster:
         return [self._spot(n, f"pod {n}", {"pod": f}) for n, f in facts["pods"].items() if name in ("", n)]
 
     def _spot(self, name: str, label: str, facts: dict[str, Any]) -> Spot:
-        return Spot(name, label, FakeRunner(name, self.answer, self.log), facts)
+        return Spot(name, label, FakeRunner(name, self.answer, self.log, self.patience), facts)
 
     @contextmanager
     def taps(self, wanted: Sequence[TapWanted], namespace: str, stem: str) -> Iterator[dict[str, Tap]]:

@@ -266,3 +266,17 @@ def test_a_corrected_claim_is_shown_only_where_it_was_corrected(lab: MakeLab, tm
     expectations = [expect("rc == 0", claim="It is 1."), expect("rc == 1", claim="It is 0.")]
     made = run(lab(step(run=["ls"], expect=expectations)), FakeCluster(always()), tmp_path)
     assert [one.claim for one in made] == ["It is 1.", ""]
+
+
+def test_a_fault_has_as_long_as_it_says(lab: MakeLab, tmp_path: Path) -> None:
+    fault = {
+        "title": "Slow",
+        "on": "operator",
+        "inject": ["cut"],
+        "repair": ["mend"],
+        "also": [["wait"]],
+        "deadline": 190,
+    }
+    cluster = FakeCluster(always())
+    run(lab(step(inject="slow"), faults={"slow": fault}), cluster, tmp_path)
+    assert cluster.patience == {("cut",): 190, ("mend",): 190, ("wait",): 190}
