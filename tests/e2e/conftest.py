@@ -24,7 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(900))
+            # Not of the fixtures: the first one may have to build all components.
+            item.add_marker(pytest.mark.timeout(900, func_only=True))
 
 
 @dataclass
@@ -104,7 +105,8 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """Components and images are in the cache, so that no test waits for a build."""
     cli = Cli(tmp_path_factory.mktemp("warm"))
     name = f"{PREFIX}-warm"
-    cli("up", "flannel", "--name", name, "--nodes", "1", timeout=3000)
+    cli("components", "ensure", timeout=3600)
+    cli("up", "flannel", "--name", name, "--nodes", "1")
     cli("down", name)
     return cli
 

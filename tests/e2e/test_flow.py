@@ -24,7 +24,18 @@ def trouble(labs: dict[str, Any]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("variant", ["flannel", "flannel-host-gw", "bridge"])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "flannel",
+        "flannel-host-gw",
+        "bridge",
+        "cilium",
+        "cilium-vxlan",
+        "cilium-kube-proxy",
+        "cilium-cluster-pool",
+    ],
+)
 def test_up_apply_test_report_down_and_the_machine_is_as_before(
     variant: str, cli: Cli, untouched: list[str], tmp_path: Path
 ) -> None:
@@ -35,9 +46,9 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
     assert up.stdout == f"export KUBECONFIG={cli.state}/labs/{name}/kubeconfig\n"
     assert cli.labs() == {name: "Ready"}
     labs = cli.data("apply", code=None)
+    results = cli.data("test", code=None)
     assert labs["items"], "no lab fits"
     assert trouble(labs) == []
-    results = cli.data("test", code=None)
     assert {item["id"]: item["reason"] for item in results["items"] if item["status"] in {"fail", "error"}} == {}
     assert sum(item["status"] == "pass" for item in results["items"]) >= 20
     assert cli("collect").stdout == f"{run}/logs\n"
