@@ -100,6 +100,9 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
             "?net/bridge/bridge-nf-call-ip6tables": "1",
             "net/ipv4/conf/all/rp_filter": "0",
             "net/ipv4/conf/default/rp_filter": "0",
+            # A socket whose process was killed and whose peer is gone tries for minutes to say goodbye, and keeps
+            # the node's network namespace with all its links and eBPF programs for as long.
+            "net/ipv4/tcp_orphan_retries": "1",
         },
     )
 

@@ -43,8 +43,15 @@ MAPS = {
 """Pinned maps by what they hold."""
 MAPS_DIR = "/sys/fs/bpf/tc/globals"
 COUNTERS = "cilium_metrics"
-REASONS = {0: "forwarded", 133: "denied by policy", 181: "denied by a deny rule"}
-"""Of the counters (bpf/lib/common.h); a drop's reason is its error without the sign."""
+REASONS = {
+    0: "forwarded",
+    3: "seen on an interface",
+    4: "seen on an interface, decrypted",
+    133: "denied by policy",
+    139: "dropped, unsupported L3 protocol",
+    181: "denied by a deny rule",
+}
+"""Of the counters (pkg/monitor/api/drop.go); a drop's reason is its error without the sign."""
 
 _API_PORT = 6443
 _AGENT_HEALTH = 9879
