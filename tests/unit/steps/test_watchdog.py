@@ -1,0 +1,62 @@
+"""A container that keeps dying ends the wait, and says its last words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cluster.kube import Kube
+from harness.errors import BringUpError
+from harness.providers.namespaces.layout import LabLayout
+from harness.steps.watchdog import GIVE_UP_AFTER, Watchdog, dying_containers
+
+
+class Api(Kube):
+    """An API with pods and no events."""
+
+    def __init__(self, pods: list[dict[str, Any]]) -> None:
+        self._pods = pods
+
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Any:
+        del api_version, namespace, labels, fields
+        return self._pods if kind == "Pod" else []
+
+
+def pod(restarts: int, *, ready: bool = False) -> dict[str, Any]:
+    message = "\n".join(f"line {number}" for number in range(20)) + "\nlevel=fatal msg=clang version: NOT OK"
+    return {
+        "metadata": {"namespace": "kube-system", "name": "agent-x"},
+        "spec": {"nodeName": "n1"},
+        "status": {
+            "containerStatuses": [
+                {
+                    "name": "agent",
+                    "restartCount": restarts,
+                    "ready": ready,
+                    "lastState": {"terminated": {"exitCode": 1, "message": message}},
+                }
+            ]
+        },
+    }
+
+
+@pytest.mark.parametrize(("restarts", "ready"), [(GIVE_UP_AFTER - 1, False), (GIVE_UP_AFTER + 5, True)])
+def test_a_few_ends_and_a_container_that_works_again_are_no_reason(restarts: int, ready: bool) -> None:
+    assert dying_containers(Api([pod(restarts, ready=ready)])) == []
+
+
+def test_the_wait_ends_at_once_with_the_containers_last_words(tmp_path: Path) -> None:
+    watch = Watchdog(LabLayout(tmp_path, "lab"), Api([pod(GIVE_UP_AFTER)]))
+    with pytest.raises(BringUpError) as caught:
+        watch.until("every node to be Ready", lambda: False, 60)
+    error = caught.value
+    assert error.what == "agent keeps dying while the lab waits for every node to be Ready"
+    assert error.cause.splitlines() == [
+        "ended 4 times, exit code 1",
+        "line 18",
+        "line 19",
+        "level=fatal msg=clang version: NOT OK",
+    ]
+    assert error.where == "pod kube-system/agent-x on n1"
