@@ -164,7 +164,8 @@ class Step(Data):
 
 
 Resource = Annotated[
-    str, StringConstraints(pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules|policies|network)$")
+    str,
+    StringConstraints(pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules|policies|network)$"),
 ]
 """What labs share. `@first` and `@last` mean that of the first or the last node alone."""
 
