@@ -25,7 +25,7 @@ def trouble(labs: dict[str, Any]) -> list[str]:
 
 
 VARIANTS = os.environ.get("CNILAB_E2E_VARIANTS", "flannel,flannel-host-gw,bridge,cilium").split(",")
-"""The nightly matrix runs every variant's tox environment; a commit is tried on those that differ most."""
+"""By default those that differ most; each variant has a tox environment of its own besides."""
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
