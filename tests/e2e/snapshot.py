@@ -242,6 +242,8 @@ def _bpf(mine: Collection[str]) -> Iterator[str]:
     """Programs and maps in the kernel, wherever they are attached or pinned, and the machine's own pins.
 
     The kernel does not say to which namespace a program belongs: while other labs run, theirs cannot be told from ours.
+    Arrays of programs do not count: the kernel empties and frees them by itself, later, and now and then forgets an empty
+    one that no program, pin, process or namespace holds any more. Every other map of the same owner does count.
     """
     yield from (str(path) for path in Path("/sys/fs/bpf").rglob("*"))
     if _other_labs(mine):
@@ -249,7 +251,7 @@ def _bpf(mine: Collection[str]) -> Iterator[str]:
     for kind in ("prog", "map"):
         for item in _json("bpftool", "-j", kind, "show"):
             name = str(item.get("name", ""))
-            if not name.startswith("sd_"):  # systemd's, for its services
+            if not name.startswith("sd_") and item.get("type") != "prog_array":  # sd_: systemd's, for its services
                 yield f"{kind} {item['id']} {item.get('type')} {name}"
 
 

@@ -20,7 +20,7 @@ def trouble(labs: dict[str, Any]) -> list[str]:
         f"{item['lab']}/{step['step']} {step['status']} on {step['place']}: {step['reason']} | {step['observed']}"
         for item in labs["items"]
         for step in item["steps"]
-        if step["status"] not in {"pass", "skip"}
+        if step["status"] in {"fail", "error"}
     ]
 
 
