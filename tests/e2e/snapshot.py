@@ -242,8 +242,8 @@ def _bpf(mine: Collection[str]) -> Iterator[str]:
     """Programs and maps in the kernel, wherever they are attached or pinned, and the machine's own pins.
 
     The kernel does not say to which namespace a program belongs: while other labs run, theirs cannot be told from ours.
-    Arrays of programs do not count: the kernel empties and frees them by itself, later, and now and then forgets an empty
-    one that no program, pin, process or namespace holds any more. Every other map of the same owner does count.
+    Arrays of programs do not count: the kernel empties and frees them by itself, later, and now and then forgets an
+    empty one that no program, pin, process or namespace holds any more. Every other map of the same owner does count.
     """
     yield from (str(path) for path in Path("/sys/fs/bpf").rglob("*"))
     if _other_labs(mine):
