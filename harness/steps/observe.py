@@ -16,6 +16,7 @@ from harness import timeouts
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
 from harness.model.world import PUBLIC
+from harness.probes import inventory as sandboxes
 from harness.probes import kernel
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
@@ -71,10 +72,16 @@ class Pace:
         return timeouts.scaled(self.deadlines[batch])
 
 
+Groups = tuple[tuple[Batch, ...], ...]
+APART: Groups = (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5", "B7"), ("B6",))
+BESIDE: Groups = (("B0",), ("B1",), ("B2",), ("B3", "B4", "B6"), ("B5", "B7"))
+"""Batches that run at the same time, in order: where policies are enforced, and where they are not."""
+
+
 def observe(
     suite: Suite, batches: Iterable[Batch], run: Path, journal: Journal, pace: Pace | None = None
 ) -> list[Observation]:
-    """Run batches in order, Services and DNS at the same time.
+    """Run batches in order, Services and DNS at the same time; policies that nobody enforces disturb neither.
 
     Args:
         suite: The deployed suite.
@@ -86,7 +93,7 @@ def observe(
     wanted = list(dict.fromkeys(batches))
     patient = pace or Pace()
     seen: list[Observation] = list(saved(suite.inventory, suite.attached.variant))
-    for group in (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5", "B7"), ("B6",)):
+    for group in APART if "np" in suite.attached.variant.gates else BESIDE:
         chosen = [batch for batch in wanted if batch in group]
         if not chosen:
             continue
@@ -122,12 +129,16 @@ def probe(suite: Suite, asked: plan.Plan, batch: Batch, pace: Pace, deadline: fl
 
 
 def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    """Kernel state first: the underlay is probed at the MTU that it has now."""
+    """Kernel state first: the underlay is probed at the MTU that it has now.
+
+    Sandboxes are listed anew: what other batches left running has leases, too.
+    """
     only = () if pace.kernel else ("addr",)
     lab = suite.attached.lab
-    dumps = kernel.dump(lab, suite.sandboxes, batch="B0", namespace=NAMESPACE, pods=pace.kernel, only=only)
+    running = sandboxes.take(lab)
+    dumps = kernel.dump(lab, running, batch="B0", namespace=NAMESPACE, pods=pace.kernel, only=only)
     nodes = lab.nodes
-    dumps += suite.sandboxes.dumps("B0")
+    dumps += running.dumps("B0")
     dumps.append(
         Dump(batch="B0", vantage="node", place=nodes[0].name, node=nodes[0].name, what="kernel", data=kernel_limits())
     )
@@ -272,7 +283,7 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    """After all others: nothing else is looked at while policies hold."""
+    """Where policies are enforced after all others: nothing else is looked at while they hold."""
     return observe_policies(suite, pace.deadlines["B6"], pace.policies)
 
 
