@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @define(
     "trace",
     examples="""
-    cnilab trace a c
+    cnilab trace box1 box3
     cnilab trace cnilab-probe/a 8.8.8.8 -o wide
     cnilab trace a n2 --size 1400 -o json
     """,

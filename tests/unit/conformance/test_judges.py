@@ -8,6 +8,7 @@ import pytest
 
 from conformance.checks.reach import udp_arrivals
 from conformance.registry import CHECKS
+from harness.model.records import Observation, Packet, Tap
 from tests.unit.conformance import simlab
 from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, verb
 
@@ -116,3 +117,22 @@ def test_leftovers_of_kube_proxy_are_found() -> None:
     run = simlab.changed(simlab.dumps(lambda data: data + ":KUBE-SVC-ABC - [0:0]\n", what="rules-iptables"))
     run.gates["kpf"] = True
     assert simlab.verdict(run, "svc.kpf").status == "fail"
+
+
+def test_the_end_of_an_older_connection_with_the_same_ports_is_no_translation() -> None:
+    """Seen on a real wire: the last FIN of the other direction, whose client had been given the same port."""
+
+    def with_an_echo(one: Observation) -> Observation:
+        if not isinstance(one, Tap):
+            return one
+        swapped = tuple(_swapped(packet) for packet in one.packets)
+        return one.model_copy(update={"packets": (*swapped, *one.packets)})
+
+    result = simlab.verdict(simlab.changed(with_an_echo), "model.no-nat.wire")
+    assert result.status == "pass", result.statement
+
+
+def _swapped(packet: Packet) -> Packet:
+    inner = packet.inner or packet
+    other_way = inner.model_copy(update={"src": inner.dst, "dst": inner.src})
+    return packet.model_copy(update={"inner": other_way}) if packet.inner else other_way
