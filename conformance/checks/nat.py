@@ -102,12 +102,17 @@ def _no_nat(pairs: Callable[[Context], tuple[tuple[Site, Site], ...]], what: str
 
 
 def _matches(packet: Packet, one: Exchange) -> bool:
-    """A packet of the exchange's forward direction, by its ports or, for ICMP, by its type."""
+    """A packet of the exchange's forward direction, by its ports or, for ICMP, by its type.
+
+    A connection the other way round, on its last leg since an earlier batch, can have the same two ports.
+    """
     if packet.proto != one.proto:
         return False
     if one.proto == "icmp":
         return packet.icmp_type == 8 and packet.dst == one.dial
-    return packet.src_port == split_endpoint(one.source)[1] and packet.dst_port == split_endpoint(one.dial)[1]
+    client, server = split_endpoint(one.source), split_endpoint(one.dial)
+    other_way = (packet.src, packet.dst) == (server[0], client[0])
+    return not other_way and (packet.src_port, packet.dst_port) == (client[1], server[1])
 
 
 def on_wire(context: Context) -> Verdict:
@@ -120,12 +125,7 @@ def on_wire(context: Context) -> Verdict:
         for tap in context.taps:
             if tap.batch != "B2" or tap.node not in {src.node, dst.node}:
                 continue
-            # A connection of the other direction, on its last leg since an earlier batch, can have the same two ports.
-            found = [
-                packet
-                for packet in map(_inner, tap.packets)
-                if _matches(packet, one) and (packet.src, packet.dst) != (dst.ip, src.ip)
-            ]
+            found = [packet for packet in map(_inner, tap.packets) if _matches(packet, one)]
             if tap.place == src.name:
                 seen_at_source += len(found)
             leg = (
