@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -77,6 +77,10 @@ class Check:
     after: tuple[str, ...] = ()
     needs: tuple[Batch, ...] = ()
     inverse: str = ""
+
+    def applies(self, gates: Mapping[str, bool]) -> bool:
+        """All its gates are open."""
+        return all(gates.get(gate, False) for gate in self.gates)
 
     @property
     def batches(self) -> tuple[Batch, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from conformance.context import Context
 from conformance.inventory import ServiceFact, Site
@@ -202,17 +202,22 @@ def no_endpoints(context: Context) -> Verdict:
     )  # fmt: skip
 
 
+def _every_node(context: Context, seen: Sequence[Exchange]) -> Control:
+    """The nodes that were dialled are all there are."""
+    nodes = {one.dst_node for one in seen}
+    return control("P4", nodes == {node.name for node in context.inventory.nodes}, f"{len(nodes)} nodes dialled")
+
+
 def nodeport(context: Context) -> Verdict:
     """A node port answers on every node, from outside; the source that backends see is recorded."""
     seen = context.exchanges.get("nodeport", ())
     sources = Counter(split_endpoint(one.peer)[0] for one in seen if one.outcome == "ok")
     legs = [reached(context, one, leg_name(one)) for one in seen]
-    nodes = {one.dst_node for one in seen}
     return Verdict(
         tuple(legs),
         (
             control("P1", any_ok(context.exchanges.get("vip", ())), "ClusterIPs answer inside"),
-            control("P4", nodes == {node.name for node in context.inventory.nodes}, f"{len(nodes)} nodes dialled"),
+            _every_node(context, seen),
         ),
         evidence_of(seen, legs),
         summary=f"{len(legs)} legs from the router answered; backends saw {', '.join(sorted(sources))}",
@@ -231,12 +236,11 @@ def hostport(context: Context) -> Verdict:
             text = f"{one.dial}/{one.proto} is the host port of {wanted}, but {one.token} answered"
             leg = failed(leg_name(one), "wrong-peer", text, wanted, one.token)
         legs.append(leg)
-    nodes = {one.dst_node for one in seen}
     return Verdict(
         tuple(legs),
         (
             control("P1", any_ok(context.exchanges.get("mesh", ())), "the pods answer at their own port"),
-            control("P4", nodes == {node.name for node in context.inventory.nodes}, f"{len(nodes)} nodes dialled"),
+            _every_node(context, seen),
         ),
         evidence_of(seen, legs),
         summary=f"{len(legs)} legs to host ports, TCP and UDP of one number, were answered by the right pods",

@@ -105,7 +105,7 @@ def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace) -> Context:
 
 def _open(checks: Sequence[Check], gates: Mapping[str, bool]) -> list[Check]:
     """Checks that apply to this lab."""
-    return [check for check in checks if all(gates.get(gate, False) for gate in check.gates)]
+    return [check for check in checks if check.applies(gates)]
 
 
 def _concerned(fault: Fault) -> list[str]:
@@ -171,7 +171,7 @@ def weigh(fault: Fault, results: Mapping[str, Result], gates: Mapping[str, bool]
     killed, survived, imprecise, words = [], [], [], []
     for target in fault.kills:
         name, pattern = split_target(target)
-        if not all(gates.get(gate, False) for gate in CHECKS[name].gates):
+        if not CHECKS[name].applies(gates):
             continue
         result = results[name]
         if result.reason == "deviation":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from conformance import manifests, plan
-from conformance.context import Context, saved
+from conformance.context import saved
 from conformance.manifests import NAMESPACE
 from conformance.model import Batch
 from harness import timeouts
@@ -178,8 +178,7 @@ def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
     pairs = plan.node_pairs(suite.inventory)
-    gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
-    if pairs and gates.get("cap"):
+    if pairs and suite.gates.get("cap"):
         seen += _captured(suite, run, pace)
     return seen + probe(suite, plan.packets(suite.inventory, suite.attached.variant.expect), "B2", pace)
 
@@ -208,7 +207,7 @@ def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
+    gates = suite.gates
     if not gates.get("svc"):
         return []
     seen = probe(suite, plan.services(suite.inventory, gates), "B3", pace)
@@ -248,7 +247,7 @@ def _moved(suite: Suite, pace: Pace) -> list[Observation]:
 
 
 def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
+    gates = suite.gates
     if not gates.get("dns"):
         return []
     router = suite.attached.lab.router
@@ -261,7 +260,7 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
+    gates = suite.gates
     router = suite.attached.lab.router
     if router is None:
         return []

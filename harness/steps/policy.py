@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from conformance.context import Context
 from conformance.policy import manifests
 from conformance.policy.cases import (
     AFTER,
@@ -54,7 +53,7 @@ def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = froze
 
     Args:
         suite: The deployed suite.
-        deadline: Seconds until a round's policies must be enforced, scaled.
+        deadline: Seconds until a round's policies must be enforced, before scaling.
         only: Requirements whose cases are tried; empty for all.
 
     Raises:
@@ -62,8 +61,7 @@ def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = froze
     """
     arena = deploy(suite)
     enforcing = "np" in suite.attached.variant.gates
-    gates = Context(suite.attached.spec, suite.attached.variant, suite.inventory, ()).gates
-    chosen = [case for case in arena.cases.cases if not enforcing or _wanted(case, only, gates)]
+    chosen = [case for case in arena.cases.cases if not enforcing or _wanted(case, only, suite.gates)]
     groups = rounds(chosen, arena.everybody) if enforcing else (tuple(chosen),)
     played = [
         _round(number, group, arena, suite.attached.variant.deviations) for number, group in enumerate(groups, start=1)
@@ -102,8 +100,7 @@ def _rounds(
 
 def _wanted(case: Case, only: frozenset[str], gates: Mapping[str, bool]) -> bool:
     """Its requirement applies to this lab, and was asked for."""
-    applies = all(gates.get(gate, False) for gate in CHECKS[case.check].gates)
-    return applies and (not only or case.check in only)
+    return CHECKS[case.check].applies(gates) and (not only or case.check in only)
 
 
 def _round(number: int, cases: tuple[Case, ...], arena: Arena, deviations: Container[str]) -> Round:
@@ -141,17 +138,14 @@ def _watch(suite: Suite, arena: Arena, one: Round) -> list[Observation]:
     for _ in timeouts.ticks(WATCHED, 0.5):
         one.looks += 1
         now = look(arena, one.wanted, one.purpose, QUICK)
-        silent = {dial: found for dial, found in now.items() if not answered(found)}
-        if silent:
+        if not all(map(answered, now.values())):
             seen = look(arena, one.wanted, one.purpose, SURE, denied=frozenset())
             break
         seen = now
     return list(seen.values())
 
 
-def settle(
-    arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float
-) -> tuple[list[Observation], bool]:  # fmt: skip
+def settle(arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float) -> tuple[list[Observation], bool]:
     """Without policies, look until everything answers, or the deadline is over; true when everything did."""
     last: dict[Dial, Observation] = {}
     open_ = list(wanted)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conformance import manifests
+from conformance.context import Context
 from conformance.inventory import Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.manifests import NAMESPACE, PodPlan
 from harness import timeouts
@@ -38,6 +39,11 @@ class Suite:
     sandboxes: sandboxes.Inventory
     inventory: Inventory
     sites: Mapping[str, probes.Site]
+
+    @property
+    def gates(self) -> Mapping[str, bool]:
+        """Features that hold here, as judges see them."""
+        return Context(self.attached.spec, self.attached.variant, self.inventory, ()).gates
 
 
 def deploy(attached: Attached, journal: Journal) -> Suite:
