@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from conformance.inventory import Inventory, Site
 from conformance.maths import effective_mtu
@@ -16,6 +16,9 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant
 
 ExchangeKey = tuple[str, str, str, str]
+
+VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices")
+"""Gates that are open unless the inventory's environment closes them: what a cluster of ours always allows."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Context:
     @cached_property
     def gates(self) -> dict[str, bool]:
         """Truth of every gate: the lab decides some, the variant declares the rest."""
-        truth = dict.fromkeys(self.variant.gates, True)
+        truth = dict.fromkeys((*self.variant.gates, *VANTAGES), True)
         truth["multi"] = len(self.inventory.nodes) > 1
         truth["nonp"] = not truth.get("np", False)
         return truth | self.inventory.environment

@@ -7,11 +7,14 @@ host. Names are short (`a`, `h1`, `router`), because they appear in every leg of
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from harness.model.base import Record
+
+NAMESPACE: Final = "cnilab-probe"
+"""The suite's namespace in a lab of ours."""
 
 SiteKind = Literal["pod", "hostnet", "outside"]
 
@@ -74,7 +77,15 @@ class Inventory(Record):
     environment: dict[str, bool] = Field(
         default_factory=dict, description="Gates that the lab decides, not the variant: router, cap …"
     )
+    reasons: dict[str, str] = Field(
+        default_factory=dict, description="Why a gate is closed, where that is no property of the network"
+    )
     node_dns: str = Field(default="", description="ClusterIP of the cluster's DNS, as pods are told")
+
+    @property
+    def namespace(self) -> str:
+        """Where the suite's pods are."""
+        return next((site.namespace for site in self.sites if site.namespace), NAMESPACE)
 
     @cached_property
     def by_name(self) -> dict[str, Site]:

@@ -43,13 +43,19 @@ def judge_all(context: Context, chosen: Iterable[Check], checks: Mapping[str, Ch
 def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Result:
     gates: dict[str, bool] = {gate: context.gates.get(gate, False) for gate in check.gates}
     closed = [gate for gate, open_ in gates.items() if not open_]
+    unseen = [gate for gate in closed if gate in context.inventory.reasons]
+    if closed and unseen == closed:
+        why = context.inventory.reasons[closed[0]]
+        return _result(check, gates, status="skip", reason=closed[0], statement=f"not measured here: {why}")
     if closed:
+        closed = [gate for gate in closed if gate not in unseen]
         return _result(
             check, gates, status="not-applicable", reason=closed[0], statement=_gate_sentence(context, closed)
         )
     for prerequisite in check.after:
         before = judge(context, checks[prerequisite], checks)
-        if before.status not in {"pass", "not-applicable"}:
+        unmeasured = before.status == "skip" and not before.blocked_by
+        if before.status not in {"pass", "not-applicable"} and not unmeasured:
             root = before.blocked_by or prerequisite
             return _result(
                 check,

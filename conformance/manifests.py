@@ -9,11 +9,11 @@ from itertools import count, islice, product
 from string import ascii_lowercase
 from typing import Any, Final
 
+from conformance.inventory import NAMESPACE
 from conformance.tables import ports
 from harness.model.spec import LabSpec
 from harness.model.world import RESPONDER_PORT, ZONE
 
-NAMESPACE: Final = "cnilab-probe"
 IMAGE: Final = "cnilab.dev/responder:1"
 PODS_PER_NODE: Final = 2
 SIBLING_PORT: Final = 8081

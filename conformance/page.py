@@ -37,6 +37,13 @@ GATES = {
     "cni11": "the CNI configuration has version 1.1.0 or later (GC, STATUS)",
     "sctp": "the kernel has SCTP",
     "dis": "disturbing checks are allowed",
+    "node": "the kernel state of nodes and pods can be read",
+    "hosts": "pods may use their node's network",
+    "known": "the network plugin is one whose links, routes and MTU are known",
+    "ranges": "the ranges of pods, Services and nodes are known",
+    "neigh": "the limit of the kernel's neighbour table can be read",
+    "verbs": "CNI plugins may be called on a node",
+    "slices": "EndpointSlices may be written",
 }
 
 HEAD = """# Conformance catalogue

@@ -326,7 +326,7 @@ def _from_outside(inventory: Inventory, by_role: Mapping[str, ServiceFact]) -> l
 def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> Plan:
     """B4: one set of questions per node, from its first pod; every pod asks for one name."""
     table = names()
-    words = {"ns": "cnilab-probe", "zone": spec.services.domain}
+    words = {"ns": inventory.namespace, "zone": spec.services.domain}
     own, zone = f"{words['ns']}.svc.{words['zone']}.", words["zone"]
     plan: Plan = defaultdict(list)
     virtual = [service for service in inventory.services if service.cluster_ip not in ("", "None")]

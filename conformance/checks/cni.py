@@ -337,47 +337,53 @@ _NEXT = ("CNI_COMMAND=ADD … /opt/cni/bin/{plugin} < conf", "ip -n {netns} -d -
 CHECKS: tuple[Check, ...] = (
     Check(
         "cni.conf.active", "one configuration wins, and all its plugins exist", "M", "B7", conf_active,
-        source=f"{CNI} §1, §3", causes=("leftovers of another network",), next=("ls /etc/cni/net.d", "ls /opt/cni/bin"),
+        source=f"{CNI} §1, §3",
+        gates=("verbs",), causes=("leftovers of another network",), next=("ls /etc/cni/net.d", "ls /opt/cni/bin"),
     ),
     Check(
         "cni.add.result", "ADD gives a complete result of the requested version", "M", "B7", add_result,
-        source=f"{CNI} §2 ADD, §5", causes=("plugin older than its configuration",), next=_NEXT,
+        source=f"{CNI} §2 ADD, §5", gates=("verbs",), causes=("plugin older than its configuration",), next=_NEXT,
     ),
     Check(
         "cni.add.effect", "the kernel has what ADD's result says", "M", "B7", add_effect, source=f"{CNI} §5",
-        after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=_NEXT,
     ),
     Check(
         "cni.add.conflict", "a second ADD of the same interface is an error and changes nothing", "M", "B7",
-        add_conflict, source=f"{CNI} §2 ADD", after=("cni.add.result",), causes=("plugin adopts foreign links",),
+        add_conflict, source=f"{CNI} §2 ADD", gates=("verbs",), after=("cni.add.result",),
+        causes=("plugin adopts foreign links",),
         next=_NEXT,
     ),
     Check(
         "ipam.release", "after DEL nothing of the attachment is left", "M", "B7", released, source=f"{CNI} §2 DEL",
-        after=("cni.add.result",), causes=("DEL without its configuration", "plugin missing"), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("DEL without its configuration", "plugin missing"),
+        next=_NEXT,
     ),
     Check(
         "cni.del.repeat", "DEL can be repeated", "M", "B7", del_repeat, source=f"{CNI} §2 DEL",
-        after=("cni.add.result",), causes=("plugin needs what it has just deleted",), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("plugin needs what it has just deleted",), next=_NEXT,
     ),
     Check(
         "cni.del.no-netns", "DEL works when the namespace is gone", "S", "B7", del_no_netns, source=f"{CNI} §2 DEL",
-        after=("cni.add.result",), causes=("plugin needs the namespace",), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("plugin needs the namespace",), next=_NEXT,
     ),
     Check(
-        "cni.check.ok", "CHECK passes after ADD", "M", "B7", check_ok, source=f"{CNI} §2 CHECK", gates=("cni4",),
+        "cni.check.ok", "CHECK passes after ADD", "M", "B7", check_ok, source=f"{CNI} §2 CHECK",
+        gates=("cni4", "verbs"),
         after=("cni.add.result",), causes=("something changed the attachment",), next=_NEXT,
     ),
     Check(
         "cni.check.detects", "CHECK is an error once the attachment is damaged", "S", "B7", check_detects,
-        source=f"{CNI} §2 CHECK", gates=("cni4",), after=("cni.add.result",), causes=("CHECK is a stub",), next=_NEXT,
+        source=f"{CNI} §2 CHECK", gates=("cni4", "verbs"), after=("cni.add.result",),
+        causes=("CHECK is a stub",), next=_NEXT,
     ),
     Check(
         "cni.version", "the main plugin speaks its configuration's version", "M", "B7", version, source=f"{CNI} §5",
-        inverse="an unknown version has code 1", causes=("plugin older than its configuration",), next=_NEXT,
+        gates=("verbs",), inverse="an unknown version has code 1",
+        causes=("plugin older than its configuration",), next=_NEXT,
     ),
     Check(
         "cni.error", "errors are JSON with a code and a message", "S", "B7", error, source=f"{CNI} §5",
-        after=("cni.add.result",), causes=("panic instead of an error",), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("panic instead of an error",), next=_NEXT,
     ),
 )  # fmt: skip

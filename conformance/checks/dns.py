@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from conformance.context import Context
 from conformance.inventory import ServiceFact
 from conformance.legs import broken, control, failed, names, passed
-from conformance.manifests import NAMESPACE
 from conformance.model import Check, Judge, Verdict
 from conformance.plan import reverse
 from harness.model.records import Leg, Lookup
@@ -126,7 +125,7 @@ def _targets(context: Context, one: Lookup) -> list[str]:
     found = _service_of(context, one.name.split(".", 2)[2])
     if found is None:
         return []
-    tail = f"{NAMESPACE}.svc.{zone_of(context)}"
+    tail = f"{context.inventory.namespace}.svc.{zone_of(context)}"
     port = next((port for port in found.ports if f"_{port.name}._{port.proto}." in one.name), None)
     if port is None:
         return []
@@ -152,7 +151,7 @@ def srv(context: Context) -> Verdict:
 
 
 def _pointers(context: Context, one: Lookup) -> list[str]:
-    tail = f"{NAMESPACE}.svc.{zone_of(context)}"
+    tail = f"{context.inventory.namespace}.svc.{zone_of(context)}"
     for found in context.inventory.services:
         if found.cluster_ip not in {"", "None"} and reverse(found.cluster_ip) == one.name:
             return [f"{found.name}.{tail}"]

@@ -164,7 +164,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "egress.scope", "traffic inside the cluster is never masqueraded, by the rules", "M", "B0", scope,
-        source=DS, gates=("nfmasq",),
+        source=DS, gates=("nfmasq", "node"),
         causes=("ipMasq: true with one CIDR per node", "a non-masquerade CIDR that is too small"),
         next=("iptables-save -t nat -c", "nft -a list ruleset"),
     ),

@@ -314,27 +314,29 @@ def identity(context: Context) -> Verdict:
 CHECKS: tuple[Check, ...] = (
     Check(
         "model.pod-ip.unique", "each pod address is unique in the cluster", "M", "B0", pod_ip_unique, source=NM,
-        causes=("lease store wiped", "one CIDR on two nodes"),
+        gates=("node",), causes=("lease store wiped", "one CIDR on two nodes"),
         next=("ip -n {pod} -j addr", "ls /var/lib/cni/networks/*"),
     ),
     Check(
         "model.pod-ip.agrees", "the pod, the API and its peers agree on the pod's address", "M", "B0", pod_ip_agrees,
-        source=f"{NM}; core/v1 podIPs", needs=("B1",),
+        source=f"{NM}; core/v1 podIPs", gates=("node",), needs=("B1",),
         causes=("address changed after ADD", "stale status"), next=("ip -n {pod} addr", "kubectl get pod -o wide"),
     ),
     Check(
         "model.pod-ip.in-range", "pod addresses belong to the cluster CIDR and to their node's share", "M", "B0",
         pod_ip_in_range, source='"Cluster Networking"',
-        causes=("cluster-wide address management",), next=("kubectl get node -o yaml | grep podCIDR",),
+        gates=("node", "ranges"), causes=("cluster-wide address management",),
+        next=("kubectl get node -o yaml | grep podCIDR",),
     ),
     Check(
         "model.netns.private", "a pod has a network namespace of its own", "M", "B0", netns_private, source=NM,
-        inverse="the same rule flags host-network pods",
+        gates=("node", "hosts"), inverse="the same rule flags host-network pods",
         causes=("host network by mistake",), next=("lsns -t net",),
     ),
     Check(
         "model.hostnet.identity", "a host-network pod has its node's addresses and namespace", "M", "B0",
-        hostnet_identity, source="core/v1 hostNetwork", inverse="no normal pod matches the rule",
+        hostnet_identity, source="core/v1 hostNetwork",
+        gates=("node", "hosts"), inverse="no normal pod matches the rule",
         causes=("not really on the host network",), next=("lsns -t net",),
     ),
     Check(

@@ -125,12 +125,12 @@ def _sandbox_addresses(row: object) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     Check(
         "ipam.cidr.disjoint", "node CIDRs are disjoint, and clear of Services and underlay", "M", "B0", cidrs_disjoint,
-        source='"Cluster Networking"; core/v1 podCIDRs', gates=("ncidr",),
+        source='"Cluster Networking"; core/v1 podCIDRs', gates=("ncidr", "ranges"),
         inverse="a further node with the first node's CIDR fails",
         causes=("clash with another range of the site",), next=("ip route show table all", "kubectl get node -o yaml"),
     ),
     Check(
         "ipam.lease.match", "leases are exactly the addresses of running pods", "S", "B0", leases_match,
-        source=NM, gates=("lease",), causes=("DEL failed", "node crashed"), next=("ls /var/lib/cni/networks/*",),
+        source=NM, gates=("lease", "node"), causes=("DEL failed", "node crashed"), next=("ls /var/lib/cni/networks/*",),
     ),
 )  # fmt: skip

@@ -396,7 +396,7 @@ def pmtud(context: Context) -> Verdict:
 CHECKS: tuple[Check, ...] = (
     Check(
         "mtu.agree", "the MTU of every link fits underlay less encapsulation", "S", "B0", agree,
-        causes=("default MTU taken from another NIC",), next=("ip -d link",),
+        gates=("node", "known"), causes=("default MTU taken from another NIC",), next=("ip -d link",),
     ),
     Check(
         "mtu.exact", "the largest packet passes with DF set", "M", "B2", exact, source=RFC1191,

@@ -355,33 +355,36 @@ def _veths(context: Context) -> Control:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "node.underlay", "nodes reach each other at their present MTU", "M", "B0", underlay, gates=("multi",),
+        "node.underlay", "nodes reach each other at their present MTU", "M", "B0", underlay, gates=("multi", "hosts"),
         causes=("the lab is broken, not the network under test",),
         next=("ip -br link", "ping -M do -s {size} {destination}"),
     ),
     Check(
-        "node.routes", "nodes have exactly the variant's routes to pods", "S", "B0", routes, gates=("ncidr",),
+        "node.routes", "nodes have exactly the variant's routes to pods", "S", "B0", routes,
+        gates=("ncidr", "node", "known", "ranges"),
         causes=("agent stopped",), next=("ip route", "the agent's log"),
     ),
     Check(
         "node.overlay", "forwarding and neighbour entries lead to every peer", "S", "B0", overlay,
-        source="RFC 7348", gates=("fdb", "multi"), causes=("stale annotation of a node",),
+        source="RFC 7348", gates=("fdb", "multi", "node", "known"), causes=("stale annotation of a node",),
         next=("bridge fdb show dev {overlay}", "ip neigh show dev {overlay}"),
     ),
     Check(
         "node.sysctl", "forwarding is on, strict reverse path filtering is off", "S", "B0", sysctls,
-        source="RFC 3704", causes=("hardening script",), next=("sysctl -a | grep -E 'forward|rp_filter|bridge-nf'",),
+        source="RFC 3704",
+        gates=("node",), causes=("hardening script",), next=("sysctl -a | grep -E 'forward|rp_filter|bridge-nf'",),
     ),
     Check(
         "node.forward", "the rules of nodes forward pods' traffic", "S", "B0", forwarding,
-        causes=("another firewall", "residue"), next=("iptables-save -t filter -c", "nft -a list ruleset"),
+        gates=("node", "known"), causes=("another firewall", "residue"),
+        next=("iptables-save -t filter -c", "nft -a list ruleset"),
     ),
     Check(
         "node.masq-rules", "the rules of nodes masquerade what the variant promises", "S", "B0", masquerade_rules,
-        gates=("nfmasq",), causes=("agent stopped", "residue"), next=("iptables-save -t nat -c",),
+        gates=("nfmasq", "node"), causes=("agent stopped", "residue"), next=("iptables-save -t nat -c",),
     ),
     Check(
         "node.links", "the variant's links are there, up and attached", "S", "B0", node_links,
-        causes=("residue", "a link deleted by hand"), next=("ip -d link", "bridge link"),
+        gates=("node", "known"), causes=("residue", "a link deleted by hand"), next=("ip -d link", "bridge link"),
     ),
 )  # fmt: skip

@@ -354,27 +354,27 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "model.node-pod.local", "node agents reach every pod of their node", "M", "B1",
         _reach("host", node_to_pod(local=True), "self", "a pod reaches itself", "legs from a node to its own pods"),
-        source=NM, after=("node.underlay",),
+        source=NM, gates=("hosts",), after=("node.underlay",),
         causes=("bridge address lost", "a policy controller's rule"),
         next=("ip route get {destination}", "ip addr show {bridge}"),
     ),
     Check(
         "model.node-pod.remote", "nodes reach the pods of other nodes", "M", "B1",
         _reach("host", node_to_pod(local=False), "self", "a pod reaches itself", "legs from a node to remote pods"),
-        source=NM, gates=("multi",), after=("node.underlay",),
+        source=NM, gates=("multi", "hosts"), after=("node.underlay",),
         causes=("no route back to the tunnel address", "filter in INPUT"),
         next=("ip route get {destination}  # at both ends",),
     ),
     Check(
         "model.pod-node.own", "pods reach their own node", "M", "B1",
         _reach("host", pod_to_node(local=True), "self", "a pod reaches itself", "legs from a pod to its node"),
-        source=NM, after=("node.underlay",), causes=("filter in INPUT", "bridge address lost"),
+        source=NM, gates=("hosts",), after=("node.underlay",), causes=("filter in INPUT", "bridge address lost"),
         next=("iptables-save -c | grep INPUT", "ip addr show {bridge}"),
     ),
     Check(
         "model.pod-node.remote", "pods reach all other nodes", "M", "B1",
         _reach("host", pod_to_node(local=False), "self", "a pod reaches itself", "legs from a pod to other nodes"),
-        source=NM, gates=("multi",), after=("node.underlay",), causes=("forwarding off", "no route back"),
+        source=NM, gates=("multi", "hosts"), after=("node.underlay",), causes=("forwarding off", "no route back"),
         next=("ip route get {destination}  # at both ends", "sysctl net.ipv4.ip_forward"),
     ),
 )  # fmt: skip

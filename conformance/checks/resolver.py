@@ -9,7 +9,7 @@ from typing import Any
 from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
 from conformance.context import Context
 from conformance.legs import broken, check_value, control, failed, names, passed, recorded
-from conformance.manifests import NAMESPACE, crowd_addresses
+from conformance.manifests import crowd_addresses
 from conformance.model import Check, Judge, Verdict
 from harness.model.records import Leg
 
@@ -167,7 +167,7 @@ def resolv_conf(context: Context) -> Verdict:
     server = context.inventory.node_dns or str(context.spec.services.dns_address)
     wanted = {
         "nameservers": [server],
-        "search": [f"{NAMESPACE}.svc.{zone}", f"svc.{zone}", zone],
+        "search": [f"{context.inventory.namespace}.svc.{zone}", f"svc.{zone}", zone],
         "ndots": NDOTS,
     }
     sites = (*context.inventory.pods, *context.inventory.hosts)
@@ -241,7 +241,8 @@ CHECKS: tuple[Check, ...] = (
         after=("node.underlay",), causes=("TCP 53 filtered",), next=("dig +tcp @{dns} {name}",),
     ),
     Check(
-        "dns.large", "a large answer arrives whole", "M", "B4", large, source="RFC 6891, RFC 7766", gates=("dns",),
+        "dns.large", "a large answer arrives whole", "M", "B4", large, source="RFC 6891, RFC 7766",
+        gates=("dns", "slices"),
         after=("node.underlay",), causes=("TCP 53 filtered", "fragments lost"),
         next=("dig +bufsize=4096 @{dns} {name}",),
     ),

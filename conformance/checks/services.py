@@ -430,7 +430,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "svc.from-node", "programs on a node reach ClusterIPs", "M", "B3", from_node,
-        source=VIP, gates=("svc",), after=_AFTER, needs=("B1",), causes=("OUTPUT hook missing",), next=_NEXT,
+        source=VIP, gates=("svc", "hosts"), after=_AFTER, needs=("B1",), causes=("OUTPUT hook missing",), next=_NEXT,
     ),
     Check(
         "svc.hairpin", "a pod reaches itself through its Service", "M", "B3", hairpin,
@@ -463,21 +463,22 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "svc.endpoint-change", "new connections follow a Service to its new endpoint", "M", "B3", endpoint_change,
-        source=SV, gates=("svc",), after=_AFTER, causes=("proxy does not sync",), next=_NEXT,
+        source=SV, gates=("svc", "slices"), after=_AFTER, causes=("proxy does not sync",), next=_NEXT,
     ),
     Check(
         "svc.udp-stale", "a UDP flow follows a Service to its new endpoint", "M", "B3", udp_stale,
-        source="e2e conntrack", gates=("svc",), after=_AFTER, causes=("connection table not cleared",),
+        source="e2e conntrack", gates=("svc", "slices"), after=_AFTER, causes=("connection table not cleared",),
         next=("conntrack -L -p udp --orig-dst {destination}", *_NEXT),
     ),
     Check(
         "svc.hostport.reach", "a host port answers on its node, TCP and UDP of one number apart", "M", "B3", hostport,
-        source='core/v1 hostPort; "Network Plugins"; e2e HostPort', gates=("hport",), after=_AFTER, needs=("B1",),
+        source='core/v1 hostPort; "Network Plugins"; e2e HostPort',
+        gates=("hport", "hosts"), after=_AFTER, needs=("B1",),
         causes=("port map plugin not chained",), next=("iptables -t nat -S CNI-HOSTPORT-DNAT", "cat /etc/cni/net.d/*"),
     ),
     Check(
         "svc.kpf", "nothing of kube-proxy is left", "M", "B0", kube_proxy_free,
-        gates=("kpf",), inverse="a stored kube-proxy chain is flagged",
+        gates=("kpf", "node"), inverse="a stored kube-proxy chain is flagged",
         causes=("leftovers of an earlier kube-proxy",), next=("iptables-save | grep KUBE",),
     ),
 )  # fmt: skip

@@ -76,11 +76,13 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "model.node-pod.source", "which source address a remote pod sees of a node", "R", "B1",
         _sources(_remote, lambda context: context.expect.node_to_pod_source, "pods see other nodes as"),
-        gates=("multi",), after=("node.underlay",), needs=("B0",), inverse="node to node classifies as node",
+        gates=("multi", "hosts", "node"), after=("node.underlay",), needs=("B0",),
+        inverse="node to node classifies as node",
     ),
     Check(
         "model.pod-node.source", "which source address a remote node sees of a pod", "R", "B1",
         _sources(_remote_back, lambda context: context.expect.pod_to_node_source, "nodes see remote pods as"),
-        gates=("multi",), after=("node.underlay",), needs=("B0",), inverse="node to node classifies as node",
+        gates=("multi", "hosts", "node"), after=("node.underlay",), needs=("B0",),
+        inverse="node to node classifies as node",
     ),
 )  # fmt: skip
