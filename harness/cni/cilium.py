@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import yamlio
+from harness.model import rbac
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 
@@ -152,41 +153,11 @@ def _rules() -> dict[str, list[Object]]:
 
 
 def _rbac() -> list[Object]:
-    group = "rbac.authorization.k8s.io"
     part_of = {"app.kubernetes.io/part-of": "cilium"}
-    subject = {"kind": "ServiceAccount", "namespace": NAMESPACE}
-    agent_role = {"name": "cilium-config-agent", "namespace": NAMESPACE, "labels": part_of}
-    objects: list[Object] = []
-    for name, rules in _rules().items():
-        meta = {"name": name, "labels": part_of}
-        reference = {"apiGroup": group, "kind": "ClusterRole", "name": name}
-        objects += [
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": NAMESPACE}},
-            {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules},
-            {
-                "apiVersion": f"{group}/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": meta,
-                "roleRef": reference,
-                "subjects": [{**subject, "name": name}],
-            },
-        ]
-    return [
-        *objects,
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "Role",
-            "metadata": agent_role,
-            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}],
-        },
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "RoleBinding",
-            "metadata": agent_role,
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": agent_role["name"]},
-            "subjects": [{**subject, "name": NAME}],
-        },
-    ]
+    read_config = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}
+    accounts = [rbac.cluster_access(name, NAMESPACE, rules, labels=part_of) for name, rules in _rules().items()]
+    config = rbac.namespace_access(NAME, NAMESPACE, [read_config], role="cilium-config-agent", labels=part_of)
+    return [item for objects in (*accounts, config) for item in objects]
 
 
 def _environment(spec: LabSpec) -> list[Object]:

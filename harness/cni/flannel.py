@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.model import rbac
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 
@@ -53,31 +54,14 @@ def _namespace() -> Object:
 
 
 def _rbac() -> list[Object]:
-    group = "rbac.authorization.k8s.io"
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": "flannel", "namespace": NAMESPACE, "labels": _labels()},
-        },
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": "flannel", "labels": _labels()},
-            "rules": [
-                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
-                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-                {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
-            ],
-        },
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "flannel", "labels": _labels()},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "flannel"},
-            "subjects": [{"kind": "ServiceAccount", "name": "flannel", "namespace": NAMESPACE}],
-        },
+    rules = [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]},
     ]
+    account, *access = rbac.cluster_access("flannel", NAMESPACE, rules, labels=_labels())
+    account["metadata"]["labels"] = _labels()
+    return [account, *access]
 
 
 def cni_conf(variant: Variant) -> Object:
