@@ -30,9 +30,8 @@ def command(*, lab: str | None) -> None:
     """
     from harness.cli.runs import finish, last_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.model.labstate import LabDir, LabState, read  # noqa: PLC0415
     from harness.model.run import RunDir  # noqa: PLC0415
-    from harness.providers.namespaces import state  # noqa: PLC0415
-    from harness.providers.namespaces.layout import LabLayout  # noqa: PLC0415
     from harness.steps.collect import collect  # noqa: PLC0415
 
     if lab is not None and checked_name(lab) not in names():
@@ -44,7 +43,7 @@ def command(*, lab: str | None) -> None:
         click.echo(str(run.path / "logs"))
         return
     name = chosen(lab)
-    known = state.read(LabLayout(settings().state, name))
+    known = read(LabDir(settings().state, name), LabState)
     run = RunDir(Path(known.run)) if known is not None and known.run else last_run(name)
     if run is None:
         msg = f"lab '{name}' has no run directory"

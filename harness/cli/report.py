@@ -45,14 +45,13 @@ def command(directory: Path | None, *, lab: str | None) -> None:
 
 def _run(directory: Path | None, lab: str | None) -> RunDir:
     from harness.cli.runs import last_run  # noqa: PLC0415
+    from harness.model.labstate import LabDir, LabState, read  # noqa: PLC0415
     from harness.model.run import RunDir  # noqa: PLC0415
-    from harness.providers.namespaces import state  # noqa: PLC0415
-    from harness.providers.namespaces.layout import LabLayout  # noqa: PLC0415
 
     if directory is not None:
         path = directory
     elif lab is not None and checked_name(lab) in names():
-        known = state.read(LabLayout(settings().state, lab))
+        known = read(LabDir(settings().state, lab), LabState)
         path = Path(known.run) if known is not None and known.run else Path(".runs/latest")
     elif lab is not None:
         last = last_run(lab)

@@ -14,7 +14,8 @@ from harness.cli.select import chosen, names
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.providers.namespaces.state import LabState
+    from harness.model.labstate import LabState
+    from harness.steps.providers import MachineStatus
 
 
 @define(
@@ -36,21 +37,27 @@ def command(lab: str | None, *, output: str) -> None:
 
 
 def _state(name: str) -> LabState | None:
-    from harness.providers.namespaces import layout, state  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.model import labstate  # noqa: PLC0415 - the help must not wait for pydantic
 
     try:
-        return state.read(layout.LabLayout(settings().state, name))
+        return labstate.read(labstate.LabDir(settings().state, name), labstate.LabState)
     except UsageError:
         return None  # damaged; `down` still works on it
 
 
-def _health(known: LabState) -> str:
-    from harness.providers.namespaces import state  # noqa: PLC0415
+def _statuses(known: LabState) -> list[MachineStatus]:
+    from harness.model.labstate import LabDir  # noqa: PLC0415
+    from harness.steps.providers import driver  # noqa: PLC0415
 
-    running = [state.alive(machine) for machine in known.machines]
+    return driver(known.spec.provider).machines(LabDir(settings().state, known.name))
+
+
+def _health(known: LabState) -> str:
+    from harness.model.labstate import start_time  # noqa: PLC0415
+
     if known.ready:
-        return "Ready" if all(running) else "Broken"
-    return "Starting" if state.start_time(known.owner) else "Broken"
+        return "Ready" if all(machine.status == "Running" for machine in _statuses(known)) else "Broken"
+    return "Starting" if start_time(known.owner) else "Broken"
 
 
 def _labs() -> Listing:
@@ -85,19 +92,17 @@ def _labs() -> Listing:
 
 
 def _machines(name: str) -> Listing:
-    from harness.providers.namespaces import state  # noqa: PLC0415
-
     known = _state(name)
     if known is None:
         msg = f"the state of lab '{name}' cannot be read"
         raise UsageError(msg, next_step=f"cnilab down {name}")
     rows, items = [], []
-    for machine in known.machines:
-        alive = state.alive(machine)
+    for machine in _statuses(known):
         node = machine.name in known.spec.node_names
         role = ("control-plane" if machine.name == known.spec.node_names[0] else "worker") if node else "surroundings"
-        status = "Running" if alive else "Dead" if machine.pid else "Missing"
-        facts: dict[str, Any] = {"name": machine.name, "status": status, "role": role, "address": str(machine.address)}
-        rows.append((machine.name, status, role, str(machine.address), str(machine.pid)))
+        facts: dict[str, Any] = {
+            "name": machine.name, "status": machine.status, "role": role, "address": machine.address
+        }  # fmt: skip
+        rows.append((machine.name, machine.status, role, machine.address, str(machine.pid)))
         items.append({**facts, "pid": machine.pid})
     return Listing("Machine", ("name", "status", "role", "address"), rows, items, wide=("pid",))

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from harness.cluster.kube import Kube
 from harness.cni import catalogue
+from harness.model.labstate import LabDir
 from harness.model.node import Lab
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
-from harness.providers.namespaces import provider
-from harness.providers.namespaces.layout import LabLayout
-from harness.providers.namespaces.state import LabState
 from harness.runner import HostRunner, Runner
+from harness.steps import providers
+from harness.steps.providers import Found
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,21 @@ def attach(name: str, state: Path) -> Attached:
     Raises:
         UsageError: There is no such lab, or it is broken.
     """
-    known, lab = provider.find(LabLayout(state, name))
-    return attached(known, lab, state)
+    return attached(providers.find(name, state), LabDir(state, name))
 
 
-def attached(known: LabState, lab: provider.NamespaceLab, state: Path) -> Attached:
+def attached(found: Found, place: LabDir) -> Attached:
     """The handles of a lab that is known to be there."""
     # Its discovery cache is the lab's own too: by default it would stay in the user's home.
-    cache = lab.layout.path / "kubectl-cache"
-    program = Path(known.programs) / "kubectl"
-    kubectl = HostRunner((str(program), "--kubeconfig", str(lab.kubeconfig), "--cache-dir", str(cache)))
+    cache = place.path / "kubectl-cache"
+    program = Path(found.state.programs) / "kubectl"
+    kubectl = HostRunner((str(program), "--kubeconfig", str(found.lab.kubeconfig), "--cache-dir", str(cache)))
     return Attached(
-        spec=known.spec,
-        variant=catalogue.variant(known.spec.cni),
-        lab=lab,
-        kube=Kube(lab.layout.client_kubeconfig),
+        spec=found.state.spec,
+        variant=catalogue.variant(found.state.spec.cni),
+        lab=found.lab,
+        kube=Kube(place.client_kubeconfig),
         kubectl=kubectl,
-        state=state,
-        run=RunDir(Path(known.run)) if known.run else None,
+        state=place.state,
+        run=RunDir(Path(found.state.run)) if found.state.run else None,
     )

@@ -14,15 +14,11 @@ from typing import Any
 
 from harness.errors import CnilabError
 from harness.model.journal import Journal
+from harness.model.labstate import LabDir
 from harness.model.run import RunDir
-from harness.providers.namespaces import state as states
-from harness.providers.namespaces.layout import LabLayout
 from harness.runner import Runner
 from harness.steps.attach import Attached, attach
-from harness.steps.watchdog import machines
-
-LIMIT = 4 * 2**20
-"""Bytes kept of a log: its end, where the cause is."""
+from harness.steps.providers import driver_of
 
 REDACTED = "REDACTED"
 
@@ -122,10 +118,10 @@ def collect(name: str, state: Path, run: RunDir, journal: Journal) -> list[Path]
         The directory, when anything was taken.
     """
     collector = _Collector(run.path / "logs")
-    layout = LabLayout(state, name)
+    place = LabDir(state, name)
     with journal.step("collect", f"logs and kernel state of lab {name}") as detail:
-        _service_logs(collector, layout)
-        collector.attempt("kernel state", lambda: _kernel_of_living(collector, layout))
+        _service_logs(collector, place)
+        collector.attempt("kernel state", lambda: _kernel_of_living(collector, place))
         collector.attempt("the cluster", lambda: _cluster(collector, attach(name, state)))
         if collector.missed:
             collector.write("collect.txt", "Could not be collected:\n" + "\n".join(collector.missed) + "\n")
@@ -133,34 +129,13 @@ def collect(name: str, state: Path, run: RunDir, journal: Journal) -> list[Path]
     return [collector.target] if collector.taken else []
 
 
-def tail_bytes(path: Path, limit: int = LIMIT) -> str:
-    """The end of a text file, beginning with a whole line."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size > limit:
-            file.seek(size - limit)
-            file.readline()
-            return f"[the first {file.tell()} bytes are left out]\n" + file.read().decode(errors="replace")
-        return file.read().decode(errors="replace")
+def _service_logs(collector: _Collector, place: LabDir) -> None:
+    for name, read in driver_of(place).logs(place):
+        collector.attempt(name, lambda name=name, read=read: collector.write(name, read()))  # type: ignore[misc]
 
 
-def _service_logs(collector: _Collector, layout: LabLayout) -> None:
-    for machine in machines(layout):
-        for path in sorted(machine.log.glob("*")) if machine.log.is_dir() else ():
-            if path.is_file() and not path.is_symlink():
-                name = f"{machine.name}/{path.name}"
-                collector.attempt(name, lambda name=name, path=path: collector.write(name, tail_bytes(path)))  # type: ignore[misc]
-
-
-def _kernel_of_living(collector: _Collector, layout: LabLayout) -> None:
-    known = states.read(layout)
-    if known is None:
-        return
-    from harness.providers.namespaces.provider import lab_of  # noqa: PLC0415 - not for `tail_bytes` and `redact`
-
-    lab = lab_of(layout, known)
-    alive = {machine.name for machine in known.machines if states.alive(machine)}
-    living = [node for node in (*lab.nodes, lab.router, lab.far, lab.fabric) if node.name in alive]
+def _kernel_of_living(collector: _Collector, place: LabDir) -> None:
+    living = driver_of(place).living(place)
     with ThreadPoolExecutor(max_workers=8) as pool:
         for node in living:
             for what, argv in KERNEL.items():

@@ -12,6 +12,7 @@ from harness.cni.catalogue import variant
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.steps.doctor_host import Host
+from harness.steps.providers import driver
 
 Severity = Literal["blocks", "limits", "info"]
 Status = Literal["ok", "blocks", "limits", "info"]
@@ -95,7 +96,7 @@ def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] |
     Args:
         plan: What the machine shall do.
         skip: Ids of checks to leave out.
-        checks: By default all.
+        checks: By default all that concern the lab's provider.
 
     Raises:
         UsageError: `skip` names a check that does not exist.
@@ -103,7 +104,8 @@ def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] |
     if checks is None:
         from harness.steps.doctor_checks import CHECKS  # noqa: PLC0415 - the checks are made of this module's classes
 
-        checks = CHECKS
+        concern = driver(plan.spec.provider).checks
+        checks = [check for check in CHECKS if not concern or check.id in concern]
     unknown = sorted(set(skip) - {check.id for check in checks})
     if unknown:
         msg = f"there is no check named {', '.join(unknown)[:100]}"

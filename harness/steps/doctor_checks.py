@@ -12,9 +12,11 @@ from harness.components import carry, tools
 from harness.components.lock import load as load_lock
 from harness.components.resolver import Resolver
 from harness.errors import CnilabError, UsageError
+from harness.model import labstate
+from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
-from harness.providers.namespaces import state as states
-from harness.providers.namespaces.layout import LabLayout, group_suffix
+from harness.providers.namespaces.layout import group_suffix
+from harness.steps import providers
 from harness.steps.doctor import Check, Plan, Verdict
 
 MIB = 2**20
@@ -234,7 +236,7 @@ def _go(plan: Plan) -> Verdict:
 
 def _leftovers(plan: Plan) -> Verdict:
     found, fixes = [], []
-    for name in states.names(plan.state):
+    for name in labstate.names(plan.state):
         reason = _left_over(plan, name)
         if reason:
             found.append(f"{name} ({reason})")
@@ -244,7 +246,7 @@ def _leftovers(plan: Plan) -> Verdict:
 
 def _left_over(plan: Plan, name: str) -> str:
     try:
-        known = states.read(LabLayout(plan.state, name))
+        known = labstate.read(LabDir(plan.state, name), LabState)
     except UsageError:
         return "its state cannot be read"
     except CnilabError as error:
@@ -252,13 +254,14 @@ def _left_over(plan: Plan, name: str) -> str:
     if known is None:
         return "no state file"
     if not known.ready:
-        return "" if states.start_time(known.owner) else "bring-up was killed"
-    dead = [machine.name for machine in known.machines if not states.alive(machine)]
+        return "" if labstate.start_time(known.owner) else "bring-up was killed"
+    machines = providers.driver(known.spec.provider).machines(LabDir(plan.state, name))
+    dead = [machine.name for machine in machines if machine.status != "Running"]
     return f"not running: {', '.join(dead)}" if dead else ""
 
 
 def _stray_cgroups(plan: Plan) -> Verdict:
-    labs = set(states.names(plan.state))
+    labs = set(labstate.names(plan.state))
     suffix = group_suffix(plan.state)
     stray: dict[str, int] = {}
     for hierarchy in cgroups.hierarchies(plan.host.read("/proc/self/mountinfo")):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.model import labstate
 from harness.model.journal import Journal
-from harness.providers.namespaces import provider, state
-from harness.providers.namespaces.layout import LabLayout
+from harness.model.labstate import LabDir, LabState
+from harness.steps import providers
 
 
 def labs_on_this_machine(directory: Path) -> list[str]:
@@ -16,7 +17,7 @@ def labs_on_this_machine(directory: Path) -> list[str]:
     Args:
         directory: The state directory of all labs.
     """
-    return state.names(directory)
+    return labstate.names(directory)
 
 
 def made_by_this_process(directory: Path, name: str) -> bool:
@@ -26,7 +27,7 @@ def made_by_this_process(directory: Path, name: str) -> bool:
         directory: The state directory of all labs.
         name: The lab's name.
     """
-    known = state.read(LabLayout(directory, name))
+    known = labstate.read(LabDir(directory, name), LabState)
     return known is not None and known.owner == os.getpid()
 
 
@@ -42,6 +43,6 @@ def tear_down(directory: Path, name: str, journal: Journal) -> list[str]:
         What is left, in words; empty is good.
     """
     with journal.step("down", f"lab {name}") as detail:
-        left = provider.delete(LabLayout(directory, name))
+        left = providers.delete(LabDir(directory, name))
         detail["left"] = left
     return left

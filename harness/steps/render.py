@@ -7,21 +7,16 @@ the byte.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import yamlio
-from harness.cluster import coredns, plan
-from harness.model.machine import Machine
+from harness.cluster import coredns
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.steps import providers
 from harness.steps.networks import network
-from harness.steps.up import machine_facts, make_certificates
-
-_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
-_BASE64 = re.compile(r"(-data: ?)[A-Za-z0-9+/=]{60,}")
 
 
 @dataclass(frozen=True)
@@ -47,36 +42,12 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
         variant: Its CNI variant.
     """
     files = {"spec.yaml": yamlio.dumps(json.loads(spec.model_dump_json(by_alias=True)))}
-    for machine in plan.machines(spec, make_certificates(spec), machine_facts(), kube_proxy=variant.kube_proxy):
-        files.update(_machine(machine))
+    files |= providers.driver(spec.provider).render(spec, variant)
     files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
     driver = network(variant)
     if driver.manifests is not None:
         files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(driver.manifests(spec, variant))
     return dict(sorted(files.items()))
-
-
-def _machine(machine: Machine) -> dict[str, str]:
-    services = "\n".join(
-        f"# {one.name}\n{_command(one.argv)}\n" for one in sorted(machine.services, key=lambda s: s.name)
-    )
-    files = {f"machines/{machine.name}{path}": _public(file.content) for path, file in machine.files.items()}
-    if services:
-        files[f"machines/{machine.name}/services.sh"] = services
-    if machine.sysctls:
-        lines = (f"{key.lstrip('?')} = {value}\n" for key, value in sorted(machine.sysctls.items()))
-        files[f"machines/{machine.name}/sysctl.conf"] = "".join(lines)
-    return files
-
-
-def _command(argv: tuple[str, ...]) -> str:
-    return " \\\n  ".join(argv)
-
-
-def _public(text: str) -> str:
-    """Certificates and keys as placeholders."""
-    text = _PEM.sub(r"# (\1: made by up)", text)
-    return _BASE64.sub(r"\1(made by up)", text)
 
 
 def write(files: Mapping[str, str], directory: Path) -> None:

@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from harness import timeouts, yamlio
-from harness.cluster import coredns, kube, pki, plan
-from harness.cluster.kubeconfig import kubeconfig
+from harness import timeouts
+from harness.cluster import coredns, kube
 from harness.components.store import Store
 from harness.errors import CnilabError
 from harness.model.journal import Journal
-from harness.model.machine import Machine
+from harness.model.labstate import LabDir
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
-from harness.providers.namespaces import provider
-from harness.providers.namespaces.layout import LabLayout
-from harness.steps import networks, watchdog
+from harness.steps import networks, providers, watchdog
 from harness.steps.attach import Attached, attached
+from harness.steps.providers import Order
 
-PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
 IMAGES = ("pause", "toolbox", "responder", "coredns")
-_CAP_SYS_RESOURCE = 24
 
 
 def images(variant: Variant) -> tuple[str, ...]:
@@ -64,88 +59,15 @@ def bring_up(
     Raises:
         CnilabError: A part failed; what was made so far is still there, for `collect`, and for `down` to remove.
     """
-    layout = LabLayout(state, spec.name)
-    provider.claim(layout, spec, run.path, raise_limits=raise_limits)
-    with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
-        certificates = pool.submit(make_certificates, spec)
-        materials = prepare(store, variant)
-        issued = certificates.result()
-    machines = plan.machines(spec, issued, machine_facts(), kube_proxy=variant.kube_proxy)
-    lab = provider.create(layout, spec, machines, materials, journal)
-    write_kubeconfigs(layout, lab.api_port, issued)
-    found, lab = provider.find(layout)
-    ready = attached(found, lab, state)
-    watch = watchdog.Watchdog(layout)
+    place = LabDir(state, spec.name)
+    order = Order(spec, variant, images(variant), place, run, journal, store, raise_limits)
+    ready = attached(providers.driver(spec.provider).bring_up(order), place)
+    watch = watchdog.Watchdog(place)
     with journal.step("up.api", "API server"):
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)
-    _bring_up_network(ready, machines, journal, watchdog.Watchdog(layout, ready.kube))
-    provider.mark_ready(layout)
+    _bring_up_network(ready, journal, watchdog.Watchdog(place, ready.kube))
+    providers.mark_ready(place)
     return ready
-
-
-def make_certificates(spec: LabSpec) -> pki.ClusterPki:
-    """All certificates of the cluster."""
-    return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
-
-
-def prepare(store: Store, variant: Variant) -> provider.Materials:
-    """Programs and images, from the cache or made now.
-
-    Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
-    """
-    wanted = images(variant)
-    with ThreadPoolExecutor() as pool:
-        tools = pool.submit(store.tools.need_all)
-        store.ensure([*PROGRAMS, *store.cni_components(), *store.image_components(wanted)])
-        tools.result()
-    return provider.Materials(store.bin_dir(PROGRAMS), store.cni_dir(), store.containerd_root(wanted))
-
-
-def machine_facts() -> plan.MachineFacts:
-    """What this machine allows (capabilities(7), /proc/self/status)."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("CapEff:"):
-            return plan.MachineFacts(can_lower_oom_score=bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1))
-    return plan.MachineFacts()
-
-
-def write_kubeconfigs(layout: LabLayout, port: int, issued: pki.ClusterPki) -> None:
-    """The administrator's kubeconfig, for people; and one that names files, for this program.
-
-    The official client writes embedded keys to temporary files, which a kill would leave behind; with files of the
-    lab's own it has no need to.
-    """
-    server = f"https://127.0.0.1:{port}"
-    text = kubeconfig(server, issued.ca.cert, "kubernetes-admin", issued.admin, cluster=f"cnilab-{layout.name}")
-    _write_private(layout.kubeconfig, text)
-    folder = layout.client_kubeconfig.parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for name, content in (
-        ("ca.crt", issued.ca.cert),
-        ("admin.crt", issued.admin.cert),
-        ("admin.key", issued.admin.key),
-    ):
-        _write_private(folder / name, content)
-    _write_private(layout.client_kubeconfig, _client_kubeconfig(server))
-
-
-def _client_kubeconfig(server: str) -> str:
-    return yamlio.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": "ca.crt"}}],
-            "users": [{"name": "admin", "user": {"client-certificate": "admin.crt", "client-key": "admin.key"}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
-            "current-context": "lab",
-        }
-    )
-
-
-def _write_private(path: Path, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
 
 
 def api_ready(api: kube.Kube) -> bool:
@@ -155,8 +77,8 @@ def api_ready(api: kube.Kube) -> bool:
     return False
 
 
-def _bring_up_network(ready: Attached, machines: list[Machine], journal: Journal, watch: watchdog.Watchdog) -> None:
-    names = {machine.name for machine in machines}
+def _bring_up_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog) -> None:
+    names = set(ready.spec.node_names)
     early = networks.network(ready.variant).configure is None
     with ThreadPoolExecutor() as pool:
         # CoreDNS needs no node to be applied; its pod is scheduled when the first node is ready.
@@ -225,4 +147,4 @@ def _dns_answers(ready: Attached) -> bool:
 
 def explain(error: CnilabError, state: Path, name: str) -> CnilabError:
     """Add to a failed bring-up what the machines' services said last."""
-    return watchdog.explain(error, LabLayout(state, name))
+    return watchdog.explain(error, LabDir(state, name))

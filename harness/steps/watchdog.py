@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any, TypeVar
 from harness import timeouts
 from harness.cluster.kube import Kube
 from harness.errors import BringUpError, CnilabError
-from harness.providers.namespaces.layout import LabLayout, MachineLayout
+from harness.model.labstate import LabDir
+from harness.steps.providers import driver_of
 
 T = TypeVar("T")
 
@@ -26,12 +26,13 @@ class Watchdog:
     """Polls for a condition, and gives up at once when a service of the lab keeps dying.
 
     Args:
-        layout: The lab.
+        place: The lab's directories.
         api: Asked for warnings about pods when a wait fails.
     """
 
-    def __init__(self, layout: LabLayout, api: Kube | None = None) -> None:
-        self._layout = layout
+    def __init__(self, place: LabDir, api: Kube | None = None) -> None:
+        self._place = place
+        self._exits = driver_of(place).exits
         self._api = api
         self._pods_seen = 0.0
 
@@ -58,50 +59,18 @@ class Watchdog:
         except BringUpError as error:
             if self._api is not None:
                 error.cause = "\n".join(filter(None, [error.cause, *pod_troubles(self._api)]))
-            raise explain(error, self._layout) from error.__cause__
+            raise explain(error, self._place) from error.__cause__
 
     def _check(self, what: str) -> None:
-        for machine in machines(self._layout):
-            for service, (count, status) in exits(machine).items():
-                if count >= GIVE_UP_AFTER:
-                    msg = f"{service} on {machine.name} keeps dying while the lab waits for {what}"
-                    raise BringUpError(msg, cause=status)
+        for one in self._exits(self._place):
+            if one.count >= GIVE_UP_AFTER:
+                msg = f"{one.service} on {one.machine} keeps dying while the lab waits for {what}"
+                raise BringUpError(msg, cause=one.status)
         if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:
             self._pods_seen = time.monotonic()
             for failure in dying_containers(self._api):
                 msg = f"{failure.container} keeps dying while the lab waits for {what}"
                 raise BringUpError(msg, cause=failure.last_words, where=failure.pod)
-
-
-def machines(layout: LabLayout) -> list[MachineLayout]:
-    """All machines of a lab that have a directory."""
-    folder = layout.path / "machines"
-    return [layout.machine(entry.name) for entry in sorted(folder.iterdir())] if folder.is_dir() else []
-
-
-def exits(machine: MachineLayout) -> dict[str, tuple[int, str]]:
-    """How often each service of a machine has ended, and how the last time."""
-    try:
-        lines = (machine.log / "exits.json").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
-    found: dict[str, tuple[int, str]] = {}
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # the last line, half written
-        found[record["service"]] = (record["count"], record["status"])
-    return found
-
-
-def last_words(machine: MachineLayout, service: str, lines: int = 5) -> str:
-    """The end of a service's log."""
-    try:
-        text = (machine.log / f"{service}.log").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.strip().splitlines()[-lines:])
 
 
 @dataclass(frozen=True)
@@ -157,18 +126,12 @@ def pod_troubles(api: Kube, most: int = 3) -> list[str]:
     return [f"{what}: {message}" for what, message in list(seen.items())[-most:]]
 
 
-def explain(error: CnilabError, layout: LabLayout) -> CnilabError:
+def explain(error: CnilabError, place: LabDir) -> CnilabError:
     """Add to an error which services died, and what the most restless one said last."""
-    dead = [
-        (count, machine, service, status)
-        for machine in machines(layout)
-        for service, (count, status) in exits(machine).items()
-    ]
+    dead = sorted(driver_of(place).exits(place), key=lambda one: one.count, reverse=True)
     if not dead:
         return error
-    dead.sort(key=lambda item: item[0], reverse=True)
-    _count, machine, service, _status = dead[0]
-    facts = [f"{service} on {machine.name} ended {count} times: {status}" for count, machine, service, status in dead]
-    error.cause = "\n".join(filter(None, [error.cause, *facts, last_words(machine, service)]))
-    error.log = error.log or str(machine.log / f"{service}.log")
+    facts = [f"{one.service} on {one.machine} ended {one.count} times: {one.status}" for one in dead]
+    error.cause = "\n".join(filter(None, [error.cause, *facts, dead[0].last_words()]))
+    error.log = error.log or dead[0].log
     return error

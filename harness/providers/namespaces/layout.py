@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UsageError
-from harness.model.spec import LAB_NAME
+from harness.model.labstate import LabDir
 
 
 @dataclass(frozen=True)
@@ -68,27 +66,8 @@ def group_suffix(state: Path) -> str:
 
 
 @dataclass(frozen=True)
-class LabLayout:
-    """Directories of one lab.
-
-    Args:
-        state: The state directory of all labs.
-        name: The lab's name.
-    """
-
-    state: Path
-    name: str
-
-    def __post_init__(self) -> None:
-        """Refuse a name that would lead out of the state directory."""
-        if not re.fullmatch(LAB_NAME, self.name):
-            msg = f"{self.name[:60]!r} cannot be the name of a lab"
-            raise UsageError(msg, cause="a lab's name is a DNS label of at most 30 characters: a-z, 0-9 and '-'")
-
-    @property
-    def path(self) -> Path:
-        """Everything of the lab that is a file."""
-        return self.state / "labs" / self.name
+class LabLayout(LabDir):
+    """Directories of one lab of namespaces; arguments as of `LabDir`."""
 
     @property
     def group(self) -> str:
@@ -98,21 +77,6 @@ class LabLayout:
         down must not touch the other.
         """
         return f"{self.name}{group_suffix(self.state)}"
-
-    @property
-    def state_file(self) -> Path:
-        """Written before anything is made."""
-        return self.path / "state.json"
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's, mode 0600."""
-        return self.path / "kubeconfig"
-
-    @property
-    def client_kubeconfig(self) -> Path:
-        """The same, with keys in files beside it; for this program's own use."""
-        return self.path / "client/kubeconfig"
 
     def machine(self, name: str) -> MachineLayout:
         """Directories of one machine."""

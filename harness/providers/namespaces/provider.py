@@ -15,6 +15,7 @@ from harness import timeouts
 from harness.errors import BringUpError, PreflightError, UsageError
 from harness.model import world
 from harness.model.journal import Journal, now
+from harness.model.labstate import no_such_lab
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import cgroups, limits, links, nodespec, state
@@ -191,13 +192,6 @@ def _remember(layout: LabLayout, materials: Materials, replies: Mapping[str, Map
     return known
 
 
-def mark_ready(layout: LabLayout) -> None:
-    """Note that the bring-up ended well."""
-    known = state.read(layout)
-    if known is not None:
-        state.write(layout, known.model_copy(update={"ready": True}))
-
-
 def _wire(spec: LabSpec, pids: Mapping[str, int]) -> None:
     """Make all links from within the fabric, then configure every end, all machines at the same time."""
     _batch(pids[links.FABRIC], links.fabric_batch(spec, pids))
@@ -238,9 +232,7 @@ def find(layout: LabLayout) -> tuple[state.LabState, NamespaceLab]:
     """
     known = state.read(layout)
     if known is None:
-        others = ", ".join(state.names(layout.state)) or "none"
-        msg = f"there is no lab named '{layout.name}'"
-        raise UsageError(msg, cause=f"labs on this machine: {others}", next_step="'cnilab up' makes one")
+        raise no_such_lab(layout)
     dead = [machine.name for machine in known.machines if not state.alive(machine)]
     if dead:
         msg = f"lab '{layout.name}' is broken"
@@ -291,7 +283,7 @@ def _put_back(layout: LabLayout, raised: dict[str, int]) -> None:
     others = [LabLayout(layout.state, name) for name in state.names(layout.state) if name != layout.name]
     for other in others:
         known = state.read(other)
-        if raised and known is not None:
+        if raised and known is not None and known.spec.provider == "namespaces":
             state.write(other, known.model_copy(update={"raised": {**known.raised, **raised}}))
             return
     for key, value in raised.items():

@@ -1,0 +1,139 @@
+"""A lab of Linux namespaces: certificates, materials, machines, and a kubeconfig; and the same as files to look at.
+
+What can run at the same time does: components and certificates; all machines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness import yamlio
+from harness.cluster import pki, plan
+from harness.cluster.kubeconfig import kubeconfig
+from harness.components.store import Store
+from harness.model.labstate import LabDir
+from harness.model.machine import Machine
+from harness.model.spec import LabSpec
+from harness.model.variant import Variant
+from harness.providers.namespaces import provider
+from harness.providers.namespaces.layout import LabLayout
+from harness.steps.providers import Found, Order
+
+PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
+_CAP_SYS_RESOURCE = 24
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
+_BASE64 = re.compile(r"(-data: ?)[A-Za-z0-9+/=]{60,}")
+
+
+def bring_up(order: Order) -> Found:
+    """Make the machines of a lab; see `providers.Driver`."""
+    spec, journal = order.spec, order.journal
+    layout = LabLayout(order.place.state, order.place.name)
+    provider.claim(layout, spec, order.run.path, raise_limits=order.raise_limits)
+    with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
+        certificates = pool.submit(make_certificates, spec)
+        materials = prepare(order.store, order.images)
+        issued = certificates.result()
+    machines = plan.machines(spec, issued, machine_facts(), kube_proxy=order.variant.kube_proxy)
+    lab = provider.create(layout, spec, machines, materials, journal)
+    write_kubeconfigs(layout, lab.api_port, issued)
+    return Found(*provider.find(layout))
+
+
+def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
+    """Files, services and sysctls of all nodes, by relative path; keys as placeholders."""
+    files: dict[str, str] = {}
+    for machine in plan.machines(spec, make_certificates(spec), machine_facts(), kube_proxy=variant.kube_proxy):
+        files.update(_machine(machine))
+    return files
+
+
+def _machine(machine: Machine) -> dict[str, str]:
+    services = "\n".join(
+        f"# {one.name}\n{_command(one.argv)}\n" for one in sorted(machine.services, key=lambda s: s.name)
+    )
+    files = {f"machines/{machine.name}{path}": _public(file.content) for path, file in machine.files.items()}
+    if services:
+        files[f"machines/{machine.name}/services.sh"] = services
+    if machine.sysctls:
+        lines = (f"{key.lstrip('?')} = {value}\n" for key, value in sorted(machine.sysctls.items()))
+        files[f"machines/{machine.name}/sysctl.conf"] = "".join(lines)
+    return files
+
+
+def _command(argv: tuple[str, ...]) -> str:
+    return " \\\n  ".join(argv)
+
+
+def _public(text: str) -> str:
+    """Certificates and keys as placeholders."""
+    text = _PEM.sub(r"# (\1: made by up)", text)
+    return _BASE64.sub(r"\1(made by up)", text)
+
+
+def make_certificates(spec: LabSpec) -> pki.ClusterPki:
+    """All certificates of the cluster."""
+    return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
+
+
+def prepare(store: Store, wanted: Sequence[str]) -> provider.Materials:
+    """Programs and images, from the cache or made now.
+
+    Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
+    """
+    with ThreadPoolExecutor() as pool:
+        tools = pool.submit(store.tools.need_all)
+        store.ensure([*PROGRAMS, *store.cni_components(), *store.image_components(wanted)])
+        tools.result()
+    return provider.Materials(store.bin_dir(PROGRAMS), store.cni_dir(), store.containerd_root(wanted))
+
+
+def machine_facts() -> plan.MachineFacts:
+    """What this machine allows (capabilities(7), /proc/self/status)."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("CapEff:"):
+            return plan.MachineFacts(can_lower_oom_score=bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1))
+    return plan.MachineFacts()
+
+
+def write_kubeconfigs(place: LabDir, port: int, issued: pki.ClusterPki) -> None:
+    """The administrator's kubeconfig, for people; and one that names files, for this program.
+
+    The official client writes embedded keys to temporary files, which a kill would leave behind; with files of the
+    lab's own it has no need to.
+    """
+    server = f"https://127.0.0.1:{port}"
+    text = kubeconfig(server, issued.ca.cert, "kubernetes-admin", issued.admin, cluster=f"cnilab-{place.name}")
+    _write_private(place.kubeconfig, text)
+    folder = place.client_kubeconfig.parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, content in (
+        ("ca.crt", issued.ca.cert),
+        ("admin.crt", issued.admin.cert),
+        ("admin.key", issued.admin.key),
+    ):
+        _write_private(folder / name, content)
+    _write_private(place.client_kubeconfig, _client_kubeconfig(server))
+
+
+def _client_kubeconfig(server: str) -> str:
+    return yamlio.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": "ca.crt"}}],
+            "users": [{"name": "admin", "user": {"client-certificate": "admin.crt", "client-key": "admin.key"}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+            "current-context": "lab",
+        }
+    )
+
+
+def _write_private(path: Path, content: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
