@@ -47,6 +47,7 @@ class Underlay(Data):
     management_cidr: IPv4Network = Field(
         default=IPv4Network("10.0.2.0/24"), alias="managementCidr", description="Addresses of eth0 when dual-homed"
     )
+    nic: str = Field(default="", description="The cluster's NIC on every node, where the provider found another one")
 
 
 class Pods(Data):
@@ -82,6 +83,11 @@ class LabSpec(Data):
     provider: Literal["namespaces", "kind", "vagrant", "existing"] = "namespaces"
     cni: str = Field(default="flannel", description="Name of a CNI variant")
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="How many nodes")
+    node_addresses: dict[str, IPv4Address] = Field(
+        default_factory=dict,
+        alias="nodeAddresses",
+        description="Name and address of every node, in order, where the provider found them; it fills this in",
+    )
     kubernetes: Kubernetes = Kubernetes()
     underlay: Underlay = Underlay()
     pods: Pods = Pods()
@@ -92,6 +98,8 @@ class LabSpec(Data):
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> Self:
+        if self.provider == "existing":
+            return self  # such a cluster is described, not planned: what clashes in it is a finding
         ranges = {
             "pods.cidr": self.pods.cidr,
             "services.cidr": self.services.cidr,
@@ -121,6 +129,8 @@ class LabSpec(Data):
     @property
     def node_names(self) -> tuple[str, ...]:
         """`n1`, `n2`, …; the control plane runs in the first."""
+        if self.node_addresses:
+            return tuple(self.node_addresses)
         return tuple(f"n{index}" for index in range(1, self.nodes + 1))
 
     @property
@@ -130,9 +140,11 @@ class LabSpec(Data):
 
     def node_address(self, name: str) -> IPv4Address:
         """A node's address on the underlay: network + 10 + its number."""
+        if self.node_addresses:
+            return self.node_addresses[name]
         return ipaddress.IPv4Address(int(self.underlay.cidr.network_address) + 10 + int(name.removeprefix("n")))
 
     @property
     def cluster_nic(self) -> str:
         """Name of the NIC that carries pod traffic."""
-        return "eth1" if self.underlay.dual_homed else "eth0"
+        return self.underlay.nic or ("eth1" if self.underlay.dual_homed else "eth0")
