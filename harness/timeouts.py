@@ -64,7 +64,7 @@ def wait_until(what: str, probe: Callable[[], T | None], deadline: float, *, int
     Raises:
         BringUpError: When the deadline passes; names what was waited for and for how long.
     """
-    for _ in ticks(deadline, interval):
+    for _ in ticks(deadline, interval, max(interval, 0.25)):
         value = probe()
         if value is not None and value is not False:
             return value

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import urllib3
 
 from harness import timeouts, yamlio
+from harness.cluster.access import Access
 from harness.errors import BringUpError
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ _RESOURCES: dict[str, tuple[str, bool]] = {
     "Endpoints": ("endpoints", True),
     "Event": ("events", True),
     "Job": ("jobs", True),
+    "Lease": ("leases", True),
     "Namespace": ("namespaces", False),
     "NetworkPolicy": ("networkpolicies", True),
     "Node": ("nodes", False),
@@ -45,6 +47,7 @@ _RESOURCES: dict[str, tuple[str, bool]] = {
     "Role": ("roles", True),
     "RoleBinding": ("rolebindings", True),
     "Secret": ("secrets", True),
+    "SelfSubjectAccessReview": ("selfsubjectaccessreviews", False),
     "Service": ("services", True),
     "ServiceAccount": ("serviceaccounts", True),
     "StatefulSet": ("statefulsets", True),
@@ -130,6 +133,19 @@ def transport(kubeconfig: Path) -> Transport:
     return Transport(cluster["cluster"]["server"], pool, {})
 
 
+def reach(access: Access) -> Transport:
+    """The way to a cluster that is not ours.
+
+    Args:
+        access: From its kubeconfig.
+    """
+    more: dict[str, Any] = {"maxsize": _CONNECTIONS, "ssl_context": access.tls()}
+    if access.server_name:
+        more |= {"assert_hostname": access.server_name, "server_hostname": access.server_name}
+    pool = urllib3.ProxyManager(access.proxy, **more) if access.proxy else urllib3.PoolManager(**more)
+    return Transport(access.server, pool, access.headers)
+
+
 def _official_transport(kubeconfig: Path) -> Transport:
     from kubernetes import config  # noqa: PLC0415 - a second of processor time; see transport
 
@@ -146,17 +162,23 @@ class Kube:
 
     Args:
         kubeconfig: File with address and credentials; read at the first call.
+        access: What is in it, where somebody read it already.
+        interval: Seconds between two looks while it waits. Our own API server may be asked often.
     """
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, *, access: Access | None = None, interval: float = 0.05) -> None:
         self.kubeconfig = kubeconfig
+        self.requests = 0
+        """How many were sent so far."""
+        self._access = access
+        self._interval = interval
         self._lock = threading.Lock()
         self._transport: Transport | None = None
 
     def _way(self) -> Transport:
         with self._lock:
             if self._transport is None:
-                self._transport = transport(self.kubeconfig)
+                self._transport = reach(self._access) if self._access else transport(self.kubeconfig)
             return self._transport
 
     def raw(
@@ -186,6 +208,8 @@ class Kube:
             ApiError: Any status of 400 or more, or no answer (status 0).
         """
         way = self._way()
+        with self._lock:
+            self.requests += 1
         url = way.server + path
         if query:
             url += "?" + urllib.parse.urlencode(query)
@@ -288,6 +312,7 @@ class Kube:
             f"{item['kind']} {metadata['name']} to be gone",
             lambda: self.get(item["apiVersion"], item["kind"], metadata["name"], namespace) is None,
             timeouts.ROLLOUT,
+            interval=self._interval,
         )
 
     def wait(  # noqa: PLR0913 - selectors are optional, and clearer as arguments than as an object
@@ -324,7 +349,7 @@ class Kube:
         def probe() -> T | None:
             return done(self.list(api_version, kind, namespace, labels, fields))
 
-        return timeouts.wait_until(what, probe, deadline, interval=0.05)
+        return timeouts.wait_until(what, probe, deadline, interval=self._interval)
 
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 200) -> str:
         """The end of a container's log."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conformance import manifests, plan
 from conformance.context import saved
-from conformance.manifests import NAMESPACE
+from conformance.inventory import NAMESPACE
 from conformance.model import Batch
 from harness import timeouts
 from harness.model.journal import Journal

@@ -10,8 +10,8 @@ from typing import Any
 
 from conformance import manifests
 from conformance.context import Context
-from conformance.inventory import Inventory, NodeFact, ServiceFact, ServicePort, Site
-from conformance.manifests import NAMESPACE, PodPlan
+from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.manifests import PodPlan
 from harness import timeouts
 from harness.cluster.kube import Object
 from harness.errors import BringUpError

@@ -10,9 +10,9 @@ from typing import Any
 
 from conformance import manifests, plan
 from conformance.context import Context, saved
-from conformance.inventory import Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
-from conformance.manifests import NAMESPACE, crowd_addresses
+from conformance.manifests import crowd_addresses
 from conformance.maths import base, first_host
 from conformance.registry import CHECKS
 from harness.cni.catalogue import variant

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance import manifests, plan, tables
-from conformance.inventory import Inventory, NodeFact, Site
+from conformance.inventory import NAMESPACE, Inventory, NodeFact, Site
 from harness.model.spec import LabSpec
 from harness.probes.plan import ExchangeProbe, RungProbe
 from tests.unit.conformance import simlab
@@ -108,7 +108,7 @@ def test_names_of_pods_go_on_after_z() -> None:
 def test_objects_are_all_in_the_suites_own_namespace() -> None:
     objects = manifests.objects(LabSpec(nodes=2))
     assert objects[0]["kind"] == "Namespace"
-    assert {item["metadata"]["namespace"] for item in objects[1:]} == {manifests.NAMESPACE}
+    assert {item["metadata"]["namespace"] for item in objects[1:]} == {NAMESPACE}
     assert len({(item["kind"], item["metadata"]["name"]) for item in objects}) == len(objects)
 
 

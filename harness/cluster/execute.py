@@ -1,0 +1,278 @@
+"""Programs in containers of a cluster that is not ours: the exec subresource over a WebSocket (KEP-4006).
+
+`kubectl exec` does the same. It is not used because it costs a process for each of many short calls, and because it
+ends at an interrupt without ending what it started.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+import websocket
+
+from harness import timeouts
+from harness.cluster.access import Access, load
+from harness.cluster.kube import resource_path
+from harness.runner import Argv, CommandError, Completed, HostRunner
+
+STDIN, STDOUT, STDERR, STATUS, CLOSE = 0, 1, 2, 3, 255
+"""First byte of a message: which stream the rest belongs to; CLOSE names a stream that ends (protocol v5)."""
+
+PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+"""The newer one can end standard input, which programs that read to its end need."""
+
+CONNECT: Final = 10.0
+"""Seconds until the API server has the stream open, before scaling."""
+
+CHUNK: Final = 32 * 1024
+
+LEADER: Final = (
+    "sh",
+    "-c",
+    # Standard input is the leash: it ends when the caller wants the program to end, or is gone. An asynchronous list of
+    # a shell has no standard input and ignores SIGINT, hence the copy of the descriptor and SIGTERM.
+    'exec 3<&0; "$@" </dev/null & child=$!; { cat <&3; kill "$child"; } >/dev/null 2>&1 & wait "$child"',
+    "leash",
+)
+"""Words before a program that must end when its caller does; for images with a shell."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A container.
+
+    Args:
+        namespace: Of the pod.
+        pod: Its name.
+        container: Its name.
+    """
+
+    namespace: str
+    pod: str
+    container: str = "main"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.pod}"
+
+
+class Stream:
+    """A program in a container, while it runs.
+
+    Args:
+        access: The way to the cluster.
+        tls: Its TLS context; made once and shared, because a context reads certificates.
+        place: The container.
+        argv: Program and arguments.
+        stdin: It will be written to.
+
+    Raises:
+        CommandError: The API server did not open the stream.
+    """
+
+    def __init__(
+        self, access: Access, tls: ssl.SSLContext | None, place: Place, argv: tuple[str, ...], *, stdin: bool
+    ) -> None:
+        path = resource_path("v1", "Pod", place.namespace, place.pod) + "/exec"
+        query = [("container", place.container), ("stdout", "true"), ("stderr", "true")]
+        query += [("stdin", "true")] if stdin else []
+        query += [("command", word) for word in argv]
+        url = access.server.replace("http", "ws", 1) + path + "?" + urllib.parse.urlencode(query)
+        options: dict[str, Any] = {}
+        if tls is not None:
+            options["sslopt"] = {"context": tls} | (
+                {"server_hostname": access.server_name} if access.server_name else {}
+            )
+        if access.proxy:
+            proxy = urllib.parse.urlsplit(access.proxy)
+            options |= {"http_proxy_host": proxy.hostname, "http_proxy_port": proxy.port, "proxy_type": "http"}
+        try:
+            self._socket = websocket.create_connection(
+                url,
+                timeout=timeouts.scaled(CONNECT),
+                header=[f"{key}: {value}" for key, value in access.headers.items()],
+                subprotocols=list(PROTOCOLS),
+                enable_multithread=True,
+                suppress_origin=True,
+                **options,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            body = getattr(error, "resp_body", b"") or b""
+            msg = f"the API server did not run a program in pod {place}: status {error.status_code}"
+            raise CommandError(msg, cause=_message(body), where=" ".join(argv)) from error
+        except (websocket.WebSocketException, OSError) as error:
+            msg = f"no way into pod {place}"
+            raise CommandError(msg, cause=str(error) or type(error).__name__, where=" ".join(argv)) from error
+
+    def write(self, data: bytes) -> None:
+        """Send a part of standard input."""
+        for start in range(0, len(data), CHUNK):
+            self._socket.send_binary(bytes([STDIN]) + data[start : start + CHUNK])
+
+    def end_input(self) -> None:
+        """End standard input; with an old API server the program never sees it end."""
+        if self._socket.getsubprotocol() == PROTOCOLS[0]:
+            self._socket.send_binary(bytes([CLOSE, STDIN]))
+
+    def messages(self, deadline: float | None = None) -> Iterator[tuple[int, bytes]]:
+        """Stream and data, message by message, to the end.
+
+        Args:
+            deadline: Of `time.monotonic`; None: as long as it takes.
+
+        Raises:
+            TimeoutError: The deadline passed.
+        """
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            try:
+                kind, data = self._socket.recv_data()
+            except websocket.WebSocketTimeoutException as error:
+                raise TimeoutError from error
+            except (websocket.WebSocketConnectionClosedException, ConnectionError, ssl.SSLError):
+                return
+            if kind == websocket.ABNF.OPCODE_CLOSE:
+                return
+            if data:
+                yield data[0], data[1:]
+
+    def close(self) -> None:
+        """Leave; the program may go on."""
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _message(body: bytes) -> str:
+    text = body.decode(errors="replace").strip()
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.splitlines()[0] if text else ""
+
+
+def exit_status(status: bytes) -> tuple[int, str]:
+    """Exit code and message of the Status object that ends a stream.
+
+    Args:
+        status: The object as JSON; empty when the connection broke before it came.
+    """
+    if not status:
+        return 255, "the connection ended before the program did"
+    try:
+        document = json.loads(status)
+    except ValueError:
+        return 255, status.decode(errors="replace")
+    if document.get("status") == "Success":
+        return 0, ""
+    causes = (document.get("details") or {}).get("causes") or ()
+    codes = [cause.get("message", "") for cause in causes if cause.get("reason") == "ExitCode"]
+    # Without an exit code the runtime could not start the program: a shell says 127 then.
+    return (int(codes[0]) if codes else 127), str(document.get("message", ""))
+
+
+class PodRunner:
+    """Runs programs in one container. See `runner.Runner`.
+
+    Args:
+        access: The way to the cluster.
+        place: The container.
+        prefix: Words before every command: `nsenter …`.
+        tls: Shared between runners of one cluster.
+    """
+
+    def __init__(
+        self, access: Access, place: Place, prefix: tuple[str, ...] = (), tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.access = access
+        self.place = place
+        self.prefix = prefix
+        self._tls = tls or (access.tls() if access.server.startswith("https:") else None)
+
+    def within(self, *prefix: str) -> PodRunner:
+        """The same container, with words before every command."""
+        return PodRunner(self.access, self.place, prefix, self._tls)
+
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """Prefix, environment and command."""
+        settings = ("env", *(f"{key}={value}" for key, value in env.items())) if env else ()
+        return (*self.prefix, *settings, *(str(word) for word in argv))
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """See `Runner.run`."""
+        vector = self.vector(argv, env)
+        found: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray(), STATUS: bytearray()}
+        stream = Stream(self.access, self._tls, self.place, vector, stdin=input is not None)
+        try:
+            if input is not None:
+                stream.write(input.encode())
+                stream.end_input()
+            for channel, data in stream.messages(time.monotonic() + timeouts.scaled(timeout)):
+                found.setdefault(channel, bytearray()).extend(data)
+        except TimeoutError as error:
+            msg = f"no answer from pod {self.place} within {timeouts.scaled(timeout):.0f} s"
+            raise CommandError(msg, where=" ".join(vector)) from error
+        except (websocket.WebSocketException, OSError) as error:
+            msg = f"the connection to pod {self.place} broke"
+            raise CommandError(msg, cause=str(error) or type(error).__name__, where=" ".join(vector)) from error
+        finally:
+            stream.close()
+        code, message = exit_status(bytes(found[STATUS]))
+        stderr = found[STDERR].decode(errors="replace") or (message if code else "")
+        done = Completed(vector, code, found[STDOUT].decode(errors="replace"), stderr)
+        if check and not done.ok:
+            msg = f"{Path(vector[0]).name} in pod {self.place} failed with exit status {code}"
+            raise CommandError(msg, done)
+        return done
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """See `Runner.start`: a process of this machine stands for the program, and ends it at SIGINT or SIGTERM."""
+        told = {
+            "kubeconfig": str(self.access.path),
+            "context": self.access.context,
+            "namespace": self.place.namespace,
+            "pod": self.place.pod,
+            "container": self.place.container,
+        }
+        relay = (
+            sys.executable,
+            "-m",
+            "harness.cluster.relay",
+            json.dumps(told),
+            "--",
+            *LEADER,
+            *self.vector(argv, env),
+        )
+        return HostRunner().start(relay, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+def told(text: str) -> tuple[Access, Place]:
+    """What `PodRunner.start` told its process."""
+    facts = json.loads(text)
+    access = load(Path(facts["kubeconfig"]), facts["context"])
+    return access, Place(facts["namespace"], facts["pod"], facts["container"])

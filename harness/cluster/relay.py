@@ -1,0 +1,55 @@
+"""`python -m harness.cluster.relay PLACE -- COMMAND…`: a program in a container as a process of this machine.
+
+Its output comes out here. SIGINT and SIGTERM end its standard input, which is its leash (`execute.LEADER`); what it
+still has to say is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import FrameType
+
+from harness.cluster import execute
+from harness.errors import CnilabError
+
+
+def main(words: list[str]) -> int:
+    """Relay until the program ends; its exit status."""
+    place, dashes, *argv = words
+    if dashes != "--" or not argv:
+        sys.stderr.write("usage: relay PLACE -- COMMAND…\n")
+        return 2
+    access, container = execute.told(place)
+    tls = access.tls() if access.server.startswith("https:") else None
+    stream = execute.Stream(access, tls, container, tuple(argv), stdin=True)
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        with suppress(Exception):  # it may have ended by itself
+            stream.end_input()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    status = b""
+    for channel, data in stream.messages():
+        if channel == execute.STATUS:
+            status += data
+        elif channel in {execute.STDOUT, execute.STDERR}:
+            _write(channel, data)
+    return execute.exit_status(status)[0]
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except CnilabError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
