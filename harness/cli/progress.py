@@ -102,16 +102,21 @@ def _plain(verbose: int, *, color: bool | None) -> Iterator[Listener]:
     lock = threading.Lock()
     running = _Running()
     over = threading.Event()
+    spoke = began
 
     def listen(event: Event) -> None:
+        nonlocal spoke
         with lock:
             if running.note(event) and _wanted(event, verbose):
-                click.echo(line(event, time.monotonic() - began, color=bool(color)), err=True, color=color)
+                spoke = time.monotonic()
+                click.echo(line(event, spoke - began, color=bool(color)), err=True, color=color)
 
     def beat() -> None:
         while not over.wait(HEARTBEAT):
             now = time.monotonic()
             with lock:
+                if now - spoke < HEARTBEAT:
+                    continue  # who hears how far a build is need not hear that another one waits
                 # Only the innermost long step says something new.
                 slow = [(title, now - since) for title, since in running.since.values() if now - since >= HEARTBEAT]
                 for title, seconds in slow[-1:]:

@@ -18,8 +18,12 @@ from harness.components.turns import Turns
 from harness.components.versions import accepts
 from harness.errors import CnilabError
 
-AT_ONCE = 2
-"""Builds at the same time. One Go build keeps several cores busy, but links alone at its end."""
+CORES_PER_BUILD = 2
+"""Cores that one Go build keeps busy until it links.
+
+Two builds at the same time on two cores compile every package that both need twice, and take longer than one after the
+other, whose second finds these packages in Go's cache.
+"""
 
 MIN_GO = "1.21"
 """From here on the go command fetches the newer toolchain that a module asks for, unless GOTOOLCHAIN forbids it."""
@@ -62,7 +66,7 @@ class BuildSource:
     def __init__(self, need: Callable[[str], dict[str, Path]], modules: Path | None = None) -> None:
         self.modules = modules or resources.root() / "components"
         self.need = need
-        self.turns = Turns(AT_ONCE)
+        self.turns = Turns(max(1, (os.cpu_count() or 1) // CORES_PER_BUILD))
 
     def deliver(self, component: Component, desk: Desk) -> Delivered | Refused:
         """See `Source.deliver`."""
