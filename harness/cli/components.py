@@ -83,10 +83,13 @@ def _statuses(found: list[ComponentStatus]) -> Listing:
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
 @output_option()
 def ensure(wanted: tuple[str, ...], *, output: str) -> None:
-    """Make components available now: what up would otherwise do on its first run. Without names: all."""
+    """Make components available now: what up would otherwise do on its first run.
+
+    Without names: all but those that only some providers need.
+    """
     with progress() as listener:
         store = _store(listener)
-        found = store.ensure(wanted or sorted(store.lock.component))
+        found = store.ensure(wanted or sorted(store.lock.everywhere))
     emit(_resolved(list(found.values())), output)
 
 

@@ -113,6 +113,7 @@ class Component(Data):
     kind: Literal["bin", "cni", "image"] = Field(
         description="bin: on the nodes' PATH; cni: in /opt/cni/bin; image: only inside an image"
     )
+    optional: bool = Field(default=False, description="Made only when something asks for it by its name")
     probe: tuple[str, ...] = Field(default=(), description="Delivered program and arguments that print its version")
     accept: str = Field(default="", description="Accepted versions, as >=1.6,<3")
     links: dict[FileName, FileName] = Field(default_factory=dict, description="Other names of delivered programs")
@@ -176,6 +177,11 @@ class Lock(Data):
                         for name, entry in entries.items()
                     }
         return value
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """Names of the components that are of use with every provider."""
+        return tuple(name for name, component in self.component.items() if not component.optional)
 
     def find(self, name: str) -> Component:
         """The component of that name, or the one that delivers a program of that name.

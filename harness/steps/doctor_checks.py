@@ -216,7 +216,9 @@ def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
 
 
 def _missing_components(plan: Plan) -> list[str]:
-    return [one.name for one in carry.list_components(Resolver(plan.cache)) if one.state != "cached"]
+    resolver = Resolver(plan.cache)
+    known = carry.list_components(resolver)
+    return [one.name for one in known if one.state != "cached" and one.name in resolver.lock.everywhere]
 
 
 def _components(plan: Plan) -> Verdict:
