@@ -5,6 +5,7 @@ labs/<id>/lab.yaml ─► needs met? ─► manifests ─► playbooks/labs.yaml
 
 from __future__ import annotations
 
+import difflib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -118,10 +119,11 @@ def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefi
     Raises:
         UsageError: An id is unknown.
     """
-    unknown = sorted(set(only) - {lab.id for lab in labs} - {ALL_LABS})
-    if unknown:
-        msg = f"no lab is called {', '.join(unknown)}"
-        raise UsageError(msg, next_step="'cnilab labs list' shows all")
+    known = {ALL_LABS, *(lab.id for lab in labs)}
+    for unknown in sorted(set(only) - known):
+        near = difflib.get_close_matches(unknown, known, n=1)
+        msg = f"there is no lab with the id {unknown[:60]!r}"
+        raise UsageError(msg, next_step=f"did you mean '{near[0]}'?" if near else "cnilab labs list")
     return [lab for lab in labs if lab.id in only or not only or ALL_LABS in only]
 
 
@@ -272,8 +274,8 @@ def schedule(
 ) -> dict[str, list[LabStep]]:
     """Run labs at the same time, but never two of which one disturbs what the other watches.
 
-    Labs that disturb start first: the others fill the gaps that they leave. Those that change the whole network come
-    last, one by one.
+    Labs that disturb start first, and among them those that exclude most others: the longest chain begins at once, and
+    what only watches fills the gaps. Those that change the whole network come last, one by one.
 
     Args:
         labs: What to run.
@@ -285,7 +287,8 @@ def schedule(
     Returns:
         Records by lab, in the order of `labs`.
     """
-    waiting = sorted(labs, key=lambda lab: (NETWORK in lab.disturbs, not lab.disturbs, -len(lab.steps), lab.id))
+    crowd = {lab.id: sum(lab.conflicts(other, nodes) for other in labs if other is not lab) for lab in labs}
+    waiting = sorted(labs, key=lambda lab: (NETWORK in lab.disturbs, not lab.disturbs, -crowd[lab.id], lab.id))
     running: dict[Future[list[LabStep]], LabDefinition] = {}
     done: dict[str, list[LabStep]] = {}
     with ThreadPoolExecutor(at_once) as pool:

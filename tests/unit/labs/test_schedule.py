@@ -132,6 +132,20 @@ def test_labs_that_change_the_whole_network_come_last_and_alone() -> None:
     assert seen[-1] == "n"
 
 
+def test_the_lab_that_excludes_most_others_starts_first() -> None:
+    seen: list[str] = []
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        seen.append(lab.id)
+        return []
+
+    little = named("a-little", watches=[], disturbs=["policies"])
+    much = named("much", watches=[], disturbs=["dataplane"])
+    watching = [named(name, watches=["dataplane"]) for name in ("b", "c")]
+    schedule([little, *watching, much], one, threading.Event(), at_once=1)
+    assert seen == ["much", "a-little", "b", "c"]
+
+
 def test_a_lab_that_breaks_does_not_end_the_others() -> None:
     def one(lab: LabDefinition) -> list[LabStep]:
         if lab.id == "bad":
