@@ -67,7 +67,7 @@ class Variant(Data):
 
     name: str
     title: str
-    driver: Literal["flannel", "bridge", "cilium", "weave"]
+    driver: Literal["flannel", "bridge", "cilium", "weave", "generic"]
     summary: str
     gates: tuple[Gate, ...] = Field(description="Features that the variant declares")
     needs: tuple[Need, ...] = Field(default=(), description="Without these the variant cannot come up on a machine")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import conformance
@@ -29,7 +29,13 @@ JUDGED = frozenset({0, 1, 5, 11})
 
 
 def run_conformance(
-    attached: Attached, run: RunDir, journal: Journal, *, select: str = "", strict: bool = False
+    attached: Attached,
+    run: RunDir,
+    journal: Journal,
+    *,
+    select: str = "",
+    strict: bool = False,
+    deploy: Callable[[Attached, Journal], suites.Suite] = suites.deploy,
 ) -> list[Result]:
     """Run the suite against a lab.
 
@@ -39,6 +45,7 @@ def run_conformance(
         journal: Gets a step for every part.
         select: Ids, areas or patterns, separated by commas; empty for all.
         strict: A failed SHOULD counts as failed.
+        deploy: Makes the suite's pods.
 
     Returns:
         Results in the order of the catalogue.
@@ -49,8 +56,9 @@ def run_conformance(
     """
     checks = choose(select)
     with journal.step("test", "conformance", checks=len(checks)) as detail:
-        suite = suites.deploy(attached, journal)
-        if attached.variant.gates and "svc" in attached.variant.gates:
+        suite = deploy(attached, journal)
+        attached = suite.attached
+        if "svc" in attached.variant.gates:
             wait_for_proxy(suite, journal)
         seen = observe(suite, batches(checks), run.path, journal)
         run.add_observations(seen)

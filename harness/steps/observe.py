@@ -10,14 +10,13 @@ from pathlib import Path
 
 from conformance import manifests, plan
 from conformance.context import saved
-from conformance.inventory import NAMESPACE
 from conformance.model import Batch
 from harness import timeouts
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
 from harness.model.world import PUBLIC
 from harness.probes import inventory as sandboxes
-from harness.probes import kernel
+from harness.probes import kernel, podstate
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
 from harness.probes.capture import TapPoint, listen
@@ -27,7 +26,7 @@ from harness.runner import CommandError
 from harness.steps.cni_verbs import observe_verbs
 from harness.steps.networks import network
 from harness.steps.policy import observe_policies
-from harness.steps.suite import Suite, kernel_limits
+from harness.steps.suite import Suite
 
 DEADLINES: Mapping[Batch, float] = {
     "B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B6": 10.0, "B7": 10.0,
@@ -134,14 +133,12 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     Sandboxes are listed anew: what other batches left running has leases, too.
     """
     only = () if pace.kernel else ("addr",)
-    lab = suite.attached.lab
-    running = sandboxes.take(lab)
-    dumps = kernel.dump(lab, running, batch="B0", namespace=NAMESPACE, pods=pace.kernel, only=only)
-    nodes = lab.nodes
+    running = sandboxes.take(suite.attached.lab)
+    dumps = _state(suite, "B0", running, pods=pace.kernel, only=only)
     dumps += running.dumps("B0")
-    dumps.append(
-        Dump(batch="B0", vantage="node", place=nodes[0].name, node=nodes[0].name, what="kernel", data=kernel_limits())
-    )
+    first = suite.inventory.nodes[0].name
+    if suite.limits:
+        dumps.append(Dump(batch="B0", vantage="node", place=first, node=first, what="kernel", data=dict(suite.limits)))
     nic = suite.attached.spec.cluster_nic
     present = {
         one.place: int(link["mtu"])
@@ -153,6 +150,20 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     return [*dumps, *probe(suite, plan.underlay(suite.inventory, present), "B0", pace)]
 
 
+def _state(
+    suite: Suite, batch: Batch, running: sandboxes.Inventory, *, pods: bool = True, only: Sequence[str] = ()
+) -> list[Dump]:
+    """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
+    namespace = suite.inventory.namespace
+    if suite.gates.get("node"):
+        return kernel.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+    inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
+    subjects = [
+        podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
+    ]
+    return podstate.dump(subjects, batch=batch, only=only)
+
+
 def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """The mesh, then the drop counters of nodes and pods again; around it, what eBPF the nodes run."""
     before = _datapath(suite, "before") if pace.kernel else []
@@ -160,11 +171,13 @@ def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     if pace.churn:
         seen += probe(suite, plan.connections(suite.inventory), "B1", pace)
     only = ("counters", "rules-nft")
-    after = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B1", namespace=NAMESPACE, only=only)
+    after = _state(suite, "B1", suite.sandboxes, only=only)
     return [*before, *seen, *after, *(_datapath(suite, "after") if pace.kernel else ())]
 
 
 def _datapath(suite: Suite, when: str) -> list[Observation]:
+    if not suite.gates.get("known"):
+        return []
     there = network(suite.attached.variant).datapath
     if there is None:
         return []
@@ -191,7 +204,7 @@ def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     hosts = f"host {src.ip} or host {dst.ip}"
     underlay = " and ".join(f"host {suite.inventory.node(site.node).address}" for site in (src, dst))
     for site in (src, dst):
-        runner = suite.sandboxes.netns_runner(suite.sandboxes.find(NAMESPACE, site.pod))
+        runner = suite.sandboxes.netns_runner(suite.sandboxes.find(site.namespace, site.pod))
         points.append(TapPoint(site.node, site.name, "eth0", runner, hosts))
     for site in (src, dst):
         node = suite.sandboxes.node(site.node)
@@ -228,13 +241,13 @@ def _moved(suite: Suite, pace: Pace) -> list[Observation]:
 
     before = look("before")
     if before[0].outcome != "ok":
-        suite.attached.kube.apply([manifests.moving_slice(one.ip)])
+        suite.attached.kube.apply([suite.adapt(manifests.moving_slice(one.ip))])
         for _ in timeouts.ticks(PROXY_READY, 0.1):
             before = look("before")
             if before[0].outcome == "ok":
                 break
     source, target = (other, one) if before[0].token == other.name else (one, other)
-    suite.attached.kube.apply([manifests.moving_slice(target.ip)])
+    suite.attached.kube.apply([suite.adapt(manifests.moving_slice(target.ip))])
     facts: dict[str, object] = {"from": source.name, "to": target.name, "seconds": None}
     after: list[Exchange] = []
     for elapsed in timeouts.ticks(pace.deadlines["B3"], 0.05):
@@ -253,7 +266,7 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     router = suite.attached.lab.router
     recorder = Recorder(router) if router is not None else None
     mark = recorder.mark() if recorder else 0
-    dumps = kernel.dump(suite.attached.lab, suite.sandboxes, batch="B4", namespace=NAMESPACE, only=("resolv-conf",))
+    dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
     seen = probe(suite, plan.lookups(suite.inventory, suite.attached.spec, gates), "B4", pace)
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]
@@ -283,11 +296,15 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """Where policies are enforced after all others: nothing else is looked at while they hold."""
+    if not (suite.gates.get("np") or suite.gates.get("nonp")):
+        return []
     return observe_policies(suite, pace.deadlines["B6"], pace.policies)
 
 
 def _b7(suite: Suite, _run: Path, _pace: Pace) -> list[Observation]:
     """The plugins of the first node; they are the same on all."""
+    if not suite.gates.get("verbs"):
+        return []
     return [observe_verbs(suite.attached.lab.nodes[0], suite.attached.variant)]
 
 
@@ -298,8 +315,8 @@ def wait_for_proxy(suite: Suite, journal: Journal) -> None:
     """
     asked: plan.Plan = {}
     virtual = [one for one in suite.inventory.services if one.endpoints and one.cluster_ip not in {"", "None"}]
-    for host in suite.inventory.hosts:
-        asked[host.name] = [
+    for place in suite.inventory.hosts or plan.first_pods(suite.inventory):
+        asked[place.name] = [
             probes.ExchangeProbe(plan.vip(service, "tcp"), purpose="proxy")
             for service in virtual
             if service.role != "itp-local"

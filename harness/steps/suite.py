@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
 """The kernel's neighbour limit: one for all network namespaces, and shown only in the first."""
 
 
+def _as_it_is(item: Object) -> Object:
+    return item
+
+
 @dataclass(frozen=True)
 class Suite:
     """The suite, deployed.
@@ -33,12 +37,16 @@ class Suite:
         sandboxes: What runs on the nodes.
         inventory: The same as data, for judges.
         sites: Ways to run probes, by site name.
+        limits: What is known of the kernel's tables; nothing where it cannot be read.
+        adapt: Makes an object of ours one for this cluster.
     """
 
     attached: Attached
     sandboxes: sandboxes.Inventory
     inventory: Inventory
     sites: Mapping[str, probes.Site]
+    limits: Mapping[str, int | bool] = field(default_factory=dict)
+    adapt: Callable[[Object], Object] = _as_it_is
 
     @property
     def gates(self) -> Mapping[str, bool]:
@@ -55,7 +63,7 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
     with journal.step("test.deploy", "pods and Services of the suite") as detail:
         plans = manifests.pod_plans(attached.spec)
         wanted = manifests.objects(attached.spec)
-        if _running(attached.kube.list("v1", "Pod", NAMESPACE), plans):
+        if running(attached.kube.list("v1", "Pod", NAMESPACE), plans):
             wanted = [item for item in wanted if item["kind"] != "Pod"]
         attached.kube.apply(wanted)
         detail["objects"] = len(wanted)
@@ -64,7 +72,7 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
             f"{len(plans)} pods in {NAMESPACE} to be ready",
             "v1",
             "Pod",
-            lambda items: items if _running(items, plans) else None,
+            lambda items: items if running(items, plans) else None,
             namespace=NAMESPACE,
             deadline=timeouts.POD_RUNNING,
         )
@@ -73,14 +81,14 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
             f"endpoints in {NAMESPACE} to be ready",
             "discovery.k8s.io/v1",
             "EndpointSlice",
-            lambda items: items if _serving(items, pods, services) else None,
+            lambda items: items if serving(items, pods, services) else None,
             namespace=NAMESPACE,
             deadline=timeouts.POD_RUNNING,
         )
     return _take(attached, pods, services, slices)
 
 
-def _running(items: list[Object], plans: tuple[PodPlan, ...]) -> bool:
+def running(items: list[Object], plans: Sequence[PodPlan]) -> bool:
     """All planned pods are there, on their node, and all their containers run."""
     found = {item["metadata"]["name"]: item for item in items if not item["metadata"].get("deletionTimestamp")}
     for plan in plans:
@@ -100,7 +108,7 @@ def _selected(pods: list[Object], service: Object) -> list[Object]:
     return [pod for pod in pods if selector.items() <= pod["metadata"].get("labels", {}).items()]
 
 
-def _endpoints(slices: list[Object], service: str) -> list[str]:
+def _endpoints(slices: Sequence[Object], service: str) -> list[str]:
     """Ready endpoint addresses of a Service."""
     return sorted(
         address
@@ -112,7 +120,7 @@ def _endpoints(slices: list[Object], service: str) -> list[str]:
     )
 
 
-def _serving(slices: list[Object], pods: list[Object], services: list[Object]) -> bool:
+def serving(slices: list[Object], pods: list[Object], services: list[Object]) -> bool:
     """Every Service's endpoints are the pods that it selects."""
     return all(
         _endpoints(slices, service["metadata"]["name"])
@@ -149,7 +157,7 @@ def _take(attached: Attached, pods: list[Object], services: list[Object], slices
         if node is not None:
             ways[name] = probes.Site(name, "", str(node.address), node.runner)
             sites.append(Site(name=name, kind="outside", ip=str(node.address)))
-    facts = tuple(_service(item, slices, sites) for item in services)
+    facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
     inventory = Inventory(
         nodes=_nodes(attached),
@@ -163,7 +171,7 @@ def _take(attached: Attached, pods: list[Object], services: list[Object], slices
         },
         node_dns=dns["spec"]["clusterIP"] if dns else "",
     )
-    return Suite(attached, found, inventory, ways)
+    return Suite(attached, found, inventory, ways, kernel_limits())
 
 
 def _nodes(attached: Attached) -> tuple[NodeFact, ...]:
@@ -183,7 +191,14 @@ def _nodes(attached: Attached) -> tuple[NodeFact, ...]:
     )
 
 
-def _service(item: Object, slices: list[Object], sites: list[Site]) -> ServiceFact:
+def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) -> ServiceFact:
+    """A Service as data.
+
+    Args:
+        item: The Service.
+        slices: Of its namespace.
+        sites: Who may be an endpoint.
+    """
     name = item["metadata"]["name"]
     addresses = _endpoints(slices, name)
     owners = {site.ip: site.name for site in sites if site.kind == "pod"}
@@ -191,7 +206,7 @@ def _service(item: Object, slices: list[Object], sites: list[Site]) -> ServiceFa
     return ServiceFact(
         name=name,
         role=item["metadata"].get("annotations", {}).get("cnilab.dev/role", name),
-        namespace=NAMESPACE,
+        namespace=item["metadata"]["namespace"],
         cluster_ip=item["spec"].get("clusterIP") or "",
         ports=tuple(
             ServicePort(

@@ -29,7 +29,7 @@ def pods(**change: Any) -> list[dict[str, Any]]:
 
 
 def test_running_pods_are_ready() -> None:
-    assert suite._running(pods(), PLANS)
+    assert suite.running(pods(), PLANS)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_running_pods_are_ready() -> None:
     ids=["no status", "a container is missing", "a container is not ready", "it is being deleted", "on another node"],
 )
 def test_a_pod_that_is_not_whole_is_not_ready(change: dict[str, Any]) -> None:
-    assert not suite._running(pods(**change), PLANS)
+    assert not suite.running(pods(**change), PLANS)
 
 
 def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,9 +61,9 @@ def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_service_serves_when_its_endpoints_are_the_pods_that_it_selects() -> None:
     running = pods()
     made = slices(running)
-    assert suite._serving(made, running, manifests.services(SPEC))
+    assert suite.serving(made, running, manifests.services(SPEC))
     made[0]["endpoints"][0]["conditions"]["ready"] = False
-    assert not suite._serving(made, running, manifests.services(SPEC))
+    assert not suite.serving(made, running, manifests.services(SPEC))
 
 
 def test_the_sole_services_have_one_backend_each_and_the_empty_one_none() -> None:

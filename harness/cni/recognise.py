@@ -1,0 +1,185 @@
+"""Which network a cluster has, from what is seen of it: DaemonSets, an agent's ConfigMap, a node's CNI configuration.
+
+A network that is none of the catalogue's is `generic`: a variant that promises what the Kubernetes network model does,
+and nothing about links, routes or rules.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from harness.cni import catalogue
+from harness.model.variant import Expectations, Hops, Variant, Wire
+
+GENERIC: Final = "generic"
+
+CONFIG_MAPS: Final[Mapping[str, tuple[str, str]]] = {
+    "flannel": ("kube-flannel", "kube-flannel-cfg"),
+    "cilium": ("kube-system", "cilium-config"),
+}
+"""Namespace and name of the ConfigMap that says how an agent works, by driver."""
+
+_DECISIVE: Final = (
+    "routing-mode",
+    "tunnel-protocol",
+    "kube-proxy-replacement",
+    "ipam",
+    "enable-wireguard",
+    "enable-ipsec",
+)
+"""Keys of cilium's configuration that make another variant of it; all others are details."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen; less where less may be looked at.
+
+    Args:
+        daemon_sets: `namespace/name` of all.
+        config: Data of the agents' ConfigMaps, by driver.
+        conf_files: Names of the files in a node's /etc/cni/net.d, in lexical order; the first counts.
+    """
+
+    daemon_sets: frozenset[str] = frozenset()
+    config: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    conf_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """The network.
+
+    Args:
+        variant: What may be expected of it.
+        why: What it was recognised by, or why it was not.
+        cidr: The pods' range, where its configuration says so.
+    """
+
+    variant: Variant
+    why: str
+    cidr: str = ""
+
+    @property
+    def known(self) -> bool:
+        """It is one of the catalogue's."""
+        return self.variant.name != GENERIC
+
+
+def recognise(seen: Seen, *, dns: bool) -> Recognised:
+    """The network, as far as it can be told.
+
+    Args:
+        seen: What was seen.
+        dns: The cluster has DNS.
+    """
+    drivers = _drivers(seen)
+    if not drivers:
+        agents = sorted(name for name in seen.daemon_sets if not name.endswith("/kube-proxy"))
+        words = f"none of the DaemonSets is known: {', '.join(agents)}" if agents else "no agent of a network was seen"
+        if seen.conf_files:
+            words = f"the CNI configuration {seen.conf_files[0]} is not known"
+        return Recognised(generic(dns=dns), words)
+    driver = drivers[0]
+    config = seen.config.get(driver)
+    candidates = [catalogue.variant(name) for name in catalogue.names() if catalogue.variant(name).driver == driver]
+    if driver not in CONFIG_MAPS:
+        return Recognised(candidates[0], f"CNI configuration {seen.conf_files[0]}")
+    namespace, name = CONFIG_MAPS[driver]
+    if config is None:
+        return Recognised(generic(dns=dns), f"looks like {driver}, whose ConfigMap {namespace}/{name} cannot be read")
+    found = _flannel(config, candidates) if driver == "flannel" else _cilium(config, candidates)
+    if found is None:
+        return Recognised(generic(dns=dns), f"{driver} in a mode that the catalogue lacks, by {namespace}/{name}")
+    variant, cidr = found
+    return Recognised(variant, f"ConfigMap {namespace}/{name}", cidr)
+
+
+def _drivers(seen: Seen) -> list[str]:
+    """Drivers of the catalogue that show, by their DaemonSets' names or by the CNI configuration that wins."""
+    found: dict[str, None] = {}
+    names = {name.partition("/")[2] for name in seen.daemon_sets}
+    for known in map(catalogue.variant, catalogue.names()):
+        agents = {workload.split("/")[2] for workload in known.workloads if "/DaemonSet/" in workload}
+        if agents & names or known.expect.conf_file in seen.conf_files[:1]:
+            found[known.driver] = None
+    return list(found)
+
+
+def _flannel(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Variant, str] | None:
+    try:
+        net = json.loads(config["net-conf.json"])
+        backend: Mapping[str, Any] = net["Backend"]
+    except (KeyError, ValueError, TypeError):
+        return None
+    if backend.get("DirectRouting"):
+        return None  # routes here, tunnel there: no one form holds for all pairs of nodes
+    for known in candidates:
+        if known.values.get("backend", {}).get("Type") == backend.get("Type"):
+            return _tuned(known, backend, nftables=bool(net.get("EnableNFTables"))), str(net.get("Network", ""))
+    return None
+
+
+def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Variant:
+    """A flannel variant with this cluster's tunnel: its identifier is part of the device's name."""
+    expect = known.expect
+    if expect.wire.kind == "vxlan":
+        vni, port = int(backend.get("VNI", 1)), int(backend.get("Port", 8472))
+        device = f"flannel.{vni}"
+        expect = expect.model_copy(
+            update={
+                "wire": expect.wire.model_copy(update={"vni": vni, "port": port}),
+                "links": tuple(device if link == expect.overlay_device else link for link in expect.links),
+                "overlay_device": device,
+            }
+        )
+    if nftables:
+        expect = expect.model_copy(update={"masquerade": "flannel-nftables"})
+    return known.model_copy(update={"expect": expect})
+
+
+def _cilium(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Variant, str] | None:
+    def decisive(values: Mapping[str, Any]) -> dict[str, str]:
+        chosen = {key: str(values[key]) for key in _DECISIVE if values.get(key) not in {None, "", "false"}}
+        if chosen.get("routing-mode") != "tunnel":
+            chosen.pop("tunnel-protocol", None)  # kept in the configuration, and of no account
+        return chosen
+
+    wanted = decisive(config)
+    for known in candidates:
+        if decisive(known.values.get("config", {})) == wanted:
+            return known, str(config.get("cluster-pool-ipv4-cidr", ""))
+    return None
+
+
+def generic(*, dns: bool) -> Variant:
+    """A network of which nothing is known but that it is one of Kubernetes.
+
+    Its MTU is what pods have: nothing is taken from that, and the largest packet that a pod may send must arrive.
+    """
+    return Variant(
+        name=GENERIC,
+        title="a network that is not in the catalogue",
+        driver="generic",
+        summary="What every network of Kubernetes promises: pods, Services and names. No agent's details.",
+        gates=("ctr", "kubelet", "svc", *(("dns",) if dns else ())),
+        expect=Expectations(
+            overhead=0,
+            overhead_on="none",
+            wire=Wire(kind="plain"),
+            links=(),
+            remote_route="none",
+            overlay_device=None,
+            bridge=None,
+            hops=Hops(same_node=None, cross_node=None),
+            lease_dir=None,
+            masquerade="none",
+            conf_file="",
+            conf_version="",
+            pod_to_node_source="record",
+            node_to_pod_source="record",
+            heal_seconds={},
+        ),
+    )

@@ -1,0 +1,155 @@
+"""The probe on nodes: a privileged pod in the node's network and PID namespace, and the node as others see it then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any, Final
+
+from harness.runner import CommandError, Runner
+
+Object = dict[str, Any]
+
+NAME: Final = "cnilab-node"
+CONTAINER: Final = "main"
+
+# The agent expects the node's files where a node has them, and itself where our own nodes have it. /proc/1/root is the
+# node's root file system (proc(5)); it needs no volume, and nothing can be written by mistake.
+_LINKS: Final = {
+    "/opt/cnilab/bin/responder": "/responder",
+    "/etc/cni": "/proc/1/root/etc/cni",
+    "/var/lib/cni": "/proc/1/root/var/lib/cni",
+    "/run/flannel": "/proc/1/root/run/flannel",
+    "/run/containerd": "/proc/1/root/run/containerd",
+}
+
+_THEIRS: Final = ("iptables-save", "bpftool")
+"""Programs of the node, not of the image: there are two kinds of iptables, and the node's own is the right one."""
+
+
+def prepare() -> tuple[str, ...]:
+    """The command that makes the image's file system look like the node's, for what is read of it."""
+    script = "".join(
+        f"mkdir -p {Path(link).parent} && ln -sfn {target} {link} && " for link, target in sorted(_LINKS.items())
+    )
+    script += "mkdir -p /usr/local/sbin && "
+    script += "".join(
+        f"printf '#!/bin/sh\\nexec nsenter -t 1 -m -- {name} \"$@\"\\n' >/usr/local/sbin/{name} && "
+        f"chmod 755 /usr/local/sbin/{name} && "
+        for name in _THEIRS
+    )
+    return ("sh", "-c", script + "true")
+
+
+def daemon_set(namespace: str, image: str, nodes: Iterable[str]) -> Object:
+    """The DaemonSet, on the nodes of the sample alone.
+
+    Args:
+        namespace: Where it goes.
+        image: With the agent, a shell, iproute2, nft and tcpdump.
+        nodes: Names.
+    """
+    labels = {"app": NAME}
+    terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [name]}]} for name in nodes]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": NAME, "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    **pod_spec(image),
+                    "affinity": {
+                        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+                    },
+                },
+            },
+        },
+    }
+
+
+def pod_spec(image: str) -> Object:
+    """What a probe may do, and needs: the node's network and processes, and all capabilities there."""
+    return {
+        "hostNetwork": True,
+        "hostPID": True,
+        "terminationGracePeriodSeconds": 0,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [
+            {
+                "name": CONTAINER,
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sleep", "1000000000"],
+                "securityContext": {"privileged": True},
+                "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}},
+            }
+        ],
+    }
+
+
+@dataclass(frozen=True)
+class ExistingNode:
+    """A node through its probe. See `model.node.Node`.
+
+    Args:
+        name: Its Kubernetes name.
+        address: Its InternalIP.
+        enter: Runs programs of the probe's image with given words before them.
+    """
+
+    name: str
+    address: IPv4Address
+    enter: Callable[..., Runner]
+
+    @property
+    def runner(self) -> Runner:
+        """The image's programs, in the node's network and PID namespace."""
+        return self.enter()
+
+    def into_netns(self, netns: str) -> Runner:
+        """See `model.node.Node.into_netns`."""
+        return self.enter("nsenter", f"--net={netns}", "--")
+
+    def into_container(self, pid: int) -> Runner:
+        """See `model.node.Node.into_container`."""
+        return self.enter("nsenter", "-t", str(pid), "-m", "-u", "-i", "-n", "-p", "--")
+
+    def file(self, path: str) -> str:
+        """See `model.node.Node.file`."""
+        done = self.runner.run(["cat", f"/proc/1/root{path}"], check=False)
+        if not done.ok:
+            msg = f"cannot read {path} on {self.name}"
+            raise CommandError(msg, cause=done.tail(), where=self.name)
+        return done.stdout
+
+
+@dataclass(frozen=True)
+class ExistingLab:
+    """A cluster as a lab. See `model.node.Lab`.
+
+    Args:
+        name: Short, for the report.
+        nodes: Those that have a probe; none without the node vantage.
+        kubeconfig: The user's file.
+    """
+
+    name: str
+    nodes: tuple[ExistingNode, ...]
+    kubeconfig: Path
+
+    @property
+    def router(self) -> None:
+        """Nothing plays the outside world."""
+        return
+
+    @property
+    def far(self) -> None:
+        """Nothing is behind a link with a small MTU."""
+        return
