@@ -28,6 +28,7 @@ COMMANDS = {
     "up": ("Bring up a lab: nodes, Kubernetes, and a pod network.", "up"),
     "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
     "test": ("Run the conformance suite against a lab.", "test"),
+    "switch": ("Give a running lab another pod network.", "switch"),
     "status": ("Show labs, or one lab's nodes.", "status"),
     "exec": ("Run a command in a node, the router or a pod.", "execute"),
     "load": ("Load an image archive into every node.", "load"),

@@ -13,11 +13,20 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from harness.cni.command import Command
+from harness.cni.footprint import LEASES, PLUGIN_CHAINS, Footprint
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 
 CONF_DIR = "/etc/cni/net.d"
 COMMENT = "cnilab: pods to the outside"
+
+FOOTPRINT = Footprint(
+    links=("cni0",),
+    chains=PLUGIN_CHAINS,
+    comments=(COMMENT,),
+    files=(f"{CONF_DIR}/10-bridge.conflist", LEASES),
+)
 
 
 @dataclass(frozen=True)
@@ -43,19 +52,6 @@ def peer(node: dict[str, Any], address: IPv4Address) -> Peer:
         address: InternalIP.
     """
     return Peer(node["metadata"]["name"], address, IPv4Network(node["spec"]["podCIDR"]))
-
-
-@dataclass(frozen=True)
-class Command:
-    """A program to run on a node.
-
-    Args:
-        argv: Its vector.
-        stdin: Text for its standard input.
-    """
-
-    argv: tuple[str, ...]
-    stdin: str = ""
 
 
 def cni_conf(variant: Variant, pod_cidr: IPv4Network, mtu: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import yamlio
+from harness.cni.footprint import LEASES, Footprint
 from harness.model import rbac
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -53,6 +54,27 @@ REASONS = {
     181: "denied by a deny rule",
 }
 """Of the counters (pkg/monitor/api/drop.go); a drop's reason is its error without the sign."""
+
+FOOTPRINT = Footprint(
+    links=("cilium_*", "lxc*"),
+    chains=("CILIUM_*", "OLD_CILIUM_*"),
+    sets=("cilium_*",),
+    tables=("2004", "2005"),  # to and from its proxies (bpf/lib/common.h, LINUX_RT_TABLE…)
+    programs=("cil_*",),
+    cgroup=CGROUP_ROOT,
+    files=(
+        "/etc/cni/net.d/05-cilium.conflist",
+        "/opt/cni/bin/cilium-cni",
+        "/opt/cni/bin/.cilium-cni.new",
+        "/run/cilium/*",
+        "/sys/fs/bpf/cilium",
+        "/sys/fs/bpf/tc",
+        LEASES,
+    ),
+    annotations=("network.cilium.io/", "io.cilium.network"),
+    groups=("cilium.io",),
+    leases=("kube-system/cilium-operator-resource-lock",),
+)
 
 _API_PORT = 6443
 _AGENT_HEALTH = 9879

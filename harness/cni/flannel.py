@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.cni.footprint import LEASES, PLUGIN_CHAINS, Footprint
 from harness.model import rbac
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -21,6 +22,13 @@ NAMESPACE = "kube-flannel"
 NAME = "kube-flannel-ds"
 IMAGE = "ghcr.io/flannel-io/flannel:v0.28.10"
 PLUGIN_IMAGE = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3"
+
+FOOTPRINT = Footprint(
+    links=("cni0", "flannel.*"),
+    chains=("FLANNEL-*", *PLUGIN_CHAINS),
+    files=("/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/run/flannel", LEASES),
+    annotations=("flannel.alpha.coreos.com/",),
+)
 
 _INSTALL_WHEN_READY = """\
 until [ -s /run/flannel/subnet.env ]; do sleep 0.1; done

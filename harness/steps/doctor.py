@@ -124,14 +124,16 @@ def _finding(check: Check, plan: Plan) -> Finding:
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
 
 
-def require(spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None) -> list[Finding]:
-    """Run all checks, and refuse to go on when one of them blocks.
+def require(
+    spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None, checks: Sequence[Check] | None = None
+) -> list[Finding]:
+    """Run all checks, or those given, and refuse to go on when one of them blocks.
 
     Raises:
         PreflightError: Names everything that blocks, what follows, and how to mend it; or what the variant needs of
             the kernel and does not find.
     """
-    findings = examine(Plan(spec, state, cache, host or Host()))
+    findings = examine(Plan(spec, state, cache, host or Host()), checks=checks)
     blocking = [finding for finding in findings if finding.status == "blocks"]
     if blocking:
         needed = variant(spec.cni).needs

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.cni import bridge, cilium, flannel
+from harness.cni.footprint import Footprint
 from harness.errors import BringUpError
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -27,12 +28,14 @@ class Network:
         configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
             for those: one that is too early ends, and kubelet starts it again after a second.
         datapath: Where it keeps its eBPF.
+        footprint: What it leaves behind, for whoever takes it away again.
     """
 
     images: tuple[str, ...] = ()
     manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
     configure: Callable[[Attached, Sequence[Object]], None] | None = None
     datapath: Datapath | None = None
+    footprint: Footprint = field(default_factory=Footprint)
 
 
 def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
@@ -50,13 +53,14 @@ def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
 
 
 _NETWORKS = {
-    "bridge": Network(configure=_configure_bridge),
+    "bridge": Network(configure=_configure_bridge, footprint=bridge.FOOTPRINT),
     "cilium": Network(
         ("cilium", "cilium-operator"),
         cilium.manifests,
         datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
+        footprint=cilium.FOOTPRINT,
     ),
-    "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests),
+    "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests, footprint=flannel.FOOTPRINT),
 }
 
 

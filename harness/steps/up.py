@@ -65,7 +65,7 @@ def bring_up(
     watch = watchdog.Watchdog(place)
     with journal.step("up.api", "API server"):
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)
-    _bring_up_network(ready, journal, watchdog.Watchdog(place, ready.kube))
+    start_network(ready, journal, watchdog.Watchdog(place, ready.kube))
     providers.mark_ready(place)
     return ready
 
@@ -77,7 +77,18 @@ def api_ready(api: kube.Kube) -> bool:
     return False
 
 
-def _bring_up_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog) -> None:
+def start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, stage: str = "up") -> None:
+    """Give a cluster without one its pod network, and wait until it works.
+
+    Args:
+        ready: The lab; its API answers.
+        journal: Gets a step for every part.
+        watch: Waits for them.
+        stage: First word of the steps' names.
+
+    Raises:
+        BringUpError: A part did not come up in time.
+    """
     names = set(ready.spec.node_names)
     early = networks.network(ready.variant).configure is None
     with ThreadPoolExecutor() as pool:
@@ -85,25 +96,25 @@ def _bring_up_network(ready: Attached, journal: Journal, watch: watchdog.Watchdo
         dns = pool.submit(ready.kube.apply, coredns.manifests(ready.spec))
         # Agents that wait for what they need by themselves start as soon as there is a node to start on.
         network = pool.submit(networks.apply_network, ready, ()) if early else None
-        with journal.step("up.nodes", f"{len(names)} nodes registered, each with a podCIDR"):
+        with journal.step(f"{stage}.nodes", f"{len(names)} nodes registered, each with a podCIDR"):
             nodes = watch.until(
                 "every node to be registered with a podCIDR",
                 lambda: _registered(ready, names),
                 timeouts.NODE_REGISTERED,
             )
         dns.result()
-    with journal.step("up.cni", ready.variant.title):
+    with journal.step(f"{stage}.cni", ready.variant.title):
         if network is None:
             networks.apply_network(ready, nodes)
         else:
             network.result()
-    with journal.step("up.ready", "nodes Ready"):
+    with journal.step(f"{stage}.ready", "nodes Ready"):
         watch.until("every node to be Ready", lambda: _nodes_ready(ready, names), timeouts.NODE_READY)
-    with journal.step("up.rollout", "workloads rolled out"):
+    with journal.step(f"{stage}.rollout", "workloads rolled out"):
         for workload in (*ready.variant.workloads, "kube-system/Deployment/coredns"):
             done = functools.partial(_rolled_out, ready, workload)
             watch.until(f"{workload} to be rolled out", done, timeouts.ROLLOUT)
-    with journal.step("up.dns", "cluster DNS answers"):
+    with journal.step(f"{stage}.dns", "cluster DNS answers"):
         watch.until("the cluster's DNS to answer a node", lambda: _dns_answers(ready), timeouts.DNS_ANSWERS)
 
 

@@ -33,6 +33,7 @@ class Watchdog:
     def __init__(self, place: LabDir, api: Kube | None = None) -> None:
         self._place = place
         self._exits = driver_of(place).exits
+        self._before = {(one.machine, one.service): one.count for one in self._exits(place)}
         self._api = api
         self._pods_seen = 0.0
 
@@ -63,7 +64,7 @@ class Watchdog:
 
     def _check(self, what: str) -> None:
         for one in self._exits(self._place):
-            if one.count >= GIVE_UP_AFTER:
+            if one.count - self._before.get((one.machine, one.service), 0) >= GIVE_UP_AFTER:
                 msg = f"{one.service} on {one.machine} keeps dying while the lab waits for {what}"
                 raise BringUpError(msg, cause=one.status)
         if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:

@@ -1,0 +1,117 @@
+"""`cnilab switch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import say, settings
+from harness.cli.output import Listing, emit, output_option
+from harness.cli.progress import progress
+from harness.cli.select import attached, lab_option
+from harness.errors import CnilabError, TearDownError
+
+if TYPE_CHECKING:
+    from harness.model.journal import Journal
+    from harness.model.run import RunDir
+    from harness.model.variant import Variant
+    from harness.steps.attach import Attached
+    from harness.steps.switch import Switched
+
+
+@define(
+    "switch",
+    examples="""
+    cnilab switch cilium
+    cnilab switch flannel --lab monday
+    cnilab switch cilium-vxlan -o json && cnilab test
+    """,
+)
+@click.argument("variant")
+@lab_option()
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
+@output_option()
+def command(*, variant: str, lab: str | None, run_dir: Path | None, output: str) -> None:
+    """Give a running lab another pod network, on the same nodes.
+
+    Pods leave, the first network's agents and all that they made go, every node must then look as if there had never
+    been a network, and only then the second one comes up. Pods without a controller come back from copies. What is
+    measured from here on goes to a new run directory. Exit code 12 means that something of the first network is left;
+    it is listed. If it fails on the way, the same call goes on.
+    """
+    there = attached(lab)
+    from harness.cli.runs import finish, new_run  # noqa: PLC0415
+    from harness.cni.catalogue import variant as load_variant  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.switch import check, target_spec  # noqa: PLC0415
+
+    chosen = load_variant(variant)
+    name = there.spec.name
+    with progress() as listener:
+        with Journal(None, listener).step("switch.check", f"{there.variant.name} can become {variant}"):
+            check(there, chosen, cache=settings().cache)
+        words = [there.variant.name, "--name", name]
+        run = new_run(target_spec(there.spec, chosen), words, run_dir)
+        journal = Journal(run, listener)
+        try:
+            done = _switch(there, chosen, run, journal)
+        except (CnilabError, KeyboardInterrupt) as error:
+            finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
+            if isinstance(error, CnilabError):
+                again = (
+                    f"'cnilab switch {variant} --lab {name}' goes on from there; 'cnilab down {name}' removes the lab"
+                )
+                error.next_step = "\n".join(filter(None, [error.next_step, again]))
+            raise
+        finish(run, command=("cnilab", "switch", variant))
+    emit(_listing(there, done, run), output)
+    say(f"Lab '{name}' has the network {variant}. Run directory: {run.path}")
+    if done.left:
+        msg = f"something of {there.variant.name} is left"
+        raise TearDownError(
+            msg,
+            cause="\n".join(str(one) for one in done.left[:20]),
+            where=str(run.path / "switch/between.json"),
+            next_step="what you made yourself on a node counts, too: remove it by hand",
+        )
+
+
+def _switch(there: Attached, variant: Variant, run: RunDir, journal: Journal) -> Switched:
+    from harness.components.lock import load as load_lock  # noqa: PLC0415
+    from harness.components.lock import with_kubernetes  # noqa: PLC0415
+    from harness.components.store import Store  # noqa: PLC0415
+    from harness.steps.switch import switch  # noqa: PLC0415
+
+    store = Store(settings().cache, journal=journal, lock=with_kubernetes(load_lock(), there.spec.kubernetes.version))
+    try:
+        return switch(there, variant, run=run, journal=journal, store=store)
+    finally:
+        run.write_info(run.info().model_copy(update={"pins": tuple(store.pins())}))
+
+
+def _listing(there: Attached, done: Switched, run: RunDir) -> Listing:
+    left = {name: [one for one in done.left if one.node == name] for name in (*done.removed, "api")}
+    rows = [
+        (name, str(len(done.removed.get(name, ()))), str(len(ours)))
+        for name, ours in left.items()
+        if ours or name != "api"
+    ]
+    items = [
+        {
+            "node": name,
+            "commands": done.removed.get(name, []),
+            "left": [{"kind": one.kind, "what": one.what} for one in ours],
+        }
+        for name, ours in left.items()
+    ]
+    extra = {
+        "lab": there.spec.name,
+        "from": there.variant.name,
+        "to": done.ready.variant.name,
+        "pods": done.moved,
+        "run": str(run.path),
+    }
+    return Listing("SwitchedNode", ("node", "commands", "left"), rows, items, extra=extra)

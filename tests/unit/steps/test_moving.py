@@ -1,0 +1,63 @@
+"""Which pods leave a network, and how those come back that nobody makes again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.steps.moving import TAINT, copies, in_pod_network, require_movable, tolerates
+
+
+def pod(name: str, *, controller: str = "", phase: str = "Running", **spec: Any) -> dict[str, Any]:
+    owners = [{"kind": "ReplicaSet", "name": controller, "controller": True}] if controller else []
+    metadata = {
+        "namespace": "shop",
+        "name": name,
+        "uid": f"uid-{name}",
+        "resourceVersion": "7",
+        "ownerReferences": owners,
+    }
+    return {"metadata": metadata, "spec": {"nodeName": "n1", **spec}, "status": {"phase": phase, "podIP": "10.244.0.2"}}
+
+
+def test_pods_of_the_nodes_network_and_finished_ones_stay() -> None:
+    pods = [pod("web"), pod("agent", hostNetwork=True), pod("job", phase="Succeeded")]
+    assert [one["metadata"]["name"] for one in in_pod_network(pods)] == ["web"]
+
+
+def test_only_pods_without_a_controller_are_copied_and_what_the_api_sets_is_left_out() -> None:
+    (copy,) = copies([pod("web"), pod("replica", controller="rs")])
+    assert copy == {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": "shop", "name": "web", "ownerReferences": []},
+        "spec": {"nodeName": "n1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("toleration", "stays"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"operator": "Exists", "effect": "NoExecute"}, False),
+        ({"key": TAINT["key"], "operator": "Exists"}, True),
+        ({"key": TAINT["key"], "value": TAINT["value"], "effect": "NoSchedule"}, True),
+        ({"key": TAINT["key"], "value": "other"}, False),
+        ({"key": "CriticalAddonsOnly", "operator": "Exists"}, False),
+    ],
+)
+def test_tolerations_as_the_scheduler_reads_them(toleration: dict[str, str], stays: bool) -> None:
+    assert tolerates(pod("web", tolerations=[toleration]), TAINT) is stays
+
+
+def test_a_controlled_pod_that_no_taint_keeps_away_is_refused_by_name() -> None:
+    everywhere = [{"operator": "Exists"}]
+    require_movable(
+        [pod("bare", tolerations=everywhere), pod("agent", controller="ds", hostNetwork=True, tolerations=everywhere)]
+    )
+    with pytest.raises(UsageError, match="tolerate every taint") as caught:
+        require_movable([pod("log-x1", controller="log", tolerations=everywhere)])
+    assert caught.value.cause == "shop/log-x1"
+    assert "operator: Exists" in caught.value.next_step
