@@ -95,10 +95,16 @@ def account() -> Object:
 def pods(spec: LabSpec) -> list[Object]:
     """All pods."""
     last = firsts(spec)[-1].name
-    return [_pod(plan, only=plan.name == last) for plan in pod_plans(spec)]
+    return [pod(plan, only=plan.name == last) for plan in pod_plans(spec)]
 
 
-def _pod(plan: PodPlan, *, only: bool) -> Object:
+def pod(plan: PodPlan, *, only: bool = False) -> Object:
+    """One pod.
+
+    Args:
+        plan: What it shall be.
+        only: It is the one endpoint of Services that look at where it is.
+    """
     labels = {"app": "probe", "pod": plan.name, "net": "host" if plan.host_network else "pod"}
     if only:
         labels["last"] = "yes"

@@ -198,6 +198,10 @@ class PodRunner:
         self.prefix = prefix
         self._tls = tls or (access.tls() if access.server.startswith("https:") else None)
 
+    def into(self, place: Place) -> PodRunner:
+        """Another container of the same cluster."""
+        return PodRunner(self.access, place, (), self._tls)
+
     def within(self, *prefix: str) -> PodRunner:
         """The same container, with words before every command."""
         return PodRunner(self.access, self.place, prefix, self._tls)
