@@ -1,0 +1,158 @@
+"""`cnilab matrix`: the nightly matrix: its cells, a night on this machine, and one report of many runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli.command import Command
+from harness.cli.context import say, settings
+from harness.cli.output import FORMATS, Listing, emit, output_option
+
+if TYPE_CHECKING:
+    from harness.model.matrix import Cell
+    from harness.steps.matrix_run import Outcome
+
+PROGRAM = (sys.executable, "-P", "-m", "harness.cli.main")
+"""This program; -P keeps the working directory off the module path."""
+
+_FILE = click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A matrix of your own.  [default: the nightly matrix]",
+)
+
+
+@click.group("matrix", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Many variants, providers and kernels, one after the other; and one report of them all."""
+
+
+@command.command(
+    "list",
+    cls=Command,
+    examples="""
+    cnilab matrix list
+    cnilab matrix list --file mine.yaml -o yaml
+    cnilab matrix list -o github >> "$GITHUB_OUTPUT"
+    """,
+)
+@_FILE
+@click.option("--here/--anywhere", default=True, help="Ask this machine what it can run.  [default: here]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice((*FORMATS, "github")),
+    default="table",
+    show_default=True,
+    help="Format of the data; github: one line for a workflow's matrix.",
+)
+def list_(path: Path | None, *, here: bool, output: str) -> None:
+    """List all cells, and why those that cannot run here cannot.
+
+    With -o github only cells that can run are printed; a workflow reads them with fromJSON.
+    """
+    found = _cells(path, here=here)
+    if output == "github":
+        click.echo(_github(found))
+        return
+    emit(_listing(found), output)
+
+
+def _cells(path: Path | None, *, here: bool) -> list[Cell]:
+    from harness.steps import matrix  # noqa: PLC0415 - the help must not wait for it
+
+    found = matrix.load(path)
+    return matrix.judged(found, settings().state, settings().cache) if here else found
+
+
+def _github(found: list[Cell]) -> str:
+    include = [
+        {
+            "cell": cell.id,
+            "variant": cell.variant,
+            "provider": cell.provider,
+            "kernel": cell.kernel,
+            "minutes": cell.minutes,
+        }
+        for cell in found
+        if not cell.unavailable
+    ]
+    return json.dumps({"include": include}, separators=(",", ":"))
+
+
+def _listing(found: list[Cell]) -> Listing:
+    from harness.steps.matrix_run import item  # noqa: PLC0415
+
+    rows = [
+        (
+            cell.id,
+            cell.variant,
+            cell.provider,
+            cell.kernel,
+            str(cell.nodes),
+            cell.labs if isinstance(cell.labs, str) else ",".join(cell.labs),
+            f"{cell.minutes}m",
+            f"unavailable: {cell.unavailable}" if cell.unavailable else "available",
+        )
+        for cell in found
+    ]
+    columns = ("cell", "variant", "provider", "kernel", "nodes", "labs", "limit", "status")
+    return Listing("Cell", columns, rows, [item(cell) for cell in found])
+
+
+@command.command(
+    "run",
+    cls=Command,
+    examples="""
+    cnilab matrix run
+    cnilab matrix run flannel cilium --into .runs/tonight
+    cnilab matrix run --file mine.yaml -o json > outcome.json
+    """,
+)
+@click.argument("wanted", metavar="[CELL]...", nargs=-1)
+@_FILE
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Directory.  [default: ./.runs/<time>]")
+@output_option()
+def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, output: str) -> int:
+    """Run cells on this machine, one after the other: each comes up, is used, judged, reported and taken down.
+
+    A failed cell does not keep the others from running; the exit code is that of the first that failed. Run
+    directories, and a report of them all, are in one directory.
+    """
+    from harness.runner import HostRunner  # noqa: PLC0415
+    from harness.steps import matrix  # noqa: PLC0415
+    from harness.steps.matrix_run import run_cells  # noqa: PLC0415
+
+    found = matrix.choose(matrix.load(path), wanted)
+    found = matrix.judged(found, settings().state, settings().cache)
+    directory = into or Path(".runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-matrix"
+    outcomes = run_cells(found, directory, _program(), HostRunner(), say)
+    emit(_outcomes(outcomes, directory), output)
+    return next((one.exit for one in outcomes if one.exit), 0)
+
+
+def _program() -> list[str]:
+    """This program with the options that it was given."""
+    return [*PROGRAM, *(["--quiet"] if settings().quiet else []), *(["-v"] * settings().verbose)]
+
+
+def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:
+    rows = [
+        (
+            one.cell.id,
+            one.state,
+            str(one.exit) if one.state in {"failed", "timeout"} else "-",
+            f"{one.seconds:.0f}s",
+            one.cell.unavailable or "-",
+        )
+        for one in outcomes
+    ]
+    extra = {"directory": str(directory)}
+    return Listing("Cell", ("cell", "state", "exit", "time", "reason"), rows, [o.item() for o in outcomes], extra=extra)

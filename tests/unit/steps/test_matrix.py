@@ -1,0 +1,186 @@
+"""The nightly matrix: what it asks for, what this machine can do of it, and how a night goes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.cni import catalogue
+from harness.errors import SpecError, UsageError
+from harness.model.load import load_spec
+from harness.model.matrix import Cell
+from harness.runner import HostRunner
+from harness.steps import matrix, matrix_run
+from harness.steps.doctor import Check, Finding, Plan, Status, Verdict
+
+EXPECTED = "expected the name of one of the"
+HEAD = "apiVersion: cnilab.dev/v1\nkind: Matrix\n"
+
+
+def cell(name: str = "flannel", **changes: object) -> Cell:
+    fields = {"provider": "namespaces", "kernel": "host", "nodes": 2, "kubernetes": "1.34", "labs": "default"}
+    fields |= {"id": name, "variant": "flannel", "minutes": 30, "unavailable": ""} | changes
+    return Cell(**fields)  # type: ignore[arg-type]
+
+
+def finding(check: str, status: Status, detail: str = "no") -> Finding:
+    made = Check(check, check.title(), "info", "nothing works", "mend it", lambda _: Verdict(ok=True))
+    return Finding(made, status, detail, "")
+
+
+def finds(*findings: Finding) -> Callable[[Plan], Sequence[Finding]]:
+    return lambda _: findings
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_text(HEAD + text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_the_nightly_matrix_has_every_variant_on_namespaces() -> None:
+    found = matrix.load()
+    usual = {one.variant for one in found if one.provider == "namespaces" and one.kernel == "host"}
+    assert usual == set(catalogue.names())
+
+
+def test_the_nightly_matrix_asks_for_every_provider_and_the_other_kernel() -> None:
+    found = matrix.load()
+    assert {one.provider for one in found} == {"namespaces", "kind", "vagrant", "existing"}
+    assert {one.variant for one in found if one.kernel == "debian"} >= {"flannel", "cilium-geneve", "weave"}
+
+
+def test_ids_of_the_nightly_matrix_are_unique_names_of_labs() -> None:
+    ids = [one.id for one in matrix.load()]
+    assert len(ids) == len(set(ids))
+    assert all(len(one) <= 30 for one in ids)
+
+
+def test_a_variant_that_is_still_to_come_is_unavailable_with_the_reason() -> None:
+    unknown = [one for one in matrix.load() if one.variant not in catalogue.names()]
+    assert all(one.unavailable == f"no variant '{one.variant}' yet" for one in unknown)
+
+
+def test_a_users_matrix_says_where_it_is_wrong(written: Callable[[str], Path]) -> None:
+    path = written("groups:\n  - variants: [flanel]\n    labs: [pod-modl]\n")
+    with pytest.raises(SpecError) as caught:
+        matrix.load(path)
+    assert [str(one).removeprefix(f"{path.parent}/") for one in caught.value.problems] == [
+        f"mine.yaml:4:16: groups.0.variants.0: is 'flanel'; {EXPECTED} variants (did you mean 'flannel'?)",
+        f"mine.yaml:5:12: groups.0.labs.0: is 'pod-modl'; {EXPECTED} labs (did you mean 'pod-model'?)",
+    ]
+
+
+def test_an_unknown_key_of_a_users_matrix_is_an_error_with_its_place(written: Callable[[str], Path]) -> None:
+    path = written("groups:\n  - variants: [flannel]\n    node: 3\n")
+    with pytest.raises(SpecError) as caught:
+        matrix.load(path)
+    assert [one.where.rpartition("/")[2] for one in caught.value.problems] == ["mine.yaml:5:5"]
+
+
+def test_two_cells_of_one_name_are_refused(written: Callable[[str], Path]) -> None:
+    path = written("groups:\n  - variants: [flannel]\n  - variants: [flannel]\n    nodes: 3\n")
+    with pytest.raises(UsageError, match="several cells of one name"):
+        matrix.load(path)
+
+
+def test_a_group_with_a_name_tells_its_cells_apart(written: Callable[[str], Path]) -> None:
+    path = written("groups:\n  - variants: [flannel]\n  - variants: [flannel]\n    nodes: 3\n    name: three\n")
+    assert [(one.id, one.nodes) for one in matrix.load(path)] == [("flannel", 2), ("three-flannel", 3)]
+
+
+def test_cells_are_chosen_by_id_and_a_mistyped_one_is_named() -> None:
+    found = [cell("a"), cell("b")]
+    assert matrix.choose(found, ["b"]) == [found[1]]
+    with pytest.raises(UsageError, match="no cell 'bb'") as caught:
+        matrix.choose(found, ["bb"])
+    assert caught.value.next_step == "did you mean 'b'?"
+
+
+def test_what_a_variant_needs_of_the_kernel_makes_only_that_variant_unavailable(tmp_path: Path) -> None:
+    found = [cell("g", variant="cilium-geneve"), cell("f"), cell("b", variant="bridge")]
+    answers = finds(finding("geneve", "blocks", "the kernel refused"), finding("vxlan", "info", "none"))
+    judged = matrix.judged(found, tmp_path, tmp_path, look=answers)
+    assert [one.unavailable for one in judged] == ["Geneve: the kernel refused", "Vxlan: none", ""]
+
+
+def test_what_every_lab_needs_makes_all_unavailable(tmp_path: Path) -> None:
+    judged = matrix.judged([cell("f"), cell("b")], tmp_path, tmp_path, look=finds(finding("root", "blocks", "uid 1")))
+    assert {one.unavailable for one in judged} == {"Root: uid 1"}
+
+
+def test_the_machine_is_asked_once_per_provider(tmp_path: Path) -> None:
+    asked = []
+
+    def look(plan: Plan) -> Sequence[Finding]:
+        asked.append(plan.spec.cni)
+        return ()
+
+    matrix.judged([cell("f"), cell("b", variant="bridge")], tmp_path, tmp_path, look=look)
+    assert asked == ["flannel"]
+
+
+def test_words_of_a_usual_cell_can_be_typed(tmp_path: Path) -> None:
+    words = matrix_run.words(cell("debian-weave", variant="weave", kernel="debian", labs="none"), tmp_path)
+    expected = "run weave --name debian-weave --nodes 2 --kernel debian --run-dir DIR --replace --no-labs"
+    assert words == expected.replace("DIR", str(tmp_path)).split()
+
+
+def test_what_words_cannot_say_is_a_spec_that_can_be_read(tmp_path: Path) -> None:
+    words = matrix_run.words(cell("k", provider="kind", labs=("pod-model",)), tmp_path / "k")
+    spec = load_spec(Path(words[1]), variants=catalogue.names(), labs=["pod-model"])
+    assert (spec.name, spec.provider, spec.cni, spec.labs) == ("k", "kind", "flannel", ("pod-model",))
+
+
+PROGRAM = """
+import pathlib, sys, time
+variant, run = sys.argv[2], pathlib.Path(sys.argv[sys.argv.index("--run-dir") + 1])
+run.mkdir()
+(run / "run.json").write_text("{}")
+if variant == "bridge":
+    time.sleep(60)
+sys.exit({"cilium": 1, "weave": 11}.get(variant, 0))
+"""
+
+
+def night(tmp_path: Path, cells: list[Cell]) -> tuple[list[matrix_run.Outcome], list[str]]:
+    told: list[str] = []
+    program = [sys.executable, "-c", PROGRAM]
+    return matrix_run.run_cells(cells, tmp_path / "night", program, HostRunner(), told.append), told
+
+
+def test_a_failed_cell_does_not_keep_the_others_from_running(tmp_path: Path) -> None:
+    cells = [cell("a", variant="cilium"), cell("b", unavailable="no kernel"), cell("c"), cell("d", variant="weave")]
+    outcomes, told = night(tmp_path, cells)
+    assert [(one.state, one.exit) for one in outcomes] == [("failed", 1), ("unavailable", 0), ("ok", 0), ("failed", 11)]
+    assert told[0] == "=== a: cell 1 of 3, at most 30 min"
+    assert told[2] == "--- b: unavailable: no kernel"
+
+
+def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "0.01")
+    outcomes, _ = night(tmp_path, [cell("a", variant="bridge", minutes=1)])
+    assert (outcomes[0].state, outcomes[0].exit) == ("timeout", 11)
+
+
+def test_the_record_of_a_night_has_all_cells(tmp_path: Path) -> None:
+    night(tmp_path, [cell("a"), cell("b", unavailable="no kernel")])
+    record = json.loads((tmp_path / "night" / "matrix.json").read_text())
+    assert [(one["id"], one["state"], one["unavailable"]) for one in record["items"]] == [
+        ("a", "ok", ""),
+        ("b", "unavailable", "no kernel"),
+    ]
+
+
+def test_an_earlier_night_is_not_written_over(tmp_path: Path) -> None:
+    night(tmp_path, [cell("a")])
+    with pytest.raises(UsageError, match="holds an earlier night"):
+        night(tmp_path, [cell("a")])
