@@ -38,6 +38,7 @@ COMMANDS = {
     "down": ("Remove a lab and all that it made.", "down"),
     "render": ("Show what up would do, and change nothing.", "render"),
     "components": ("Programs of labs: list, ensure, verify, export, import, prune.", "components"),
+    "matrix": ("Many variants and providers: cells, a night of runs, one report.", "matrix"),
     "labs": ("The catalogue of labs.", "labs"),
     "schema": ("The JSON schema of a lab spec.", "schema"),
     "completion": ("Completion script for bash, zsh or fish.", "completion"),
