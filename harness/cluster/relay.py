@@ -1,7 +1,7 @@
-"""`python -m harness.cluster.relay PLACE -- COMMAND…`: a program in a container as a process of this machine.
+"""`python -m harness.cluster.relay NAMESPACE POD CONTAINER COMMAND…`: a program in a container as a process of ours.
 
-Its output comes out here. SIGINT and SIGTERM end its standard input, which is its leash (`execute.LEADER`); what it
-still has to say is waited for.
+The way to the cluster comes on standard input. The program's output comes out here. SIGINT and SIGTERM end its standard
+input, which is its leash (`execute.LEADER`); what it still has to say is waited for.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
-from harness.cluster import execute
+from harness.cluster.access import heard
+from harness.cluster.stream import STATUS, STDERR, STDOUT, Place, Stream, exit_status
 from harness.errors import CnilabError
 
 
 def main(words: list[str]) -> int:
     """Relay until the program ends; its exit status."""
-    place, dashes, *argv = words
-    if dashes != "--" or not argv:
-        sys.stderr.write("usage: relay PLACE -- COMMAND…\n")
-        return 2
-    access, container = execute.told(place)
+    namespace, pod, container, *argv = words
+    access = heard(sys.stdin.read())
     tls = access.tls() if access.server.startswith("https:") else None
-    stream = execute.Stream(access, tls, container, tuple(argv), stdin=True)
+    stream = Stream(access, tls, Place(namespace, pod, container), tuple(argv), stdin=True)
 
     def end(signum: int, frame: FrameType | None) -> None:
         del signum, frame
@@ -35,11 +33,11 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGTERM, end)
     status = b""
     for channel, data in stream.messages():
-        if channel == execute.STATUS:
+        if channel == STATUS:
             status += data
-        elif channel in {execute.STDOUT, execute.STDERR}:
+        elif channel in {STDOUT, STDERR}:
             _write(channel, data)
-    return execute.exit_status(status)[0]
+    return exit_status(status)[0]
 
 
 def _write(descriptor: int, data: bytes) -> None:

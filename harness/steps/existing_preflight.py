@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from harness.cluster.access import Access, load
+from harness.cluster.access import Access
+from harness.cluster.contexts import load
 from harness.cluster.kube import ApiError, Kube, resource_path
 from harness.errors import PreflightError, UsageError
 from harness.providers.existing import rights as rbac

@@ -15,8 +15,9 @@ from conformance import manifests
 from conformance.inventory import Inventory, NodeFact, Site
 from conformance.manifests import PodPlan
 from harness import timeouts
-from harness.cluster.execute import Place, PodRunner
+from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
+from harness.cluster.stream import Place
 from harness.cni import catalogue, recognise
 from harness.cni.recognise import Recognised, Seen
 from harness.errors import BringUpError, CnilabError, PreflightError

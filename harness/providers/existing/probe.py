@@ -28,12 +28,17 @@ _LINKS: Final = {
 _THEIRS: Final = ("iptables-save", "bpftool")
 """Programs of the node, not of the image: there are two kinds of iptables, and the node's own is the right one."""
 
+_EXACTLY: Final = ("/bin/sh", "-c", 'exec "$@"', "sh")
+"""Busybox runs its own applet instead of the program of that name; a shell that is none of its own does not."""
+
 
 def prepare() -> tuple[str, ...]:
     """The command that makes the image's file system look like the node's, for what is read of it."""
     script = "".join(
         f"mkdir -p {Path(link).parent} && ln -sfn {target} {link} && " for link, target in sorted(_LINKS.items())
     )
+    # Debian's tcpdump becomes a user of its own, whom an image of a few programs does not know.
+    script += "{ grep -q ^tcpdump: /etc/passwd || echo tcpdump:x:0:0::/:/bin/false >>/etc/passwd; } && "
     script += "mkdir -p /usr/local/sbin && "
     script += "".join(
         f"printf '#!/bin/sh\\nexec nsenter -t 1 -m -- {name} \"$@\"\\n' >/usr/local/sbin/{name} && "
@@ -115,7 +120,7 @@ class ExistingNode:
 
     def into_netns(self, netns: str) -> Runner:
         """See `model.node.Node.into_netns`."""
-        return self.enter("nsenter", f"--net={netns}", "--")
+        return self.enter("nsenter", f"-n{netns}", "--", *_EXACTLY)
 
     def into_container(self, pid: int) -> Runner:
         """See `model.node.Node.into_container`."""
