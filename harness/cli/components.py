@@ -103,6 +103,29 @@ def _resolved(found: list[Resolved]) -> Listing:
 
 
 @command.command(
+    "build-node-image",
+    cls=Command,
+    examples="""
+    cnilab components build-node-image
+    cnilab components build-node-image && cnilab up --provider kind
+    kind create cluster --image "$(cnilab components build-node-image -q)"
+    """,
+)
+@click.option("--again", is_flag=True, help="Make it even if the engine has it.")
+def build_node_image(*, again: bool) -> None:
+    """Make kind's node image from components, where no registry can be reached, and give it to the Docker engine.
+
+    Prints the image's name; it changes with everything that the image is made of. Takes root, and for its first run a
+    mirror of the distribution.
+    """
+    from harness.providers.kind.engine import Engine  # noqa: PLC0415
+    from harness.steps.node_image import build  # noqa: PLC0415
+
+    with progress() as listener:
+        click.echo(build(_store(listener), Engine(), again=again))
+
+
+@command.command(
     "verify",
     cls=Command,
     examples="""

@@ -83,7 +83,8 @@ def image_digest(archive: Path) -> str:
 
 def _key(image: Image, contents: Mapping[str, Content]) -> str:
     """SHA-256 over everything that goes into an image."""
-    digest = hashlib.sha256(f"{FORMAT} {architecture()} {image.reference} {image.entrypoint} {image.command}".encode())
+    words = (FORMAT, architecture(), image.reference, image.entrypoint, image.command, *image.also)
+    digest = hashlib.sha256(" ".join(map(str, words)).encode())
     for path, content in sorted(contents.items()):
         if isinstance(content, Path):
             # Hashing 200 MB at every start would cost a second: size and time stand for the content.
@@ -138,6 +139,7 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
     Returns:
         Digest of the manifest.
     """
+    references = (image.reference, *image.also)
     layer = scratch / "layer.tar"
     with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
         writer = _Layer(tar)
@@ -174,18 +176,19 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
                 {
                     **_descriptor(_MANIFEST, manifest),
                     "annotations": {
-                        "io.containerd.image.name": image.reference,
-                        "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
+                        "io.containerd.image.name": reference,
+                        "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
                     },
                     "platform": {"architecture": architecture(), "os": "linux"},
                 }
+                for reference in references
             ],
             "mediaType": "application/vnd.oci.image.index.v1+json",
             "schemaVersion": 2,
         }
     )
     docker = _json(
-        [{"Config": _blob(config), "Layers": [f"blobs/sha256/{layer_digest}"], "RepoTags": [image.reference]}]
+        [{"Config": _blob(config), "Layers": [f"blobs/sha256/{layer_digest}"], "RepoTags": list(references)}]
     )
     with tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as tar:
         writer = _Layer(tar)

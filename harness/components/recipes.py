@@ -45,6 +45,7 @@ class Image:
         command: Likewise.
         components: Components that it is made of.
         contents: Computes its files.
+        also: Further full names of the same image.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Image:
     command: tuple[str, ...]
     components: tuple[str, ...]
     contents: Callable[[Resolver], dict[str, Content]]
+    also: tuple[str, ...] = ()
 
 
 def images(lock: Lock) -> list[Image]:
@@ -97,6 +99,26 @@ def images(lock: Lock) -> list[Image]:
             _cilium_operator,
         ),
         Image("coredns", f"registry.k8s.io/coredns/coredns:v{coredns}", ("/coredns",), (), ("coredns",), _coredns),
+        *_control_plane(lock),
+    ]
+
+
+KUBEADM_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
+"""What kubeadm runs as pods, each in an image of its own name."""
+
+KUBEADM_PAUSES = ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1")
+"""Names of the pause image: in the configuration of kind's containerd, and in kubeadm 1.34."""
+
+
+def _control_plane(lock: Lock) -> list[Image]:
+    """What kubeadm wants to find, under the names that it asks for; one image where it has four."""
+    kubernetes, etcd = (lock.component[name].pinned for name in ("kubernetes", "etcd-kubeadm"))
+    first, *others = (f"registry.k8s.io/{program}:v{kubernetes}" for program in KUBEADM_PROGRAMS)
+    pause, *pauses = KUBEADM_PAUSES
+    return [
+        Image("kubernetes", first, (), (), ("kubernetes",), _kubernetes, tuple(others)),
+        Image("etcd", f"registry.k8s.io/etcd:{etcd}-0", (), (), ("etcd-kubeadm",), _etcd),
+        Image("kubernetes-pause", pause, ("/pause",), (), ("pause",), _pause, tuple(pauses)),
     ]
 
 
@@ -280,3 +302,25 @@ def _cilium_operator(store: Resolver) -> dict[str, Content]:
 
 def _coredns(store: Resolver) -> dict[str, Content]:
     return {**_BASE, "coredns": store.ensure(["coredns"])["coredns"].path}
+
+
+def _kubernetes(store: Resolver) -> dict[str, Content]:
+    """All of Kubernetes under all of its names, with what kube-proxy runs."""
+    found = store.ensure(["kubernetes"])["kubernetes"]
+    conntrack = store.tools.need("conntrack")["conntrack"].resolve()
+    links = {
+        f"usr/local/bin/{link}": target
+        for link, target in store.lock.component["kubernetes"].links.items()
+        if link not in found.files
+    }
+    return {
+        **_BASE,
+        **_network_tools(store, conntrack),
+        "usr/sbin/conntrack": conntrack,
+        **{f"usr/local/bin/{name}": found.directory / name for name in found.files},
+        **links,
+    }
+
+
+def _etcd(store: Resolver) -> dict[str, Content]:
+    return {**_BASE, **_busybox(store), "usr/local/bin/etcd": store.ensure(["etcd-kubeadm"])["etcd-kubeadm"].path}

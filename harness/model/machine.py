@@ -5,6 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+MACHINE_WIDE = (
+    "/proc/sys/kernel/panic",
+    "/proc/sys/kernel/panic_on_oops",
+    "/proc/sys/kernel/timer_migration",
+    "/proc/sys/kernel/unprivileged_bpf_disabled",
+    "/proc/sys/kernel/keys/root_maxkeys",
+    "/proc/sys/kernel/keys/root_maxbytes",
+    "/proc/sys/vm/overcommit_memory",
+    "/proc/sys/vm/panic_on_oom",
+)
+"""Settings of the whole machine that kubelet (pkg/kubelet/cm, setupKernelTunables) and cilium's agent
+(pkg/datapath/loader, Reinitialize) write: nodes that share a kernel get private stand-ins."""
+
 
 @dataclass(frozen=True)
 class Service:

@@ -5,69 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from harness import timeouts
+from harness.enter import Hierarchy, hierarchies, this_machine, unified_group
+
+__all__ = ["TOP", "Hierarchy", "groups", "hierarchies", "kill_all", "processes", "remove", "unified_group"]
 
 TOP = "cnilab"
-
-
-@dataclass(frozen=True)
-class Hierarchy:
-    """A mounted cgroup hierarchy.
-
-    Args:
-        path: Mount point.
-        unified: cgroup v2.
-    """
-
-    path: Path
-    unified: bool
-
-
-def hierarchies(mountinfo: str) -> list[Hierarchy]:
-    """The hierarchies of this machine: several on v1 and hybrid machines, one on v2.
-
-    Args:
-        mountinfo: Content of /proc/self/mountinfo (proc(5)).
-    """
-    found: dict[str, Hierarchy] = {}
-    for line in mountinfo.splitlines():
-        fields, _, rest = line.partition(" - ")
-        kind, _source, options = [*rest.split(), "", "", ""][:3]
-        if kind not in {"cgroup", "cgroup2"} or fields.split()[3] != "/":
-            continue
-        # Several mount points of one hierarchy have the same options; the first is enough.
-        key = options if kind == "cgroup" else kind
-        found.setdefault(key, Hierarchy(Path(fields.split()[4]), kind == "cgroup2"))
-    return list(found.values())
-
-
-def this_machine() -> list[Hierarchy]:
-    """The hierarchies of the machine that the harness runs on."""
-    return hierarchies(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
-
-
-@cache
-def _unified() -> Path | None:
-    return next((hierarchy.path for hierarchy in this_machine() if hierarchy.unified), None)
-
-
-def unified_group(process: str) -> Path | None:
-    """The cgroup v2 that a process is in; None without cgroup v2, or when the process is gone.
-
-    Args:
-        process: Its directory in a proc file system, as /proc/1.
-    """
-    root = _unified()
-    try:
-        lines = Path(process, "cgroup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    return root / found if root is not None and found is not None else None
 
 
 def groups(lab: str) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.model import world
-from harness.model.machine import Machine, Service
+from harness.model.machine import MACHINE_WIDE, Machine, Service
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import links
 from harness.providers.namespaces.layout import MachineLayout
@@ -27,19 +27,6 @@ _DATA_DIRS = (
     "etc/cni",
     "etc/containerd",
     "etc/kubernetes",
-)
-
-# Machine-wide settings that kubelet (pkg/kubelet/cm, setupKernelTunables) and cilium's agent (pkg/datapath/loader,
-# Reinitialize) write: each node gets a private stand-in.
-_PRIVATE_SYSCTLS = (
-    "/proc/sys/kernel/panic",
-    "/proc/sys/kernel/panic_on_oops",
-    "/proc/sys/kernel/timer_migration",
-    "/proc/sys/kernel/unprivileged_bpf_disabled",
-    "/proc/sys/kernel/keys/root_maxkeys",
-    "/proc/sys/kernel/keys/root_maxbytes",
-    "/proc/sys/vm/overcommit_memory",
-    "/proc/sys/vm/panic_on_oom",
 )
 
 
@@ -86,7 +73,7 @@ def nodeinit_spec(
         "forward": "127.0.0.1:6443" if control_plane else "",
         "mounts": mounts,
         "files": _identity(spec, machine),
-        "private": list(_PRIVATE_SYSCTLS),
+        "private": list(MACHINE_WIDE),
         "sysctls": [
             {"key": key.removeprefix("?"), "value": value, "optional": key.startswith("?")}
             for key, value in machine.sysctls.items()

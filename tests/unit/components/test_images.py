@@ -114,7 +114,20 @@ def test_images_carry_the_names_that_manifests_use() -> None:
         "quay.io/cilium/cilium:v1.15.19",
         "quay.io/cilium/operator-generic:v1.15.19",
         "registry.k8s.io/coredns/coredns:v1.14.7",
+        "registry.k8s.io/kube-apiserver:v1.34.4",
+        "registry.k8s.io/etcd:3.6.5-0",
+        "registry.k8s.io/pause:3.10",
     ]
+
+
+def test_one_image_can_have_several_names(tmp_path: Path, contents: dict[str, Content]) -> None:
+    image = Image("thing", "cnilab.dev/thing:1", ("/thing",), (), (), nothing, ("cnilab.dev/thing:2", "other/thing:3"))
+    write_archive(tmp_path / "image.tar", image, contents, tmp_path)
+    names = ["cnilab.dev/thing:1", "cnilab.dev/thing:2", "other/thing:3"]
+    manifests = as_json(tmp_path / "image.tar", "index.json")["manifests"]
+    assert [one["annotations"]["io.containerd.image.name"] for one in manifests] == names
+    assert len({one["digest"] for one in manifests}) == 1
+    assert as_json(tmp_path / "image.tar", "manifest.json")[0]["RepoTags"] == names
 
 
 def test_an_image_is_found_by_either_name() -> None:

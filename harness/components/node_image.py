@@ -1,0 +1,271 @@
+"""kind's node image, made on this machine from the project's own components: no registry is asked.
+
+It is what kind's own Dockerfile makes (images/base/Dockerfile of the pinned module): a small Debian with systemd,
+kind's files on top, containerd, runc, kubeadm and kubelet. Beside that it has what labs bring to every node anyway: all
+CNI plugins, the responder, and the images of kubeadm's pods and of flannel, unpacked.
+
+<cache>/debian/<key>/root   the distribution's part, made by debootstrap
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from harness import timeouts
+from harness.components import images, runtime
+from harness.components.apt import heartbeat
+from harness.components.store import Store, link_or_copy
+from harness.errors import PreflightError
+from harness.model.machine import MACHINE_WIDE
+from harness.runner import stop
+
+FORMAT = 1
+"""Counts changes of this writer: part of the image's name."""
+
+REPOSITORY = "cnilab.dev/node"
+
+PACKAGES = (
+    "bash", "ca-certificates", "conntrack", "dbus", "ethtool", "ipset", "iproute2", "iptables", "iputils-ping", "jq",
+    "kmod", "libseccomp2", "mount", "nftables", "procps", "socat", "systemd", "systemd-sysv", "tcpdump", "util-linux",
+)  # fmt: skip
+"""What kind's Dockerfile installs and a lab needs, and tools that people look around with."""
+
+IMAGES = (
+    "kubernetes", "etcd", "kubernetes-pause", "coredns", "toolbox", "responder", "flannel", "flannel-cni-plugin",
+)  # fmt: skip
+"""Unpacked in the image. Others, which are large, are loaded when a lab wants them."""
+
+_COMPONENTS = ("kubernetes", "kubeadm", "containerd", "runc", "responder", "kind-base")
+
+_PRUNED = (
+    "lib/systemd/system/multi-user.target.wants/*",
+    "etc/systemd/system/*.wants/*",
+    "lib/systemd/system/local-fs.target.wants/*",
+    "lib/systemd/system/sockets.target.wants/*udev*",
+    "lib/systemd/system/sockets.target.wants/*initctl*",
+    "lib/systemd/system/basic.target.wants/*",
+    "lib/systemd/system/sysinit.target.wants/systemd-tmpfiles-setup.service",
+    # Settings of the whole machine (sysctl.d(5)), which a node is no place for.
+    "usr/lib/sysctl.d/*",
+    "var/cache/apt/*",
+    "var/lib/apt/lists/*",
+)
+"""As in kind's Dockerfile: a node starts what it needs, and nothing else."""
+
+_UNITS = ("containerd.service", "kubelet.service", "undo-mount-hacks.service", "cnilab-private-sysctls.service")
+
+_STAND_INS = "/run/cnilab/sysctls"
+
+
+def reference(store: Store) -> str:
+    """The image's full name; another one as soon as anything in it is another.
+
+    Raises:
+        PreflightError: A component cannot be had.
+    """
+    found = store.ensure([*_COMPONENTS, *store.cni_components()])
+    digests = [f"{name} {item.digest}" for name, item in sorted(found.items())]
+    digests += [images.image_digest(path) for path in images.archives(store, IMAGES)]
+    text = "\n".join([str(FORMAT), _suite(), *PACKAGES, *digests])
+    version = store.lock.component["kubernetes"].pinned
+    return f"{REPOSITORY}:v{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+@contextmanager
+def tree(store: Store) -> Iterator[Path]:
+    """The image's root directory, which is there as long as the context is open.
+
+    Raises:
+        PreflightError: A component or the distribution's packages cannot be had, or this is not root.
+    """
+    system = _system(store)
+    containerd = runtime.containerd_root(store, IMAGES)
+    with store.exclusive("node-image") as scratch:
+        root = scratch / "root"
+        store.runner.run(["cp", "-a", "--link", system, root], timeout=timeouts.ROLLOUT)
+        _prune(root)
+        _kind_files(store, root)
+        _programs(store, root)
+        _settings(store, root)
+        target = root / "var/lib/containerd"
+        target.mkdir(parents=True, exist_ok=True)
+        store.runner.run(["cp", "-a", "--link", f"{containerd}/.", target], timeout=timeouts.ROLLOUT)
+        yield root
+
+
+@contextmanager
+def archive(store: Store, root: Path) -> Iterator[IO[bytes]]:
+    """The tree as one tar archive, to be read while it is written.
+
+    Raises:
+        PreflightError: It could not be read as a whole.
+    """
+    process = store.runner.start(["tar", "--numeric-owner", "-C", root, "-c", "."], stdout=subprocess.PIPE)
+    if process.stdout is None:
+        msg = "tar has no output"
+        raise PreflightError(msg)
+    try:
+        yield process.stdout
+    finally:
+        process.stdout.close()
+        stop(process)
+
+
+def _suite() -> str:
+    """The release of this machine's distribution, which its mirror has."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    return release.get("VERSION_CODENAME", "bookworm")
+
+
+def _system(store: Store) -> Path:
+    """The distribution's part, in the cache.
+
+    Raises:
+        PreflightError: debootstrap is missing, or failed.
+    """
+    key = hashlib.sha256(" ".join(["1", _suite(), *PACKAGES]).encode()).hexdigest()[:16]
+    place = store.cache / "debian" / key
+    if place.is_dir():
+        return place / "root"
+    program = store.tools.need("debootstrap").get("debootstrap")
+    if program is None:
+        msg = "the node image's system cannot be made"
+        raise PreflightError(msg, cause="debootstrap is missing", next_step="apt-get install debootstrap")
+    with (
+        store.journal.step("components.debian", f"debootstrap {_suite()}, {len(PACKAGES)} packages"),
+        store.exclusive(f"debian-{key}") as scratch,
+    ):
+        if not place.is_dir():
+            made = scratch / "made"
+            made.mkdir()
+            words = ("--variant=minbase", f"--include={','.join(PACKAGES)}", _suite(), made / "root")
+            with heartbeat(lambda text: store.journal.note("components.debian", text), "debootstrap"):
+                done = store.runner.run([program, *words], timeout=timeouts.DOWNLOAD, check=False)
+            if not done.ok:
+                msg = "the node image's system cannot be made"
+                raise PreflightError(
+                    msg,
+                    cause=done.tail(),
+                    where=done.command,
+                    next_step="a mirror of the distribution must be reachable; or take an image that kind publishes: "
+                    "docker pull kindest/node",
+                )
+            store.publish(made, place)
+    return place / "root"
+
+
+def _prune(root: Path) -> None:
+    for pattern in _PRUNED:
+        for path in root.glob(pattern):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+def _kind_files(store: Store, root: Path) -> None:
+    """Kind's own files, with one change: containers are never killed later than what starts them."""
+    with tarfile.open(store.ensure(["kind-base"])["kind-base"].directory / "base.tar") as tar:
+        for info in tar:
+            content = tar.extractfile(info)
+            if content is not None:
+                program = info.name.startswith(("usr/local/bin/", "kind/bin/"))
+                _write(root / info.name, content.read(), 0o755 if program else 0o644)
+    config = root / "etc/containerd/config.toml"
+    text = config.read_text(encoding="utf-8")
+    # Without CAP_SYS_RESOURCE runc cannot give a container a lower oom_score_adj than its own, and dies.
+    _write(config, text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true").encode())
+
+
+def _programs(store: Store, root: Path) -> None:
+    found = store.ensure([*_COMPONENTS, *store.cni_components()])
+    places = {
+        "containerd": "usr/local/bin",
+        "runc": "usr/local/sbin",
+        "kubernetes": "usr/bin",
+        "kubeadm": "usr/bin",
+        "responder": "opt/cnilab/bin",
+        **dict.fromkeys(store.cni_components(), "opt/cni/bin"),
+    }
+    for name, place in places.items():
+        for program in found[name].files:
+            _put(found[name].directory / program, root / place / program)
+        for link, target in store.lock.component[name].links.items():
+            if link not in found[name].files and target in found[name].files:
+                (root / place / link).symlink_to(target)
+
+
+def _settings(store: Store, root: Path) -> None:
+    version = store.lock.component["kubernetes"].pinned
+    journald = root / "etc/systemd/journald.conf"
+    _write(journald, journald.read_bytes() + b"ReadKMsg=no\n")
+    _write(root / "kind/version", f"v{version}".encode())
+    _write(root / "etc/containerd/cri-base.json", json.dumps(_container_spec(store)).encode())
+    _write(root / "etc/systemd/system/cnilab-private-sysctls.service", private_sysctls_unit().encode())
+    (root / "etc/kubernetes/manifests").mkdir(parents=True, exist_ok=True)
+    wanted = root / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(exist_ok=True)
+    for unit in _UNITS:
+        (wanted / unit).symlink_to(f"/etc/systemd/system/{unit}")
+    masked = root / "etc/systemd/system/systemd-binfmt.service"
+    masked.unlink(missing_ok=True)
+    masked.symlink_to("/dev/null")
+    init = root / "sbin/init"
+    if not init.exists():
+        init.symlink_to("/lib/systemd/systemd")
+
+
+def _container_spec(store: Store) -> dict[str, object]:
+    """What containers of pods start from: containerd's own, with kind's hook and without limits."""
+    ctr = store.ensure(["containerd"])["containerd"].directory / "ctr"
+    spec: dict[str, dict[str, object]] = json.loads(store.runner.run([ctr, "oci", "spec"]).stdout)
+    spec["process"].pop("rlimits", None)
+    spec["hooks"] = {"createContainer": [{"path": "/kind/bin/mount-product-files.sh"}]}
+    return dict(spec)
+
+
+def private_sysctls_unit() -> str:
+    """A unit that gives a node stand-ins for settings of the whole machine, before kubelet writes to them."""
+    keys = " ".join(key.removeprefix("/proc/sys/") for key in MACHINE_WIDE)
+    script = (
+        f"mkdir -p {_STAND_INS}; for key in {keys}; do test -e /proc/sys/$key || continue;"
+        f" file={_STAND_INS}/$(echo $key | tr / .); cat /proc/sys/$key >$file; mount --bind $file /proc/sys/$key; done"
+    )
+    return f"""[Unit]
+Description=Keep this node's settings to itself
+Before=kubelet.service containerd.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -ec '{script.replace("$", "$$")}'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file that is this tree's own: what is there may be a second name of a file in the cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def _put(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    link_or_copy(source, target)

@@ -1,0 +1,152 @@
+"""Running programs in the namespaces of other processes of this machine: nsenter(1), and the cgroup besides."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+from harness import timeouts
+from harness.runner import Argv, Completed, HostRunner
+
+PROGRAMS = "/opt/cnilab/bin"
+ENVIRONMENT = {
+    "PATH": f"{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+}
+_NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup")
+
+# nsenter enters namespaces only. A program of a machine must be in its cgroup, too: that is where a pod network without
+# kube-proxy turns a Service's address into a pod's, at connect(2). Writing 0 means the process that writes.
+_JOIN = ("/bin/sh", "-c", 'echo 0 >"$1" && shift && exec "$@"', "sh")
+
+
+def joining(process: str) -> tuple[str, ...]:
+    """Words before a command that put it into the cgroup of a process (cgroups(7)); none without cgroup v2.
+
+    Args:
+        process: Its directory in a proc file system.
+    """
+    group = unified_group(process)
+    return (*_JOIN, f"{group}/cgroup.procs") if group else ()
+
+
+class NamespaceRunner(HostRunner):
+    """Runs programs in the namespaces of a process.
+
+    The PID namespace is always entered: what is started there ends when the machine does.
+
+    Args:
+        enter: The words that lead there.
+    """
+
+    def __init__(self, enter: Sequence[str]) -> None:
+        super().__init__()
+        self._enter = tuple(enter)
+
+    def _words(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[str, ...]:
+        # The machine's environment, not the caller's: a lab must not depend on who runs it.
+        environment = {**ENVIRONMENT, **(env or {})}
+        settings = (f"{key}={value}" for key, value in environment.items())
+        # env runs outside: the file system inside may be an image that has nothing but one program.
+        return ("/usr/bin/env", "-i", *settings, *self._enter, "--", *(os.fspath(word) for word in argv))
+
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """See `HostRunner.vector`."""
+        return self._words(argv, env)
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """See `Runner.run`."""
+        return super().run(self._words(argv, env), input=input, timeout=timeout, check=check)
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """See `Runner.start`."""
+        return super().start(self._words(argv, env), stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+def into_process(process: str) -> NamespaceRunner:
+    """Runs programs in all namespaces of a process.
+
+    Args:
+        process: Its directory in a proc file system, as this machine reaches it.
+    """
+    flags = {"mnt": "mount"}
+    namespaces = (f"--{flags.get(kind, kind)}={process}/ns/{kind}" for kind in _NAMESPACES)
+    return NamespaceRunner((*joining(process), "nsenter", *namespaces))
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """A mounted cgroup hierarchy.
+
+    Args:
+        path: Mount point.
+        unified: cgroup v2.
+    """
+
+    path: Path
+    unified: bool
+
+
+def hierarchies(mountinfo: str) -> list[Hierarchy]:
+    """The hierarchies of this machine: several on v1 and hybrid machines, one on v2.
+
+    Args:
+        mountinfo: Content of /proc/self/mountinfo (proc(5)).
+    """
+    found: dict[str, Hierarchy] = {}
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _source, options = [*rest.split(), "", "", ""][:3]
+        if kind not in {"cgroup", "cgroup2"} or fields.split()[3] != "/":
+            continue
+        # Several mount points of one hierarchy have the same options; the first is enough.
+        key = options if kind == "cgroup" else kind
+        found.setdefault(key, Hierarchy(Path(fields.split()[4]), kind == "cgroup2"))
+    return list(found.values())
+
+
+def this_machine() -> list[Hierarchy]:
+    """The hierarchies of the machine that the harness runs on."""
+    return hierarchies(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+
+
+@cache
+def _unified() -> Path | None:
+    return next((hierarchy.path for hierarchy in this_machine() if hierarchy.unified), None)
+
+
+def unified_group(process: str) -> Path | None:
+    """The cgroup v2 that a process is in; None without cgroup v2, or when the process is gone.
+
+    Args:
+        process: Its directory in a proc file system, as /proc/1.
+    """
+    root = _unified()
+    try:
+        lines = Path(process, "cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
+    return root / found if root is not None and found is not None else None

@@ -1,0 +1,435 @@
+"""The Docker engine that `DOCKER_HOST` or the current context names: what is asked of it, and what its answers mean."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from harness import timeouts
+from harness.errors import CnilabError, PreflightError
+from harness.runner import CommandError
+
+OLDEST = (20, 10)
+"""kind asks for a cgroup namespace of a node's own, which engines have since 20.10 (API 1.41)."""
+
+LAB = "dev.cnilab.lab"
+STATE = "dev.cnilab.state"
+KIND = "io.x-k8s.kind.cluster"
+"""Labels: of ours, with the lab's name and its state directory's mark; and of kind's nodes."""
+
+MTU = "com.docker.network.driver.mtu"
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What an engine says of itself.
+
+    Args:
+        version: As `20.10.24`.
+        api: Version of its API.
+        cgroups: `1` or `2`.
+        cgroup_driver: `cgroupfs` or `systemd`.
+        rootless: It runs without root.
+        podman: It is Podman behind Docker's API.
+    """
+
+    version: str
+    api: str
+    cgroups: str
+    cgroup_driver: str
+    rootless: bool
+    podman: bool
+
+    @property
+    def too_old(self) -> bool:
+        """Whether kind cannot work with it."""
+        if self.podman:
+            return False
+        numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
+        return numbers < OLDEST
+
+    def __str__(self) -> str:
+        """`Docker 20.10.24, cgroup v1 (cgroupfs)`."""
+        name = "Podman" if self.podman else "Docker"
+        return f"{name} {self.version}, cgroup v{self.cgroups} ({self.cgroup_driver}){', rootless' * self.rootless}"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a lab.
+
+    Args:
+        id: The engine's.
+        name: Also a node's name in Kubernetes.
+        running: Whether it runs.
+        pid: Its first process, as the engine's machine numbers it.
+        address: On the lab's network; None without one.
+        role: kind's: `control-plane`, `worker`; empty for others.
+    """
+
+    id: str
+    name: str
+    running: bool
+    pid: int
+    address: IPv4Address | None
+    role: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """A Docker network.
+
+    Args:
+        id: The engine's.
+        name: Its name.
+        subnet: Its addresses.
+        mtu: Bytes.
+    """
+
+    id: str
+    name: str
+    subnet: IPv4Network
+    mtu: int
+
+
+class EngineError(CnilabError):
+    """The engine refused something."""
+
+    exit_code = 11
+
+
+class Engine:
+    """A Docker engine.
+
+    Raises:
+        PreflightError: There is none, or it does not let us in.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._client = docker.from_env(timeout=int(timeouts.scaled(timeouts.BUILD)))
+            self._client.ping()
+        except DockerException as error:
+            raise no_engine(str(error)) from error
+
+    def facts(self) -> EngineFacts:
+        """What the engine says of itself."""
+        version, info = self._client.version(), self._client.info()
+        names = [part.get("Name", "") for part in version.get("Components", ())]
+        return EngineFacts(
+            version=str(version.get("Version", "0")),
+            api=str(version.get("ApiVersion", "0")),
+            cgroups=str(info.get("CgroupVersion", "1")),
+            cgroup_driver=str(info.get("CgroupDriver", "")),
+            rootless=any("rootless" in option for option in info.get("SecurityOptions") or ()),
+            podman=any("Podman" in name for name in names),
+        )
+
+    # --- images -------------------------------------------------------------------------------------------------------
+
+    def has_image(self, reference: str) -> bool:
+        """Whether the engine has an image."""
+        try:
+            self._client.images.get(reference)
+        except ImageNotFound:
+            return False
+        return True
+
+    def images(self, repository: str) -> list[str]:
+        """Full names of all images of a repository, newest first."""
+        found = self._client.images.list(name=repository)
+        found.sort(key=lambda image: image.attrs.get("Created", ""), reverse=True)
+        return [tag for image in found for tag in image.tags if tag.startswith(f"{repository}:")]
+
+    def import_tree(self, archive: IO[bytes], reference: str, changes: Iterable[str]) -> None:
+        """Make an image of one layer.
+
+        Args:
+            archive: The root directory as a tar archive.
+            reference: The image's name.
+            changes: Instructions of a Dockerfile that say the rest.
+
+        Raises:
+            EngineError: The engine could not take it.
+        """
+        repository, _, tag = reference.rpartition(":")
+        with self._refusals(f"image {reference} could not be made"):
+            answer = self._client.api.import_image_from_stream(
+                archive, repository=repository, tag=tag, changes=list(changes)
+            )
+            last = json.loads(answer.strip().splitlines()[-1])
+        if "error" in last:
+            msg = f"image {reference} could not be made"
+            raise EngineError(msg, cause=str(last["error"]))
+
+    def pull(self, reference: str) -> None:
+        """Get an image from its registry.
+
+        Raises:
+            EngineError: It cannot be had.
+        """
+        with self._refusals(f"image {reference} cannot be had"):
+            self._client.images.pull(reference)
+
+    # --- networks -----------------------------------------------------------------------------------------------------
+
+    def default_mtu(self) -> int:
+        """MTU of the engine's default network: whoever set it knows what the machine's way out carries."""
+        with contextlib.suppress(DockerException):
+            options = self._client.networks.get("bridge").attrs.get("Options") or {}
+            return int(options.get(MTU, 1500))
+        return 1500
+
+    def make_network(
+        self, name: str, labels: Mapping[str, str], mtu: int, subnet: IPv4Network | None, gateway: int = 2
+    ) -> Network:
+        """Make a bridge network, whose first address is left to the lab's router.
+
+        Args:
+            name: Of the network.
+            labels: To find it again.
+            mtu: Bytes.
+            subnet: Its addresses; None: any that are free.
+            gateway: The bridge's own address, counted from the network's.
+
+        Raises:
+            EngineError: The engine cannot make it.
+        """
+        with self._refusals(f"network {name} could not be made"):
+            pool = _free_subnet(self._subnets()) if subnet is None else subnet
+            config = docker.types.IPAMPool(subnet=str(pool), gateway=str(pool[gateway]), iprange=str(_upper_half(pool)))
+            made = self._client.networks.create(
+                name,
+                driver="bridge",
+                options={MTU: str(mtu)},
+                ipam=docker.types.IPAMConfig(pool_configs=[config]),
+                labels=dict(labels),
+                check_duplicate=True,
+            )
+            made.reload()
+            return _network(made.attrs)
+
+    def overlaps(self, subnet: IPv4Network) -> bool:
+        """Whether a network of the engine has some of these addresses already."""
+        return any(other.overlaps(subnet) for other in self._subnets())
+
+    def _subnets(self) -> list[IPv4Network]:
+        return [
+            IPv4Network(config["Subnet"])
+            for network in self._client.networks.list()
+            for config in (network.attrs.get("IPAM") or {}).get("Config") or ()
+            if "." in config.get("Subnet", "")
+        ]
+
+    def networks(self, labels: Mapping[str, str]) -> list[Network]:
+        """Networks with these labels."""
+        wanted = [f"{key}={value}" for key, value in labels.items()]
+        return [_network(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
+
+    def remove_network(self, network: Network) -> None:
+        """Remove a network that may be there; a stopped container's end does not hold it."""
+        with self._refusals(f"network {network.name} could not be removed"), contextlib.suppress(NotFound):
+            self._client.networks.get(network.id).remove()
+
+    # --- containers ---------------------------------------------------------------------------------------------------
+
+    def containers(self, labels: Mapping[str, str]) -> list[Container]:
+        """Containers with these labels, running or not."""
+        wanted = [f"{key}={value}" for key, value in labels.items()]
+        found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return [_container(one.attrs) for one in found]
+
+    def on_network(self, network: str, labels: Mapping[str, str]) -> list[Container]:
+        """Containers with these labels that are on a network, or were when they ran."""
+        wanted = [f"{key}={value}" for key, value in labels.items()]
+        found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        mine = [one for one in found if network in one.attrs["NetworkSettings"]["Networks"]]
+        return [_container(one.attrs, network) for one in mine]
+
+    def run(self, name: str, image: str, network: str, address: IPv4Address, **more: Any) -> str:
+        """Start a container with a fixed address.
+
+        Args:
+            name: Its name and host name.
+            image: Full name.
+            network: Name of its network.
+            address: There.
+            **more: As of the SDK's `containers.create`.
+
+        Returns:
+            Its id.
+
+        Raises:
+            EngineError: It did not start.
+        """
+        with self._refusals(f"container {name} did not start"):
+            api = self._client.api
+            endpoint = api.create_endpoint_config(ipv4_address=str(address))
+            made = self._client.containers.create(
+                image,
+                name=name,
+                hostname=name,
+                network=network,
+                networking_config={network: endpoint},
+                **more,
+            )
+            return str(made.id)
+
+    def start(self, container: str) -> None:
+        """Start a container that was made."""
+        with self._refusals("a container did not start"):
+            self._client.containers.get(container).start()
+
+    def connect(self, network: Network, container: str, address: IPv4Address) -> None:
+        """Give a container another link."""
+        with self._refusals(f"no link to network {network.name}"):
+            self._client.networks.get(network.id).connect(container, ipv4_address=str(address))
+
+    def inspect(self, container: str, network: str = "") -> Container:
+        """What is known of a container."""
+        with self._refusals(f"container {container} is gone"):
+            return _container(self._client.containers.get(container).attrs, network)
+
+    def remove(self, container: Container) -> None:
+        """Remove a container that may be there, with its volumes, whatever it is doing."""
+        with self._refusals(f"container {container.name} could not be removed"), contextlib.suppress(NotFound):
+            self._client.containers.get(container.id).remove(force=True, v=True)
+
+    def logs(self, container: str, lines: int = 5000) -> str:
+        """The end of what a container printed."""
+        with self._refusals(f"no log of container {container}"):
+            text: bytes = self._client.containers.get(container).logs(tail=lines)
+        return text.decode(errors="replace")
+
+    def put(self, container: str, folder: str, files: Mapping[str, Path]) -> None:
+        """Copy programs into a container.
+
+        Args:
+            container: Running or not.
+            folder: Where to; exists there.
+            files: Path below it, to the file on this machine.
+
+        Raises:
+            EngineError: The engine refused.
+        """
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for name, path in files.items():
+                info = tar.gettarinfo(str(path.resolve()), name)
+                info.uid = info.gid = 0
+                info.uname = info.gname = "root"
+                info.mode = 0o755
+                with path.open("rb") as file:
+                    tar.addfile(info, file)
+        with self._refusals(f"files could not be copied into container {container}"):
+            self._client.containers.get(container).put_archive(folder, buffer.getvalue())
+
+    def read(self, container: str, path: str) -> str:
+        """A file of a container.
+
+        Raises:
+            CommandError: There is none.
+        """
+        try:
+            stream, _ = self._client.containers.get(container).get_archive(path)
+            with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+                file = tar.extractfile(tar.getmembers()[0])
+                return file.read().decode(errors="replace") if file else ""
+        except DockerException as error:
+            msg = f"cannot read {path} of {container}"
+            raise CommandError(msg, cause=_reason(error)) from error
+
+    @contextlib.contextmanager
+    def _refusals(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFound:
+            raise
+        except APIError as error:
+            raise EngineError(what, cause=_reason(error)) from error
+        except DockerException as error:
+            raise EngineError(what, cause=str(error)) from error
+
+
+def _reason(error: DockerException) -> str:
+    return str(error.explanation or error) if isinstance(error, APIError) else str(error)
+
+
+def no_engine(reason: str) -> PreflightError:
+    """The error for an engine that cannot be reached.
+
+    Args:
+        reason: What the SDK said.
+    """
+    host = os.environ.get("DOCKER_HOST", "")
+    denied = "Permission denied" in reason or "PermissionError" in reason
+    if denied:
+        step = "add yourself to the group 'docker', or run cnilab as root"
+    elif host:
+        step = "start the engine that DOCKER_HOST names, or name another one"
+    elif shutil.which("dockerd"):
+        step = "start it: systemctl start docker"
+    else:
+        step = "install Docker (apt-get install docker.io), or leave --provider away: namespaces need none"
+    return PreflightError(
+        "the Docker engine lets nobody in" if denied else "no Docker engine answers",
+        cause=reason.splitlines()[0][:300] if reason else "",
+        where=host or "unix:///var/run/docker.sock",
+        next_step=step,
+    )
+
+
+def _network(attrs: Mapping[str, Any]) -> Network:
+    config = ((attrs.get("IPAM") or {}).get("Config") or [{}])[0]
+    options = attrs.get("Options") or {}
+    return Network(
+        attrs["Id"], attrs["Name"], IPv4Network(config.get("Subnet", "0.0.0.0/32")), int(options.get(MTU, 1500))
+    )
+
+
+def _container(attrs: Mapping[str, Any], network: str = "") -> Container:
+    state, labels = attrs["State"], attrs["Config"].get("Labels") or {}
+    networks = attrs["NetworkSettings"]["Networks"] or {}
+    ends = [networks[network]] if network in networks else list(networks.values())
+    address = next((end["IPAddress"] for end in ends if end.get("IPAddress")), "")
+    return Container(
+        id=attrs["Id"],
+        name=attrs["Name"].lstrip("/"),
+        running=bool(state["Running"]),
+        pid=int(state.get("Pid", 0)),
+        address=IPv4Address(address) if address else None,
+        role=labels.get("io.x-k8s.kind.role", ""),
+    )
+
+
+def _upper_half(subnet: IPv4Network) -> IPv4Network:
+    """Where the engine takes addresses for nodes: the lower half is left to the lab."""
+    return list(subnet.subnets())[1]
+
+
+def _free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
+    """A network of Docker's usual ranges that nobody has."""
+    known = list(taken)
+    for second in range(18, 32):
+        candidate = IPv4Network(f"172.{second}.0.0/16")
+        # 172.31.1.0/24 is where the router's neighbour is.
+        if second != 31 and not any(candidate.overlaps(other) for other in known):
+            return candidate
+    for third in range(0, 256, 16):
+        candidate = IPv4Network(f"192.168.{third}.0/20")
+        if not any(candidate.overlaps(other) for other in known):
+            return candidate
+    msg = "all of Docker's usual ranges are taken"
+    raise EngineError(msg, next_step="docker network prune, or another spec.underlay.cidr")
