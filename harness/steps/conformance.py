@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import conformance
+from conformance.model import Check
 from conformance.registry import batches
 from conformance.registry import select as choose
 from harness import timeouts
@@ -29,13 +30,7 @@ JUDGED = frozenset({0, 1, 5, 11})
 
 
 def run_conformance(
-    attached: Attached,
-    run: RunDir,
-    journal: Journal,
-    *,
-    select: str = "",
-    strict: bool = False,
-    deploy: Callable[[Attached, Journal], suites.Suite] = suites.deploy,
+    attached: Attached, run: RunDir, journal: Journal, *, select: str = "", strict: bool = False
 ) -> list[Result]:
     """Run the suite against a lab.
 
@@ -45,7 +40,6 @@ def run_conformance(
         journal: Gets a step for every part.
         select: Ids, areas or patterns, separated by commas; empty for all.
         strict: A failed SHOULD counts as failed.
-        deploy: Makes the suite's pods.
 
     Returns:
         Results in the order of the catalogue.
@@ -56,20 +50,53 @@ def run_conformance(
     """
     checks = choose(select)
     with journal.step("test", "conformance", checks=len(checks)) as detail:
-        suite = deploy(attached, journal)
-        attached = suite.attached
-        if "svc" in attached.variant.gates:
-            wait_for_proxy(suite, journal)
-        seen = observe(suite, batches(checks), run.path, journal)
-        run.add_observations(seen)
-        dumps = [one for one in seen if isinstance(one, Dump)]
-        run.write_topology(topology.build(dumps, attached.spec))
-        with journal.step("test.judge", "verdicts"):
-            _judge(run, ",".join(check.id for check in checks) if select else "", strict=strict)
-        wanted = {check.id for check in checks}
-        results = [result for result in run.results() if result.id in wanted]
-        detail |= {status: sum(one.status == status for one in results) for status in ("pass", "fail", "error")}
+        look(suites.deploy(attached, journal), run, journal, checks)
+        results = verdicts(run, journal, checks, select=select, strict=strict)
+        detail.update(counts(results))
     return results
+
+
+def look(suite: suites.Suite, run: RunDir, journal: Journal, checks: Sequence[Check]) -> None:
+    """Observe what checks need, and keep it.
+
+    Args:
+        suite: The deployed suite.
+        run: Gets observations, captures and topology.
+        journal: Gets a step for every part.
+        checks: What is to be judged afterwards.
+    """
+    if "svc" in suite.attached.variant.gates:
+        wait_for_proxy(suite, journal)
+    seen = observe(suite, batches(checks), run.path, journal)
+    run.add_observations(seen)
+    dumps = [one for one in seen if isinstance(one, Dump)]
+    run.write_topology(topology.build(dumps, suite.attached.spec))
+
+
+def verdicts(
+    run: RunDir, journal: Journal, checks: Sequence[Check], *, select: str = "", strict: bool = False
+) -> list[Result]:
+    """Judge what a run has seen; no cluster is needed.
+
+    Args:
+        run: Has the observations, and gets the results.
+        journal: Gets a step.
+        checks: What to judge.
+        select: As the user gave it; empty for all.
+        strict: A failed SHOULD counts as failed.
+
+    Raises:
+        BringUpError: pytest itself broke.
+    """
+    with journal.step("test.judge", "verdicts"):
+        _judge(run, ",".join(check.id for check in checks) if select else "", strict=strict)
+    wanted = {check.id for check in checks}
+    return [result for result in run.results() if result.id in wanted]
+
+
+def counts(results: Sequence[Result]) -> dict[str, int]:
+    """How many passed, failed, and have no verdict."""
+    return {status: sum(one.status == status for one in results) for status in ("pass", "fail", "error")}
 
 
 def _judge(run: RunDir, select: str, *, strict: bool) -> None:

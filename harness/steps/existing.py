@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from harness.cni import recognise
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from conformance.registry import select as choose
 from harness.model.journal import Journal
-from harness.model.records import Result
+from harness.model.records import Dump, Result
 from harness.model.run import RunDir
-from harness.providers.existing.probe import ExistingLab
 from harness.steps import existing_stay
-from harness.steps.attach import Attached
-from harness.steps.conformance import run_conformance
-from harness.steps.existing_preflight import Survey
-from harness.steps.existing_suite import deployer, described_before, kubectl
+from harness.steps.conformance import counts, look, verdicts
+from harness.steps.existing_preflight import Survey, rows
+from harness.steps.existing_suite import deploy
+from harness.steps.suite import Suite
 
 
-def clear_leftovers(found: Survey, journal: Journal) -> None:
+def clear_leftovers(found: Survey, journal: Journal, *, everybody: bool = False) -> list[str]:
     """Remove what runs that were killed left in the cluster.
+
+    Args:
+        found: What the preflight found.
+        journal: Gets a step, when there is anything.
+        everybody: What runs that may still be alive made, too.
+
+    Returns:
+        Ids of the runs.
 
     Raises:
         TearDownError: Something could not be removed.
     """
     namespace = found.wish.namespace
     if not namespace and not found.rights.has("namespaces"):
-        return
-    runs = existing_stay.leftovers(found.kube, namespace)
+        return []
+    runs = existing_stay.leftovers(found.kube, namespace, everybody=everybody)
     if not runs:
-        return
+        return []
     with journal.step("existing.leftovers", f"what {len(runs)} killed runs left"):
         left = existing_stay.sweep(found.kube, namespace, runs)
     if left:
         raise existing_stay.left_behind(found, left)
+    return runs
 
 
 def run_existing(
@@ -53,15 +65,51 @@ def run_existing(
     """
     if found.blocked is not None:
         raise found.blocked
+    checks = choose(select)
     clear_leftovers(found, journal)
-    with existing_stay.stay(found, journal) as here:
-        attached = Attached(
-            spec=described_before(found),
-            variant=recognise.generic(dns=False),
-            lab=ExistingLab(described_before(found).name, (), found.wish.kubeconfig),
-            kube=found.kube,
-            kubectl=kubectl(found),
-            state=run.path,
-            run=run,
+    with journal.step("test", "conformance", checks=len(checks)) as detail, ThreadPoolExecutor(1) as pool:
+        with existing_stay.stay(found, journal) as here:
+            suite = deploy(here, run, journal)
+            _describe(found, suite, run)
+            look(suite, run, journal, checks)
+            # Verdicts need no cluster: it is cleared while they are made.
+            judged = pool.submit(verdicts, run, journal, checks, select=select, strict=strict)
+        results = judged.result()
+        detail.update(counts(results))
+    return results
+
+
+def _describe(found: Survey, suite: Suite, run: RunDir) -> None:
+    """Write down what the cluster turned out to be, and what cannot be measured there: judges and reports read it."""
+    spec, info = suite.attached.spec, run.info()
+    closed = suite.inventory.reasons
+    open_ = [
+        name for gate, name in (("hosts", "host network"), ("node", "nodes"), ("cap", "wire")) if gate not in closed
+    ]
+    facts = {
+        "cluster": found.access.server,
+        "sample": f"{len(spec.node_names)} of {len(found.nodes) if found.nodes else 'an unknown number of'} nodes, "
+        f"seed {found.wish.seed}",
+        "vantage": ", ".join(["pods", *open_]),
+        "nodes": _kinds(found),
+    }
+    run.write_info(
+        info.model_copy(
+            update={
+                "variant": suite.attached.variant.name,
+                "nodes": len(spec.node_names),
+                "spec": json.loads(spec.model_dump_json(by_alias=True)),
+                "host": {**info.host, **{key: value for key, value in facts.items() if value}},
+            }
         )
-        return run_conformance(attached, run, journal, select=select, strict=strict, deploy=deployer(here))
+    )
+    table = [asdict(row) for row in rows(found)]
+    run.add_observations(
+        [Dump(batch="B0", vantage="api", place="cluster", what="preflight", data={"rows": table, "closed": closed})]
+    )
+
+
+def _kinds(found: Survey) -> str:
+    """Kernels and runtimes of the sample."""
+    kinds = sorted({f"kernel {one.kernel}, {one.runtime}" for one in found.chosen if one.kernel})
+    return "; ".join(kinds)

@@ -29,6 +29,12 @@ KINDS: Final = (("v1", "Pod"), ("v1", "Service"), ("discovery.k8s.io/v1", "Endpo
 GONE: Final = 50.0
 """Seconds until everything is gone, before scaling: less than an interrupted command has."""
 
+EMPTY: Final = 15.0
+"""Seconds until a run's pods are gone, before scaling; its namespaces are removed in any case."""
+
+PROBES: Final = "-nodes"
+"""Ends the name of the namespace with the probes."""
+
 _AT_ONCE: Final = 8
 _FORBIDDEN = 403
 _MISSING = 404
@@ -63,7 +69,7 @@ class Stay:
     @property
     def probes(self) -> str:
         """Namespace of the probes on nodes."""
-        return f"cnilab-{self.mark.run}-nodes"
+        return f"cnilab-{self.mark.run}{PROBES}"
 
     @property
     def images(self) -> dict[str, str]:
@@ -272,6 +278,8 @@ def remove(kube: Kube, selector: str, namespace: str) -> list[str]:
         return [item for kind in KINDS for item in kube.list(*kind, namespace, labels=selector)]
 
     try:
+        if not namespace:
+            _empty(kube, [item["metadata"]["name"] for item in there()])
         _delete(kube, there())
         for _ in timeouts.ticks(GONE, 0.25, 1.0):
             left = there()
@@ -284,8 +292,18 @@ def remove(kube: Kube, selector: str, namespace: str) -> list[str]:
     return [f"{item['kind']} {item['metadata']['name']}" for item in left]
 
 
+def _empty(kube: Kube, namespaces: Sequence[str]) -> None:
+    """Remove pods first, and wait for them: a namespace that still has some is looked at again only seconds later."""
+    for name in namespaces:
+        agents = kube.list("apps/v1", "DaemonSet", name) if name.endswith(PROBES) else []
+        _delete(kube, [*agents, *kube.list("v1", "Pod", name)])
+    for _ in timeouts.ticks(EMPTY, 0.25, 1.0):
+        if not any(kube.list("v1", "Pod", name) for name in namespaces):
+            return
+
+
 def _delete(kube: Kube, items: Sequence[Object]) -> None:
-    body = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+    body = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
 
     def drop(item: Object) -> None:
         try:

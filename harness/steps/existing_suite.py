@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from harness.cni import catalogue, recognise
 from harness.cni.recognise import Recognised, Seen
 from harness.errors import BringUpError, CnilabError, PreflightError
 from harness.model.journal import Journal
+from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
@@ -66,17 +67,26 @@ class _Nodes:
         return "", None, 0
 
 
-def deployer(here: Stay) -> Callable[[Attached, Journal], Suite]:
-    """What `conformance.run_conformance` calls to have the suite in the cluster."""
-    return lambda attached, journal: _Deployment(here, attached, journal).suite()
+def deploy(here: Stay, run: RunDir, journal: Journal) -> Suite:
+    """Put the suite into the cluster, wait until it serves, and find out what it is in.
+
+    Args:
+        here: The run's stay there.
+        run: Its run directory.
+        journal: Gets steps.
+
+    Raises:
+        CnilabError: The pods do not become ready, or were refused.
+    """
+    return _Deployment(here, run, journal).suite()
 
 
 class _Deployment:
     """The suite's way into the cluster, in the order in which one thing needs the other."""
 
-    def __init__(self, here: Stay, attached: Attached, journal: Journal) -> None:
+    def __init__(self, here: Stay, run: RunDir, journal: Journal) -> None:
         self.here = here
-        self.attached = attached
+        self.run = run
         self.journal = journal
         self.enter = PodRunner(here.found.access, Place("", ""))
 
@@ -129,7 +139,7 @@ class _Deployment:
             node_dns=_nameserver(resolver),
         )
         lab = ExistingLab(spec.name, nodes.nodes, found.wish.kubeconfig)
-        attached = replace(self.attached, spec=spec, variant=known.variant, lab=lab)
+        attached = Attached(spec, known.variant, lab, self.kube, kubectl(found), self.run.path, self.run)
         running_now = nodes.found or sandboxes.of_nodes(())
         return Suite(attached, running_now, inventory, ways, limits, here.adapt)
 
