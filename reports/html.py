@@ -13,6 +13,7 @@ from markupsafe import Markup
 from reports import text
 from reports.drawings.ladder import ladder
 from reports.drawings.packet import packet
+from reports.drawings.plot import plot
 from reports.drawings.timeline import timeline
 from reports.drawings.topology import topology
 from reports.model import Report
@@ -49,6 +50,7 @@ def _environment() -> Environment:
         draw_topology=topology,
         draw_packet=packet,
         draw_ladder=ladder,
+        draw_plot=plot,
         draw_timeline=timeline,
         duration=text.duration,
         clock=text.clock,

@@ -111,6 +111,16 @@ class Table(Data):
     columns: dict[str, Expression] = Field(min_length=1, description="Heading: value")
 
 
+class Plot(Data):
+    """A plot for the report: numbers over time, one line per series."""
+
+    title: Sentence
+    of: Expression = Field(description="A list; each `item` of it is a sample")
+    at: Expression = Field(description="When the sample was taken, in seconds; the first sample is the plot's zero")
+    series: dict[str, Expression] = Field(min_length=1, max_length=6, description="Name of a line: its number")
+    unit: str = Field(default="", max_length=40, description="What the numbers count: packets, bytes, flows")
+
+
 class Tap(Data):
     """A packet capture that starts before the step's command and stops after it."""
 
@@ -161,6 +171,7 @@ class Step(Data):
     let: dict[Name, Expression] = Field(default_factory=dict, description="Values computed once, after the command")
     expect: tuple[Expect, ...] = ()
     tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = ()
 
 
 Resource = Annotated[

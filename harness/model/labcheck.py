@@ -44,6 +44,10 @@ def _of_results(step: Step) -> Iterator[Found]:
     for index, table in enumerate(step.tables):
         yield ("tables", index, "of"), table.of, known
         yield from ((("tables", index, "columns", name), source, known) for name, source in table.columns.items())
+    for index, plot in enumerate(step.plots):
+        yield ("plots", index, "of"), plot.of, known
+        yield ("plots", index, "at"), plot.at, known
+        yield from ((("plots", index, "series", name), source, known) for name, source in plot.series.items())
 
 
 def expressions(step: Step) -> Iterator[Found]:

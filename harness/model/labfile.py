@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from harness import resources, yamlio
 from harness.errors import Problem, SpecError
 from harness.model.base import Data
-from harness.model.lab import Expect, Fault, LabDefinition, Needs, Step, Table, Tap
+from harness.model.lab import Expect, Fault, LabDefinition, Needs, Plot, Step, Table, Tap
 from harness.model.labcheck import NO_ID, contradictions
 
 _CLASSES: Mapping[str, type[Data]] = {
-    "needs": Needs, "expect": Expect, "tables": Table, "capture": Tap, "faults": Fault, "steps": Step,
+    "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": Fault, "steps": Step,
 }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ _STAND_INS: Mapping[str, Any] = {
     "run": "true",
     "expect": {"that": "true", "because": "It stands in for a wrong one."},
     "tables": {"title": "It stands in.", "of": "[]", "columns": {"none": "1"}},
+    "plots": {"title": "It stands in.", "of": "[]", "at": "1", "series": {"none": "1"}},
     "capture": {"name": "stand_in", "on": "operator"},
 }
 """What replaces a wrong item of a list, so that the numbers of the others stay."""

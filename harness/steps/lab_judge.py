@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.model.expression import ExpressionError, evaluate, explain, pluck, shown
-from harness.model.lab import Expect, Step, Table
+from harness.model.lab import Expect, Plot, Step, Table
 from harness.model.records import Evidence, LabStep, Packet
 from harness.model.records import Tap as TapRecord
 from harness.runner import Completed
@@ -20,6 +20,7 @@ OUTPUT_LIMIT = 4096
 
 PACKETS_SHOWN = 12
 ROWS_SHOWN = 200
+POINTS_KEPT = 500
 
 Status = Literal["pass", "fail", "skip", "error", "record"]
 
@@ -164,7 +165,7 @@ def judge(lab: str, step: Step, ran: Sequence[Outcome], context: Mapping[str, An
     if not records:
         status: Status = "pass" if ran or acted or not step.run else "record"
         records = [bare(lab, step, status)]
-    evidence = [_table(table, shared) for table in step.tables]
+    evidence = [_table(table, shared) for table in step.tables] + [_plot(plot, shared) for plot in step.plots]
     return Verdict(records, saved_value(step, ran, shared), evidence)
 
 
@@ -237,6 +238,18 @@ def _table(table: Table, context: Mapping[str, Any]) -> Evidence:
     except ExpressionError as error:
         return Evidence(kind="kernel", detail={"table": table.title, "error": str(error)})
     return Evidence(kind="kernel", detail={"table": table.title, "columns": list(table.columns), "rows": rows})
+
+
+def _plot(plot: Plot, context: Mapping[str, Any]) -> Evidence:
+    """A plot as evidence: `{"plot": title, "unit": …, "at": [seconds, …], "series": {name: [number, …]}}`."""
+    try:
+        scopes = [{**context, "item": item} for item in list(evaluate(plot.of, context))[:POINTS_KEPT]]
+        at = [float(evaluate(plot.at, scope)) for scope in scopes]
+        series = {name: [float(evaluate(source, scope)) for scope in scopes] for name, source in plot.series.items()}
+    except (ExpressionError, TypeError, ValueError) as error:
+        return Evidence(kind="kernel", detail={"plot": plot.title, "error": str(error)})
+    since = [round(moment - at[0], 3) for moment in at]
+    return Evidence(kind="kernel", detail={"plot": plot.title, "unit": plot.unit, "at": since, "series": series})
 
 
 def finish(

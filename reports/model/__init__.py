@@ -36,7 +36,7 @@ from reports.model.packets import (
 )
 from reports.model.page import Report
 from reports.model.policy import Policies, PolicyCase, PolicyProblem, PolicyTable
-from reports.model.practice import CheckRow, Claim, FaultRow, Faults, LabCard, StepRow
+from reports.model.practice import CheckRow, Claim, FaultRow, Faults, LabCard, Plot, Series, StepRow
 from reports.model.requirements import Area, LegRow, Requirement, Requirements
 from reports.model.run import Bar, Environment, PinRow, Timeline
 from reports.model.verdict import Count, LogTail, Trouble, Verdict
@@ -78,6 +78,7 @@ __all__ = [
     "PairRow",
     "PathSide",
     "PinRow",
+    "Plot",
     "PodBox",
     "Policies",
     "PolicyCase",
@@ -89,6 +90,7 @@ __all__ = [
     "Requirements",
     "RungCell",
     "Segment",
+    "Series",
     "ServiceRow",
     "Services",
     "Share",

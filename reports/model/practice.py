@@ -26,6 +26,31 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Series:
+    """One line of a plot: a number for every moment of the plot."""
+
+    name: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Numbers over time.
+
+    Args:
+        title: What is plotted.
+        unit: What the numbers count.
+        at: Moments, in seconds since the first.
+        series: Lines, at most six.
+    """
+
+    title: str
+    unit: str
+    at: tuple[float, ...]
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
 class StepRow:
     """A step of a lab.
 
@@ -45,6 +70,7 @@ class StepRow:
         seconds: How long it took.
         transcript: File with everything, relative to the run directory.
         evidence: Tables and captures.
+        plots: Numbers over time.
     """
 
     anchor: str
@@ -62,6 +88,7 @@ class StepRow:
     seconds: float
     transcript: str
     evidence: tuple[EvidenceItem, ...]
+    plots: tuple[Plot, ...] = ()
 
 
 @dataclass(frozen=True)

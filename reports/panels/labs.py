@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 from harness.model.records import Event, Evidence, LabStep
 from reports import marks
-from reports.model import CheckRow, Claim, LabCard, StepRow
+from reports.model import CheckRow, Claim, LabCard, Plot, Series, StepRow
 from reports.panels.requirements import evidence_item
 from reports.text import Ids, plural, shorten
 
@@ -111,6 +111,7 @@ def _step(records: Records, ids: Ids) -> StepRow:
         seconds=sum(record.seconds for record in records),
         transcript=_transcript(first.evidence),
         evidence=tuple(evidence_item(item, _EVIDENCE_TEXT) for item in _worth_showing(first.evidence)[:_EVIDENCE]),
+        plots=tuple(_plot(item.detail) for item in first.evidence if _is_plot(item)),
     )
 
 
@@ -137,8 +138,23 @@ def _transcript(evidence: tuple[Evidence, ...]) -> str:
 
 
 def _worth_showing(evidence: tuple[Evidence, ...]) -> list[Evidence]:
-    """Tables and captures; the transcript has a link of its own."""
-    return [item for item in evidence if "transcript" not in item.detail]
+    """Tables and captures; the transcript has a link of its own, and plots are drawn."""
+    return [item for item in evidence if "transcript" not in item.detail and not _is_plot(item)]
+
+
+def _is_plot(item: Evidence) -> bool:
+    """With two samples at least: one makes no line, and its evidence then says why."""
+    at = item.detail.get("at")
+    return "plot" in item.detail and isinstance(at, list) and len(at) > 1
+
+
+def _plot(detail: dict[str, Any]) -> Plot:
+    return Plot(
+        title=str(detail["plot"]),
+        unit=str(detail.get("unit", "")),
+        at=tuple(map(float, detail["at"])),
+        series=tuple(Series(name, tuple(map(float, values))) for name, values in detail["series"].items()),
+    )
 
 
 def _readable(output: str) -> str:
