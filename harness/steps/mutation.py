@@ -6,10 +6,12 @@ import fnmatch
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 
 from conformance.context import Context
 from conformance.judging import judge_all
 from conformance.model import Batch, Check
+from conformance.reads import reads
 from conformance.registry import CHECKS, batches, with_prerequisites
 from harness import timeouts
 from harness.errors import CnilabError
@@ -122,9 +124,12 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
     if red:
         return _outcome(fault, start, "error", detail=f"not green before the fault: {', '.join(red)}")
     checks = [CHECKS[name] for name in _concerned(fault)]
+    # What is silent is silent to the end of the deadline, so the first look has a short one; and it asks only what the
+    # checks read of a green lab. Should that have been too little or too fast, the next look has it all.
+    hasty = Pace(HASTY, retries=1, only=reads(mutation.green, _open(checks, mutation.green.gates), CHECKS))
     try:
         with injected(fault, mutation.scene):
-            for pace in (Pace(HASTY, retries=1), Pace()):
+            for pace in (hasty, Pace()):
                 context = _look(mutation, checks, pace)
                 results = {result.id: result for result in judge_all(context, checks, CHECKS)}
                 verdict = weigh(fault, results, mutation.green.gates)
@@ -132,7 +137,7 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
                     break
     except CnilabError as error:
         return _outcome(fault, start, "error", detail=str(error).splitlines()[0])
-    problem = _green_again(mutation, checks)
+    problem = _green_again(mutation, checks, hasty)
     if problem:
         return _outcome(fault, start, "error", detail=problem, weighed=verdict)
     return _outcome(fault, start, verdict.outcome, detail=verdict.detail, weighed=verdict)
@@ -199,11 +204,12 @@ def _failed(result: Result, pattern: str) -> bool:
     )
 
 
-def _green_again(mutation: Mutation, checks: Sequence[Check]) -> str:
+def _green_again(mutation: Mutation, checks: Sequence[Check], hasty: Pace) -> str:
     """Empty when all checks of a fault pass again, else the first that does not."""
     last = "nothing was judged"
-    for _ in timeouts.ticks(GREEN_AGAIN, 0.05):
-        context = _look(mutation, checks, Pace(retries=1))
+    paces = chain((hasty,), repeat(Pace(retries=1)))
+    for _, pace in zip(timeouts.ticks(GREEN_AGAIN, 0.05), paces, strict=False):
+        context = _look(mutation, checks, pace)
         judged = judge_all(context, with_prerequisites(_open(checks, mutation.green.gates)), CHECKS)
         bad = [one for one in judged if one.status not in {"pass", "not-applicable"}]
         if not bad:

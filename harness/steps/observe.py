@@ -11,12 +11,13 @@ from pathlib import Path
 from conformance import manifests, plan
 from conformance.context import saved
 from conformance.model import Batch
+from conformance.reads import Reads, kept
 from harness import timeouts
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
 from harness.model.world import PUBLIC
+from harness.probes import facts, kernel, podstate
 from harness.probes import inventory as sandboxes
-from harness.probes import kernel, podstate
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
 from harness.probes.capture import TapPoint, listen
@@ -57,6 +58,7 @@ class Pace:
         kernel: With all kernel state; without it only what the underlay's probes need.
         moves: With a Service that moves to another pod: it takes as long as the proxy does.
         policies: Only cases of these requirements; empty for all.
+        only: Of the mesh, Service and DNS probes, and of kernel state, what is read; None for all.
     """
 
     deadlines: Mapping[Batch, float] = field(default_factory=lambda: DEADLINES)
@@ -65,6 +67,7 @@ class Pace:
     kernel: bool = True
     moves: bool = True
     policies: frozenset[str] = frozenset()
+    only: Reads | None = None
 
     def deadline(self, batch: Batch) -> float:
         """Seconds for a batch."""
@@ -134,7 +137,7 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """
     only = () if pace.kernel else ("addr",)
     running = sandboxes.take(suite.attached.lab)
-    dumps = _state(suite, "B0", running, pods=pace.kernel, only=only)
+    dumps = _state(suite, "B0", running, pods=pace.kernel, only=_read(only, pace, "addr"))
     dumps += running.dumps("B0")
     first = suite.inventory.nodes[0].name
     if suite.limits:
@@ -148,6 +151,13 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         if link.get("ifname") == nic
     }
     return [*dumps, *probe(suite, plan.underlay(suite.inventory, present), "B0", pace)]
+
+
+def _read(subjects: Sequence[str], pace: Pace, *always: str) -> tuple[str, ...]:
+    """Subjects of kernel state that are asked for at a pace; of all when none are named."""
+    if pace.only is None:
+        return tuple(subjects)
+    return tuple({*always, *(one for one in subjects or facts.FACTS if one in pace.only.subjects)})
 
 
 def _state(
@@ -166,13 +176,14 @@ def _state(
 
 def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """The mesh, then the drop counters of nodes and pods again; around it, what eBPF the nodes run."""
-    before = _datapath(suite, "before") if pace.kernel else []
-    seen = probe(suite, plan.mesh(suite.inventory), "B1", pace)
+    panels = pace.kernel and pace.only is None
+    before = _datapath(suite, "before") if panels else []
+    seen = probe(suite, kept(plan.mesh(suite.inventory), pace.only), "B1", pace)
     if pace.churn:
         seen += probe(suite, plan.connections(suite.inventory), "B1", pace)
-    only = ("counters", "rules-nft")
-    after = _state(suite, "B1", suite.sandboxes, only=only)
-    return [*before, *seen, *after, *(_datapath(suite, "after") if pace.kernel else ())]
+    only = _read(("counters", "rules-nft"), pace)
+    after = _state(suite, "B1", suite.sandboxes, only=only) if only else []
+    return [*before, *seen, *after, *(_datapath(suite, "after") if panels else ())]
 
 
 def _datapath(suite: Suite, when: str) -> list[Observation]:
@@ -223,7 +234,7 @@ def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     gates = suite.gates
     if not gates.get("svc"):
         return []
-    seen = probe(suite, plan.services(suite.inventory, gates), "B3", pace)
+    seen = probe(suite, kept(plan.services(suite.inventory, gates), pace.only), "B3", pace)
     return seen + _moved(suite, pace) if pace.moves else seen
 
 
@@ -267,7 +278,8 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     recorder = Recorder(router) if router is not None else None
     mark = recorder.mark() if recorder else 0
     dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
-    seen = probe(suite, plan.lookups(suite.inventory, suite.attached.spec, gates), "B4", pace)
+    asked = kept(plan.lookups(suite.inventory, suite.attached.spec, gates), pace.only)
+    seen = probe(suite, asked, "B4", pace)
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]
 
