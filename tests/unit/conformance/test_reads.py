@@ -9,7 +9,7 @@ from conformance.judging import judge
 from conformance.reads import Reads, kept, reads
 from conformance.registry import CHECKS
 from harness.model.records import Burst, Dump, Exchange, Lookup, Observation
-from harness.probes.plan import ExchangeProbe, LookupProbe, Target
+from harness.probes.plan import ExchangeProbe, LookupProbe, Probe, Target
 from tests.unit.conformance import simlab
 
 FREE = {check.id for check in CHECKS.values() if "B6" in check.batches}
@@ -42,6 +42,9 @@ def test_prerequisites_are_read_too() -> None:
 
 def test_a_plan_keeps_what_is_read_and_no_empty_places() -> None:
     target = Target("a", "n1", "10.0.0.1")
-    plan = {"a": [ExchangeProbe(target, purpose="mesh"), LookupProbe("x.", purpose="ptr")], "b": [LookupProbe("y.")]}
+    plan: dict[str, list[Probe]] = {
+        "a": [ExchangeProbe(target, purpose="mesh"), LookupProbe("x.", purpose="ptr")],
+        "b": [LookupProbe("y.")],
+    }
     assert kept(plan, None) == plan
     assert kept(plan, Reads(frozenset({"mesh"}), frozenset())) == {"a": [ExchangeProbe(target, purpose="mesh")]}
