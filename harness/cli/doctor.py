@@ -8,6 +8,7 @@ import click
 
 from harness.cli.command import command as define
 from harness.cli.context import say, settings
+from harness.cli.existing import doctor_cluster
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.up import overrides, read_spec, spec_options
 from harness.errors import PreflightError
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     examples="""
     cnilab doctor
     cnilab doctor flannel --nodes 20 -o wide
+    cnilab doctor --kubeconfig ~/.kube/config
     cnilab doctor -o json | jq -r '.items[] | select(.status == "blocks") | .fix'
     """,
 )
 @spec_options
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave out a check; may be given several times.")
 @output_option()
+@doctor_cluster
 def command(
     target: str,
     *,

@@ -8,6 +8,7 @@ import click
 
 from harness.cli.command import command as define
 from harness.cli.context import checked_name, say, settings
+from harness.cli.existing import down_cluster
 from harness.cli.progress import progress
 from harness.cli.select import names
 from harness.errors import TearDownError, UsageError
@@ -35,10 +36,12 @@ def remove(name: str, journal: Journal) -> list[str]:
     cnilab down
     cnilab down monday tuesday
     cnilab down --all
+    cnilab down --kubeconfig ~/.kube/config
     """,
 )
 @click.argument("labs", metavar="[NAME]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every lab of this state directory.")
+@down_cluster
 def command(labs: tuple[str, ...], *, everything: bool) -> None:
     """Remove a lab and all that it made: processes, namespaces, mounts, cgroups, files.
 

@@ -8,6 +8,7 @@ import click
 
 from harness.cli.command import command as define
 from harness.cli.context import say
+from harness.cli.existing import test_cluster
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     cnilab test
     cnilab test --select 'mtu,dns.search,model.no-nat.*' --strict
     cnilab test --faults -o json > faults.json
+    cnilab test --kubeconfig ~/.kube/config --context staging --sample 6
     """,
 )
 @lab_option()
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--faults", is_flag=True, help="Test the suite itself: inject faults, and see the checks fail.")
 @click.option("--fault", "only", multiple=True, help="With --faults: only this fault; may be given several times.")
 @output_option()
+@test_cluster
 def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
     """Run the conformance suite: is the pod network as Kubernetes requires it to be?
 
@@ -58,6 +61,17 @@ def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: t
     if faults or only:
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
         return 1 if any(one.outcome in {"survived", "error"} for one in mutations) else 0
+    return conclude(results, output, strict=strict)
+
+
+def conclude(results: list[Result], output: str, *, strict: bool) -> int:
+    """Show results; the exit code that they amount to.
+
+    Args:
+        results: In the order of the catalogue.
+        output: Which form.
+        strict: A failed SHOULD counts as failed.
+    """
     emit(_results(results), output, empty="No requirement matches.")
     if output in {"table", "wide"}:
         say(_summary(results))
@@ -86,9 +100,11 @@ def _results(results: list[Result]) -> Listing:
 
 def _summary(results: list[Result]) -> str:
     counts = {status: sum(one.status == status for one in results) for status in ("pass", "fail", "error")}
-    rest = len(results) - sum(counts.values())
+    skipped = sum(one.status == "skip" for one in results)
+    rest = len(results) - sum(counts.values()) - skipped
     words = [f"{counts['pass']} of {len(results)} as required", f"{counts['fail']} failed"]
     words += [f"{counts['error']} could not be judged"] if counts["error"] else []
+    words += [f"{skipped} skipped"] if skipped else []
     words += [f"{rest} not applicable here"] if rest else []
     return ", ".join(words)
 

@@ -1,0 +1,186 @@
+"""Commands on a cluster that nobody here built: `--kubeconfig` of `test`, `doctor` and `down`."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.context import say, shown
+from harness.cli.output import Listing, emit
+from harness.cli.progress import progress
+from harness.errors import CnilabError, PreflightError, UsageError
+
+if TYPE_CHECKING:
+    from harness.model.run import RunDir
+    from harness.steps.existing_preflight import Survey, Wish
+
+Given = dict[str, Any]
+Handler = Callable[[Given, Given], int | None]
+
+_WHERE = (
+    click.option(
+        "--kubeconfig",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Of a cluster that is there already, instead of a lab.",
+    ),
+    click.option("--context", metavar="NAME", help="With --kubeconfig: a context of it, not the current one."),
+    click.option(
+        "--namespace",
+        metavar="NAME",
+        help="With --kubeconfig: work in this namespace, and make none. Needs a Role only.",
+    ),
+)
+_WHAT = (
+    click.option("--sample", type=int, help="With --kubeconfig: how many nodes to look at.  [default: 10]"),
+    click.option("--seed", type=int, help="With --kubeconfig: picks the nodes.  [default: 1]"),
+    click.option("--pods-only", is_flag=True, help="With --kubeconfig: no privileged probes on nodes."),
+)
+_RUN = (
+    click.option("--network", metavar="VARIANT", help="With --kubeconfig: the cluster's network, where you know it."),
+    click.option("--image", metavar="REFERENCE", help="With --kubeconfig: where nodes get the responder's image."),
+    click.option("--node-image", metavar="REFERENCE", help="With --kubeconfig: where nodes get the toolbox's image."),
+    click.option(
+        "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="With --kubeconfig: where to keep the run."
+    ),
+)
+
+
+def on_cluster(handler: Handler, *options: Callable[[Any], Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of a cluster; with --kubeconfig, the handler runs instead of the command.
+
+    Args:
+        handler: Gets the cluster's options, and the command's own.
+        *options: Of the cluster.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(**given: Any) -> Any:
+            mine = {key: given.pop(key) for key in names}
+            if mine["kubeconfig"] is not None:
+                return handler(mine, given)
+            strays = [f"--{key.replace('_', '-')}" for key, value in mine.items() if value not in {None, False}]
+            if strays:
+                msg = f"{strays[0]} goes with --kubeconfig"
+                raise click.UsageError(msg)
+            return function(**given)
+
+        for option in reversed(options):
+            run = option(run)
+        names = [param.name for param in getattr(run, "__click_params__", ())[-len(options) :]]
+        return run
+
+    return decorate
+
+
+def _wish(given: Given) -> Wish:
+    from harness.steps.existing_preflight import Wish  # noqa: PLC0415 - the help must not wait for it
+
+    known = {"network": "cni"}
+    return Wish(
+        **{known.get(key, key): value for key, value in given.items() if value is not None and key != "run_dir"}
+    )
+
+
+def _not_with(own: Given, *names: str) -> None:
+    for name in names:
+        if own.get(name):
+            msg = f"--{name} is about labs, and does not go with --kubeconfig"
+            raise click.UsageError(msg)
+
+
+def _test(given: Given, own: Given) -> int:
+    """`cnilab test --kubeconfig`."""
+    _not_with(own, "lab", "faults", "only")
+    from harness.cli.runs import finish  # noqa: PLC0415
+    from harness.cli.test import conclude  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.existing import run_existing  # noqa: PLC0415
+    from harness.steps.existing_preflight import examine  # noqa: PLC0415
+
+    with progress() as listener:
+        journal = Journal(None, listener)
+        with journal.step("existing.preflight", "cluster reached, permissions and nodes known"):
+            found = examine(_wish(given))
+        if found.blocked is not None:
+            raise found.blocked
+        run = _new_run(found, given["run_dir"])
+        failure: CnilabError | None = None
+        try:
+            results = run_existing(found, run, Journal(run, listener), select=own["select"], strict=own["strict"])
+        except CnilabError as error:
+            failure = error
+            raise
+        finally:
+            finish(run, failure)
+    say(f"Run directory: {run.path}")
+    return conclude(results, own["output"], strict=own["strict"])
+
+
+def _new_run(found: Survey, where: Path | None) -> RunDir:
+    from harness.cli.runs import new_run  # noqa: PLC0415
+    from harness.steps.existing_suite import described_before  # noqa: PLC0415
+
+    run = new_run(described_before(found), [], where)
+    wish = found.wish
+    words = ["cnilab", "test", "--kubeconfig", str(wish.kubeconfig), "--context", found.access.context]
+    words += ["--namespace", wish.namespace] if wish.namespace else []
+    words += ["--sample", str(wish.sample), "--seed", str(wish.seed), *(["--pods-only"] if wish.pods_only else [])]
+    run.write_info(run.info().model_copy(update={"reproduce": shlex.join(words)}))
+    return run
+
+
+def _doctor(given: Given, own: Given) -> int:
+    """`cnilab doctor --kubeconfig`."""
+    from harness.steps.existing_preflight import examine, rows  # noqa: PLC0415
+
+    found = examine(_wish(given | {"network": own.get("cni")}))
+    table = rows(found)
+    items = [vars(row) for row in table]
+    lines = [(row.title, row.status, row.detail, row.consequence or "-") for row in table]
+    emit(
+        Listing("Finding", ("check", "status", "found", "consequence"), lines, items, [f"check/{r.id}" for r in table]),
+        own["output"],
+    )
+    blocks = sum(row.status == "blocks" for row in table)
+    if own["output"] in {"table", "wide"}:
+        limits = sum(row.status == "limits" for row in table)
+        say(
+            f"{blocks} of {len(table)} checks block: nothing can be measured there yet."
+            if blocks
+            else f"The suite can run there ({limits} limit what it sees)."
+        )
+    return PreflightError.exit_code if blocks else 0
+
+
+def _down(given: Given, own: Given) -> None:
+    """`cnilab down --kubeconfig`."""
+    if own["labs"]:
+        msg = "names are of labs, and do not go with --kubeconfig"
+        raise click.UsageError(msg)
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.existing import clear_leftovers  # noqa: PLC0415
+    from harness.steps.existing_preflight import examine  # noqa: PLC0415
+
+    found = examine(_wish(given))
+    if not given["namespace"] and not found.rights.has("namespaces"):
+        msg = "this user may not look for namespaces of runs"
+        raise UsageError(
+            msg, cause=found.rights.why("namespaces"), next_step="name the run's namespace with --namespace"
+        )
+    with progress() as listener:
+        gone = clear_leftovers(found, Journal(None, listener), everybody=own["everything"])
+    where = shown(found.access.server, 200)
+    say(
+        f"Removed what {len(gone)} runs left at {where}: {', '.join(gone)}." if gone else f"Nothing is left at {where}."
+    )
+
+
+test_cluster = on_cluster(_test, *_WHERE, *_WHAT, *_RUN)
+doctor_cluster = on_cluster(_doctor, *_WHERE, *_WHAT)
+down_cluster = on_cluster(_down, *_WHERE)
