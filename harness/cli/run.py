@@ -1,0 +1,129 @@
+"""`cnilab run`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from harness.cli.command import command as define
+from harness.cli.context import say
+from harness.cli.output import Listing, emit, output_option
+from harness.cli.up import overrides, read_spec, spec_options
+
+TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
+"""Pings for the report: one to another node and one to the outside, seen at every interface."""
+
+
+@dataclass
+class _Whole:
+    """A run of several commands.
+
+    Args:
+        parent: Context of the command that they are parts of.
+        silent: What they print on stdout is not wanted there.
+        phases: Name, exit code and seconds of each that ended.
+    """
+
+    parent: click.Context
+    silent: bool
+    phases: list[tuple[str, int, float]] = field(default_factory=list)
+
+    def do(self, *words: str) -> int:
+        """One command, as if it had been typed; an error is told at once, and is its exit code."""
+        from harness.cli.app import COMMANDS, explain, find  # noqa: PLC0415 - it lists this module, too
+
+        say(f"==> {COMMANDS[words[0]][0]}")
+        began = time.monotonic()
+        self.parent.meta["cnilab.words"] = list(words)
+        try:
+            with self._stdout(), find(words[0]).make_context(words[0], list(words[1:]), parent=self.parent) as context:
+                result = context.command.invoke(context)
+            code = result if isinstance(result, int) else 0
+        except Exception as error:  # noqa: BLE001 - as of a command of its own: what comes after it still has its turn
+            code = explain(error, words)
+        self.phases.append((words[0], code, time.monotonic() - began))
+        return code
+
+    @contextlib.contextmanager
+    def _stdout(self) -> Iterator[None]:
+        with contextlib.redirect_stdout(io.StringIO()) if self.silent else contextlib.nullcontext():
+            yield
+
+    @property
+    def code(self) -> int:
+        """That of the first phase that did not go well; a ping that was not answered is no verdict."""
+        return next((code for name, code, _ in self.phases if code and name != "trace"), 0)
+
+
+@define(
+    "run",
+    examples="""
+    cnilab run
+    cnilab run cilium --select 'model.*' --no-labs
+    cnilab run workshop.yaml --keep -o json
+    """,
+)
+@spec_options
+@click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
+@click.option("--keep", is_flag=True, help="Leave the lab up when all is done.")
+@click.option("--labs/--no-labs", "with_labs", default=True, help="Apply the labs too.  [default: yes]")
+@click.option("-k", "--select", default="", help="Only these checks: ids, areas or patterns, separated by commas.")
+@click.option("--strict", is_flag=True, help="A requirement that only SHOULD be met counts too.")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
+@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
+@output_option()
+@click.pass_context
+def command(  # noqa: PLR0913 - one parameter per option, as click wants it
+    ctx: click.Context,
+    /,
+    target: str,
+    *,
+    replace: bool,
+    keep: bool,
+    with_labs: bool,
+    select: str,
+    strict: bool,
+    run_dir: Path | None,
+    raise_limits: bool,
+    output: str,
+    **given: str | int | None,
+) -> int:
+    """Do it all: up, apply, test, two traces, collect, report, down.
+
+    Whatever fails, the rest that makes sense is done: a lab that does not come up leaves its logs and a report, a
+    failed lab does not keep the suite from running, and at the end nothing is left (but with --keep). The exit code is
+    that of the first part that failed.
+    """
+    spec = read_spec(target, overrides(**given))  # type: ignore[arg-type]  # the options of spec_options, by name
+    options = [(f"--{name}", str(value)) for name, value in given.items() if value is not None]
+    words = [target, *(word for option in options for word in option)]
+    words += ["--run-dir", str(run_dir)] if run_dir else []
+    words += [flag for flag, wanted in (("--replace", replace), ("--raise-limits", raise_limits)) if wanted]
+    whole = _Whole(ctx, silent=output not in {"table", "wide"})
+    try:
+        if whole.do("up", *words) == 0:
+            _use(whole, spec.name, select, with_labs=with_labs, strict=strict)
+        whole.do("collect", "--lab", spec.name)
+        whole.do("report", "--lab", spec.name)
+    finally:
+        if not keep:
+            whole.do("down", spec.name)
+    rows = [(name, "ok" if code == 0 else f"exit {code}", f"{seconds:.1f}s") for name, code, seconds in whole.phases]
+    items = [{"phase": name, "exit": code, "seconds": round(seconds, 3)} for name, code, seconds in whole.phases]
+    extra = {"lab": spec.name, "variant": spec.cni, "exit": whole.code}
+    emit(Listing("Phase", ("phase", "result", "time"), rows, items, extra=extra), output)
+    return whole.code
+
+
+def _use(whole: _Whole, lab: str, select: str, *, with_labs: bool, strict: bool) -> None:
+    if with_labs:
+        whole.do("apply", "--lab", lab)
+    whole.do("test", "--lab", lab, "--select", select, *(["--strict"] if strict else []))
+    for source, target in TRACES:
+        whole.do("trace", source, target, "--lab", lab)

@@ -1,0 +1,117 @@
+"""`cnilab run`: which parts it does, in which order, and what its exit code says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.cli import app as entry
+from harness.cli.command import command as define
+from harness.errors import BringUpError
+
+Calls = list[tuple[str, ...]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
+    """Words of each part; a part fails when its name is in `.failing`, or raises when it is in `.raising`."""
+    made: Calls = []
+    real = entry.find
+
+    def part(name: str) -> click.Command:
+        if name == "run":
+            return real(name)
+
+        @define(name, examples="x", context_settings={"ignore_unknown_options": True})
+        @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+        def command(words: tuple[str, ...]) -> int:
+            made.append((name, *words))
+            click.echo(f"data of {name}")
+            outcome = (tmp_path / name).read_text(encoding="utf-8") if (tmp_path / name).exists() else "0"
+            if outcome == "raise":
+                msg = f"{name} broke"
+                raise BringUpError(msg)
+            if outcome == "interrupt":
+                raise KeyboardInterrupt
+            return int(outcome)
+
+        return command
+
+    monkeypatch.setattr(entry, "find", part)
+    monkeypatch.chdir(tmp_path)
+    return made
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> Callable[[str, str], None]:
+    def write(name: str, how: str) -> None:
+        (tmp_path / name).write_text(how, encoding="utf-8")
+
+    return write
+
+
+def names(calls: Calls) -> list[str]:
+    return [call[0] for call in calls]
+
+
+ALL = ["up", "apply", "test", "trace", "trace", "collect", "report", "down"]
+
+
+def test_all_parts_in_order_on_the_lab_of_the_spec(calls: Calls) -> None:
+    assert entry.run(["run", "bridge", "--name", "mine", "--nodes", "3", "--replace"]) == 0
+    assert names(calls) == ALL
+    assert calls[0] == ("up", "bridge", "--name", "mine", "--nodes", "3", "--replace")
+    assert all("mine" in call for call in calls)
+
+
+def test_a_lab_that_does_not_come_up_still_leaves_its_report_and_nothing_else(
+    calls: Calls, outcome: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome("up", "raise")
+    assert entry.run(["run", "flannel"]) == BringUpError.exit_code
+    assert names(calls) == ["up", "collect", "report", "down"]
+    assert "error: up broke" in capsys.readouterr().err
+
+
+def test_a_failed_lab_keeps_no_check_from_running_and_is_the_exit_code(
+    calls: Calls, outcome: Callable[[str, str], None]
+) -> None:
+    outcome("apply", "1")
+    outcome("test", "raise")
+    assert entry.run(["run", "flannel"]) == 1
+    assert names(calls) == ALL
+
+
+def test_a_ping_without_an_answer_is_no_verdict(calls: Calls, outcome: Callable[[str, str], None]) -> None:
+    outcome("trace", "1")
+    assert entry.run(["run", "flannel"]) == 0
+    assert names(calls) == ALL
+
+
+def test_what_is_left_after_down_is_a_failure(calls: Calls, outcome: Callable[[str, str], None]) -> None:
+    outcome("down", "12")
+    assert entry.run(["run", "flannel"]) == 12
+    assert names(calls) == ALL
+
+
+def test_an_interrupt_goes_straight_to_down(calls: Calls, outcome: Callable[[str, str], None]) -> None:
+    outcome("apply", "interrupt")
+    assert entry.run(["run", "flannel"]) == 130
+    assert names(calls) == ["up", "apply", "down"]
+
+
+def test_a_kept_lab_is_not_taken_down(calls: Calls) -> None:
+    assert entry.run(["run", "flannel", "--keep", "--no-labs", "-k", "mtu"]) == 0
+    assert names(calls) == ["up", "test", "trace", "trace", "collect", "report"]
+    assert calls[1] == ("test", "--lab", "flannel", "--select", "mtu")
+
+
+def test_json_is_one_document_about_the_parts(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["run", "flannel", "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [item["phase"] for item in document["items"]] == names(calls)
+    assert document["exit"] == 0
