@@ -24,6 +24,7 @@ INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
 COMMANDS = {
+    "run": ("Do it all: up, apply, test, report, down.", "run"),
     "doctor": ("Check this machine: what is missing, what follows, how to fix it.", "doctor"),
     "up": ("Bring up a lab: nodes, Kubernetes, and a pod network.", "up"),
     "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
@@ -68,6 +69,13 @@ Every option can be set by a variable: CNILAB_<OPTION>, CNILAB_<COMMAND>_<OPTION
 """
 
 
+def find(name: str) -> click.Command:
+    """A command of the table, its module imported now."""
+    module = importlib.import_module(f"harness.cli.{COMMANDS[name][1]}")
+    command: click.Command = module.command
+    return command
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports them when they run."""
 
@@ -79,11 +87,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module, or return None for an unknown name."""
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"harness.cli.{COMMANDS[cmd_name][1]}")
-        command: click.Command = module.command
-        return command
+        return find(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -162,14 +166,19 @@ def run(args: Sequence[str] | None = None) -> int:
             result = cli.invoke(ctx)
             sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last resort: every error ends as a sentence and a code
-        return _explain(error, words)
+        return explain(error, words)
     except KeyboardInterrupt as error:
         return error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
     return result if isinstance(result, int) else 0
 
 
-def _explain(error: Exception, words: Sequence[str]) -> int:
-    """Say what went wrong, and return the exit code that says it too."""
+def explain(error: Exception, words: Sequence[str]) -> int:
+    """Say what went wrong, and return the exit code that says it too.
+
+    Args:
+        error: What ended a command.
+        words: Of the command line.
+    """
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.ClickException):

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import shown
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
-from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.model.records import LabStep
@@ -39,8 +37,6 @@ def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     Exit code 1 means that an expectation was not met.
     """
     there = attached(lab)
-    if ids:
-        _check(ids)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.labs import run_labs  # noqa: PLC0415
@@ -51,19 +47,6 @@ def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     finish(run, command=("cnilab", "apply", *ids))
     emit(_listing(steps), output, empty="No lab fits this cluster.")
     return 1 if any(step.status in FAILED for step in steps) else 0
-
-
-def _check(ids: tuple[str, ...]) -> None:
-    from harness.model.spec import ALL_LABS  # noqa: PLC0415
-    from harness.steps.labs import list_labs  # noqa: PLC0415
-
-    known = [*(one.id for one in list_labs()), ALL_LABS]
-    for unknown in (one for one in ids if one not in known):
-        import difflib  # noqa: PLC0415
-
-        near = difflib.get_close_matches(unknown, known, n=1)
-        msg = f"there is no lab with the id '{shown(unknown)}'"
-        raise UsageError(msg, next_step=f"did you mean '{near[0]}'?" if near else "cnilab labs list")
 
 
 def _listing(steps: list[LabStep]) -> Listing:
