@@ -139,6 +139,7 @@ _COMMON = {
     "monitor-aggregation-interval": "5s",
     "operator-api-serve-addr": f"127.0.0.1:{_OPERATOR_HEALTH}",
     "operator-prometheus-serve-addr": ":9963",
+    "enable-metrics": "true",  # of the operator: without it the address above means nothing
     "procfs": "/host/proc",
     "prometheus-serve-addr": ":9962",
     "synchronize-k8s-nodes": "true",

@@ -8,6 +8,7 @@ second network comes up, and pods come back. A switch that was interrupted is re
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from harness.steps.up import start_network
 Object = dict[str, Any]
 
 EVIDENCE = "switch"
-"""Directory in the run directory: inventories before, between and after, and the pods that were copied."""
+"""Directory in the run directory: inventories before, between and after."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,10 @@ def switch(ready: Attached, variant: Variant, *, run: RunDir, journal: Journal, 
     nodes, api = ready.lab.nodes, ready.kube
     with journal.step("switch.images", f"images of {variant.name} to {len(nodes)} nodes") as detail:
         detail["loaded"] = load_images(nodes, store, networks.network(variant).images)
-    _remember(place, ready=False)
+    _remember(place, ready=False, owner=os.getpid())
     before = _inventory(run, "before", nodes, journal)
     with journal.step("switch.pods", "pods leave the network") as detail:
-        copies = _keep(run, place, moving.copies(api.list("v1", "Pod")))
+        copies = _keep(place, moving.copies(api.list("v1", "Pod")))
         moving.taint(api, on=True)
         detail["pods"] = moved = moving.drain(api, nodes)
     with journal.step("switch.agents", f"agents and objects of {ready.variant.name} go"):
@@ -150,15 +151,13 @@ def _pods_file(place: LabDir) -> Path:
     return place.path / "moved-pods.json"
 
 
-def _keep(run: RunDir, place: LabDir, copies: list[Object]) -> list[Object]:
+def _keep(place: LabDir, copies: list[Object]) -> list[Object]:
     """Write the copies where an interrupted switch finds them again; with those that an earlier one had kept."""
     path = _pods_file(place)
     kept: list[Object] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     names = {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in copies}
     kept = [pod for pod in kept if (pod["metadata"]["namespace"], pod["metadata"]["name"]) not in names] + copies
-    text = json.dumps(kept, indent=1) + "\n"
-    path.write_text(text, encoding="utf-8")
-    (run.directory(EVIDENCE) / "pods.json").write_text(text, encoding="utf-8")
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return kept
 
 

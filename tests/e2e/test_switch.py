@@ -1,0 +1,128 @@
+"""From flannel to cilium and back on the same nodes: nothing of the first is left, and each network is as required."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import timeouts
+from tests.e2e.conftest import Cli
+from tests.e2e.test_cluster import kubectl
+
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: mine, namespace: default, labels: {app: mine}}
+spec:
+  nodeName: n2
+  containers: [{name: main, image: cnilab.dev/toolbox:1, command: [sleep, "3600"]}]
+"""
+FOREIGN = {
+    "flannel": ("cni0", "flannel.1", "FLANNEL", "KUBE-SVC", "10-flannel", "cbr0", "/opt/cni/bin/flannel"),
+    "cilium": ("cilium_", "lxc", "CILIUM", "05-cilium", "cil_", "/sys/fs/bpf/tc"),
+}
+"""Words that no inventory has once that network is gone."""
+
+
+def wrong(cli: Cli, name: str) -> dict[str, str]:
+    """Requirements that are not met."""
+    items = cli.data("test", "--lab", name, code=None)["items"]
+    assert sum(item["status"] == "pass" for item in items) >= 80
+    return {item["id"]: item["reason"] for item in items if item["status"] in {"fail", "error"}}
+
+
+def inventory(run: Path, when: str) -> list[dict[str, Any]]:
+    """What the switch wrote down of every node."""
+    states: list[dict[str, Any]] = json.loads((run / "switch" / f"{when}.json").read_text())
+    return states
+
+
+def lasting(state: dict[str, Any]) -> dict[str, Any]:
+    """Of an inventory, what does not depend on which pods there are."""
+    chains = {
+        line.split()[0]
+        for text in state["firewall"].values()
+        for line in text.splitlines()
+        if line.startswith(":") and not line.startswith((":KUBE-SVC", ":KUBE-SEP", ":KUBE-EXT", ":KUBE-SVL", ":CNI-"))
+    }
+    return {
+        "links": sorted(link["name"] for link in state["links"] if link["kind"] != "veth" and link["name"] != "cni0"),
+        "routes": sorted(
+            f"{one['dst']} {one['dev']}" for one in state["routes"] if one["dev"] in {"eth0", "flannel.1"}
+        ),
+        "rules": state["rules"],
+        "neighbours": [one for one in state["neighbours"] if one["dev"] == "eth0"],
+        "chains": sorted(chains),
+        "programs": state["programs"],
+        "pins": state["pins"],
+        "files": sorted(path for path in state["files"] if not path.startswith(("/var/lib/cni", "/run/netns"))),
+        "processes": state["processes"],
+    }
+
+
+def test_from_flannel_to_cilium_and_back(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
+    name = untouched[0]
+    runs = Path(os.environ.get("CNILAB_E2E_RUNS", tmp_path))
+    to_cilium, back = runs / "switch-cilium", runs / "switch-flannel"
+    cli("up", "flannel", "--name", name, "--run-dir", runs / "switch-up")
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(POD)
+    lab = (cli, name)
+    kubectl(lab, "apply", "-f", str(manifest))
+    kubectl(lab, "wait", "--for=condition=Ready", "pod/mine", "--timeout=60s")
+
+    document = cli.data("switch", "cilium", "--run-dir", to_cilium)
+    assert (document["from"], document["to"]) == ("flannel", "cilium")
+    assert [item["left"] for item in document["items"]] == [[], [], []]
+    for state in inventory(to_cilium, "between"):
+        assert [word for word in FOREIGN["flannel"] + FOREIGN["cilium"] if word in json.dumps(state)] == []
+    for state in inventory(to_cilium, "after"):
+        assert [word for word in FOREIGN["flannel"] if word in json.dumps(state)] == []
+        assert state["processes"] == []
+    assert cli.data("status")["items"][0]["spec"]["cni"] == "cilium"
+    kubectl(lab, "wait", "--for=condition=Ready", "pod/mine", "--timeout=60s")
+    assert wrong(cli, name) == {}
+
+    # Killed when the pods are gone: the same call goes on from there.
+    process = cli.start("switch", "flannel", "--run-dir", tmp_path / "killed")
+    events = tmp_path / "killed" / "events.jsonl"
+
+    def agents_go() -> bool:
+        assert process.poll() is None, process.communicate()
+        return events.exists() and '"switch.agents"' in events.read_text()
+
+    timeouts.wait_until("the pods to have left", agents_go, 120)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert cli.labs() == {name: "Broken"}
+    document = cli.data("switch", "flannel", "--run-dir", back)
+    assert [item["left"] for item in document["items"]] == [[], [], []]
+    for state in inventory(back, "after"):
+        assert [word for word in FOREIGN["cilium"] if word in json.dumps(state)] == []
+    assert wrong(cli, name) == {}
+    before, after = inventory(to_cilium, "before"), inventory(back, "after")
+    assert [lasting(state) for state in after] == [lasting(state) for state in before]
+    kubectl(lab, "wait", "--for=condition=Ready", "pod/mine", "--timeout=60s")
+    assert kubectl(lab, "get", "customresourcedefinitions", "-o", "name") == ""
+    cli("down", name)
+
+
+def test_what_cannot_work_is_refused_before_anything_is_touched(cli: Cli, untouched: list[str]) -> None:
+    name = untouched[0]
+    cli("up", "bridge", "--name", name, "--nodes", "1")
+    before = cli("exec", "n1", "--", "iptables-save", "-t", "nat").stdout.count("-A ")
+    assert "has the network 'bridge' already" in cli("switch", "bridge", code=4).stderr
+    assert "did you mean 'cilium'" in cli("switch", "cilum", code=4).stderr
+    findings = {item["id"]: item["status"] for item in cli.data("doctor", "cilium-geneve", code=None)["items"]}
+    if findings["geneve"] == "ok":
+        pytest.skip("this kernel has Geneve")
+    done = cli("switch", "cilium-geneve", code=10)
+    assert "variant 'cilium-geneve' is unavailable here" in done.stderr
+    assert cli.labs() == {name: "Ready"}
+    assert cli("exec", "n1", "--", "iptables-save", "-t", "nat").stdout.count("-A ") == before
+    cli("down", name)
