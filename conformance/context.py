@@ -17,7 +17,7 @@ from harness.model.variant import Expectations, Variant
 
 ExchangeKey = tuple[str, str, str, str]
 
-VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices")
+VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies")
 """Gates that are open unless the inventory's environment closes them: what a cluster of ours always allows."""
 
 

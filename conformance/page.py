@@ -44,6 +44,7 @@ GATES = {
     "neigh": "the limit of the kernel's neighbour table can be read",
     "verbs": "CNI plugins may be called on a node",
     "slices": "EndpointSlices may be written",
+    "policies": "NetworkPolicies may be tried, in namespaces of their own",
 }
 
 HEAD = """# Conformance catalogue

@@ -336,15 +336,16 @@ def _case(
     judge: Judge | None = None,
 ) -> Check:
     return Check(
-        id_, title, "M", "B6", judge or _enforced(id_), source=source, gates=("np", *gates), causes=causes, next=NEXT,
-        after=("np.default",),
+        id_, title, "M", "B6", judge or _enforced(id_), source=source, gates=("np", "policies", *gates),
+        causes=causes, next=NEXT, after=("np.default",),
     )  # fmt: skip
 
 
 CHECKS: Final[tuple[Check, ...]] = (
     Check(
         "np.default", "without a policy every pod reaches every other, across namespaces", "M", "B6", open_without,
-        source=NP, causes=("a policy that somebody left", "a default that denies"), next=NEXT, after=("node.underlay",),
+        source=NP, gates=("policies",), causes=("a policy that somebody left", "a default that denies"), next=NEXT,
+        after=("node.underlay",),
     ),
     _case("np.deny-ingress", "a policy without rules lets nothing in", causes=("agent down", "labels not followed")),
     _case("np.deny-egress", "a policy without rules lets nothing out", causes=("agent down", "ingress alone enforced")),
@@ -380,7 +381,8 @@ CHECKS: Final[tuple[Check, ...]] = (
         causes=("policies are programmed after the pod has started",), judge=new_pod,
     ),
     Check(
-        "np.absent", "policies are stored, and nobody enforces them", "R", "B6", absent, source=NP, gates=("nonp",),
+        "np.absent", "policies are stored, and nobody enforces them", "R", "B6", absent, source=NP,
+        gates=("nonp", "policies"),
         causes=("the variant should declare np",), after=("np.default",),
         inverse="the same comparison, on a network where the forbidden dials time out, must call it enforcing",
     ),

@@ -11,7 +11,7 @@ from harness.model.base import Data
 Gate = Literal[
     "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
     "br", "ncidr", "lease", "masq", "nfmasq", "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
-    "node", "hosts", "known", "ranges", "neigh", "verbs", "slices",
+    "node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies",
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 

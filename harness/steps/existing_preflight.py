@@ -149,7 +149,7 @@ class Survey:
             msg = f"user '{self.access.user}' may not do what a run needs"
             return PreflightError(
                 msg,
-                cause="\n".join(f"not allowed: {right}: {self.rights.denied[right]}" for right in lacking),
+                cause="\n".join(f"not allowed: {right} {self.rights.denied[right]}".strip() for right in lacking),
                 where=self.access.server,
                 next_step=hint,
             )

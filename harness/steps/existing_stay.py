@@ -296,7 +296,7 @@ def _empty(kube: Kube, namespaces: Sequence[str]) -> None:
     """Remove pods first, and wait for them: a namespace that still has some is looked at again only seconds later."""
     for name in namespaces:
         agents = kube.list("apps/v1", "DaemonSet", name) if name.endswith(PROBES) else []
-        _delete(kube, [*agents, *kube.list("v1", "Pod", name)])
+        _delete(kube, [*agents, *kube.list("v1", "Pod", name)])  # the agents' own pods go with them
     for _ in timeouts.ticks(EMPTY, 0.25, 1.0):
         if not any(kube.list("v1", "Pod", name) for name in namespaces):
             return
@@ -312,5 +312,7 @@ def _delete(kube: Kube, items: Sequence[Object]) -> None:
             if error.status != _MISSING:
                 raise
 
+    # What belongs to something else goes with it: the EndpointSlices of a Service carry its labels.
+    own = [item for item in items if not item["metadata"].get("ownerReferences")]
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="delete") as pool:
-        list(pool.map(drop, items))
+        list(pool.map(drop, own))

@@ -36,6 +36,9 @@ from harness.steps.existing_stay import Stay
 from harness.steps.suite import Suite, running, service_fact, serving
 
 SCOUT: Final = "scout"
+PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
+"""Gates that only a network's own data can open."""
+
 GC_THRESH: Final = "/proc/sys/net/ipv4/neigh/default/gc_thresh2"
 
 _NEVER = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
@@ -350,7 +353,9 @@ class _Deployment:
         closed["router"] = closed["far"] = "nothing of ours plays the outside world of this cluster"
         closed["verbs"] = "calling CNI plugins by hand would change a node"
         policies = self.here.found.no_policies or "policies are not tried on clusters of others yet"
-        closed["np"] = closed["nonp"] = policies
+        closed["policies"] = policies
+        if "known" in closed:
+            closed.update((gate, closed["known"]) for gate in PROMISED if gate not in closed)
         if blind := closed.get("node") or closed.get("known"):
             closed["cap"] = blind
         return {"router": False, "far": False, "dis": False, "cap": True} | dict.fromkeys(closed, False)

@@ -308,7 +308,7 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """Where policies are enforced after all others: nothing else is looked at while they hold."""
-    if not (suite.gates.get("np") or suite.gates.get("nonp")):
+    if not suite.gates.get("policies"):
         return []
     return observe_policies(suite, pace.deadlines["B6"], pace.policies)
 

@@ -116,7 +116,7 @@ def answers(asked: Iterable[tuple[Right, Object]]) -> Rights:
     """Read the reviews that came back."""
     return Rights(
         {
-            right: str(review.get("status", {}).get("reason") or "no reason given")
+            right: str(review.get("status", {}).get("reason") or "")
             for right, review in asked
             if not review.get("status", {}).get("allowed")
         }
