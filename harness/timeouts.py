@@ -48,7 +48,9 @@ def ticks(deadline: float, interval: float = 0.02, longest: float = 0.25) -> Ite
     end = start + scaled(deadline)
     while (now := time.monotonic()) < end:
         yield now - start
-        time.sleep(max(0.0, min(interval, end - time.monotonic())))
+        # Where looking takes long, on a slow machine, the time is better left to what is looked at.
+        pause = max(interval, time.monotonic() - now)
+        time.sleep(max(0.0, min(pause, end - time.monotonic())))
         interval = min(interval * 1.5, longest)
 
 

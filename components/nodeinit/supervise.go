@@ -108,8 +108,9 @@ func reap(exits chan<- waited, idle <-chan struct{}) {
 func startWhenPossible(service *Service, delay time.Duration, starts chan<- *Service) {
 	time.Sleep(delay)
 	for _, condition := range service.Wait {
-		for !holds(condition) {
-			time.Sleep(pollEvery)
+		for asked := time.Now(); !holds(condition); asked = time.Now() {
+			// Where it takes long to ask, on a slow machine, the time is better left to those who are asked.
+			time.Sleep(min(max(pollEvery, 4*time.Since(asked)), time.Second))
 		}
 	}
 	starts <- service

@@ -16,7 +16,7 @@ import click
 from click.shell_completion import shell_complete
 
 from harness import __version__
-from harness.cli.context import Settings, colored, default_cache, default_state
+from harness.cli.context import WORDS, Settings, colored, default_cache, default_state
 from harness.cli.interrupt import Interrupted, handling
 from harness.errors import CnilabError
 
@@ -163,6 +163,7 @@ def run(args: Sequence[str] | None = None) -> int:
             return shell_complete(cli, {}, "cnilab", "_CNILAB_COMPLETE", instruction)
         # Not `cli.main()`: it turns every interrupt into the same Abort, and a reader that went away into an exit.
         with handling(), cli.make_context("cnilab", words) as ctx:
+            ctx.meta[WORDS] = words
             result = cli.invoke(ctx)
             sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last resort: every error ends as a sentence and a code

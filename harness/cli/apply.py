@@ -20,6 +20,7 @@ FAILED = {"fail", "error"}
 
 @define(
     "apply",
+    on_lab=True,
     examples="""
     cnilab apply
     cnilab apply flannel-routes flannel-arp-fdb

@@ -15,6 +15,7 @@ from harness.errors import BringUpError
 
 @define(
     "collect",
+    on_lab=True,
     examples="""
     cnilab collect
     cnilab collect --lab monday

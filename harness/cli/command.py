@@ -17,16 +17,28 @@ class Command(click.Command):
     Args:
         *args: As of `click.Command`.
         examples: Lines of shell, shown as they are.
+        on_lab: It does something with the lab of its option `--lab`, and runs where that is.
         **kwargs: As of `click.Command`.
     """
 
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, examples: str = "", on_lab: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.on_lab = on_lab
         self.examples = dedent(examples).strip().splitlines()
         self.params += [
             click.Option(["-q", "--quiet"], is_flag=True, hidden=True, expose_value=False, callback=_quiet),
             click.Option(["-v", "--verbose"], count=True, hidden=True, expose_value=False, callback=_verbose),
         ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it here, or in the machine that its lab lives in."""
+        if self.on_lab:
+            from harness.cli.kernel import redirected  # noqa: PLC0415 - it needs this module's context
+
+            code = redirected(ctx)
+            if code is not None:
+                return code
+        return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples, and the rule of the variables."""

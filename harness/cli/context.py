@@ -11,6 +11,9 @@ import click
 
 from harness.errors import UsageError
 
+WORDS = "cnilab.words"
+"""Where a command's context keeps the words after the program's name."""
+
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import say, settings
+from harness.cli.context import WORDS, say, settings
 from harness.cli.existing import doctor_cluster
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import overrides, read_spec, spec_options
+from harness.cli.up import overrides, read_spec, spec_options, under_another_kernel
 from harness.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave out a check; may be given several times.")
 @output_option()
 @doctor_cluster
-def command(
+def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     target: str,
     *,
     name: str | None,
     nodes: int | None,
     cni: str | None,
     mtu: int | None,
+    kernel: str | None,
     skip: tuple[str, ...],
     output: str,
 ) -> int:
@@ -45,7 +46,11 @@ def command(
     Checks for the lab that 'up' would make of the same words. blocks: no lab is possible (exit code 10); limits:
     something of it will not work; info: of no account to the usual variants.
     """
-    spec = read_spec(target, overrides(name, nodes, cni, mtu))
+    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel))
+    if under_another_kernel(spec):
+        from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
+
+        return examine_inside(spec, click.get_current_context().meta[WORDS])
     from harness.steps.doctor import Plan, examine  # noqa: PLC0415
 
     findings = examine(Plan(spec, settings().state, settings().cache), skip=skip)

@@ -21,6 +21,7 @@ SURROUNDINGS = ("router", "far", "fabric")
 
 @define(
     "exec",
+    on_lab=True,
     examples="""
     cnilab exec n1 -- ip -d link show flannel.1
     cnilab exec router -- tcpdump -ni eth0 -c 5 icmp

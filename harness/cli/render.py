@@ -22,13 +22,14 @@ from harness.cli.up import overrides, read_spec, spec_options
 @spec_options
 @click.option("--to", "directory", type=click.Path(file_okay=False, path_type=Path), help="Write files below this.")
 @click.option("--diff", is_flag=True, help="With --to: show what would change there, and write nothing.")
-def command(
+def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     target: str,
     *,
     name: str | None,
     nodes: int | None,
     cni: str | None,
     mtu: int | None,
+    kernel: str | None,
     directory: Path | None,
     diff: bool,
 ) -> int:
@@ -39,7 +40,7 @@ def command(
     if diff and directory is None:
         msg = "--diff compares with a directory: give --to as well"
         raise click.UsageError(msg)
-    spec = read_spec(target, overrides(name, nodes, cni, mtu))
+    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel))
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.steps.render import differences, render, write  # noqa: PLC0415
 

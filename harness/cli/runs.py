@@ -33,7 +33,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
         UsageError: It exists already and holds another run, or cannot be made.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    path = (where or Path(".runs") / f"{stamp}-{spec.name}").absolute()
+    path = run_path(spec, where)
     run = RunDir(path)
     if (path / "run.json").exists():
         msg = f"{shown(str(path), 200)} holds an earlier run"
@@ -55,7 +55,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
                 host=host_facts(),
             )
         )
-        _point_latest_at(path)
+        point_latest_at(path)
     except OSError as error:
         msg = f"cannot make the run directory {shown(str(path), 200)}"
         raise UsageError(msg, cause=str(error), next_step="name another place with --run-dir") from error
@@ -115,7 +115,12 @@ def require_run(there: Attached) -> RunDir:
     raise UsageError(msg, where=str(path), next_step=f"cnilab down {there.lab.name}, then cnilab up")
 
 
-def _point_latest_at(path: Path) -> None:
+def run_path(spec: LabSpec, where: Path | None) -> Path:
+    """Where a run that begins now is kept: in `./.runs`, unless the user named a place."""
+    return (where or Path(".runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{spec.name}").absolute()
+
+
+def point_latest_at(path: Path) -> None:
     """Keep `.runs/latest`; another lab may be doing the same, and whoever is last is right."""
     latest = path.parent / "latest"
     if path.parent.name == ".runs" and (latest.is_symlink() or not latest.exists()):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @define(
     "test",
+    on_lab=True,
     examples="""
     cnilab test
     cnilab test --select 'mtu,dns.search,model.no-nat.*' --strict

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @define(
     "trace",
+    on_lab=True,
     examples="""
     cnilab trace box1 box3
     cnilab trace cnilab-probe/a 8.8.8.8 -o wide

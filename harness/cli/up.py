@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import say, settings, shown
+from harness.cli.context import WORDS, say, settings, shown
 from harness.cli.progress import progress
 from harness.errors import CnilabError, UsageError
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
+
+
+KERNELS = ("host", "debian")
+"""Those that a lab can run under; see harness.model.spec."""
 
 
 def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
@@ -69,6 +73,7 @@ def spec_options(function: Any) -> Any:
     for decorator in (
         click.option("--mtu", type=int, help="MTU of the wire between the nodes, in bytes."),
         click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
+        click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
         click.option("--nodes", type=int, help="How many nodes, 1 to 20."),
         click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
@@ -77,9 +82,26 @@ def spec_options(function: Any) -> Any:
     return function
 
 
-def overrides(name: str | None, nodes: int | None, cni: str | None, mtu: int | None) -> dict[str, Any]:
+def overrides(
+    name: str | None, nodes: int | None, cni: str | None, mtu: int | None, kernel: str | None = None
+) -> dict[str, Any]:
     """Options by their path in a spec file."""
-    return {"metadata.name": name, "spec.nodes": nodes, "spec.cni": cni, "spec.underlay.mtu": mtu}
+    return {
+        "metadata.name": name,
+        "spec.nodes": nodes,
+        "spec.cni": cni,
+        "spec.underlay.mtu": mtu,
+        "spec.kernel": kernel,
+    }
+
+
+def under_another_kernel(spec: LabSpec) -> bool:
+    """Whether the lab is to be in a virtual machine, and this is not it."""
+    if spec.kernel == "host":
+        return False
+    from harness.steps.kernel import wanted  # noqa: PLC0415
+
+    return wanted(spec)
 
 
 @define(
@@ -88,6 +110,7 @@ def overrides(name: str | None, nodes: int | None, cni: str | None, mtu: int | N
     cnilab up
     cnilab up flannel-host-gw --nodes 3 --mtu 1400
     cnilab up workshop.yaml --name monday --retain
+    cnilab up cilium-geneve --kernel debian
     """,
 )
 @spec_options
@@ -103,19 +126,25 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     nodes: int | None,
     cni: str | None,
     mtu: int | None,
+    kernel: str | None,
     retain: bool,
     replace: bool,
     run_dir: Path | None,
     raise_limits: bool,
     skip_preflight: bool,
-) -> None:
+) -> int:
     """Bring up a lab: nodes, Kubernetes, and a pod network.
 
     SPEC is a YAML file (see 'cnilab schema'), VARIANT one of flannel, flannel-host-gw, bridge. When it is done, the
     path of a kubeconfig is printed; your own kubeconfig is never touched.
     """
-    given = overrides(name, nodes, cni, mtu)
+    given = overrides(name, nodes, cni, mtu, kernel)
     spec = read_spec(target, given)
+    if under_another_kernel(spec):
+        from harness.cli.kernel import bring_up  # noqa: PLC0415
+
+        words = click.get_current_context().meta[WORDS]
+        return bring_up(spec, words, run_dir, replace=replace, retain=retain)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
@@ -140,6 +169,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         finish(run)
     say(f"Lab '{spec.name}' is up. Run directory: {run.path}")
     click.echo(f"export KUBECONFIG={kubeconfig}")
+    return 0
 
 
 def _words(target: str, given: dict[str, Any]) -> list[str]:

@@ -81,6 +81,10 @@ class LabSpec(Data):
 
     name: LabName = "lab"
     provider: Literal["namespaces", "kind", "vagrant", "existing"] = "namespaces"
+    kernel: Literal["host", "debian"] = Field(
+        default="host",
+        description="Kernel that the lab runs under: this machine's, or another in a VM",
+    )
     cni: str = Field(default="flannel", description="Name of a CNI variant")
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="How many nodes")
     node_addresses: dict[str, IPv4Address] = Field(

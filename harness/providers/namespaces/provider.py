@@ -165,14 +165,27 @@ def clone_tree(source: Path, target: Path) -> None:
     """Clone a containerd root: hard links for what is immutable, copies of the databases.
 
     Layers and blobs are never changed in place, so that all nodes share one copy on disk and in the page cache.
-    A file system boundary between cache and state directory makes it a plain copy.
+    A boundary between cache and state directory makes it a plain copy: of file systems, or of mounts of the same one.
     """
-    same = source.stat().st_dev == target.parent.stat().st_dev
-    HostRunner().run(["cp", "-a", *(["--link"] if same else []), f"{source}/.", target], timeout=timeouts.NODE_BOOT)
+    link = ["--link"] if _links_reach(source, target) else []
+    HostRunner().run(["cp", "-a", *link, f"{source}/.", target], timeout=timeouts.NODE_BOOT)
     for database in target.rglob("*.db"):
         scratch = database.with_suffix(".copy")
         shutil.copy2(database, scratch)
         scratch.replace(database)
+
+
+def _links_reach(source: Path, target: Path) -> bool:
+    """Whether a file of one directory can have a second name in the other. Mounts matter too (link(2), EXDEV)."""
+    file = next((path for path in source.rglob("*") if path.is_file() and not path.is_symlink()), None)
+    probe = target / ".cnilab-link"
+    try:
+        if file is not None:
+            probe.hardlink_to(file)
+            probe.unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _remember(layout: LabLayout, materials: Materials, replies: Mapping[str, Mapping[str, int]]) -> state.LabState:

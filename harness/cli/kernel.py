@@ -1,0 +1,159 @@
+"""Labs under another kernel: the same words, run in the lab's machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.context import WORDS, checked_name, say, settings
+from harness.cli.progress import progress
+from harness.cli.select import names
+
+if TYPE_CHECKING:
+    from harness.components.store import Store
+    from harness.model.journal import Journal
+    from harness.model.spec import LabSpec
+    from harness.steps.kernel import Inside
+
+
+def redirected(ctx: click.Context) -> int | None:
+    """Run a command where its lab is.
+
+    Args:
+        ctx: Of a command on a lab.
+
+    Returns:
+        Its exit code; None when the lab is on this machine, and the command has yet to run.
+    """
+    lab: str | None = ctx.params.get("lab")
+    known = names()
+    name = lab or (known[0] if len(known) == 1 else None)
+    if name is None or name not in known or not (settings().state / "labs" / checked_name(name) / "vm").is_dir():
+        return None  # also where there is no such lab: the command itself says it best
+    from harness.steps.kernel import find  # noqa: PLC0415 - the help must not wait for pydantic
+
+    inside = find(settings().state, name)
+    if inside is None:
+        return None
+    interactive = ctx.command.name == "exec"
+    tty = interactive and os.isatty(0) and os.isatty(1)
+    if tty:
+        with _raw_terminal():
+            return inside.cnilab(ctx.meta[WORDS], stdin=0, tty=True)
+    return inside.cnilab(ctx.meta[WORDS], stdin=0 if interactive else None)
+
+
+class _raw_terminal:  # noqa: N801 - used as a statement
+    """What is typed goes to the other side as it is, Ctrl-C included."""
+
+    def __enter__(self) -> None:
+        import termios  # noqa: PLC0415
+        import tty  # noqa: PLC0415
+
+        self._before: list[Any] = termios.tcgetattr(0)
+        tty.setraw(0)
+
+    def __exit__(self, *exception: object) -> None:
+        import termios  # noqa: PLC0415
+
+        termios.tcsetattr(0, termios.TCSADRAIN, self._before)
+
+
+def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: bool, retain: bool) -> int:
+    """`up --kernel`: start a machine with that kernel, and bring the lab up in it.
+
+    Args:
+        spec: The lab.
+        words: As the user gave them.
+        run_dir: Run directory, if the user named one.
+        replace: Take down an earlier lab of that name first.
+        retain: Keep what is there when bring-up fails.
+
+    Returns:
+        The exit code.
+    """
+    from harness.cli.down import remove  # noqa: PLC0415
+    from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
+    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps import kernel  # noqa: PLC0415
+    from harness.steps.down import made_by_this_process  # noqa: PLC0415
+    from harness.steps.up import images  # noqa: PLC0415
+
+    run = run_path(spec, run_dir)
+    done = False
+    with progress() as listener:
+        journal = Journal(None, listener)
+        if replace:
+            remove(spec.name, journal)
+        try:
+            wanted = images(variant(spec.cni))
+            inside = kernel.start(spec, run, _store(spec, journal), settings().state, journal, wanted)
+            point_latest_at(run)
+            done = True
+        finally:
+            if not done and not retain and made_by_this_process(settings().state, spec.name):
+                remove(spec.name, journal)
+    say(f"In the virtual machine ({inside.state.release}, {inside.state.accelerator}):")
+    code = 1
+    try:
+        # The run directory is decided here, since only that one is shared; of two, the last one counts.
+        code = inside.cnilab([*words, "--run-dir", str(run)])
+    finally:
+        if code and not retain:
+            with progress() as listener:
+                remove(spec.name, Journal(None, listener))
+    if code == 0:
+        click.echo(f"export KUBECONFIG={kernel.adopt(inside)}")
+    return code
+
+
+def _store(spec: LabSpec, journal: Journal) -> Store:
+    from harness.components.lock import load as load_lock  # noqa: PLC0415
+    from harness.components.lock import with_kubernetes  # noqa: PLC0415
+    from harness.components.store import Store  # noqa: PLC0415
+
+    return Store(settings().cache, journal=journal, lock=with_kubernetes(load_lock(), spec.kubernetes.version))
+
+
+def examine(spec: LabSpec, words: list[str]) -> int:
+    """`doctor --kernel`: the checks, in a machine that is there for nothing else.
+
+    Returns:
+        The exit code.
+    """
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps import kernel  # noqa: PLC0415
+
+    spec = spec.model_copy(update={"name": f"doctor-{os.getpid()}"})
+    with progress() as listener:
+        journal = Journal(None, listener)
+        with kernel.passing(spec, _store(spec, journal), settings().state, journal) as inside:
+            sys.stdout.flush()
+            return inside.cnilab(words)
+
+
+def leave(name: str) -> None:
+    """Before a lab's machine is ended: take the lab inside down, and let it say what it leaves there.
+
+    That tells of bugs; nothing of it can outlive the machine.
+    """
+    if not (settings().state / "labs" / name / "vm").is_dir():
+        return
+    from harness.errors import CnilabError  # noqa: PLC0415
+    from harness.steps.kernel import find  # noqa: PLC0415
+
+    inside: Inside | None = find(settings().state, name)
+    if inside is None:
+        return
+    try:
+        code = inside.cnilab(["--quiet", "down", name])
+    except CnilabError as error:
+        say(f"{error.what}; it is ended as it is")
+        return
+    if code:
+        say(f"'cnilab down' in the virtual machine of lab '{name}' ended with {code}")

@@ -1,0 +1,217 @@
+"""A lab under another kernel: the machine that it lives in, and this program run in there.
+
+Everything that makes, uses and judges the lab is the same program with the same words, only inside; what it writes to
+the run directory is seen outside at once. Outside there is a state file, a kubeconfig, and the way in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from harness import resources, timeouts
+from harness.components import kernel
+from harness.components.store import Store
+from harness.errors import CnilabError, PreflightError
+from harness.model.journal import Journal, now
+from harness.model.spec import LabSpec
+from harness.providers.namespaces import cgroups
+from harness.providers.namespaces import state as states
+from harness.providers.namespaces.layout import LabLayout
+from harness.providers.vm import machine, qemu
+from harness.runner import HostRunner
+
+FOLDER = "vm"
+"""Of a lab's directory: the machine's files. Where it is there, the lab lives in a machine."""
+
+CACHE = "cache"
+"""Of the state directory inside: the cache as it is there."""
+
+INSIDE = "CNILAB_INSIDE"
+"""Set in the machine: the lab is made here and nowhere deeper."""
+
+EMULATION_IS_SLOWER = 4.0
+"""Factor on deadlines where the processor is emulated."""
+
+TOOLS = ("qemu-system-x86_64", "mkfs.ext4", "busybox", "unshare", "depmod")
+
+_PASSED_ON = ("CI", "COLUMNS", "FORCE_COLOR", "HOME", "LANG", "NO_COLOR", "PATH", "TERM", "TOX_ENV_NAME")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A lab's machine, as those see it who run something there.
+
+    Args:
+        state: What is known of it.
+        layout: The lab's directories.
+    """
+
+    state: machine.VmState
+    layout: LabLayout
+
+    def cnilab(self, words: Sequence[str], *, stdin: int | None = None, tty: bool = False) -> int:
+        """Run this program with these words; returns its exit code.
+
+        Args:
+            words: As the user gave them.
+            stdin: A descriptor that it may read.
+            tty: It gets a terminal.
+        """
+        argv = [sys.executable, "-m", "harness.cli.main", *words]
+        env = environment(os.environ, self.layout, self.state.accelerator)
+        return machine.door(self.state).run(argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty)
+
+
+def wanted(spec: LabSpec) -> bool:
+    """Whether a lab is to live in a machine with another kernel, and this is not that machine."""
+    return spec.kernel != "host" and not os.environ.get(INSIDE)
+
+
+def find(state: Path, name: str) -> Inside | None:
+    """The machine that a lab lives in; None for one that lives here, and for one that is not there."""
+    layout = LabLayout(state, name)
+    known = machine.find(layout.path / FOLDER)
+    return Inside(known, layout) if known else None
+
+
+def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str) -> dict[str, str]:
+    """What a program in the machine gets to know. Nothing is fetched there: there is no network.
+
+    Args:
+        outside: Our own environment.
+        layout: The lab's directories.
+        accelerator: Decides how patient to be.
+    """
+    kept = {key: value for key, value in outside.items() if key in _PASSED_ON or key.startswith("CNILAB_")}
+    factor = float(outside.get("CNILAB_TIMEOUT_SCALE", "1")) * (EMULATION_IS_SLOWER if accelerator == "tcg" else 1.0)
+    return {
+        "PYTHONUNBUFFERED": "1",
+        **kept,
+        "CNILAB_APT": "no",
+        "CNILAB_OFFLINE": "1",
+        "CNILAB_CACHE": str(layout.state / CACHE),
+        "CNILAB_STATE": str(layout.state),
+        "CNILAB_TIMEOUT_SCALE": f"{factor:g}",
+        INSIDE: layout.name,
+    }
+
+
+def start(
+    spec: LabSpec, run: Path | None, store: Store, state: Path, journal: Journal, images: Sequence[str]
+) -> Inside:
+    """Start the machine of a lab.
+
+    Args:
+        spec: The lab; its kernel decides.
+        run: The run directory; None keeps nothing.
+        store: Delivers the kernel, and all that the lab inside will want.
+        state: The state directory of all labs.
+        journal: Gets a step for every part.
+        images: Images of the lab.
+
+    Raises:
+        CnilabError: It did not come up; what was made is there for `down` to remove.
+    """
+    layout = LabLayout(state, spec.name)
+    if layout.path.exists():
+        msg = f"there is already a lab named '{spec.name}'"
+        step = f"'cnilab down {spec.name}' removes it; '--name other' makes another one beside it"
+        raise PreflightError(msg, where=str(layout.path), next_step=step)
+    known = states.LabState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
+    states.write(layout, known)
+    if run is not None:
+        run.mkdir(parents=True, exist_ok=True)
+    with journal.step("up.materials", f"programs, images and the kernel '{spec.kernel}'"):
+        materials = _materials(spec, store, images, layout)
+    paths = (Path(sys.prefix), Path(sys.base_prefix), resources.root(), store.cache, Path.cwd())
+    folder = layout.path / FOLDER
+    wanted_machine = machine.Wanted(spec.name, folder, _groups(layout), state, run, paths, spec.nodes)
+    with journal.step("up.machine", f"a virtual machine with kernel {materials.release}") as detail:
+        try:
+            found, pid = machine.start(materials, wanted_machine)
+        finally:
+            shutil.rmtree(materials.disk, ignore_errors=True)
+        detail["accelerator"] = found.accelerator
+    vm = states.MachineState(name="vm", address=IPv4Address(qemu.ADDRESS), pid=pid, started=states.start_time(pid))
+    states.write(layout, known.model_copy(update={"machines": (vm,)}))
+    return Inside(found, layout)
+
+
+def _groups(layout: LabLayout) -> tuple[Path, ...]:
+    """The lab's group where one can be joined at once: in a v1 cpuset it would have to be filled first."""
+    for group in cgroups.groups(layout.group):
+        if "cpuset" in str(group):
+            continue
+        try:
+            group.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if (group / "cgroup.procs").exists():
+            return (group,)
+    return ()
+
+
+def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLayout) -> machine.Materials:
+    from harness.steps.up_namespaces import prepare  # noqa: PLC0415 - brings certificates and more
+
+    with ThreadPoolExecutor() as pool:
+        prepared = pool.submit(prepare, store, images) if images else None
+        store.tools.need(*TOOLS)
+        machine.require_programs()
+        chosen = kernel.deliver(store, spec.kernel)
+        made = prepared.result() if prepared else None
+    disk = layout.path / FOLDER / "disk"
+    for name in ("state", "upper", "work"):
+        (disk / name).mkdir(parents=True)
+    if made is not None:
+        # Below the state directory, nodes share its files by hard links; all else is seen where it is.
+        root = made.containerd
+        copy = disk / "state" / CACHE / root.parent.name
+        copy.mkdir(parents=True)
+        for other in ("bin", "cni", "components", "images", "libraries", "locks", "scratch"):
+            (disk / "state" / CACHE / other).symlink_to(store.cache / other)
+        same = root.stat().st_dev == disk.stat().st_dev
+        words = ["cp", "-a", *(["--link"] if same else []), str(root), str(copy / root.name)]
+        HostRunner().run(words, timeout=timeouts.DOWNLOAD)
+    return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
+
+
+def adopt(inside: Inside) -> Path:
+    """After the lab inside is up: a kubeconfig that works outside, and the note that the bring-up ended well.
+
+    Returns:
+        The kubeconfig.
+    """
+    layout, way = inside.layout, machine.door(inside.state)
+    known = states.LabState.model_validate_json(way.read(layout.state_file))
+    way.relay(known.api_port)
+    text = way.read(layout.kubeconfig)
+    text = text.replace(f"https://127.0.0.1:{known.api_port}", f"https://127.0.0.1:{inside.state.api_port}")
+    with open(layout.kubeconfig, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(text)
+    ours = states.read(layout)
+    if ours is not None:
+        states.write(layout, ours.model_copy(update={"ready": True, "api_port": inside.state.api_port}))
+    return layout.kubeconfig
+
+
+@contextmanager
+def passing(spec: LabSpec, store: Store, state: Path, journal: Journal) -> Iterator[Inside]:
+    """A machine for one command: it is gone afterwards, whatever happened."""
+    from harness.steps.down import tear_down  # noqa: PLC0415
+
+    try:
+        yield start(spec, None, store, state, journal, images=())
+    finally:
+        left = tear_down(state, spec.name, journal)
+        if left:
+            msg = "something of the virtual machine is left over"
+            raise CnilabError(msg, cause="\n".join(left))

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.components import kernel as kernels
+from harness.components.store import Store
+from harness.errors import PreflightError
+from harness.model.journal import Journal
+from harness.model.spec import LabSpec
+from harness.providers.namespaces.layout import LabLayout
+from harness.steps import kernel
+
+LAYOUT = LabLayout(Path("/state"), "one")
+
+
+def test_only_another_kernel_wants_a_machine_and_only_outside_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kernel.INSIDE, raising=False)
+    assert kernel.wanted(LabSpec(kernel="debian"))
+    assert not kernel.wanted(LabSpec())
+    monkeypatch.setenv(kernel.INSIDE, "one")
+    assert not kernel.wanted(LabSpec(kernel="debian"))
+
+
+def test_inside_there_is_no_network_and_more_patience() -> None:
+    outside = {"CNILAB_TIMEOUT_SCALE": "2", "CNILAB_CACHE": "/elsewhere", "SSH_AUTH_SOCK": "/agent", "PATH": "/bin"}
+    env = kernel.environment(outside, LAYOUT, "tcg")
+    assert (env["CNILAB_OFFLINE"], env["CNILAB_APT"]) == ("1", "no")
+    assert env["CNILAB_TIMEOUT_SCALE"] == "8"
+    assert env["CNILAB_CACHE"] == "/state/cache"
+    assert "SSH_AUTH_SOCK" not in env
+    assert kernel.environment(outside, LAYOUT, "kvm")["CNILAB_TIMEOUT_SCALE"] == "2"
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "labs/one").mkdir(parents=True)
+    with pytest.raises(PreflightError, match="already a lab named 'one'"):
+        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), ())
+
+
+def test_a_kernel_that_nobody_may_fetch_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_OFFLINE", "1")
+    with pytest.raises(PreflightError) as caught:
+        kernels.deliver(Store(tmp_path), "debian")
+    assert "CNILAB_OFFLINE=1" in caught.value.cause
+    assert "linux-image-cloud-" in caught.value.next_step
+
+
+def test_the_newest_kernel_of_the_cache_is_used(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert kernels.cached(store, "debian") is None
+    (tmp_path / "kernels/debian/6.1.0-56-cloud-amd64").mkdir(parents=True)
+    found = kernels.deliver(store, "debian")
+    assert found.release == "6.1.0-56-cloud-amd64"
+    assert found.image == tmp_path / "kernels/debian/6.1.0-56-cloud-amd64/vmlinuz"
