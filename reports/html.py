@@ -30,20 +30,27 @@ def render(report: Report) -> str:
     Returns:
         HTML. Equal reports give equal text, to the byte.
     """
-    return _environment().get_template("report.html.j2").render(report=report)
+    return environment().get_template("report.html.j2").render(report=report)
 
 
 @cache
-def _environment() -> Environment:
+def environment(folder: Path | None = None) -> Environment:
+    """Templates with everything that a page of ours is made of.
+
+    Args:
+        folder: Further templates, and a `style.css` that follows the usual one.
+    """
     css, js = _asset("style.css"), _asset("script.js")
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
+    if folder is not None:
+        css += (folder / "style.css").read_text(encoding="utf-8")
+    made = Environment(
+        loader=FileSystemLoader([*([folder] if folder else []), _HERE / "templates"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
+    made.globals.update(
         css=Markup(css),  # noqa: S704 - our own file
         js=Markup(js),  # noqa: S704 - our own file
         policy=_policy(css, js),
@@ -57,7 +64,7 @@ def _environment() -> Environment:
         plural=text.plural,
         listing=text.listing,
     )
-    return environment
+    return made
 
 
 @cache

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
+from reports.escape import code, fenced, fit, html, plain
 from reports.model import Area, LabCard, Matrix, Report, Requirement
 from reports.text import duration, plural
 
-LIMIT: Final = 200_000
-"""Bytes. GitHub refuses a step summary above 1024 k; a summary that long is none."""
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#!~@])")
 _MOST_MATRIX = 20
 
 
@@ -22,30 +16,30 @@ def render(report: Report) -> str:
         report: From `reports.build.build`.
 
     Returns:
-        At most `LIMIT` bytes; what does not fit is left out from the end, and the text says so.
+        At most `reports.escape.LIMIT` bytes; what does not fit is left out from the end, and the text says so.
     """
     verdict = report.verdict
     parts = [
-        f"## {_plain(verdict.subject)}: {_plain(verdict.sentence)}\n",
+        f"## {plain(verdict.subject)}: {plain(verdict.sentence)}\n",
         _line(
             [
                 verdict.detail,
-                f"Run `{_code(verdict.run_id)}`" + (f", {duration(verdict.seconds)}." if verdict.seconds else "."),
+                f"Run `{code(verdict.run_id)}`" + (f", {duration(verdict.seconds)}." if verdict.seconds else "."),
             ]
         ),
     ]
     if verdict.reproduce:
-        parts.append(f"```sh\n{_fenced(verdict.reproduce)}\n```\n")
+        parts.append(f"```sh\n{fenced(verdict.reproduce)}\n```\n")
     if report.trouble is not None:
         trouble = report.trouble
         parts.append("### What went wrong\n")
         parts += [
-            f"- **{name}** {_plain(text)}\n"
+            f"- **{name}** {plain(text)}\n"
             for name, text in (("Step", trouble.step), ("What", trouble.what), ("Now", trouble.next_step))
             if text
         ]
         if trouble.cause:
-            parts.append(f"\n```text\n{_fenced(trouble.cause)}\n```\n")
+            parts.append(f"\n```text\n{fenced(trouble.cause)}\n```\n")
     if report.requirements is not None:
         parts += _areas(report.requirements.areas)
         parts += [_failure(item) for item in report.requirements.attention]
@@ -54,13 +48,13 @@ def render(report: Report) -> str:
     parts += _labs(report.labs)
     if report.faults is not None:
         parts.append(f"\n{report.faults.killed} of {plural(report.faults.counted, 'injected fault')} were seen.\n")
-    return _fit(parts)
+    return fit(parts)
 
 
 def _areas(areas: tuple[Area, ...]) -> list[str]:
     glyphs = ["".join(item.mark.glyph for item in area.requirements) for area in areas]
     rows = [
-        f"| {_plain(area.name)} | {area.held} of {area.judged} | {line} |\n"
+        f"| {plain(area.name)} | {area.held} of {area.judged} | {line} |\n"
         for area, line in zip(areas, glyphs, strict=True)
     ]
     return ["\n| Area | Hold | |\n|---|---:|---|\n", *rows, "\n"]
@@ -68,10 +62,10 @@ def _areas(areas: tuple[Area, ...]) -> list[str]:
 
 def _failure(item: Requirement) -> str:
     head = f"{item.mark.glyph} {item.id}: {item.title} ({item.level}, {item.mark.word})"
-    lines = [f"<details><summary>{_html(head)}</summary>\n\n{_plain(item.statement)}\n"]
-    lines += [f"- `{_code(leg.leg)}` {_plain(leg.statement)}" for leg in item.legs[:10] if leg.mark.tone != "good"]
+    lines = [f"<details><summary>{html(head)}</summary>\n\n{plain(item.statement)}\n"]
+    lines += [f"- `{code(leg.leg)}` {plain(leg.statement)}" for leg in item.legs[:10] if leg.mark.tone != "good"]
     if item.next:
-        commands = "\n".join(map(_fenced, item.next))
+        commands = "\n".join(map(fenced, item.next))
         lines.append(f"\n```sh\n{commands}\n```")
     return "\n".join([*lines, "\n</details>\n\n"])
 
@@ -85,45 +79,16 @@ def _matrix(matrix: Matrix) -> str:
         axis.name.ljust(width) + "".join((cell.text or cell.mark.glyph).rjust(width) for cell in row)
         for axis, row in zip(matrix.axes, tab.rows, strict=True)
     ]
-    text = _fenced("\n".join([head, *rows]))
-    return f"\n**Pod to pod, {_plain(tab.title)}**: {_plain(tab.summary)}\n\n```text\n{text}\n```\n"
+    text = fenced("\n".join([head, *rows]))
+    return f"\n**Pod to pod, {plain(tab.title)}**: {plain(tab.summary)}\n\n```text\n{text}\n```\n"
 
 
 def _labs(labs: tuple[LabCard, ...]) -> list[str]:
     if not labs:
         return []
-    rows = [f"| {lab.mark.glyph} `{_code(lab.id)}` | {_plain(lab.reason or lab.summary)} |\n" for lab in labs]
+    rows = [f"| {lab.mark.glyph} `{code(lab.id)}` | {plain(lab.reason or lab.summary)} |\n" for lab in labs]
     return ["\n| Lab | Steps |\n|---|---|\n", *rows]
 
 
 def _line(words: list[str]) -> str:
-    return " ".join(word if "`" in word else _plain(word) for word in words if word) + "\n\n"
-
-
-def _plain(text: str) -> str:
-    """The text with Markdown's and HTML's own characters made harmless, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def _html(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _code(text: str) -> str:
-    return text.replace("`", "'").replace("|", "¦").replace("\n", " ")
-
-
-def _fenced(text: str) -> str:
-    return text.replace("```", "'''")
-
-
-def _fit(parts: list[str]) -> str:
-    note = "\n_The rest is in the HTML report._\n"
-    room = LIMIT - len(note.encode())
-    kept: list[str] = []
-    for part in parts:
-        room -= len(part.encode())
-        if room < 0:
-            return "".join([*kept, note])
-        kept.append(part)
-    return "".join(kept)
+    return " ".join(word if "`" in word else plain(word) for word in words if word) + "\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,8 +120,13 @@ def _listing(found: list[Cell]) -> Listing:
 @click.argument("wanted", metavar="[CELL]...", nargs=-1)
 @_FILE
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Directory.  [default: ./.runs/<time>]")
+@click.option(
+    "--history",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="History of earlier nights, to compare with; a new one is written beside the report.",
+)
 @output_option()
-def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, output: str) -> int:
+def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: Path | None, output: str) -> int:
     """Run cells on this machine, one after the other: each comes up, is used, judged, reported and taken down.
 
     A failed cell does not keep the others from running; the exit code is that of the first that failed. Run
@@ -134,6 +140,8 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, output: s
     found = matrix.judged(found, settings().state, settings().cache)
     directory = into or Path(".runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-matrix"
     outcomes = run_cells(found, directory, _program(), HostRunner(), say)
+    for written in _report([directory / one.cell.id for one in outcomes], directory, history, None):
+        say(str(written))
     emit(_outcomes(outcomes, directory), output)
     return next((one.exit for one in outcomes if one.exit), 0)
 
@@ -156,3 +164,44 @@ def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:
     ]
     extra = {"directory": str(directory)}
     return Listing("Cell", ("cell", "state", "exit", "time", "reason"), rows, [o.item() for o in outcomes], extra=extra)
+
+
+@command.command(
+    "report",
+    cls=Command,
+    examples="""
+    cnilab matrix report .runs/2026* --into night
+    cnilab matrix report runs/* --into site --history site/history.jsonl --plan plan.json
+    xdg-open "$(cnilab matrix report .runs/tonight/* --into .runs/tonight | head -1)"
+    """,
+)
+@click.argument("runs", metavar="RUN-DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--into", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory to write to.")
+@click.option(
+    "--history",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="History of earlier nights; may be missing.  [default: history.jsonl in that directory]",
+)
+@click.option(
+    "--plan",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Cells that were to run: what 'matrix list -o json' printed.  [default: matrix.json in that directory]",
+)
+def report(runs: tuple[Path, ...], into: Path, history: Path | None, plan: Path | None) -> None:
+    """Write one report of many runs: index.html, summary.md, parity.md, history.jsonl. Prints their paths.
+
+    Says first what changed since each cell's last run in the history. Reads run directories and nothing else; files
+    among RUN-DIR are passed over. The same runs may be reported again: the history has one line per run.
+    """
+    for path in _report(runs, into, history, plan):
+        click.echo(str(path))
+
+
+def _report(runs: Sequence[Path], into: Path, history: Path | None, plan: Path | None) -> list[Path]:
+    from harness.steps.matrix_run import RECORD  # noqa: PLC0415
+    from harness.steps.night import write_night  # noqa: PLC0415
+
+    # A link is `latest`, which would count a run twice.
+    directories = [path for path in runs if path.is_dir() and not path.is_symlink()]
+    record = into / RECORD
+    return write_night(directories, into, known=history, plan=plan or (record if record.is_file() else None))

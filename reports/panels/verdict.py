@@ -129,7 +129,7 @@ def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trou
         return "lab", "the lab failed before the network could be judged" if not judged else "the lab failed"
     if not judged and not labs:
         return "muted", "nothing was judged yet"
-    parts = [f"{held} of {plural(len(judged), 'requirement')} {'holds' if len(judged) == 1 else 'hold'}"]
+    parts = [_first(held, len(judged), labs)]
     if failed := status["MUST", "fail"]:
         parts.append(f"{failed} {'fails' if failed == 1 else 'fail'}")
     if advice := status["SHOULD", "fail"]:
@@ -146,6 +146,14 @@ def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trou
     elif advice or any(item.flaky for item in items):
         tone = "warn"
     return tone, ", ".join(parts)
+
+
+def _first(held: int, judged: int, labs: tuple[LabCard, ...]) -> str:
+    """The sentence's beginning: of a run without the suite its labs, of any other its requirements."""
+    if judged:
+        return f"{held} of {plural(judged, 'requirement')} {'holds' if judged == 1 else 'hold'}"
+    ran = [lab for lab in labs if lab.status != "skip"]
+    return f"{sum(lab.mark.tone in ('good', 'note') for lab in ran)} of {plural(len(ran), 'lab')} as expected"
 
 
 def _detail(source: Source, labs: tuple[LabCard, ...], problem: Trouble | None) -> str:

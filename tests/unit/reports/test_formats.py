@@ -12,7 +12,7 @@ from harness.model.records import Leg, Result
 from harness.model.run import RunDir
 from harness.steps.report import WRITERS, write_reports
 from harness.yamlio import loads
-from reports import conformance_yaml, ctrf, junit, markdown
+from reports import conformance_yaml, ctrf, escape, junit, markdown
 from reports.build import build
 from reports.drawings.topology import topology
 from reports.model import Report
@@ -79,7 +79,7 @@ def test_the_summary_stays_small_and_says_what_it_left_out(tmp_path: Path) -> No
         for n in range(100)
     )
     text = markdown.render(build(run))
-    assert len(text.encode()) <= markdown.LIMIT
+    assert len(text.encode()) <= escape.LIMIT
     assert text.endswith("_The rest is in the HTML report._\n")
 
 
