@@ -134,13 +134,15 @@ def _silent(way: Way, cause: str) -> CnilabError:
     return PreflightError(msg, cause=_short(cause), where=way.where, next_step=f"{way.kubectl} version")
 
 
+_REASONS = (r"certificate verify failed: (.+?)\.? \(_ssl", r"\[Errno -?\d+\] [^\"')]+", r"Connection to \S+ timed out")
+
+
 def _short(cause: str) -> str:
     """The reason alone: libraries wrap it in the names of their own objects."""
-    inner = re.search(r"\[(?:Errno -?\d+|SSL[^\]]*)\] ?([^\"')]+)", cause)
-    if inner:
-        return inner[0].strip()
-    said = re.search(r"Failed to [^\"')]+(?:\([^)]*\))?", cause)
-    return (said[0] if said else re.sub(r"<[^>]*>[:,]? ?", "", cause)).strip()
+    for pattern in _REASONS:
+        if found := re.search(pattern, cause):
+            return found[found.lastindex or 0].strip()
+    return re.sub(r"<[^>]*>[:,]? ?", "", cause).strip()
 
 
 def expiry(pem: bytes) -> datetime | None:

@@ -1,0 +1,165 @@
+"""A cluster of others: a lab of ours, reached through nothing but its kubeconfig, is afterwards as before."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import timeouts, yamlio
+from harness.model.records import Result
+from harness.model.run import RunDir
+from harness.providers.existing.rights import ROLE
+from tests.e2e.conftest import Cli
+from tests.e2e.test_cluster import kubectl
+
+TEAM = "team-a"
+"""A namespace that somebody made, with a Role in it."""
+
+_PASSING = re.compile(r"^(events|leases|componentstatuses)(\.|$)")
+"""Kinds whose objects come and go by themselves."""
+
+
+@dataclass(frozen=True)
+class There:
+    """A cluster, as its administrator has it, and a user of it who has no lab.
+
+    Args:
+        lab: The lab, for looking at it from outside.
+        user: The command line, with a state directory of its own.
+        admin: A kubeconfig that may do everything.
+        limited: A kubeconfig that may do what the documented Role says, in one namespace.
+    """
+
+    lab: tuple[Cli, str]
+    user: Cli
+    admin: Path
+    limited: Path
+
+    def objects(self) -> set[str]:
+        """All objects of the cluster, by kind, namespace and name."""
+        kinds = kubectl(self.lab, "api-resources", "--verbs=list", "-o", "name").split()
+        wanted = ",".join(kind for kind in kinds if not _PASSING.match(kind))
+        columns = "custom-columns=KIND:.kind,NS:.metadata.namespace,NAME:.metadata.name"
+        return set(kubectl(self.lab, "get", wanted, "-A", "--no-headers", "-o", columns).splitlines())
+
+    def results(self) -> dict[str, Result]:
+        """Of the user's last run."""
+        return {one.id: one for one in RunDir(self.user.home / ".runs" / "latest").results()}
+
+
+@pytest.fixture(scope="module")
+def there(flannel: tuple[Cli, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
+    cli, name = flannel
+    home = tmp_path_factory.mktemp("elsewhere")
+    admin, limited = home / "admin.kubeconfig", home / "limited.kubeconfig"
+    text = (cli.state / "labs" / name / "kubeconfig").read_text()
+    admin.write_text(text)
+    group = "rbac.authorization.k8s.io"
+    objects = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": TEAM, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}},
+        },
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dev", "namespace": TEAM}},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "Role",
+            "metadata": {"name": "cnilab", "namespace": TEAM},
+            "rules": list(ROLE),
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "cnilab", "namespace": TEAM},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "cnilab"},
+            "subjects": [{"kind": "ServiceAccount", "name": "dev", "namespace": TEAM}],
+        },
+    ]
+    kubectl(flannel, "apply", "-f", "-", text=yamlio.dumps_all(objects))
+    document = yamlio.loads(text)
+    token = kubectl(flannel, "-n", TEAM, "create", "token", "dev", "--duration=8h").strip()
+    document["users"] = [{"name": "dev", "user": {"token": token}}]
+    document["contexts"][0]["context"]["user"] = "dev"
+    limited.write_text(yamlio.dumps(document))
+    yield There(flannel, Cli(home), admin, limited)
+    kubectl(flannel, "delete", "namespace", TEAM, "--wait=true")
+
+
+def test_an_administrator_sees_pods_nodes_and_the_wire_and_nothing_is_left(there: There) -> None:
+    before = there.objects()
+    there.user("test", "--kubeconfig", there.admin)
+    found = there.results()
+    assert {one.id: one.statement for one in found.values() if one.status in {"fail", "error"}} == {}
+    passed = {one.id for one in found.values() if one.status == "pass"}
+    assert {"model.pod-pod.cross-node", "node.links", "model.no-nat.wire", "mtu.wire", "svc.from-node"} <= passed
+    assert found["egress.reach"].status == "skip"
+    assert "outside world" in found["egress.reach"].statement
+    assert there.objects() == before
+
+
+def test_a_user_with_a_role_in_one_namespace_sees_pods_and_nothing_is_left(there: There) -> None:
+    before = there.objects()
+    there.user("test", "--kubeconfig", there.limited, "--namespace", TEAM, "--sample", "4")
+    found = there.results()
+    assert {one.id: one.statement for one in found.values() if one.status in {"fail", "error"}} == {}
+    passed = {one.id for one in found.values() if one.status == "pass"}
+    assert {"model.pod-pod.cross-node", "model.no-nat.cross-node", "mtu.exact", "svc.hairpin", "dns.search"} <= passed
+    assert {found[name].status for name in ("node.links", "svc.from-node", "svc.endpoint-change")} == {"skip"}
+    assert "not allowed to list nodes" in found["node.links"].statement
+    assert there.objects() == before
+
+
+def test_a_user_without_rights_is_told_which_and_nothing_is_made(there: There) -> None:
+    before = there.objects()
+    done = there.user("test", "--kubeconfig", there.limited, code=10)
+    assert "not allowed: create namespaces" in done.stderr
+    assert "--namespace" in done.stderr
+    assert there.objects() == before
+
+
+def test_the_preflight_shows_what_cannot_be_measured(there: There) -> None:
+    rows = {
+        row["id"]: row for row in there.user.data("doctor", "--kubeconfig", there.limited, "--namespace", TEAM)["items"]
+    }
+    assert rows["pods"]["status"] == "ok"
+    assert rows["node"]["status"] == rows["slices"]["status"] == rows["nodes"]["status"] == "limits"
+
+
+def _until_there(there: There, process: subprocess.Popen[str]) -> None:
+    """Wait until a run has its pods in the cluster."""
+
+    def running() -> bool:
+        assert process.poll() is None, process.communicate()[1]
+        pods = kubectl(there.lab, "get", "pods", "-A", "-l", "cnilab.dev/run", "-o", "json")
+        return any(item["status"]["phase"] == "Running" for item in json.loads(pods)["items"])
+
+    timeouts.wait_until("a run to have pods", running, timeouts.ROLLOUT, interval=0.25)
+
+
+def test_a_run_that_is_interrupted_cleans_up(there: There) -> None:
+    before = there.objects()
+    process = there.user.start("test", "--kubeconfig", there.admin)
+    _until_there(there, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=180)
+    assert process.returncode == 130, said
+    assert there.objects() == before
+
+
+def test_what_a_killed_run_left_is_removed_by_name_of_the_cluster_alone(there: There) -> None:
+    before = there.objects()
+    process = there.user.start("test", "--kubeconfig", there.admin)
+    _until_there(there, process)
+    process.kill()
+    process.communicate()
+    assert there.objects() != before
+    there.user("down", "--kubeconfig", there.admin)
+    assert there.objects() == before
