@@ -15,7 +15,7 @@ from typing import Any
 from harness import timeouts
 from harness.cluster import coredns, kube
 from harness.components.store import Store
-from harness.errors import CnilabError
+from harness.errors import BringUpError, CnilabError
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.run import RunDir
@@ -23,7 +23,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
-from harness.steps import networks, providers, watchdog
+from harness.steps import diagnosis, networks, providers, watchdog
 from harness.steps.attach import Attached, attached
 from harness.steps.providers import Order
 
@@ -87,8 +87,15 @@ def start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, s
         stage: First word of the steps' names.
 
     Raises:
-        BringUpError: A part did not come up in time.
+        BringUpError: A part did not come up in time; says what the agents said last, and what doctor says of it.
     """
+    try:
+        _start_network(ready, journal, watch, stage)
+    except BringUpError as error:
+        raise diagnosis.diagnose(error, ready) from error.__cause__
+
+
+def _start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, stage: str) -> None:
     names = set(ready.spec.node_names)
     early = networks.network(ready.variant).configure is None
     with ThreadPoolExecutor() as pool:

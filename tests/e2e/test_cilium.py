@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,4 +104,40 @@ def test_a_lab_that_was_killed_leaves_no_programs_maps_or_pins(cli: Cli, untouch
     process.communicate()
     assert state.exists()
     cli("down", name)
+    assert cli.labs() == {}
+
+
+BROKEN = """\
+import sys
+from harness.cni import catalogue
+
+real = catalogue.variant
+
+
+def broken(name):
+    found = real(name)
+    return found.model_copy(update={"values": {"config": {**found.values["config"], "ipam": "nonsense"}}})
+
+
+catalogue.variant = broken
+from harness.cli.app import run
+
+sys.exit(run(sys.argv[1:]))
+"""
+"""The command line with a variant whose agent ends at once."""
+
+
+def test_an_agent_that_crashes_is_shown_with_its_last_words_and_what_doctor_says(
+    cli: Cli, untouched: list[str], tmp_path: Path
+) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN)
+    words = ("up", "cilium", "--name", untouched[0], "--nodes", "1")
+    argv = [sys.executable, str(script), *words]
+    done = subprocess.run(argv, cwd=cli.home, env=cli.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 11, done.stderr
+    assert "cilium-agent keeps dying while the lab waits" in done.stderr
+    assert "Unknown IPAM backend nonsense" in done.stderr
+    assert "doctor finds nothing wrong with bpf file system" in done.stderr
+    assert "--retain" in done.stderr
     assert cli.labs() == {}
