@@ -119,7 +119,7 @@ def _finding(check: Check, plan: Plan) -> Finding:
     verdict = check.probe(plan)
     if verdict.ok:
         return Finding(check, "ok", verdict.detail, "")
-    if check.id in variant(plan.spec.cni).needs:
+    if check.id in variant(plan.spec.cni).needs or check.id in driver(plan.spec.provider).blocking:
         return Finding(check, "blocks", verdict.detail, verdict.fix or check.fix)
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
 

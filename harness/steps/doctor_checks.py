@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from harness.components import carry, tools
+from harness.components import carry, given, recipes, tools
 from harness.components.lock import load as load_lock
 from harness.components.resolver import Resolver
 from harness.errors import CnilabError, UsageError
@@ -16,7 +16,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps import providers
+from harness.steps import doctor_docker, providers
 from harness.steps.doctor import Check, Plan, Verdict
 
 MIB = 2**20
@@ -71,10 +71,15 @@ def _namespaces(plan: Plan) -> Verdict:
 def _link(kind: str) -> Callable[[Plan], Verdict]:
     def probe(plan: Plan) -> Verdict:
         found = plan.host.links.get(kind, False)
-        fix = f"modprobe {kind}" if plan.host.exists("/proc/modules") else f"a kernel that is built with {kind}"
-        return Verdict(found, "made one in a throw-away namespace" if found else "the kernel refused to make one", fix)
+        words = "made one in a throw-away namespace" if found else "the kernel refused to make one"
+        return Verdict(found, words, _load(plan, kind))
 
     return probe
+
+
+def _load(plan: Plan, module: str) -> str:
+    """How to get a part of the kernel: one without loadable modules has it built in, or never."""
+    return f"modprobe {module}" if plan.host.exists("/proc/modules") else f"a kernel that is built with {module}"
 
 
 def _br_netfilter(plan: Plan) -> Verdict:
@@ -83,7 +88,7 @@ def _br_netfilter(plan: Plan) -> Verdict:
         # Loading is what the first lab would do anyway, and it changes no setting of the machine's own network.
         plan.host.run(["modprobe", "br_netfilter"])
         there = plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    return Verdict(there, "present" if there else "/proc/sys/net/bridge is not there")
+    return Verdict(there, "present" if there else "/proc/sys/net/bridge is not there", _load(plan, "br_netfilter"))
 
 
 def _iptables(plan: Plan) -> Verdict:
@@ -100,7 +105,7 @@ def _nftables(plan: Plan) -> Verdict:
 
 def _netem(plan: Plan) -> Verdict:
     done = plan.host.unshared(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
-    return Verdict(done.ok, "present" if done.ok else done.tail(1))
+    return Verdict(done.ok, "present" if done.ok else done.tail(1), _load(plan, "sch_netem"))
 
 
 def _overlay(plan: Plan) -> Verdict:
@@ -161,6 +166,14 @@ def _ipset(plan: Plan) -> Verdict:
     done = plan.host.unshared(["ipset", "create", "cnilab", "hash:ip"])
     missing = "" if plan.host.which("ipset") else "apt-get install ipset"
     return Verdict(done.ok, "made one in a throw-away namespace" if done.ok else done.tail(1), missing)
+
+
+def _weave_images(plan: Plan) -> Verdict:
+    wanted = tuple(image.reference for image in recipes.images(load_lock()) if image.given)
+    missing = given.missing(plan.cache, wanted)
+    return Verdict(
+        not missing, f"not in the cache: {', '.join(missing)}" if missing else "present", given.advice(missing)
+    )
 
 
 def _modules_file(plan: Plan) -> Verdict:
@@ -329,7 +342,7 @@ CHECKS: tuple[Check, ...] = (
         "br_netfilter",
         "limits",
         "Services fail between pods of one node",
-        "modprobe br_netfilter",
+        _LOAD,
         _br_netfilter,
     ),
     Check("vxlan", "VXLAN links", "limits", "no variant flannel", _LOAD, _link("vxlan")),
@@ -406,6 +419,15 @@ CHECKS: tuple[Check, ...] = (
     Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard")),
     Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip")),
     Check("dummy", "dummy links", "info", "no variant weave", _LOAD, _link("dummy")),
-    Check("netem", "netem", "info", "no faults that delay or lose packets", "modprobe sch_netem", _netem),
+    Check(
+        "weave-images",
+        "images of weave",
+        "info",
+        "no variant weave; they can be neither built nor downloaded here",
+        "cnilab components add",
+        _weave_images,
+    ),
+    Check("netem", "netem", "info", "no faults that delay or lose packets", _LOAD, _netem),
+    *doctor_docker.CHECKS,
 )
 """In the order in which a reader wants them: what everything stands on first."""

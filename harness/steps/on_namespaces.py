@@ -30,6 +30,7 @@ class NamespacesDriver:
 
     model: type[LabState] = LabState
     checks: Sequence[str] = ()
+    blocking: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """See `providers.Driver`."""

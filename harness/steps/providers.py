@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "namespaces": "harness.steps.on_namespaces",
+    "kind": "harness.steps.on_kind",
 }
 """Provider to the module that has its `DRIVER`."""
 
@@ -124,6 +125,11 @@ class Driver(Protocol):
     @property
     def checks(self) -> Sequence[str]:
         """Ids of the checks of `doctor` that decide whether it can work here; empty: all."""
+        ...
+
+    @property
+    def blocking(self) -> Sequence[str]:
+        """Ids of those that it cannot do without, while others can."""
         ...
 
     def bring_up(self, order: Order) -> Found:

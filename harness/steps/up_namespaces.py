@@ -5,13 +5,11 @@ What can run at the same time does: components and certificates; all machines.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness import yamlio
 from harness.cluster import pki, plan
 from harness.cluster.kubeconfig import kubeconfig
 from harness.components.store import Store
@@ -21,6 +19,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
+from harness.steps.kubeconfigs import write_client, write_private
 from harness.steps.providers import Found, Order
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
@@ -101,39 +100,8 @@ def machine_facts() -> plan.MachineFacts:
 
 
 def write_kubeconfigs(place: LabDir, port: int, issued: pki.ClusterPki) -> None:
-    """The administrator's kubeconfig, for people; and one that names files, for this program.
-
-    The official client writes embedded keys to temporary files, which a kill would leave behind; with files of the
-    lab's own it has no need to.
-    """
+    """The administrator's kubeconfig, for people; and one that names files, for this program."""
     server = f"https://127.0.0.1:{port}"
     text = kubeconfig(server, issued.ca.cert, "kubernetes-admin", issued.admin, cluster=f"cnilab-{place.name}")
-    _write_private(place.kubeconfig, text)
-    folder = place.client_kubeconfig.parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for name, content in (
-        ("ca.crt", issued.ca.cert),
-        ("admin.crt", issued.admin.cert),
-        ("admin.key", issued.admin.key),
-    ):
-        _write_private(folder / name, content)
-    _write_private(place.client_kubeconfig, _client_kubeconfig(server))
-
-
-def _client_kubeconfig(server: str) -> str:
-    return yamlio.dumps(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": "ca.crt"}}],
-            "users": [{"name": "admin", "user": {"client-certificate": "admin.crt", "client-key": "admin.key"}}],
-            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
-            "current-context": "lab",
-        }
-    )
-
-
-def _write_private(path: Path, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
+    write_private(place.kubeconfig, text)
+    write_client(place, server, issued.ca.cert, issued.admin.cert, issued.admin.key)

@@ -113,16 +113,22 @@ class EngineError(CnilabError):
 class Engine:
     """A Docker engine.
 
+    Args:
+        host: Its address, as in DOCKER_HOST; by default that, or the current context's.
+
     Raises:
         PreflightError: There is none, or it does not let us in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "") -> None:
+        patience = int(timeouts.scaled(timeouts.BUILD))
         try:
-            self._client = docker.from_env(timeout=int(timeouts.scaled(timeouts.BUILD)))
+            self._client = (
+                docker.DockerClient(base_url=host, timeout=patience) if host else docker.from_env(timeout=patience)
+            )
             self._client.ping()
         except DockerException as error:
-            raise no_engine(str(error)) from error
+            raise no_engine(str(error), host) from error
 
     def facts(self) -> EngineFacts:
         """What the engine says of itself."""
@@ -209,7 +215,14 @@ class Engine:
         """
         with self._refusals(f"network {name} could not be made"):
             pool = _free_subnet(self._subnets()) if subnet is None else subnet
-            config = docker.types.IPAMPool(subnet=str(pool), gateway=str(pool[gateway]), iprange=str(_upper_half(pool)))
+            nodes = _upper_half(pool)
+            config = docker.types.IPAMPool(
+                subnet=str(pool),
+                gateway=str(pool[gateway]),
+                iprange=str(nodes),
+                # An address that ends in .0 is right here, and looks wrong to everybody.
+                aux_addresses={"first": str(nodes[0])},
+            )
             made = self._client.networks.create(
                 name,
                 driver="bridge",
@@ -258,13 +271,13 @@ class Engine:
         mine = [one for one in found if network in one.attrs["NetworkSettings"]["Networks"]]
         return [_container(one.attrs, network) for one in mine]
 
-    def run(self, name: str, image: str, network: str, address: IPv4Address, **more: Any) -> str:
-        """Start a container with a fixed address.
+    def make(self, name: str, image: str, network: Network, address: IPv4Address, **more: Any) -> str:
+        """Make a container with a fixed address, and do not start it yet.
 
         Args:
-            name: Its name and host name.
+            name: Its name.
             image: Full name.
-            network: Name of its network.
+            network: The network that it is on.
             address: There.
             **more: As of the SDK's `containers.create`.
 
@@ -272,18 +285,12 @@ class Engine:
             Its id.
 
         Raises:
-            EngineError: It did not start.
+            EngineError: The engine refused it.
         """
-        with self._refusals(f"container {name} did not start"):
-            api = self._client.api
-            endpoint = api.create_endpoint_config(ipv4_address=str(address))
+        with self._refusals(f"container {name} could not be made"):
+            endpoint = self._client.api.create_endpoint_config(ipv4_address=str(address))
             made = self._client.containers.create(
-                image,
-                name=name,
-                hostname=name,
-                network=network,
-                networking_config={network: endpoint},
-                **more,
+                image, name=name, network=network.name, networking_config={network.name: endpoint}, **more
             )
             return str(made.id)
 
@@ -291,11 +298,6 @@ class Engine:
         """Start a container that was made."""
         with self._refusals("a container did not start"):
             self._client.containers.get(container).start()
-
-    def connect(self, network: Network, container: str, address: IPv4Address) -> None:
-        """Give a container another link."""
-        with self._refusals(f"no link to network {network.name}"):
-            self._client.networks.get(network.id).connect(container, ipv4_address=str(address))
 
     def inspect(self, container: str, network: str = "") -> Container:
         """What is known of a container."""
@@ -367,13 +369,14 @@ def _reason(error: DockerException) -> str:
     return str(error.explanation or error) if isinstance(error, APIError) else str(error)
 
 
-def no_engine(reason: str) -> PreflightError:
+def no_engine(reason: str, host: str = "") -> PreflightError:
     """The error for an engine that cannot be reached.
 
     Args:
         reason: What the SDK said.
+        host: Its address, where it is not DOCKER_HOST.
     """
-    host = os.environ.get("DOCKER_HOST", "")
+    host = host or os.environ.get("DOCKER_HOST", "")
     denied = "Permission denied" in reason or "PermissionError" in reason
     if denied:
         step = "add yourself to the group 'docker', or run cnilab as root"

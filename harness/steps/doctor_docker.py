@@ -1,0 +1,58 @@
+"""Checks of `doctor` that concern labs on kind: the Docker engine, its command line, and a node image."""
+
+from __future__ import annotations
+
+from harness.errors import CnilabError
+from harness.steps.doctor import Check, Plan, Verdict
+
+_NAMESPACES = "leave --provider away: namespaces need no Docker"
+
+
+def _engine(plan: Plan) -> Verdict:
+    # Docker's SDK takes a quarter of a second to import.
+    from harness.providers.kind.engine import OLDEST, Engine  # noqa: PLC0415
+
+    del plan
+    try:
+        facts = Engine().facts()
+    except CnilabError as error:
+        return Verdict(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
+    if facts.too_old:
+        oldest = ".".join(map(str, OLDEST))
+        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix=f"an engine of version {oldest} or later")
+    if facts.rootless and facts.cgroups == "1":
+        return Verdict(ok=False, detail=f"{facts}: kind wants cgroup v2 of a rootless engine", fix="a rootful engine")
+    return Verdict(ok=True, detail=str(facts))
+
+
+def _command(plan: Plan) -> Verdict:
+    path = plan.host.which("docker")
+    return Verdict(path is not None, path or "not found")
+
+
+def _image(plan: Plan) -> Verdict:
+    from harness.providers.kind.engine import Engine  # noqa: PLC0415
+    from harness.steps.up_kind import known_image  # noqa: PLC0415
+
+    del plan
+    try:
+        found = known_image(Engine())
+    except CnilabError as error:
+        return Verdict(ok=False, detail=error.what)
+    return Verdict(bool(found), found or "the engine has none; up pulls the one that kind publishes")
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("docker", "Docker engine", "info", "no labs on kind", _NAMESPACES, _engine),
+    Check(
+        "docker-cli", "docker on PATH", "info", "no labs on kind, which runs it", "apt-get install docker.io", _command
+    ),
+    Check(
+        "docker-image",
+        "kind's node image",
+        "info",
+        "up pulls 400 MB, or fails where no registry can be reached",
+        "cnilab components build-node-image",
+        _image,
+    ),
+)

@@ -1,0 +1,49 @@
+"""Kubeconfigs of a lab: readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness import yamlio
+from harness.model.labstate import LabDir
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that is never readable by others for even a moment."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(content)
+
+
+def write_client(place: LabDir, server: str, ca: str, certificate: str, key: str) -> None:
+    """A kubeconfig that names files, for this program.
+
+    The official client writes embedded keys to temporary files, which a kill would leave behind; with files of the
+    lab's own it has no need to.
+
+    Args:
+        place: The lab's directories.
+        server: URL of the API server.
+        ca: Certificate of who signed the server's, PEM.
+        certificate: The administrator's, PEM.
+        key: Its key, PEM.
+    """
+    folder = place.client_kubeconfig.parent
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, content in (("ca.crt", ca), ("admin.crt", certificate), ("admin.key", key)):
+        write_private(folder / name, content)
+    write_private(place.client_kubeconfig, _client(server))
+
+
+def _client(server: str) -> str:
+    return yamlio.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority": "ca.crt"}}],
+            "users": [{"name": "admin", "user": {"client-certificate": "admin.crt", "client-key": "admin.key"}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+            "current-context": "lab",
+        }
+    )

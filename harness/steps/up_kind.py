@@ -1,0 +1,136 @@
+"""A lab on kind: its node image, the cluster, the router beside it, and a kubeconfig that names files."""
+
+from __future__ import annotations
+
+import base64
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from harness import yamlio
+from harness.cluster import coredns, plan
+from harness.components import node_image
+from harness.components.store import Store
+from harness.errors import BringUpError, PreflightError
+from harness.model import labstate
+from harness.model.labstate import LabDir
+from harness.model.spec import LabSpec
+from harness.model.variant import Variant
+from harness.providers.kind import config, provider
+from harness.providers.kind.engine import Engine, EngineError
+from harness.steps.kubeconfigs import write_client
+from harness.steps.providers import Found, Order
+
+PROGRAMS = ("kind", "kubernetes", "responder")
+IMAGE_VARIABLE = "CNILAB_NODE_IMAGE"
+PUBLISHED = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
+"""The node image of kind v0.30.0's release notes: kind supports no other than those of its own release."""
+
+
+def bring_up(order: Order) -> Found:
+    """Make a cluster with kind; see `providers.Driver`."""
+    spec, place, journal = order.spec, order.place, order.journal
+    engine = Engine()
+    provider.name_is_free(engine, spec)
+    provider.claim(place, spec, order.run.path)
+    with journal.step("up.materials", "programs and images"):
+        materials = prepare(order.store, engine, order.images)
+    text = cluster_config(spec, order.variant, materials.image)
+    known, lab = provider.create(engine, place, spec, text, materials, journal)
+    port = _client_kubeconfig(place)
+    known = known.model_copy(update={"api_port": port})
+    labstate.write(place, known)
+    return Found(known, lab)
+
+
+def cluster_config(spec: LabSpec, variant: Variant, image: str) -> str:
+    """Kind's configuration."""
+    kubelet = {"syncFrequency": "5s", **plan.crash_loop_back_off(spec)}
+    return config.cluster(spec, image, coredns=coredns.IMAGE, kubelet=kubelet, kube_proxy=variant.kube_proxy)
+
+
+def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
+    """Kind's configuration as a file; the image is chosen when the engine is asked."""
+    return {"kind.yaml": cluster_config(spec, variant, os.environ.get(IMAGE_VARIABLE) or f"{node_image.REPOSITORY}:…")}
+
+
+def prepare(store: Store, engine: Engine, images: tuple[str, ...]) -> provider.Materials:
+    """Programs and images, from the cache or made now; and a node image that the engine has.
+
+    Args:
+        store: Delivers them.
+        engine: Asked for node images.
+        images: What nodes must have.
+    """
+    with ThreadPoolExecutor() as pool:
+        chosen = pool.submit(node_image_of, store, engine)
+        store.ensure([*PROGRAMS, *store.cni_components(), *store.image_components(images)])
+        # pause is kind's own business: its containerd has another name for it.
+        wanted = [name for name in images if name != "pause"]
+        loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
+        return provider.Materials(
+            programs=store.bin_dir(PROGRAMS),
+            responder=store.ensure(["responder"])["responder"].path,
+            cni=store.cni_dir(),
+            image=chosen.result(),
+            loads=loads,
+        )
+
+
+def node_image_of(store: Store, engine: Engine) -> str:
+    """The node image to use: the one that the user names, the one built here, or kind's published one.
+
+    Raises:
+        PreflightError: None can be had.
+    """
+    found = known_image(engine)
+    if not found:
+        wanted = os.environ.get(IMAGE_VARIABLE) or PUBLISHED
+        _pull(engine, wanted)
+        return wanted
+    if found.startswith(f"{node_image.REPOSITORY}:") and not os.environ.get(IMAGE_VARIABLE):
+        # One of other components is a whole one, too; but the one of these is better.
+        current = node_image.reference(store)
+        return current if engine.has_image(current) else found
+    return found
+
+
+def known_image(engine: Engine) -> str:
+    """A node image that the engine has and that would be used; empty when there is none."""
+    named = os.environ.get(IMAGE_VARIABLE, "")
+    if named:
+        return named if engine.has_image(named) else ""
+    built = engine.images(node_image.REPOSITORY)
+    return built[0] if built else PUBLISHED if engine.has_image(PUBLISHED) else ""
+
+
+def _pull(engine: Engine, reference: str) -> None:
+    try:
+        engine.pull(reference)
+    except EngineError as error:
+        msg = "the engine has no node image, and cannot pull one"
+        raise PreflightError(
+            msg,
+            cause=error.cause,
+            where=reference,
+            next_step="cnilab components build-node-image makes one without a registry",
+        ) from error
+
+
+def _client_kubeconfig(place: LabDir) -> int:
+    """The same kubeconfig with keys in files beside it, for this program's own use.
+
+    Returns:
+        The port of the API server on the loopback.
+    """
+    place.kubeconfig.chmod(0o600)
+    document: dict[str, Any] = yamlio.loads(place.kubeconfig.read_text(encoding="utf-8"))
+    try:
+        cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+        keys = (cluster["certificate-authority-data"], user["client-certificate-data"], user["client-key-data"])
+    except (KeyError, IndexError, TypeError) as error:
+        msg = "the kubeconfig that kind wrote is not as expected"
+        raise BringUpError(msg, cause=f"it lacks {error}", where=str(place.kubeconfig)) from error
+    ca, certificate, key = (base64.b64decode(text).decode() for text in keys)
+    write_client(place, cluster["server"], ca, certificate, key)
+    return int(cluster["server"].rpartition(":")[2])
