@@ -86,7 +86,10 @@ def recognise(seen: Seen, *, dns: bool) -> Recognised:
     config = seen.config.get(driver)
     candidates = [catalogue.variant(name) for name in catalogue.names() if catalogue.variant(name).driver == driver]
     if driver not in CONFIG_MAPS:
-        return Recognised(candidates[0], f"CNI configuration {seen.conf_files[0]}")
+        agents = sorted(_agents(candidates[0]) & {name.partition("/")[2] for name in seen.daemon_sets})
+        return Recognised(
+            candidates[0], f"DaemonSet {agents[0]}" if agents else f"CNI configuration {seen.conf_files[0]}"
+        )
     namespace, name = CONFIG_MAPS[driver]
     if config is None:
         return Recognised(generic(dns=dns), f"looks like {driver}, whose ConfigMap {namespace}/{name} cannot be read")
@@ -102,10 +105,13 @@ def _drivers(seen: Seen) -> list[str]:
     found: dict[str, None] = {}
     names = {name.partition("/")[2] for name in seen.daemon_sets}
     for known in map(catalogue.variant, catalogue.names()):
-        agents = {workload.split("/")[2] for workload in known.workloads if "/DaemonSet/" in workload}
-        if agents & names or known.expect.conf_file in seen.conf_files[:1]:
+        if _agents(known) & names or known.expect.conf_file in seen.conf_files[:1]:
             found[known.driver] = None
     return list(found)
+
+
+def _agents(known: Variant) -> set[str]:
+    return {workload.split("/")[2] for workload in known.workloads if "/DaemonSet/" in workload}
 
 
 def _flannel(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Variant, str] | None:

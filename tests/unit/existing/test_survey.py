@@ -13,7 +13,7 @@ from harness.providers.existing.survey import NodeInfo, choose, node, supernet
 
 def info(number: int, zone: str = "", *, control_plane: bool = False, **facts: object) -> NodeInfo:
     made = NodeInfo(f"n{number:03}", f"10.0.{number // 250}.{number % 250 + 1}", zone, control_plane)
-    return NodeInfo(**{**vars(made), **facts})  # type: ignore[arg-type]
+    return NodeInfo(**{**vars(made), **facts})
 
 
 FIFTY = [info(n, f"z{n % 3}", control_plane=n < 3) for n in range(50)]

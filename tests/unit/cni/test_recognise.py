@@ -1,0 +1,60 @@
+"""A network is recognised by what is seen of it; of one that is not, no more is expected than of Kubernetes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from harness.cni import catalogue
+from harness.cni.recognise import GENERIC, Seen, recognise
+
+FLANNEL = frozenset({"kube-system/kube-proxy", "kube-flannel/kube-flannel-ds"})
+
+
+def flannel(**net: Any) -> Seen:
+    conf = {"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan"}} | net
+    return Seen(FLANNEL, {"flannel": {"net-conf.json": json.dumps(conf)}})
+
+
+@pytest.mark.parametrize("name", ["flannel", "flannel-host-gw"])
+def test_flannel_is_recognised_by_its_backend(name: str) -> None:
+    found = recognise(flannel(Backend=catalogue.variant(name).values["backend"]), dns=True)
+    assert (found.variant.name, found.cidr, found.known) == (name, "10.42.0.0/16", True)
+
+
+def test_the_tunnel_of_this_cluster_is_expected_not_the_usual_one() -> None:
+    expect = recognise(flannel(Backend={"Type": "vxlan", "VNI": 4096, "Port": 4789}), dns=True).variant.expect
+    assert (expect.wire.vni, expect.wire.port, expect.overlay_device) == (4096, 4789, "flannel.4096")
+    assert expect.links == ("flannel.4096", "cni0")
+
+
+@pytest.mark.parametrize("name", [name for name in catalogue.names() if catalogue.variant(name).driver == "cilium"])
+def test_every_variant_of_cilium_is_recognised_by_its_own_configuration(name: str) -> None:
+    config = {key: str(value) for key, value in catalogue.variant(name).values["config"].items()}
+    seen = Seen(frozenset({"kube-system/cilium"}), {"cilium": config | {"debug": "false"}})
+    assert recognise(seen, dns=True).variant.name == name
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (Seen(), "no agent of a network was seen"),
+        (Seen(frozenset({"kube-system/calico-node", "kube-system/kube-proxy"})), "kube-system/calico-node"),
+        (Seen(conf_files=("10-aws.conflist",)), "the CNI configuration 10-aws.conflist is not known"),
+        (Seen(FLANNEL), "ConfigMap kube-flannel/kube-flannel-cfg cannot be read"),
+        (flannel(Backend={"Type": "wireguard"}), "flannel in a mode that the catalogue lacks"),
+        (flannel(Backend={"Type": "vxlan", "DirectRouting": True}), "flannel in a mode that the catalogue lacks"),
+    ],
+)
+def test_what_is_not_recognised_is_generic_and_says_why(seen: Seen, why: str) -> None:
+    found = recognise(seen, dns=True)
+    assert found.variant.name == GENERIC
+    assert why in found.why
+
+
+def test_a_generic_network_promises_the_model_alone() -> None:
+    gates = recognise(Seen(), dns=True).variant.gates
+    assert set(gates) == {"ctr", "kubelet", "svc", "dns"}
+    assert "dns" not in recognise(Seen(), dns=False).variant.gates
