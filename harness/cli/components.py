@@ -184,6 +184,24 @@ def import_(archive: Path) -> None:
 
 
 @command.command(
+    "add",
+    cls=Command,
+    examples="""
+    cnilab components add weave.tar
+    docker save rajchaudhuri/weave-kube:2.9.0 rajchaudhuri/weave-npc:2.9.0 -o weave.tar
+    cnilab components add weave.tar && cnilab up weave --kernel debian
+    """,
+)
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def add(archive: Path) -> None:
+    """Bring images that are neither built nor downloaded by this program, as 'docker save' wrote them."""
+    from harness.components import given  # noqa: PLC0415
+
+    for reference in given.add(_store(), archive):
+        click.echo(f"image/{reference}")
+
+
+@command.command(
     "prune",
     cls=Command,
     examples="""

@@ -47,7 +47,9 @@ def _read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
     given = {path: value for path, value in overrides.items() if value is not None}
     variants = catalogue.names()
     if target in variants:
-        return make_spec(variants, {"spec.cni": target, "metadata.name": target, **given})
+        return make_spec(
+            variants, {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given}
+        )
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
         return load_spec(path, variants=variants, labs=_lab_ids(), overrides=given)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from harness.components import recipes
+from harness.components import given, recipes
 from harness.components.entry import file_digest
 from harness.components.lock import architecture
 from harness.components.recipes import Content, Image
@@ -57,6 +57,8 @@ def components(store: Resolver, names: Iterable[str]) -> list[str]:
 
 
 def _archive(store: Resolver, image: Image) -> Path:
+    if image.given:
+        return given.require(store, image)
     contents = image.contents(store)
     key = _key(image, contents)
     place = store.cache / "images" / key

@@ -46,6 +46,7 @@ class Image:
         components: Components that it is made of.
         contents: Computes its files.
         also: Further full names of the same image.
+        given: The user brings it; nothing of it is made here.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Image:
     components: tuple[str, ...]
     contents: Callable[[Resolver], dict[str, Content]]
     also: tuple[str, ...] = ()
+    given: bool = False
 
 
 def images(lock: Lock) -> list[Image]:
@@ -100,8 +102,15 @@ def images(lock: Lock) -> list[Image]:
         ),
         Image("coredns", f"registry.k8s.io/coredns/coredns:v{coredns}", ("/coredns",), (), ("coredns",), _coredns),
         *_control_plane(lock),
+        *(
+            Image(name, f"docker.io/rajchaudhuri/{name}:{WEAVE}", (), (), (), lambda _: {}, given=True)
+            for name in ("weave-kube", "weave-npc")
+        ),
     ]
 
+
+WEAVE = "2.9.0"
+"""Of the fork that goes on, whose module Go's proxy does not serve, so that it cannot be built here."""
 
 KUBEADM_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 """What kubeadm runs as pods, each in an image of its own name."""

@@ -16,7 +16,7 @@ Gate = Literal[
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 
 
-Need = Literal["bpf", "vxlan", "geneve", "wireguard", "esp", "ipset"]
+Need = Literal["bpf", "vxlan", "geneve", "wireguard", "esp", "ipset", "dummy", "weave-images"]
 """What a variant needs of the kernel beyond what every lab does: ids of doctor's checks."""
 
 
@@ -71,6 +71,9 @@ class Variant(Data):
     summary: str
     gates: tuple[Gate, ...] = Field(description="Features that the variant declares")
     needs: tuple[Need, ...] = Field(default=(), description="Without these the variant cannot come up on a machine")
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="Fields of a spec, by path, that have another default when it is named alone"
+    )
     values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
     expect: Expectations
     deviations: dict[str, str] = Field(

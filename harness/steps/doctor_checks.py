@@ -169,8 +169,8 @@ def _ipset(plan: Plan) -> Verdict:
 
 
 def _weave_images(plan: Plan) -> Verdict:
-    wanted = tuple(image.reference for image in recipes.images(load_lock()) if image.given)
-    missing = given.missing(plan.cache, wanted)
+    wanted = [image.reference for image in recipes.images(load_lock()) if image.given]
+    missing = [one for one in wanted if not plan.host.exists(str(given.where(plan.cache, one)))]
     return Verdict(
         not missing, f"not in the cache: {', '.join(missing)}" if missing else "present", given.advice(missing)
     )

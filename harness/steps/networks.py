@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cni import bridge, cilium, flannel
+from harness.cni import bridge, cilium, flannel, weave
 from harness.cni.footprint import Footprint
 from harness.errors import BringUpError
 from harness.model.spec import LabSpec
@@ -61,6 +61,7 @@ _NETWORKS = {
         footprint=cilium.FOOTPRINT,
     ),
     "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests, footprint=flannel.FOOTPRINT),
+    "weave": Network(("weave-kube", "weave-npc"), weave.manifests, footprint=weave.FOOTPRINT),
 }
 
 

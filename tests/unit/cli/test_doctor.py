@@ -344,3 +344,21 @@ def test_the_command_prints_findings_and_exits_10_when_one_blocks(
 def test_a_program_that_hangs_or_is_missing_is_a_failed_probe_with_its_reason() -> None:
     assert Host().run(["sleep", "5"], timeout=0.05).tail(1) == "no answer within 0 s"
     assert Host().run(["no-such-program-here"]).tail(1) == "program not found: no-such-program-here"
+
+
+def test_weaves_images_are_missing_until_they_are_brought(tmp_path: Path) -> None:
+    npc = tmp_path / "cache/given/weave-npc/weave-npc.tar"
+    finding = check("weave-images", Machine(absent={str(npc)}), tmp_path)
+    assert finding.status == "info"
+    assert "weave-npc:2.9.0" in finding.detail
+    assert "weave-kube" not in finding.detail
+    assert "cnilab components add" in finding.fix
+
+
+def test_weave_is_refused_where_its_images_or_dummy_links_are_missing(tmp_path: Path) -> None:
+    absent = {str(tmp_path / f"cache/given/{name}/{name}.tar") for name in ("weave-kube", "weave-npc")}
+    machine = Machine(absent=absent, no_links={"dummy"})
+    machine.files.setdefault(f"{tmp_path}/cgroup/cgroup.controllers", "cpuset cpu io memory pids")
+    plan = Plan(LabSpec(cni="weave"), tmp_path / "state", tmp_path / "cache", machine)
+    chosen = [one for one in CHECKS if one.id in {"dummy", "weave-images"}]
+    assert {one.status for one in examine(plan, checks=chosen)} == {"blocks"}

@@ -117,6 +117,8 @@ def test_images_carry_the_names_that_manifests_use() -> None:
         "registry.k8s.io/kube-apiserver:v1.34.4",
         "registry.k8s.io/etcd:3.6.5-0",
         "registry.k8s.io/pause:3.10",
+        "docker.io/rajchaudhuri/weave-kube:2.9.0",
+        "docker.io/rajchaudhuri/weave-npc:2.9.0",
     ]
 
 
