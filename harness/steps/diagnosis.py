@@ -34,7 +34,7 @@ SIGNS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 """What in an agent's words points at which check of doctor."""
 
-_TROUBLE: Final = re.compile(r"level=(warning|error|fatal)|\b[EF]\d{4} |panic:|error", re.IGNORECASE)
+_TROUBLE: Final = re.compile(r"level=(warning|error|fatal)|^[EF]\d{4} |panic:|\berror: ", re.IGNORECASE)
 _LINES: Final = 4
 
 
