@@ -53,7 +53,7 @@ _RESOURCES: dict[str, tuple[str, bool]] = {
     "StatefulSet": ("statefulsets", True),
 }
 # What others need goes first.
-_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ConfigMap")
+_FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ConfigMap", "Secret")
 
 
 class ApiError(BringUpError):

@@ -11,6 +11,8 @@ The names, labels, capabilities, ports and volumes are the chart's. What differs
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,7 +104,13 @@ def manifests(spec: LabSpec, variant: Variant) -> list[Object]:
         spec: Gives addresses and the NIC of the cluster.
         variant: Gives what `cilium-config` says beyond the common part.
     """
-    return [*_rbac(), config_map(spec, variant), _operator(spec), _daemonset(spec)]
+    return [
+        *_rbac(),
+        config_map(spec, variant),
+        *_ipsec_keys(spec, variant),
+        _operator(spec),
+        _daemonset(spec, variant),
+    ]
 
 
 def configuration(spec: LabSpec, variant: Variant) -> dict[str, str]:
@@ -166,6 +174,28 @@ def config_map(spec: LabSpec, variant: Variant) -> Object:
         "metadata": {"name": CONFIG, "namespace": NAMESPACE},
         "data": dict(sorted(configuration(spec, variant).items())),
     }
+
+
+def _ipsec_keys(spec: LabSpec, variant: Variant) -> list[Object]:
+    """The Secret with the key of all nodes, as `cilium encrypt create-key` makes it; none without IPsec.
+
+    The key is the lab's own, made of its name: it guards nothing but the lab's own packets, and what is rendered twice
+    must be the same twice.
+    """
+    chosen = variant.values.get("ipsec")
+    if not chosen:
+        return []
+    key = hashlib.blake2b(f"{spec.name}/ipsec".encode(), digest_size=chosen["keyBytes"]).hexdigest()
+    line = f"{chosen['spi']} {chosen['algorithm']} {key} {chosen['icvBits']}"
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": chosen["secret"], "namespace": NAMESPACE},
+            "type": "Opaque",
+            "data": {"keys": base64.b64encode(line.encode()).decode()},
+        }
+    ]
 
 
 @cache
@@ -244,7 +274,7 @@ def _operator(spec: LabSpec) -> Object:
     }
 
 
-def _daemonset(spec: LabSpec) -> Object:
+def _daemonset(spec: LabSpec, variant: Variant) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -262,8 +292,8 @@ def _daemonset(spec: LabSpec) -> Object:
                     "terminationGracePeriodSeconds": 1,
                     "tolerations": [{"operator": "Exists"}],
                     "initContainers": [_install_plugin()],
-                    "containers": [_agent(spec)],
-                    "volumes": _volumes(),
+                    "containers": [_agent(spec, variant)],
+                    "volumes": _volumes(variant),
                 },
             },
         },
@@ -286,7 +316,7 @@ def _install_plugin() -> Object:
     }
 
 
-def _agent(spec: LabSpec) -> Object:
+def _agent(spec: LabSpec, variant: Variant) -> Object:
     return {
         "name": "cilium-agent",
         "image": IMAGE,
@@ -310,6 +340,7 @@ def _agent(spec: LabSpec) -> Object:
             _mount("lib-modules", "/lib/modules", readOnly=True),
             _mount("xtables-lock", "/run/xtables.lock"),
             _mount("cilium-config-path", _CONFIG_DIR, readOnly=True),
+            *([_mount("cilium-ipsec-secrets", "/etc/ipsec")] if "ipsec" in variant.values else ()),
         ],
     }
 
@@ -326,7 +357,7 @@ def _config_volume() -> Object:
     return {"name": "cilium-config-path", "configMap": {"name": CONFIG}}
 
 
-def _volumes() -> list[Object]:
+def _volumes(variant: Variant) -> list[Object]:
     paths = {
         "cilium-run": ("/var/run/cilium", "DirectoryOrCreate"),
         "bpf-maps": ("/sys/fs/bpf", "DirectoryOrCreate"),
@@ -341,4 +372,6 @@ def _volumes() -> list[Object]:
     volumes: list[Object] = [
         {"name": name, "hostPath": {"path": path, "type": kind}} for name, (path, kind) in paths.items()
     ]
+    if keys := variant.values.get("ipsec"):
+        volumes.append({"name": "cilium-ipsec-secrets", "secret": {"secretName": keys["secret"]}})
     return [*volumes, _config_volume()]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
@@ -99,3 +100,26 @@ def test_gates_say_what_the_configuration_does(name: str) -> None:
     assert ("ncidr" in variant.gates) == (chosen["ipam"] == "kubernetes")
     assert (variant.expect.masquerade == "bpf") == (chosen["enable-bpf-masquerade"] == "true")
     assert (variant.expect.overlay_device is not None) == (chosen["routing-mode"] == "tunnel")
+
+
+def test_ipsec_nodes_share_a_key_of_the_labs_own() -> None:
+    def objects(lab: str) -> list[dict[str, Any]]:
+        return cilium.manifests(LabSpec(name=lab, cni="cilium-ipsec"), catalogue.variant("cilium-ipsec"))
+
+    def key(lab: str) -> str:
+        (secret,) = (item for item in objects(lab) if item["kind"] == "Secret")
+        return base64.b64decode(secret["data"]["keys"]).decode()
+
+    spi, algorithm, digits, icv = key("one").split()
+    assert (spi, algorithm, icv) == ("3", "rfc4106(gcm(aes))", "128")
+    assert len(bytes.fromhex(digits)) == 20  # 16 of AES-128, 4 of salt (RFC 4106, section 8.1)
+    assert key("one") == key("one") != key("two")
+
+
+def test_only_ipsec_mounts_keys() -> None:
+    def mounts(name: str) -> set[str]:
+        objects = cilium.manifests(LabSpec(cni=name), catalogue.variant(name))
+        agents = next(item for item in objects if item["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+        return {one["mountPath"] for one in agents["containers"][0]["volumeMounts"]}
+
+    assert mounts("cilium-ipsec") - mounts("cilium") == {"/etc/ipsec"}
