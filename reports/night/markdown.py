@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.escape import code, fit, html, plain
+from reports.escape import code, fit, plain
 from reports.model import Mark
 from reports.night.model import CellChanges, ChangeItem, GridCell, Night, Parity
 from reports.text import clock, duration, plural
@@ -39,7 +39,7 @@ def summary(night: Night) -> str:
 
 def _changes(changed: Sequence[CellChanges]) -> list[str]:
     rows = [
-        f"| {plain(one.cell)} | {group.mark.glyph} {group.count} {plain(group.mark.word)} | {_items(group.items)}"
+        f"| {plain(one.cell)} | {group.mark.glyph} {plain(group.told)} | {_items(group.items)}"
         f"{f' and {group.more} more' if group.more else ''} |\n"
         for one in changed
         for group in one.groups
@@ -86,7 +86,7 @@ def _attention(night: Night) -> list[str]:
     parts = [f"<details><summary>{plural(len(rows), 'requirement')} to look at</summary>\n\n"]
     for row in rows[:_MOST_FAILURES]:
         where = [f"{cell.mark.glyph} {name}" for name, cell in zip(names, row.cells, strict=True) if _bad(cell.mark)]
-        parts.append(f"- `{code(row.id)}` {plain(row.title)}: {html(', '.join(where))}\n")
+        parts.append(f"- `{code(row.id)}` {plain(row.title)}: {plain(', '.join(where))}\n")
     return [*parts, "\n</details>\n"]
 
 
@@ -109,7 +109,7 @@ def parity(table: Parity | None) -> str:
         f"|---|{':-:|' * len(table.columns)}",
         *(f"| `{code(row.id)}` | {' | '.join(_square(cell) for cell in row.cells)} |" for row in table.rows),
         "",
-        "✓ as expected, • recorded, ✗ not as expected, ! broken, – not run: the number tells why.",
+        "✓ as expected, • recorded, ✗ not as expected, ! broken; a number: not run, for the reason below.",
     ]
     if used:
         lines += ["", "## Why not", "", *(f"{number}. {plain(table.reasons[number - 1])}" for number in used)]
@@ -117,4 +117,4 @@ def parity(table: Parity | None) -> str:
 
 
 def _square(cell: GridCell) -> str:
-    return f"{cell.mark.glyph} {cell.why}" if cell.why else cell.mark.glyph
+    return f"<sup>{cell.why}</sup>" if cell.why else cell.mark.glyph

@@ -60,6 +60,15 @@ class ChangeGroup:
         """How many in all."""
         return len(self.items) + self.more
 
+    @property
+    def told(self) -> str:
+        """`2 new failures`; a lab that failed is not counted, since a cell has one."""
+        if self.mark.tone == "lab" and not self.items[0].id:
+            return self.mark.word
+        first, _, rest = self.mark.word.partition(" ")
+        many = {"new": f"new {rest}s" if rest else "new", "recommendation": f"recommendations {rest}"}
+        return f"{self.count} {many.get(first, self.mark.word) if self.count > 1 else self.mark.word}"
+
 
 @dataclass(frozen=True)
 class CellChanges:
