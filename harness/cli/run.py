@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import say
+from harness.cli.context import WORDS, say
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.up import overrides, read_spec, spec_options
 
@@ -40,7 +40,7 @@ class _Whole:
 
         say(f"==> {COMMANDS[words[0]][0]}")
         began = time.monotonic()
-        self.parent.meta["cnilab.words"] = list(words)
+        self.parent.meta[WORDS] = list(words)
         try:
             with self._stdout(), find(words[0]).make_context(words[0], list(words[1:]), parent=self.parent) as context:
                 result = context.command.invoke(context)
