@@ -5,7 +5,8 @@ Everything here speaks of a node's own paths, so that the same plan serves every
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import yamlio
@@ -41,9 +42,12 @@ class MachineFacts:
     Args:
         can_lower_oom_score: CAP_SYS_RESOURCE is there. Without it runc cannot set a container's oom_score_adj below
             its own and dies with "can't get final child's PID from pipe: EOF".
+        emulated: Its processor is software. Then nothing starts beside the API server, whose start-up has deadlines of
+            its own (30 s for the first roles, registry/rbac/rest/storage_rbac.go) and ends when it misses one.
     """
 
     can_lower_oom_score: bool = True
+    emulated: bool = False
 
 
 def api_names(spec: LabSpec) -> list[str]:
@@ -93,7 +97,7 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
     return Machine(
         name=name,
         files=files,
-        services=tuple(services),
+        services=tuple(map(_patient, services)) if facts.emulated else tuple(services),
         sysctls={
             "net/ipv4/ip_forward": "1",
             "?net/bridge/bridge-nf-call-iptables": "1",
@@ -105,6 +109,13 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
             "net/ipv4/tcp_orphan_retries": "1",
         },
     )
+
+
+def _patient(service: Service) -> Service:
+    """A service that waits for an API server that is ready, where it would wait for one that listens."""
+    listens = re.compile(rf"tcp:(.*):{API_PORT}")
+    waits = (api_ready(match[1]) if (match := listens.fullmatch(one)) else one for one in service.wait)
+    return replace(service, wait=tuple(waits))
 
 
 def _secret(content: str) -> File:

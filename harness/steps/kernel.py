@@ -34,6 +34,9 @@ FOLDER = "vm"
 CACHE = "cache"
 """Of the state directory inside: the cache as it is there."""
 
+EMULATED = "CNILAB_EMULATED"
+"""See harness.steps.up_namespaces."""
+
 INSIDE = "CNILAB_INSIDE"
 """Set in the machine: the lab is made here and nowhere deeper."""
 
@@ -101,6 +104,7 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
         "CNILAB_STATE": str(layout.state),
         "CNILAB_TIMEOUT_SCALE": f"{factor:g}",
         INSIDE: layout.name,
+        **({EMULATED: "1"} if accelerator == "tcg" else {}),
     }
 
 
@@ -176,7 +180,7 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
         root = made.containerd
         copy = disk / "state" / CACHE / root.parent.name
         copy.mkdir(parents=True)
-        for other in ("bin", "cni", "components", "images", "libraries", "locks", "scratch"):
+        for other in ("bin", "cni", "components", "given", "images", "libraries", "locks", "scratch"):
             (disk / "state" / CACHE / other).symlink_to(store.cache / other)
         same = root.stat().st_dev == disk.stat().st_dev
         words = ["cp", "-a", *(["--link"] if same else []), str(root), str(copy / root.name)]

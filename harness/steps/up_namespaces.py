@@ -5,6 +5,7 @@ What can run at the same time does: components and certificates; all machines.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,9 @@ from harness.steps.kubeconfigs import write_client, write_private
 from harness.steps.providers import Found, Order
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
+EMULATED = "CNILAB_EMULATED"
+"""Set where the processor is software, by whoever made it so."""
+
 _CAP_SYS_RESOURCE = 24
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 _BASE64 = re.compile(r"(-data: ?)[A-Za-z0-9+/=]{60,}")
@@ -95,7 +99,8 @@ def machine_facts() -> plan.MachineFacts:
     """What this machine allows (capabilities(7), /proc/self/status)."""
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("CapEff:"):
-            return plan.MachineFacts(can_lower_oom_score=bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1))
+            able = bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+            return plan.MachineFacts(can_lower_oom_score=able, emulated=EMULATED in os.environ)
     return plan.MachineFacts()
 
 

@@ -106,3 +106,12 @@ def test_older_kubelets_get_no_gate_that_they_do_not_know() -> None:
     old = LabSpec.model_validate({"name": "t", "cni": "flannel", "kubernetes": {"version": "1.31"}})
     assert plan.crash_loop_back_off(old) == {}
     assert "featureGates" in plan.crash_loop_back_off(old.model_copy(update={"kubernetes": Kubernetes(version="1.34")}))
+
+
+def test_where_the_processor_is_software_nothing_starts_beside_the_api_server() -> None:
+    """Its start-up has deadlines of its own, and ends when it misses one."""
+    spec = LabSpec()
+    for machine in plan.machines(spec, fake_pki(spec), plan.MachineFacts(emulated=True)):
+        waits = [wait for service in machine.services for wait in service.wait]
+        assert not [wait for wait in waits if wait.startswith("tcp:") and wait.endswith(":6443")]
+        assert "https://172.18.0.11:6443/readyz" in waits
