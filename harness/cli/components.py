@@ -126,6 +126,27 @@ def build_node_image(*, again: bool) -> None:
 
 
 @command.command(
+    "images",
+    cls=Command,
+    examples="""
+    cnilab components images responder toolbox
+    skopeo copy docker-archive:$(cnilab components images responder) docker://registry.example/responder:1
+    docker load -i "$(cnilab components images toolbox)"
+    """,
+)
+@click.argument("wanted", metavar="NAME...", nargs=-1, required=True)
+def images(wanted: tuple[str, ...]) -> None:
+    """Build images of labs, and print the paths of their archives: for a registry that other clusters pull from.
+
+    An archive is an OCI image layout with Docker's manifest beside it.
+    """
+    with progress() as listener:
+        paths = _store(listener).image_archives(wanted)
+    for path in paths:
+        click.echo(str(path))
+
+
+@command.command(
     "verify",
     cls=Command,
     examples="""
