@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from conformance import manifests
+from harness import yamlio
 from harness.model.spec import LabSpec
 from harness.providers.existing import probe, rights
 from harness.providers.existing.tenancy import ENFORCE, OWNER, RUN, Mark, Owner, left_over, without
@@ -105,6 +108,12 @@ def test_the_documented_role_is_all_that_pods_need() -> None:
     }
     needed = {(one.verb, one.resource, one.group) for one in rights.WANTED if one.part == "pods"}
     assert needed == given
+
+
+def test_the_page_shows_that_role() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "existing.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(apiVersion: rbac.*?)```", page, re.DOTALL)
+    assert yamlio.loads(shown)["rules"] == list(rights.ROLE)
 
 
 def test_a_review_asks_for_one_verb_in_one_namespace() -> None:
