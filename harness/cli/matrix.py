@@ -139,8 +139,9 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
     found = matrix.choose(matrix.load(path), wanted)
     found = matrix.judged(found, settings().state, settings().cache)
     directory = into or Path(".runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-matrix"
-    outcomes = run_cells(found, directory, _program(), HostRunner(), say)
-    for written in _report([directory / one.cell.id for one in outcomes], directory, history, None):
+    outcomes = run_cells(found, directory, settings().state, _program(), HostRunner(), say)
+    made = [place for one in outcomes if ((place := directory / one.cell.id) / "run.json").exists()]
+    for written in _report(made, directory, history, None):
         say(str(written))
     emit(_outcomes(outcomes, directory), output)
     return next((one.exit for one in outcomes if one.exit), 0)

@@ -30,6 +30,11 @@ NIGHTLY = Path(__file__).resolve().parents[1] / "matrix.yaml"
 
 _NEEDS = frozenset(get_args(Need))
 
+_OF_THE_KERNEL = _NEEDS - {"weave-images"}
+
+_MOST = 200
+"""Characters of a reason."""
+
 Examine = Callable[[Plan], Sequence[Finding]]
 
 
@@ -142,20 +147,19 @@ def judged(found: list[Cell], state: Path, cache: Path, *, look: Examine = exami
     result = []
     for cell in found:
         if not cell.unavailable:
-            where = cell.provider if cell.kernel == "host" else cell.kernel
+            # A cluster of others is tried on one that a lab on namespaces stands in for.
+            where = "namespaces" if cell.provider == "existing" else cell.provider
             if where not in answers:
-                answers[where] = _ask(cell, state, cache, look)
+                answers[where] = _ask(where, cell, state, cache, look)
             cell = _without(cell, _reason(cell, answers[where]))  # noqa: PLW2901 - the same cell, knowing more
         result.append(cell)
     return result
 
 
-def _ask(cell: Cell, state: Path, cache: Path, look: Examine) -> Sequence[Finding] | str:
-    if cell.kernel != "host":
-        return _machine_lacks()
-    if cell.provider not in providers.NAMES:
-        return f"this version has no provider '{cell.provider}' yet"
-    options = {"spec.cni": cell.variant, "spec.provider": cell.provider, "spec.nodes": cell.nodes}
+def _ask(provider: str, cell: Cell, state: Path, cache: Path, look: Examine) -> Sequence[Finding] | str:
+    if provider not in providers.NAMES:
+        return f"this version has no provider '{provider}' yet"
+    options = {"spec.cni": cell.variant, "spec.provider": provider, "spec.nodes": cell.nodes}
     try:
         return look(Plan(make_spec(catalogue.names(), options), state, cache))
     except CnilabError as error:
@@ -174,9 +178,19 @@ def _reason(cell: Cell, answer: Sequence[Finding] | str) -> str:
     """What blocks this cell: what any lab needs, and what its variant needs of the kernel."""
     if isinstance(answer, str):
         return answer
-    needs = catalogue.variant(cell.variant).needs
+    if cell.kernel != "host" and (lacks := _machine_lacks()):
+        return lacks
+    needs = set(catalogue.variant(cell.variant).needs)
+    # Another kernel has what a variant needs of a kernel; this machine still has to have the rest.
+    needs -= _OF_THE_KERNEL if cell.kernel != "host" else set()
     blocking = [one for one in answer if _blocks(one, needs)]
-    return "; ".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking)
+    return shorten("; ".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking))
+
+
+def shorten(text: str) -> str:
+    """The first part of a reason that quotes a program at length."""
+    line = text.partition("\n")[0]
+    return line if len(line) <= _MOST else f"{line[: _MOST - 1]}…"
 
 
 def _blocks(found: Finding, needs: Collection[str]) -> bool:

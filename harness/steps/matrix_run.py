@@ -16,8 +16,10 @@ from typing import Any, Final, Literal
 
 from harness import timeouts, yamlio
 from harness.errors import BringUpError, UsageError
+from harness.model.labstate import LabDir
 from harness.model.load import API_VERSION
 from harness.model.matrix import Cell
+from harness.model.spec import Kubernetes
 from harness.runner import Runner, stop
 
 State = Literal["ok", "failed", "timeout", "unavailable", "waiting"]
@@ -56,23 +58,55 @@ def item(cell: Cell) -> dict[str, Any]:
     return {**fields, "labs": list(cell.labs) if isinstance(cell.labs, tuple) else cell.labs}
 
 
-def words(cell: Cell, directory: Path) -> list[str]:
-    """The words of `cnilab run` for a cell.
+@dataclass(frozen=True)
+class Work:
+    """Words of cnilab that make a cell.
+
+    Args:
+        parts: One after the other; one that fails is the last.
+        ending: Afterwards, whatever became of the parts.
+    """
+
+    parts: tuple[tuple[str, ...], ...]
+    ending: tuple[tuple[str, ...], ...] = ()
+
+
+def work(cell: Cell, directory: Path, state: Path) -> Work:
+    """What to do for a cell.
 
     Args:
         cell: The cell.
         directory: Its run directory; a spec is written there when words cannot say it all.
+        state: The state directory.
     """
-    common = ["--run-dir", str(directory), "--replace"]
-    common += ["--no-labs"] if cell.labs == "none" else []
-    if cell.provider == "namespaces" and cell.labs in ("default", "none"):
-        options = ["--name", cell.id, "--nodes", str(cell.nodes)]
-        options += ["--kernel", cell.kernel] if cell.kernel != "host" else []
-        return ["run", cell.variant, *options, *common]
+    if cell.provider == "existing":
+        return _on_a_stand_in(cell, directory, state)
+    common = ("--run-dir", str(directory), "--replace", *(["--no-labs"] if cell.labs == "none" else []))
+    if cell.labs in ("default", "none") and cell.kubernetes == Kubernetes().version:
+        return Work((("run", cell.variant, *_options(cell), *common),))
     path = directory / "lab.yaml"
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(yamlio.dumps(spec(cell)), encoding="utf-8")
-    return ["run", str(path), *common]
+    return Work((("run", str(path), *common),))
+
+
+def _options(cell: Cell) -> tuple[str, ...]:
+    usual = {"--provider": ("namespaces", "existing"), "--kernel": ("host",)}
+    given = {"--name": cell.id, "--nodes": str(cell.nodes), "--provider": cell.provider, "--kernel": cell.kernel}
+    return tuple(word for name, value in given.items() if value not in usual.get(name, ()) for word in (name, value))
+
+
+def _on_a_stand_in(cell: Cell, directory: Path, state: Path) -> Work:
+    """The suite through a kubeconfig alone; a lab of ours stands in for the cluster of others."""
+    cluster = directory.with_name(f"{cell.id}.cluster")
+    kubeconfig = LabDir(state, cell.id).kubeconfig
+    return Work(
+        parts=(
+            ("up", cell.variant, *_options(cell), "--run-dir", str(cluster), "--replace"),
+            ("test", "--kubeconfig", str(kubeconfig), "--run-dir", str(directory)),
+        ),
+        ending=(("report", str(directory)), ("down", cell.id)),
+    )
 
 
 def spec(cell: Cell) -> dict[str, Any]:
@@ -96,6 +130,7 @@ def spec(cell: Cell) -> dict[str, Any]:
 def run_cells(
     cells: Sequence[Cell],
     directory: Path,
+    state: Path,
     program: Sequence[str],
     runner: Runner,
     tell: Callable[[str], None],
@@ -105,6 +140,7 @@ def run_cells(
     Args:
         cells: In order.
         directory: Of the night; must not have runs of these cells yet.
+        state: The state directory.
         program: How to start cnilab.
         runner: Runs it on this machine.
         tell: Gets a line when a cell begins and when it ends.
@@ -123,7 +159,7 @@ def run_cells(
         number += 1
         tell(f"=== {cell.id}: cell {number} of {count}, at most {cell.minutes} min")
         _record(directory, outcomes)
-        outcomes[index] = _run(cell, directory / cell.id, program, runner)
+        outcomes[index] = _run(cell, work(cell, directory / cell.id, state), program, runner)
         tell(f"=== {cell.id}: {told(outcomes[index])}")
     _record(directory, outcomes)
     return outcomes
@@ -156,19 +192,33 @@ def _record(directory: Path, outcomes: Sequence[Outcome]) -> None:
     draft.replace(directory / RECORD)
 
 
-def _run(cell: Cell, directory: Path, program: Sequence[str], runner: Runner) -> Outcome:
+def _run(cell: Cell, work: Work, program: Sequence[str], runner: Runner) -> Outcome:
     began = time.monotonic()
-    # Its output is the user's: the phases with their times, and the tables of labs and checks.
-    process = runner.start([*program, *words(cell, directory)], stdout=1, stderr=2)
-    state: State
+    end = began + timeouts.scaled(cell.minutes * 60)
+    code: int = 0
+    state: State = "ok"
     try:
-        code = process.wait(timeouts.scaled(cell.minutes * 60))
-        state = "failed" if code else "ok"
+        for part in work.parts:
+            code, state = _do([*program, *part], runner, end - time.monotonic())
+            if code:
+                break
+    finally:
+        for part in work.ending:
+            after, _ = _do([*program, *part], runner, timeouts.scaled(LAST_WORDS))
+            code, state = (code, state) if code or not after else (after, "failed")
+    return Outcome(cell, state, code, time.monotonic() - began)
+
+
+def _do(argv: Sequence[str], runner: Runner, seconds: float) -> tuple[int, State]:
+    # Its output is the user's: the phases with their times, and the tables of labs and checks.
+    process = runner.start(argv, stdout=1, stderr=2)
+    try:
+        code = process.wait(max(0.0, seconds))
     except subprocess.TimeoutExpired:
         stop(process, signal.SIGINT, LAST_WORDS)
-        code, state = BringUpError.exit_code, "timeout"
+        return BringUpError.exit_code, "timeout"
     except BaseException:
         # The child has a session of its own, so it must be told of Ctrl-C.
         stop(process, signal.SIGINT, LAST_WORDS)
         raise
-    return Outcome(cell, state, code, time.monotonic() - began)
+    return code, "failed" if code else "ok"

@@ -129,15 +129,32 @@ def test_the_machine_is_asked_once_per_provider(tmp_path: Path) -> None:
 
 
 def test_words_of_a_usual_cell_can_be_typed(tmp_path: Path) -> None:
-    words = matrix_run.words(cell("debian-weave", variant="weave", kernel="debian", labs="none"), tmp_path)
+    wanted = cell("debian-weave", variant="weave", kernel="debian", labs="none")
+    (words,) = matrix_run.work(wanted, tmp_path, tmp_path).parts
     expected = "run weave --name debian-weave --nodes 2 --kernel debian --run-dir DIR --replace --no-labs"
-    assert words == expected.replace("DIR", str(tmp_path)).split()
+    assert list(words) == expected.replace("DIR", str(tmp_path)).split()
 
 
 def test_what_words_cannot_say_is_a_spec_that_can_be_read(tmp_path: Path) -> None:
-    words = matrix_run.words(cell("k", provider="kind", labs=("pod-model",)), tmp_path / "k")
+    (words,) = matrix_run.work(cell("k", provider="kind", labs=("pod-model",)), tmp_path / "k", tmp_path).parts
     spec = load_spec(Path(words[1]), variants=catalogue.names(), labs=["pod-model"])
     assert (spec.name, spec.provider, spec.cni, spec.labs) == ("k", "kind", "flannel", ("pod-model",))
+
+
+def test_a_cluster_of_others_is_reached_by_its_kubeconfig_alone_and_taken_down(tmp_path: Path) -> None:
+    found = matrix_run.work(cell("x", provider="existing"), tmp_path / "x", tmp_path / "state")
+    assert [part[0] for part in (*found.parts, *found.ending)] == ["up", "test", "report", "down"]
+    assert found.parts[1][1:3] == ("--kubeconfig", str(tmp_path / "state/labs/x/kubeconfig"))
+    assert "existing" not in found.parts[0]
+
+
+def test_another_kernel_has_what_a_variant_needs_of_one_but_not_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "_machine_lacks", lambda: "")
+    answers = finds(finding("dummy", "info"), finding("weave-images", "info", "not in the cache"))
+    judged = matrix.judged([cell("w", variant="weave", kernel="debian")], tmp_path, tmp_path, look=answers)
+    assert [one.unavailable for one in judged] == ["Weave-Images: not in the cache"]
 
 
 PROGRAM = """
@@ -154,7 +171,7 @@ sys.exit({"cilium": 1, "weave": 11}.get(variant, 0))
 def night(tmp_path: Path, cells: list[Cell]) -> tuple[list[matrix_run.Outcome], list[str]]:
     told: list[str] = []
     program = [sys.executable, "-c", PROGRAM]
-    return matrix_run.run_cells(cells, tmp_path / "night", program, HostRunner(), told.append), told
+    return matrix_run.run_cells(cells, tmp_path / "night", tmp_path, program, HostRunner(), told.append), told
 
 
 def test_a_failed_cell_does_not_keep_the_others_from_running(tmp_path: Path) -> None:
