@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PROGRAM = (sys.executable, "-P", "-m", "harness.cli.main")
 """This program; -P keeps the working directory off the module path."""
 
+JOB_MINUTES = 60
+"""What a job may take besides its cell."""
+
 _FILE = click.option(
     "--file",
     "path",
@@ -81,6 +84,8 @@ def _github(found: list[Cell]) -> str:
             "provider": cell.provider,
             "kernel": cell.kernel,
             "minutes": cell.minutes,
+            # A workflow's expressions cannot add: this is the job's limit, with time to get programs and to clean up.
+            "timeout": cell.minutes + JOB_MINUTES,
         }
         for cell in found
         if not cell.unavailable
