@@ -16,7 +16,7 @@ from harness.cli.app import cli
 
 ROOT = Path(__file__).parents[3]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-SCRIPTS = sorted((ROOT / "workshop").glob("*.sh"))
+SCRIPTS = [ROOT / "workshop" / name for name in ("bundle.sh", "setup.sh", "teardown.sh")]
 
 CALL = re.compile(r"""(?:^|[\s/("'])cnilab"?((?: +(?:"[^"]*"|[^\s|<>;&()`"]+))+)""")
 
