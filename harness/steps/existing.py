@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+from conformance.registry import batches
 from conformance.registry import select as choose
 from harness.model.journal import Journal
 from harness.model.records import Dump, Result
@@ -69,7 +70,7 @@ def run_existing(
     clear_leftovers(found, journal)
     with journal.step("test", "conformance", checks=len(checks)) as detail, ThreadPoolExecutor(1) as pool:
         with existing_stay.stay(found, journal) as here:
-            suite = deploy(here, run, journal)
+            suite = deploy(here, run, journal, policies="B6" in batches(checks))
             _describe(found, suite, run)
             look(suite, run, journal, checks)
             # Verdicts need no cluster: it is cleared while they are made.

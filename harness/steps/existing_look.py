@@ -213,8 +213,6 @@ class Look:
         closed = self.here.closed
         closed["router"] = closed["far"] = "nothing of ours plays the outside world of this cluster"
         closed["verbs"] = "calling CNI plugins by hand would change a node"
-        policies = self.here.found.no_policies or "policies are not tried on clusters of others yet"
-        closed["policies"] = policies
         if "known" in closed:
             closed.update((gate, closed["known"]) for gate in PROMISED if gate not in closed)
         if blind := closed.get("node") or closed.get("known"):

@@ -104,6 +104,7 @@ class Stay:
         for gate, why in (
             ("hosts", self.found.no_hosts or ("it was asked for without (--pods-only)" if self._modest else "")),
             ("node", self.found.no_probes),
+            ("policies", self.found.no_policies),
             ("slices", "" if self.found.rights.has("slices") else self.found.rights.why("slices")),
         ):
             if why:
@@ -134,6 +135,12 @@ class Stay:
         for gate, trial in trials:
             if gate not in self.closed and (refused := self._refused(trial)):
                 self.closed[gate] = f"admission refused it: {refused}"
+        if "hosts" in self.closed:
+            self.closed.setdefault("policies", f"its cases have pods in their node's network: {self.closed['hosts']}")
+
+    def admits(self, namespace: str) -> str:
+        """Why a namespace takes no plain pod, once it has its account; empty when it does."""
+        return self._refused(_trial(), namespace)
 
     def _refused(self, pod: Object, namespace: str = "") -> str:
         """Why admission refuses a pod; empty when it does not."""

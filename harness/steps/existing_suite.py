@@ -10,9 +10,11 @@ from typing import Final
 from conformance import manifests
 from conformance.inventory import Inventory, Site
 from conformance.manifests import PodPlan
+from conformance.policy import manifests as arenas
+from conformance.policy.cases import catalogue
 from harness import timeouts
 from harness.cluster.execute import PodRunner
-from harness.cluster.kube import Kube, Object
+from harness.cluster.kube import ApiError, Kube, Object
 from harness.cluster.stream import Place
 from harness.cni import recognise
 from harness.errors import PreflightError
@@ -53,17 +55,20 @@ class Placed:
     slices: Sequence[Object]
 
 
-def deploy(here: Stay, run: RunDir, journal: Journal) -> Suite:
+def deploy(here: Stay, run: RunDir, journal: Journal, *, policies: bool = True) -> Suite:
     """Put the suite into the cluster, wait until it serves, and find out what it is in.
 
     Args:
         here: The run's stay there.
         run: Its run directory.
         journal: Gets steps.
+        policies: They are to be tried, where they can be.
 
     Raises:
         CnilabError: The pods do not become ready, or were refused.
     """
+    if not policies:
+        here.closed.setdefault("policies", "they were not asked for")
     return Deployment(here, run, journal).suite()
 
 
@@ -95,9 +100,11 @@ class Deployment:
             if "node" not in here.closed:
                 made = probe.daemon_set(here.probes, found.wish.node_image, places)
                 here.create([here.mark.put(made, here.probes)])
-            detail["objects"] = len(wanted)
+            arena = self.arena(tuple(places)) if "policies" not in here.closed else []
+            detail["objects"] = len(wanted) + len(arena)
         with self.journal.step("test.ready", "pods and endpoints ready"):
             pods, services, slices = self.ready(plans)
+            self.serving(arena)
         sites = [self.site(plan, pods[plan.name]) for plan in plans]
         return Placed(spec, places, tuple(sites), services, slices)
 
@@ -136,7 +143,59 @@ class Deployment:
         )
         lab = ExistingLab(spec.name, nodes.nodes, here.found.wish.kubeconfig)
         attached = Attached(spec, known.variant, lab, self.kube, kubectl(here.found), self.run.path, self.run)
-        return Suite(attached, nodes.found or sandboxes.of_nodes(()), inventory, ways, limits, here.adapt)
+        return Suite(
+            attached,
+            nodes.found or sandboxes.of_nodes(()),
+            inventory,
+            ways,
+            limits,
+            here.adapt,
+            here.mark.selector,
+            self.way,
+        )
+
+    def arena(self, nodes: Sequence[str]) -> list[Object]:
+        """The namespaces and pods on which policies are tried; closes the gate where they cannot be made."""
+        here = self.here
+        items = arenas.objects(catalogue().world, nodes)
+        spaces = [item for item in items if item["kind"] == "Namespace"]
+        pods = [item for item in items if item["kind"] == "Pod"]
+        try:
+            here.create([here.mark.put(item, item["metadata"]["name"]) for item in spaces])
+            refused = [why for item in spaces if (why := here.admits(item["metadata"]["name"]))]
+            if not refused:
+                made = [here.mark.put(item, item["metadata"]["namespace"], here.images) for item in pods]
+                here.create(made)
+                return made
+        except ApiError as error:
+            if not 400 <= error.status < 500:
+                raise
+            refused = [error.cause]
+        here.closed["policies"] = refused[0]
+        return []
+
+    def serving(self, made: Sequence[Object]) -> None:
+        """Wait until pods are ready."""
+        names = {item["metadata"]["name"] for item in made}
+
+        def up(items: list[Object]) -> bool:
+            give_up(items)
+            return names <= {item["metadata"]["name"] for item in items if _ready(item)}
+
+        for namespace in sorted({item["metadata"]["namespace"] for item in made}):
+            self.kube.wait(
+                f"{len(names)} pods in {namespace} to be ready",
+                "v1",
+                "Pod",
+                up,
+                namespace=namespace,
+                labels=self.here.mark.selector,
+                deadline=timeouts.POD_RUNNING,
+            )
+
+    def way(self, namespace: str, pod: str, name: str) -> probes.Site:
+        """A pod of the run as a place for probes."""
+        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), probes.CONTAINER_BINARY)
 
     def objects(self, spec: LabSpec) -> list[Object]:
         """What the suite makes here. Namespace and account are not the suite's."""
@@ -234,6 +293,11 @@ def name_of(context: str) -> str:
     """A context as the name of a lab: a short DNS label."""
     label = re.sub(r"[^a-z0-9]+", "-", context.lower()).strip("-")[:30].strip("-")
     return label or "cluster"
+
+
+def _ready(item: Object) -> bool:
+    statuses = item.get("status", {}).get("containerStatuses") or ()
+    return bool(statuses) and all(one.get("ready") for one in statuses)
 
 
 def _scout(number: int) -> Object:

@@ -39,6 +39,8 @@ class Suite:
         sites: Ways to run probes, by site name.
         limits: What is known of the kernel's tables; nothing where it cannot be read.
         adapt: Makes an object of ours one for this cluster.
+        labels: Selector of the suite's pods in all namespaces; empty for a cluster that has few others.
+        way: The way into a pod by namespace, pod and name of the site; None: through the nodes.
     """
 
     attached: Attached
@@ -47,6 +49,8 @@ class Suite:
     sites: Mapping[str, probes.Site]
     limits: Mapping[str, int | bool] = field(default_factory=dict)
     adapt: Callable[[Object], Object] = _as_it_is
+    labels: str = ""
+    way: Callable[[str, str, str], probes.Site] | None = None
 
     @property
     def gates(self) -> Mapping[str, bool]:
