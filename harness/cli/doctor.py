@@ -38,6 +38,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     cni: str | None,
     mtu: int | None,
     kernel: str | None,
+    provider: str | None,
     skip: tuple[str, ...],
     output: str,
 ) -> int:
@@ -46,7 +47,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     Checks for the lab that 'up' would make of the same words. blocks: no lab is possible (exit code 10); limits:
     something of it will not work; info: of no account to the usual variants.
     """
-    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel))
+    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider))
     if under_another_kernel(spec):
         from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
 

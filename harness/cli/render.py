@@ -30,6 +30,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     cni: str | None,
     mtu: int | None,
     kernel: str | None,
+    provider: str | None,
     directory: Path | None,
     diff: bool,
 ) -> int:
@@ -40,7 +41,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     if diff and directory is None:
         msg = "--diff compares with a directory: give --to as well"
         raise click.UsageError(msg)
-    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel))
+    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider))
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.steps.render import differences, render, write  # noqa: PLC0415
 

@@ -76,6 +76,7 @@ def spec_options(function: Any) -> Any:
         click.option("--mtu", type=int, help="MTU of the wire between the nodes, in bytes."),
         click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
+        click.option("--provider", metavar="NAME", help="What makes the nodes: namespaces, kind or another one."),
         click.option("--nodes", type=int, help="How many nodes, 1 to 20."),
         click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
@@ -85,7 +86,12 @@ def spec_options(function: Any) -> Any:
 
 
 def overrides(
-    name: str | None, nodes: int | None, cni: str | None, mtu: int | None, kernel: str | None = None
+    name: str | None,
+    nodes: int | None,
+    cni: str | None,
+    mtu: int | None,
+    kernel: str | None = None,
+    provider: str | None = None,
 ) -> dict[str, Any]:
     """Options by their path in a spec file."""
     return {
@@ -94,6 +100,7 @@ def overrides(
         "spec.cni": cni,
         "spec.underlay.mtu": mtu,
         "spec.kernel": kernel,
+        "spec.provider": provider,
     }
 
 
@@ -113,6 +120,7 @@ def under_another_kernel(spec: LabSpec) -> bool:
     cnilab up flannel-host-gw --nodes 3 --mtu 1400
     cnilab up workshop.yaml --name monday --retain
     cnilab up cilium-geneve --kernel debian
+    cnilab up flannel --provider kind
     """,
 )
 @spec_options
@@ -129,6 +137,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     cni: str | None,
     mtu: int | None,
     kernel: str | None,
+    provider: str | None,
     retain: bool,
     replace: bool,
     run_dir: Path | None,
@@ -140,7 +149,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     SPEC is a YAML file (see 'cnilab schema'), VARIANT one of flannel, flannel-host-gw, bridge. When it is done, the
     path of a kubeconfig is printed; your own kubeconfig is never touched.
     """
-    given = overrides(name, nodes, cni, mtu, kernel)
+    given = overrides(name, nodes, cni, mtu, kernel, provider)
     spec = read_spec(target, given)
     if under_another_kernel(spec):
         from harness.cli.kernel import bring_up  # noqa: PLC0415

@@ -9,17 +9,12 @@ _NAMESPACES = "leave --provider away: namespaces need no Docker"
 
 
 def _engine(plan: Plan) -> Verdict:
-    # Docker's SDK takes a quarter of a second to import.
-    from harness.providers.kind.engine import OLDEST, Engine  # noqa: PLC0415
-
-    del plan
     try:
-        facts = Engine().facts()
+        facts = plan.host.docker()
     except CnilabError as error:
         return Verdict(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
     if facts.too_old:
-        oldest = ".".join(map(str, OLDEST))
-        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix=f"an engine of version {oldest} or later")
+        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="an engine of version 20.10 or later")
     if facts.rootless and facts.cgroups == "1":
         return Verdict(ok=False, detail=f"{facts}: kind wants cgroup v2 of a rootless engine", fix="a rootful engine")
     return Verdict(ok=True, detail=str(facts))
@@ -31,12 +26,8 @@ def _command(plan: Plan) -> Verdict:
 
 
 def _image(plan: Plan) -> Verdict:
-    from harness.providers.kind.engine import Engine  # noqa: PLC0415
-    from harness.steps.up_kind import known_image  # noqa: PLC0415
-
-    del plan
     try:
-        found = known_image(Engine())
+        found = plan.host.node_image()
     except CnilabError as error:
         return Verdict(ok=False, detail=error.what)
     return Verdict(bool(found), found or "the engine has none; up pulls the one that kind publishes")

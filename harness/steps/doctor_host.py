@@ -8,10 +8,14 @@ import socket
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness import timeouts
 from harness.errors import CnilabError
 from harness.runner import Argv, Completed, HostRunner
+
+if TYPE_CHECKING:
+    from harness.providers.kind.engine import EngineFacts
 
 PATIENCE = 2 * timeouts.COMMAND
 """Seconds for a probe: a busy machine must not be taken for one that lacks something."""
@@ -92,6 +96,23 @@ class Host:
     def unshared(self, argv: Sequence[str], *, text: str | None = None) -> Completed:
         """Run in network and mount namespaces that end with the program: nothing of it is left."""
         return self.run(["unshare", "--net", "--mount", "--", *argv], text=text)
+
+    def docker(self) -> EngineFacts:
+        """What the Docker engine says of itself.
+
+        Raises:
+            PreflightError: There is none, or it does not let us in.
+        """
+        from harness.providers.kind.engine import Engine  # noqa: PLC0415 - Docker's SDK takes a quarter of a second
+
+        return Engine().facts()
+
+    def node_image(self) -> str:
+        """The image that a lab on kind would use; empty when the engine has none."""
+        from harness.providers.kind.engine import Engine  # noqa: PLC0415
+        from harness.steps.up_kind import known_image  # noqa: PLC0415
+
+        return known_image(Engine())
 
     @cached_property
     def links(self) -> dict[str, bool]:

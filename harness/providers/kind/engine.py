@@ -122,12 +122,20 @@ class Engine:
 
     def __init__(self, host: str = "") -> None:
         patience = int(timeouts.scaled(timeouts.BUILD))
+        socket = Path((host or default_host()).removeprefix("unix://"))
+        if socket.is_absolute() and not socket.exists():
+            absent = f"there is no {socket}"
+            raise no_engine(absent, host)
         try:
             self._client = (
                 docker.DockerClient(base_url=host, timeout=patience) if host else docker.from_env(timeout=patience)
             )
-            self._client.ping()
         except DockerException as error:
+            raise no_engine(str(error), host) from error
+        try:
+            self._client.ping()
+        except (DockerException, OSError) as error:
+            self._client.close()
             raise no_engine(str(error), host) from error
 
     def facts(self) -> EngineFacts:
@@ -367,6 +375,14 @@ class Engine:
 
 def _reason(error: DockerException) -> str:
     return str(error.explanation or error) if isinstance(error, APIError) else str(error)
+
+
+def default_host() -> str:
+    """The engine's address as far as it can be known without Docker's own context store; empty where that decides."""
+    named = os.environ.get("DOCKER_HOST", "")
+    if named or os.environ.get("DOCKER_CONTEXT") or (Path.home() / ".docker/config.json").exists():
+        return named
+    return "unix:///var/run/docker.sock"
 
 
 def no_engine(reason: str, host: str = "") -> PreflightError:

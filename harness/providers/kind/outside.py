@@ -6,7 +6,6 @@ would need addresses that are one for the whole engine, and two labs could not b
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from harness.model import world
@@ -19,6 +18,7 @@ ROUTER = "router"
 FAR = "far"
 FAR_NETNS = f"/run/netns/{FAR}"
 RESPONDER = "/opt/cnilab/bin/responder"
+LOGS = "/var/log/cnilab"
 
 
 def router_name(place: LabDir) -> str:
@@ -33,6 +33,8 @@ def script() -> str:
         f"mkdir -p /run/netns {world.LOG.rpartition('/')[0]}",
         "echo 1 >/proc/sys/net/ipv4/ip_forward",
         "echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter",
+        # It forwards to the engine's gateway, which is on the nodes' own network: they shall not learn to go there.
+        "for file in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$file; done",
         # A bridge without ports holds the addresses of the networks "behind" the router, as a dummy link would.
         "ip link add world0 type bridge",
         "ip link set world0 up",
@@ -78,17 +80,35 @@ def create(engine: Engine, place: LabDir, network: Network, image: str, responde
     return engine.inspect(made, network.name)
 
 
-def behind() -> tuple[IPv4Network, ...]:
-    """The networks that nodes reach through the router."""
-    neighbour = IPv4Network(f"{world.NEIGHBOUR.ip}/24", strict=False)
-    return (world.PUBLIC.network, neighbour, *(one.network for one in world.LOOPBACKS), world.FAR_LINK)
-
-
 def node_commands(spec: LabSpec) -> list[tuple[str, ...]]:
-    """What a node runs to find the outside world; its default route stays the engine's."""
+    """What a node runs to be a node of a lab, whatever image it is made of.
+
+    Its way out leads over the router, which sends on what is not its own to the engine's gateway. Reverse paths are not
+    filtered, as on all nodes of labs: an asymmetric path is a lesson, not an attack.
+    """
+    nic = spec.cluster_nic
     return [
-        ("ip", "route", "replace", str(network), "via", str(spec.router_address), "dev", spec.cluster_nic)
-        for network in behind()
+        ("ip", "route", "replace", "default", "via", str(spec.router_address), "dev", nic),
+        ("sysctl", "-q", "-w", *(f"net.ipv4.conf.{name}.rp_filter=0" for name in ("all", "default", nic))),
+    ]
+
+
+def log_commands(service: str) -> list[tuple[str, ...]]:
+    """Keep a service's log as a file too, where labs look for it.
+
+    Args:
+        service: Name of a systemd unit.
+    """
+    follow = ("journalctl", f"--unit={service}", "--follow", "--lines=all", "--output=cat")
+    return [
+        ("mkdir", "-p", LOGS),
+        (
+            "systemd-run",
+            "--quiet",
+            f"--unit=cnilab-log-{service}",
+            f"--property=StandardOutput=append:{LOGS}/{service}.log",
+            *follow,
+        ),
     ]
 
 

@@ -192,8 +192,9 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
         done: What kind said.
         place: The lab's directories.
     """
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    cause = "\n".join([line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR:")][:1] + lines[-1:])
+    lines = [line.strip().removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.strip()]
+    first = next((number for number, line in enumerate(lines) if line.startswith("failed to create")), -1)
+    cause = "\n".join(dict.fromkeys((*lines[first : first + 1], *lines[-1:])))
     text = done.stderr
     step = "the node's log, which is collected, says more"
     if "port is already allocated" in text or "address already in use" in text:
@@ -212,7 +213,7 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
 def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials) -> None:
     """Give a node what every node of a lab has: the way outside, the responder, CNI plugins, images."""
     runner = node.runner
-    for argv in outside.node_commands(spec):
+    for argv in (*outside.node_commands(spec), *outside.log_commands("containerd")):
         runner.run(argv)
     runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))
     there = set(runner.run(["ls", TOOLS, "/opt/cni/bin"], check=False).stdout.split())

@@ -128,9 +128,9 @@ def test_up_reads_a_spec_file(bring_up: list[dict[str, Any]], places: Path) -> N
 def test_a_provider_that_is_not_there_yet_is_refused(
     bring_up: list[dict[str, Any]], places: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (places / "k.yaml").write_text("apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {provider: kind}\n")
+    (places / "k.yaml").write_text("apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {provider: existing}\n")
     assert entry.run(["up", "k.yaml"]) == 4
-    assert "the provider 'kind' is not there yet" in capsys.readouterr().err
+    assert "the provider 'existing' is not there yet" in capsys.readouterr().err
     assert bring_up == []
 
 

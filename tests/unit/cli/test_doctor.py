@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from harness.cli import app as entry
-from harness.errors import PreflightError, UsageError
+from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import LabSpec
+from harness.providers.kind.engine import EngineFacts, no_engine
 from harness.providers.namespaces import cgroups, state
 from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
@@ -23,6 +24,9 @@ from harness.steps.doctor_checks import CHECKS, neighbour_entries
 from harness.steps.doctor_host import LINKS, PATIENCE, Host
 
 EVERYTHING = (1 << 41) - 1
+
+
+ENGINE = EngineFacts("20.10.24", "1.41", "1", "cgroupfs", rootless=False, podman=False)
 
 
 @dataclass
@@ -40,6 +44,8 @@ class Machine(Host):
     port: int = 4242
     no_links: set[str] = field(default_factory=set)
     ran: list[tuple[str, ...]] = field(default_factory=list)
+    engine: EngineFacts | CnilabError = ENGINE
+    image: str = "cnilab.dev/node:v1"
 
     def uid(self) -> int:
         return self.user
@@ -80,6 +86,14 @@ class Machine(Host):
     def loopback_port(self) -> int:
         return self.port
 
+    def docker(self) -> EngineFacts:
+        if isinstance(self.engine, CnilabError):
+            raise self.engine
+        return self.engine
+
+    def node_image(self) -> str:
+        return self.image
+
     @property
     def links(self) -> dict[str, bool]:
         return {name: name not in self.no_links for name in LINKS}
@@ -117,6 +131,11 @@ def test_a_machine_that_has_everything_passes(identity: str, tmp_path: Path) -> 
 
 CASES: list[tuple[str, Machine, str, str]] = [
     ("root", Machine(user=1000), "blocks", "user id 1000"),
+    ("docker", Machine(engine=no_engine("No such file or directory")), "info", "no Docker engine answers"),
+    ("docker", Machine(engine=replace(ENGINE, version="19.03.15")), "info", "too old for kind"),
+    ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind wants cgroup v2"),
+    ("docker-cli", Machine(missing={"docker"}), "info", "not found"),
+    ("docker-image", Machine(image=""), "info", "up pulls the one that kind publishes"),
     ("capabilities", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "CAP_NET_ADMIN"),
     ("cap-sys-resource", Machine(held=EVERYTHING & ~(1 << 24)), "info", "missing"),
     ("namespaces", Machine(failing={"--cgroup"}), "blocks", "refused"),

@@ -1,0 +1,257 @@
+"""What kind is told, what its answers mean, and which errors reach a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cni import catalogue
+from harness.components import node_image
+from harness.errors import CnilabError, PreflightError, UsageError
+from harness.model.labstate import LabDir
+from harness.model.spec import Kubernetes, LabSpec, Pods
+from harness.providers.kind import config, outside, provider, state
+from harness.providers.kind.engine import Container, EngineError, EngineFacts, Network, no_engine
+from harness.providers.kind.node import KindNode, is_local
+from harness.runner import Completed
+from harness.steps import up_kind
+
+FACTS = EngineFacts("20.10.24+dfsg1", "1.41", "1", "cgroupfs", rootless=False, podman=False)
+
+
+def node(name: str, address: str, role: str = "worker") -> Container:
+    return Container(f"id-{name}", name, running=True, pid=1, address=IPv4Address(address), role=role)
+
+
+class FakeEngine:
+    """An engine with some containers and images."""
+
+    def __init__(self, containers: tuple[Container, ...] = (), images: tuple[str, ...] = (), mtu: int = 1500) -> None:
+        self.there, self.have, self.mtu = containers, images, mtu
+        self.made: list[tuple[Any, ...]] = []
+        self.taken: tuple[IPv4Network, ...] = ()
+
+    def containers(self, labels: object) -> list[Container]:
+        del labels
+        return list(self.there)
+
+    def has_image(self, reference: str) -> bool:
+        return reference in self.have
+
+    def images(self, repository: str) -> list[str]:
+        return [image for image in self.have if image.startswith(f"{repository}:")]
+
+    def pull(self, reference: str) -> None:
+        msg = f"image {reference} cannot be had"
+        raise EngineError(msg, cause="no such host")
+
+    def default_mtu(self) -> int:
+        return self.mtu
+
+    def overlaps(self, subnet: IPv4Network) -> bool:
+        return any(subnet.overlaps(other) for other in self.taken)
+
+    def make_network(self, name: str, labels: object, mtu: int, subnet: IPv4Network | None) -> Network:
+        del labels
+        return Network("id", name, subnet or IPv4Network("172.20.0.0/16"), mtu)
+
+
+@pytest.mark.parametrize("cni", ["flannel", "cilium"])
+def test_the_configuration_is_as_recorded(cni: str, golden: Callable[[str, str], None]) -> None:
+    text = up_kind.cluster_config(LabSpec(name="one", cni=cni), catalogue.variant(cni), "cnilab.dev/node:v1.34.4-0")
+    golden(f"providers/kind/cluster-{cni}.yaml", text)
+
+
+def test_the_spec_decides_ranges_and_masks() -> None:
+    spec = LabSpec(
+        pods=Pods(cidr=IPv4Network("10.1.0.0/16"), node_mask=26), kubernetes=Kubernetes(proxy_mode="nftables")
+    )
+    text = up_kind.cluster_config(spec, catalogue.variant("flannel"), "image")
+    assert "podSubnet: 10.1.0.0/16" in text
+    assert "node-cidr-mask-size: '26'" in text
+    assert "kubeProxyMode: nftables" in text
+
+
+def test_a_single_node_keeps_its_taint_for_kind_to_take() -> None:
+    kinds = [{item["kind"] for item in config.patches(LabSpec(nodes=nodes), "a/b:1", {})} for nodes in (1, 2)]
+    assert kinds[1] - kinds[0] == {"InitConfiguration"}
+
+
+def test_what_the_router_runs_is_as_recorded(golden: Callable[[str, str], None]) -> None:
+    golden("providers/kind/router.sh", outside.script())
+
+
+def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> None:
+    spec = LabSpec()
+    commands = (*outside.node_commands(spec), *outside.log_commands("containerd"))
+    golden("providers/kind/node.txt", "\n".join(map(" ".join, commands)) + "\n" + outside.resolver(spec))
+
+
+def test_the_unit_that_keeps_settings_in_the_node_is_as_recorded(golden: Callable[[str, str], None]) -> None:
+    golden("providers/kind/private-sysctls.service", node_image.private_sysctls_unit())
+
+
+def test_the_spec_becomes_what_the_engine_decided() -> None:
+    network = Network("id", "cnilab-one", IPv4Network("172.20.0.0/16"), 1450)
+    nodes = [
+        *(node(f"one-worker{number}", f"172.20.128.{number}") for number in (10, 2)),
+        node("one-worker", "172.20.128.3"),
+        node("one-control-plane", "172.20.128.1", "control-plane"),
+    ]
+    spec = provider.resolved(LabSpec(name="one", nodes=4), network, nodes)
+    assert spec.node_names == ("one-control-plane", "one-worker", "one-worker2", "one-worker10")
+    assert spec.node_address("one-worker10") == IPv4Address("172.20.128.10")
+    assert (spec.underlay.mtu, spec.router_address, spec.cluster_nic) == (1450, IPv4Address("172.20.0.1"), "eth0")
+
+
+@pytest.mark.parametrize(("engine", "wanted", "mtu"), [(1450, 1500, 1450), (9000, 1500, 1500), (1500, 1400, 1400)])
+def test_the_wire_is_never_wider_than_the_engines_own(engine: int, wanted: int, mtu: int, tmp_path: Path) -> None:
+    spec = LabSpec(name="one").model_copy(update={"underlay": LabSpec().underlay.model_copy(update={"mtu": wanted})})
+    made = provider.make_network(FakeEngine(mtu=engine), LabDir(tmp_path, "one"), spec)  # type: ignore[arg-type]
+    assert made.mtu == mtu
+
+
+def test_addresses_that_somebody_has_are_left_to_them(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.taken = (IPv4Network("172.18.0.0/16"),)
+    made = provider.make_network(engine, LabDir(tmp_path, "one"), LabSpec(name="one"))  # type: ignore[arg-type]
+    assert made.subnet == IPv4Network("172.20.0.0/16")
+
+
+def test_labs_of_one_name_in_two_state_directories_have_networks_of_their_own(tmp_path: Path) -> None:
+    assert len({state.network_name(LabDir(tmp_path / place, "one")) for place in ("a", "b")}) == 2
+
+
+def test_a_container_is_entered_only_where_its_process_is_this_machines() -> None:
+    assert not is_local("0123456789abcdef", 1)
+    assert not is_local("", 0)
+
+
+def test_programs_reach_a_pod_through_the_engine_where_it_is_elsewhere() -> None:
+    far = KindNode("n", IPv4Address("10.0.0.1"), "abc")
+    words = far.into_container(42).vector(["/responder", "run"])  # type: ignore[attr-defined]
+    assert words[:4] == ("docker", "exec", "-i", "abc")
+    assert words[-6:] == ("-t", "42", "-a", "--", "/responder", "run")
+
+
+# --- errors ---
+
+
+@pytest.fixture
+def no_docker_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv(up_kind.IMAGE_VARIABLE, raising=False)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+
+
+def refused(action: Callable[[], object]) -> str:
+    with pytest.raises(CnilabError) as caught:
+        action()
+    return str(caught.value) + "\n"
+
+
+@pytest.mark.usefixtures("no_docker_host")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no-docker", "Error while fetching server API version: ('Connection aborted.', FileNotFoundError(2, 'No such"),
+        ("no-access", "Error while fetching server API version: PermissionError(13, 'Permission denied')"),
+    ],
+)
+def test_an_engine_that_does_not_answer(name: str, reason: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"providers/kind/{name}.txt", f"{no_engine(reason)}\n")
+
+
+def test_the_address_that_does_not_answer_is_named(
+    golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.9.9.9:2375")
+    golden("providers/kind/wrong-host.txt", f"{no_engine('connection refused')}\n")
+
+
+def test_a_name_that_kind_has_given_away(golden: Callable[[str, str], None]) -> None:
+    taken = FakeEngine((node("one-worker", "1.1.1.1"), node("one-control-plane", "1.1.1.2", "control-plane")))
+    error = refused(lambda: provider.name_is_free(taken, LabSpec(name="one")))  # type: ignore[arg-type]
+    golden("providers/kind/name-taken.txt", error)
+
+
+def test_a_name_that_a_lab_has(tmp_path: Path) -> None:
+    place = LabDir(tmp_path, "one")
+    provider.claim(place, LabSpec(name="one", provider="kind"), None)
+    with pytest.raises(PreflightError, match="there is already a lab named 'one'"):
+        provider.claim(place, LabSpec(name="one", provider="kind"), None)
+
+
+FAILURES = {
+    "port-taken": """\
+ • Preparing nodes 📦  ...
+ERROR: failed to create cluster: command "docker run --name one-control-plane" failed with error: exit status 125
+Command Output: docker: Error response from daemon: Bind for 127.0.0.1:43439 failed: port is already allocated.
+""",
+    "image-missing": """\
+ERROR: failed to create cluster: failed to pull image "kindest/node:v9": command "docker pull" failed: exit status 1
+Command Output: Error response from daemon: Get "https://registry-1.docker.io/v2/": no such host
+""",
+    "no-systemd": """\
+ERROR: failed to create cluster: could not find a log line that matches "Reached target .*Multi-User System.*"
+""",
+    "kubeadm": """\
+ERROR: failed to create cluster: failed to init node with kubeadm: exit status 1
+Command Output: error: timed out waiting for the condition
+""",
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_kind_says_is_explained(name: str, golden: Callable[[str, str], None]) -> None:
+    done = Completed(("kind", "create", "cluster"), 1, "", FAILURES[name])
+    error = provider.kind_failed(done, LabDir(Path("/state"), "one"))
+    golden(f"providers/kind/{name}.txt", f"{error}\n")
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_no_node_image_and_no_registry(golden: Callable[[str, str], None]) -> None:
+    error = refused(lambda: up_kind.node_image_of(None, FakeEngine()))  # type: ignore[arg-type]
+    golden("providers/kind/no-image.txt", error)
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_an_image_that_the_user_names_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine(images=("cnilab.dev/node:v1", "mine:1"))
+    assert up_kind.known_image(engine) == "cnilab.dev/node:v1"  # type: ignore[arg-type]
+    monkeypatch.setenv(up_kind.IMAGE_VARIABLE, "mine:1")
+    assert up_kind.known_image(engine) == "mine:1"  # type: ignore[arg-type]
+    monkeypatch.setenv(up_kind.IMAGE_VARIABLE, "mine:2")
+    assert up_kind.known_image(engine) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("version", "podman", "too_old"),
+    [("20.10.24+dfsg1", False, False), ("19.03.15", False, True), ("28.0.1", False, False), ("4.3.1", True, False)],
+)
+def test_engines_that_are_too_old(version: str, podman: bool, too_old: bool) -> None:
+    facts = EngineFacts(version, "1", "2", "systemd", rootless=False, podman=podman)
+    assert facts.too_old is too_old
+
+
+def test_a_lab_without_an_answering_engine_is_not_called_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    place = LabDir(tmp_path, "one")
+    assert provider.delete(place) == []
+    provider.claim(place, LabSpec(name="one", provider="kind"), None)
+    (left,) = provider.delete(place)
+    assert "no Docker engine answers" in left
+    assert place.state_file.exists()
+    with pytest.raises(PreflightError):
+        provider.find(place)
+
+
+def test_there_is_no_such_lab(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no lab named 'one'"):
+        provider.find(LabDir(tmp_path, "one"))
