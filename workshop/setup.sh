@@ -108,7 +108,7 @@ fi
 # known NAME KEY: what cnilab knows of a lab; empty where there is none.
 known() {
     cnilab status -o json | awk -v want="\"$1\"," -v key="\"$2\":" '
-        $1 == "\"name\":" {mine = ($2 == want)} mine && $1 == key {gsub(/[",]/, "", $2); print $2; exit}'
+        $1 == "\"name\":" {mine = ($2 == want)} mine && !told && $1 == key {gsub(/[",]/, "", $2); print $2; told = 1}'
 }
 
 # handout NAME: what the student types, in text.
