@@ -76,6 +76,27 @@ class Services(Data):
         return self.cidr[10]
 
 
+class Vagrant(Data):
+    """Virtual machines of the provider vagrant."""
+
+    hypervisor: Literal["virtualbox", "libvirt", "qemu"] = Field(
+        default="virtualbox", description="Who runs them; qemu is libvirt with emulation in software"
+    )
+    box: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$")] = Field(
+        default="debian/bookworm64", description="Name of the box: Debian 12, its second NIC called eth1"
+    )
+    box_version: Annotated[str, StringConstraints(pattern=r"^[\w.]*$")] = Field(
+        default="", alias="boxVersion", description="Its version; the newest when empty"
+    )
+    cpus: Annotated[int, Field(ge=2, le=64)] = Field(default=2, description="Of every node; kubeadm insists on two")
+    memory: Annotated[int, Field(ge=1700)] = Field(
+        default=2048, description="MiB of every node; kubeadm insists on 1700"
+    )
+    api_port: Annotated[int, Field(ge=1024, le=65535)] = Field(
+        default=16443, alias="apiPort", description="Port on the host's loopback that leads to the API server"
+    )
+
+
 class LabSpec(Data):
     """Everything that decides what a lab is."""
 
@@ -96,6 +117,7 @@ class LabSpec(Data):
     underlay: Underlay = Underlay()
     pods: Pods = Pods()
     services: Services = Services()
+    vagrant: Vagrant = Vagrant()
     labs: tuple[str, ...] = Field(
         default=(), description="Ids of the labs to apply, or 'all'; empty: all that the variant can do, but the long"
     )
@@ -151,4 +173,5 @@ class LabSpec(Data):
     @property
     def cluster_nic(self) -> str:
         """Name of the NIC that carries pod traffic."""
-        return self.underlay.nic or ("eth1" if self.underlay.dual_homed else "eth0")
+        second = self.underlay.dual_homed or self.provider == "vagrant"
+        return self.underlay.nic or ("eth1" if second else "eth0")

@@ -43,6 +43,9 @@ INSIDE = "CNILAB_INSIDE"
 EMULATION_IS_SLOWER = 4.0
 """Factor on deadlines where the processor is emulated."""
 
+STEADY = "CNILAB_VM_STEADY"
+"""Set by a user whose machine is busy with other things: see harness.providers.vm.qemu.Hardware."""
+
 TOOLS = ("qemu-system-x86_64", "mkfs.ext4", "busybox", "unshare", "depmod")
 
 _PASSED_ON = ("CI", "COLUMNS", "FORCE_COLOR", "HOME", "LANG", "NO_COLOR", "PATH", "TERM", "TOX_ENV_NAME")
@@ -137,7 +140,9 @@ def start(
         materials = _materials(spec, store, images, layout)
     paths = (Path(sys.prefix), Path(sys.base_prefix), resources.root(), store.cache, Path.cwd())
     folder = layout.path / FOLDER
-    wanted_machine = machine.Wanted(spec.name, folder, _groups(layout), state, run, paths, spec.nodes)
+    wanted_machine = machine.Wanted(
+        spec.name, folder, _groups(layout), state, run, paths, spec.nodes, STEADY in os.environ
+    )
     with journal.step("up.machine", f"a virtual machine with kernel {materials.release}") as detail:
         try:
             found, pid = machine.start(materials, wanted_machine)

@@ -32,6 +32,9 @@ _MODULES = {
 NAMES = tuple(_MODULES)
 """Providers that this version can bring up."""
 
+_RENDERED = {"vagrant": "harness.steps.on_vagrant"}
+"""Those whose labs are rendered here and brought up by other programs."""
+
 _DEFAULT = "namespaces"
 
 
@@ -183,10 +186,11 @@ def driver(name: str) -> Driver:
     Raises:
         UsageError: This version has none.
     """
-    if name not in _MODULES:
+    module = _MODULES.get(name) or _RENDERED.get(name)
+    if module is None:
         msg = f"the provider '{name}' is not there yet"
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(NAMES)}")
-    found: Driver = importlib.import_module(_MODULES[name]).DRIVER
+    found: Driver = importlib.import_module(module).DRIVER
     return found
 
 

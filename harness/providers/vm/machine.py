@@ -95,6 +95,7 @@ class Wanted:
         run: A directory that the guest may write to; others see what it writes at once. None: nothing is kept.
         paths: What programs there need of this machine.
         nodes: How many nodes it shall carry.
+        steady: Emulated, it has a clock that waits for its processor; see `qemu.Hardware`.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Wanted:
     run: Path | None
     paths: tuple[Path, ...]
     nodes: int
+    steady: bool = False
 
     @property
     def shares(self) -> dict[str, Path]:
@@ -160,7 +162,8 @@ def start(materials: Materials, wanted: Wanted) -> tuple[VmState, int]:
     accelerators: tuple[qemu.Accelerator, ...] = ("kvm", "tcg") if kvm else ("tcg",)
     for accelerator in accelerators:
         memory = max(4096, 2048 + 768 * wanted.nodes)
-        hardware = qemu.Hardware(memory=memory, accelerator=accelerator)
+        steady = wanted.steady and accelerator == "tcg"
+        hardware = qemu.Hardware(1 if steady else 2, memory, accelerator, steady)
         process, state = _launch(materials, wanted, hardware)
         if _says(files, process, STARTED, FIRST_SIGN if accelerator == "kvm" else BOOT):
             break

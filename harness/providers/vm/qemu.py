@@ -27,11 +27,14 @@ class Hardware:
         cores: Virtual processors.
         memory: MiB.
         accelerator: `kvm`, or `tcg` for emulation in software.
+        steady: Emulated, its clock counts instructions: on a busy machine time goes slowly in there, and nothing in
+            there is late. One core then does the work of all.
     """
 
     cores: int = 2
     memory: int = 4096
     accelerator: Accelerator = "tcg"
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,23 @@ def command(
         ports: Port on this machine's loopback to port of the guest. Nothing else gets in, and nothing gets out.
     """
     memory = f"{hardware.memory}M"
-    threads = ",thread=multi" if hardware.accelerator == "tcg" else ""
+    threads = {"kvm": "", "tcg": ",thread=single" if hardware.steady else ",thread=multi"}[hardware.accelerator]
+    clock = ("-icount", "shift=0,sleep=on") if hardware.steady else ()
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-{ADDRESS}:{there}" for here, there in ports.items())
     words = [
         program,
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none"),
-        *("-accel", hardware.accelerator + threads, "-cpu", "max,la57=off", "-smp", str(hardware.cores), "-m", memory),
+        *(
+            "-accel",
+            hardware.accelerator + threads,
+            *clock,
+            "-cpu",
+            "max,la57=off",
+            "-smp",
+            str(hardware.cores),
+            "-m",
+            memory,
+        ),
         # virtiofsd reads and writes the guest's memory, so it must be shared.
         *("-object", f"memory-backend-memfd,id=memory,size={memory},share=on", "-numa", "node,memdev=memory"),
         *("-kernel", str(kernel), "-initrd", str(files.initramfs)),

@@ -1,0 +1,155 @@
+"""A Vagrantfile, an inventory and variables for the playbooks, from a spec. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from harness import yamlio
+from harness.model import world
+from harness.model.spec import LabSpec
+
+_FOLDER = Path(__file__).parent
+
+BOOT_SECONDS = 300
+EMULATED_BOOT_SECONDS = 1800
+ROUTER = "router"
+ROUTER_MEMORY = 512
+PLAYBOOK = "vagrant-cluster.yaml"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A virtual machine.
+
+    Args:
+        name: Host name.
+        address: On the network of the cluster.
+        cpus: Virtual processors.
+        memory: MiB.
+    """
+
+    name: str
+    address: str
+    cpus: int
+    memory: int
+
+
+def machines(spec: LabSpec) -> list[Machine]:
+    """The nodes, the control plane's first."""
+    size = spec.vagrant
+    return [Machine(name, str(spec.node_address(name)), size.cpus, size.memory) for name in spec.node_names]
+
+
+def router(spec: LabSpec) -> Machine:
+    """What plays the outside world."""
+    return Machine(ROUTER, str(spec.router_address), 1, ROUTER_MEMORY)
+
+
+def vagrantfile(spec: LabSpec) -> str:
+    """The Vagrantfile."""
+    size = spec.vagrant
+    return (
+        _environment()
+        .get_template("Vagrantfile.j2")
+        .render(
+            name=spec.name,
+            box=size.box,
+            box_version=size.box_version,
+            hypervisor=size.hypervisor,
+            boot_seconds=EMULATED_BOOT_SECONDS if size.hypervisor == "qemu" else BOOT_SECONDS,
+            router=router(spec),
+            nodes=machines(spec),
+            netmask=str(spec.underlay.cidr.netmask),
+            network=f"cnilab-{spec.name}",
+            host_address=str(spec.underlay.cidr[-2]),
+            mtu=spec.underlay.mtu,
+            api_port=size.api_port,
+        )
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    # Ruby code, not HTML: every value goes through `ruby`, which quotes it.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
+    )
+    environment.filters["ruby"] = ruby
+    return environment
+
+
+def ruby(text: str) -> str:
+    """A text as a Ruby literal: as in JSON, and `#` begins no interpolation."""
+    return json.dumps(text, ensure_ascii=False).replace("#", "\\#")
+
+
+def inventory(spec: LabSpec) -> dict[str, Any]:
+    """Ansible's inventory: who is what, and everything that the playbooks want to know.
+
+    Machines are reached by their names in `ssh_config`, which `vagrant ssh-config` writes.
+    """
+    first, *others = spec.node_names
+    return {
+        "all": {
+            "vars": variables(spec),
+            "children": {
+                "routers": {"hosts": {ROUTER: {"cluster_address": str(spec.router_address)}}},
+                "nodes": {"children": {"control_plane": None, "workers": None}},
+                "control_plane": {"hosts": {first: {"cluster_address": str(spec.node_address(first))}}},
+                "workers": {"hosts": {name: {"cluster_address": str(spec.node_address(name))} for name in others}},
+            },
+        }
+    }
+
+
+def variables(spec: LabSpec) -> dict[str, Any]:
+    """What all machines have in common."""
+    outside = (world.PUBLIC, world.NEIGHBOUR, *world.LOOPBACKS)
+    minor = ".".join(spec.kubernetes.version.split(".")[:2])
+    return {
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "cluster_name": spec.name,
+        "cluster_nic": spec.cluster_nic,
+        "cluster_network": str(spec.underlay.cidr),
+        "cluster_mtu": spec.underlay.mtu,
+        "cluster_hosts": {name: str(spec.node_address(name)) for name in spec.node_names},
+        "kubernetes_minor": minor,
+        "kubernetes_version": spec.kubernetes.version if spec.kubernetes.version != minor else "",
+        "kubernetes_api_port": spec.vagrant.api_port,
+        "kubernetes_pods": str(spec.pods.cidr),
+        "kubernetes_node_mask": spec.pods.node_mask,
+        "kubernetes_services": str(spec.services.cidr),
+        "kubernetes_domain": spec.services.domain,
+        "kubernetes_proxy_mode": spec.kubernetes.proxy_mode,
+        "router_address": str(spec.router_address),
+        "router_world": [str(one) for one in outside],
+        "router_networks": [str(one.network) for one in outside],
+    }
+
+
+def ansible_cfg() -> str:
+    """Ansible's settings beside the inventory."""
+    return (
+        "[defaults]\ninventory = inventory.yaml\nhost_key_checking = false\nretry_files_enabled = false\n"
+        "[ssh_connection]\nssh_args = -F ssh_config -o ControlMaster=auto -o ControlPersist=60s\npipelining = true\n"
+    )
+
+
+def files(spec: LabSpec) -> dict[str, str]:
+    """Everything, by relative path."""
+    return {
+        "Vagrantfile": vagrantfile(spec),
+        "ansible.cfg": ansible_cfg(),
+        "inventory.yaml": yamlio.dumps(inventory(spec)),
+    }
