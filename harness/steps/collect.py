@@ -30,7 +30,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"""(?ix)(["']?(?:client-key-data|token|password|passwd|secret[-_]?key|api[-_]?key|id-token|refresh-token)"""
-            r"""["']?\s*[:=]\s*["']?)(?!REDACTED)[^\s"',;}&]+"""
+            r"""["']?\s*[:=]\s*["']?)(?!REDACTED|(?:true|false|null)\b)[^\s"',;}&]+"""
         ),
         rf"\1{REDACTED}",
     ),
