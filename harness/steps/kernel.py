@@ -43,8 +43,9 @@ INSIDE = "CNILAB_INSIDE"
 EMULATION_IS_SLOWER = 4.0
 """Factor on deadlines where the processor is emulated."""
 
-STEADY = "CNILAB_VM_STEADY"
-"""Set by a user whose machine is busy with other things: see harness.providers.vm.qemu.Hardware."""
+FAST_CLOCK = "CNILAB_VM_FAST"
+"""1: an emulated machine uses two cores and the real time. Twice as fast where nothing else runs; where something does,
+things in there are late and end. See `steady` of harness.providers.vm.qemu.Hardware."""
 
 TOOLS = ("qemu-system-x86_64", "mkfs.ext4", "busybox", "unshare", "depmod")
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 from harness.errors import BringUpError
 from harness.providers.vm.guest import EXIT, HEADER, SIGNAL, STDERR, STDIN, STDOUT
@@ -96,7 +96,7 @@ class Door:
             "tty": [size.lines, size.columns] if size else None,
         }
         with self._connect(request) as connection:
-            return _Session(connection, out or sys.stdout.buffer, err or sys.stderr.buffer).carry(stdin)
+            return _Session(connection, out or _own(sys.stdout), err or _own(sys.stderr)).carry(stdin)
 
     def _connect(self, request: Mapping[str, Any]) -> socket.socket:
         try:
@@ -112,6 +112,22 @@ def gone(cause: str) -> BringUpError:
     """The error of a machine that does not answer."""
     msg = "the virtual machine does not answer"
     return BringUpError(msg, cause=cause, next_step="'cnilab down' removes it; 'cnilab up' makes another")
+
+
+def _own(stream: TextIO) -> Any:
+    """Where bytes for one of our own streams go; a caller may have put something else in its place."""
+    return stream.buffer if hasattr(stream, "buffer") else _Decoded(stream)
+
+
+class _Decoded:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> None:
+        self._stream.write(data.decode(errors="replace"))
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _Collected:

@@ -33,7 +33,7 @@ STARTED, READY = "cnilab-vm: started", "cnilab-vm: ready"
 FIRST_SIGN = 15.0
 """Seconds in which a kernel says its first word when the processor runs it: one that cannot never does."""
 
-BOOT = 120.0
+BOOT = 300.0
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 
 # Seen from virtiofsd, and so from the guest, this machine is read-only, whatever root does in there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -85,6 +86,13 @@ def test_much_output_comes_whole(door: Door) -> None:
     _, out, _ = run(door, "seq", "200000")
     assert out.splitlines()[-1] == "200000"
     assert len(out.splitlines()) == 200000
+
+
+def test_what_it_says_goes_to_our_own_streams_whatever_they_are(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as caught:
+        door.run(["sh", "-c", "echo out; echo err >&2"], cwd=Path("/"), env={"PATH": os.environ["PATH"]})
+    assert caught.getvalue() == "out\n"
+    assert capsys.readouterr().err == "err\n"
 
 
 def test_a_wrong_secret_runs_nothing(door: Door) -> None:

@@ -1,0 +1,102 @@
+"""Labs under Debian's kernel, in a virtual machine: cgroup v2, loadable modules, links that the machine's own may lack.
+
+Emulated, a bring-up takes many minutes: `tox -e kernel`, nightly. CNILAB_KERNEL_TESTS=1 runs it anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import timeouts
+from tests.e2e.conftest import PREFIX, Cli
+from tests.e2e.test_cluster import kubectl
+
+pytestmark = [
+    pytest.mark.skipif(not os.environ.get("CNILAB_KERNEL_TESTS"), reason="takes long: tox -e kernel"),
+    pytest.mark.skipif(shutil.which("apt-get") is None, reason="the kernel comes from a Debian package"),
+    pytest.mark.timeout(7200, func_only=True),
+]
+
+FOR_VARIANTS = ("dummy", "geneve", "wireguard", "vxlan", "ipset", "netem")
+
+
+@pytest.fixture(scope="module")
+def lab(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
+    """One lab with flannel and two nodes."""
+    del warm
+    cli = Cli(tmp_path_factory.mktemp("kernel"))
+    name = f"{PREFIX}-kernel"
+    cli("up", "flannel", "--name", name, "--kernel", "debian", timeout=5400)
+    yield cli, name
+    cli("down", name, timeout=1200)
+    assert cli.labs() == {}
+    assert not (cli.state / "labs").exists()
+
+
+def of_this_user(cli: Cli) -> list[str]:
+    """Command lines of processes that belong to labs of a state directory."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if f"{cli.state}/" in line:
+            found.append(line)
+    return found
+
+
+def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
+    del warm
+    findings = {item["id"]: item for item in cli.data("doctor", "flannel", "--kernel", "debian")["items"]}
+    assert findings["cgroup-controllers"]["detail"] == "v2"
+    assert findings["modules"]["status"] == "ok"
+    assert {name: findings[name]["status"] for name in FOR_VARIANTS} == dict.fromkeys(FOR_VARIANTS, "ok")
+    assert not [item["id"] for item in findings.values() if item["status"] in {"blocks", "limits"}]
+    assert of_this_user(cli) == []
+
+
+def test_nodes_run_that_kernel_with_cgroup_v2(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    release = cli("exec", "--lab", name, "n1", "--", "uname", "-r").stdout.strip()
+    assert release.endswith("-cloud-amd64")
+    assert release != os.uname().release
+    controllers = cli("exec", "--lab", name, "n2", "--", "cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+    assert {"cpu", "cpuset", "memory", "pids"} <= set(controllers)
+
+
+def test_kubectl_works_outside(lab: tuple[Cli, str]) -> None:
+    nodes = json.loads(kubectl(lab, "get", "nodes", "-o", "json"))["items"]
+    assert [node["metadata"]["name"] for node in nodes] == ["n1", "n2"]
+    assert all("cloud" in node["status"]["nodeInfo"]["kernelVersion"] for node in nodes)
+
+
+def test_the_suite_says_what_it_says_elsewhere(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    cli("test", "--lab", name, "--select", "model.*,mtu.*", timeout=5400)
+    cli("report", "--lab", name)
+    runs = list((cli.home / ".runs").glob(f"*-{name}"))
+    info = json.loads((runs[0] / "run.json").read_text())
+    assert "cloud" in info["host"]["kernel"]
+    assert info["host"]["cgroups"] == "v2"
+    assert "--kernel debian" in info["reproduce"]
+    assert (runs[0] / "report.html").is_file()
+
+
+def test_a_killed_bring_up_leaves_nothing_that_down_does_not_find(cli: Cli, untouched: list[str]) -> None:
+    name = untouched[0]
+    process = cli.start("up", "bridge", "--name", name, "--nodes", "1", "--kernel", "debian")
+    console = cli.state / "labs" / name / "vm" / "console.log"
+    timeouts.wait_until("the machine to start", lambda: console.exists() or process.poll() is not None, 600)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    cli("down", name, timeout=600)
+    assert of_this_user(cli) == []
+    assert cli.labs() == {}
