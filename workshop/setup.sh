@@ -123,10 +123,10 @@ Hello $1: this cluster is yours. On $(hostname), type:
 
 As root, you also see what packets do:
 
-    cnilab() { sudo $program --state $WORKSHOP_DIR/state "\$@"; }
+    cnilab() { sudo $program --state $WORKSHOP_DIR/state${CNILAB_CACHE:+ --cache $CNILAB_CACHE} "\$@"; }
     cnilab status $1
     cnilab exec --lab $1 n1 -- ip -brief address
-    cnilab apply --lab $1 pod-model
+    cnilab apply --lab $1 pod-pause
     cnilab test --lab $1 --select model
 
 EOF
