@@ -141,9 +141,8 @@ def start(
         materials = _materials(spec, store, images, layout)
     paths = (Path(sys.prefix), Path(sys.base_prefix), resources.root(), store.cache, Path.cwd())
     folder = layout.path / FOLDER
-    wanted_machine = machine.Wanted(
-        spec.name, folder, _groups(layout), state, run, paths, spec.nodes, STEADY in os.environ
-    )
+    steady = os.environ.get(FAST_CLOCK) != "1"
+    wanted_machine = machine.Wanted(spec.name, folder, _groups(layout), state, run, paths, spec.nodes, steady)
     with journal.step("up.machine", f"a virtual machine with kernel {materials.release}") as detail:
         try:
             found, pid = machine.start(materials, wanted_machine)
