@@ -172,6 +172,8 @@ def _machine(container: Container) -> state.MachineState:
 
 def _kind_create(place: LabDir, materials: Materials, network: Network) -> None:
     argv = (
+        # It ends with us: what it would make after a crash, `down` has already looked for.
+        *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),
         materials.programs / "kind",
         *("create", "cluster", "--name", place.name, "--config", place.path / "kind.yaml"),
         # Retained after a failure: its logs say why; `down` takes it away.
@@ -314,7 +316,12 @@ def delete(place: LabDir) -> list[str]:
     except CnilabError as error:
         # Without a state nothing says that there ever was a container.
         return [f"containers of lab {place.name}: {error.what}, {error.next_step}"] if known else []
-    left = _remove(engine, place)
+    # What was on its way when its maker was killed may come to be while the rest is removed.
+    left: list[str] = []
+    for _ in timeouts.ticks(timeouts.PROCESS_EXIT, 0.2):
+        left = _remove(engine, place)
+        if not left and not containers(engine, place):
+            break
     if known is not None and not left:
         shutil.rmtree(place.path, ignore_errors=True)
         for parent in (place.state / "labs", place.state):

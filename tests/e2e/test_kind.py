@@ -1,0 +1,163 @@
+"""Labs on the real kind, on a real Docker engine, with a node image that is made here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.providers.namespaces import limits
+from tests.e2e import snapshot
+from tests.e2e.conftest import PREFIX, Cli
+from tests.e2e.engine import Engine, engine
+
+NAME = f"{PREFIX}-kind"
+INSTANCES = 60
+"""inotify instances (inotify(7)) that two nodes with systemd take, with some to spare."""
+
+LABS = ("pod-model", "pod-pause", "flannel-routes", "flannel-vxlan-decode", "egress-masquerade")
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+@dataclass
+class KindCli(Cli):
+    """The command line in the network namespace of an engine."""
+
+    engine: Engine
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = super().environment
+        return {**found, "DOCKER_HOST": self.engine.socket, "PATH": f"{self.engine.programs}:{found['PATH']}"}
+
+    def argv(self, *words: str | Path) -> list[str]:
+        return [*self.engine.enter, *super().argv(*words)]
+
+    def docker(self, *words: str) -> list[str]:
+        """Lines that `docker` prints."""
+        done = subprocess.run(
+            [f"{self.engine.programs}/docker", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+        return done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCli]:
+    """An engine with a node image, and the machine as it was before, afterwards."""
+    del warm
+    before = snapshot.take([NAME])
+    place = tmp_path_factory.mktemp("engine")
+    with engine(place, f"/cnilab/{NAME}.engine") as running:
+        user = KindCli(tmp_path_factory.mktemp("kind"), running)
+        user("components", "build-node-image", timeout=3600)
+        yield user
+        user("down", "--all")
+    if running.pid:
+        assert snapshot.settle(before, [NAME]) == {}
+
+
+@pytest.fixture
+def room() -> None:
+    """One user's inotify instances are counted for all labs of the machine together."""
+    free = (limits.read(limits.INOTIFY) or 0) - limits.inotify_instances()
+    if free < INSTANCES:
+        pytest.skip(f"{free} inotify instances are free, and two nodes of kind take about {INSTANCES}")
+
+
+@pytest.mark.usefixtures("room")
+def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
+    containers, networks = kind.docker("ps", "-aq"), kind.docker("network", "ls", "-q")
+    kind("up", "--provider", "kind", "--name", NAME, timeout=900)
+    assert kind.labs() == {NAME: "Ready"}
+    machines = {item["name"]: item["role"] for item in kind.data("status", NAME)["items"]}
+    assert machines == {
+        f"{NAME}-control-plane": "control-plane",
+        f"{NAME}-worker": "worker",
+        "router": "surroundings",
+    }
+    kubeconfig = kind.state / "labs" / NAME / "kubeconfig"
+    assert kubeconfig.stat().st_mode & 0o777 == 0o600
+
+    applied = kind.data("apply", *LABS, "--lab", NAME)
+    assert {item["lab"]: item["status"] for item in applied["items"]} == dict.fromkeys(LABS, "pass")
+
+    judged = kind.data("test", "--lab", NAME, code=None)["items"]
+    statuses = {item["id"]: item["status"] for item in judged}
+    assert [name for name, status in statuses.items() if status == "fail"] == []
+    assert sum(status == "pass" for status in statuses.values()) >= 80
+    assert all(item["reason"] for item in judged if item["status"] in {"skip", "error"})
+
+    logs = Path(kind("collect", "-q").stdout.strip())
+    assert (
+        "Started kubelet" in (logs / f"{NAME}-worker/console.log").read_text()
+        or (logs / f"{NAME}-worker/kubelet.log").read_text()
+    )
+    kind("down", NAME)
+    assert kind.docker("ps", "-aq") == containers
+    assert kind.docker("network", "ls", "-q") == networks
+    assert kind.docker("volume", "ls", "-q") == []
+
+
+@pytest.mark.usefixtures("room")
+def test_a_lab_whose_harness_was_killed_is_taken_down_whole(kind: KindCli) -> None:
+    networks = kind.docker("network", "ls", "-q")
+    process = kind.start("up", "--provider", "kind", "--name", NAME)
+    for line in process.stderr or ():
+        if "kind makes" in line or "programs and images" in line:
+            break
+    while not kind.docker("ps", "-q"):
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert kind.labs() == {NAME: "Broken"}
+    kind("down", NAME)
+    assert kind.docker("ps", "-aq") == []
+    assert kind.docker("network", "ls", "-q") == networks
+
+
+def test_a_name_that_a_cluster_of_kind_has_is_refused_and_that_cluster_left_alone(kind: KindCli) -> None:
+    image = kind("components", "build-node-image", "-q").stdout.strip()
+    label = f"io.x-k8s.kind.cluster={NAME}"
+    (stranger,) = kind.docker("create", "--label", label, "--name", f"{NAME}-control-plane", image)
+    try:
+        done = kind("up", "--provider", "kind", "--name", NAME, code=10)
+        assert f"kind has a cluster named '{NAME}' already" in done.stderr
+        assert kind.labs() == {}
+        kind("down", NAME)
+        assert stranger[:12] in kind.docker("ps", "-aq")
+    finally:
+        kind.docker("rm", "-f", stranger)
+
+
+def test_a_registry_that_cannot_be_reached_leaves_nothing(kind: KindCli) -> None:
+    environment = {**kind.environment, "CNILAB_NODE_IMAGE": "127.0.0.1:1/nobody/node:1"}
+    done = subprocess.run(
+        kind.argv("up", "--provider", "kind", "--name", NAME),
+        env=environment,
+        cwd=kind.home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 10, done.stderr
+    assert "cnilab components build-node-image" in done.stderr
+    assert kind.labs() == {}
+
+
+def test_doctor_knows_the_engine(kind: KindCli) -> None:
+    found = {
+        item["id"]: item for item in json.loads(kind("doctor", "--provider", "kind", "-o", "json").stdout)["items"]
+    }
+    assert found["docker"]["status"] == "ok"
+    assert found["docker-image"]["detail"].startswith("cnilab.dev/node:")
