@@ -28,6 +28,8 @@ POLL: Final = 0.5
 PAGE: Final = 500
 """Nodes that one request lists."""
 
+_MODEST: Final = "it was asked for without (--pods-only)"
+
 Status = Literal["ok", "limits", "blocks", "info"]
 
 
@@ -109,6 +111,8 @@ class Survey:
     @property
     def no_hosts(self) -> str:
         """Why pods may not use their node's network, as far as it is known before one is tried; empty: they may."""
+        if self.wish.pods_only:
+            return _MODEST
         if self.own_namespace or self.enforced in {"", "privileged"}:
             return ""
         return f"namespace {self.wish.namespace} enforces Pod Security '{self.enforced}'"
@@ -117,7 +121,7 @@ class Survey:
     def no_probes(self) -> str:
         """Why there can be no probe on nodes; empty: there can."""
         if self.wish.pods_only:
-            return "it was asked for without probes on nodes (--pods-only)"
+            return _MODEST
         if self.nodes is None:
             return self.rights.why("nodes")
         if not self.rights.has("probes"):
@@ -134,6 +138,8 @@ class Survey:
         for part in ("namespaces", "policies"):
             if not self.rights.has(part):
                 return self.rights.why(part)
+        if self.no_hosts:
+            return f"its cases have pods in their node's network: {self.no_hosts}"
         return "" if self.own_namespace else "policies are tried in namespaces of their own, not in one that was given"
 
     @property
@@ -259,7 +265,7 @@ def rows(found: Survey) -> list[Row]:
     listed.append(
         _vantage("network", "which network it is", "" if seen or found.wish.cni else found.rights.why("network"),
                  found.wish.cni or "agents and their configuration may be looked at",
-                 "nothing but the Kubernetes model is expected of it; name it with --cni")
+                 "nothing but the Kubernetes model is expected of it; name it with --network")
     )  # fmt: skip
     listed.append(
         Row("router", "the outside world", "limits", "there is no router of ours",

@@ -102,7 +102,7 @@ class Stay:
             PreflightError: Not even a plain pod is let in.
         """
         for gate, why in (
-            ("hosts", self.found.no_hosts or ("it was asked for without (--pods-only)" if self._modest else "")),
+            ("hosts", self.found.no_hosts),
             ("node", self.found.no_probes),
             ("policies", self.found.no_policies),
             ("slices", "" if self.found.rights.has("slices") else self.found.rights.why("slices")),
@@ -115,10 +115,6 @@ class Stay:
             self._try_pods()
             if "node" not in self.closed:
                 self._try_probe()
-
-    @property
-    def _modest(self) -> bool:
-        return self.found.wish.pods_only
 
     def _try_pods(self) -> None:
         """Send pods that are not kept (dryRun=All): admission says what it would do with them."""
