@@ -12,8 +12,11 @@ from reports.svg import drawing, element, rect
 
 _STEP: Final = 9
 _WIDTH: Final = 7
-_HEIGHT: Final = 26
-_LEAST: Final = 5
+_TOP: Final = 7
+"""Room for the dots."""
+
+_HEIGHT: Final = 30
+_LEAST: Final = 4
 _SLOTS: Final = 30
 
 
@@ -33,7 +36,7 @@ def spark(bars: Sequence[TrendBar], label: str) -> Markup:
 
 def _column(x: float, bar: TrendBar) -> Markup:
     # What does not hold is a short column with a foot, so that it differs in more than colour.
-    height = round(_LEAST + (_HEIGHT - _LEAST) * bar.share, 1)
+    height = round(_LEAST + (_HEIGHT - _TOP - _LEAST) * bar.share, 1)
     column = rect(x, _HEIGHT - height, _WIDTH, height, f"bar {bar.mark.tone}", r=1.5, title=bar.title)
     if bar.mark.tone in ("good", "muted"):
         return column

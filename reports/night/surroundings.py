@@ -16,7 +16,7 @@ def surroundings(cells: Sequence[Cell]) -> Surroundings:
     facts: dict[str, Callable[[Cell], str]] = {
         "cnilab": lambda cell: cell.info.version,
         "Kubernetes": lambda cell: kubernetes_version(cell.info),
-        "nodes": lambda cell: str(cell.info.nodes),
+        "node count": lambda cell: str(cell.info.nodes),
     }
     host = dict.fromkeys(name for cell in cells for name in cell.info.host)
     facts |= {name: lambda cell, name=name: cell.info.host.get(name, "") for name in host}  # type: ignore[misc]

@@ -46,7 +46,9 @@ def trend(cell: Cell, history: Sequence[Entry]) -> Trend:
 
 
 def _bar(entry: Entry) -> TrendBar:
-    share = entry.held / entry.judged if entry.judged else 0.0
+    # Of all verdicts: a run of labs alone has no requirement.
+    held, broken = (sum(len(entry.verdicts.get(one, ())) for one in kind) for kind in (HELD, BROKEN))
+    share = held / (held + broken) if held + broken else 0.0
     return TrendBar(_MARKS[entry.tone], share, f"{clock(entry.started)}: {entry.sentence}")
 
 
