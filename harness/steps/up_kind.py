@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from harness import yamlio
+from harness import timeouts, yamlio
 from harness.cluster import coredns, plan
+from harness.cluster.kube import ApiError, Kube
 from harness.components import node_image
 from harness.components.store import Store
-from harness.errors import BringUpError, PreflightError
+from harness.errors import BringUpError, CnilabError, PreflightError
 from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.providers.kind import config, provider
 from harness.providers.kind.engine import Engine, EngineError
+from harness.steps import networks
 from harness.steps.kubeconfigs import write_client
 from harness.steps.providers import Found, Order
 
@@ -36,11 +40,39 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs and images"):
         materials = prepare(order.store, engine, order.images)
     text = cluster_config(spec, order.variant, materials.image)
-    known, lab = provider.create(engine, place, spec, text, materials, journal)
-    port = _client_kubeconfig(place)
+
+    def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:
+        with contextlib.suppress(CnilabError):  # all of it is done again, and seriously, when kind has ended
+            _client_kubeconfig(place, kubeconfig)
+            _start_network(Kube(place.client_kubeconfig), made, order.variant, goes_on)
+
+    known, lab = provider.create(engine, place, spec, text, materials, journal, early)
+    port = _client_kubeconfig(place, place.kubeconfig.read_text(encoding="utf-8"))
     known = known.model_copy(update={"api_port": port})
     labstate.write(place, known)
     return Found(known, lab)
+
+
+def _start_network(kube: Kube, spec: LabSpec, variant: Variant, goes_on: Callable[[], bool]) -> None:
+    """Give the first node its network while the others join; its agents then wait for them, not they for it."""
+    network = networks.network(variant)
+    if network.manifests is None or network.configure is not None:
+        return
+
+    def appears(api_version: str, kind: str, name: str) -> bool:
+        for _ in timeouts.ticks(timeouts.API_READY, 0.2):
+            with contextlib.suppress(ApiError):
+                if kube.get(api_version, kind, name, "kube-system") is not None:
+                    return True
+            if not goes_on():
+                return False
+        return False
+
+    if appears("v1", "ConfigMap", "kubeadm-config"):
+        kube.apply(network.manifests(spec, variant))
+    # kubeadm's last phases make these once, and would overwrite what is there.
+    if appears("apps/v1", *(("DaemonSet", "kube-proxy") if variant.kube_proxy else ("Deployment", "coredns"))):
+        kube.apply(coredns.manifests(spec))
 
 
 def cluster_config(spec: LabSpec, variant: Variant, image: str) -> str:
@@ -117,14 +149,17 @@ def _pull(engine: Engine, reference: str) -> None:
         ) from error
 
 
-def _client_kubeconfig(place: LabDir) -> int:
+def _client_kubeconfig(place: LabDir, text: str) -> int:
     """The same kubeconfig with keys in files beside it, for this program's own use.
+
+    Args:
+        place: The lab's directories.
+        text: What kind says.
 
     Returns:
         The port of the API server on the loopback.
     """
-    place.kubeconfig.chmod(0o600)
-    document: dict[str, Any] = yamlio.loads(place.kubeconfig.read_text(encoding="utf-8"))
+    document: dict[str, Any] = yamlio.loads(text)
     try:
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         keys = (cluster["certificate-authority-data"], user["client-certificate-data"], user["client-key-data"])

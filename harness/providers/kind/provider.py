@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
@@ -22,11 +22,14 @@ from harness.providers.kind import engine as docker
 from harness.providers.kind import outside, state
 from harness.providers.kind.engine import Container, Engine, Network
 from harness.providers.kind.node import KindLab, KindNode, is_local
-from harness.runner import Completed, HostRunner
+from harness.runner import CommandError, Completed, HostRunner, stop
 
 TOOLS = "/opt/cnilab/bin"
 SERVICES = ("kubelet", "containerd")
 """Services of a node that have a log of their own."""
+
+
+Early = Callable[[LabSpec, str, Callable[[], bool]], None]
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,13 @@ def _in_order(node: Container) -> tuple[bool, int, str]:
 
 
 def create(
-    engine: Engine, place: LabDir, spec: LabSpec, config: str, materials: Materials, journal: Journal
+    engine: Engine,
+    place: LabDir,
+    spec: LabSpec,
+    config: str,
+    materials: Materials,
+    journal: Journal,
+    early: Early,
 ) -> tuple[state.LabState, KindLab]:
     """Make the network, the cluster and the router of a claimed lab.
 
@@ -131,6 +140,8 @@ def create(
         config: kind's configuration.
         materials: Prepared files.
         journal: Gets a step for every part.
+        early: Called, in a thread of its own, when the first node has an API server: with the spec as it is now, a
+            kubeconfig, and what says whether kind is still at work.
 
     Raises:
         BringUpError: kind failed.
@@ -142,7 +153,7 @@ def create(
         # The router is the network's first address, so it cannot meet an address that the engine gave a node.
         around = pool.submit(outside.create, engine, place, network, materials.image, materials.responder)
         with journal.step("up.machines", f"kind makes {spec.nodes} nodes"):
-            _kind_create(place, materials, network)
+            _kind_create(engine, place, spec, materials, network, early)
         router = around.result()
     known = state.read(place)
     if known is None:
@@ -170,7 +181,14 @@ def _machine(container: Container) -> state.MachineState:
     return state.MachineState(name=name, address=address, id=container.id, pid=_pid(container))
 
 
-def _kind_create(place: LabDir, materials: Materials, network: Network) -> None:
+def _kind_create(
+    engine: Engine, place: LabDir, spec: LabSpec, materials: Materials, network: Network, early: Early
+) -> None:
+    """Run kind to its end, and say when the first node has an API server: the rest can start then.
+
+    Raises:
+        BringUpError: kind failed.
+    """
     argv = (
         # It ends with us: what it would make after a crash, `down` has already looked for.
         *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),
@@ -179,12 +197,51 @@ def _kind_create(place: LabDir, materials: Materials, network: Network) -> None:
         # Retained after a failure: its logs say why; `down` takes it away.
         *("--kubeconfig", place.kubeconfig, "--retain"),
     )
-    done = HostRunner().run(
-        argv, timeout=timeouts.PLAYBOOK, check=False, env={"KIND_EXPERIMENTAL_DOCKER_NETWORK": network.name}
-    )
-    (place.path / "kind.log").write_text(done.stderr, encoding="utf-8")
-    if not done.ok:
-        raise kind_failed(done, place)
+    log = place.path / "kind.log"
+    with log.open("wb") as file:
+        process = HostRunner().start(
+            argv, stdout=file, stderr=file, env={"KIND_EXPERIMENTAL_DOCKER_NETWORK": network.name}
+        )
+        try:
+            _watch(engine, place, spec, materials, network, early, process)
+        finally:
+            stop(process)
+    if process.returncode:
+        said = log.read_text(encoding="utf-8", errors="replace")
+        raise kind_failed(Completed(tuple(map(str, argv)), process.returncode, "", said), place)
+
+
+def _watch(
+    engine: Engine,
+    place: LabDir,
+    spec: LabSpec,
+    materials: Materials,
+    network: Network,
+    early: Early,
+    process: subprocess.Popen[bytes],
+) -> None:
+    """Wait for kind; tell `early` once."""
+    with ThreadPoolExecutor(1) as pool:
+        told: Future[None] | None = None
+        for _ in timeouts.ticks(timeouts.PLAYBOOK, 0.2, 0.5):
+            if process.poll() is not None:
+                break
+            nodes = [] if told else engine.on_network(network.name, {docker.KIND: spec.name})
+            if len(nodes) == spec.nodes and (text := _kubeconfig(place, materials, nodes)):
+                told = pool.submit(early, resolved(spec, network, nodes), text, lambda: process.poll() is None)
+        if told is not None:
+            told.result()
+
+
+def _kubeconfig(place: LabDir, materials: Materials, nodes: Sequence[Container]) -> str:
+    """The kubeconfig that kind would write, as soon as kubeadm has made its own; empty before."""
+    first = min(nodes, key=_in_order)
+    try:
+        KindNode(first.name, IPv4Address(0), first.id, _pid(first)).file("/etc/kubernetes/admin.conf")
+    except CommandError:
+        return ""
+    done = HostRunner().run((materials.programs / "kind", "get", "kubeconfig", "--name", place.name), check=False)
+    return done.stdout if done.ok else ""
 
 
 def kind_failed(done: Completed, place: LabDir) -> BringUpError:
