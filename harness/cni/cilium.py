@@ -73,6 +73,7 @@ FOOTPRINT = Footprint(
         "/sys/fs/bpf/tc",
         LEASES,
     ),
+    plugins=("cilium-cni",),
     annotations=("network.cilium.io/", "io.cilium.network"),
     groups=("cilium.io",),
     leases=("kube-system/cilium-operator-resource-lock",),

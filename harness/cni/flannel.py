@@ -27,6 +27,7 @@ FOOTPRINT = Footprint(
     links=("cni0", "flannel.*"),
     chains=("FLANNEL-*", *PLUGIN_CHAINS),
     files=("/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/run/flannel", LEASES),
+    plugins=("flannel",),
     annotations=("flannel.alpha.coreos.com/",),
 )
 

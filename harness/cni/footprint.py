@@ -36,6 +36,7 @@ class Footprint:
         programs: eBPF programs attached to the node's own NIC or to its control group.
         cgroup: The control group they are attached to.
         files: Files and directories; what pins eBPF objects is one.
+        plugins: Programs of its CNI plugins: one that still waits for an agent would write its files anew.
         annotations: Prefixes of a Node's annotations.
         groups: API groups of CustomResourceDefinitions that it makes by itself.
         leases: Leader elections: namespace/name.
@@ -49,6 +50,7 @@ class Footprint:
     programs: tuple[str, ...] = ()
     cgroup: str = ""
     files: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     annotations: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     leases: tuple[str, ...] = ()
