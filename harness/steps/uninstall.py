@@ -113,8 +113,8 @@ def clean_nodes(ready: Attached) -> dict[str, list[str]]:
             for command in removal(state, own, ready.spec.pods.cidr, nics):
                 node.runner.run(command.argv, input=command.stdin, check=not command.may_fail)
                 done.append(" ".join(command.argv))
-            # A plugin that was called for a dead sandbox waits half a minute for its agent, and then writes down that it
-            # could not ask. Its file is gone by now, so no other follows.
+            # A plugin that was called for a dead sandbox waits half a minute for its agent, and then writes down that
+            # it could not ask. Its file is gone by now, so no other follows.
             for plugin in own.plugins:
                 node.runner.run(["pkill", "-KILL", "-x", plugin], check=False)
         return done
