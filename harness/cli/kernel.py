@@ -12,6 +12,7 @@ import click
 from harness.cli.context import WORDS, checked_name, say, settings
 from harness.cli.progress import progress
 from harness.cli.select import names
+from harness.errors import CnilabError
 
 if TYPE_CHECKING:
     from harness.components.store import Store
@@ -85,7 +86,6 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
     from harness.steps.up import images  # noqa: PLC0415
 
     run = run_path(spec, run_dir)
-    done = False
     with progress() as listener:
         journal = Journal(None, listener)
         if replace:
@@ -93,17 +93,22 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
         try:
             wanted = images(variant(spec.cni))
             inside = kernel.start(spec, run, _store(spec, journal), settings().state, journal, wanted)
-            point_latest_at(run)
-            done = True
-        finally:
-            if not done and not retain and made_by_this_process(settings().state, spec.name):
+        except (CnilabError, KeyboardInterrupt) as error:
+            if made_by_this_process(settings().state, spec.name) and not retain:
+                kept = kernel.keep_logs(settings().state, spec.name, run)
+                if isinstance(error, CnilabError) and error.log:
+                    error.log = str(kept / Path(error.log).name)
                 remove(spec.name, journal)
+            raise
+    point_latest_at(run)
     say(f"In the virtual machine ({inside.state.release}, {inside.state.accelerator}):")
     code = 1
     try:
         # The run directory is decided here, since only that one is shared; of two, the last one counts.
         code = inside.cnilab([*words, "--run-dir", str(run)])
     finally:
+        if code:
+            kernel.keep_logs(settings().state, spec.name, run)
         if code and not retain:
             with progress() as listener:
                 remove(spec.name, Journal(None, listener))
@@ -144,7 +149,6 @@ def leave(name: str) -> None:
     """
     if not (settings().state / "labs" / name / "vm").is_dir():
         return
-    from harness.errors import CnilabError  # noqa: PLC0415
     from harness.steps.kernel import find  # noqa: PLC0415
 
     inside: Inside | None = find(settings().state, name)

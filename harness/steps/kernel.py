@@ -193,6 +193,21 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
     return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
 
 
+def keep_logs(state: Path, name: str, run: Path) -> Path:
+    """Copy what the machine said into the run directory, before the lab is removed.
+
+    Returns:
+        The folder that has it.
+    """
+    target = run / "logs" / FOLDER
+    files = qemu.Files(LabLayout(state, name).path / FOLDER)
+    for log in (files.console, files.errors):
+        if log.is_file():
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, target / log.name)
+    return target
+
+
 def adopt(inside: Inside) -> Path:
     """After the lab inside is up: a kubeconfig that works outside, and the note that the bring-up ended well.
 

@@ -54,3 +54,12 @@ def test_the_newest_kernel_of_the_cache_is_used(tmp_path: Path) -> None:
     found = kernels.deliver(store, "debian")
     assert found.release == "6.1.0-56-cloud-amd64"
     assert found.image == tmp_path / "kernels/debian/6.1.0-56-cloud-amd64/vmlinuz"
+
+
+def test_what_the_machine_said_outlives_the_lab(tmp_path: Path) -> None:
+    folder = tmp_path / "state/labs/one/vm"
+    folder.mkdir(parents=True)
+    (folder / "console.log").write_text("Kernel panic")
+    kept = kernel.keep_logs(tmp_path / "state", "one", tmp_path / "run")
+    assert [path.name for path in kept.iterdir()] == ["console.log"]
+    assert (kept / "console.log").read_text() == "Kernel panic"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import PreflightError
 from harness.providers.vm import initramfs, machine, qemu
 
 BUSYBOX = "/bin/busybox"
@@ -72,3 +73,29 @@ def test_what_the_guest_may_not_write_is_cached_for_good() -> None:
 def test_the_root_is_always_seen_and_comes_first() -> None:
     assert machine.mount_points([Path("/usr/bin"), Path("/proc/self")])[0] == "/"
     assert "/proc" in machine.mount_points([Path("/proc/sys")])
+
+
+def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr(machine, "VIRTIOFSD", ())
+    with pytest.raises(PreflightError) as caught:
+        machine.require_programs()
+    assert "missing: qemu-system-" in caught.value.cause
+    assert "virtiofsd" in caught.value.cause
+    assert "apt-get install" in caught.value.next_step
+
+
+def test_a_machine_that_says_nothing_is_told_from_one_that_ended(tmp_path: Path) -> None:
+    files = qemu.Files(tmp_path)
+    files.console.write_text("\x1b[2JBooting from ROM\nKernel panic - not syncing\n\n")
+    with subprocess.Popen(["/bin/true"]) as process:
+        process.wait()
+        assert not machine._says(files, process, machine.STARTED, 5.0)
+    assert machine._last_words(files).splitlines()[-1] == "Kernel panic - not syncing"
+    assert "\x1b" not in machine._last_words(files)
+
+
+def test_an_emulated_clock_waits_for_its_one_core() -> None:
+    words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(1, steady=True), Path("/k"), (), {})
+    assert words[words.index("-icount") + 1] == "shift=0,sleep=on"
+    assert words[words.index("-accel") + 1] == "tcg,thread=single"
