@@ -218,9 +218,9 @@ def hosts(attached: Attached) -> str:
 
     def host(node: Node) -> inventory.Host:
         pid = getattr(node, "pid", None)
-        if not isinstance(pid, int):
+        if not isinstance(pid, int) or not pid:
             msg = f"playbooks cannot reach {node.name}"
-            raise UsageError(msg, cause="only nodes of the namespaces provider are supported")
+            raise UsageError(msg, cause="its processes are not this machine's, or may not be entered")
         return inventory.namespace_host(node.name, str(node.address), pid)
 
     router = attached.lab.router
