@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,22 @@ def test_the_wait_ends_at_once_with_the_containers_last_words(tmp_path: Path) ->
         "level=fatal msg=clang version: NOT OK",
     ]
     assert error.where == "pod kube-system/agent-x on n1"
+
+
+def test_ends_from_before_the_wait_are_not_counted(tmp_path: Path) -> None:
+    """A lab whose network was switched several times has had its kube-proxy ended as often."""
+    layout = LabLayout(tmp_path, "lab")
+    log = layout.machine("n1").log
+    log.mkdir(parents=True)
+
+    def ended(times: int) -> None:
+        entry = {"service": "kube-proxy", "status": "signal terminated", "at": "", "count": times}
+        (log / "exits.json").write_text(json.dumps(entry) + "\n")
+
+    ended(GIVE_UP_AFTER)
+    watch = Watchdog(layout)
+    answers = iter([None, None, "there"])
+    assert watch.until("something", lambda: next(answers), 60) == "there"
+    ended(2 * GIVE_UP_AFTER)
+    with pytest.raises(BringUpError, match="kube-proxy on n1 keeps dying"):
+        watch.until("something", lambda: False, 60)
