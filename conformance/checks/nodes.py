@@ -361,7 +361,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "node.routes", "nodes have exactly the variant's routes to pods", "S", "B0", routes,
-        gates=("ncidr", "node", "known", "ranges"),
+        gates=("ncidr", "node", "known", "ranges", "multi"),
         causes=("agent stopped",), next=("ip route", "the agent's log"),
     ),
     Check(

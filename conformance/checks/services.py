@@ -463,11 +463,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "svc.endpoint-change", "new connections follow a Service to its new endpoint", "M", "B3", endpoint_change,
-        source=SV, gates=("svc", "slices"), after=_AFTER, causes=("proxy does not sync",), next=_NEXT,
+        source=SV, gates=("svc", "slices", "multi"), after=_AFTER, causes=("proxy does not sync",), next=_NEXT,
     ),
     Check(
         "svc.udp-stale", "a UDP flow follows a Service to its new endpoint", "M", "B3", udp_stale,
-        source="e2e conntrack", gates=("svc", "slices"), after=_AFTER, causes=("connection table not cleared",),
+        source="e2e conntrack", gates=("svc", "slices", "multi"), after=_AFTER, causes=("connection table not cleared",),
         next=("conntrack -L -p udp --orig-dst {destination}", *_NEXT),
     ),
     Check(

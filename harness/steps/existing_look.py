@@ -213,6 +213,8 @@ class Look:
         closed = self.here.closed
         closed["router"] = closed["far"] = "nothing of ours plays the outside world of this cluster"
         closed["verbs"] = "calling CNI plugins by hand would change a node"
+        if len(self.here.found.chosen) == 1:
+            closed.setdefault("hport", "there is no other node, and no router, to dial a host port from")
         if "known" in closed:
             closed.update((gate, closed["known"]) for gate in PROMISED if gate not in closed)
         if blind := closed.get("node") or closed.get("known"):
