@@ -20,12 +20,16 @@ from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.providers.kind import config, provider
-from harness.providers.kind.engine import Engine, EngineError
+from harness.providers.kind.engine import Engine, EngineError, default_host
+from harness.providers.namespaces import limits
 from harness.steps import networks
 from harness.steps.kubeconfigs import write_client
 from harness.steps.providers import Found, Order
 
 PROGRAMS = ("kind", "kubernetes", "responder")
+INOTIFY_PER_NODE = 24
+"""inotify instances (inotify(7)) of a node: systemd, containerd, kubelet; and a control plane's half."""
+
 IMAGE_VARIABLE = "CNILAB_NODE_IMAGE"
 PUBLISHED = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
 """The node image of kind v0.30.0's release notes: kind supports no other than those of its own release."""
@@ -36,6 +40,8 @@ def bring_up(order: Order) -> Found:
     spec, place, journal = order.spec, order.place, order.journal
     engine = Engine()
     provider.name_is_free(engine, spec)
+    if os.geteuid() == 0 and default_host().startswith("unix:"):
+        require_room(spec, limits.read(limits.INOTIFY), limits.inotify_instances())
     provider.claim(place, spec, order.run.path)
     with journal.step("up.materials", "programs and images"):
         materials = prepare(order.store, engine, order.images)
@@ -51,6 +57,24 @@ def bring_up(order: Order) -> Found:
     known = known.model_copy(update={"api_port": port})
     labstate.write(place, known)
     return Found(known, lab)
+
+
+def require_room(spec: LabSpec, limit: int | None, used: int) -> None:
+    """Insist on inotify instances: without them containerd starts without its CRI, and kubeadm waits for minutes.
+
+    Args:
+        spec: The lab.
+        limit: What a user of the engine's machine may have; None when that is not known.
+        used: What is taken.
+
+    Raises:
+        PreflightError: There are too few.
+    """
+    short = limits.Shortage(limits.INOTIFY, limit or 0, used, INOTIFY_PER_NODE * spec.nodes)
+    if limit is not None and limit < used + short.needed:
+        msg = f"this machine's limits are too low for {spec.nodes} nodes of kind"
+        name = limits.INOTIFY.replace("/", ".")
+        raise PreflightError(msg, cause=str(short), next_step=f"sysctl -w {name}={short.target}, or fewer nodes")
 
 
 def _start_network(kube: Kube, spec: LabSpec, variant: Variant, goes_on: Callable[[], bool]) -> None:

@@ -213,6 +213,12 @@ def test_what_kind_says_is_explained(name: str, golden: Callable[[str, str], Non
     golden(f"providers/kind/{name}.txt", f"{error}\n")
 
 
+def test_a_machine_whose_limits_are_too_low(golden: Callable[[str, str], None]) -> None:
+    up_kind.require_room(LabSpec(), 128, 80)
+    up_kind.require_room(LabSpec(), None, 1000)
+    golden("providers/kind/no-room.txt", refused(lambda: up_kind.require_room(LabSpec(), 128, 90)))
+
+
 @pytest.mark.usefixtures("no_docker_host")
 def test_no_node_image_and_no_registry(golden: Callable[[str, str], None]) -> None:
     error = refused(lambda: up_kind.node_image_of(None, FakeEngine()))  # type: ignore[arg-type]
