@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +21,15 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
+from harness.runner import HostRunner, Runner
 from harness.steps.kubeconfigs import write_client, write_private
 from harness.steps.providers import Found, Order
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
 EMULATED = "CNILAB_EMULATED"
 """Set where the processor is software, by whoever made it so."""
+
+BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 _CAP_SYS_RESOURCE = 24
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -37,6 +41,7 @@ def bring_up(order: Order) -> Found:
     spec, journal = order.spec, order.journal
     layout = LabLayout(order.place.state, order.place.name)
     provider.claim(layout, spec, order.run.path, raise_limits=order.raise_limits)
+    load_modules()
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(order.store, order.images)
@@ -45,6 +50,16 @@ def bring_up(order: Order) -> Found:
     lab = provider.create(layout, spec, machines, materials, journal)
     write_kubeconfigs(layout, lab.api_port, issued)
     return Found(*provider.find(layout))
+
+
+def load_modules(runner: Runner | None = None) -> None:
+    """Load what nothing in a lab would load by itself: modprobe(8) is not asked for it, as it is for a kind of link.
+
+    kube-proxy and flannel want br_netfilter; on a kernel with modules flannel ends without it. No setting of the
+    machine's own network changes. Where it cannot be loaded, `doctor` has said so.
+    """
+    if not BRIDGE_FILTER.exists() and shutil.which("modprobe"):
+        (runner or HostRunner()).run(["modprobe", "br_netfilter"], check=False)
 
 
 def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
