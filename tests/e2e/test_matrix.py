@@ -12,8 +12,8 @@ MATRIX = """
 apiVersion: cnilab.dev/v1
 kind: Matrix
 groups:
-  - {{variants: [bridge], nodes: 1, labs: none, name: {name}}}
-  - {{variants: [flannel], nodes: 1, provider: existing, name: {name}}}
+  - {{variants: [bridge], labs: none, name: {name}}}
+  - {{variants: [flannel], provider: existing, name: {name}}}
 """
 
 
