@@ -467,8 +467,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "svc.udp-stale", "a UDP flow follows a Service to its new endpoint", "M", "B3", udp_stale,
-        source="e2e conntrack", gates=("svc", "slices", "multi"), after=_AFTER, causes=("connection table not cleared",),
-        next=("conntrack -L -p udp --orig-dst {destination}", *_NEXT),
+        source="e2e conntrack", gates=("svc", "slices", "multi"), after=_AFTER,
+        causes=("connection table not cleared",), next=("conntrack -L -p udp --orig-dst {destination}", *_NEXT),
     ),
     Check(
         "svc.hostport.reach", "a host port answers on its node, TCP and UDP of one number apart", "M", "B3", hostport,
