@@ -30,6 +30,8 @@ def redirected(ctx: click.Context) -> int | None:
     Returns:
         Its exit code; None when the lab is on this machine, and the command has yet to run.
     """
+    if ctx.params.get("kubeconfig") is not None:
+        return None  # it is about a cluster that is no lab
     lab: str | None = ctx.params.get("lab")
     known = names()
     name = lab or (known[0] if len(known) == 1 else None)
