@@ -8,7 +8,7 @@ from typing import Final
 from reports import marks
 from reports.model import Mark, Requirement
 from reports.night.cells import Cell, status_of
-from reports.night.history import Entry, before
+from reports.night.history import BROKEN, HELD, Entry, before
 from reports.night.model import CellRow, GridArea, GridCell, GridRow, Share
 from reports.panels.requirements import AREAS
 from reports.text import Ids, duration, slug
@@ -70,8 +70,8 @@ def _share(cell: Cell, area: str, last: dict[str, str]) -> Share:
         return Share(NOTHING, "", "", f"{cell.name}: nothing of {AREAS.get(area, area)} was judged")
     held = sum(item.status == "pass" for item in judged)
     worst = marks.worst([item.mark for item in judged])
-    was = [last[item.id] for item in judged if item.id in last]
-    then = sum(status in ("pass", "flaky") for status in was) / len(was) if was else held / len(judged)
+    was = [last[item.id] for item in judged if last.get(item.id) in HELD | BROKEN]
+    then = sum(status in HELD for status in was) / len(was) if was else held / len(judged)
     now = held / len(judged)
     return Share(
         mark=worst,
