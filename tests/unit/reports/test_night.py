@@ -57,7 +57,9 @@ def run_dir(
 
 
 def entry(day: int, status: dict[str, str], tone: str = "good") -> Entry:
-    verdicts = {word: tuple(name for name, one in status.items() if one == word) for word in set(status.values())}
+    verdicts = {
+        word: tuple(name for name, one in status.items() if one == word) for word in dict.fromkeys(status.values())
+    }
     return Entry.model_validate(
         {"id": f"old-{day}", "key": "namespaces/host/flannel/1.34/2", "started": f"2026-11-{day:02}T02:00:00Z"}
         | {"tone": tone, "sentence": "as it was", "held": 1, "judged": 2, "verdicts": verdicts}
