@@ -35,7 +35,8 @@ REPOSITORY = "cnilab.dev/node"
 
 PACKAGES = (
     "bash", "ca-certificates", "conntrack", "curl", "dbus", "ethtool", "ipset", "iproute2", "iptables", "iputils-ping",
-    "jq", "kmod", "libseccomp2", "mount", "nftables", "procps", "socat", "systemd", "systemd-sysv", "tcpdump", "util-linux",
+    "jq", "kmod", "libseccomp2", "mount", "nftables", "procps", "socat", "systemd", "systemd-sysv", "tcpdump",
+    "util-linux",
 )  # fmt: skip
 """What kind's Dockerfile installs and a lab needs, and tools that people look around with."""
 
