@@ -209,7 +209,7 @@ def import_(archive: Path) -> None:
     cls=Command,
     examples="""
     cnilab components add weave.tar
-    docker save rajchaudhuri/weave-kube:2.9.0 rajchaudhuri/weave-npc:2.9.0 -o weave.tar
+    cnilab --cache /srv/cnilab components add /media/usb/weave.tar
     cnilab components add weave.tar && cnilab up weave --kernel debian
     """,
 )
