@@ -210,8 +210,8 @@ def _run(cell: Cell, work: Work, program: Sequence[str], runner: Runner) -> Outc
 
 
 def _do(argv: Sequence[str], runner: Runner, seconds: float) -> tuple[int, State]:
-    # Its output is the user's: the phases with their times, and the tables of labs and checks.
-    process = runner.start(argv, stdout=1, stderr=2)
+    # All it prints is progress here, its tables, too: the data of a night is what became of the cells.
+    process = runner.start(argv, stdout=2, stderr=2)
     try:
         code = process.wait(max(0.0, seconds))
     except subprocess.TimeoutExpired:

@@ -17,6 +17,7 @@ from harness.steps import matrix
 RUN = """
 import json, pathlib, sys
 words = sys.argv[1:]
+print("a table of the run")
 place = pathlib.Path(words[words.index("--run-dir") + 1])
 place.mkdir(parents=True)
 variant = words[words.index("run") + 1]
@@ -67,10 +68,12 @@ def test_a_table_has_all_cells_with_the_reason(mine: Path, capsys: pytest.Captur
 
 
 def test_a_night_goes_on_and_its_exit_code_is_that_of_the_first_failure(
-    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mine: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["matrix", "run", "--file", str(mine), "--into", "night", "-o", "json"]) == 11
-    document = json.loads(capsys.readouterr().out)
+    printed = capfd.readouterr()
+    document = json.loads(printed.out)
+    assert printed.err.count("a table of the run") == 3
     assert [(one["id"], one["state"], one["exit"]) for one in document["items"]] == [
         ("flannel", "ok", 0),
         ("cilium", "failed", 11),
