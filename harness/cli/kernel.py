@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -107,7 +108,8 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
     code = 1
     try:
         # The run directory is decided here, since only that one is shared; of two, the last one counts.
-        code = inside.cnilab([*words, "--run-dir", str(run)])
+        # What it says on standard output is the path of a kubeconfig that is good in there.
+        code = inside.cnilab([*words, "--run-dir", str(run)], out=io.StringIO())
     finally:
         if code:
             kernel.keep_logs(settings().state, spec.name, run)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import TextIO
 
 from harness import resources, timeouts
 from harness.components import kernel
@@ -26,6 +27,7 @@ from harness.providers.namespaces import cgroups
 from harness.providers.namespaces import state as states
 from harness.providers.namespaces.layout import LabLayout
 from harness.providers.vm import machine, qemu
+from harness.providers.vm.channel import own
 from harness.runner import HostRunner
 
 FOLDER = "vm"
@@ -64,17 +66,22 @@ class Inside:
     state: machine.VmState
     layout: LabLayout
 
-    def cnilab(self, words: Sequence[str], *, stdin: int | None = None, tty: bool = False) -> int:
+    def cnilab(
+        self, words: Sequence[str], *, stdin: int | None = None, tty: bool = False, out: TextIO | None = None
+    ) -> int:
         """Run this program with these words; returns its exit code.
 
         Args:
             words: As the user gave them.
             stdin: A descriptor that it may read.
             tty: It gets a terminal.
+            out: Where its standard output goes; by default to our own.
         """
         argv = [sys.executable, "-m", "harness.cli.main", *words]
         env = environment(os.environ, self.layout, self.state.accelerator)
-        return machine.door(self.state).run(argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty)
+        return machine.door(self.state).run(
+            argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty, out=own(out) if out else None
+        )
 
 
 def wanted(spec: LabSpec) -> bool:

@@ -96,7 +96,7 @@ class Door:
             "tty": [size.lines, size.columns] if size else None,
         }
         with self._connect(request) as connection:
-            return _Session(connection, out or _own(sys.stdout), err or _own(sys.stderr)).carry(stdin)
+            return _Session(connection, out or own(sys.stdout), err or own(sys.stderr)).carry(stdin)
 
     def _connect(self, request: Mapping[str, Any]) -> socket.socket:
         try:
@@ -114,7 +114,7 @@ def gone(cause: str) -> BringUpError:
     return BringUpError(msg, cause=cause, next_step="'cnilab down' removes it; 'cnilab up' makes another")
 
 
-def _own(stream: TextIO) -> Any:
+def own(stream: TextIO) -> Any:
     """Where bytes for one of our own streams go; a caller may have put something else in its place."""
     return stream.buffer if hasattr(stream, "buffer") else _Decoded(stream)
 
