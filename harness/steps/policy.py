@@ -158,6 +158,9 @@ def settle(arena: Arena, wanted: Sequence[Dial], purpose: str, deadline: float) 
         open_ = [dial for dial in open_ if not answered(seen.get(dial))]
         if not open_:
             break
+    if open_:  # a quick look is too quick for a machine that is busy enough
+        last |= look(arena, open_, purpose, 2 * SURE, denied=frozenset())
+        open_ = [dial for dial in open_ if not answered(last.get(dial))]
     return list(last.values()), not open_
 
 
