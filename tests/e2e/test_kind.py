@@ -66,6 +66,13 @@ def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCl
         assert snapshot.settle(before, [NAME]) == {}
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_for_the_next(kind: KindCli) -> Iterator[None]:
+    """A test that fails half way does not make the others fail, too."""
+    yield
+    kind("down", NAME)
+
+
 @pytest.fixture
 def room() -> None:
     """One user's inotify instances are counted for all labs of the machine together."""

@@ -81,16 +81,20 @@ def create(engine: Engine, place: LabDir, network: Network, image: str, responde
 
 
 def node_commands(spec: LabSpec) -> list[tuple[str, ...]]:
-    """What a node runs to be a node of a lab, whatever image it is made of.
+    """What a node runs to be a node of a lab, whatever image it is made of, and once there is a router.
 
-    Its way out leads over the router, which sends on what is not its own to the engine's gateway. Reverse paths are not
-    filtered, as on all nodes of labs: an asymmetric path is a lesson, not an attack.
+    Its way out leads over the router, which sends on what is not its own to the engine's gateway.
     """
-    nic = spec.cluster_nic
-    return [
-        ("ip", "route", "replace", "default", "via", str(spec.router_address), "dev", nic),
-        ("sysctl", "-q", "-w", *(f"net.ipv4.conf.{name}.rp_filter=0" for name in ("all", "default", nic))),
-    ]
+    return [("ip", "route", "replace", "default", "via", str(spec.router_address), "dev", spec.cluster_nic)]
+
+
+def inherited_commands(spec: LabSpec) -> list[tuple[str, ...]]:
+    """What a node runs before its first pod: links that are made later begin with these values.
+
+    Reverse paths are not filtered, as on all nodes of labs: an asymmetric path is a lesson, not an attack.
+    """
+    names = ("all", "default", spec.cluster_nic)
+    return [("sysctl", "-q", "-w", *(f"net.ipv4.conf.{name}.rp_filter=0" for name in names))]
 
 
 def log_commands(service: str) -> list[tuple[str, ...]]:

@@ -228,7 +228,10 @@ def _watch(
                 break
             nodes = [] if told else engine.on_network(network.name, {docker.KIND: spec.name})
             if len(nodes) == spec.nodes and (text := _kubeconfig(place, materials, nodes)):
-                told = pool.submit(early, resolved(spec, network, nodes), text, lambda: process.poll() is None)
+                now = resolved(spec, network, nodes)
+                for node in nodes:
+                    _before_pods(KindNode(node.name, now.node_address(node.name), node.id, _pid(node)), now)
+                told = pool.submit(early, now, text, lambda: process.poll() is None)
         if told is not None:
             told.result()
 
@@ -269,12 +272,19 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
     )
 
 
+def _before_pods(node: KindNode, spec: LabSpec) -> None:
+    """Give a node what its pods and their links take over when they are made, and keep as it was then."""
+    for argv in outside.inherited_commands(spec):
+        node.runner.run(argv)
+    node.runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))
+
+
 def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials) -> None:
     """Give a node what every node of a lab has: the way outside, the responder, CNI plugins, images."""
     runner = node.runner
+    _before_pods(node, spec)
     for argv in (*outside.node_commands(spec), *outside.log_commands("containerd")):
         runner.run(argv)
-    runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))
     there = set(runner.run(["ls", TOOLS, "/opt/cni/bin"], check=False).stdout.split())
     wanted = {f"{TOOLS.lstrip('/')}/responder": materials.responder}
     wanted |= {f"opt/cni/bin/{path.name}": path for path in sorted(materials.cni.iterdir())}

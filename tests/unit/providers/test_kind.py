@@ -87,7 +87,11 @@ def test_what_the_router_runs_is_as_recorded(golden: Callable[[str, str], None])
 
 def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> None:
     spec = LabSpec()
-    commands = (*outside.node_commands(spec), *outside.log_commands("containerd"))
+    commands = (
+        *outside.inherited_commands(spec),
+        *outside.node_commands(spec),
+        *outside.log_commands("containerd"),
+    )
     golden("providers/kind/node.txt", "\n".join(map(" ".join, commands)) + "\n" + outside.resolver(spec))
 
 
