@@ -273,10 +273,12 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
 
 
 def _before_pods(node: KindNode, spec: LabSpec) -> None:
-    """Give a node what its pods and their links take over when they are made, and keep as it was then."""
+    """Give a node what links take over when they are made, and keep as it was then.
+
+    Not its name server: until kubeadm has joined all nodes, they find the first by the engine's.
+    """
     for argv in outside.inherited_commands(spec):
         node.runner.run(argv)
-    node.runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))
 
 
 def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials) -> None:
@@ -285,6 +287,7 @@ def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials
     _before_pods(node, spec)
     for argv in (*outside.node_commands(spec), *outside.log_commands("containerd")):
         runner.run(argv)
+    runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))
     there = set(runner.run(["ls", TOOLS, "/opt/cni/bin"], check=False).stdout.split())
     wanted = {f"{TOOLS.lstrip('/')}/responder": materials.responder}
     wanted |= {f"opt/cni/bin/{path.name}": path for path in sorted(materials.cni.iterdir())}
