@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
-from harness.errors import UsageError
+from harness.errors import PreflightError, UsageError
 from harness.model.base import Record
 from harness.model.spec import LAB_NAME, LabSpec
 
@@ -124,6 +124,21 @@ def no_such_lab(place: LabDir) -> UsageError:
     others = ", ".join(names(place.state)) or "none"
     msg = f"there is no lab named '{place.name}'"
     return UsageError(msg, cause=f"labs on this machine: {others}", next_step="'cnilab up' makes one")
+
+
+def require_free(place: LabDir) -> None:
+    """Insist on that no lab has this name.
+
+    Raises:
+        PreflightError: One is up, or left over from a crash.
+    """
+    if place.path.exists():
+        msg = f"there is already a lab named '{place.name}'"
+        raise PreflightError(
+            msg,
+            where=str(place.path),
+            next_step=f"'cnilab down {place.name}' removes it; '--name other' makes another one beside it",
+        )
 
 
 def start_time(pid: int) -> int:

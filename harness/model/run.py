@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from pydantic import Field, TypeAdapter
 
+from harness import files
 from harness.model.base import Record
 from harness.model.records import Event, FaultRun, LabStep, Observation, Result
 from harness.model.topology import Topology
@@ -88,9 +89,7 @@ class RunDir:
     def _write(self, name: str, text: str) -> None:
         """Replace a file whole: a reader never sees half of it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        scratch = self.path / f".{name}.new"
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(self.path / name)
+        files.replace(self.path / name, text)
 
     def write_info(self, info: RunInfo) -> None:
         """Write `run.json`."""

@@ -171,6 +171,11 @@ class LabSpec(Data):
         return ipaddress.IPv4Address(int(self.underlay.cidr.network_address) + 10 + int(name.removeprefix("n")))
 
     @property
+    def nics(self) -> tuple[str, ...]:
+        """Names of a machine's NICs, where a lab of namespaces makes them."""
+        return ("eth0", "eth1") if self.underlay.dual_homed else ("eth0",)
+
+    @property
     def cluster_nic(self) -> str:
         """Name of the NIC that carries pod traffic."""
         second = self.underlay.dual_homed or self.provider == "vagrant"

@@ -27,11 +27,10 @@ from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
 from harness.runner import CommandError
 from harness.steps.existing_stay import Stay
+from harness.steps.suite import GC_THRESH
 
 PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
 """Gates that only a network's own data can open."""
-
-GC_THRESH: Final = "/proc/sys/net/ipv4/neigh/default/gc_thresh2"
 
 _NEVER = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
 """Reasons of a waiting container that waiting does not mend."""
@@ -204,7 +203,7 @@ class Look:
         """The neighbour limit of a node's kernel; closes the gate where it cannot be read."""
         if nodes.nodes:
             with suppress(CommandError, ValueError):
-                return {"gc_thresh2": int(nodes.nodes[0].file(GC_THRESH)), "shared": False}
+                return {"gc_thresh2": int(nodes.nodes[0].file(str(GC_THRESH))), "shared": False}
         self.here.closed["neigh"] = self.here.closed.get("node", f"{GC_THRESH} is not there: a kernel shows it once")
         return {}
 

@@ -19,6 +19,7 @@ from harness import timeouts
 from harness.cluster.kube import ApiError, Kube, Object, object_path, resource_path
 from harness.errors import PreflightError, TearDownError
 from harness.model.journal import Journal
+from harness.model.labstate import start_time
 from harness.providers.existing import probe, tenancy
 from harness.providers.existing.tenancy import MANAGED, RUN, Mark
 from harness.steps.existing_preflight import RESPONDER, Survey
@@ -191,7 +192,7 @@ def stay(found: Survey, journal: Journal) -> Iterator[Stay]:
     Raises:
         TearDownError: Something could not be removed.
     """
-    made = Stay(found, tenancy.mark(machine(), os.getpid(), started(os.getpid()), secrets.token_hex(3)), journal)
+    made = Stay(found, tenancy.mark(machine(), os.getpid(), start_time(os.getpid()), secrets.token_hex(3)), journal)
     left: list[str] = []
     try:
         made.settle()
@@ -226,15 +227,6 @@ def machine() -> str:
     return hashlib.sha256(f"cnilab {text.strip()}".encode()).hexdigest()[:12]
 
 
-def started(pid: int) -> int:
-    """When a process of this machine started, in clock ticks; 0 when there is none (proc_pid_stat(5))."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return 0
-    return int(text.rpartition(")")[2].split()[19])
-
-
 def leftovers(kube: Kube, namespace: str, *, everybody: bool = False) -> list[str]:
     """Ids of runs that are no more, and of which something is there.
 
@@ -247,7 +239,7 @@ def leftovers(kube: Kube, namespace: str, *, everybody: bool = False) -> list[st
     items = [item for kind in KINDS for item in kube.list(*kind, namespace, labels=mark)] if namespace else []
     items = items or ([] if namespace else kube.list("v1", "Namespace", labels=mark))
     owners = filter(None, map(tenancy.owner_of, items))
-    alive = {(one.pid, one.started): started(one.pid) == one.started != 0 for one in owners}
+    alive = {(one.pid, one.started): start_time(one.pid) == one.started != 0 for one in owners}
     now = datetime.now(UTC)
     return sorted(
         {

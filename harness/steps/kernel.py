@@ -20,7 +20,9 @@ from typing import TextIO
 from harness import resources, timeouts
 from harness.components import kernel
 from harness.components.store import Store
-from harness.errors import CnilabError, PreflightError
+from harness.errors import CnilabError
+from harness.files import write_private
+from harness.model import labstate
 from harness.model.journal import Journal, now
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import cgroups
@@ -136,10 +138,7 @@ def start(
         CnilabError: It did not come up; what was made is there for `down` to remove.
     """
     layout = LabLayout(state, spec.name)
-    if layout.path.exists():
-        msg = f"there is already a lab named '{spec.name}'"
-        step = f"'cnilab down {spec.name}' removes it; '--name other' makes another one beside it"
-        raise PreflightError(msg, where=str(layout.path), next_step=step)
+    labstate.require_free(layout)
     known = states.LabState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
     states.write(layout, known)
     if run is not None:
@@ -226,8 +225,7 @@ def adopt(inside: Inside) -> Path:
     way.relay(known.api_port)
     text = way.read(layout.kubeconfig)
     text = text.replace(f"https://127.0.0.1:{known.api_port}", f"https://127.0.0.1:{inside.state.api_port}")
-    with open(layout.kubeconfig, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-        file.write(text)
+    write_private(layout.kubeconfig, text)
     ours = states.read(layout)
     if ours is not None:
         states.write(layout, ours.model_copy(update={"ready": True, "api_port": inside.state.api_port}))

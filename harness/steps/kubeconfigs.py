@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from harness import yamlio
+from harness.files import write_private
 from harness.model.labstate import LabDir
-
-
-def write_private(path: Path, content: str) -> None:
-    """Write a file that is never readable by others for even a moment."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(content)
 
 
 def write_client(place: LabDir, server: str, ca: str, certificate: str, key: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from harness import timeouts, yamlio
+from harness import files, timeouts, yamlio
 from harness.errors import BringUpError, UsageError
 from harness.model.labstate import LabDir
 from harness.model.load import API_VERSION
@@ -187,9 +187,7 @@ def _record(directory: Path, outcomes: Sequence[Outcome]) -> None:
     """Replace the record whole, so that also a night that is killed tells how far it got."""
     directory.mkdir(parents=True, exist_ok=True)
     document = {"apiVersion": API_VERSION, "kind": "CellList", "items": [one.item() for one in outcomes]}
-    draft = directory / f".{RECORD}.new"
-    draft.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(directory / RECORD)
+    files.replace(directory / RECORD, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def _run(cell: Cell, work: Work, program: Sequence[str], runner: Runner) -> Outcome:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from harness import files
 from harness.errors import CnilabError, ReportError, UsageError
 from harness.model.run import RunDir
 from harness.steps.labs import list_labs
@@ -51,7 +52,7 @@ def write_night(runs: Sequence[Path], into: Path, *, known: Path | None = None, 
             "parity.md": markdown.parity(night.parity),
             HISTORY: history.dump(made.history),
         }
-        written = [_write(into / name, text) for name, text in texts.items()]
+        written = [files.replace(into / name, text) for name, text in texts.items()]
     except OSError as error:
         msg = "the report of the night could not be written"
         raise ReportError(msg, cause=str(error), where=str(into)) from error
@@ -108,11 +109,3 @@ def _planned(item: Mapping[str, Any]) -> Planned:
         name=name_of(cell["provider"], cell["kernel"], cell["variant"]),
         reason=f"unavailable: {reason}" if reason else told.get(str(item.get("state")), "no run directory came of it"),
     )
-
-
-def _write(path: Path, content: str) -> Path:
-    """Replace the file in one step: a reader never sees half of it."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(content, encoding="utf-8", newline="\n")
-    draft.replace(path)
-    return path

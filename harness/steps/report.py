@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from harness import files
 from harness.errors import CnilabError, ReportError
 from harness.model.run import RunDir
 from reports import conformance_yaml, ctrf, html, junit, markdown
@@ -49,7 +50,7 @@ def write_reports(run: RunDir) -> list[Path]:
     failures: dict[str, Exception] = {}
     for name, render in WRITERS.items():
         try:
-            written.append(_write(run.path / name, render(report)))
+            written.append(files.replace(run.path / name, render(report)))
         except Exception as error:  # noqa: BLE001 - told below; the other files still get their turn
             failures[name] = error
     if failures:
@@ -67,11 +68,3 @@ def write_reports(run: RunDir) -> list[Path]:
 
 def _cause(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _write(path: Path, content: str) -> Path:
-    """Replace the file in one step: a reader never sees half of it."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.write_text(content, encoding="utf-8", newline="\n")
-    draft.replace(path)
-    return path

@@ -83,10 +83,9 @@ def bare(spec: LabSpec, plugins: Sequence[str], agents: Sequence[str], *, kube_p
         agents: Pods in nodes' own networks that belong to no driver.
         kube_proxy: Nodes run kube-proxy at that moment.
     """
-    nics = ("eth0", "eth1") if spec.underlay.dual_homed else ("eth0",)
     networks = [str(spec.underlay.cidr)]
     networks += [str(spec.underlay.management_cidr)] if spec.underlay.dual_homed else []
-    return Bare(nics, tuple(networks), frozenset(plugins), frozenset(agents), kube_proxy)
+    return Bare(spec.nics, tuple(networks), frozenset(plugins), frozenset(agents), kube_proxy)
 
 
 def residue(state: NetState, expected: Bare) -> list[Residue]:

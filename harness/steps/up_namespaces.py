@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.cluster import pki, plan
 from harness.cluster.kubeconfig import kubeconfig
 from harness.components.store import Store
+from harness.files import write_private
 from harness.model.labstate import LabDir
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
@@ -22,7 +23,7 @@ from harness.model.variant import Variant
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
-from harness.steps.kubeconfigs import write_client, write_private
+from harness.steps.kubeconfigs import write_client
 from harness.steps.providers import Found, Order
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")

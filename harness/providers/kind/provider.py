@@ -57,13 +57,7 @@ def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.LabState:
     Raises:
         PreflightError: A lab or a cluster of this name is there.
     """
-    if place.path.exists():
-        msg = f"there is already a lab named '{spec.name}'"
-        raise PreflightError(
-            msg,
-            where=str(place.path),
-            next_step=f"'cnilab down {spec.name}' removes it; '--name other' makes another one beside it",
-        )
+    labstate.require_free(place)
     fresh = state.LabState(
         name=spec.name,
         created=now(),

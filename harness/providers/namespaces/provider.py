@@ -12,10 +12,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from harness import timeouts
-from harness.errors import BringUpError, PreflightError, UsageError
+from harness.errors import BringUpError, UsageError
 from harness.model import world
 from harness.model.journal import Journal, now
-from harness.model.labstate import no_such_lab
+from harness.model.labstate import no_such_lab, require_free
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import cgroups, limits, links, nodespec, state
@@ -65,13 +65,7 @@ def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: b
     Raises:
         PreflightError: A lab of this name is up or left over from a crash, or the machine's limits are too low.
     """
-    if layout.path.exists():
-        msg = f"there is already a lab named '{spec.name}'"
-        raise PreflightError(
-            msg,
-            where=str(layout.path),
-            next_step=f"'cnilab down {spec.name}' removes it; '--name other' makes another one beside it",
-        )
+    require_free(layout)
     raises = limits.raises(spec, allowed=raise_limits)
     fresh = state.LabState(
         name=spec.name,
