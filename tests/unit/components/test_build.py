@@ -15,6 +15,7 @@ from harness import resources
 from harness.components.lock import Build, Component
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, run_long
 from harness.components.sources.build import BuildSource, progress, source_digest
+from harness.components.turns import Turns
 from harness.errors import PreflightError
 from harness.runner import HostRunner
 from harness.timeouts import ticks, wait_until
@@ -102,6 +103,19 @@ def test_tools_of_a_go_mod_are_built_into_a_directory(record: Path, module: Path
     words = record.read_text().splitlines()
     assert words[-1] == "tool"
     assert words[-2].endswith("/")
+
+
+def test_sources_are_fetched_while_another_build_has_the_cores(record: Path, module: Path, desk: Desk) -> None:
+    source = BuildSource(find, module.parent)
+    source.turns = Turns(1)
+    with source.turns.turn("longer", desk.check):
+        waiting = threading.Thread(target=source.deliver, args=(thing(), desk))
+        waiting.start()
+        wait_until("the sources are asked for", record.exists, deadline=10)
+        wait_until("the list ends", lambda: "." in record.read_text().splitlines(), deadline=10)
+        assert "build" not in record.read_text().splitlines()
+    waiting.join()
+    assert "build" in record.read_text().splitlines()
 
 
 @pytest.mark.parametrize(("cgo", "expected"), [(False, "CGO_ENABLED=0"), (True, "CGO_ENABLED=1")])
