@@ -15,7 +15,12 @@ _LABELS = {"k8s-app": "kube-dns"}
 
 
 def corefile(spec: LabSpec) -> str:
-    """The Corefile: cluster zone and reverse zones, everything else to the router's name server."""
+    """The Corefile: cluster zone and reverse zones, everything else to the router's name server.
+
+    A pod takes over its node's name server when it starts. With kind that may be before all nodes have joined, and
+    until then they have the engine's; so the Corefile names the router itself.
+    """
+    upstream = spec.router_address if spec.provider == "kind" else "/etc/resolv.conf"
     return f""".:53 {{
     errors
     health {{
@@ -28,7 +33,7 @@ def corefile(spec: LabSpec) -> str:
        ttl 30
     }}
     prometheus :9153
-    forward . /etc/resolv.conf {{
+    forward . {upstream} {{
        max_concurrent 1000
     }}
     cache 30

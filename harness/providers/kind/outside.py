@@ -6,6 +6,7 @@ would need addresses that are one for the whole engine, and two labs could not b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.model import world
@@ -88,13 +89,14 @@ def node_commands(spec: LabSpec) -> list[tuple[str, ...]]:
     return [("ip", "route", "replace", "default", "via", str(spec.router_address), "dev", spec.cluster_nic)]
 
 
-def inherited_commands(spec: LabSpec) -> list[tuple[str, ...]]:
-    """What a node runs before its first pod: links that are made later begin with these values.
+def unfiltered(links: Iterable[str]) -> tuple[str, ...]:
+    """The command that takes reverse path filters off a node: an asymmetric path is a lesson, not an attack.
 
-    Reverse paths are not filtered, as on all nodes of labs: an asymmetric path is a lesson, not an attack.
+    Args:
+        links: Names as in /proc/sys/net/ipv4/conf: `default` is what links begin with that are made later. One that is
+            gone meanwhile is no error.
     """
-    names = ("all", "default", spec.cluster_nic)
-    return [("sysctl", "-q", "-w", *(f"net.ipv4.conf.{name}.rp_filter=0" for name in names))]
+    return ("sysctl", "-q", "-e", "-w", *(f"net/ipv4/conf/{name}/rp_filter=0" for name in links))
 
 
 def log_commands(service: str) -> list[tuple[str, ...]]:

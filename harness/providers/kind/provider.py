@@ -223,8 +223,6 @@ def _watch(
             nodes = [] if told else engine.on_network(network.name, {docker.KIND: spec.name})
             if len(nodes) == spec.nodes and (text := _kubeconfig(place, materials, nodes)):
                 now = resolved(spec, network, nodes)
-                for node in nodes:
-                    _before_pods(KindNode(node.name, now.node_address(node.name), node.id, _pid(node)), now)
                 told = pool.submit(early, now, text, lambda: process.poll() is None)
         if told is not None:
             told.result()
@@ -266,19 +264,17 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
     )
 
 
-def _before_pods(node: KindNode, spec: LabSpec) -> None:
-    """Give a node what links take over when they are made, and keep as it was then.
-
-    Not its name server: until kubeadm has joined all nodes, they find the first by the engine's.
-    """
-    for argv in outside.inherited_commands(spec):
-        node.runner.run(argv)
+def _unfilter(node: KindNode) -> None:
+    """Take reverse path filters off all links that a node will have, and then off those that it has."""
+    node.runner.run(outside.unfiltered(("default",)))
+    names = node.runner.run(["ls", "/proc/sys/net/ipv4/conf"]).stdout.split()
+    node.runner.run(outside.unfiltered(names))
 
 
 def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials) -> None:
     """Give a node what every node of a lab has: the way outside, the responder, CNI plugins, images."""
     runner = node.runner
-    _before_pods(node, spec)
+    _unfilter(node)  # the network is there already, and may have made its links
     for argv in (*outside.node_commands(spec), *outside.log_commands("containerd")):
         runner.run(argv)
     runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))

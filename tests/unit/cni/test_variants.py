@@ -80,5 +80,11 @@ def test_bridge_masquerades_only_what_leaves_the_pod_network() -> None:
     assert rules.count("MASQUERADE") == 1
 
 
+def test_with_kind_the_corefile_names_the_router_since_nodes_may_still_have_the_engines_name_server() -> None:
+    spec = LabSpec(provider="kind")
+    assert f"forward . {spec.router_address} {{" in coredns.corefile(spec)
+    assert "forward . /etc/resolv.conf {" in coredns.corefile(LabSpec())
+
+
 def test_coredns_manifests_are_as_recorded(golden: Callable[[str, str], None]) -> None:
     golden("cluster/coredns.yaml", yamlio.dumps_all(coredns.manifests(LabSpec())))
