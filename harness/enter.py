@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,39 @@ def joining(process: str) -> tuple[str, ...]:
     return (*_JOIN, f"{group}/cgroup.procs") if group else ()
 
 
-class NamespaceRunner(HostRunner):
+class EnteringRunner(HostRunner, abc.ABC):
+    """Runs programs elsewhere than in this machine's own namespaces: other words come before theirs."""
+
+    @abc.abstractmethod
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """See `HostRunner.vector`."""
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """See `Runner.run`."""
+        return super().run(self.vector(argv, env), input=input, timeout=timeout, check=check)
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """See `Runner.start`."""
+        return super().start(self.vector(argv, env), stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+class NamespaceRunner(EnteringRunner):
     """Runs programs in the namespaces of a process.
 
     The PID namespace is always entered: what is started there ends when the machine does.
@@ -49,40 +82,50 @@ class NamespaceRunner(HostRunner):
         super().__init__()
         self._enter = tuple(enter)
 
-    def _words(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[str, ...]:
-        # The machine's environment, not the caller's: a lab must not depend on who runs it.
-        environment = {**ENVIRONMENT, **(env or {})}
-        settings = (f"{key}={value}" for key, value in environment.items())
-        # env runs outside: the file system inside may be an image that has nothing but one program.
-        return ("/usr/bin/env", "-i", *settings, *self._enter, "--", *(os.fspath(word) for word in argv))
-
     def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """See `HostRunner.vector`."""
-        return self._words(argv, env)
+        # env runs outside: the file system inside may be an image that has nothing but one program.
+        return ("/usr/bin/env", "-i", *settings(env), *self._enter, "--", *(os.fspath(word) for word in argv))
 
-    def run(
-        self,
-        argv: Argv,
-        *,
-        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-    ) -> Completed:
-        """See `Runner.run`."""
-        return super().run(self._words(argv, env), input=input, timeout=timeout, check=check)
 
-    def start(
-        self,
-        argv: Argv,
-        *,
-        stdin: int | IO[bytes] | None = None,
-        stdout: int | IO[bytes] = subprocess.DEVNULL,
-        stderr: int | IO[bytes] = subprocess.DEVNULL,
-        env: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[bytes]:
-        """See `Runner.start`."""
-        return super().start(self._words(argv, env), stdin=stdin, stdout=stdout, stderr=stderr)
+def settings(env: Mapping[str, str] | None) -> list[str]:
+    """Variables as env(1) takes them: the machine's own, not the caller's, since no lab depends on who runs it."""
+    return [f"{key}={value}" for key, value in {**ENVIRONMENT, **(env or {})}.items()]
+
+
+def root_path(pid: int, path: str) -> str:
+    """A path of a machine as this one reaches it: through the root of its init (proc(5), /proc/pid/root).
+
+    Args:
+        pid: The init, as this machine numbers it.
+        path: Absolute, in there.
+    """
+    return f"/proc/{pid}/root{path}"
+
+
+def read_file(pid: int, path: str) -> str:
+    """Content of a file of a machine.
+
+    Args:
+        pid: Its init, as this machine numbers it.
+        path: Absolute, in there.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(root_path(pid, path), encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - /proc link
+        return file.read()
+
+
+def into_machine(pid: int, netns: str = "") -> NamespaceRunner:
+    """Runs programs in all namespaces of a machine's init.
+
+    Args:
+        pid: The init, as this machine numbers it.
+        netns: Path, in there, of another network namespace to be in instead of the machine's.
+    """
+    net = (f"--net={root_path(pid, netns)}",) if netns else ()
+    return NamespaceRunner((*joining(f"/proc/{pid}"), "nsenter", "-t", str(pid), "-a", *net))
 
 
 def into_process(process: str) -> NamespaceRunner:

@@ -13,11 +13,10 @@ import click
 from harness.cli.context import WORDS, checked_name, say, settings
 from harness.cli.progress import progress
 from harness.cli.select import names
+from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
 if TYPE_CHECKING:
-    from harness.components.store import Store
-    from harness.model.journal import Journal
     from harness.model.spec import LabSpec
     from harness.steps.kernel import Inside
 
@@ -95,7 +94,7 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
             remove(spec.name, journal)
         try:
             wanted = images(variant(spec.cni))
-            inside = kernel.start(spec, run, _store(spec, journal), settings().state, journal, wanted)
+            inside = kernel.start(spec, run, store_for(spec, journal), settings().state, journal, wanted)
         except (CnilabError, KeyboardInterrupt) as error:
             if made_by_this_process(settings().state, spec.name) and not retain:
                 kept = kernel.keep_logs(settings().state, spec.name, run)
@@ -121,14 +120,6 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
     return code
 
 
-def _store(spec: LabSpec, journal: Journal) -> Store:
-    from harness.components.lock import load as load_lock  # noqa: PLC0415
-    from harness.components.lock import with_kubernetes  # noqa: PLC0415
-    from harness.components.store import Store  # noqa: PLC0415
-
-    return Store(settings().cache, journal=journal, lock=with_kubernetes(load_lock(), spec.kubernetes.version))
-
-
 def examine(spec: LabSpec, words: list[str]) -> int:
     """`doctor --kernel`: the checks, in a machine that is there for nothing else.
 
@@ -141,7 +132,7 @@ def examine(spec: LabSpec, words: list[str]) -> int:
     spec = spec.model_copy(update={"name": f"doctor-{os.getpid()}"})
     with progress() as listener:
         journal = Journal(None, listener)
-        with kernel.passing(spec, _store(spec, journal), settings().state, journal) as inside:
+        with kernel.passing(spec, store_for(spec, journal), settings().state, journal) as inside:
             sys.stdout.flush()
             return inside.cnilab(words)
 

@@ -14,7 +14,7 @@ import click
 from harness.cli.command import command as define
 from harness.cli.context import WORDS, say
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import overrides, read_spec, spec_options
+from harness.cli.up import overrides, read_spec, spec_options, words_of
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
 """Pings for the report: one to another node and one to the outside, seen at every interface."""
@@ -100,11 +100,11 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     failed lab does not keep the suite from running, and at the end nothing is left (but with --keep). The exit code is
     that of the first part that failed.
     """
-    spec = read_spec(target, overrides(**given))  # type: ignore[arg-type]  # the options of spec_options, by name
-    options = [(f"--{name}", str(value)) for name, value in given.items() if value is not None]
-    words = [target, *(word for option in options for word in option)]
+    wanted = overrides(**given)  # type: ignore[arg-type]  # the options of spec_options, by name
+    spec = read_spec(target, wanted)
+    words = words_of(target, wanted)
     words += ["--run-dir", str(run_dir)] if run_dir else []
-    words += [flag for flag, wanted in (("--replace", replace), ("--raise-limits", raise_limits)) if wanted]
+    words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]
     whole = _Whole(ctx, silent=output not in {"table", "wide"})
     try:
         if whole.do("up", *words) == 0:

@@ -80,16 +80,11 @@ def command(*, variant: str, lab: str | None, run_dir: Path | None, output: str)
 
 
 def _switch(there: Attached, variant: Variant, run: RunDir, journal: Journal) -> Switched:
-    from harness.components.lock import load as load_lock  # noqa: PLC0415
-    from harness.components.lock import with_kubernetes  # noqa: PLC0415
-    from harness.components.store import Store  # noqa: PLC0415
+    from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.steps.switch import switch  # noqa: PLC0415
 
-    store = Store(settings().cache, journal=journal, lock=with_kubernetes(load_lock(), there.spec.kubernetes.version))
-    try:
+    with noted_store(there.spec, run, journal) as store:
         return switch(there, variant, run=run, journal=journal, store=store)
-    finally:
-        run.write_info(run.info().model_copy(update={"pins": tuple(store.pins())}))
 
 
 def _listing(there: Attached, done: Switched, run: RunDir) -> Listing:

@@ -104,6 +104,17 @@ def overrides(
     }
 
 
+def words_of(target: str, given: dict[str, Any]) -> list[str]:
+    """What asks for the same lab again.
+
+    Args:
+        target: A spec file, or a variant's name.
+        given: As `overrides` makes it.
+    """
+    options = [(f"--{path.rsplit('.', 1)[-1]}", str(value)) for path, value in given.items() if value is not None]
+    return [target, *(word for option in options for word in option)]
+
+
 def under_another_kernel(spec: LabSpec) -> bool:
     """Whether the lab is to be in a virtual machine, and this is not it."""
     if spec.kernel == "host":
@@ -146,8 +157,9 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 ) -> int:
     """Bring up a lab: nodes, Kubernetes, and a pod network.
 
-    SPEC is a YAML file (see 'cnilab schema'), VARIANT one of flannel, flannel-host-gw, bridge. When it is done, the
-    path of a kubeconfig is printed; your own kubeconfig is never touched.
+    SPEC is a YAML file (see 'cnilab schema'), VARIANT a pod network: flannel, flannel-host-gw, bridge, cilium and its
+    kin, weave; 'cnilab matrix list' says which can run here. When it is done, the path of a kubeconfig is printed; your
+    own kubeconfig is never touched.
     """
     given = overrides(name, nodes, cni, mtu, kernel, provider)
     spec = read_spec(target, given)
@@ -167,7 +179,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             from harness.cli.down import remove  # noqa: PLC0415
 
             remove(spec.name, Journal(None, listener))
-        run = new_run(spec, _words(target, given), run_dir)
+        run = new_run(spec, words_of(target, given), run_dir)
         journal = Journal(run, listener)
         try:
             kubeconfig = _bring_up(spec, run, journal, raise_limits=raise_limits)
@@ -183,11 +195,6 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     return 0
 
 
-def _words(target: str, given: dict[str, Any]) -> list[str]:
-    options = [(f"--{path.rsplit('.', 1)[-1]}", str(value)) for path, value in given.items() if value is not None]
-    return [target, *(word for option in options for word in option)]
-
-
 def _preflight(spec: LabSpec) -> None:
     from harness.steps.doctor import require  # noqa: PLC0415
 
@@ -196,15 +203,11 @@ def _preflight(spec: LabSpec) -> None:
 
 def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, *, raise_limits: bool) -> Path:
     # These bring the Kubernetes client and more: only now, when a lab is really made.
+    from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.components.lock import load as load_lock  # noqa: PLC0415
-    from harness.components.lock import with_kubernetes  # noqa: PLC0415
-    from harness.components.store import Store  # noqa: PLC0415
     from harness.steps.up import bring_up  # noqa: PLC0415
 
-    lock = with_kubernetes(load_lock(), spec.kubernetes.version)
-    store = Store(settings().cache, journal=journal, lock=lock)
-    try:
+    with noted_store(spec, run, journal) as store:
         attached = bring_up(
             spec,
             variant(spec.cni),
@@ -214,8 +217,6 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, *, raise_limits: boo
             state=settings().state,
             raise_limits=raise_limits,
         )
-    finally:
-        run.write_info(run.info().model_copy(update={"pins": tuple(store.pins())}))
     return attached.lab.kubeconfig
 
 

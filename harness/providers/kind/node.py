@@ -7,16 +7,13 @@ links; else through `docker exec`, which takes a tenth of a second each time.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import IO
 
-from harness import timeouts
-from harness.enter import ENVIRONMENT, NamespaceRunner, into_process, joining
-from harness.runner import Argv, CommandError, Completed, HostRunner, Runner
+from harness.enter import EnteringRunner, into_machine, into_process, read_file, root_path, settings
+from harness.runner import Argv, CommandError, Runner
 
 
 def is_local(container: str, pid: int) -> bool:
@@ -37,7 +34,7 @@ def is_local(container: str, pid: int) -> bool:
         return False
 
 
-class DockerRunner(HostRunner):
+class DockerRunner(EnteringRunner):
     """Runs programs in a container of an engine that may be anywhere.
 
     Args:
@@ -50,38 +47,10 @@ class DockerRunner(HostRunner):
         self._container = container
         self._enter = tuple(enter)
 
-    def _words(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[str, ...]:
-        settings = (f"{key}={value}" for key, value in {**ENVIRONMENT, **(env or {})}.items())
-        way = ("docker", "exec", "-i", self._container, "/usr/bin/env", "-i", *settings)
-        return (*way, *self._enter, *(os.fspath(word) for word in argv))
-
     def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """See `HostRunner.vector`."""
-        return self._words(argv, env)
-
-    def run(
-        self,
-        argv: Argv,
-        *,
-        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-    ) -> Completed:
-        """See `Runner.run`."""
-        return super().run(self._words(argv, env), input=input, timeout=timeout, check=check)
-
-    def start(
-        self,
-        argv: Argv,
-        *,
-        stdin: int | IO[bytes] | None = None,
-        stdout: int | IO[bytes] = subprocess.DEVNULL,
-        stderr: int | IO[bytes] = subprocess.DEVNULL,
-        env: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[bytes]:
-        """See `Runner.start`."""
-        return super().start(self._words(argv, env), stdin=stdin, stdout=stdout, stderr=stderr)
+        way = ("docker", "exec", "-i", self._container, "/usr/bin/env", "-i", *settings(env))
+        return (*way, *self._enter, *(os.fspath(word) for word in argv))
 
 
 @dataclass(frozen=True)
@@ -109,32 +78,29 @@ class KindNode:
             return self.into_netns(self.netns)
         if not self.pid:
             return DockerRunner(self.container)
-        return NamespaceRunner((*joining(f"/proc/{self.pid}"), "nsenter", "-t", str(self.pid), "-a"))
+        return into_machine(self.pid)
 
     def into_netns(self, netns: str) -> Runner:
         """See `model.node.Node.into_netns`."""
         if not self.pid:
             return DockerRunner(self.container, ("nsenter", f"--net={netns}", "--"))
-        enter = ("nsenter", "-t", str(self.pid), "-a", f"--net=/proc/{self.pid}/root{netns}")
-        return NamespaceRunner((*joining(f"/proc/{self.pid}"), *enter))
+        return into_machine(self.pid, netns)
 
     def into_container(self, pid: int) -> Runner:
         """See `model.node.Node.into_container`."""
         if not self.pid:
             return DockerRunner(self.container, ("nsenter", "-t", str(pid), "-a", "--"))
-        return into_process(f"/proc/{self.pid}/root/proc/{pid}")
+        return into_process(root_path(self.pid, f"/proc/{pid}"))
 
     def file(self, path: str) -> str:
         """See `model.node.Node.file`."""
         try:
             if self.pid:
-                with open(f"/proc/{self.pid}/root{path}", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-                    return file.read()
-            done = self.runner.run(["cat", path])
+                return read_file(self.pid, path)
+            return self.runner.run(["cat", path]).stdout
         except OSError as error:
             msg = f"cannot read {path} on {self.name}"
             raise CommandError(msg, cause=error.strerror or str(error), where=self.name) from error
-        return done.stdout
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from harness.enter import ENVIRONMENT, PROGRAMS, NamespaceRunner, into_process, joining
+from harness.enter import NamespaceRunner, into_machine, into_process, read_file, root_path
 from harness.runner import CommandError
-
-__all__ = ["ENVIRONMENT", "PROGRAMS", "NamespaceNode", "NamespaceRunner", "joining"]
 
 
 @dataclass(frozen=True)
@@ -28,26 +26,24 @@ class NamespaceNode:
     @property
     def runner(self) -> NamespaceRunner:
         """Runs programs in all of the machine's namespaces."""
-        return NamespaceRunner((*joining(f"/proc/{self.pid}"), "nsenter", "-t", str(self.pid), "-a"))
+        return into_machine(self.pid)
 
     def into_netns(self, netns: str) -> NamespaceRunner:
         """See `model.node.Node.into_netns`."""
-        enter = ("nsenter", "-t", str(self.pid), "-a", f"--net={self.host_path(netns)}")
-        return NamespaceRunner((*joining(f"/proc/{self.pid}"), *enter))
+        return into_machine(self.pid, netns)
 
     def into_container(self, pid: int) -> NamespaceRunner:
         """See `model.node.Node.into_container`."""
         return into_process(self.host_path(f"/proc/{pid}"))
 
     def host_path(self, path: str) -> str:
-        """A path of the machine as the host reaches it: through the root of its init (proc(5), /proc/pid/root)."""
-        return f"/proc/{self.pid}/root{path}"
+        """A path of the machine as the host reaches it."""
+        return root_path(self.pid, path)
 
     def file(self, path: str) -> str:
         """See `model.node.Node.file`."""
         try:
-            with open(self.host_path(path), encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - /proc link
-                return file.read()
+            return read_file(self.pid, path)
         except OSError as error:
             msg = f"cannot read {path} on {self.name}"
             raise CommandError(msg, cause=error.strerror or str(error), where=self.name) from error

@@ -9,12 +9,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from harness.enter import ENVIRONMENT, PROGRAMS
 from harness.model import world
 from harness.model.machine import MACHINE_WIDE, Machine, Service
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import links
 from harness.providers.namespaces.layout import MachineLayout
-from harness.providers.namespaces.node import ENVIRONMENT, PROGRAMS
 
 # Directories of a node that hold much, that overlayfs cannot hold (containerd's snapshots are overlays themselves), or
 # where the host's own content must not show through.
