@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class _Whole:
             code = result if isinstance(result, int) else 0
         except Exception as error:  # noqa: BLE001 - as of a command of its own: what comes after it still has its turn
             code = explain(error, words)
+        sys.stdout.flush()  # into a pipe too, before the next one says what it does
         self.phases.append((words[0], code, time.monotonic() - began))
         return code
 

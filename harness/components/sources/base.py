@@ -159,7 +159,8 @@ def run_long(
                 if process.poll() is not None:
                     break
                 desk.check()
-                desk.say(f"{elapsed:.0f} s, {describe(log.read_text(errors='replace').splitlines())}")
+                if elapsed >= 1:  # what is done at once is not worth a line
+                    desk.say(f"{elapsed:.0f} s, {describe(log.read_text(errors='replace').splitlines())}")
             else:
                 msg = f"{argv[0]!s} did not end within {timeouts.scaled(deadline):.0f} s"
                 raise CommandError(msg, where=" ".join(map(str, argv)), log=str(log))
