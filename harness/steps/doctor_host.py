@@ -15,7 +15,7 @@ from harness.errors import CnilabError
 from harness.runner import Argv, Completed, HostRunner
 
 if TYPE_CHECKING:
-    from harness.providers.kind.engine import EngineFacts
+    from harness.providers.kind.answers import EngineFacts
 
 PATIENCE = 2 * timeouts.COMMAND
 """Seconds for a probe: a busy machine must not be taken for one that lacks something."""

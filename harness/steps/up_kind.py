@@ -19,8 +19,9 @@ from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
-from harness.providers.kind import config, provider
-from harness.providers.kind.engine import Engine, EngineError, default_host
+from harness.providers.kind import config, create
+from harness.providers.kind.answers import EngineError
+from harness.providers.kind.engine import Engine, default_host
 from harness.providers.namespaces import limits
 from harness.steps import networks
 from harness.steps.kubeconfigs import write_client
@@ -39,10 +40,10 @@ def bring_up(order: Order) -> Found:
     """Make a cluster with kind; see `providers.Driver`."""
     spec, place, journal = order.spec, order.place, order.journal
     engine = Engine()
-    provider.name_is_free(engine, spec)
+    create.name_is_free(engine, spec)
     if os.geteuid() == 0 and default_host().startswith("unix:"):
         require_room(spec, limits.read(limits.INOTIFY), limits.inotify_instances())
-    provider.claim(place, spec, order.run.path)
+    create.claim(place, spec, order.run.path)
     with journal.step("up.materials", "programs and images"):
         materials = prepare(order.store, engine, order.images)
     text = cluster_config(spec, order.variant, materials.image)
@@ -52,7 +53,7 @@ def bring_up(order: Order) -> Found:
             _client_kubeconfig(place, kubeconfig)
             _start_network(Kube(place.client_kubeconfig), made, order.variant, goes_on)
 
-    known, lab = provider.create(engine, place, spec, text, materials, journal, early)
+    known, lab = create.create(engine, place, spec, text, materials, journal, early)
     port = _client_kubeconfig(place, place.kubeconfig.read_text(encoding="utf-8"))
     known = known.model_copy(update={"api_port": port})
     labstate.write(place, known)
@@ -110,7 +111,7 @@ def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
     return {"kind.yaml": cluster_config(spec, variant, os.environ.get(IMAGE_VARIABLE) or f"{node_image.REPOSITORY}:…")}
 
 
-def prepare(store: Store, engine: Engine, images: tuple[str, ...]) -> provider.Materials:
+def prepare(store: Store, engine: Engine, images: tuple[str, ...]) -> create.Materials:
     """Programs and images, from the cache or made now; and a node image that the engine has.
 
     Args:
@@ -124,7 +125,7 @@ def prepare(store: Store, engine: Engine, images: tuple[str, ...]) -> provider.M
         # pause is kind's own business: its containerd has another name for it.
         wanted = [name for name in images if name != "pause"]
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
-        return provider.Materials(
+        return create.Materials(
             programs=store.bin_dir(PROGRAMS),
             responder=store.ensure(["responder"])["responder"].path,
             cni=store.cni_dir(),

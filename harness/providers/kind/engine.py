@@ -9,7 +9,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import IO, Any
@@ -18,96 +17,19 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from harness import timeouts
-from harness.errors import CnilabError, PreflightError
+from harness.errors import PreflightError
+from harness.providers.kind.answers import (
+    MTU,
+    Container,
+    EngineError,
+    EngineFacts,
+    Network,
+    container_of,
+    free_subnet,
+    network_of,
+    upper_half,
+)
 from harness.runner import CommandError
-
-OLDEST = (20, 10)
-"""kind asks for a cgroup namespace of a node's own, which engines have since 20.10 (API 1.41)."""
-
-LAB = "dev.cnilab.lab"
-STATE = "dev.cnilab.state"
-KIND = "io.x-k8s.kind.cluster"
-"""Labels: of ours, with the lab's name and its state directory's mark; and of kind's nodes."""
-
-MTU = "com.docker.network.driver.mtu"
-
-
-@dataclass(frozen=True)
-class EngineFacts:
-    """What an engine says of itself.
-
-    Args:
-        version: As `20.10.24`.
-        api: Version of its API.
-        cgroups: `1` or `2`.
-        cgroup_driver: `cgroupfs` or `systemd`.
-        rootless: It runs without root.
-        podman: It is Podman behind Docker's API.
-    """
-
-    version: str
-    api: str
-    cgroups: str
-    cgroup_driver: str
-    rootless: bool
-    podman: bool
-
-    @property
-    def too_old(self) -> bool:
-        """Whether kind cannot work with it."""
-        if self.podman:
-            return False
-        numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
-        return numbers < OLDEST
-
-    def __str__(self) -> str:
-        """`Docker 20.10.24, cgroup v1 (cgroupfs)`."""
-        name = "Podman" if self.podman else "Docker"
-        return f"{name} {self.version}, cgroup v{self.cgroups} ({self.cgroup_driver}){', rootless' * self.rootless}"
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container of a lab.
-
-    Args:
-        id: The engine's.
-        name: Also a node's name in Kubernetes.
-        running: Whether it runs.
-        pid: Its first process, as the engine's machine numbers it.
-        address: On the lab's network; None without one.
-        role: kind's: `control-plane`, `worker`; empty for others.
-    """
-
-    id: str
-    name: str
-    running: bool
-    pid: int
-    address: IPv4Address | None
-    role: str
-
-
-@dataclass(frozen=True)
-class Network:
-    """A Docker network.
-
-    Args:
-        id: The engine's.
-        name: Its name.
-        subnet: Its addresses.
-        mtu: Bytes.
-    """
-
-    id: str
-    name: str
-    subnet: IPv4Network
-    mtu: int
-
-
-class EngineError(CnilabError):
-    """The engine refused something."""
-
-    exit_code = 11
 
 
 class Engine:
@@ -222,8 +144,8 @@ class Engine:
             EngineError: The engine cannot make it.
         """
         with self._refusals(f"network {name} could not be made"):
-            pool = _free_subnet(self._subnets()) if subnet is None else subnet
-            nodes = _upper_half(pool)
+            pool = free_subnet(self._subnets()) if subnet is None else subnet
+            nodes = upper_half(pool)
             config = docker.types.IPAMPool(
                 subnet=str(pool),
                 gateway=str(pool[gateway]),
@@ -240,7 +162,7 @@ class Engine:
                 check_duplicate=True,
             )
             made.reload()
-            return _network(made.attrs)
+            return network_of(made.attrs)
 
     def overlaps(self, subnet: IPv4Network) -> bool:
         """Whether a network of the engine has some of these addresses already."""
@@ -257,7 +179,7 @@ class Engine:
     def networks(self, labels: Mapping[str, str]) -> list[Network]:
         """Networks with these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        return [_network(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
+        return [network_of(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
 
     def remove_network(self, network: Network) -> None:
         """Remove a network that may be there; a stopped container's end does not hold it."""
@@ -270,14 +192,14 @@ class Engine:
         """Containers with these labels, running or not."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
         found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-        return [_container(one.attrs) for one in found]
+        return [container_of(one.attrs) for one in found]
 
     def on_network(self, network: str, labels: Mapping[str, str]) -> list[Container]:
         """Containers with these labels that are on a network, or were when they ran."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
         found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         mine = [one for one in found if network in one.attrs["NetworkSettings"]["Networks"]]
-        return [_container(one.attrs, network) for one in mine]
+        return [container_of(one.attrs, network) for one in mine]
 
     def make(self, name: str, image: str, network: Network, address: IPv4Address, **more: Any) -> str:
         """Make a container with a fixed address, and do not start it yet.
@@ -310,7 +232,7 @@ class Engine:
     def inspect(self, container: str, network: str = "") -> Container:
         """What is known of a container."""
         with self._refusals(f"container {container} is gone"):
-            return _container(self._client.containers.get(container).attrs, network)
+            return container_of(self._client.containers.get(container).attrs, network)
 
     def remove(self, container: Container) -> None:
         """Remove a container that may be there, with its volumes, whatever it is doing."""
@@ -408,47 +330,3 @@ def no_engine(reason: str, host: str = "") -> PreflightError:
         where=host or "unix:///var/run/docker.sock",
         next_step=step,
     )
-
-
-def _network(attrs: Mapping[str, Any]) -> Network:
-    config = ((attrs.get("IPAM") or {}).get("Config") or [{}])[0]
-    options = attrs.get("Options") or {}
-    return Network(
-        attrs["Id"], attrs["Name"], IPv4Network(config.get("Subnet", "0.0.0.0/32")), int(options.get(MTU, 1500))
-    )
-
-
-def _container(attrs: Mapping[str, Any], network: str = "") -> Container:
-    state, labels = attrs["State"], attrs["Config"].get("Labels") or {}
-    networks = attrs["NetworkSettings"]["Networks"] or {}
-    ends = [networks[network]] if network in networks else list(networks.values())
-    address = next((end["IPAddress"] for end in ends if end.get("IPAddress")), "")
-    return Container(
-        id=attrs["Id"],
-        name=attrs["Name"].lstrip("/"),
-        running=bool(state["Running"]),
-        pid=int(state.get("Pid", 0)),
-        address=IPv4Address(address) if address else None,
-        role=labels.get("io.x-k8s.kind.role", ""),
-    )
-
-
-def _upper_half(subnet: IPv4Network) -> IPv4Network:
-    """Where the engine takes addresses for nodes: the lower half is left to the lab."""
-    return list(subnet.subnets())[1]
-
-
-def _free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
-    """A network of Docker's usual ranges that nobody has."""
-    known = list(taken)
-    for second in range(18, 32):
-        candidate = IPv4Network(f"172.{second}.0.0/16")
-        # 172.31.1.0/24 is where the router's neighbour is.
-        if second != 31 and not any(candidate.overlaps(other) for other in known):
-            return candidate
-    for third in range(0, 256, 16):
-        candidate = IPv4Network(f"192.168.{third}.0/20")
-        if not any(candidate.overlaps(other) for other in known):
-            return candidate
-    msg = "all of Docker's usual ranges are taken"
-    raise EngineError(msg, next_step="docker network prune, or another spec.underlay.cidr")

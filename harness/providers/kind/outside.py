@@ -13,7 +13,8 @@ from harness.model import world
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.providers.kind import state
-from harness.providers.kind.engine import Container, Engine, Network
+from harness.providers.kind.answers import Container, Network
+from harness.providers.kind.engine import Engine
 
 ROUTER = "router"
 FAR = "far"

@@ -10,7 +10,7 @@ from pydantic import Field
 from harness.model import labstate
 from harness.model.base import Record
 from harness.model.labstate import LabDir
-from harness.providers.kind import engine
+from harness.providers.kind import answers
 
 
 class MachineState(Record):
@@ -43,7 +43,7 @@ def mark(place: LabDir) -> str:
 
 def labels(place: LabDir) -> dict[str, str]:
     """Labels of everything that the lab makes itself."""
-    return {engine.LAB: place.name, engine.STATE: mark(place)}
+    return {answers.LAB: place.name, answers.STATE: mark(place)}
 
 
 def network_name(place: LabDir) -> str:

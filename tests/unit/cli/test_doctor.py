@@ -14,7 +14,8 @@ import pytest
 from harness.cli import app as entry
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import LabSpec
-from harness.providers.kind.engine import EngineFacts, no_engine
+from harness.providers.kind.answers import EngineFacts
+from harness.providers.kind.engine import no_engine
 from harness.providers.namespaces import cgroups, state
 from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed

@@ -14,8 +14,9 @@ from harness.components import node_image
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
-from harness.providers.kind import config, outside, provider, state
-from harness.providers.kind.engine import Container, EngineError, EngineFacts, Network, no_engine
+from harness.providers.kind import config, create, outside, provider, state
+from harness.providers.kind.answers import Container, EngineError, EngineFacts, Network
+from harness.providers.kind.engine import no_engine
 from harness.providers.kind.node import KindNode, is_local
 from harness.runner import Completed
 from harness.steps import up_kind
@@ -106,7 +107,7 @@ def test_the_spec_becomes_what_the_engine_decided() -> None:
         node("one-worker", "172.20.128.3"),
         node("one-control-plane", "172.20.128.1", "control-plane"),
     ]
-    spec = provider.resolved(LabSpec(name="one", nodes=4), network, nodes)
+    spec = create.resolved(LabSpec(name="one", nodes=4), network, nodes)
     assert spec.node_names == ("one-control-plane", "one-worker", "one-worker2", "one-worker10")
     assert spec.node_address("one-worker10") == IPv4Address("172.20.128.10")
     assert (spec.underlay.mtu, spec.router_address, spec.cluster_nic) == (1450, IPv4Address("172.20.0.1"), "eth0")
@@ -115,14 +116,14 @@ def test_the_spec_becomes_what_the_engine_decided() -> None:
 @pytest.mark.parametrize(("engine", "wanted", "mtu"), [(1450, 1500, 1450), (9000, 1500, 1500), (1500, 1400, 1400)])
 def test_the_wire_is_never_wider_than_the_engines_own(engine: int, wanted: int, mtu: int, tmp_path: Path) -> None:
     spec = LabSpec(name="one").model_copy(update={"underlay": LabSpec().underlay.model_copy(update={"mtu": wanted})})
-    made = provider.make_network(FakeEngine(mtu=engine), LabDir(tmp_path, "one"), spec)  # type: ignore[arg-type]
+    made = create.make_network(FakeEngine(mtu=engine), LabDir(tmp_path, "one"), spec)  # type: ignore[arg-type]
     assert made.mtu == mtu
 
 
 def test_addresses_that_somebody_has_are_left_to_them(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.taken = (IPv4Network("172.18.0.0/16"),)
-    made = provider.make_network(engine, LabDir(tmp_path, "one"), LabSpec(name="one"))  # type: ignore[arg-type]
+    made = create.make_network(engine, LabDir(tmp_path, "one"), LabSpec(name="one"))  # type: ignore[arg-type]
     assert made.subnet == IPv4Network("172.20.0.0/16")
 
 
@@ -179,15 +180,15 @@ def test_the_address_that_does_not_answer_is_named(
 
 def test_a_name_that_kind_has_given_away(golden: Callable[[str, str], None]) -> None:
     taken = FakeEngine((node("one-worker", "1.1.1.1"), node("one-control-plane", "1.1.1.2", "control-plane")))
-    error = refused(lambda: provider.name_is_free(taken, LabSpec(name="one")))  # type: ignore[arg-type]
+    error = refused(lambda: create.name_is_free(taken, LabSpec(name="one")))  # type: ignore[arg-type]
     golden("providers/kind/name-taken.txt", error)
 
 
 def test_a_name_that_a_lab_has(tmp_path: Path) -> None:
     place = LabDir(tmp_path, "one")
-    provider.claim(place, LabSpec(name="one", provider="kind"), None)
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
     with pytest.raises(PreflightError, match="there is already a lab named 'one'"):
-        provider.claim(place, LabSpec(name="one", provider="kind"), None)
+        create.claim(place, LabSpec(name="one", provider="kind"), None)
 
 
 FAILURES = {
@@ -213,7 +214,7 @@ Command Output: error: timed out waiting for the condition
 @pytest.mark.parametrize("name", FAILURES)
 def test_what_kind_says_is_explained(name: str, golden: Callable[[str, str], None]) -> None:
     done = Completed(("kind", "create", "cluster"), 1, "", FAILURES[name])
-    error = provider.kind_failed(done, LabDir(Path("/state"), "one"))
+    error = create.kind_failed(done, LabDir(Path("/state"), "one"))
     golden(f"providers/kind/{name}.txt", f"{error}\n")
 
 
@@ -254,7 +255,7 @@ def test_a_lab_without_an_answering_engine_is_not_called_removed(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     place = LabDir(tmp_path, "one")
     assert provider.delete(place) == []
-    provider.claim(place, LabSpec(name="one", provider="kind"), None)
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
     (left,) = provider.delete(place)
     assert "no Docker engine answers" in left
     assert place.state_file.exists()
