@@ -1,7 +1,8 @@
-"""The class of all commands: examples in the help, and the group's -q and -v accepted after the command too."""
+"""Classes of commands, groups and options: examples in the help, -q and -v after the command, names of variables."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from textwrap import dedent
 from typing import Any
@@ -9,6 +10,25 @@ from typing import Any
 import click
 
 from harness.cli.context import Settings
+
+
+def variable(option: click.Option, prefix: str) -> str:
+    """The variable that sets an option: `CNILAB_DOWN_ALL` for `down --all`.
+
+    Args:
+        option: Of a command.
+        prefix: `CNILAB_DOWN`.
+    """
+    flag = next((name for name in option.opts if name.startswith("--")), option.name or "")
+    return f"{prefix}_{flag.removeprefix('--').replace('-', '_').upper()}"
+
+
+class Option(click.Option):
+    """An option whose variable is named after its flag, where the function calls its parameter something else."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The variable's value; None when it is not set, or empty."""
+        return os.environ.get(variable(self, ctx.auto_envvar_prefix or "CNILAB")) or None
 
 
 class Command(click.Command):
@@ -42,13 +62,36 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples, and the rule of the variables."""
-        with formatter.section("Examples"):
-            for line in self.examples:
-                formatter.write(f"  {line}\n")
+        _write_examples(self.examples, formatter)
         options = [param for param in self.params if isinstance(param, click.Option) and not param.hidden]
-        if options and ctx.auto_envvar_prefix:
-            name = (options[0].name or "").upper()
-            formatter.write(f"\nVariables: {ctx.auto_envvar_prefix}_<OPTION>, as {ctx.auto_envvar_prefix}_{name}.\n")
+        prefix = ctx.auto_envvar_prefix
+        if options and prefix:
+            formatter.write(f"\nVariables: {prefix}_<OPTION>, as {variable(options[0], prefix)}.\n")
+
+
+class Group(click.Group):
+    """A group of commands with examples.
+
+    Args:
+        *args: As of `click.Group`.
+        examples: Lines of shell, shown as they are.
+        **kwargs: As of `click.Group`.
+    """
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = dedent(examples).strip().splitlines()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        del ctx
+        _write_examples(self.examples, formatter)
+
+
+def _write_examples(lines: list[str], formatter: click.HelpFormatter) -> None:
+    with formatter.section("Examples"):
+        for line in lines:
+            formatter.write(f"  {line}\n")
 
 
 def _quiet(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature

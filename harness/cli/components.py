@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.command import Command
+from harness.cli.command import Command, Group
 from harness.cli.context import settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from harness.model.journal import Listener
 
 
-@click.group("components")
+@click.group(
+    "components",
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples="""
+    cnilab components ensure
+    cnilab components list -o wide
+    cnilab components export lab.tar
+    """,
+)
 def command() -> None:
     """Programs that labs are made of: where they come from, and whether they are whole.
 
@@ -34,7 +43,7 @@ def command() -> None:
     examples="""
     cnilab components list
     cnilab components list -o wide
-    cnilab components list -o json | jq -r '.items[] | select(.cached | not) | .name'
+    cnilab components list -o json | jq -r '.items[] | select(.state != "cached") | .name'
     """,
 )
 @output_option()

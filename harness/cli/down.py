@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import checked_name, say, settings
 from harness.cli.existing import down_cluster
@@ -42,7 +43,7 @@ def remove(name: str, journal: Journal) -> list[str]:
     """,
 )
 @click.argument("labs", metavar="[NAME]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every lab of this state directory.")
+@click.option("--all", "everything", cls=Option, is_flag=True, help="Every lab of this state directory.")
 @down_cluster
 def command(labs: tuple[str, ...], *, everything: bool) -> None:
     """Remove a lab and all that it made: processes, namespaces, mounts, cgroups, files.

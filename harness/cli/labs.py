@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import click
 
-from harness.cli.command import Command
+from harness.cli.command import Command, Group
 from harness.cli.output import Listing, emit, output_option
 
 
-@click.group("labs", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "labs",
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples="""
+    cnilab labs list
+    cnilab labs list -o wide
+    cnilab labs list -o json | jq -r '.items[].id'
+    """,
+)
 def command() -> None:
     """The catalogue of labs."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.command import Command
+from harness.cli.command import Command, Group, Option
 from harness.cli.context import say, settings
 from harness.cli.output import FORMATS, Listing, emit, output_option
 
@@ -28,12 +28,22 @@ JOB_MINUTES = 60
 _FILE = click.option(
     "--file",
     "path",
+    cls=Option,
     type=click.Path(dir_okay=False, path_type=Path),
     help="A matrix of your own.  [default: the nightly matrix]",
 )
 
 
-@click.group("matrix", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "matrix",
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples="""
+    cnilab matrix list
+    cnilab matrix run flannel cilium
+    cnilab matrix report .runs/tonight/* --into .runs/tonight
+    """,
+)
 def command() -> None:
     """Many variants, providers and kernels, one after the other; and one report of them all."""
 

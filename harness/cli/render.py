@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import say
 from harness.cli.up import overrides, read_spec, spec_options
@@ -20,7 +21,13 @@ from harness.cli.up import overrides, read_spec, spec_options
     """,
 )
 @spec_options
-@click.option("--to", "directory", type=click.Path(file_okay=False, path_type=Path), help="Write files below this.")
+@click.option(
+    "--to",
+    "directory",
+    cls=Option,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write files below this.",
+)
 @click.option("--diff", is_flag=True, help="With --to: show what would change there, and write nothing.")
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     target: str,

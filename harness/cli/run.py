@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import WORDS, say
 from harness.cli.output import Listing, emit, output_option
@@ -74,7 +75,7 @@ class _Whole:
 @spec_options
 @click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
 @click.option("--keep", is_flag=True, help="Leave the lab up when all is done.")
-@click.option("--labs/--no-labs", "with_labs", default=True, help="Apply the labs too.  [default: yes]")
+@click.option("--labs/--no-labs", "with_labs", cls=Option, default=True, help="Apply the labs too.  [default: yes]")
 @click.option("-k", "--select", default="", help="Only these checks: ids, areas or patterns, separated by commas.")
 @click.option("--strict", is_flag=True, help="A requirement that only SHOULD be met counts too.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")

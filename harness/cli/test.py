@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import say
 from harness.cli.existing import test_cluster
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 @click.option("-k", "--select", default="", help="Only these: ids, areas or patterns, separated by commas.")
 @click.option("--strict", is_flag=True, help="A requirement that only SHOULD be met counts too.")
 @click.option("--faults", is_flag=True, help="Test the suite itself: inject faults, and see the checks fail.")
-@click.option("--fault", "only", multiple=True, help="With --faults: only this fault; may be given several times.")
+@click.option(
+    "--fault", "only", cls=Option, multiple=True, help="With --faults: only this fault; may be given several times."
+)
 @output_option()
 @test_cluster
 def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:

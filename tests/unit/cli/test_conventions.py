@@ -1,0 +1,71 @@
+"""What holds for every command: examples, variables named after flags, settings from files, formats."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from harness.cli import app as entry
+from harness.cli.command import Group, Option, variable
+from tests.unit.cli.test_main import commands
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CNILAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("CNILAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def options() -> list[tuple[str, click.Option]]:
+    return [
+        (name, one)
+        for name, command in commands()
+        for one in command.params
+        if isinstance(one, click.Option) and not one.hidden
+    ]
+
+
+@pytest.mark.parametrize(("name", "option"), options(), ids=lambda one: getattr(one, "opts", [one])[0])
+def test_a_variable_is_named_after_its_flag(name: str, option: click.Option) -> None:
+    """Click names it after the function's parameter, which is another word now and then."""
+    prefix = f"CNILAB_{name.upper().replace(' ', '_').replace('-', '_')}"
+    by_click = f"{prefix}_{(option.name or '').upper()}"
+    assert isinstance(option, Option) or by_click == variable(option, prefix)
+
+
+def test_the_variable_that_the_help_names_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["down", "--help"]) == 0
+    assert "CNILAB_DOWN_ALL" in capsys.readouterr().out
+    monkeypatch.setenv("CNILAB_DOWN_ALL", "1")
+    assert entry.run(["down", "somebody"]) == 4
+    assert "names or --all, not both" in capsys.readouterr().err
+
+
+def groups() -> list[str]:
+    found = {name: entry.cli.get_command(click.Context(entry.cli), name) for name in entry.COMMANDS}
+    return [name for name, one in found.items() if isinstance(one, click.Group)]
+
+
+@pytest.mark.parametrize("name", groups())
+def test_a_group_has_three_examples_of_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    group = entry.cli.get_command(click.Context(entry.cli), name)
+    assert isinstance(group, Group)
+    assert len([line for line in group.examples if re.search(rf"cnilab {name} \w", line)]) >= 3
+    assert entry.run([name, "-h"]) == 0
+    assert "Examples:" in capsys.readouterr().out
+
+
+def test_the_version_names_what_labs_are_made_of(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["version", "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["components"]["kubernetes"].startswith("1.")
+    assert entry.run(["version"]) == 0
+    assert re.search(r"^cilium +1\.", capsys.readouterr().out, re.MULTILINE)
