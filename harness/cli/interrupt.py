@@ -9,8 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-PATIENCE = 60
-"""Seconds that cleaning up may take after an interrupt."""
+from harness import timeouts
+
+PATIENCE = 60.0
+"""Seconds that cleaning up may take after an interrupt, before scaling."""
+
+
+def unbounded() -> None:
+    """Whoever cleans up after this interrupt has a bound of its own, elsewhere: wait until it is done."""
+    signal.alarm(0)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,6 +42,7 @@ def _quit(message: str, code: int) -> None:
 def handling() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into one `Interrupted`, and a second one into the end."""
     seen: list[int] = []
+    patience = timeouts.scaled(PATIENCE)
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
         del frame
@@ -42,13 +50,13 @@ def handling() -> Iterator[None]:
             _quit("stopped at once; 'cnilab down --all' removes what is left", 130)
         seen.append(signum)
         signal.signal(signal.SIGALRM, on_alarm)
-        signal.alarm(PATIENCE)
+        signal.setitimer(signal.ITIMER_REAL, patience)
         os.write(2, b"\ncnilab: interrupted, cleaning up; once more to quit at once\n")
         raise Interrupted(signum)
 
     def on_alarm(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        _quit(f"cleaning up took more than {PATIENCE} s; 'cnilab down --all' removes what is left", 128 + seen[0])
+        _quit(f"cleaning up took more than {patience:.0f} s; 'cnilab down --all' removes what is left", 128 + seen[0])
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {signum: signal.signal(signum, on_signal) for signum in signals}

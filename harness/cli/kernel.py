@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.context import WORDS, checked_name, say, settings
+from harness.cli.interrupt import unbounded
 from harness.cli.progress import progress
 from harness.cli.select import names
 from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
 if TYPE_CHECKING:
+    from harness.model.journal import Journal
     from harness.model.spec import LabSpec
     from harness.steps.kernel import Inside
+
+GOODBYE = 60.0
+"""Seconds, before scaling, that a lab inside has for going down by itself; it ends with its machine in any case."""
+
+LAST_WORDS = 3.0
+"""Seconds, before scaling, that a bring-up inside has for its last words after an interrupt. It need not clean up."""
 
 
 def redirected(ctx: click.Context) -> int | None:
@@ -44,10 +52,14 @@ def redirected(ctx: click.Context) -> int | None:
         return None
     interactive = ctx.command.name == "exec"
     tty = interactive and os.isatty(0) and os.isatty(1)
+    from harness.providers.vm.channel import Patience  # noqa: PLC0415
+
+    # After an interrupt it cleans up in there, where seconds are longer, and bounds that itself.
+    patience = Patience(on_interrupt=unbounded)
     if tty:
         with _raw_terminal():
-            return inside.cnilab(ctx.meta[WORDS], stdin=0, tty=True)
-    return inside.cnilab(ctx.meta[WORDS], stdin=0 if interactive else None)
+            return inside.cnilab(ctx.meta[WORDS], stdin=0, tty=True, patience=patience)
+    return inside.cnilab(ctx.meta[WORDS], stdin=0 if interactive else None, patience=patience)
 
 
 class _raw_terminal:  # noqa: N801 - used as a statement
@@ -83,6 +95,7 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
     from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.providers.vm.channel import Patience  # noqa: PLC0415
     from harness.steps import kernel  # noqa: PLC0415
     from harness.steps.down import made_by_this_process  # noqa: PLC0415
     from harness.steps.up import images  # noqa: PLC0415
@@ -100,7 +113,7 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
                 kept = kernel.keep_logs(settings().state, spec.name, run)
                 if isinstance(error, CnilabError) and error.log:
                     error.log = str(kept / Path(error.log).name)
-                remove(spec.name, journal)
+                _end(spec.name, journal)
             raise
     point_latest_at(run)
     say(f"In the virtual machine ({inside.state.release}, {inside.state.accelerator}):")
@@ -108,16 +121,25 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
     try:
         # The run directory is decided here, since only that one is shared; of two, the last one counts.
         # What it says on standard output is the path of a kubeconfig that is good in there.
-        code = inside.cnilab([*words, "--run-dir", str(run)], out=io.StringIO())
+        patience = Patience(interrupted=None if retain else LAST_WORDS)
+        code = inside.cnilab([*words, "--run-dir", str(run)], out=io.StringIO(), patience=patience)
     finally:
         if code:
             kernel.keep_logs(settings().state, spec.name, run)
         if code and not retain:
             with progress() as listener:
-                remove(spec.name, Journal(None, listener))
+                _end(spec.name, Journal(None, listener))
     if code == 0:
         click.echo(f"export KUBECONFIG={kernel.adopt(inside)}")
     return code
+
+
+def _end(name: str, journal: Journal) -> None:
+    """Remove a machine whose lab did not come up: what is in there ends with it, and nobody asks what it leaves."""
+    from harness.steps.down import tear_down  # noqa: PLC0415
+
+    for what in tear_down(settings().state, name, journal):
+        click.echo(f"left over: {what}", err=True)
 
 
 def examine(spec: LabSpec, words: list[str]) -> int:
@@ -144,13 +166,14 @@ def leave(name: str) -> None:
     """
     if not (settings().state / "labs" / name / "vm").is_dir():
         return
+    from harness.providers.vm.channel import Patience  # noqa: PLC0415
     from harness.steps.kernel import find  # noqa: PLC0415
 
     inside: Inside | None = find(settings().state, name)
-    if inside is None:
+    if inside is None or not inside.answers():
         return
     try:
-        code = inside.cnilab(["--quiet", "down", name])
+        code = inside.cnilab(["--quiet", "down", name], patience=Patience(GOODBYE, interrupted=0.0))
     except CnilabError as error:
         say(f"{error.what}; it is ended as it is")
         return

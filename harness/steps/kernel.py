@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from harness.providers.namespaces import cgroups
 from harness.providers.namespaces import state as states
 from harness.providers.namespaces.layout import LabLayout
 from harness.providers.vm import machine, qemu
-from harness.providers.vm.channel import own
+from harness.providers.vm.channel import WATCHED, Patience, own
 from harness.runner import HostRunner
 
 FOLDER = "vm"
@@ -38,14 +38,17 @@ FOLDER = "vm"
 CACHE = "cache"
 """Of the state directory inside: the cache as it is there."""
 
+BYTECODE = "bytecode"
+"""Of the cache, here and inside: compiled modules. To compile them on an emulated processor takes half a minute."""
+
+_MODULES = ("harness.cli.up", "harness.steps.labs", "harness.steps.suite", "harness.steps.up_namespaces", "pytest")
+"""What most programs inside import, and all that these import."""
+
 EMULATED = "CNILAB_EMULATED"
 """See harness.steps.up_namespaces."""
 
 INSIDE = "CNILAB_INSIDE"
 """Set in the machine: the lab is made here and nowhere deeper."""
-
-EMULATION_IS_SLOWER = 4.0
-"""Factor on deadlines where the processor is emulated."""
 
 FAST_CLOCK = "CNILAB_VM_FAST"
 """1: an emulated machine uses two cores and the real time. Twice as fast where nothing else runs; where something does,
@@ -68,8 +71,18 @@ class Inside:
     state: machine.VmState
     layout: LabLayout
 
+    def answers(self) -> bool:
+        """Programs can be run in there; what never got so far, or hangs, need not be asked."""
+        return machine.door(self.state).answers()
+
     def cnilab(
-        self, words: Sequence[str], *, stdin: int | None = None, tty: bool = False, out: TextIO | None = None
+        self,
+        words: Sequence[str],
+        *,
+        stdin: int | None = None,
+        tty: bool = False,
+        out: TextIO | None = None,
+        patience: Patience = WATCHED,
     ) -> int:
         """Run this program with these words; returns its exit code.
 
@@ -78,11 +91,12 @@ class Inside:
             stdin: A descriptor that it may read.
             tty: It gets a terminal.
             out: Where its standard output goes; by default to our own.
+            patience: When to go on without it.
         """
         argv = [sys.executable, "-m", "harness.cli.main", *words]
         env = environment(os.environ, self.layout, self.state.accelerator)
         return machine.door(self.state).run(
-            argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty, out=own(out) if out else None
+            argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty, out=own(out) if out else None, patience=patience
         )
 
 
@@ -107,7 +121,7 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
         accelerator: Decides how patient to be.
     """
     kept = {key: value for key, value in outside.items() if key in _PASSED_ON or key.startswith("CNILAB_")}
-    factor = float(outside.get("CNILAB_TIMEOUT_SCALE", "1")) * (EMULATION_IS_SLOWER if accelerator == "tcg" else 1.0)
+    factor = float(outside.get("CNILAB_TIMEOUT_SCALE", "1")) * machine.SLOWER.get(accelerator, 1.0)
     return {
         "PYTHONUNBUFFERED": "1",
         **kept,
@@ -116,6 +130,7 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
         "CNILAB_CACHE": str(layout.state / CACHE),
         "CNILAB_STATE": str(layout.state),
         "CNILAB_TIMEOUT_SCALE": f"{factor:g}",
+        "PYTHONPYCACHEPREFIX": str(layout.state / CACHE / BYTECODE),
         INSIDE: layout.name,
         **({EMULATED: "1"} if accelerator == "tcg" else {}),
     }
@@ -160,11 +175,17 @@ def start(
     return Inside(found, layout)
 
 
+def joinable(groups: Iterable[Path]) -> list[Path]:
+    """Groups of a lab that a process can join at once, and stay within what its user may have of the processor.
+
+    In a v1 cpuset a group would have to be filled first; in v1's cpu one leaves the group that one was started in.
+    """
+    return [group for group in groups if not {"cpu", "cpuset"} & set(group.parts[-3].split(","))]
+
+
 def _groups(layout: LabLayout) -> tuple[Path, ...]:
-    """The lab's group where one can be joined at once: in a v1 cpuset it would have to be filled first."""
-    for group in cgroups.groups(layout.group):
-        if "cpuset" in str(group):
-            continue
+    """One of them is enough to find the machine again."""
+    for group in joinable(cgroups.groups(layout.group)):
         try:
             group.mkdir(parents=True, exist_ok=True)
         except OSError:
@@ -179,13 +200,18 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
 
     with ThreadPoolExecutor() as pool:
         prepared = pool.submit(prepare, store, images) if images else None
+        compiled = pool.submit(compile_modules, store.cache / BYTECODE)
         store.tools.need(*TOOLS)
         machine.require_programs()
         chosen = kernel.deliver(store, spec.kernel)
         made = prepared.result() if prepared else None
+        compiled.result()
     disk = layout.path / FOLDER / "disk"
     for name in ("state", "upper", "work"):
         (disk / name).mkdir(parents=True)
+    (disk / "state" / CACHE).mkdir()
+    # A copy: what is missing is added there, and this machine's cache is not its business.
+    shutil.copytree(store.cache / BYTECODE, disk / "state" / CACHE / BYTECODE)
     if made is not None:
         # Below the state directory, nodes share its files by hard links; all else is seen where it is.
         root = made.containerd
@@ -197,6 +223,17 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
         words = ["cp", "-a", *(["--link"] if same else []), str(root), str(copy / root.name)]
         HostRunner().run(words, timeout=timeouts.DOWNLOAD)
     return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
+
+
+def compile_modules(place: Path) -> None:
+    """Have Python keep what it compiles, in a directory of its own (PYTHONPYCACHEPREFIX of python(1)).
+
+    Args:
+        place: The directory; modules that are there and still right are not compiled again.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    env = {"PYTHONPYCACHEPREFIX": str(place), "PYTHONDONTWRITEBYTECODE": ""}
+    HostRunner().run([sys.executable, "-c", f"import {', '.join(_MODULES)}"], timeout=timeouts.ROLLOUT, env=env)
 
 
 def keep_logs(state: Path, name: str, run: Path) -> Path:

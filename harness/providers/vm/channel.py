@@ -5,19 +5,43 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import shlex
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from harness import timeouts
 from harness.errors import BringUpError
 from harness.providers.vm.guest import EXIT, HEADER, SIGNAL, STDERR, STDIN, STDOUT
 
 CONNECT = 10.0
-"""Seconds for an answer to the request; the program itself may take as long as it likes."""
+"""Seconds until the way in takes a connection."""
+
+ANSWER = 3.0
+"""Seconds for the agent to end a connection that it does not want; whoever waits for the agent asks again."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long somebody waits for a program inside; seconds, before scaling.
+
+    Args:
+        whole: For its end; None: as long as it likes, as somebody watches it.
+        interrupted: For its end after an interrupt; None: as long as it likes, as it cleans up.
+        on_interrupt: Called at an interrupt.
+    """
+
+    whole: float | None = None
+    interrupted: float | None = None
+    on_interrupt: Callable[[], object] | None = None
+
+
+WATCHED = Patience()
 
 
 @dataclass(frozen=True)
@@ -27,25 +51,37 @@ class Door:
     Args:
         port: On this machine's loopback.
         token: The secret.
+        slower: Factor on every deadline, where the machine's processor is emulated.
     """
 
     port: int
     token: str = field(repr=False)
+    slower: float = 1.0
 
     def answers(self) -> bool:
         """The agent is there: it ends a connection with a wrong secret."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
-                connection.settimeout(3.0)
+            with socket.create_connection(("127.0.0.1", self.port), self._scaled(ANSWER)) as connection:
                 connection.sendall(b'{"token": ""}\n')
                 return connection.recv(1) == b""
         except OSError:
             return False
 
     def relay(self, port: int) -> None:
-        """Let connections to the API port reach that port of the guest's loopback."""
+        """Let connections to the API port reach that port of the guest's loopback.
+
+        Raises:
+            BringUpError: The machine does not confirm it.
+        """
         with self._connect({"relay": port}) as connection:
-            connection.recv(HEADER.size + 1)
+            connection.settimeout(self._scaled(timeouts.COMMAND))
+            try:
+                confirmed = connection.recv(HEADER.size + 1)
+            except OSError as error:
+                raise gone(str(error)) from error
+        if not confirmed:
+            cause = "it closed the connection"
+            raise gone(cause)
 
     def read(self, path: Path) -> str:
         """A file of the guest.
@@ -54,13 +90,15 @@ class Door:
             BringUpError: It cannot be read.
         """
         out = _Collected()
-        code = self.run(["cat", str(path)], cwd=Path("/"), env={"PATH": os.defpath}, out=out, err=_Collected())
+        env = {"PATH": os.defpath}
+        patience = Patience(timeouts.COMMAND, interrupted=0.0)
+        code = self.run(["cat", str(path)], cwd=Path("/"), env=env, out=out, err=_Collected(), patience=patience)
         if code:
             msg = f"cannot read {path} in the virtual machine"
             raise BringUpError(msg)
         return out.data.decode()
 
-    def run(
+    def run(  # noqa: PLR0913 - as subprocess.run: a program, its surroundings, its streams
         self,
         argv: Sequence[str],
         *,
@@ -70,6 +108,7 @@ class Door:
         out: Any = None,
         err: Any = None,
         tty: bool = False,
+        patience: Patience = WATCHED,
     ) -> int:
         """Run a program, and pass on what it says as it says it.
 
@@ -81,12 +120,13 @@ class Door:
             out: Has `write(bytes)` and `flush()`; by default standard output.
             err: Likewise.
             tty: It gets a terminal as large as ours.
+            patience: When to go on without it. It gets a hang-up then.
 
         Returns:
             Its exit status.
 
         Raises:
-            BringUpError: The machine ended, or was never there.
+            BringUpError: The machine ended, or was never there; or the program took too long.
         """
         size = os.get_terminal_size() if tty else None
         request = {
@@ -96,16 +136,20 @@ class Door:
             "tty": [size.lines, size.columns] if size else None,
         }
         with self._connect(request) as connection:
-            return _Session(connection, out or own(sys.stdout), err or own(sys.stderr)).carry(stdin)
+            session = _Session(connection, out or own(sys.stdout), err or own(sys.stderr))
+            return session.carry(stdin, _Wait(patience, self._scaled, argv))
 
     def _connect(self, request: Mapping[str, Any]) -> socket.socket:
         try:
-            connection = socket.create_connection(("127.0.0.1", self.port), CONNECT)
+            connection = socket.create_connection(("127.0.0.1", self.port), self._scaled(CONNECT))
         except OSError as error:
             raise gone(error.strerror or str(error)) from error
         connection.settimeout(None)
         connection.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
         return connection
+
+    def _scaled(self, seconds: float) -> float:
+        return timeouts.scaled(seconds) * self.slower
 
 
 def gone(cause: str) -> BringUpError:
@@ -141,15 +185,61 @@ class _Collected:
         pass
 
 
+class _Wait:
+    """The time that is left for a program inside."""
+
+    def __init__(self, patience: Patience, scaled: Callable[[float], float], argv: Sequence[str]) -> None:
+        self._patience = patience
+        self._scaled = scaled
+        self._argv = argv
+        self._interrupt: KeyboardInterrupt | None = None
+        self._limit(patience.whole)
+
+    def _limit(self, seconds: float | None) -> None:
+        self._seconds = None if seconds is None else self._scaled(seconds)
+        self._end = None if self._seconds is None else time.monotonic() + self._seconds
+
+    def left(self) -> float | None:
+        """Seconds; None without a limit.
+
+        Raises:
+            KeyboardInterrupt: The one that came, when the time for cleaning up is over.
+            BringUpError: The time is over.
+        """
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left > 0:
+            return left
+        if self._interrupt is not None:
+            raise self._interrupt
+        msg = f"waited {self._seconds:.0f} s for a program in the virtual machine"
+        raise BringUpError(
+            msg, where=shlex.join(self._argv), next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4"
+        )
+
+    def interrupted(self, interrupt: KeyboardInterrupt) -> None:
+        """From now on the program cleans up."""
+        self._interrupt = interrupt
+        self._limit(self._patience.interrupted)
+        if self._patience.on_interrupt is not None:
+            self._patience.on_interrupt()
+
+    def ended(self, code: int) -> int:
+        """The exit status, unless somebody wanted the end."""
+        if self._interrupt is not None:
+            raise self._interrupt
+        return code
+
+
 class _Session:
     def __init__(self, connection: socket.socket, out: IO[bytes], err: IO[bytes]) -> None:
         self._connection = connection
         self._sinks = {STDOUT: out, STDERR: err}
         self._buffer = b""
 
-    def carry(self, stdin: int | None) -> int:
+    def carry(self, stdin: int | None, wait: _Wait) -> int:
         """Until the program has ended. An interrupt is the program's, which may need a while to clean up."""
-        interrupted: KeyboardInterrupt | None = None
         with selectors.DefaultSelector() as selector:
             selector.register(self._connection, selectors.EVENT_READ)
             if stdin is None:
@@ -157,16 +247,15 @@ class _Session:
             else:
                 self._watch(selector, stdin)
             while True:
+                left = wait.left()
                 try:
-                    code = self._turn(selector, stdin)
+                    code = self._turn(selector, stdin, left)
                 except KeyboardInterrupt as error:
-                    interrupted = error
+                    wait.interrupted(error)
                     self._send(SIGNAL, bytes([signal.SIGINT]))
                     continue
                 if code is not None:
-                    if interrupted is not None:
-                        raise interrupted
-                    return code
+                    return wait.ended(code)
 
     def _watch(self, selector: selectors.BaseSelector, stdin: int) -> None:
         try:
@@ -176,8 +265,8 @@ class _Session:
                 self._send(STDIN, data)
             self._send(STDIN, b"")
 
-    def _turn(self, selector: selectors.BaseSelector, stdin: int | None) -> int | None:
-        for key, _ in selector.select():
+    def _turn(self, selector: selectors.BaseSelector, stdin: int | None, seconds: float | None) -> int | None:
+        for key, _ in selector.select(seconds):
             if key.fileobj is self._connection:
                 data = self._connection.recv(65536)
                 if not data:

@@ -27,6 +27,9 @@ from typing import IO, Any
 
 STDIN, STDOUT, STDERR, SIGNAL, EXIT = b"0", b"1", b"2", b"s", b"x"
 HEADER = struct.Struct(">cI")
+DRAIN = 2.0
+"""Seconds, before scaling, in which what a program said before its end is passed on."""
+
 LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 # Limits of a machine that does nothing else: see harness.providers.namespaces.limits.
@@ -173,7 +176,7 @@ class Program:
             thread.start()
         code = process.wait()
         for pump in pumps:
-            pump.join(2)  # what the program left running may keep its output open
+            pump.join(DRAIN * self._slower())  # what the program left running may keep its output open
         self._answer(EXIT, bytes([code if code >= 0 else 128 - code]))
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RD)
@@ -198,6 +201,9 @@ class Program:
         process = subprocess.Popen(**facts, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True)
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - all three are pipes
         return process, [(STDOUT, process.stdout), (STDERR, process.stderr)], process.stdin
+
+    def _slower(self) -> float:
+        return float(self._request["env"].get("CNILAB_TIMEOUT_SCALE", "1"))
 
     def _answer(self, kind: bytes, payload: bytes) -> None:
         with contextlib.suppress(OSError):

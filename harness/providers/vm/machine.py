@@ -34,6 +34,9 @@ FIRST_SIGN = 15.0
 """Seconds in which a kernel says its first word when the processor runs it: one that cannot never does."""
 
 BOOT = 300.0
+SLOWER = {"kvm": 1.0, "tcg": 4.0}
+"""Factor on deadlines for what runs inside, by accelerator."""
+
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 
 # Seen from virtiofsd, and so from the guest, this machine is read-only, whatever root does in there.
@@ -123,7 +126,7 @@ def find(folder: Path) -> VmState | None:
 
 def door(state: VmState) -> Door:
     """The way in."""
-    return Door(state.agent_port, state.token)
+    return Door(state.agent_port, state.token, SLOWER.get(state.accelerator, 1.0))
 
 
 def require_programs() -> tuple[str, str]:
@@ -169,7 +172,7 @@ def start(materials: Materials, wanted: Wanted) -> tuple[VmState, int]:
             break
         stop(process)
     if not _says(files, process, READY, BOOT) or not timeouts.wait_until(
-        "the virtual machine to answer", door(state).answers, timeouts.NODE_BOOT
+        "the virtual machine to answer", door(state).answers, BOOT
     ):
         msg = "the virtual machine did not come up"
         raise BringUpError(msg, cause=_last_words(files), log=str(files.console))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.cli.app import run
+from harness.providers.vm.channel import WATCHED, Patience
 from harness.steps import kernel
 
 
@@ -17,10 +18,18 @@ class Recorded:
 
     def __init__(self) -> None:
         self.asked: list[tuple[list[str], int | None]] = []
+        self.patience = WATCHED
+        self.alive = True
 
-    def cnilab(self, words: list[str], *, stdin: int | None = None, tty: bool = False) -> int:
+    def answers(self) -> bool:
+        return self.alive
+
+    def cnilab(
+        self, words: list[str], *, stdin: int | None = None, tty: bool = False, patience: Patience = WATCHED
+    ) -> int:
         assert not tty
         self.asked.append((list(words), stdin))
+        self.patience = patience
         return 7
 
 
@@ -72,3 +81,24 @@ def test_the_schema_knows_the_kernels(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["schema"]) == 0
     schema: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert '"debian"' in json.dumps(schema)
+
+
+def test_down_takes_the_lab_inside_down_first_but_does_not_wait_for_ever(machine: Recorded, state: Path) -> None:
+    assert run(["down", "far"]) == 0
+    assert machine.asked == [(["--quiet", "down", "far"], None)]
+    assert machine.patience.whole is not None
+    assert machine.patience.interrupted == 0.0
+    assert not (state / "labs/far").exists()
+
+
+def test_down_does_not_ask_a_machine_that_does_not_answer(machine: Recorded, state: Path) -> None:
+    machine.alive = False
+    assert run(["down", "far"]) == 0
+    assert machine.asked == []
+    assert not (state / "labs/far").exists()
+
+
+def test_a_command_inside_bounds_its_own_cleaning_up(machine: Recorded) -> None:
+    assert run(["test", "--lab", "far"]) == 7
+    assert machine.patience.on_interrupt is not None
+    assert machine.patience.interrupted is None

@@ -227,5 +227,12 @@ def test_the_second_interrupt_quits_at_once() -> None:
     assert interrupted("30", twice=True) == (130, "")
 
 
+def test_cleaning_up_is_bounded_and_the_bound_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "0.01")
+    assert interrupted("30", twice=False) == (130, "")
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "1")
+    assert interrupted("0.7", twice=False) == (130, "cleaned\n")
+
+
 def test_a_polite_kill_cleans_up_too() -> None:
     assert interrupted("0", twice=False, signum=signal.SIGTERM) == (143, "cleaned\n")

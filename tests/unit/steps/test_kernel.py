@@ -33,6 +33,27 @@ def test_inside_there_is_no_network_and_more_patience() -> None:
     assert kernel.environment(outside, LAYOUT, "kvm")["CNILAB_TIMEOUT_SCALE"] == "2"
 
 
+def test_a_machine_stays_within_its_users_share_of_the_processor() -> None:
+    mounts = ("cpuset", "cpu,cpuacct", "cpu", "pids", "unified")
+    groups = [Path("/sys/fs/cgroup", mount, "cnilab", "one.1") for mount in mounts]
+    assert kernel.joinable(groups) == groups[3:]
+    assert kernel.joinable([Path("/sys/fs/cgroup/cnilab/one.1")]) == [Path("/sys/fs/cgroup/cnilab/one.1")]
+
+
+def test_modules_are_compiled_once_and_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(kernel, "_MODULES", ("harness.timeouts",))
+    kernel.compile_modules(tmp_path)
+    (made,) = tmp_path.rglob("timeouts.*.pyc")
+    assert str(made.parent).endswith(str(Path(kernel.__file__).parents[1]))
+    before = made.stat().st_mtime_ns
+    kernel.compile_modules(tmp_path)
+    assert made.stat().st_mtime_ns == before
+    inside = kernel.environment({}, LAYOUT, "kvm")
+    assert inside["PYTHONPYCACHEPREFIX"] == "/state/cache/bytecode"
+    assert "PYTHONDONTWRITEBYTECODE" not in inside
+
+
 def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "labs/one").mkdir(parents=True)
     with pytest.raises(PreflightError, match="already a lab named 'one'"):

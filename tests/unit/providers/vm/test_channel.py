@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import BringUpError
 from harness.providers.vm import guest
-from harness.providers.vm.channel import Door
+from harness.providers.vm.channel import Door, Patience
 
 TOKEN = "secret"
 
@@ -142,3 +142,56 @@ def test_connections_are_relayed_to_the_port_that_was_told(door: Door, relay: gu
         assert ours.recv(4) == b"pong"
         server.close()
         ours.close()
+
+
+def test_a_program_that_takes_too_long_is_left_and_the_error_names_it(door: Door) -> None:
+    began = time.monotonic()
+    with pytest.raises(BringUpError, match=r"waited 0 s for a program in the virtual machine") as caught:
+        door.run(["sleep", "60"], cwd=Path("/"), env={"PATH": os.environ["PATH"]}, patience=Patience(0.3))
+    assert caught.value.where == "sleep 60"
+    assert time.monotonic() - began < 30
+
+
+def test_a_slow_machine_and_a_slow_environment_get_more_time(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "5")
+    slow = Door(door.port, TOKEN, slower=20.0)
+    env = {"PATH": os.environ["PATH"]}
+    assert slow.run(["sh", "-c", "sleep 0.3; exit 3"], cwd=Path("/"), env=env, patience=Patience(0.1)) == 3
+
+
+class Interrupting(io.BytesIO):
+    """A sink that is interrupted by the first thing that is written to it."""
+
+    def write(self, data: object) -> int:
+        del data
+        raise KeyboardInterrupt
+
+
+CLEANS_UP = "trap 'sleep {seconds}; echo > {mark}; exit 9' INT; echo ready; while :; do sleep 0.05; done"
+
+
+def interrupted(door: Door, mark: Path, seconds: float, patience: Patience) -> None:
+    script = CLEANS_UP.format(seconds=seconds, mark=mark)
+    env = {"PATH": os.environ["PATH"]}
+    door.run(["bash", "-c", script], cwd=Path("/"), env=env, out=Interrupting(), patience=patience)
+
+
+def test_an_interrupt_reaches_the_program_which_may_clean_up_and_then_is_ours(door: Door, tmp_path: Path) -> None:
+    told: list[bool] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(door, tmp_path / "cleaned", 0.2, Patience(on_interrupt=lambda: told.append(True)))
+    assert (tmp_path / "cleaned").exists()
+    assert told == [True]
+
+
+def test_after_an_interrupt_nobody_waits_longer_than_was_agreed(door: Door, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(door, tmp_path / "cleaned", 60, Patience(interrupted=0.2))
+    assert time.monotonic() - began < 30
+    assert not (tmp_path / "cleaned").exists()
+
+
+def test_a_relay_that_nobody_confirms_is_an_error(door: Door) -> None:
+    with pytest.raises(BringUpError, match="does not answer"):
+        Door(door.port, "guess").relay(1)
