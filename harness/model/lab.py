@@ -194,7 +194,7 @@ class LabDefinition(Data):
 
     id: Slug
     title: Sentence
-    chapter: Literal["pods", "flannel", "mtu", "services", "egress", "cilium"]
+    chapter: Literal["pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
     learn: Sentence
     needs: Needs = Needs()
     minutes: Annotated[int, Field(ge=1, le=120)] = Field(description="Time of a learner, not of the program")
