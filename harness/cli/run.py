@@ -69,6 +69,7 @@ class _Whole:
     examples="""
     cnilab run
     cnilab run cilium --select 'model.*' --no-labs
+    cnilab run cilium --all-labs
     cnilab run workshop.yaml --keep -o json
     """,
 )
@@ -76,6 +77,7 @@ class _Whole:
 @click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
 @click.option("--keep", is_flag=True, help="Leave the lab up when all is done.")
 @click.option("--labs/--no-labs", "with_labs", cls=Option, default=True, help="Apply the labs too.  [default: yes]")
+@click.option("--all-labs", is_flag=True, help="The long labs too: those that change the network of the whole cluster.")
 @click.option("-k", "--select", default="", help="Only these checks: ids, areas or patterns, separated by commas.")
 @click.option("--strict", is_flag=True, help="A requirement that only SHOULD be met counts too.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
@@ -90,6 +92,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     replace: bool,
     keep: bool,
     with_labs: bool,
+    all_labs: bool,
     select: str,
     strict: bool,
     run_dir: Path | None,
@@ -105,13 +108,17 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     """
     wanted = overrides(**given)  # type: ignore[arg-type]  # the options of spec_options, by name
     spec = read_spec(target, wanted)
+    from harness.model.spec import ALL_LABS  # noqa: PLC0415 - the help must not wait for pydantic
+
     words = words_of(target, wanted)
     words += ["--run-dir", str(run_dir)] if run_dir else []
     words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]
     whole = _Whole(ctx, silent=output not in {"table", "wide"})
     try:
         if whole.do("up", *words) == 0:
-            _use(whole, spec.name, select, with_labs=with_labs, strict=strict)
+            if with_labs:
+                whole.do("apply", *([ALL_LABS] if all_labs else []), "--lab", spec.name)
+            _judge(whole, spec.name, select, strict=strict)
         whole.do("collect", "--lab", spec.name)
         whole.do("report", "--lab", spec.name)
     finally:
@@ -124,9 +131,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     return whole.code
 
 
-def _use(whole: _Whole, lab: str, select: str, *, with_labs: bool, strict: bool) -> None:
-    if with_labs:
-        whole.do("apply", "--lab", lab)
+def _judge(whole: _Whole, lab: str, select: str, *, strict: bool) -> None:
     whole.do("test", "--lab", lab, "--select", select, *(["--strict"] if strict else []))
     for source, target in TRACES:
         whole.do("trace", source, target, "--lab", lab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,13 @@ def lab_option() -> Callable[[F], F]:
 def names() -> list[str]:
     """All labs that have state on this machine, healthy or not."""
     folder = settings().state / "labs"
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    try:
+        return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:
+        msg = f"labs of {settings().state} are not yours to see"
+        raise UsageError(msg, cause=str(error), next_step="run it as root: sudo cnilab …") from error
 
 
 def chosen(lab: str | None) -> str:
@@ -39,14 +46,22 @@ def chosen(lab: str | None) -> str:
         if checked_name(lab) in known:
             return lab
         msg = f"there is no lab '{lab}'"
-        raise BringUpError(msg, cause=f"labs: {', '.join(known) or 'none'}", next_step=f"cnilab up --name {lab}")
+        cause = f"labs: {', '.join(known) or 'none'}"
+        raise BringUpError(msg, cause=cause, next_step=f"cnilab up --name {lab}", notes=_whose())
     if len(known) == 1:
         return known[0]
     if not known:
         msg = "no lab is up"
-        raise BringUpError(msg, next_step="cnilab up")
+        raise BringUpError(msg, next_step="cnilab up", notes=_whose())
     msg = "there are several labs"
     raise UsageError(msg, cause=", ".join(known), next_step="name one with --lab")
+
+
+def _whose() -> list[str]:
+    """Who looks for a lab without root may look in the wrong place: labs are root's, and so is their state."""
+    if os.geteuid() == 0:
+        return []
+    return [f"you are not root; labs of root are in root's own directory, not in {settings().state}"]
 
 
 def attached(lab: str | None) -> Attached:

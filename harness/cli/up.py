@@ -52,7 +52,7 @@ def _read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
         )
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
-        return load_spec(path, variants=variants, labs=_lab_ids(), overrides=given)
+        return load_spec(path, variants=variants, labs=_lab_ids(), overrides=given, pinned=_pinned_kubernetes())
     import difflib  # noqa: PLC0415
 
     near = difflib.get_close_matches(target, variants, n=1)
@@ -68,6 +68,12 @@ def _lab_ids() -> list[str]:
     from harness import resources  # noqa: PLC0415
 
     return sorted(path.parent.name for path in (resources.root() / "labs").glob("*/lab.yaml"))
+
+
+def _pinned_kubernetes() -> str:
+    from harness.components.lock import load  # noqa: PLC0415
+
+    return load().component["kubernetes"].version
 
 
 def spec_options(function: Any) -> Any:

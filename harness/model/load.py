@@ -18,6 +18,7 @@ import json
 import types
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -93,7 +94,12 @@ def schema() -> dict[str, Any]:
 
 
 def load_spec(
-    path: Path, *, variants: Collection[str], labs: Collection[str] = (), overrides: Mapping[str, Any] | None = None
+    path: Path,
+    *,
+    variants: Collection[str],
+    labs: Collection[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    pinned: str = "",
 ) -> LabSpec:
     """Read a spec file.
 
@@ -102,13 +108,15 @@ def load_spec(
         variants: Names of all CNI variants.
         labs: Ids of all labs; empty: not checked.
         overrides: Values of command line options by path in the document: `{"spec.nodes": 3}`.
+        pinned: Full version of the Kubernetes that is made here; empty: not checked.
 
     Raises:
         UsageError: The file cannot be read.
         SpecError: Something in it is wrong; has every problem.
     """
     document = yamlio.read_user_file(path)
-    return _build(document, f"{path}", variants=variants, labs=labs, overrides=overrides or {})
+    known = _Known(variants, labs, pinned)
+    return _build(document, f"{path}", known, overrides or {})
 
 
 def make_spec(variants: Collection[str], overrides: Mapping[str, Any]) -> LabSpec:
@@ -122,12 +130,25 @@ def make_spec(variants: Collection[str], overrides: Mapping[str, Any]) -> LabSpe
         SpecError: A value is wrong.
     """
     base = {"apiVersion": API_VERSION, "kind": KIND}
-    return _build(base, _OPTIONS, variants=variants, labs=(), overrides=overrides)
+    return _build(base, _OPTIONS, _Known(variants), overrides)
 
 
-def _build(
-    document: Any, source: str, *, variants: Collection[str], labs: Collection[str], overrides: Mapping[str, Any]
-) -> LabSpec:
+@dataclass(frozen=True)
+class _Known:
+    """Names and versions outside of the model that a spec may refer to; what is empty is not checked.
+
+    Args:
+        variants: Names of all CNI variants.
+        labs: Ids of all labs.
+        pinned: Full version of the Kubernetes that is made here.
+    """
+
+    variants: Collection[str]
+    labs: Collection[str] = ()
+    pinned: str = ""
+
+
+def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, Any]) -> LabSpec:
     plain, problems = _plain(document, source)
     for dotted, value in overrides.items():
         _set(plain, tuple(dotted.split(".")), value)
@@ -135,7 +156,7 @@ def _build(
     problems += _header(plain, locate)
     found, parsed = _validate(plain, locate)
     problems += found
-    problems += _references(plain, locate, variants, labs)
+    problems += _references(plain, locate, known)
     if problems or parsed is None:
         problems.sort(key=_position_of)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
@@ -287,20 +308,31 @@ def _across_fields(message: str, path: Path_, locate: _Locator, mended: set[str]
         yield Problem(locate((*path, *field.split("."))), dotted, rest or part)
 
 
-def _references(
-    document: dict[str, Any], locate: _Locator, variants: Collection[str], labs: Collection[str]
-) -> Iterator[Problem]:
+def _references(document: dict[str, Any], locate: _Locator, known: _Known) -> Iterator[Problem]:
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return
     cni = spec.get("cni")
-    if isinstance(cni, str) and cni not in variants:
-        known = "one of " + ", ".join(sorted(variants))
-        yield Problem(locate(("spec", "cni")), "spec.cni", f"is {_seen(cni)}", known, _nearest(cni, variants))
-    for index, lab in enumerate(spec.get("labs") or ()) if labs and isinstance(spec.get("labs"), list) else ():
-        if isinstance(lab, str) and lab not in {*labs, ALL_LABS}:
-            hint = _nearest(lab, labs) or "'cnilab labs list' shows all"
+    if isinstance(cni, str) and cni not in known.variants:
+        choices = "one of " + ", ".join(sorted(known.variants))
+        yield Problem(locate(("spec", "cni")), "spec.cni", f"is {_seen(cni)}", choices, _nearest(cni, known.variants))
+    yield from _version(spec, locate, known.pinned)
+    for index, lab in enumerate(spec["labs"]) if known.labs and isinstance(spec.get("labs"), list) else ():
+        if isinstance(lab, str) and lab not in {*known.labs, ALL_LABS}:
+            hint = _nearest(lab, known.labs) or "'cnilab labs list' shows all"
             yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {_seen(lab)}", "a lab's id", hint)
+
+
+def _version(spec: dict[str, Any], locate: _Locator, pinned: str) -> Iterator[Problem]:
+    """A minor version other than the pinned one says nothing about the patch, so there is nothing to get."""
+    section = spec.get("kubernetes")
+    version = section.get("version") if isinstance(section, dict) else None
+    minor = pinned.rpartition(".")[0]
+    made_here = spec.get("provider", "namespaces") in ("namespaces", "kind")
+    if pinned and made_here and isinstance(version, str) and version.count(".") == 1 and version != minor:
+        path: Path_ = ("spec", "kubernetes", "version")
+        hint = "the release of a version in full is downloaded"
+        yield Problem(locate(path), _dotted(path), f"is {_seen(version)}", f"{minor}, or a full version", hint)
 
 
 def _known_keys(path: Path_) -> tuple[str, str]:

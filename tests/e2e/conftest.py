@@ -89,6 +89,18 @@ class Cli:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
+    def mutations(self, lab: str, *faults: str) -> set[str]:
+        """Inject faults, insist that each was noticed, and say which checks noticed one of them."""
+        words = [word for fault in faults for word in ("--fault", fault)] or ["--faults"]
+        # Each fault is looked at, undone, and waited for: far more than a command usually takes.
+        done = self("test", "--lab", lab, *words, "-o", "json", code=None, timeout=840)
+        assert done.stdout, done.stderr
+        items = json.loads(done.stdout)["items"]
+        wrong = {one["fault"]: one["detail"] for one in items if one["outcome"] in {"survived", "error"}}
+        assert wrong == {}
+        assert {one["fault"] for one in items if one["outcome"] == "killed"} >= set(faults)
+        return {target.partition("[")[0] for one in items for target in one["killed_by"]}
+
     def labs(self) -> dict[str, str]:
         """Name and status of all labs."""
         return {item["name"]: item["status"] for item in self.data("status")["items"]}

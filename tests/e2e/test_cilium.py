@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from conformance.checks import policy
 from harness import timeouts
+from harness.cni import catalogue
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_cluster import kubectl
 
@@ -80,6 +82,14 @@ def test_the_machines_own_settings_stay(lab: tuple[Cli, str], settings_before: d
     cli, name = lab
     assert cli("exec", "--lab", name, "n1", "--", "cat", str(SETTINGS[0])).stdout.strip() == "0"
     assert {path: path.read_text() for path in SETTINGS} == settings_before
+
+
+def test_the_suite_notices_every_fault_of_policies(lab: tuple[Cli, str]) -> None:
+    """On flannel nobody enforces policies, so these faults change nothing there."""
+    cli, name = lab
+    seen = cli.mutations(name, "F59", "F60", "F61", "F87", "F88", "F89")
+    deviating = catalogue.variant("cilium").deviations
+    assert {one.id for one in policy.CHECKS if not one.inverse and one.id not in deviating} - seen == set()
 
 
 def test_a_variant_that_the_kernel_cannot_run_is_refused_before_anything_starts(cli: Cli, untouched: list[str]) -> None:

@@ -36,22 +36,27 @@ def test_any_number_of_nodes_becomes_ready(nodes: int, cli: Cli, untouched: list
     cli("down")
 
 
-def test_a_spec_file_decides_addresses_and_proxy_mode(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
+def test_a_spec_file_decides_addresses_nics_and_proxy_mode(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
     spec = tmp_path / "lab with spaces & quotes'.yaml"
     spec.write_text(
         f"apiVersion: cnilab.dev/v1\nkind: Lab\nmetadata: {{name: {untouched[0]}}}\n"
         "spec:\n  cni: flannel-host-gw\n  kubernetes: {proxyMode: nftables}\n"
-        "  pods: {cidr: 10.50.0.0/16}\n  services: {cidr: 10.60.0.0/16}\n  underlay: {cidr: 192.168.77.0/24}\n"
+        "  pods: {cidr: 10.50.0.0/16}\n  services: {cidr: 10.60.0.0/16}\n"
+        "  underlay: {cidr: 192.168.77.0/24, dualHomed: true}\n"
     )
     cli("up", spec)
-    assert "192.168.77.11" in cli("exec", "n1", "--", "ip", "-br", "addr", "show", "eth0").stdout
+    assert "192.168.77.11" in cli("exec", "n1", "--", "ip", "-br", "addr", "show", "eth1").stdout
+    assert "10.0.2.11" in cli("exec", "n1", "--", "ip", "-br", "addr", "show", "eth0").stdout
     routes = cli("exec", "n1", "--", "ip", "route").stdout
-    assert "10.50.1.0/24 via 192.168.77.12" in routes
+    assert "10.50.1.0/24 via 192.168.77.12 dev eth1" in routes
     tables = cli("exec", "n1", "--", "nft", "list", "tables").stdout
     assert "table ip kube-proxy" in tables
     services = kubectl((cli, untouched[0]), "get", "service", "kubernetes", "-o", "jsonpath={.spec.clusterIP}")
     assert services == "10.60.0.1"
     cli("exec", "n2", "--", "dig", "+short", "+time=2", "@10.60.0.10", "kubernetes.default.svc.cluster.local")
+    # Services by nftables, addresses and routes by the second NIC: exit code 0, so every requirement of these is met.
+    judged = cli.data("test", "--select", "nodes, identity, reach, services, egress")["items"]
+    assert sum(item["status"] == "pass" for item in judged) >= 40
     cli("down")
 
 

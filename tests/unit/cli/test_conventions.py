@@ -69,3 +69,25 @@ def test_the_version_names_what_labs_are_made_of(capsys: pytest.CaptureFixture[s
     assert document["components"]["kubernetes"].startswith("1.")
     assert entry.run(["version"]) == 0
     assert re.search(r"^cilium +1\.", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_who_is_not_root_is_told_whose_labs_these_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], places: Path
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert entry.run(["test"]) == 11
+    assert f"labs of root are in root's own directory, not in {places}/state" in capsys.readouterr().err
+
+
+def test_a_version_that_nothing_here_pins_is_told_like_every_mistake_of_a_spec(
+    places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is made, and together with the others."""
+    (places / "old.yaml").write_text(
+        "apiVersion: cnilab.dev/v1\nkind: Lab\nspec:\n  nodes: 0\n  kubernetes: {version: '1.30'}\n"
+    )
+    assert entry.run(["render", "old.yaml"]) == 4
+    text = capsys.readouterr().err
+    assert "old.yaml:4:3: spec.nodes: is 0; expected 1 to 20" in text
+    assert "old.yaml:5:16: spec.kubernetes.version: is '1.30'; expected 1." in text
+    assert "or a full version (the release of a version in full is downloaded)" in text

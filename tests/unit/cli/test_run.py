@@ -110,6 +110,15 @@ def test_a_kept_lab_is_not_taken_down(calls: Calls) -> None:
     assert calls[1] == ("test", "--lab", "flannel", "--select", "mtu")
 
 
+def test_long_labs_are_asked_for_by_name(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert entry.run(["run", "flannel", "--all-labs"]) == 0
+    assert calls[1] == ("apply", "all", "--lab", "flannel")
+    calls.clear()
+    monkeypatch.setenv("CNILAB_RUN_ALL_LABS", "1")  # as tox has it for cilium
+    assert entry.run(["run", "flannel", "--no-labs"]) == 0
+    assert "apply" not in names(calls)
+
+
 def test_json_is_one_document_about_the_parts(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["run", "flannel", "-o", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
