@@ -1,0 +1,29 @@
+"""How long a batch of probes may take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.probes.plan import LookupProbe, Site
+from harness.runner import HostRunner
+from harness.steps.observe import DEADLINES, Pace, probe
+
+AGENT = '#!/bin/sh\nd=${0%/*}\ncat > "$d/plan.json"\n'
+
+
+@pytest.mark.parametrize(("scale", "seconds"), [("1", 1), ("4", 4)])
+def test_a_batch_is_stretched_once(scale: str, seconds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", scale)
+    agent = tmp_path / "agent"
+    agent.write_text(AGENT)
+    agent.chmod(0o755)
+    site = Site("n1", "n1", "10.0.0.1", HostRunner(), str(agent))
+    suite: Any = SimpleNamespace(sites={"n1": site})
+    probe(suite, {"n1": [LookupProbe("a.")]}, "B1", Pace())
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["deadline_ms"] == seconds * DEADLINES["B1"] * 1000
