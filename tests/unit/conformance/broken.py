@@ -472,6 +472,13 @@ CASES = (
         "timeout",
     ),
     Broken(
+        "a Service without endpoints drops the first packet and refuses the second",
+        "svc.no-endpoints",
+        (exchanges({"rtt_us": 1_010_000, "tries": ()}, purpose="no-endpoints", src="a"),),
+        "a>vip-empty/tcp",
+        "late",
+    ),
+    Broken(
         "a node drops a NodePort",
         "svc.nodeport",
         (exchanges({"outcome": "timeout"}, purpose="nodeport", dst_node="n2"),),
