@@ -100,3 +100,20 @@ def test_a_killed_bring_up_leaves_nothing_that_down_does_not_find(cli: Cli, unto
     cli("down", name, timeout=600)
     assert of_this_user(cli) == []
     assert cli.labs() == {}
+
+
+def test_an_interrupted_bring_up_ends_soon_and_leaves_nothing(cli: Cli, untouched: list[str]) -> None:
+    name = untouched[0]
+    process = cli.start("up", "bridge", "--name", name, "--nodes", "1", "--kernel", "debian")
+    log = cli.state / "labs" / name / "vm" / "console.log"
+
+    def ready() -> bool:
+        return process.poll() is not None or (log.exists() and "cnilab-vm: ready" in log.read_text(errors="replace"))
+
+    timeouts.wait_until("the machine to be ready", ready, 600)
+    process.send_signal(signal.SIGINT)
+    # Cleaning up inside an emulated machine takes minutes; ending it does not.
+    _, errors = process.communicate(timeout=timeouts.scaled(60))
+    assert process.returncode == 130, errors
+    assert of_this_user(cli) == []
+    assert cli.labs() == {}
