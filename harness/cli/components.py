@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.command import Command, Group
+from harness.cli.command import Command, Group, Option
 from harness.cli.context import settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
@@ -132,6 +132,38 @@ def build_node_image(*, again: bool) -> None:
 
     with progress() as listener:
         click.echo(build(_store(listener), Engine(), again=again))
+
+
+@command.command(
+    "build-box",
+    cls=Command,
+    examples="""
+    cnilab components build-box
+    vagrant box add --name cnilab/node "$(cnilab components build-box -q)"
+    cnilab components build-box --ssh-key ~/.ssh/id_ed25519.pub
+    """,
+)
+@click.option(
+    "--ssh-key",
+    "key",
+    cls=Option,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Public key of who may log in. By default Vagrant's own, which Vagrant replaces at its first login.",
+)
+@click.option("--again", is_flag=True, help="Make it even if the cache has it.")
+def build_box(key: Path | None, *, again: bool) -> None:
+    """Make a box for Vagrant with libvirt, with everything on it that a cluster needs, where nothing can be downloaded.
+
+    Prints the path of the box; it changes with everything that the box is made of. Takes root, and for its first run a
+    mirror of the distribution.
+    """
+    from harness.components import box  # noqa: PLC0415
+
+    with progress() as listener:
+        store = _store(listener)
+        text = key.read_text(encoding="utf-8", errors="replace").strip() if key else box.INSECURE_KEY
+        path = box.deliver(store, text, again=again)
+    click.echo(str(path))
 
 
 @command.command(

@@ -3,15 +3,12 @@
 It is what kind's own Dockerfile makes (images/base/Dockerfile of the pinned module): a small Debian with systemd,
 kind's files on top, containerd, runc, kubeadm and kubelet. Beside that it has what labs bring to every node anyway: all
 CNI plugins, the responder, and the images of kubeadm's pods and of flannel, unpacked.
-
-<cache>/debian/<key>/root   the distribution's part, made by debootstrap
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import shutil
 import subprocess
 import tarfile
@@ -21,9 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from harness import timeouts
-from harness.components import images, runtime
-from harness.components.apt import heartbeat
-from harness.components.store import Store, link_or_copy
+from harness.components import images, rootfs, runtime
+from harness.components.store import Store
 from harness.errors import PreflightError
 from harness.model.machine import MACHINE_WIDE
 from harness.runner import stop
@@ -76,7 +72,7 @@ def reference(store: Store) -> str:
     found = store.ensure([*_COMPONENTS, *store.cni_components()])
     digests = [f"{name} {item.digest}" for name, item in sorted(found.items())]
     digests += [images.image_digest(path) for path in images.archives(store, IMAGES)]
-    text = "\n".join([str(FORMAT), _suite(), *PACKAGES, *digests])
+    text = "\n".join([str(FORMAT), rootfs.suite(), *PACKAGES, *digests])
     version = store.lock.component["kubernetes"].pinned
     return f"{REPOSITORY}:v{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -88,7 +84,12 @@ def tree(store: Store) -> Iterator[Path]:
     Raises:
         PreflightError: A component or the distribution's packages cannot be had, or this is not root.
     """
-    system = _system(store)
+    system = rootfs.system(
+        store,
+        PACKAGES,
+        what="the node image's system",
+        instead="take an image that kind publishes: docker pull kindest/node",
+    )
     containerd = runtime.containerd_root(store, IMAGES)
     with store.exclusive("node-image") as scratch:
         root = scratch / "root"
@@ -121,52 +122,6 @@ def archive(store: Store, root: Path) -> Iterator[IO[bytes]]:
         stop(process)
 
 
-def _suite() -> str:
-    """The release of this machine's distribution, which its mirror has."""
-    try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        release = {}
-    return release.get("VERSION_CODENAME", "bookworm")
-
-
-def _system(store: Store) -> Path:
-    """The distribution's part, in the cache.
-
-    Raises:
-        PreflightError: debootstrap is missing, or failed.
-    """
-    key = hashlib.sha256(" ".join(["1", _suite(), *PACKAGES]).encode()).hexdigest()[:16]
-    place = store.cache / "debian" / key
-    if place.is_dir():
-        return place / "root"
-    program = store.tools.need("debootstrap").get("debootstrap")
-    if program is None:
-        msg = "the node image's system cannot be made"
-        raise PreflightError(msg, cause="debootstrap is missing", next_step="apt-get install debootstrap")
-    with (
-        store.journal.step("components.debian", f"debootstrap {_suite()}, {len(PACKAGES)} packages"),
-        store.exclusive(f"debian-{key}") as scratch,
-    ):
-        if not place.is_dir():
-            made = scratch / "made"
-            made.mkdir()
-            words = ("--variant=minbase", f"--include={','.join(PACKAGES)}", _suite(), made / "root")
-            with heartbeat(lambda text: store.journal.note("components.debian", text), "debootstrap"):
-                done = store.runner.run([program, *words], timeout=timeouts.DOWNLOAD, check=False)
-            if not done.ok:
-                msg = "the node image's system cannot be made"
-                raise PreflightError(
-                    msg,
-                    cause=done.tail(),
-                    where=done.command,
-                    next_step="a mirror of the distribution must be reachable; or take an image that kind publishes: "
-                    "docker pull kindest/node",
-                )
-            store.publish(made, place)
-    return place / "root"
-
-
 def _prune(root: Path) -> None:
     for pattern in _PRUNED:
         for path in root.glob(pattern):
@@ -183,15 +138,14 @@ def _kind_files(store: Store, root: Path) -> None:
             content = tar.extractfile(info)
             if content is not None:
                 program = info.name.startswith(("usr/local/bin/", "kind/bin/"))
-                _write(root / info.name, content.read(), 0o755 if program else 0o644)
+                rootfs.write(root / info.name, content.read(), 0o755 if program else 0o644)
     config = root / "etc/containerd/config.toml"
     text = config.read_text(encoding="utf-8")
     # Without CAP_SYS_RESOURCE runc cannot give a container a lower oom_score_adj than its own, and dies.
-    _write(config, text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true").encode())
+    rootfs.write(config, text.replace("restrict_oom_score_adj = false", "restrict_oom_score_adj = true").encode())
 
 
 def _programs(store: Store, root: Path) -> None:
-    found = store.ensure([*_COMPONENTS, *store.cni_components()])
     places = {
         "containerd": "usr/local/bin",
         "runc": "usr/local/sbin",
@@ -200,21 +154,16 @@ def _programs(store: Store, root: Path) -> None:
         "responder": "opt/cnilab/bin",
         **dict.fromkeys(store.cni_components(), "opt/cni/bin"),
     }
-    for name, place in places.items():
-        for program in found[name].files:
-            _put(found[name].directory / program, root / place / program)
-        for link, target in store.lock.component[name].links.items():
-            if link not in found[name].files and target in found[name].files:
-                (root / place / link).symlink_to(target)
+    rootfs.programs(store, root, places)
 
 
 def _settings(store: Store, root: Path) -> None:
     version = store.lock.component["kubernetes"].pinned
     journald = root / "etc/systemd/journald.conf"
-    _write(journald, journald.read_bytes() + b"ReadKMsg=no\n")
-    _write(root / "kind/version", f"v{version}".encode())
-    _write(root / "etc/containerd/cri-base.json", json.dumps(_container_spec(store)).encode())
-    _write(root / "etc/systemd/system/cnilab-private-sysctls.service", private_sysctls_unit().encode())
+    rootfs.write(journald, journald.read_bytes() + b"ReadKMsg=no\n")
+    rootfs.write(root / "kind/version", f"v{version}".encode())
+    rootfs.write(root / "etc/containerd/cri-base.json", json.dumps(_container_spec(store)).encode())
+    rootfs.write(root / "etc/systemd/system/cnilab-private-sysctls.service", private_sysctls_unit().encode())
     (root / "etc/kubernetes/manifests").mkdir(parents=True, exist_ok=True)
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(exist_ok=True)
@@ -256,17 +205,3 @@ ExecStart=/bin/sh -ec '{script.replace("$", "$$")}'
 [Install]
 WantedBy=multi-user.target
 """
-
-
-def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file that is this tree's own: what is there may be a second name of a file in the cache."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
-    path.chmod(mode)
-
-
-def _put(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    link_or_copy(source, target)

@@ -1,0 +1,98 @@
+"""Root file systems that are made on this machine: the distribution's part, and what labs bring to every node.
+
+<cache>/debian/<key>/root   the distribution's part, made by debootstrap
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness import timeouts
+from harness.components.apt import heartbeat
+from harness.components.store import Store, link_or_copy
+from harness.errors import PreflightError
+
+
+def suite() -> str:
+    """The release of this machine's distribution, which its mirror has."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        release = {}
+    return release.get("VERSION_CODENAME", "bookworm")
+
+
+def system(store: Store, packages: Sequence[str], *, what: str, instead: str) -> Path:
+    """The distribution's part, in the cache: nobody may write to it, or to a hard link of one of its files.
+
+    Args:
+        store: The cache.
+        packages: What is in it beside the essential packages.
+        what: What it is made for, as an error says it: `the node image's system`.
+        instead: What to do where no mirror can be reached.
+
+    Raises:
+        PreflightError: debootstrap is missing, or failed.
+    """
+    key = hashlib.sha256(" ".join(["1", suite(), *packages]).encode()).hexdigest()[:16]
+    place = store.cache / "debian" / key
+    if place.is_dir():
+        return place / "root"
+    msg = f"{what} cannot be made"
+    program = store.tools.need("debootstrap").get("debootstrap")
+    if program is None:
+        raise PreflightError(msg, cause="debootstrap is missing", next_step="apt-get install debootstrap")
+    with (
+        store.journal.step("components.debian", f"debootstrap {suite()}, {len(packages)} packages"),
+        store.exclusive(f"debian-{key}") as scratch,
+    ):
+        if not place.is_dir():
+            made = scratch / "made"
+            made.mkdir()
+            words = ("--variant=minbase", f"--include={','.join(packages)}", suite(), made / "root")
+            with heartbeat(lambda text: store.journal.note("components.debian", text), "debootstrap"):
+                done = store.runner.run([program, *words], timeout=timeouts.DOWNLOAD, check=False)
+            if not done.ok:
+                step = f"a mirror of the distribution must be reachable; or {instead}"
+                raise PreflightError(msg, cause=done.tail(), where=done.command, next_step=step)
+            store.publish(made, place)
+    return place / "root"
+
+
+def programs(store: Store, root: Path, places: Mapping[str, str]) -> None:
+    """Components in a tree, under all names of their programs.
+
+    Args:
+        store: Delivers them.
+        root: The tree.
+        places: Component to directory in the tree.
+
+    Raises:
+        PreflightError: One cannot be had.
+    """
+    found = store.ensure(places)
+    for name, place in places.items():
+        for program in found[name].files:
+            _put(found[name].directory / program, root / place / program)
+        for link, target in store.lock.component[name].links.items():
+            if link not in found[name].files and target in found[name].files:
+                path = root / place / link
+                path.unlink(missing_ok=True)
+                path.symlink_to(target)
+
+
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file that is this tree's own: what is there may be a second name of a file in the cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def _put(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    link_or_copy(source, target)
