@@ -156,7 +156,7 @@ class HostRunner:
                 vector,
                 input=(input or "").encode(),
                 capture_output=True,
-                timeout=timeouts.scaled(timeout),
+                timeout=timeouts.stretched(timeout),
                 check=False,
                 cwd=self.cwd,
                 env={**os.environ, **env} if env else None,
@@ -165,7 +165,7 @@ class HostRunner:
             msg = f"program not found: {error.filename or vector[0]}"
             raise CommandError(msg, where=shlex.join(vector), next_step="run 'cnilab doctor'") from error
         except subprocess.TimeoutExpired as error:
-            msg = f"no answer within {timeouts.scaled(timeout):.0f} s"
+            msg = f"no answer within {timeouts.stretched(timeout):.0f} s"
             output = ((error.stdout or b"") + (error.stderr or b"")).decode(errors="replace")
             raise CommandError(
                 msg, where=shlex.join(vector), cause="\n".join(output.splitlines()[-5:]) or "nothing printed"
@@ -218,7 +218,7 @@ def stop(process: subprocess.Popen[bytes], sig: int = signal.SIGTERM, patience: 
     if process.poll() is None:
         process.send_signal(sig)
         try:
-            process.wait(timeouts.scaled(patience))
+            process.wait(timeouts.stretched(patience))
         except subprocess.TimeoutExpired:
             process.kill()
     return process.wait()

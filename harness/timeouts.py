@@ -36,16 +36,24 @@ def scaled(seconds: float) -> float:
     return seconds * float(os.environ.get("CNILAB_TIMEOUT_SCALE", "1"))
 
 
-def ticks(deadline: float, interval: float = 0.02, longest: float = 0.25) -> Iterator[float]:
+def stretched(seconds: float) -> float:
+    """The same for single commands and for what cleans up: a factor below one hurries waits alone."""
+    return max(seconds, scaled(seconds))
+
+
+def ticks(
+    deadline: float, interval: float = 0.02, longest: float = 0.25, *, scale: Callable[[float], float] = scaled
+) -> Iterator[float]:
     """Yield elapsed seconds at growing intervals until the deadline passes.
 
     Args:
         deadline: Seconds in all, before scaling.
         interval: Seconds between the first two ticks; grows by half each time.
         longest: Upper bound of the interval, in seconds.
+        scale: Scales the deadline.
     """
     start = time.monotonic()
-    end = start + scaled(deadline)
+    end = start + scale(deadline)
     while (now := time.monotonic()) < end:
         yield now - start
         # Where looking takes long, on a slow machine, the time is better left to what is looked at.

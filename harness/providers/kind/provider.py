@@ -97,7 +97,7 @@ def delete(place: LabDir) -> list[str]:
         return [f"containers of lab {place.name}: {error.what}, {error.next_step}"] if known else []
     # What was on its way when its maker was killed may come to be while the rest is removed.
     left: list[str] = []
-    for _ in timeouts.ticks(timeouts.PROCESS_EXIT, 0.2):
+    for _ in timeouts.ticks(timeouts.PROCESS_EXIT, 0.2, scale=timeouts.stretched):
         left = _remove(engine, place)
         if not left and not containers(engine, place):
             break

@@ -42,7 +42,7 @@ def kill_all(lab: str) -> set[int]:
         PIDs that were still there at the deadline; empty is good.
     """
     left: set[int] = set()
-    for _ in timeouts.ticks(timeouts.PROCESS_EXIT, 0.005, 0.05):
+    for _ in timeouts.ticks(timeouts.PROCESS_EXIT, 0.005, 0.05, scale=timeouts.stretched):
         left = {pid for group in groups(lab) for pid in processes(group)}
         if not left:
             return set()
