@@ -17,6 +17,7 @@ from click.shell_completion import shell_complete
 
 from harness import __version__
 from harness.cli.context import WORDS, Settings, colored, default_cache, default_state
+from harness.cli.defaults import SOURCES, adopt, read
 from harness.cli.interrupt import Interrupted, handling
 from harness.errors import CnilabError
 
@@ -65,7 +66,9 @@ Exit codes:
   13   the report could not be written; the run itself is intact
   130  interrupted (Ctrl-C)
 
-Every option can be set by a variable: CNILAB_<OPTION>, CNILAB_<COMMAND>_<OPTION>.
+Every option can be set by a variable: CNILAB_<OPTION>, CNILAB_<COMMAND>_<OPTION>;
+or in cnilab.toml here, or in ~/.config/cnilab/config.toml, the options of a
+command below its name: [up].
 """
 
 
@@ -78,6 +81,12 @@ def find(name: str) -> click.Command:
 
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports them when they run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Options before the command: words, then variables, then files."""
+        ctx.default_map, ctx.meta[SOURCES] = read()
+        adopt(ctx, COMMANDS)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order in which a user meets them."""
@@ -137,7 +146,8 @@ class LazyGroup(click.Group):
     show_default=True,
     help="Factor on all deadlines, for slow machines.",
 )
-@click.version_option(__version__, prog_name="cnilab")
+# Not named `version`: that is the section of the command, in files.
+@click.version_option(__version__, "--version", "program_version", prog_name="cnilab")
 @click.pass_context
 def cli(
     ctx: click.Context, *, quiet: bool, verbose: int, color: str, state: Path, cache: Path, timeout_scale: float

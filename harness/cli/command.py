@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from harness.cli.context import Settings
+from harness.cli.defaults import adopt
 
 
 def variable(option: click.Option, prefix: str) -> str:
@@ -50,6 +51,11 @@ class Command(click.Command):
             click.Option(["-v", "--verbose"], count=True, hidden=True, expose_value=False, callback=_verbose),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Words, then variables, then the command's section of the files."""
+        adopt(ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run it here, or in the machine that its lab lives in."""
         if self.on_lab:
@@ -81,6 +87,11 @@ class Group(click.Group):
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = dedent(examples).strip().splitlines()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """A group has no options of its own; a section of the files may only be about its commands."""
+        adopt(ctx, self.commands)
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples."""

@@ -44,6 +44,11 @@ def default_cache() -> Path:
     return _base("XDG_CACHE_HOME", ".cache") / "cnilab"
 
 
+def default_config() -> Path:
+    """`$XDG_CONFIG_HOME/cnilab/config.toml`, by default `~/.config/cnilab/config.toml`."""
+    return _base("XDG_CONFIG_HOME", ".config") / "cnilab" / "config.toml"
+
+
 def _base(variable: str, below_home: str) -> Path:
     # The XDG specification says that a relative path is to be ignored.
     value = os.environ.get(variable, "")

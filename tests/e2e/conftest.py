@@ -48,7 +48,7 @@ class Cli:
         """The user's environment, without settings of the user's own cnilab, but with the warm cache."""
         kept = {"CNILAB_CACHE", "CNILAB_SOURCES", "CNILAB_OFFLINE", "CNILAB_APT", "CNILAB_TIMEOUT_SCALE"}
         base = {key: value for key, value in os.environ.items() if not key.startswith("CNILAB_") or key in kept}
-        return {**base, "CNILAB_STATE": str(self.state), "CI": "1", "NO_COLOR": "1"}
+        return {**base, "CNILAB_STATE": str(self.state), "XDG_CONFIG_HOME": str(self.home), "CI": "1", "NO_COLOR": "1"}
 
     def argv(self, *words: str | Path) -> list[str]:
         """The whole vector."""

@@ -91,3 +91,60 @@ def test_a_version_that_nothing_here_pins_is_told_like_every_mistake_of_a_spec(
     assert "old.yaml:4:3: spec.nodes: is 0; expected 1 to 20" in text
     assert "old.yaml:5:16: spec.kubernetes.version: is '1.30'; expected 1." in text
     assert "or a full version (the release of a version in full is downloaded)" in text
+
+
+@pytest.fixture
+def files(places: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The user's file, and the project's."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(places / "config"))
+    (places / "config" / "cnilab").mkdir(parents=True)
+    return places / "config" / "cnilab" / "config.toml", places / "cnilab.toml"
+
+
+def version(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert entry.run(["version", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_word_wins_over_a_variable_that_over_the_project_and_that_over_the_user(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, project = files
+    user.write_text('[version]\noutput = "yaml"\n')
+    assert version(capsys).startswith("apiVersion:")
+    project.write_text('[version]\noutput = "json"\n')
+    assert version(capsys).startswith("{")
+    monkeypatch.setenv("CNILAB_VERSION_OUTPUT", "table")
+    assert version(capsys).startswith("cnilab ")
+    assert version(capsys, "-o", "json").startswith("{")
+
+
+def test_options_in_files_have_the_names_of_flags_before_the_command_and_after(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
+    files[1].write_text('timeout-scale = 3\n[render]\nto = "plan"\nnodes = 1\n[components.list]\noutput = "name"\n')
+    assert entry.run(["render", "bridge"]) == 0
+    assert (files[1].parent / "plan" / "spec.yaml").read_text().count("nodes: 1") == 1
+    assert entry.run(["components", "list"]) == 0
+    assert "component/kubernetes\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "told"),
+    [
+        ("[up]\nnods = 3\n", ["up"], "'nods' is no option of 'cnilab up'"),
+        ("[upp]\nnodes = 3\n", ["status"], "'upp' is no option of 'cnilab'"),
+        ('[components]\noutput = "wide"\n', ["components", "list"], "'output' is no option of 'cnilab components'"),
+        ("[up\n", ["status"], "cnilab.toml is not valid TOML"),
+        ("[up]\nnodes = 'x'\n", ["up"], "'x' is not a valid integer"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_is_a_usage_error_that_names_it(
+    text: str, words: list[str], told: str, files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files[1].write_text(text)
+    assert entry.run(words) == 4
+    said = capsys.readouterr().err
+    assert told in said
+    assert "Traceback" not in said
