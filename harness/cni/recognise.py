@@ -29,6 +29,7 @@ _DECISIVE: Final = (
     "ipam",
     "enable-wireguard",
     "enable-ipsec",
+    "enable-policy",
 )
 """Keys of cilium's configuration that make another variant of it; all others are details."""
 
@@ -148,7 +149,7 @@ def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Var
 
 def _cilium(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Variant, str] | None:
     def decisive(values: Mapping[str, Any]) -> dict[str, str]:
-        chosen = {key: str(values[key]) for key in _DECISIVE if values.get(key) not in {None, "", "false"}}
+        chosen = {key: str(values[key]) for key in _DECISIVE if values.get(key) not in {None, "", "false", "default"}}
         if chosen.get("routing-mode") != "tunnel":
             chosen.pop("tunnel-protocol", None)  # kept in the configuration, and of no account
         return chosen

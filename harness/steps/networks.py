@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cni import bridge, cilium, flannel, weave
+from harness.cni import bridge, chart, cilium, flannel, weave
 from harness.cni.footprint import Footprint
 from harness.errors import BringUpError
 from harness.model.spec import LabSpec
@@ -25,6 +25,7 @@ class Network:
     Args:
         images: What its pods are made of.
         manifests: Renders its objects; None for one that has no pods.
+        chart: Values for its published chart, for clusters that can pull its images; None where there is none.
         configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
             for those: one that is too early ends, and kubelet starts it again after a second.
         datapath: Where it keeps its eBPF.
@@ -33,6 +34,7 @@ class Network:
 
     images: tuple[str, ...] = ()
     manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
+    chart: Callable[[LabSpec, Variant], Object] | None = None
     configure: Callable[[Attached, Sequence[Object]], None] | None = None
     datapath: Datapath | None = None
     footprint: Footprint = field(default_factory=Footprint)
@@ -57,6 +59,7 @@ _NETWORKS = {
     "cilium": Network(
         ("cilium", "cilium-operator"),
         cilium.manifests,
+        chart.values,
         datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
         footprint=cilium.FOOTPRINT,
     ),

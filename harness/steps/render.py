@@ -47,6 +47,8 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
     driver = network(variant)
     if driver.manifests is not None:
         files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(driver.manifests(spec, variant))
+    if driver.chart is not None:
+        files[f"helm/{variant.driver}-values.yaml"] = yamlio.dumps(driver.chart(spec, variant))
     return dict(sorted(files.items()))
 
 

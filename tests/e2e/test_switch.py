@@ -29,7 +29,7 @@ FOREIGN = {
 """Words that no inventory has once that network is gone."""
 
 
-OTHERS = ("cilium-vxlan", "cilium-kube-proxy", "cilium-cluster-pool")
+OTHERS = ("cilium-vxlan", "cilium-kube-proxy", "cilium-cluster-pool", "cilium-lean")
 """Variants that CI has no whole flow for: switched to, they meet the suite all the same, without a bring-up of each."""
 
 
