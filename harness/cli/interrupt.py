@@ -42,7 +42,7 @@ def _quit(message: str, code: int) -> None:
 def handling() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into one `Interrupted`, and a second one into the end."""
     seen: list[int] = []
-    patience = timeouts.scaled(PATIENCE)
+    patience = timeouts.stretched(PATIENCE)
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
         del frame

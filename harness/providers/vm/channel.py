@@ -149,7 +149,7 @@ class Door:
         return connection
 
     def _scaled(self, seconds: float) -> float:
-        return timeouts.scaled(seconds) * self.slower
+        return timeouts.stretched(seconds) * self.slower
 
 
 def gone(cause: str) -> BringUpError:
