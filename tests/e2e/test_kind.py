@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +21,7 @@ INSTANCES = 60
 
 LABS = ("pod-model", "pod-pause", "flannel-routes", "flannel-vxlan-decode", "egress-masquerade")
 
-pytestmark = [
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(not os.environ.get("CNILAB_KIND_TESTS"), reason="not steady on every machine yet: tox -e kind"),
-]
+pytestmark = pytest.mark.timeout(3600)
 
 
 @dataclass
