@@ -44,6 +44,7 @@ COMMANDS = {
     "labs": ("The catalogue of labs.", "labs"),
     "schema": ("The JSON schema of a lab spec.", "schema"),
     "completion": ("Completion script for bash, zsh or fish.", "completion"),
+    "man": ("Manual pages.", "man"),
     "version": ("Versions of cnilab and of what it pins.", "version"),
 }
 """Name → what it does, and the module that has it. Modules are imported only when their command runs."""

@@ -137,6 +137,7 @@ def under_another_kernel(spec: LabSpec) -> bool:
     cnilab up flannel-host-gw --nodes 3 --mtu 1400
     cnilab up workshop.yaml --name monday --retain
     cnilab up cilium-geneve --kernel debian
+    cnilab up workshop.yaml --dry-run
     cnilab up flannel --provider kind
     """,
 )
@@ -145,6 +146,7 @@ def under_another_kernel(spec: LabSpec) -> bool:
 @click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
 @click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
+@click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
 @click.option("--skip-preflight", is_flag=True, help="Start even if doctor says that it cannot work.")
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     target: str,
@@ -159,6 +161,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     replace: bool,
     run_dir: Path | None,
     raise_limits: bool,
+    dry_run: bool,
     skip_preflight: bool,
 ) -> int:
     """Bring up a lab: nodes, Kubernetes, and a pod network.
@@ -167,8 +170,16 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     kin, weave; 'cnilab matrix list' says which can run here. When it is done, the path of a kubeconfig is printed; your
     own kubeconfig is never touched.
     """
+    if dry_run and replace:
+        msg = "--replace takes a lab down first, and --dry-run does nothing: give one of them"
+        raise click.UsageError(msg)
     given = overrides(name, nodes, cni, mtu, kernel, provider)
     spec = read_spec(target, given)
+    if dry_run:
+        from harness.cli.planned import show  # noqa: PLC0415
+
+        show(spec)
+        return 0
     if under_another_kernel(spec):
         from harness.cli.kernel import bring_up  # noqa: PLC0415
 

@@ -148,3 +148,43 @@ def test_a_mistake_in_a_file_is_a_usage_error_that_names_it(
     said = capsys.readouterr().err
     assert told in said
     assert "Traceback" not in said
+
+
+def test_every_command_has_a_manual_page_with_all_of_its_options(
+    places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["man", "--to", "pages", "-q"]) == 0
+    pages = {path.stem: path.read_text() for path in (places / "pages").glob("*.1")}
+    own = {f"cnilab-{name.replace(' ', '-')}" for name, _ in commands()}
+    assert set(pages) == own | {"cnilab", *(f"cnilab-{name}" for name in groups())}
+    for name, option in options():
+        text = pages[f"cnilab-{name.replace(' ', '-')}"]
+        assert option.opts[-1].replace("-", r"\-") in text, (name, option.opts)
+    assert capsys.readouterr().out == ""
+
+
+def test_manual_pages_have_no_request_that_troff_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["man"], ["man", "up"], ["man", "components", "list"]):
+        assert entry.run(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        requests = {line.split()[0] for line in lines if line.startswith((".", "'"))}
+        assert requests <= {".TH", ".SH", ".PP", ".TP", ".B", ".nf", ".fi"}
+        assert r"12   something is left after down" in "\n".join(lines)
+    assert entry.run(["man", "nobody"]) == 4
+
+
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["up", "cilium", "--nodes", "3", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    lines = [line.split() for line in said.out.splitlines()]
+    assert [line[1] for line in lines if line[0] == "node"] == ["n1", "n2", "n3"]
+    assert {"kubernetes", "cilium", "nodeinit"} <= {line[1] for line in lines if line[0] == "component"}
+    assert ["image", "quay.io/cilium/cilium:v1.15.19"] in [line[:2] for line in lines]
+    assert ["file", "manifests/cilium.yaml"] in [line[:2] for line in lines]
+    assert "would be had first: kubernetes" in said.err
+    assert list(places.iterdir()) == []
+
+
+def test_a_dry_run_goes_with_nothing_that_does_something(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["up", "--dry-run", "--replace"]) == 4
+    assert "give one of them" in capsys.readouterr().err
