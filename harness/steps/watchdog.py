@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harness import timeouts
-from harness.cluster.kube import Kube
+from harness.cluster.kube import Kube, Object
 from harness.errors import BringUpError, CnilabError
 from harness.model.labstate import LabDir
 from harness.steps.providers import driver_of
@@ -36,6 +36,7 @@ class Watchdog:
         self._before = {(one.machine, one.service): one.count for one in self._exits(place)}
         self._api = api
         self._pods_seen = 0.0
+        self._restarts: dict[tuple[str, str], int] | None = None
 
     def until(self, what: str, probe: Callable[[], T | None], deadline: float) -> T:
         """Wait until the probe returns something other than None or False.
@@ -69,9 +70,19 @@ class Watchdog:
                 raise BringUpError(msg, cause=one.status)
         if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:
             self._pods_seen = time.monotonic()
-            for failure in dying_containers(self._api):
+            for failure in self._dying(self._api):
                 msg = f"{failure.container} keeps dying while the lab waits for {what}"
                 raise BringUpError(msg, cause=failure.last_words, where=failure.pod)
+
+    def _dying(self, api: Kube) -> list[Dying]:
+        """Containers that ended too often since the first look: before that, what they need may have been absent."""
+        try:
+            pods = api.list("v1", "Pod")
+        except CnilabError:
+            return []
+        if self._restarts is None:
+            self._restarts = restarts(pods)
+        return dying_containers(pods, self._restarts)
 
 
 @dataclass(frozen=True)
@@ -89,22 +100,32 @@ class Dying:
     last_words: str
 
 
-def dying_containers(api: Kube) -> list[Dying]:
-    """Containers that are not running and have ended too often."""
-    try:
-        pods = api.list("v1", "Pod")
-    except CnilabError:
-        return []
+def restarts(pods: Iterable[Object]) -> dict[tuple[str, str], int]:
+    """How often each container has ended, by its pod's UID and its name."""
+    return {(pod["metadata"]["uid"], status["name"]): status["restartCount"] for pod, status in _containers(pods)}
+
+
+def dying_containers(pods: Iterable[Object], before: Mapping[tuple[str, str], int]) -> list[Dying]:
+    """Containers that are not ready and have ended too often.
+
+    Args:
+        pods: As they are now.
+        before: `restarts` of an earlier look; what it counts is forgiven.
+    """
     return [
         Dying(
             status["name"],
             f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} on {pod['spec'].get('nodeName', '?')}",
             _ending(status),
         )
-        for pod in pods
-        for status in pod["status"].get("containerStatuses", ())
-        if status["restartCount"] >= GIVE_UP_AFTER and not status["ready"]
+        for pod, status in _containers(pods)
+        if status["restartCount"] - before.get((pod["metadata"]["uid"], status["name"]), 0) >= GIVE_UP_AFTER
+        and not status["ready"]
     ]
+
+
+def _containers(pods: Iterable[Object]) -> Iterator[tuple[Object, Object]]:
+    return ((pod, status) for pod in pods for status in pod["status"].get("containerStatuses", ()))
 
 
 def _ending(status: dict[str, Any], lines: int = 3) -> str:
