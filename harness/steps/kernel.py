@@ -41,7 +41,13 @@ CACHE = "cache"
 BYTECODE = "bytecode"
 """Of the cache, here and inside: compiled modules. To compile them on an emulated processor takes half a minute."""
 
-_MODULES = ("harness.cli.up", "harness.steps.labs", "harness.steps.suite", "harness.steps.up_namespaces", "pytest")
+_MODULES = (
+    "harness.cli.up",
+    "harness.pytest_plugin.plugin",
+    "harness.steps.conformance",
+    "harness.steps.labs",
+    "harness.steps.up_namespaces",
+)
 """What most programs inside import, and all that these import."""
 
 EMULATED = "CNILAB_EMULATED"
