@@ -84,6 +84,9 @@ def there(flannel: tuple[Cli, str], tmp_path_factory: pytest.TempPathFactory) ->
         },
     ]
     kubectl(flannel, "apply", "-f", "-", text=yamlio.dumps_all(objects))
+    # What controllers put into every new namespace comes a moment later, and is nobody's leftover.
+    own = ("serviceaccount/default", "configmap/kube-root-ca.crt")
+    kubectl(flannel, "-n", TEAM, "wait", "--for=create", "--timeout=60s", *own)
     document = yamlio.loads(text)
     token = kubectl(flannel, "-n", TEAM, "create", "token", "dev", "--duration=8h").strip()
     document["users"] = [{"name": "dev", "user": {"token": token}}]
