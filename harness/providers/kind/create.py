@@ -17,7 +17,7 @@ from harness.model import labstate
 from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
-from harness.providers.kind import outside, provider, state
+from harness.providers.kind import clients, outside, provider, state
 from harness.providers.kind.answers import KIND, Container, Network
 from harness.providers.kind.engine import Engine
 from harness.providers.kind.node import KindLab, KindNode
@@ -176,7 +176,7 @@ def _kind_create(
         BringUpError: kind failed.
     """
     argv = (
-        # It ends with us: what it would make after a crash, `down` has already looked for.
+        # It ends with us, where it can: a crash leaves less to end for `down`.
         *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),
         materials.programs / "kind",
         *("create", "cluster", "--name", place.name, "--config", place.path / "kind.yaml"),
@@ -185,9 +185,7 @@ def _kind_create(
     )
     log = place.path / "kind.log"
     with log.open("wb") as file:
-        process = HostRunner().start(
-            argv, stdout=file, stderr=file, env={"KIND_EXPERIMENTAL_DOCKER_NETWORK": network.name}
-        )
+        process = HostRunner().start(argv, stdout=file, stderr=file, env=clients.settings(place))
         try:
             _watch(engine, place, spec, materials, network, early, process)
         finally:

@@ -13,7 +13,7 @@ from harness import timeouts
 from harness.errors import CnilabError, UsageError
 from harness.model import world
 from harness.model.labstate import LabDir, no_such_lab
-from harness.providers.kind import outside, state
+from harness.providers.kind import clients, outside, state
 from harness.providers.kind.answers import KIND, Container
 from harness.providers.kind.engine import Engine
 from harness.providers.kind.node import KindLab, KindNode, is_local
@@ -95,17 +95,38 @@ def delete(place: LabDir) -> list[str]:
     except CnilabError as error:
         # Without a state nothing says that there ever was a container.
         return [f"containers of lab {place.name}: {error.what}, {error.next_step}"] if known else []
-    # What was on its way when its maker was killed may come to be while the rest is removed.
-    left: list[str] = []
-    for _ in timeouts.ticks(timeouts.PROCESS_EXIT, 0.2, scale=timeouts.stretched):
-        left = _remove(engine, place)
-        if not left and not containers(engine, place):
-            break
+    left = _remove_all(engine, place, came_up=bool(known and known.machines))
     if known is not None and not left:
         shutil.rmtree(place.path, ignore_errors=True)
         for parent in (place.state / "labs", place.state):
             _remove_if_empty(parent)
     return left
+
+
+def _remove_all(engine: Engine, place: LabDir, *, came_up: bool) -> list[str]:
+    """Remove until nothing is there any more; also what comes to be meanwhile, when the lab's maker was killed.
+
+    Args:
+        engine: Where.
+        place: Directories of the lab.
+        came_up: Its bring-up came so far that it made nothing more. Else what its maker itself asked for, and did not
+            live to hear of, has no client to be waited for: nothing must be seen twice.
+
+    Returns:
+        What is left when the time is over.
+    """
+    clients.end_kind(place)
+    left: list[str] = []
+    nothing = 0
+    for _ in timeouts.ticks(timeouts.COMMAND, 0.2, scale=timeouts.stretched):
+        # Looked for first: what a client had asked for is there when it has ended.
+        working = clients.living(place)
+        left = _remove(engine, place)
+        there = containers(engine, place)
+        nothing = 0 if left or there or working else nothing + 1
+        if nothing == (1 if came_up else 2):
+            return []
+    return left or [f"container {one.name}: it came back" for one in there]
 
 
 def _remove(engine: Engine, place: LabDir) -> list[str]:

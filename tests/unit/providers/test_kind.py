@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -9,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from harness import timeouts
 from harness.cni import catalogue
 from harness.components import node_image
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
-from harness.providers.kind import config, create, outside, provider, state
+from harness.providers.kind import clients, config, create, outside, provider, state
 from harness.providers.kind.answers import Container, EngineError, EngineFacts, Network
 from harness.providers.kind.engine import no_engine
 from harness.providers.kind.node import KindNode, is_local
-from harness.runner import Completed
+from harness.runner import Completed, HostRunner
 from harness.steps import up_kind
+from harness.timeouts import wait_until
 
 FACTS = EngineFacts("20.10.24+dfsg1", "1.41", "1", "cgroupfs", rootless=False, podman=False)
 
@@ -266,3 +270,78 @@ def test_a_lab_without_an_answering_engine_is_not_called_removed(
 def test_there_is_no_such_lab(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no lab named 'one'"):
         provider.find(LabDir(tmp_path, "one"))
+
+
+def test_kind_is_ended_and_its_clients_are_let_finish(tmp_path: Path) -> None:
+    place = LabDir(tmp_path, "one")
+    # The shell leads its session, as kind does; what it starts is its client.
+    runner = HostRunner()
+    kind = runner.start(["sh", "-c", "sleep 60 & wait"], env=clients.settings(place))
+    wait_until("the client", lambda: len(clients.living(place)) == 2, timeouts.PROCESS_EXIT)
+    (client,) = set(clients.living(place)) - {kind.pid}
+    try:
+        assert clients.living(LabDir(tmp_path, "two")) == []
+        clients.end_kind(place)
+        assert kind.wait(timeouts.PROCESS_EXIT) == -signal.SIGKILL
+        assert clients.living(place) == [client]
+    finally:
+        os.kill(client, signal.SIGTERM)
+    wait_until("the client's end", lambda: not clients.living(place), timeouts.PROCESS_EXIT)
+
+
+class LateEngine:
+    """An engine whose containers come to be while others are removed.
+
+    Args:
+        arrivals: What there is more at each look: a letter for a container, a dot for none.
+        stubborn: Whether a container that was removed is there again.
+    """
+
+    def __init__(self, arrivals: str, *, stubborn: bool = False) -> None:
+        self.arrivals, self.stubborn = iter(arrivals), stubborn
+        self.there: set[str] = set()
+
+    def __call__(self, host: str) -> LateEngine:
+        assert host == ""
+        return self
+
+    def on_network(self, network: str, labels: object) -> list[Container]:
+        del network, labels
+        self.there |= {next(self.arrivals, ".")} - {"."}
+        return [node(name, "172.20.0.2") for name in sorted(self.there)]
+
+    def containers(self, labels: object) -> list[Container]:
+        del labels
+        return []
+
+    def networks(self, labels: object) -> list[Network]:
+        del labels
+        return []
+
+    def remove(self, container: Container) -> None:
+        self.there -= set() if self.stubborn else {container.name}
+
+
+@pytest.mark.usefixtures("no_docker_host")
+@pytest.mark.parametrize("arrivals", ["", "a", "ab", "..a", ".a", "abcd", "a.b"])
+def test_what_comes_to_be_while_the_rest_is_removed_is_removed_too(
+    arrivals: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LateEngine(arrivals)
+    monkeypatch.setattr(provider, "Engine", engine)
+    place = LabDir(tmp_path, "one")
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
+    assert provider.delete(place) == []
+    assert not engine.there
+    assert next(engine.arrivals, "") == ""
+    assert not place.path.exists()
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_a_container_that_always_comes_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "COMMAND", 0.3)
+    monkeypatch.setattr(provider, "Engine", LateEngine("a", stubborn=True))
+    place = LabDir(tmp_path, "one")
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
+    assert provider.delete(place) == ["container a: it came back"]
+    assert place.state_file.exists()
