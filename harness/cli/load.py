@@ -31,8 +31,8 @@ def command(archives: tuple[Path, ...], *, lab: str | None, output: str) -> None
     Pods use such an image with imagePullPolicy Never or IfNotPresent.
     """
     there = attached(lab)
+    from harness.containerd import import_archive  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.images import import_archive  # noqa: PLC0415
 
     rows: list[tuple[str, str]] = []
     with progress() as listener, ThreadPoolExecutor() as pool:

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from harness import timeouts
+from harness.containerd import import_missing
 from harness.errors import BringUpError, PreflightError
 from harness.model import labstate
 from harness.model.journal import Journal, now
@@ -275,25 +276,5 @@ def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials
     if missing:
         runner.run(["mkdir", "-p", TOOLS, "/opt/cni/bin"])
         engine.put(node.container, "/", missing)
-    listed = runner.run(["ctr", "-n", "k8s.io", "images", "ls", "-q"]).stdout.split()
-    for reference, archive in materials.loads.items():
-        if reference not in listed:
-            load_image(node, archive)
-
-
-def load_image(node: KindNode, archive: Path) -> None:
-    """Give a node an image.
-
-    `kind load image-archive` reads containerd's configuration, and gives up on a version that it does not know; ctr is
-    the containerd's own.
-
-    Raises:
-        BringUpError: containerd refused it.
-    """
-    argv = ("ctr", "-n", "k8s.io", "images", "import", "-")
-    with archive.open("rb") as file:
-        process = node.runner.start(argv, stdin=file, stderr=subprocess.PIPE)
-        _, errors = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
-    if process.returncode:
-        msg = f"image {archive.stem} could not be loaded into {node.name}"
-        raise BringUpError(msg, cause=errors.decode(errors="replace").strip()[-500:])
+    # Not 'kind load', which reads containerd's configuration and gives up on a version that it does not know.
+    import_missing(node, materials.loads)

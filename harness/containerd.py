@@ -1,0 +1,71 @@
+"""Images of a node's containerd, by its own `ctr`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness import timeouts
+from harness.errors import BringUpError, CnilabError
+from harness.model.node import Node
+
+_CTR = ("ctr", "-n", "k8s.io", "images")
+"""Kubernetes' images are in a namespace of their own (containerd's `io.containerd.grpc.v1.cri`)."""
+
+
+def import_missing(node: Node, archives: Mapping[str, Path]) -> list[str]:
+    """Give a node the images that it lacks.
+
+    Args:
+        node: Which.
+        archives: Full name of an image, to its archive.
+
+    Returns:
+        Names of the images that were imported.
+
+    Raises:
+        BringUpError: It took too long.
+        CnilabError: One is no image.
+    """
+    there = node.runner.run([*_CTR, "list", "-q"]).stdout.split()
+    return [
+        image
+        for reference, archive in archives.items()
+        if reference not in there
+        for image in import_archive(node, archive)
+    ]
+
+
+def import_archive(node: Node, archive: Path) -> list[str]:
+    """Give containerd an archive through its standard input: the node need not see the file.
+
+    Args:
+        node: Whose containerd.
+        archive: As `docker save` or OCI tools write it.
+
+    Returns:
+        Names of the images in it.
+
+    Raises:
+        BringUpError: It took too long.
+        CnilabError: It is no image.
+    """
+    with archive.open("rb") as file:
+        process = node.runner.start(
+            [*_CTR, "import", "--all-platforms", "-"],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            out, _ = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            msg = f"{archive.name} was not imported within {timeouts.scaled(timeouts.ROLLOUT):.0f} s"
+            raise BringUpError(msg, where=f"node {node.name}") from error
+    text = out.decode(errors="replace")
+    if process.returncode:
+        msg = f"{archive.name} is not an image that containerd can import"
+        raise CnilabError(msg, cause="\n".join(text.strip().splitlines()[-3:]), where=f"node {node.name}")
+    return [line.split()[1] for line in text.splitlines() if line.startswith("unpacking ")]
