@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +103,9 @@ class Hypervisor:
         )
 
 
-def install() -> None:
-    """Bring the programs; skips the test where they cannot be had."""
-    missing = [program for program in PROGRAMS if which(program) is None]
+def install(programs: Iterable[str] = PROGRAMS) -> None:
+    """Bring programs; skips the test where they cannot be had."""
+    missing = [program for program in programs if which(program) is None]
     if missing and may_install():
         Apt(HostRunner()).install([package for program in missing for package in PROGRAMS[program]])
     if lacking := [program for program in missing if which(program) is None]:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Cli
+from tests.e2e.hypervisor import install
 
 HYPERVISORS = ("virtualbox", "libvirt", "qemu")
 
 
 @pytest.fixture
 def vagrant() -> str:
+    install(["vagrant"])
     found = shutil.which("vagrant")
-    if found is None:
-        pytest.skip("vagrant is not installed: apt-get install --no-install-recommends vagrant vagrant-libvirt")
+    assert found is not None
     return found
 
 
@@ -54,12 +56,9 @@ def test_vagrant_refuses_one_with_a_mistake(vagrant: str, tmp_path: Path) -> Non
 
 
 def test_ansible_lint_has_nothing_to_say(tmp_path: Path) -> None:
-    lint = shutil.which("ansible-lint")
-    if lint is None:
-        pytest.skip("ansible-lint is not installed: uv tool install ansible-lint")
     folder = rendered(tmp_path, "virtualbox") / "playbooks"
     words = [
-        lint,
+        str(Path(sys.executable).with_name("ansible-lint")),
         "--offline",
         "--profile",
         "production",
@@ -67,5 +66,6 @@ def test_ansible_lint_has_nothing_to_say(tmp_path: Path) -> None:
         str(folder),
         str(folder / "vagrant-cluster.yaml"),
     ]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=600)
+    env = {**os.environ, "ANSIBLE_HOME": str(tmp_path / "ansible")}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
