@@ -63,6 +63,8 @@ VALUES: Final[Mapping[str, tuple[str, Callable[[str], Value]]]] = {
     "hubble-socket-path": ("hubble.socketPath", str),
     "ipam": ("ipam.mode", str),
     "ipv4-native-routing-cidr": ("ipv4NativeRoutingCIDR", str),
+    "k8s-client-burst": ("k8sClientRateLimit.burst", int),
+    "k8s-client-qps": ("k8sClientRateLimit.qps", int),
     "k8s-require-ipv4-pod-cidr": ("k8s.requireIPv4PodCIDR", _switch),
     "kube-proxy-replacement": ("kubeProxyReplacement", str),
     "operator-prometheus-serve-addr": ("operator.prometheus.port", _port),

@@ -164,6 +164,10 @@ _COMMON = {
     "bpf-ct-global-tcp-max": "32768",
     "bpf-nat-global-max": "32768",
     "bpf-neigh-global-max": "32768",
+    # Unasked, client-go makes do with 5 requests in a second: the operator then takes 4 s for its definitions, which all
+    # agents wait for. The chart gives it 10.
+    "k8s-client-burst": "200",
+    "k8s-client-qps": "100",
 }
 
 
