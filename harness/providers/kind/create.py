@@ -268,6 +268,8 @@ def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials
     _unfilter(node)  # the network is there already, and may have made its links
     for argv in (*outside.node_commands(spec), *outside.log_commands("containerd")):
         runner.run(argv)
+    # In this order: who starts in between must find the other nodes by the one or by the other.
+    runner.run(["tee", "-a", "/etc/hosts"], input=outside.hosts(spec))
     runner.run(["tee", "/etc/resolv.conf"], input=outside.resolver(spec))
     there = set(runner.run(["ls", TOOLS, "/opt/cni/bin"], check=False).stdout.split())
     wanted = {f"{TOOLS.lstrip('/')}/responder": materials.responder}

@@ -119,6 +119,14 @@ def log_commands(service: str) -> list[tuple[str, ...]]:
     ]
 
 
+def hosts(spec: LabSpec) -> str:
+    """Lines of a node's /etc/hosts for all nodes: kubeconfigs of kind have names that only Docker's name server knows.
+
+    kubelet gives the file to pods of the host's network, kube-proxy among them.
+    """
+    return "".join(f"{spec.node_address(name)}\t{name}\n" for name in spec.node_names)
+
+
 def resolver(spec: LabSpec) -> str:
     """A node's /etc/resolv.conf: the router's name server, as with other providers."""
     return f"nameserver {spec.router_address}\n"

@@ -97,7 +97,7 @@ def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> No
         *outside.node_commands(spec),
         *outside.log_commands("containerd"),
     )
-    golden("providers/kind/node.txt", "\n".join(map(" ".join, commands)) + "\n" + outside.resolver(spec))
+    golden("providers/kind/node.txt", "\n".join(map(" ".join, commands)) + "\n" + outside.hosts(spec) + outside.resolver(spec))
 
 
 def test_the_unit_that_keeps_settings_in_the_node_is_as_recorded(golden: Callable[[str, str], None]) -> None:
