@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from harness import timeouts
-from harness.errors import BringUpError, CnilabError
+from harness.errors import BringUpError
 from harness.model.node import Node
+from harness.runner import stop
 
 _CTR = ("ctr", "-n", "k8s.io", "images")
 """Kubernetes' images are in a namespace of their own (containerd's `io.containerd.grpc.v1.cri`)."""
@@ -25,8 +26,7 @@ def import_missing(node: Node, archives: Mapping[str, Path]) -> list[str]:
         Names of the images that were imported.
 
     Raises:
-        BringUpError: It took too long.
-        CnilabError: One is no image.
+        BringUpError: It took too long, or containerd refused one.
     """
     there = node.runner.run([*_CTR, "list", "-q"]).stdout.split()
     return [
@@ -48,24 +48,27 @@ def import_archive(node: Node, archive: Path) -> list[str]:
         Names of the images in it.
 
     Raises:
-        BringUpError: It took too long.
-        CnilabError: It is no image.
+        BringUpError: It took too long, or containerd refused it.
     """
-    with archive.open("rb") as file:
-        process = node.runner.start(
-            [*_CTR, "import", "--all-platforms", "-"],
-            stdin=file,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+    argv = [*_CTR, "import", "--all-platforms", "-"]
+    with (
+        archive.open("rb") as file,
+        node.runner.start(argv, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
+    ):
         try:
             out, _ = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
         except subprocess.TimeoutExpired as error:
-            process.kill()
             msg = f"{archive.name} was not imported within {timeouts.scaled(timeouts.ROLLOUT):.0f} s"
             raise BringUpError(msg, where=f"node {node.name}") from error
+        finally:
+            stop(process)
     text = out.decode(errors="replace")
     if process.returncode:
-        msg = f"{archive.name} is not an image that containerd can import"
-        raise CnilabError(msg, cause="\n".join(text.strip().splitlines()[-3:]), where=f"node {node.name}")
+        msg = f"containerd does not take {archive.name}"
+        raise BringUpError(
+            msg,
+            cause="\n".join(text.strip().splitlines()[-3:]),
+            where=f"node {node.name}",
+            next_step="an archive is what 'docker save' or an OCI tool writes; what is one may lack room on the disk",
+        )
     return [line.split()[1] for line in text.splitlines() if line.startswith("unpacking ")]

@@ -164,8 +164,8 @@ _COMMON = {
     "bpf-ct-global-tcp-max": "32768",
     "bpf-nat-global-max": "32768",
     "bpf-neigh-global-max": "32768",
-    # Unasked, client-go makes do with 5 requests in a second: the operator then takes 4 s for its definitions, which all
-    # agents wait for. The chart gives it 10.
+    # Unasked, client-go makes do with 5 requests in a second, and the chart's 10 are not many more: the operator takes
+    # 4 s for its definitions then, which all agents wait for.
     "k8s-client-burst": "200",
     "k8s-client-qps": "100",
 }

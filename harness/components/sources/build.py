@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from harness.components.tools import offline
 from harness.components.turns import Turns
 from harness.components.versions import accepts
 from harness.errors import CnilabError
+from harness.runner import CommandError
 
 CORES_PER_BUILD = 2
 """Cores that one Go build keeps busy until it links.
@@ -118,7 +120,8 @@ class BuildSource:
         """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""
         argv = ("go", "list", "-deps", *_tags(build), build.target)
         log = desk.scratch / "download.log"
-        run_long(desk, argv, deadline=timeouts.DOWNLOAD, env=_env(build), cwd=module, log=log, describe=downloaded)
+        with suppress(CommandError):
+            run_long(desk, argv, deadline=timeouts.DOWNLOAD, env=_env(build), cwd=module, log=log, describe=downloaded)
 
     def _lacking(self, build: Build) -> Refused | None:
         for tool in build.needs:

@@ -179,7 +179,8 @@ class Engine:
     def networks(self, labels: Mapping[str, str]) -> list[Network]:
         """Networks with these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        return [network_of(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
+        with self._refusals("the engine does not say which networks there are"):
+            return [network_of(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
 
     def remove_network(self, network: Network) -> None:
         """Remove a network that may be there; a stopped container's end does not hold it."""
@@ -190,16 +191,18 @@ class Engine:
 
     def containers(self, labels: Mapping[str, str]) -> list[Container]:
         """Containers with these labels, running or not."""
-        wanted = [f"{key}={value}" for key, value in labels.items()]
-        found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-        return [container_of(one.attrs) for one in found]
+        return [container_of(one) for one in self._listed(labels)]
 
     def on_network(self, network: str, labels: Mapping[str, str]) -> list[Container]:
         """Containers with these labels that are on a network, or were when they ran."""
+        mine = [one for one in self._listed(labels) if network in one["NetworkSettings"]["Networks"]]
+        return [container_of(one, network) for one in mine]
+
+    def _listed(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
-        mine = [one for one in found if network in one.attrs["NetworkSettings"]["Networks"]]
-        return [container_of(one.attrs, network) for one in mine]
+        with self._refusals("the engine does not say which containers there are"):
+            found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return [one.attrs for one in found]
 
     def make(self, name: str, image: str, network: Network, address: IPv4Address, **more: Any) -> str:
         """Make a container with a fixed address, and do not start it yet.
@@ -287,15 +290,11 @@ class Engine:
     def _refusals(self, what: str) -> Iterator[None]:
         try:
             yield
-        except NotFound:
-            raise
-        except APIError as error:
+        except (DockerException, OSError) as error:  # the latter of the connection: requests' errors are such
             raise EngineError(what, cause=_reason(error)) from error
-        except DockerException as error:
-            raise EngineError(what, cause=str(error)) from error
 
 
-def _reason(error: DockerException) -> str:
+def _reason(error: Exception) -> str:
     return str(error.explanation or error) if isinstance(error, APIError) else str(error)
 
 

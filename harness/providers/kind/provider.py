@@ -116,17 +116,20 @@ def _remove_all(engine: Engine, place: LabDir, *, came_up: bool) -> list[str]:
         What is left when the time is over.
     """
     clients.end_kind(place)
-    left: list[str] = []
+    left = ["the engine was not asked in time"]
     nothing = 0
     for _ in timeouts.ticks(timeouts.COMMAND, 0.2, scale=timeouts.stretched):
         # Looked for first: what a client had asked for is there when it has ended.
-        working = clients.living(place)
-        left = _remove(engine, place)
-        there = containers(engine, place)
-        nothing = 0 if left or there or working else nothing + 1
+        working = [f"process {pid}: a client of the engine that still works" for pid in clients.living(place)]
+        try:
+            left = _remove(engine, place)
+            left = left or [f"container {one.name}: it came back" for one in containers(engine, place)] or working
+        except CnilabError as error:
+            left = [f"containers of lab {place.name}: {error.what}, {error.cause}"]
+        nothing = 0 if left else nothing + 1
         if nothing == (1 if came_up else 2):
-            return []
-    return left or [f"container {one.name}: it came back" for one in there]
+            break
+    return left
 
 
 def _remove(engine: Engine, place: LabDir) -> list[str]:

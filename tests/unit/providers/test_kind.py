@@ -97,7 +97,10 @@ def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> No
         *outside.node_commands(spec),
         *outside.log_commands("containerd"),
     )
-    golden("providers/kind/node.txt", "\n".join(map(" ".join, commands)) + "\n" + outside.hosts(spec) + outside.resolver(spec))
+    golden(
+        "providers/kind/node.txt",
+        "\n".join(map(" ".join, commands)) + "\n" + outside.hosts(spec) + outside.resolver(spec),
+    )
 
 
 def test_the_unit_that_keeps_settings_in_the_node_is_as_recorded(golden: Callable[[str, str], None]) -> None:
@@ -344,4 +347,36 @@ def test_a_container_that_always_comes_back_is_named(tmp_path: Path, monkeypatch
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
     assert provider.delete(place) == ["container a: it came back"]
+    assert place.state_file.exists()
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_a_client_that_does_not_end_keeps_the_lab_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "COMMAND", 0.3)
+    monkeypatch.setattr(provider, "Engine", LateEngine(""))
+    monkeypatch.setattr(clients, "living", lambda place: [4711] if place.name == "one" else [])
+    monkeypatch.setattr(clients, "end_kind", print)
+    place = LabDir(tmp_path, "one")
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
+    assert provider.delete(place) == ["process 4711: a client of the engine that still works"]
+    assert place.state_file.exists()
+
+
+class SilentEngine(LateEngine):
+    """An engine that ends in the middle."""
+
+    def networks(self, labels: object) -> list[Network]:
+        del labels
+        msg = "the engine does not say which networks there are"
+        raise EngineError(msg, cause="connection refused")
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_an_engine_that_ends_meanwhile_is_not_a_bug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "COMMAND", 0.3)
+    monkeypatch.setattr(provider, "Engine", SilentEngine(""))
+    place = LabDir(tmp_path, "one")
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
+    (left,) = provider.delete(place)
+    assert "containers of lab one: the engine does not say which networks" in left
     assert place.state_file.exists()
