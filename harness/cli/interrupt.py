@@ -14,6 +14,9 @@ from harness import timeouts
 PATIENCE = 60.0
 """Seconds that cleaning up may take after an interrupt, before scaling."""
 
+LONGEST = 86400.0
+"""Seconds that it may take at most, whatever the factor: a timer takes no number of any size."""
+
 
 def unbounded() -> None:
     """Whoever cleans up after this interrupt has a bound of its own, elsewhere: wait until it is done."""
@@ -32,6 +35,17 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signum
 
 
+def _patience() -> float:
+    """Seconds for cleaning up, stretched like all deadlines.
+
+    To be asked when the signal comes: before the command line is read, the factor may still be another one, or none.
+    """
+    try:
+        return min(timeouts.stretched(PATIENCE), LONGEST)
+    except ValueError:
+        return PATIENCE
+
+
 def _quit(message: str, code: int) -> None:
     # Straight to the file descriptor: this runs in a signal handler, maybe in the middle of a write to stderr.
     os.write(2, f"\ncnilab: {message}\n".encode())
@@ -42,13 +56,15 @@ def _quit(message: str, code: int) -> None:
 def handling() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into one `Interrupted`, and a second one into the end."""
     seen: list[int] = []
-    patience = timeouts.stretched(PATIENCE)
+    patience = PATIENCE
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
         del frame
+        nonlocal patience
         if seen:
             _quit("stopped at once; 'cnilab down --all' removes what is left", 130)
         seen.append(signum)
+        patience = _patience()
         signal.signal(signal.SIGALRM, on_alarm)
         signal.setitimer(signal.ITIMER_REAL, patience)
         os.write(2, b"\ncnilab: interrupted, cleaning up; once more to quit at once\n")
