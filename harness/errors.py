@@ -6,7 +6,9 @@ pytest's codes, so that CI can tell "the network failed" (1) from "the lab faile
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -52,6 +54,24 @@ class UsageError(CnilabError):
     """The words of the call, or a file that it names, are wrong."""
 
     exit_code = 4
+
+
+class NotYoursError(UsageError):
+    """A state directory, or a lab in it, belongs to somebody else: to root, as a rule."""
+
+    def __init__(self, state: Path, reason: PermissionError) -> None:
+        """Say whose labs cannot be seen, and how they can.
+
+        Args:
+            state: The state directory of all labs. It is named in the next step, since sudo changes HOME and drops
+                variables.
+            reason: What the system said.
+        """
+        super().__init__(
+            f"labs of {state} are not yours to see",
+            cause=str(reason),
+            next_step=f"run it as root: sudo cnilab --state {shlex.quote(str(state))} …",
+        )
 
 
 class PreflightError(CnilabError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.cli.context import checked_name, settings
-from harness.errors import BringUpError, UsageError
+from harness.errors import BringUpError, NotYoursError, UsageError
 
 if TYPE_CHECKING:
     from harness.steps.attach import Attached
@@ -23,15 +23,34 @@ def lab_option() -> Callable[[F], F]:
 
 
 def names() -> list[str]:
-    """All labs that have state on this machine, healthy or not."""
+    """All labs that have state on this machine, healthy or not.
+
+    Raises:
+        NotYoursError: The state directory belongs to somebody else.
+    """
     folder = settings().state / "labs"
     try:
         return sorted(path.name for path in folder.iterdir() if path.is_dir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except PermissionError as error:
-        msg = f"labs of {settings().state} are not yours to see"
-        raise UsageError(msg, cause=str(error), next_step="run it as root: sudo cnilab …") from error
+        raise NotYoursError(settings().state, error) from error
+
+
+def lives_in_machine(name: str) -> bool:
+    """Whether a lab is in a virtual machine of its own; not so for one that is not there.
+
+    Args:
+        name: The lab's name.
+
+    Raises:
+        UsageError: That cannot be a lab's name.
+        NotYoursError: The lab belongs to somebody else.
+    """
+    try:
+        return (settings().state / "labs" / checked_name(name) / "vm").is_dir()
+    except PermissionError as error:
+        raise NotYoursError(settings().state, error) from error
 
 
 def chosen(lab: str | None) -> str:

@@ -11,7 +11,7 @@ from harness.cli.command import command as define
 from harness.cli.context import checked_name, settings
 from harness.cli.output import Listing, age, emit, output_option
 from harness.cli.select import chosen, names
-from harness.errors import UsageError
+from harness.errors import NotYoursError, UsageError
 
 if TYPE_CHECKING:
     from harness.model.labstate import LabState
@@ -41,6 +41,8 @@ def _state(name: str) -> LabState | None:
 
     try:
         return labstate.read(labstate.LabDir(settings().state, name), labstate.LabState)
+    except NotYoursError:
+        raise
     except UsageError:
         return None  # damaged; `down` still works on it
 

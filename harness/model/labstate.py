@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
-from harness.errors import PreflightError, UsageError
+from harness.errors import NotYoursError, PreflightError, UsageError
 from harness.model.base import Record
 from harness.model.spec import LAB_NAME, LabSpec
 
@@ -96,11 +96,14 @@ def read(place: LabDir, model: type[S]) -> S | None:
 
     Raises:
         UsageError: The file is damaged; `down` still works, since it needs only the name.
+        NotYoursError: The lab belongs to somebody else.
     """
     try:
         text = place.state_file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise NotYoursError(place.state, error) from error
     try:
         return model.model_validate_json(text)
     except ValidationError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from harness.errors import CnilabError, UsageError
+from harness.errors import CnilabError, NotYoursError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.node import Lab, Node
@@ -237,9 +237,14 @@ def delete(place: LabDir) -> list[str]:
 
     Returns:
         What is left, in words; empty is good.
+
+    Raises:
+        NotYoursError: It belongs to somebody else: nothing is touched.
     """
     try:
         common = labstate.read(place, LabState)
+    except NotYoursError:
+        raise
     except CnilabError:
         common = None
     if common is not None:
