@@ -33,6 +33,11 @@ class Settings:
     state: Path = Path()
     cache: Path = Path()
 
+    @property
+    def words(self) -> list[str]:
+        """How much is said, as options for a program of ours that is started."""
+        return [*(["--quiet"] if self.quiet else []), *(["-v"] * self.verbose)]
+
 
 def default_state() -> Path:
     """`$XDG_STATE_HOME/cnilab`, by default `~/.local/state/cnilab`."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 GOODBYE = 60.0
 """Seconds, before scaling, that a lab inside has for going down by itself; it ends with its machine in any case."""
 
+CLEANING = 300.0
+"""Seconds, before scaling, that a command inside has for its cleaning up after an interrupt."""
+
 LAST_WORDS = 3.0
 """Seconds, before scaling, that a bring-up inside has for its last words after an interrupt. It need not clean up."""
 
@@ -54,8 +57,8 @@ def redirected(ctx: click.Context) -> int | None:
     tty = interactive and os.isatty(0) and os.isatty(1)
     from harness.providers.vm.channel import Patience  # noqa: PLC0415
 
-    # After an interrupt it cleans up in there, where seconds are longer, and bounds that itself.
-    patience = Patience(on_interrupt=unbounded)
+    # After an interrupt it cleans up in there, where seconds are longer, and bounds that itself; unless it hangs.
+    patience = Patience(interrupted=CLEANING, on_interrupt=unbounded)
     if tty:
         with _raw_terminal():
             return inside.cnilab(ctx.meta[WORDS], stdin=0, tty=True, patience=patience)
@@ -117,20 +120,21 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
             raise
     point_latest_at(run)
     say(f"In the virtual machine ({inside.state.release}, {inside.state.accelerator}):")
-    code = 1
+    kubeconfig = None
     try:
         # The run directory is decided here, since only that one is shared; of two, the last one counts.
         # What it says on standard output is the path of a kubeconfig that is good in there.
         patience = Patience(interrupted=None if retain else LAST_WORDS)
         code = inside.cnilab([*words, "--run-dir", str(run)], out=io.StringIO(), patience=patience)
+        kubeconfig = None if code else kernel.adopt(inside)
     finally:
-        if code:
+        if kubeconfig is None:
             kernel.keep_logs(settings().state, spec.name, run)
-        if code and not retain:
-            with progress() as listener:
-                _end(spec.name, Journal(None, listener))
-    if code == 0:
-        click.echo(f"export KUBECONFIG={kernel.adopt(inside)}")
+            if not retain:
+                with progress() as listener:
+                    _end(spec.name, Journal(None, listener))
+    if kubeconfig is not None:
+        click.echo(f"export KUBECONFIG={kubeconfig}")
     return code
 
 

@@ -164,7 +164,7 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
 
 def _program() -> list[str]:
     """This program with the options that it was given."""
-    return [*PROGRAM, *(["--quiet"] if settings().quiet else []), *(["-v"] * settings().verbose)]
+    return [*PROGRAM, *settings().words]
 
 
 def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:

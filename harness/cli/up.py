@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import WORDS, say, settings, shown
+from harness.cli.context import say, settings, shown
 from harness.cli.progress import progress
 from harness.errors import CnilabError, UsageError
 
@@ -110,6 +110,11 @@ def overrides(
     }
 
 
+def decided(spec: LabSpec) -> dict[str, Any]:
+    """All that options can say of a lab, as it was decided: where the words are read again, files may say otherwise."""
+    return overrides(spec.name, spec.nodes, spec.cni, spec.underlay.mtu, spec.kernel, spec.provider)
+
+
 def words_of(target: str, given: dict[str, Any]) -> list[str]:
     """What asks for the same lab again.
 
@@ -183,7 +188,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     if under_another_kernel(spec):
         from harness.cli.kernel import bring_up  # noqa: PLC0415
 
-        words = click.get_current_context().meta[WORDS]
+        flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
+        words = [*settings().words, "up", *words_of(target, decided(spec)), *(flag for flag, on in flags.items() if on)]
         return bring_up(spec, words, run_dir, replace=replace, retain=retain)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415

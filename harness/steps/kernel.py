@@ -20,7 +20,7 @@ from typing import TextIO
 from harness import resources, timeouts
 from harness.components import kernel
 from harness.components.store import Store
-from harness.errors import CnilabError
+from harness.errors import CnilabError, PreflightError
 from harness.files import write_private
 from harness.model import labstate
 from harness.model.journal import Journal, now
@@ -60,9 +60,23 @@ FAST_CLOCK = "CNILAB_VM_FAST"
 """1: an emulated machine uses two cores and the real time. Twice as fast where nothing else runs; where something does,
 things in there are late and end. See `steady` of harness.providers.vm.qemu.Hardware."""
 
+_CODE = (Path(sys.prefix), Path(sys.base_prefix), resources.root())
+"""Where modules are, here and inside."""
+
 TOOLS = ("qemu-system-x86_64", "mkfs.ext4", "busybox", "unshare", "depmod")
 
-_PASSED_ON = ("CI", "COLUMNS", "FORCE_COLOR", "HOME", "LANG", "NO_COLOR", "PATH", "TERM", "TOX_ENV_NAME")
+_PASSED_ON = (
+    "CI",
+    "COLUMNS",
+    "FORCE_COLOR",
+    "HOME",
+    "LANG",
+    "NO_COLOR",
+    "PATH",
+    "TERM",
+    "TOX_ENV_NAME",
+    "XDG_CONFIG_HOME",
+)
 
 
 @dataclass(frozen=True)
@@ -165,8 +179,14 @@ def start(
     if run is not None:
         run.mkdir(parents=True, exist_ok=True)
     with journal.step("up.materials", f"programs, images and the kernel '{spec.kernel}'"):
-        materials = _materials(spec, store, images, layout)
-    paths = (Path(sys.prefix), Path(sys.base_prefix), resources.root(), store.cache, Path.cwd())
+        try:
+            materials = _materials(spec, store, images, layout)
+        except OSError as error:
+            msg = "the files of the virtual machine could not be made"
+            raise PreflightError(
+                msg, cause=str(error), where=str(layout.path), next_step="make room, or --state DIR"
+            ) from error
+    paths = (*_CODE, store.cache, Path.cwd())
     folder = layout.path / FOLDER
     steady = os.environ.get(FAST_CLOCK) != "1"
     wanted_machine = machine.Wanted(spec.name, folder, _groups(layout), state, run, paths, spec.nodes, steady)
@@ -206,7 +226,7 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
 
     with ThreadPoolExecutor() as pool:
         prepared = pool.submit(prepare, store, images) if images else None
-        compiled = pool.submit(compile_modules, store.cache / BYTECODE)
+        compiled = pool.submit(compile_modules, store)
         store.tools.need(*TOOLS)
         machine.require_programs()
         chosen = kernel.deliver(store, spec.kernel)
@@ -216,8 +236,7 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
     for name in ("state", "upper", "work"):
         (disk / name).mkdir(parents=True)
     (disk / "state" / CACHE).mkdir()
-    # A copy: what is missing is added there, and this machine's cache is not its business.
-    shutil.copytree(store.cache / BYTECODE, disk / "state" / CACHE / BYTECODE)
+    _copy_modules(store, disk / "state" / CACHE / BYTECODE)
     if made is not None:
         # Below the state directory, nodes share its files by hard links; all else is seen where it is.
         root = made.containerd
@@ -231,15 +250,29 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
     return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
 
 
-def compile_modules(place: Path) -> None:
-    """Have Python keep what it compiles, in a directory of its own (PYTHONPYCACHEPREFIX of python(1)).
+def compile_modules(store: Store) -> None:
+    """Have Python keep what it compiles, in the cache (PYTHONPYCACHEPREFIX of python(1)); what is right there is left.
 
     Args:
-        place: The directory; modules that are there and still right are not compiled again.
+        store: Has the cache.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    env = {"PYTHONPYCACHEPREFIX": str(place), "PYTHONDONTWRITEBYTECODE": ""}
-    HostRunner().run([sys.executable, "-c", f"import {', '.join(_MODULES)}"], timeout=timeouts.ROLLOUT, env=env)
+    env = {"PYTHONPYCACHEPREFIX": str(store.cache / BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
+    with store.exclusive(BYTECODE):
+        words = [sys.executable, "-c", f"import {', '.join(_MODULES)}"]
+        HostRunner().run(words, timeout=timeouts.ROLLOUT, env=env)
+
+
+def _copy_modules(store: Store, place: Path) -> None:
+    """A copy: what is missing is added inside, and the cache of this machine is not its business.
+
+    Only of modules that it will find; those of another checkout, or of a Python that is gone, stay here.
+    """
+    with store.exclusive(BYTECODE):
+        place.mkdir()
+        for code in {one for one in _CODE if not any(other in one.parents for other in _CODE)}:
+            folder = code.relative_to(code.anchor)
+            if (store.cache / BYTECODE / folder).is_dir():
+                shutil.copytree(store.cache / BYTECODE / folder, place / folder)
 
 
 def keep_logs(state: Path, name: str, run: Path) -> Path:

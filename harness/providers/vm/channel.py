@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
@@ -142,10 +143,10 @@ class Door:
     def _connect(self, request: Mapping[str, Any]) -> socket.socket:
         try:
             connection = socket.create_connection(("127.0.0.1", self.port), self._scaled(CONNECT))
+            connection.settimeout(None)
+            connection.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
         except OSError as error:
             raise gone(error.strerror or str(error)) from error
-        connection.settimeout(None)
-        connection.sendall(json.dumps({"token": self.token, **request}).encode() + b"\n")
         return connection
 
     def _scaled(self, seconds: float) -> float:
@@ -268,7 +269,7 @@ class _Session:
     def _turn(self, selector: selectors.BaseSelector, stdin: int | None, seconds: float | None) -> int | None:
         for key, _ in selector.select(seconds):
             if key.fileobj is self._connection:
-                data = self._connection.recv(65536)
+                data = self._received()
                 if not data:
                     cause = "it closed the connection while a program ran"
                     raise gone(cause)
@@ -281,6 +282,12 @@ class _Session:
                 if not data:
                     selector.unregister(stdin)
         return None
+
+    def _received(self) -> bytes:
+        try:
+            return self._connection.recv(65536)
+        except OSError as error:
+            raise gone(error.strerror or str(error)) from error
 
     def _frames(self) -> int | None:
         while len(self._buffer) >= HEADER.size:
@@ -296,4 +303,6 @@ class _Session:
         return None
 
     def _send(self, kind: bytes, payload: bytes) -> None:
-        self._connection.sendall(HEADER.pack(kind, len(payload)) + payload)
+        # Who listens no more has ended, and what it said last is still to be read.
+        with suppress(OSError):
+            self._connection.sendall(HEADER.pack(kind, len(payload)) + payload)

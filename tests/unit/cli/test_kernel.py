@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.cli import kernel as cli_kernel
 from harness.cli.app import run
-from harness.providers.vm.channel import WATCHED, Patience
+from harness.providers.vm.channel import WATCHED, Patience, gone
 from harness.steps import kernel
 
 
@@ -101,4 +103,68 @@ def test_down_does_not_ask_a_machine_that_does_not_answer(machine: Recorded, sta
 def test_a_command_inside_bounds_its_own_cleaning_up(machine: Recorded) -> None:
     assert run(["test", "--lab", "far"]) == 7
     assert machine.patience.on_interrupt is not None
-    assert machine.patience.interrupted is None
+    assert machine.patience.interrupted is not None, "or one that hangs would be waited for"
+
+
+class Young(Recorded):
+    """A machine that was started for a lab, whose bring-up ends with a code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+        self.state = SimpleNamespace(release="6.1.0-cloud", accelerator="tcg")
+
+    def cnilab(self, words: list[str], **more: Any) -> int:
+        del more
+        self.asked.append((list(words), None))
+        return self.code
+
+
+@pytest.fixture
+def ended(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Names of labs whose machines were ended, in a directory with options of its own."""
+    del state
+    monkeypatch.chdir(tmp_path)
+    found: list[str] = []
+    monkeypatch.setattr(cli_kernel, "_end", lambda name, journal: found.append(name) if journal else None)
+    return found
+
+
+def bring_up(monkeypatch: pytest.MonkeyPatch, machine: Young, *words: str) -> tuple[int, list[str]]:
+    """Exit code, and what the machine was asked."""
+
+    def start(spec: object, folder: Path, *more: object) -> Young:
+        del spec, more
+        folder.mkdir(parents=True)
+        return machine
+
+    monkeypatch.setattr(kernel, "start", start)
+    code = run(["up", "flannel", "--kernel", "debian", "--name", "new", *words])
+    ((asked, _),) = machine.asked
+    return code, asked
+
+
+def test_a_lab_inside_is_what_was_decided_outside(
+    ended: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cnilab.toml").write_text("[up]\nnodes = 3\n")
+    monkeypatch.setattr(kernel, "adopt", lambda inside: tmp_path / "kubeconfig" if inside else None)
+    code, asked = bring_up(monkeypatch, Young(0), "--retain")
+    assert code == 0
+    assert asked[:2] == ["up", "flannel"]
+    assert asked[asked.index("--nodes") + 1] == "3"
+    assert asked[asked.index("--mtu") + 1] == "1500"
+    assert "--retain" in asked
+    assert ended == []
+
+
+def test_a_machine_whose_lab_cannot_be_taken_over_is_ended(ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(inside: object) -> Path:
+        del inside
+        cause = "it closed the connection"
+        raise gone(cause)
+
+    monkeypatch.setattr(kernel, "adopt", silent)
+    code, _ = bring_up(monkeypatch, Young(0))
+    assert code == 11
+    assert ended == ["new"]

@@ -43,15 +43,43 @@ def test_a_machine_stays_within_its_users_share_of_the_processor() -> None:
 def test_modules_are_compiled_once_and_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setattr(kernel, "_MODULES", ("harness.timeouts",))
-    kernel.compile_modules(tmp_path)
-    (made,) = tmp_path.rglob("timeouts.*.pyc")
+    store = Store(tmp_path / "cache")
+    kernel.compile_modules(store)
+    (made,) = store.cache.rglob("timeouts.*.pyc")
     assert str(made.parent).endswith(str(Path(kernel.__file__).parents[1]))
     before = made.stat().st_mtime_ns
-    kernel.compile_modules(tmp_path)
+    kernel.compile_modules(store)
     assert made.stat().st_mtime_ns == before
     inside = kernel.environment({}, LAYOUT, "kvm")
     assert inside["PYTHONPYCACHEPREFIX"] == "/state/cache/bytecode"
     assert "PYTHONDONTWRITEBYTECODE" not in inside
+
+
+def test_only_modules_of_this_python_and_this_checkout_are_given_to_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "cache")
+    here, old, python = tmp_path / "here", tmp_path / "old", tmp_path / "python"
+    monkeypatch.setattr(kernel, "_CODE", (here / ".venv", python, here))
+    for folder in (here, here / ".venv", old, python):
+        made = store.cache / kernel.BYTECODE / folder.relative_to("/") / "one.pyc"
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.touch()
+    kernel._copy_modules(store, tmp_path / "copy")
+    copied = {path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").rglob("*.pyc")}
+    assert copied == {folder.relative_to("/") / "one.pyc" for folder in (here, here / ".venv", python)}
+
+
+def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object) -> None:
+        del words
+        raise OSError(28, "No space left on device", "/some/file")
+
+    monkeypatch.setattr(kernel, "_materials", full)
+    with pytest.raises(PreflightError, match="files of the virtual machine") as caught:
+        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), ())
+    assert "No space left on device" in caught.value.cause
+    assert caught.value.next_step
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
