@@ -85,7 +85,8 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Options before the command: words, then variables, then files."""
-        ctx.default_map, ctx.meta[SOURCES] = read()
+        if not ctx.resilient_parsing:  # completion: see `adopt`
+            ctx.default_map, ctx.meta[SOURCES] = read()
         adopt(ctx, COMMANDS)
         return super().parse_args(ctx, args)
 

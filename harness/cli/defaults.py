@@ -14,7 +14,6 @@ The command line wins over variables, variables over the project's file, that ov
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,9 @@ def read() -> tuple[dict[str, Any], list[str]]:
             continue
         except (OSError, UnicodeDecodeError) as error:
             msg = f"cannot read {shown(str(path), 200)}"
-            raise UsageError(msg, cause=str(error)) from error
+            raise UsageError(
+                msg, cause=str(error), next_step="make it a text file that you may read, or remove it"
+            ) from error
         _merge(found, _parsed(text, path))
         names.append(str(path))
     return found, names
@@ -59,7 +60,8 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         msg = f"{shown(str(path), 200)} is not valid TOML"
-        raise UsageError(msg, cause=str(error)) from error
+        hint = "correct it there: text is in quotes, the options of a command stand below its name, as in [up]"
+        raise UsageError(msg, cause=str(error), next_step=hint) from error
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -78,22 +80,77 @@ def adopt(ctx: click.Context, commands: Iterable[str] = ()) -> None:
         commands: Of the group: sections that are for them.
 
     Raises:
-        UsageError: Something in the section is none of its options.
+        UsageError: Something in the section is none of its options, or nothing that the option can be.
     """
+    if ctx.resilient_parsing:
+        return  # words are being completed: whoever presses TAB wants no complaints about files
     section = ctx.default_map or {}
     flags = {_flag(one): one for one in ctx.command.params if isinstance(one, click.Option) and not one.hidden}
-    known = {*flags, *commands}
+    adopted: dict[str, Any] = {}
     for key, value in section.items():
         if key in commands and isinstance(value, dict):
-            continue
-        if key not in flags or isinstance(value, dict):
-            near = difflib.get_close_matches(key, known, n=1)
-            msg = f"'{shown(key)}' is no option of '{ctx.command_path}'"
-            hint = f"did you mean '{near[0]}'?" if near and near[0] != key else f"run '{ctx.command_path} --help'"
-            raise UsageError(msg, where=" or ".join(ctx.find_root().meta.get(SOURCES, ())), next_step=hint)
-    ctx.default_map = {
-        key if isinstance(value, dict) else flags[key].name or key: value for key, value in section.items()
-    }
+            adopted[key] = value
+        elif key not in flags or isinstance(value, dict):
+            raise _unknown(ctx, key, {*flags, *commands})
+        else:
+            adopted[flags[key].name or key] = _value(ctx, flags[key], key, value)
+    ctx.default_map = adopted
+
+
+def _unknown(ctx: click.Context, key: str, known: Iterable[str]) -> UsageError:
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    near = difflib.get_close_matches(key, known, n=1)
+    msg = f"'{shown(key)}' is no option of '{ctx.command_path}'"
+    hint = f"did you mean '{near[0]}'?" if near and near[0] != key else f"run '{ctx.command_path} --help'"
+    return UsageError(msg, where=_files(ctx), next_step=hint)
+
+
+def _value(ctx: click.Context, option: click.Option, key: str, value: Any) -> Any:
+    """What a file says of an option, as a word of the command line would: click's types expect text.
+
+    It is tried here, where the file and the key are known.
+    """
+    try:
+        given = [_word(option, one) for one in _several(value)] if option.multiple else _word(option, value)
+        option.type_cast_value(ctx, given)
+    except click.BadParameter as error:
+        msg = f"'{shown(key)}' has a value that '{ctx.command_path}' cannot use"
+        section = ".".join((*ctx.command_path.split()[1:], key))
+        raise UsageError(
+            msg,
+            cause=shown(error.message.removesuffix("."), 400),
+            where=f"{_files(ctx)}, key {section}",
+            next_step=f"correct it there; '{ctx.command_path} --help' says what it may be",
+        ) from error
+    return given
+
+
+def _several(value: Any) -> list[Any]:
+    """The values of an option that may be given several times: a list, or the only one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _word(option: click.Option, value: Any) -> str | bool:
+    """One value as on the command line; true and false are for options that take no value there.
+
+    Raises:
+        click.BadParameter: TOML has more kinds of values than options have.
+    """
+    if isinstance(value, bool):
+        if option.is_flag or option.count:
+            return value
+        msg = f"It takes a value, and not {str(value).lower()}."
+        raise click.BadParameter(msg)
+    if isinstance(value, str | int | float):
+        return str(value)
+    several = "Lists are for options that may be given several times." if isinstance(value, list) else ""
+    msg = several or "It takes text or a number; a date or a time can be put in quotes."
+    raise click.BadParameter(msg)
+
+
+def _files(ctx: click.Context) -> str:
+    return " or ".join(ctx.find_root().meta.get(SOURCES, ()))
 
 
 def _flag(option: click.Option) -> str:
