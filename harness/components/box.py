@@ -8,7 +8,6 @@ download: containerd, kubeadm, kubelet, the CNI plugins, and the images of kubea
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ import tarfile
 from pathlib import Path
 
 from harness import timeouts
-from harness.components import disk, images, rootfs, runtime
+from harness.components import disk, rootfs
 from harness.components.apt import heartbeat
 from harness.components.lock import architecture
 from harness.components.node_image import IMAGES
@@ -181,13 +180,8 @@ def _can_be_made() -> None:
 
 def _name(store: Store, key: str) -> str:
     """Another one as soon as anything in it is another."""
-    found = store.ensure([*_COMPONENTS, *store.cni_components()])
-    digests = [f"{name} {item.digest}" for name, item in sorted(found.items())]
-    digests += [images.image_digest(path) for path in images.archives(store, IMAGES)]
     settings = json.dumps([SETTINGS, _ENABLED, _REMOVED, VAGRANTFILE, GIBIBYTES])
-    text = "\n".join([str(FORMAT), rootfs.suite(), *PACKAGES, *digests, settings, key])
-    version = store.lock.component["kubernetes"].pinned
-    return f"cnilab-node-v{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"cnilab-node-{rootfs.stamp(store, FORMAT, PACKAGES, _COMPONENTS, IMAGES, settings, key)}"
 
 
 def _tree(store: Store, root: Path, key: str) -> Path:
@@ -198,9 +192,7 @@ def _tree(store: Store, root: Path, key: str) -> Path:
         what="the box's system",
         instead="take a box that is published: debian/bookworm64",
     )
-    containerd = runtime.containerd_root(store, IMAGES)
-    # Grows by hard links; whoever changes a file in here gives it a new one first.
-    store.runner.run(["cp", "-a", "--link", system, root], timeout=timeouts.ROLLOUT)
+    rootfs.grow(store, system, root)
     for pattern in _REMOVED:
         for path in root.glob(pattern):
             path.unlink()
@@ -219,9 +211,7 @@ def _tree(store: Store, root: Path, key: str) -> Path:
         **dict.fromkeys(store.cni_components(), "opt/cni/bin"),
     }
     rootfs.programs(store, root, places)
-    there = root / "var/lib/containerd"
-    there.mkdir(parents=True, exist_ok=True)
-    store.runner.run(["cp", "-a", "--link", f"{containerd}/.", there], timeout=timeouts.ROLLOUT)
+    rootfs.load(store, root, IMAGES)
     return root
 
 

@@ -7,7 +7,6 @@ CNI plugins, the responder, and the images of kubeadm's pods and of flannel, unp
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -17,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from harness import timeouts
-from harness.components import images, rootfs, runtime
+from harness.components import rootfs
 from harness.components.store import Store
 from harness.errors import PreflightError
 from harness.model.machine import MACHINE_WIDE
@@ -69,12 +67,7 @@ def reference(store: Store) -> str:
     Raises:
         PreflightError: A component cannot be had.
     """
-    found = store.ensure([*_COMPONENTS, *store.cni_components()])
-    digests = [f"{name} {item.digest}" for name, item in sorted(found.items())]
-    digests += [images.image_digest(path) for path in images.archives(store, IMAGES)]
-    text = "\n".join([str(FORMAT), rootfs.suite(), *PACKAGES, *digests])
-    version = store.lock.component["kubernetes"].pinned
-    return f"{REPOSITORY}:v{version}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return f"{REPOSITORY}:{rootfs.stamp(store, FORMAT, PACKAGES, _COMPONENTS, IMAGES)}"
 
 
 @contextmanager
@@ -90,17 +83,14 @@ def tree(store: Store) -> Iterator[Path]:
         what="the node image's system",
         instead="take an image that kind publishes: docker pull kindest/node",
     )
-    containerd = runtime.containerd_root(store, IMAGES)
     with store.exclusive("node-image") as scratch:
         root = scratch / "root"
-        store.runner.run(["cp", "-a", "--link", system, root], timeout=timeouts.ROLLOUT)
+        rootfs.grow(store, system, root)
         _prune(root)
         _kind_files(store, root)
         _programs(store, root)
         _settings(store, root)
-        target = root / "var/lib/containerd"
-        target.mkdir(parents=True, exist_ok=True)
-        store.runner.run(["cp", "-a", "--link", f"{containerd}/.", target], timeout=timeouts.ROLLOUT)
+        rootfs.load(store, root, IMAGES)
         yield root
 
 

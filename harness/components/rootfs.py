@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import timeouts
+from harness.components import images, runtime
 from harness.components.apt import heartbeat
 from harness.components.store import Store, link_or_copy
 from harness.errors import PreflightError
@@ -23,6 +24,46 @@ def suite() -> str:
     except OSError:
         release = {}
     return release.get("VERSION_CODENAME", "bookworm")
+
+
+def stamp(
+    store: Store, form: int, packages: Sequence[str], components: Sequence[str], names: Sequence[str], *more: str
+) -> str:
+    """Kubernetes' version and a digest of all that goes into a tree: `v1.34.4-0123456789ab`.
+
+    Args:
+        store: Delivers components.
+        form: Counts changes of the way in which the tree is made.
+        packages: Of the distribution.
+        components: In it, beside the CNI plugins.
+        names: Of images in it.
+        *more: Whatever else decides.
+
+    Raises:
+        PreflightError: A component cannot be had.
+    """
+    found = store.ensure([*components, *store.cni_components()])
+    digests = [f"{name} {item.digest}" for name, item in sorted(found.items())]
+    digests += [images.image_digest(path) for path in images.archives(store, names)]
+    text = "\n".join([str(form), suite(), *packages, *digests, *more])
+    return f"v{store.lock.component['kubernetes'].pinned}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def grow(store: Store, system: Path, root: Path) -> None:
+    """Begin a tree with the distribution's part, by hard links: whoever changes a file in it gives it a new one."""
+    store.runner.run(["cp", "-a", "--link", system, root], timeout=timeouts.ROLLOUT)
+
+
+def load(store: Store, root: Path, names: Sequence[str]) -> None:
+    """Give a tree's containerd images, unpacked.
+
+    Raises:
+        PreflightError: One cannot be had.
+    """
+    containerd = runtime.containerd_root(store, names)
+    place = root / "var/lib/containerd"
+    place.mkdir(parents=True, exist_ok=True)
+    store.runner.run(["cp", "-a", "--link", f"{containerd}/.", place], timeout=timeouts.ROLLOUT)
 
 
 def system(store: Store, packages: Sequence[str], *, what: str, instead: str) -> Path:
