@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from harness.errors import UsageError
 
 
 def replace(path: Path, content: str) -> Path:
@@ -20,6 +23,27 @@ def replace(path: Path, content: str) -> Path:
     draft.write_text(content, encoding="utf-8", newline="\n")
     draft.replace(path)
     return path
+
+
+def write_below(directory: Path, texts: Mapping[str, str]) -> None:
+    """Write files below a directory that the user named; what is there and not among them is left alone.
+
+    Args:
+        directory: Made where it is missing.
+        texts: UTF-8, by path relative to the directory.
+
+    Raises:
+        UsageError: One of them cannot be written there.
+    """
+    for name, text in texts.items():
+        path = directory / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            msg = f"cannot write below {directory}"
+            step = "name a directory with --to that you may write to, and that has room"
+            raise UsageError(msg, cause=error.strerror or str(error), where=str(path), next_step=step) from error
 
 
 def write_private(path: Path, content: str) -> None:

@@ -11,6 +11,7 @@ from harness import __version__
 from harness.cli.command import Option, variable
 from harness.cli.command import command as define
 from harness.cli.context import say
+from harness.files import write_below
 
 SECTION = 1
 
@@ -42,9 +43,7 @@ def command(ctx: click.Context, words: tuple[str, ...], *, directory: Path | Non
     if directory is None:
         click.echo(pages[name], nl=False)
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    for page, text in pages.items():
-        (directory / f"{page}.{SECTION}").write_text(text, encoding="utf-8")
+    write_below(directory, {f"{page}.{SECTION}": text for page, text in pages.items()})
     say(f"{len(pages)} pages below {directory}")
 
 

@@ -10,6 +10,7 @@ from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import say
 from harness.cli.up import overrides, read_spec, spec_options
+from harness.files import write_below
 
 
 @define(
@@ -50,7 +51,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         raise click.UsageError(msg)
     spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider))
     from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.steps.render import differences, render, write  # noqa: PLC0415
+    from harness.steps.render import differences, render  # noqa: PLC0415
 
     files = render(spec, variant(spec.cni))
     if directory is None:
@@ -63,6 +64,6 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             click.echo(one.text, nl=False)
         say(f"{len(found)} of {len(files)} files differ")
         return 1 if found else 0
-    write(files, directory)
+    write_below(directory, files)
     say(f"{len(files)} files below {directory}")
     return 0

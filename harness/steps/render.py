@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness import yamlio
 from harness.cluster import coredns
+from harness.errors import UsageError
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.steps import providers
@@ -52,25 +53,33 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
     return dict(sorted(files.items()))
 
 
-def write(files: Mapping[str, str], directory: Path) -> None:
-    """Write rendered files below a directory; files that are there and not rendered are left alone."""
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
 def differences(files: Mapping[str, str], directory: Path) -> list[Difference]:
-    """What writing would change, in the order of the files."""
+    """What writing would change, in the order of the files.
+
+    Raises:
+        UsageError: A file there cannot be read.
+    """
     import difflib  # noqa: PLC0415 - only for --diff
 
     found = []
     for name, text in files.items():
         path = directory / name
-        old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        old = _read(path)
         if old != text:
             lines = difflib.unified_diff(
-                old.splitlines(keepends=True), text.splitlines(keepends=True), f"a/{name}", f"b/{name}"
+                (old or "").splitlines(keepends=True), text.splitlines(keepends=True), f"a/{name}", f"b/{name}"
             )
-            found.append(Difference(name, "changed" if path.is_file() else "new", "".join(lines)))
+            found.append(Difference(name, "new" if old is None else "changed", "".join(lines)))
     return found
+
+
+def _read(path: Path) -> str | None:
+    """A file as it is; None where there is none."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        msg = f"cannot read {path}"
+        step = "name a directory with --to that you may read"
+        raise UsageError(msg, cause=error.strerror or str(error), where=str(path), next_step=step) from error

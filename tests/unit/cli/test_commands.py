@@ -304,6 +304,33 @@ def test_render_writes_the_plan_and_shows_differences(places: Path, capsys: pyte
     assert "+    mtu: 1400" in text or "+  mtu: 1400" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "first"), [(["man"], "cnilab.1"), (["render", "bridge"], "machines/n1/etc/containerd/config.toml")]
+)
+def test_a_place_that_cannot_be_written_to_is_a_mistake_of_the_call(
+    words: list[str], first: str, places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (places / "file").write_text("")
+    assert entry.run([*words, "--to", "file/plan"]) == 4
+    assert capsys.readouterr().err == (
+        "error: cannot write below file/plan\n"
+        "  cause: Not a directory\n"
+        f"  where: file/plan/{first}\n"
+        "  next:  name a directory with --to that you may write to, and that has room\n"
+    )
+
+
+def test_a_file_that_cannot_be_compared_is_a_mistake_of_the_call(
+    places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (places / "plan").mkdir()
+    (places / "plan/spec.yaml").symlink_to("spec.yaml")
+    assert entry.run(["render", "bridge", "--to", "plan", "--diff"]) == 4
+    said = capsys.readouterr().err
+    assert "error: cannot read plan/spec.yaml\n" in said
+    assert "  next:  name a directory with --to that you may read\n" in said
+
+
 def test_render_shows_no_key_and_is_the_same_twice(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["render", "bridge"]) == 0
     first = capsys.readouterr().out

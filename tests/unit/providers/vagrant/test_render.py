@@ -13,6 +13,7 @@ import pytest
 from harness import yamlio
 from harness.cni import catalogue
 from harness.errors import PreflightError
+from harness.files import write_below
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec, Underlay, Vagrant
 from harness.providers.vagrant import render
@@ -60,7 +61,7 @@ def test_the_api_is_reached_by_the_loopback_alone() -> None:
 
 
 def test_the_rendered_folder_is_complete(tmp_path: Path) -> None:
-    steps.write(steps.render(spec(nodes=3), catalogue.variant("flannel")), tmp_path)
+    write_below(tmp_path, steps.render(spec(nodes=3), catalogue.variant("flannel")))
     for playbook in ("vagrant-cluster.yaml", "vagrant-network.yaml"):
         words = [str(Path(sys.executable).parent / "ansible-playbook"), "--syntax-check", f"playbooks/{playbook}"]
         env = {**os.environ, "ANSIBLE_HOME": str(tmp_path / ".ansible")}
