@@ -19,6 +19,9 @@ from harness.model.variant import Variant
 from harness.steps import providers
 from harness.steps.networks import network
 
+ALTERNATIVES = "helm/"
+"""Folder of files that are for others: `up` makes none of them. Values for a network's published chart."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -49,7 +52,7 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
     if driver.manifests is not None:
         files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(driver.manifests(spec, variant))
     if driver.chart is not None:
-        files[f"helm/{variant.driver}-values.yaml"] = yamlio.dumps(driver.chart(spec, variant))
+        files[f"{ALTERNATIVES}{variant.driver}-values.yaml"] = yamlio.dumps(driver.chart(spec, variant))
     return dict(sorted(files.items()))
 
 

@@ -11,7 +11,12 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.command import Group, Option, variable
+from harness.providers.kind.engine import no_engine
+from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
+
+PUBLISHED_NAME = PUBLISHED.partition("@")[0]
+PUBLISHED_DIGEST = PUBLISHED.partition("@sha256:")[2][:12]
 
 
 @pytest.fixture(autouse=True)
@@ -265,6 +270,77 @@ def test_a_dry_run_says_what_would_be_made_and_makes_nothing(places: Path, capsy
     assert ["file", "manifests/cilium.yaml"] in [line[:2] for line in lines]
     assert "would be had first: kubernetes" in said.err
     assert list(places.iterdir()) == []
+
+
+def planned(capsys: pytest.CaptureFixture[str], *words: str) -> list[list[str]]:
+    """Rows of a dry run, the cells parted."""
+    assert entry.run(["up", *words, "--dry-run"]) == 0
+    return [re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_dry_run_leaves_out_what_is_for_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """Values for the published chart are rendered, and never made by up."""
+    rows = planned(capsys, "cilium")
+    assert [name for what, name, _ in rows if what == "file" and name.startswith("helm")] == []
+
+
+def test_a_dry_run_names_the_kernel(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [row for row in planned(capsys, "flannel") if row[0] == "kernel"] == []
+    row = planned(capsys, "flannel", "--kernel", "debian")[1]
+    assert row[:2] == ["kernel", "debian"]
+    assert row[2].startswith("would be downloaded: package linux-image-cloud-")
+    (places / "cache/kernels/debian/6.1.0-9-cloud").mkdir(parents=True)
+    assert planned(capsys, "flannel", "--kernel", "debian")[1] == [
+        "kernel", "debian 6.1.0-9-cloud", "cached, in a virtual machine"
+    ]  # fmt: skip
+
+
+class FakeEngine:
+    """An engine with these images."""
+
+    has: tuple[str, ...] = ()
+
+    def images(self, repository: str) -> list[str]:
+        return [one for one in self.has if one.startswith(f"{repository}:")]
+
+    def has_image(self, reference: str) -> bool:
+        return reference in self.has
+
+
+@pytest.mark.parametrize(
+    ("has", "named", "expected"),
+    [
+        ((), "", [PUBLISHED_NAME, f"of the nodes; would be pulled {PUBLISHED_DIGEST}"]),
+        ((PUBLISHED,), "", [PUBLISHED_NAME, f"of the nodes; the engine has it {PUBLISHED_DIGEST}"]),
+        ((PUBLISHED, "cnilab.dev/node:v1"), "", ["cnilab.dev/node:v1", "of the nodes; the newest that was built here"]),
+        (("cnilab.dev/node:v1",), "mine:2", ["mine:2", "of the nodes; would be pulled"]),
+        (("mine:2",), "mine:2", ["mine:2", "of the nodes; the engine has it"]),
+        (None, "mine:2", ["mine:2", "of the nodes; found when it comes up"]),
+        (None, "", [
+            "kind's node image",
+            f"found when it comes up: one built here, or {PUBLISHED_NAME} {PUBLISHED_DIGEST}",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_dry_run_names_the_image_of_kinds_nodes(
+    has: tuple[str, ...] | None,
+    named: str,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def engine() -> FakeEngine:
+        if has is None:
+            raise no_engine("connection refused")  # noqa: EM101 - the reason, and not the message
+        return FakeEngine()
+
+    monkeypatch.setattr(FakeEngine, "has", has)
+    monkeypatch.setattr("harness.providers.kind.engine.Engine", engine)
+    monkeypatch.setenv(IMAGE_VARIABLE, named)
+    rows = planned(capsys, "flannel", "--provider", "kind")
+    images = [row[1:] for row in rows if row[0] == "image"]
+    assert images[0] == expected
+    assert "cnilab.dev/pause:1" not in [name for name, _ in images]
 
 
 def test_a_dry_run_goes_with_nothing_that_does_something(capsys: pytest.CaptureFixture[str]) -> None:
