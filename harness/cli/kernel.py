@@ -13,7 +13,7 @@ import click
 from harness.cli.context import WORDS, checked_name, say, settings
 from harness.cli.interrupt import unbounded
 from harness.cli.progress import progress
-from harness.cli.select import names
+from harness.cli.select import lives_in_machine, names
 from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
@@ -46,7 +46,7 @@ def redirected(ctx: click.Context) -> int | None:
     lab: str | None = ctx.params.get("lab")
     known = names()
     name = lab or (known[0] if len(known) == 1 else None)
-    if name is None or name not in known or not (settings().state / "labs" / checked_name(name) / "vm").is_dir():
+    if name is None or name not in known or not lives_in_machine(checked_name(name)):
         return None  # also where there is no such lab: the command itself says it best
     from harness.steps.kernel import find  # noqa: PLC0415 - the help must not wait for pydantic
 
@@ -168,7 +168,7 @@ def leave(name: str) -> None:
 
     That tells of bugs; nothing of it can outlive the machine.
     """
-    if not (settings().state / "labs" / name / "vm").is_dir():
+    if not lives_in_machine(name):
         return
     from harness.providers.vm.channel import Patience  # noqa: PLC0415
     from harness.steps.kernel import find  # noqa: PLC0415
