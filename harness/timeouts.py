@@ -15,6 +15,7 @@ from harness.errors import BringUpError
 
 T = TypeVar("T")
 
+CONNECT = 5.0  # and the TLS handshake
 COMMAND = 30.0
 NODE_BOOT = 20.0
 ETCD_READY = 20.0

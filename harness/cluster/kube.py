@@ -220,7 +220,7 @@ class Kube:
                 url,
                 body=None if body is None else json.dumps(body),
                 headers=headers,
-                timeout=urllib3.Timeout(connect=5.0, read=timeouts.scaled(timeout)),
+                timeout=urllib3.Timeout(connect=timeouts.scaled(timeouts.CONNECT), read=timeouts.scaled(timeout)),
                 retries=False,
             )
         except urllib3.exceptions.HTTPError as error:

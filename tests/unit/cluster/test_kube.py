@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import urllib3
 
-from harness.cluster.kube import object_path, resource_path, transport
+from harness import timeouts
+from harness.cluster.kube import Kube, object_path, resource_path, transport
 from harness.errors import BringUpError
 
 
@@ -57,3 +61,24 @@ def test_a_token_of_any_other_kubeconfig_is_sent(tmp_path: Path) -> None:
     way = transport(kubeconfig)
     assert way.server == "https://127.0.0.1:2"
     assert way.headers["authorization"] == "Bearer secret"
+
+
+class Pool:
+    """Keeps the last request's deadlines."""
+
+    def __init__(self) -> None:
+        self.timeout = urllib3.Timeout()
+
+    def request(self, method: str, url: str, **more: Any) -> SimpleNamespace:
+        del method, url
+        self.timeout = more["timeout"]
+        return SimpleNamespace(status=200, data=b"{}")
+
+
+def test_a_slow_machine_stretches_the_handshake_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "6")
+    pool = Pool()
+    api = Kube(tmp_path / "kubeconfig")
+    monkeypatch.setattr(api, "_way", lambda: SimpleNamespace(server="https://x", headers={}, pool=pool))
+    assert api.raw("GET", "/version") == {}
+    assert pool.timeout.connect_timeout == 6 * timeouts.CONNECT
