@@ -15,6 +15,10 @@ _CTR = ("ctr", "-n", "k8s.io", "images")
 """Kubernetes' images are in a namespace of their own (containerd's `io.containerd.grpc.v1.cri`)."""
 
 
+class RefusedError(BringUpError):
+    """What containerd was given is no image to it, or it had no room for it."""
+
+
 def import_missing(node: Node, archives: Mapping[str, Path]) -> list[str]:
     """Give a node the images that it lacks.
 
@@ -26,7 +30,8 @@ def import_missing(node: Node, archives: Mapping[str, Path]) -> list[str]:
         Names of the images that were imported.
 
     Raises:
-        BringUpError: It took too long, or containerd refused one.
+        BringUpError: It took too long.
+        RefusedError: containerd refused one.
     """
     there = node.runner.run([*_CTR, "list", "-q"]).stdout.split()
     return [
@@ -48,7 +53,8 @@ def import_archive(node: Node, archive: Path) -> list[str]:
         Names of the images in it.
 
     Raises:
-        BringUpError: It took too long, or containerd refused it.
+        BringUpError: It took too long.
+        RefusedError: containerd refused it.
     """
     argv = [*_CTR, "import", "--all-platforms", "-"]
     with (
@@ -65,10 +71,10 @@ def import_archive(node: Node, archive: Path) -> list[str]:
     text = out.decode(errors="replace")
     if process.returncode:
         msg = f"containerd does not take {archive.name}"
-        raise BringUpError(
+        raise RefusedError(
             msg,
             cause="\n".join(text.strip().splitlines()[-3:]),
             where=f"node {node.name}",
-            next_step="an archive is what 'docker save' or an OCI tool writes; what is one may lack room on the disk",
+            next_step="is there room on the disk? 'cnilab components verify' reads what it was made of",
         )
     return [line.split()[1] for line in text.splitlines() if line.startswith("unpacking ")]

@@ -11,6 +11,7 @@ from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
+from harness.errors import UsageError
 
 
 @define(
@@ -31,7 +32,7 @@ def command(archives: tuple[Path, ...], *, lab: str | None, output: str) -> None
     Pods use such an image with imagePullPolicy Never or IfNotPresent.
     """
     there = attached(lab)
-    from harness.containerd import import_archive  # noqa: PLC0415
+    from harness.containerd import RefusedError, import_archive  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
     rows: list[tuple[str, str]] = []
@@ -40,6 +41,11 @@ def command(archives: tuple[Path, ...], *, lab: str | None, output: str) -> None
         for archive in archives:
             with journal.step("load", f"{archive.name} into {len(there.lab.nodes)} nodes"):
                 jobs = [(node.name, pool.submit(import_archive, node, archive)) for node in there.lab.nodes]
-                rows += [(image, name) for name, job in jobs for image in job.result()]
+                try:
+                    rows += [(image, name) for name, job in jobs for image in job.result()]
+                except RefusedError as error:
+                    msg = f"{archive.name} is not an image that containerd takes"
+                    step = f"docker save IMAGE -o {archive.name}"
+                    raise UsageError(msg, cause=error.cause, where=error.where, next_step=step) from error
     items = [{"image": image, "node": node} for image, node in rows]
     emit(Listing("Image", ("image", "node"), rows, items, [f"image/{image}" for image, _ in rows]), output)

@@ -163,7 +163,7 @@ def test_load_brings_an_image_into_every_node(flannel: tuple[Cli, str]) -> None:
 def test_loading_what_is_no_image_fails_clearly(flannel: tuple[Cli, str], tmp_path: Path) -> None:
     cli, name = flannel
     (tmp_path / "x.tar").write_text("this is no archive")
-    assert "not an image" in cli("load", "--lab", name, tmp_path / "x.tar", code=3).stderr
+    assert "not an image" in cli("load", "--lab", name, tmp_path / "x.tar", code=4).stderr
 
 
 def test_collect_leaves_no_secret_in_the_run_directory(flannel: tuple[Cli, str]) -> None:

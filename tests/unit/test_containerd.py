@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from harness import timeouts
-from harness.containerd import import_archive, import_missing
+from harness.containerd import RefusedError, import_archive, import_missing
 from harness.errors import BringUpError
 from harness.model.node import Node
 from harness.runner import HostRunner
@@ -48,7 +48,7 @@ def test_only_images_that_a_node_lacks_are_imported(archive: Path) -> None:
 
 
 def test_what_containerd_refuses_is_told_with_its_reason(archive: Path) -> None:
-    with pytest.raises(BringUpError, match=r"containerd does not take absent\.tar") as caught:
+    with pytest.raises(RefusedError, match=r"containerd does not take absent\.tar") as caught:
         import_archive(node("cat >/dev/null; echo ctr: no space left on device >&2; exit 1"), archive)
     assert caught.value.cause == "ctr: no space left on device"
     assert caught.value.where == "node n1"
