@@ -115,10 +115,10 @@ def _remove_all(engine: Engine, place: LabDir, *, came_up: bool) -> list[str]:
     Returns:
         What is left when the time is over.
     """
-    clients.end_kind(place)
     left = ["the engine was not asked in time"]
     nothing = 0
     for _ in timeouts.ticks(timeouts.COMMAND, 0.2, scale=timeouts.stretched):
+        clients.end_kind(place)
         # Looked for first: what a client had asked for is there when it has ended.
         working = [f"process {pid}: a client of the engine that still works" for pid in clients.living(place)]
         try:

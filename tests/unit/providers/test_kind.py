@@ -281,7 +281,8 @@ def test_kind_is_ended_and_its_clients_are_let_finish(tmp_path: Path) -> None:
     runner = HostRunner()
     kind = runner.start(["sh", "-c", "sleep 60 & wait"], env=clients.settings(place))
     # Not counted: what a process was started with cannot be read for a moment when it becomes another program.
-    (client,) = wait_until("the client", lambda: set(clients.living(place)) - {kind.pid}, timeouts.PROCESS_EXIT)
+    others = wait_until("the client", lambda: set(clients.living(place)) - {kind.pid} or None, timeouts.PROCESS_EXIT)
+    (client,) = others
     try:
         assert clients.living(LabDir(tmp_path, "two")) == []
         wait_until("both", lambda: set(clients.living(place)) == {kind.pid, client}, timeouts.PROCESS_EXIT)
