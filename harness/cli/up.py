@@ -10,7 +10,7 @@ import click
 from harness.cli.command import command as define
 from harness.cli.context import say, settings, shown
 from harness.cli.progress import progress
-from harness.errors import CnilabError, UsageError
+from harness.errors import BringUpError, CnilabError, UsageError
 
 if TYPE_CHECKING:
     from harness.model.journal import Journal
@@ -230,16 +230,25 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, *, raise_limits: boo
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.steps.up import bring_up  # noqa: PLC0415
 
-    with noted_store(spec, run, journal) as store:
-        attached = bring_up(
-            spec,
-            variant(spec.cni),
-            run=run,
-            journal=journal,
-            store=store,
-            state=settings().state,
-            raise_limits=raise_limits,
-        )
+    try:
+        with noted_store(spec, run, journal) as store:
+            attached = bring_up(
+                spec,
+                variant(spec.cni),
+                run=run,
+                journal=journal,
+                store=store,
+                state=settings().state,
+                raise_limits=raise_limits,
+            )
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Any of the many files of a lab may be the one that a full disk has no room for: what is there must go.
+        msg = "the system refused something of the lab"
+        where = str(error.filename or settings().state)
+        step = "is there room on the disk? --state and --cache name other places"
+        raise BringUpError(msg, cause=str(error), where=where, next_step=step) from error
     return attached.lab.kubeconfig
 
 

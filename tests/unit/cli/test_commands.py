@@ -360,3 +360,26 @@ def test_completion_answers_with_commands(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setenv("COMP_CWORD", "1")
     entry.run([])
     assert "plain,status" in capsys.readouterr().out
+
+
+def test_a_file_that_a_full_disk_refuses_ends_a_bring_up_like_any_failure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*given: object, **more: object) -> None:
+        del given, more
+        raise OSError(28, "No space left on device", str(tmp_path / "state.json"))
+
+    def given_up(spec: LabSpec, *given: object, **more: object) -> None:
+        del given, more
+        gone.append(spec.name)
+
+    gone: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("harness.steps.up.bring_up", full)
+    monkeypatch.setattr("harness.cli.up._give_up", given_up)
+    code = entry.run(["--state", str(tmp_path / "state"), "up", "flannel", "--name", "full", "--skip-preflight"])
+    said = capsys.readouterr().err
+    assert code == 11
+    assert "No space left on device" in said
+    assert "state.json" in said
+    assert gone == ["full"]
