@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.context import WORDS, checked_name, say, settings
+from harness.cli.context import WORDS, say, settings
 from harness.cli.interrupt import unbounded
 from harness.cli.progress import progress
 from harness.cli.select import lives_in_machine, names
@@ -46,7 +46,7 @@ def redirected(ctx: click.Context) -> int | None:
     lab: str | None = ctx.params.get("lab")
     known = names()
     name = lab or (known[0] if len(known) == 1 else None)
-    if name is None or name not in known or not lives_in_machine(checked_name(name)):
+    if name is None or name not in known or not lives_in_machine(name):
         return None  # also where there is no such lab: the command itself says it best
     from harness.steps.kernel import find  # noqa: PLC0415 - the help must not wait for pydantic
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.cli.context import say
 from harness.cli.output import Listing, emit
 from harness.cli.stores import store_for
+from harness.errors import CnilabError
 
 if TYPE_CHECKING:
     from harness.components.carry import ComponentStatus
@@ -82,7 +83,7 @@ def _node_image() -> Row:
     name, _, digest = (named or PUBLISHED).partition("@sha256:")
     try:
         found = known_image(Engine())
-    except Exception:  # noqa: BLE001 - no engine, or one in trouble: the plan is shown all the same
+    except CnilabError:  # no engine, or one in trouble: the plan is shown all the same
         if named:
             return ("image", name, f"of the nodes; found when it comes up {digest[:12]}".strip())
         return ("image", "kind's node image", f"found when it comes up: one built here, or {name} {digest[:12]}")

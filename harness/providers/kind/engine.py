@@ -77,15 +77,17 @@ class Engine:
 
     def has_image(self, reference: str) -> bool:
         """Whether the engine has an image."""
-        try:
-            self._client.images.get(reference)
-        except ImageNotFound:
-            return False
+        with self._refusals(f"the engine does not say whether it has {reference}"):
+            try:
+                self._client.images.get(reference)
+            except ImageNotFound:
+                return False
         return True
 
     def images(self, repository: str) -> list[str]:
         """Full names of all images of a repository, newest first."""
-        found = self._client.images.list(name=repository)
+        with self._refusals("the engine does not say which images there are"):
+            found = self._client.images.list(name=repository)
         found.sort(key=lambda image: image.attrs.get("Created", ""), reverse=True)
         return [tag for image in found for tag in image.tags if tag.startswith(f"{repository}:")]
 

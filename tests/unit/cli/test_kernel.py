@@ -36,14 +36,6 @@ class Recorded:
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNILAB_STATE", str(tmp_path))
-    (tmp_path / "labs/far/vm").mkdir(parents=True)
-    (tmp_path / "labs/near").mkdir()
-    return tmp_path
-
-
-@pytest.fixture
 def machine(state: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     recorded = Recorded()
 

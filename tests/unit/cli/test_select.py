@@ -18,16 +18,6 @@ from harness.steps import providers
 
 
 @pytest.fixture
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Labs of this user, in a directory whose name a shell would split."""
-    place = tmp_path / "the state"
-    monkeypatch.setenv("CNILAB_STATE", str(place))
-    (place / "labs/far/vm").mkdir(parents=True)
-    (place / "labs/near").mkdir()
-    return place
-
-
-@pytest.fixture
 def others(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, but labs are somebody else's: their names can be seen, and nothing in them. Tests may run as root."""
 
