@@ -88,7 +88,9 @@ class Vagrant(Data):
     box_version: Annotated[str, StringConstraints(pattern=r"^[\w.]*$")] = Field(
         default="", alias="boxVersion", description="Its version; the newest when empty"
     )
-    cpus: Annotated[int, Field(ge=2, le=64)] = Field(default=2, description="Of every node; kubeadm insists on two")
+    cpus: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=2, description="Of every node; kubeadm insists on two. One where the processor is emulated"
+    )
     memory: Annotated[int, Field(ge=1700)] = Field(
         default=2048, description="MiB of every node; kubeadm insists on 1700"
     )

@@ -54,6 +54,14 @@ def test_every_machine_has_an_address_of_its_own_and_the_host_none_of_theirs() -
     assert 'libvirt__host_ip: "192.168.77.254"' in text
 
 
+def test_an_emulated_processor_has_one_core_and_a_clock_that_waits_for_it() -> None:
+    emulated, real = render.vagrantfile(spec("qemu")), render.vagrantfile(spec("libvirt"))
+    assert ("-icount" in emulated, "-icount" in real) == (True, False)
+    assert (emulated.count("cpus = 1"), real.count("cpus = 1")) == (3, 1)
+    facts = [render.variables(spec(name))["cluster_emulated"] for name in ("qemu", "libvirt", "virtualbox")]
+    assert facts == [True, False, False]
+
+
 def test_the_api_is_reached_by_the_loopback_alone() -> None:
     assert render.vagrantfile(spec()).count('host_ip: "127.0.0.1"') == render.vagrantfile(spec()).count(
         "forwarded_port"
