@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.cni.catalogue import variant
 from harness.errors import CnilabError
 from harness.steps.doctor import Check, Plan, Verdict
 
@@ -17,6 +18,9 @@ def _engine(plan: Plan) -> Verdict:
         return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="an engine of version 20.10 or later")
     if facts.rootless and facts.cgroups == "1":
         return Verdict(ok=False, detail=f"{facts}: kind wants cgroup v2 of a rootless engine", fix="a rootful engine")
+    if "bpf" in variant(plan.spec.cni).needs and not facts.gives_bpf:
+        detail = f"{facts} keeps CAP_BPF and CAP_PERFMON from kind's nodes, and {plan.spec.cni}'s agent asks for them"
+        return Verdict(ok=False, detail=detail, fix="an engine of version 23 or later, or " + _NAMESPACES)
     return Verdict(ok=True, detail=str(facts))
 
 

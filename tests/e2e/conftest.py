@@ -82,9 +82,9 @@ class Cli:
         assert code in {None, done.returncode}, f"cnilab {words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def data(self, *words: str | Path, code: int | None = 0) -> dict[str, Any]:
+    def data(self, *words: str | Path, code: int | None = 0, timeout: float = 600) -> dict[str, Any]:
         """Run with `-o json`, and decode; None accepts any exit code."""
-        done = self(*words, "-o", "json", code=code)
+        done = self(*words, "-o", "json", code=code, timeout=timeout)
         assert done.stdout, done.stderr
         document: dict[str, Any] = json.loads(done.stdout)
         return document

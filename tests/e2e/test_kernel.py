@@ -1,12 +1,14 @@
 """Labs under Debian's kernel, in a virtual machine: cgroup v2, loadable modules, links that the machine's own may lack.
 
-Emulated, a bring-up takes many minutes: `tox -e kernel`, nightly. CNILAB_KERNEL_TESTS=1 runs it anywhere.
+One small lab is a part of all end-to-end tests. Emulated, the others take many minutes each: `tox -e kernel`, nightly;
+CNILAB_KERNEL_TESTS=1 runs them anywhere.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -18,13 +20,35 @@ from harness import timeouts
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_cluster import kubectl
 
+long = pytest.mark.skipif(not os.environ.get("CNILAB_KERNEL_TESTS"), reason="takes long: tox -e kernel")
 pytestmark = [
-    pytest.mark.skipif(not os.environ.get("CNILAB_KERNEL_TESTS"), reason="takes long: tox -e kernel"),
     pytest.mark.skipif(shutil.which("apt-get") is None, reason="the kernel comes from a Debian package"),
     pytest.mark.timeout(7200, func_only=True),
 ]
 
+OK = {"pass", "not-applicable"}
 FOR_VARIANTS = ("dummy", "geneve", "wireguard", "vxlan", "ipset", "netem")
+
+
+def judged(lab: tuple[Cli, str], select: str) -> dict[str, str]:
+    """Run requirements of the suite; returns verdicts by id."""
+    cli, name = lab
+    data = cli.data("test", "--lab", name, "--select", select, timeout=5400)
+    return {item["id"]: item["status"] for item in data["items"]}
+
+
+@pytest.fixture(scope="module")
+def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
+    """One node with bridge: what is different under cgroup v2 is in it."""
+    del warm
+    cli = Cli(tmp_path_factory.mktemp("kernel-small"))
+    name = f"{PREFIX}-small"
+    cli("up", "bridge", "--name", name, "--nodes", "1", "--kernel", "debian", timeout=3600)
+    yield cli, name
+    cli("down", name, timeout=1200)
+    assert cli.labs() == {}
+    assert not (cli.state / "labs").exists()
+    assert of_this_user(cli) == []
 
 
 @pytest.fixture(scope="module")
@@ -63,33 +87,52 @@ def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
     assert of_this_user(cli) == []
 
 
-def test_nodes_run_that_kernel_with_cgroup_v2(lab: tuple[Cli, str]) -> None:
-    cli, name = lab
+def test_a_small_lab_has_cgroup_v2_and_its_pods_are_in_it(small: tuple[Cli, str]) -> None:
+    cli, name = small
     release = cli("exec", "--lab", name, "n1", "--", "uname", "-r").stdout.strip()
     assert release.endswith("-cloud-amd64")
     assert release != os.uname().release
-    controllers = cli("exec", "--lab", name, "n2", "--", "cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+    controllers = cli("exec", "--lab", name, "n1", "--", "cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
     assert {"cpu", "cpuset", "memory", "pids"} <= set(controllers)
+    line = cli("exec", "--lab", name, "n1", "--", "cat", "/proc/self/cgroup").stdout
+    assert re.fullmatch(r"0::/\S*\n", line), "another hierarchy than that of version 2"
+    program = "import glob; print(*glob.glob('/sys/fs/cgroup/**/kubepods*/**/pod*/memory.max', recursive=True))"
+    assert cli("exec", "--lab", name, "n1", "--", "python3", "-c", program).stdout.strip()
 
 
-def test_kubectl_works_outside(lab: tuple[Cli, str]) -> None:
+def test_kubectl_reaches_a_small_lab_from_outside(small: tuple[Cli, str]) -> None:
+    (node,) = json.loads(kubectl(small, "get", "nodes", "-o", "json"))["items"]
+    assert node["metadata"]["name"] == "n1"
+    assert "cloud" in node["status"]["nodeInfo"]["kernelVersion"]
+
+
+def test_a_small_lab_passes_what_the_suite_asks_of_the_model_and_of_its_node(small: tuple[Cli, str]) -> None:
+    statuses = judged(small, "model.*,node.*,dns.*")
+    assert {name: status for name, status in statuses.items() if status not in OK} == {}
+    assert sum(status == "pass" for status in statuses.values()) >= 12
+    cli, name = small
+    cli("report", "--lab", name)
+    (run,) = (cli.home / ".runs").glob(f"*-{name}")
+    info = json.loads((run / "run.json").read_text())
+    assert (info["host"]["cgroups"], "cloud" in info["host"]["kernel"]) == ("v2", True)
+    assert "--kernel debian" in info["reproduce"]
+    assert (run / "report.html").is_file()
+
+
+@long
+def test_two_nodes_are_joined(lab: tuple[Cli, str]) -> None:
     nodes = json.loads(kubectl(lab, "get", "nodes", "-o", "json"))["items"]
     assert [node["metadata"]["name"] for node in nodes] == ["n1", "n2"]
-    assert all("cloud" in node["status"]["nodeInfo"]["kernelVersion"] for node in nodes)
 
 
-def test_the_suite_says_what_it_says_elsewhere(lab: tuple[Cli, str]) -> None:
-    cli, name = lab
-    cli("test", "--lab", name, "--select", "model.*,mtu.*", timeout=5400)
-    cli("report", "--lab", name)
-    runs = list((cli.home / ".runs").glob(f"*-{name}"))
-    info = json.loads((runs[0] / "run.json").read_text())
-    assert "cloud" in info["host"]["kernel"]
-    assert info["host"]["cgroups"] == "v2"
-    assert "--kernel debian" in info["reproduce"]
-    assert (runs[0] / "report.html").is_file()
+@long
+def test_the_suite_says_of_two_nodes_what_it_says_elsewhere(lab: tuple[Cli, str]) -> None:
+    statuses = judged(lab, "model.*,mtu.*,vxlan.*,ipam.*")
+    assert {name: status for name, status in statuses.items() if status not in OK} == {}
+    assert sum(status == "pass" for status in statuses.values()) >= 20
 
 
+@long
 def test_a_killed_bring_up_leaves_nothing_that_down_does_not_find(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
     process = cli.start("up", "bridge", "--name", name, "--nodes", "1", "--kernel", "debian")
@@ -102,6 +145,7 @@ def test_a_killed_bring_up_leaves_nothing_that_down_does_not_find(cli: Cli, unto
     assert cli.labs() == {}
 
 
+@long
 def test_an_interrupted_bring_up_ends_soon_and_leaves_nothing(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
     process = cli.start("up", "bridge", "--name", name, "--nodes", "1", "--kernel", "debian")

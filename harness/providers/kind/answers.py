@@ -12,6 +12,10 @@ from harness.errors import CnilabError
 OLDEST = (20, 10)
 """kind asks for a cgroup namespace of a node's own, which engines have since 20.10 (API 1.41)."""
 
+KNOWS_BPF = (23, 0)
+"""What the engine does not know it cannot give to kind's privileged nodes: CAP_PERFMON and CAP_BPF are of Linux 5.8,
+and no engine of the series 20.10 hands them on."""
+
 LAB = "dev.cnilab.lab"
 STATE = "dev.cnilab.state"
 KIND = "io.x-k8s.kind.cluster"
@@ -43,10 +47,16 @@ class EngineFacts:
     @property
     def too_old(self) -> bool:
         """Whether kind cannot work with it."""
-        if self.podman:
-            return False
-        numbers = tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
-        return numbers < OLDEST
+        return not self.podman and self._numbers < OLDEST
+
+    @property
+    def gives_bpf(self) -> bool:
+        """Whether agents in its nodes can have CAP_BPF and CAP_PERFMON (capabilities(7))."""
+        return self.podman or self._numbers >= KNOWS_BPF
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        return tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
 
     def __str__(self) -> str:
         """`Docker 20.10.24, cgroup v1 (cgroupfs)`."""

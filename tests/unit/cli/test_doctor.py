@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,9 +119,9 @@ def _hierarchies(text: str, stand_in: Path) -> list[cgroups.Hierarchy]:
     return [cgroups.Hierarchy(stand_in, kind == "cgroup2") for kind in kinds]
 
 
-def check(identity: str, machine: Machine, tmp_path: Path, nodes: int = 2) -> Finding:
+def check(identity: str, machine: Machine, tmp_path: Path, nodes: int = 2, **spec: Any) -> Finding:
     machine.files.setdefault(f"{tmp_path}/cgroup/cgroup.controllers", "cpuset cpu io memory pids")
-    plan = Plan(LabSpec(nodes=nodes), tmp_path / "state", tmp_path / "cache", machine)
+    plan = Plan(LabSpec(nodes=nodes, **spec), tmp_path / "state", tmp_path / "cache", machine)
     chosen = [one for one in CHECKS if one.id == identity]
     return examine(plan, checks=chosen)[0]
 
@@ -190,6 +191,16 @@ def test_what_is_missing_is_found_with_a_fix(
     assert found.status == status
     assert detail in found.detail
     assert found.fix
+
+
+def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_path: Path) -> None:
+    old, new = (Machine(engine=replace(ENGINE, version=version)) for version in ("20.10.24+dfsg1", "28.2.2"))
+    found = check("docker", old, tmp_path, provider="kind", cni="cilium")
+    assert found.status == "blocks"
+    assert "keeps CAP_BPF and CAP_PERFMON from kind's nodes" in found.detail
+    assert "version 23" in found.fix
+    assert check("docker", old, tmp_path, provider="kind", cni="flannel").status == "ok"
+    assert check("docker", new, tmp_path, provider="kind", cni="cilium").status == "ok"
 
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,6 +256,15 @@ def test_engines_that_are_too_old(version: str, podman: bool, too_old: bool) -> 
     assert facts.too_old is too_old
 
 
+@pytest.mark.parametrize(
+    ("version", "podman", "gives"),
+    [("20.10.24+dfsg1", False, False), ("23.0.0", False, True), ("28.2.2", False, True), ("4.3.1", True, True)],
+)
+def test_engines_that_hand_on_what_agents_with_bpf_ask_for(version: str, podman: bool, gives: bool) -> None:
+    facts = EngineFacts(version, "1", "2", "systemd", rootless=False, podman=podman)
+    assert facts.gives_bpf is gives
+
+
 def test_a_lab_without_an_answering_engine_is_not_called_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,8 +103,19 @@ def test_the_nightly_workflow_runs_what_the_matrix_lists() -> None:
     assert jobs["cell"]["strategy"]["fail-fast"] is False
 
 
+def test_what_is_too_long_for_every_commit_runs_at_night() -> None:
+    jobs = yamlio.loads((ROOT / ".github/workflows/nightly.yml").read_text())["jobs"]
+    text = (ROOT / "tox.ini").read_text()
+    long = {
+        name for name, body in re.findall(r"\[testenv:(\w+)\]\n(.*?)(?=\n\[|\Z)", text, re.S) if "_TESTS = 1" in body
+    }
+    assert long == set(jobs["machines"]["strategy"]["matrix"]["environment"]) == {"kernel", "vagrant"}
+    assert any("./tox -e" in step.get("run", "") for step in jobs["machines"]["steps"])
+
+
 def test_what_the_workflow_reads_of_a_cell_is_there() -> None:
-    text = (ROOT / ".github/workflows/nightly.yml").read_text()
+    jobs = yamlio.loads((ROOT / ".github/workflows/nightly.yml").read_text())["jobs"]
+    text = yamlio.dumps(jobs["cell"])
     from harness.cli.matrix import _github  # noqa: PLC0415
     from harness.steps.matrix import load  # noqa: PLC0415
 
