@@ -107,7 +107,7 @@ def test_what_is_too_long_for_every_commit_runs_at_night() -> None:
     jobs = yamlio.loads((ROOT / ".github/workflows/nightly.yml").read_text())["jobs"]
     text = (ROOT / "tox.ini").read_text()
     long = {
-        name for name, body in re.findall(r"\[testenv:(\w+)\]\n(.*?)(?=\n\[|\Z)", text, re.S) if "_TESTS = 1" in body
+        name for name, body in re.findall(r"\[testenv:(\w+)\]\n(.*?)(?=\n\[|\Z)", text, re.DOTALL) if "_TESTS = 1" in body
     }
     assert long == set(jobs["machines"]["strategy"]["matrix"]["environment"]) == {"kernel", "vagrant"}
     assert any("./tox -e" in step.get("run", "") for step in jobs["machines"]["steps"])
