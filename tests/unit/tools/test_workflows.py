@@ -106,9 +106,8 @@ def test_the_nightly_workflow_runs_what_the_matrix_lists() -> None:
 def test_what_is_too_long_for_every_commit_runs_at_night() -> None:
     jobs = yamlio.loads((ROOT / ".github/workflows/nightly.yml").read_text())["jobs"]
     text = (ROOT / "tox.ini").read_text()
-    long = {
-        name for name, body in re.findall(r"\[testenv:(\w+)\]\n(.*?)(?=\n\[|\Z)", text, re.DOTALL) if "_TESTS = 1" in body
-    }
+    sections = re.findall(r"\[testenv:(\w+)\]\n(.*?)(?=\n\[|\Z)", text, re.DOTALL)
+    long = {name for name, body in sections if "_TESTS = 1" in body}
     assert long == set(jobs["machines"]["strategy"]["matrix"]["environment"]) == {"kernel", "vagrant"}
     assert any("./tox -e" in step.get("run", "") for step in jobs["machines"]["steps"])
 
