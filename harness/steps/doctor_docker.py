@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.cni.catalogue import variant
 from harness.errors import CnilabError
+from harness.providers.kind.answers import EngineFacts
 from harness.steps.doctor import Check, Plan, Verdict
 
 _NAMESPACES = "leave --provider away: namespaces need no Docker"
@@ -18,10 +19,21 @@ def _engine(plan: Plan) -> Verdict:
         return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="an engine of version 20.10 or later")
     if facts.rootless and facts.cgroups == "1":
         return Verdict(ok=False, detail=f"{facts}: kind wants cgroup v2 of a rootless engine", fix="a rootful engine")
-    if "bpf" in variant(plan.spec.cni).needs and not facts.gives_bpf:
-        detail = f"{facts} keeps CAP_BPF and CAP_PERFMON from kind's nodes, and {plan.spec.cni}'s agent asks for them"
-        return Verdict(ok=False, detail=detail, fix="an engine of version 23 or later, or " + _NAMESPACES)
-    return Verdict(ok=True, detail=str(facts))
+    return _with_bpf(facts, plan.spec.cni) or Verdict(ok=True, detail=str(facts))
+
+
+def _with_bpf(facts: EngineFacts, name: str) -> Verdict | None:
+    """What keeps agents that load BPF from working in kind's nodes; None where nothing does."""
+    if "bpf" not in variant(name).needs:
+        return None
+    if not facts.gives_bpf:
+        detail = f"{facts} keeps CAP_BPF and CAP_PERFMON from kind's nodes, and {name}'s agent asks for them"
+        return Verdict(ok=False, detail=detail, fix=f"an engine of version 23 or later, or {_NAMESPACES}")
+    if facts.cgroups == "1":
+        # Nodes would share the root of the only cgroup v2 there is, the machine's, and all its programs with it.
+        detail = f"{facts}: kind's nodes have no cgroup v2 of their own, which {name}'s agent attaches programs to"
+        return Verdict(ok=False, detail=detail, fix=f"a machine with cgroup v2 alone, or {_NAMESPACES}")
+    return None
 
 
 def _command(plan: Plan) -> Verdict:

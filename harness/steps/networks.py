@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ class Network:
         configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
             for those: one that is too early ends, and kubelet starts it again after a second.
         datapath: Where it keeps its eBPF.
+        file_systems: Directory of a node to the type of file system that must be mounted there before agents start.
         footprint: What it leaves behind, for whoever takes it away again.
     """
 
@@ -37,6 +38,7 @@ class Network:
     chart: Callable[[LabSpec, Variant], Object] | None = None
     configure: Callable[[Attached, Sequence[Object]], None] | None = None
     datapath: Datapath | None = None
+    file_systems: Mapping[str, str] = field(default_factory=dict)
     footprint: Footprint = field(default_factory=Footprint)
 
 
@@ -61,6 +63,7 @@ _NETWORKS = {
         cilium.manifests,
         chart.values,
         datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
+        file_systems={"/sys/fs/bpf": "bpf", cilium.CGROUP_ROOT: "cgroup2"},
         footprint=cilium.FOOTPRINT,
     ),
     "flannel": Network(("flannel", "flannel-cni-plugin"), flannel.manifests, footprint=flannel.FOOTPRINT),

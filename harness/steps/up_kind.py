@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from harness import timeouts, yamlio
@@ -45,7 +46,8 @@ def bring_up(order: Order) -> Found:
         require_room(spec, limits.read(limits.INOTIFY), limits.inotify_instances())
     create.claim(place, spec, order.run.path)
     with journal.step("up.materials", "programs and images"):
-        materials = prepare(order.store, engine, order.images)
+        wanted = networks.network(order.variant).file_systems
+        materials = replace(prepare(order.store, engine, order.images), file_systems=wanted)
     text = cluster_config(spec, order.variant, materials.image)
 
     def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:

@@ -66,7 +66,7 @@ class Machines:
             "VAGRANT_DEFAULT_PROVIDER": "libvirt",
             "ANSIBLE_HOME": str(home / "ansible"),
             "KUBECONFIG": str(self.folder / "kubeconfig"),
-            "CNILAB_TIMEOUT_SCALE": os.environ.get("CNILAB_TIMEOUT_SCALE", "6"),
+            "CNILAB_TIMEOUT_SCALE": os.environ.get("CNILAB_TIMEOUT_SCALE", "12"),
         }
 
     def __call__(self, *words: str | Path, timeout: float = 600) -> str:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Materials:
         cni: Directory of the CNI plugins.
         image: Node image, full name.
         loads: Full name of an image to its archive: what nodes get unless they have it.
+        file_systems: Directory of a node to the type of file system that must be mounted there before agents start.
     """
 
     programs: Path
@@ -47,6 +48,7 @@ class Materials:
     cni: Path
     image: str
     loads: Mapping[str, Path]
+    file_systems: Mapping[str, str] = field(default_factory=dict)
 
 
 def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.LabState:
@@ -214,16 +216,35 @@ def _watch(
             nodes = [] if told else engine.on_network(network.name, {KIND: spec.name})
             if len(nodes) == spec.nodes and (text := _kubeconfig(place, materials, nodes)):
                 now = resolved(spec, network, nodes)
+                for node in nodes:
+                    mount(_node(node), materials.file_systems)
                 told = pool.submit(early, now, text, lambda: process.poll() is None)
         if told is not None:
             told.result()
 
 
+def mount(node: KindNode, file_systems: Mapping[str, str]) -> None:
+    """Mount what agents pin their programs in, and attach them to, unless it is there.
+
+    Args:
+        node: Where.
+        file_systems: Directory to type.
+    """
+    mounted = {line.split()[1] for line in node.file("/proc/1/mounts").splitlines()} if file_systems else set()
+    for target, kind in file_systems.items():
+        if target not in mounted:
+            node.runner.run(["mkdir", "-p", target])
+            node.runner.run(["mount", "-t", kind, kind, target])
+
+
+def _node(container: Container) -> KindNode:
+    return KindNode(container.name, IPv4Address(0), container.id, pid_of(container))
+
+
 def _kubeconfig(place: LabDir, materials: Materials, nodes: Sequence[Container]) -> str:
     """The kubeconfig that kind would write, as soon as kubeadm has made its own; empty before."""
-    first = min(nodes, key=in_order)
     try:
-        KindNode(first.name, IPv4Address(0), first.id, pid_of(first)).file("/etc/kubernetes/admin.conf")
+        _node(min(nodes, key=in_order)).file("/etc/kubernetes/admin.conf")
     except CommandError:
         return ""
     done = HostRunner().run((materials.programs / "kind", "get", "kubeconfig", "--name", place.name), check=False)

@@ -200,7 +200,11 @@ def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_p
     assert "keeps CAP_BPF and CAP_PERFMON from kind's nodes" in found.detail
     assert "version 23" in found.fix
     assert check("docker", old, tmp_path, provider="kind", cni="flannel").status == "ok"
-    assert check("docker", new, tmp_path, provider="kind", cni="cilium").status == "ok"
+    found = check("docker", new, tmp_path, provider="kind", cni="cilium")
+    assert found.status == "blocks"
+    assert "no cgroup v2 of their own" in found.detail
+    whole = Machine(engine=replace(ENGINE, version="28.2.2", cgroups="2"))
+    assert check("docker", whole, tmp_path, provider="kind", cni="cilium").status == "ok"
 
 
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

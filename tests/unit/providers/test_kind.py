@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,23 @@ def test_an_image_that_the_user_names_comes_first(monkeypatch: pytest.MonkeyPatc
 def test_engines_that_are_too_old(version: str, podman: bool, too_old: bool) -> None:
     facts = EngineFacts(version, "1", "2", "systemd", rootless=False, podman=podman)
     assert facts.too_old is too_old
+
+
+def test_file_systems_that_agents_want_are_mounted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[tuple[str, ...]] = []
+
+    class Fake:
+        def run(self, argv: Sequence[str]) -> None:
+            ran.append(tuple(argv))
+
+    monkeypatch.setattr(KindNode, "runner", property(lambda _: Fake()))
+    monkeypatch.setattr(KindNode, "file", lambda _, path: "bpf /sys/fs/bpf bpf rw 0 0\n" if path else "")
+    node = KindNode("n", IPv4Address("10.0.0.1"), "abc")
+    create.mount(node, {"/sys/fs/bpf": "bpf", "/run/group": "cgroup2"})
+    assert ran == [("mkdir", "-p", "/run/group"), ("mount", "-t", "cgroup2", "cgroup2", "/run/group")]
+    ran.clear()
+    create.mount(node, {})
+    assert ran == []
 
 
 @pytest.mark.parametrize(
