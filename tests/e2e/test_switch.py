@@ -30,8 +30,8 @@ FOREIGN = {
 
 
 OTHERS = os.environ.get("CNILAB_E2E_CILIUM", "cilium-vxlan,cilium-kube-proxy").split(",")
-"""Variants that CI has no whole flow for: switched to, they meet the suite all the same, without a bring-up of each. The
-night has a whole run of each, and of cilium-cluster-pool and cilium-lean, which differ less from `cilium`."""
+"""Variants that CI has no whole flow for: switched to, they meet the suite all the same, without a bring-up of each.
+The night has a whole run of each, and of cilium-cluster-pool and cilium-lean, which differ less from `cilium`."""
 
 
 def wrong(cli: Cli, name: str) -> dict[str, str]:
