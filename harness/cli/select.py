@@ -10,6 +10,7 @@ import click
 
 from harness.cli.context import checked_name, settings
 from harness.errors import BringUpError, NotYoursError, UsageError
+from harness.model import labstate
 
 if TYPE_CHECKING:
     from harness.steps.attach import Attached
@@ -28,13 +29,7 @@ def names() -> list[str]:
     Raises:
         NotYoursError: The state directory belongs to somebody else.
     """
-    folder = settings().state / "labs"
-    try:
-        return sorted(path.name for path in folder.iterdir() if path.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except PermissionError as error:
-        raise NotYoursError(settings().state, error) from error
+    return labstate.names(settings().state)
 
 
 def lives_in_machine(name: str) -> bool:

@@ -117,9 +117,17 @@ def read(place: LabDir, model: type[S]) -> S | None:
 
 
 def names(state: Path) -> list[str]:
-    """All labs that have a directory, complete or not."""
-    labs = state / "labs"
-    return sorted(entry.name for entry in labs.iterdir() if entry.is_dir()) if labs.is_dir() else []
+    """All labs that have a directory, complete or not.
+
+    Raises:
+        NotYoursError: They belong to somebody else.
+    """
+    try:
+        return sorted(entry.name for entry in (state / "labs").iterdir() if entry.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:
+        raise NotYoursError(state, error) from error
 
 
 def no_such_lab(place: LabDir) -> UsageError:
@@ -134,8 +142,9 @@ def require_free(place: LabDir) -> None:
 
     Raises:
         PreflightError: One is up, or left over from a crash.
+        NotYoursError: All labs there belong to somebody else.
     """
-    if place.path.exists():
+    if place.name in names(place.state):
         msg = f"there is already a lab named '{place.name}'"
         raise PreflightError(
             msg,

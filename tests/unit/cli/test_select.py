@@ -62,6 +62,19 @@ def test_the_state_of_somebody_elses_lab_is_neither_damaged_nor_a_bug(others: Pa
         labstate.read(LabDir(others, "far"), LabState)
 
 
+def test_names_in_somebody_elses_directory_are_neither_listed_nor_free(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(NotYoursError):
+        labstate.names(state)
+    with pytest.raises(NotYoursError):
+        labstate.require_free(LabDir(state, "new"))
+
+
 def test_nothing_of_somebody_elses_lab_is_removed(others: Path) -> None:
     with pytest.raises(NotYoursError):
         providers.delete(LabDir(others, "near"))
