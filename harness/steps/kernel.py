@@ -235,19 +235,29 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
     disk = layout.path / FOLDER / "disk"
     for name in ("state", "upper", "work"):
         (disk / name).mkdir(parents=True)
-    (disk / "state" / CACHE).mkdir()
-    _copy_modules(store, disk / "state" / CACHE / BYTECODE)
+    inside = disk / "state" / CACHE
+    inside.mkdir()
+    _copy_modules(store, inside / BYTECODE)
+    _point_at(store, inside)
     if made is not None:
         # Below the state directory, nodes share its files by hard links; all else is seen where it is.
         root = made.containerd
-        copy = disk / "state" / CACHE / root.parent.name
-        copy.mkdir(parents=True)
-        for other in ("bin", "cni", "components", "given", "images", "libraries", "locks", "scratch"):
-            (disk / "state" / CACHE / other).symlink_to(store.cache / other)
+        copy = inside / root.parent.name
+        copy.mkdir()
         same = root.stat().st_dev == disk.stat().st_dev
         words = ["cp", "-a", *(["--link"] if same else []), str(root), str(copy / root.name)]
         HostRunner().run(words, timeout=timeouts.DOWNLOAD)
     return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
+
+
+def _point_at(store: Store, inside: Path) -> None:
+    """Have a machine find what the cache has where it is. Its doctor looks there, too, and no lab was prepared for it.
+
+    What the cache lacks stays away: inside it would be a link to nowhere, and no folder could be made in its place.
+    """
+    for name in ("bin", "cni", "components", "given", "images", "libraries", "locks", "scratch"):
+        if (store.cache / name).is_dir():
+            (inside / name).symlink_to(store.cache / name)
 
 
 def compile_modules(store: Store) -> None:

@@ -10,6 +10,7 @@ from harness.errors import PreflightError
 from harness.model.journal import Journal
 from harness.model.spec import LabSpec
 from harness.providers.namespaces.layout import LabLayout
+from harness.providers.vm import machine
 from harness.steps import kernel
 
 LAYOUT = LabLayout(Path("/state"), "one")
@@ -68,6 +69,21 @@ def test_only_modules_of_this_python_and_this_checkout_are_given_to_a_machine(
     kernel._copy_modules(store, tmp_path / "copy")
     copied = {path.relative_to(tmp_path / "copy") for path in (tmp_path / "copy").rglob("*.pyc")}
     assert copied == {folder.relative_to("/") / "one.pyc" for folder in (here, here / ".venv", python)}
+
+
+def test_a_machine_without_a_lab_sees_what_the_cache_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "cache")
+    given = store.cache / "given/weave-kube/weave-kube.tar"
+    given.parent.mkdir(parents=True)
+    given.touch()
+    (tmp_path / "cache/kernels/debian/6.1.0-56-cloud-amd64").mkdir(parents=True)
+    monkeypatch.setattr(kernel, "_MODULES", ("harness.timeouts",))
+    monkeypatch.setattr(machine, "require_programs", lambda: None)
+    monkeypatch.setattr(store.tools, "need", lambda *_: None)
+    made = kernel._materials(LabSpec(kernel="debian"), store, (), LabLayout(tmp_path / "state", "doctor-1"))
+    inside = made.disk / "state" / kernel.CACHE
+    assert (inside / "given/weave-kube/weave-kube.tar").is_file()
+    assert not (inside / "images").is_symlink()
 
 
 def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
