@@ -45,7 +45,8 @@ def agree(context: Context) -> Verdict:
         effective = context.effective(node.name)
         wanted = {context.spec.cluster_nic: node.mtu}
         if context.expect.overlay_device:
-            wanted[context.expect.overlay_device] = _link_mtu(context, node.mtu, effective)
+            own = context.expect.overlay_mtu
+            wanted[context.expect.overlay_device] = own or _link_mtu(context, node.mtu, effective)
         if context.expect.bridge and context.inventory.on(node.name):
             wanted[context.expect.bridge] = effective
         wanted |= {site.host_veth: _link_mtu(context, node.mtu, effective)
@@ -90,7 +91,8 @@ def _link_mtu(context: Context, underlay: int, effective: int) -> int:
 
 
 def _formula(context: Context, underlay: int, wanted: int) -> str:
-    return str(underlay) if wanted == underlay else f"{underlay} - {context.expect.overhead}"
+    told = {underlay, context.expect.overlay_mtu}
+    return str(wanted) if wanted in told else f"{underlay} - {context.expect.overhead}"
 
 
 def _rungs(context: Context, purpose: str = "ladder") -> dict[tuple[str, str], dict[int, Rung]]:

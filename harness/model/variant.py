@@ -48,6 +48,9 @@ class Expectations(Data):
         alias="remoteRoute", description="Form of the routes to other nodes' pod CIDRs"
     )
     overlay_device: str | None = Field(alias="overlayDevice")
+    overlay_mtu: int | None = Field(
+        default=None, alias="overlayMtu", description="MTU of that device, where it is not what the overlay leaves"
+    )
     bridge: str | None = Field(description="The bridge that pods of a node share")
     host_device: str | None = Field(
         default=None, alias="hostDevice", description="Device of the route to the node's own share, where there is one"

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from conformance.checks.reach import udp_arrivals
+from conformance.context import Context
 from conformance.registry import CHECKS
 from harness.model.records import Observation, Packet, Tap
+from harness.model.variant import Gate
 from tests.unit.conformance import simlab
-from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, verb
+from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, rows, set_link, verb
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
@@ -136,3 +138,26 @@ def _swapped(packet: Packet) -> Packet:
     inner = packet.inner or packet
     other_way = inner.model_copy(update={"src": inner.dst, "dst": inner.src})
     return packet.model_copy(update={"inner": other_way}) if packet.inner else other_way
+
+
+def promising(run: Context, *gates: Gate, **expected: object) -> Context:
+    """A run of a network that promises something else."""
+    expect = run.variant.expect.model_copy(update=expected)
+    variant = run.variant.model_copy(update={"expect": expect, "gates": gates or run.variant.gates})
+    return type(run)(run.spec, variant, run.inventory, run.observations)
+
+
+def test_a_tunnel_device_has_the_mtu_that_its_network_gives_it() -> None:
+    run = simlab.changed(rows(set_link("flannel.1", mtu=65535), vantage="node", what="addr"))
+    assert simlab.verdict(run, "mtu.agree").status == "fail"
+    assert simlab.verdict(promising(run, overlay_mtu=65535), "mtu.agree").status == "pass"
+    legs = simlab.verdict(promising(run, overlay_mtu=9000), "mtu.agree").legs
+    assert "flannel.1 of n1 has MTU 65535, not 9000 = 9000" in {leg.statement for leg in legs}
+
+
+def test_a_bridge_over_all_nodes_need_not_keep_to_the_share_that_kubernetes_gave_its_node() -> None:
+    address = {"family": "inet", "local": "10.244.192.1", "prefixlen": 16, "scope": "global"}
+    run = simlab.changed(rows(set_link("cni0", addr_info=[address]), vantage="node", place="n1", what="addr"))
+    assert simlab.verdict(run, "node.links").status == "fail"
+    without = (gate for gate in run.variant.gates if gate != "ncidr")
+    assert simlab.verdict(promising(run, *without), "node.links").status == "pass"
