@@ -137,6 +137,7 @@ class Fault(Data):
     on: Place
     inject: Argv
     repair: Argv
+    input: Word = Field(default="", description="Text for the standard input of the repair")
     also: tuple[Argv, ...] = Field(default=(), description="More commands of the repair, in order")
     deadline: Annotated[float, Field(gt=0, le=600)] = Field(
         default=timeouts.COMMAND, description="Seconds, of each command"

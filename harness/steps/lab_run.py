@@ -251,9 +251,10 @@ class LabRun:
     def _undo(self, name: str, spot: Spot, context: Mapping[str, Any]) -> list[Outcome]:
         fault = self.lab.faults[name]
         outcomes = []
-        for words in (fault.repair, *fault.also):
-            argv = tuple(render(word, {**context, **spot.facts}) for word in words)
-            done = spot.runner.run(argv, timeout=fault.deadline, check=False)
+        here = {**context, **spot.facts}
+        for words, text in ((fault.repair, fault.input), *((words, "") for words in fault.also)):
+            argv = tuple(render(word, here) for word in words)
+            done = spot.runner.run(argv, input=render(text, here) or None, timeout=fault.deadline, check=False)
             outcomes.append(lab_judge.action(spot, done, argv))
         return outcomes
 

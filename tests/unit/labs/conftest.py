@@ -29,8 +29,10 @@ class FakeRunner:
         answer: Answer,
         log: list[tuple[str, tuple[str, ...]]],
         patience: dict[tuple[str, ...], float] | None = None,
+        inputs: dict[tuple[str, ...], str | None] | None = None,
     ) -> None:
         self.place = place
+        self.inputs = {} if inputs is None else inputs
         self.patience = {} if patience is None else patience
         self.answer = answer
         self.log = log
@@ -44,8 +46,9 @@ class FakeRunner:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
-        del input, check, env
+        del check, env
         words = tuple(str(word) for word in argv)
+        self.inputs[words] = input
         self.patience[words] = timeout
         self.log.append((self.place, words))
         return self.answer(self.place, words)
@@ -70,6 +73,7 @@ class FakeCluster:
         self.log: list[tuple[str, tuple[str, ...]]] = []
         self.refreshed = 0
         self.patience: dict[tuple[str, ...], float] = {}
+        self.inputs: dict[tuple[str, ...], str | None] = {}
         self.packets: dict[str, tuple[Packet, ...]] = {}
 
     def facts(self, namespace: str) -> dict[str, Any]:
@@ -92,7 +96,7 @@ class FakeCluster:
         return [self._spot(n, f"pod {n}", {"pod": f}) for n, f in facts["pods"].items() if name in ("", n)]
 
     def _spot(self, name: str, label: str, facts: dict[str, Any]) -> Spot:
-        return Spot(name, label, FakeRunner(name, self.answer, self.log, self.patience), facts)
+        return Spot(name, label, FakeRunner(name, self.answer, self.log, self.patience, self.inputs), facts)
 
     @contextmanager
     def taps(self, wanted: Sequence[TapWanted], namespace: str, stem: str) -> Iterator[dict[str, Tap]]:

@@ -175,6 +175,13 @@ def test_a_fault_is_repaired_by_its_step_and_only_once(lab: MakeLab, tmp_path: P
     assert [one.status for one in made] == ["pass", "pass"]
 
 
+def test_a_repair_reads_its_text_and_what_it_does_besides_reads_none(lab: MakeLab, tmp_path: Path) -> None:
+    cluster = FakeCluster(always())
+    fault = FAULT["cut"] | {"input": "of {{ node.name }}", "also": [["look"]]}
+    run(lab(step(inject="cut"), faults={"cut": {**fault, "on": "node/n1"}}), cluster, tmp_path)
+    assert cluster.inputs == {("cut",): None, ("mend",): "of n1", ("look",): None}
+
+
 def test_a_fault_can_be_repaired_in_one_place_first(lab: MakeLab, tmp_path: Path) -> None:
     cluster = FakeCluster(always())
     steps = [step(inject="cut"), {"id": "two", "title": "Two", "repair": "cut", "repairOn": "node/n2"}, {**ECHO}]

@@ -11,6 +11,7 @@ from harness import resources, yamlio
 from harness.errors import SpecError
 from harness.model import labfile
 from harness.model.lab import LabDefinition
+from harness.steps.lab_cluster import READ_ONLY
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "labs"
 LABS = resources.root() / "labs"
@@ -56,6 +57,14 @@ def test_every_injected_fault_is_repaired_by_a_step(labs: list[LabDefinition]) -
         repaired = {step.repair for step in lab.steps if step.repair}
         assert len(injected) == len(set(injected)), lab.id
         assert set(injected) <= repaired, lab.id
+
+
+def test_an_operator_runs_only_what_its_terminal_has(labs: list[LabDefinition]) -> None:
+    for lab in labs:
+        ran = [step.run for step in lab.steps if step.on == "operator" and step.run]
+        for fault in lab.faults.values():
+            ran += [fault.inject, fault.repair, *fault.also] if fault.on == "operator" else []
+        assert {argv[0] for argv in ran} <= {"kubectl", *READ_ONLY}, lab.id
 
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:

@@ -55,7 +55,7 @@ class WeaveCluster(FakeCluster):
         words = " ".join(argv)
         if place != "operator":
             return self._on_node(words)
-        if argv[0] == "sh" or "delete daemonset" in words:
+        if "kubectl apply" in words or "delete daemonset" in words:
             return self._changed(argv)
         answers: dict[str, Any] = {
             "get daemonset": {**weave.manifests(SPEC, VARIANT)[-1], "status": {"numberReady": 2}},
@@ -73,9 +73,9 @@ class WeaveCluster(FakeCluster):
         return said("/etc/cni/net.d:\n10-weave.conflist\n\n/opt/cni/bin:\nloopback\nweave-ipam\nweave-net\n")
 
     def _changed(self, argv: tuple[str, ...]) -> Completed:
-        if argv[0] == "sh":
-            self.applied.append(json.loads(argv[-1]))
-        self.routers = argv[0] == "sh" and self.comes_back
+        if "apply" in argv:
+            self.applied.append(json.loads(self.inputs[argv] or ""))
+        self.routers = "apply" in argv and self.comes_back
         return said()
 
 
