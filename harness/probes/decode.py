@@ -14,8 +14,8 @@ from harness.model.records import Packet
 from harness.probes import pcap
 from harness.probes.pcap import Frame
 
-VXLAN_PORTS: Final = frozenset({4789, 8472})
-"""IANA's port (RFC 7348) and that of the Linux kernel, which flannel uses."""
+VXLAN_PORTS: Final = frozenset({4789, 6784, 8472})
+"""IANA's port (RFC 7348), weave's, and that of the Linux kernel, which flannel uses."""
 
 CANARY_TYPE: Final = 0x88B5
 """EtherType of the marked frames of `responder canary` (IEEE 802, local experimental)."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.cni import catalogue
 from harness.model.records import Packet
 from harness.probes import decode, pcap
 from tests.unit.probes import frames as make
@@ -37,12 +38,17 @@ def test_vxlan_carries_a_whole_frame() -> None:
 
 def test_vxlan_is_told_by_its_port_alone() -> None:
     inner = make.vxlan(make.ethernet(make.ipv4(make.echo(), A, C, 1)), 5)
-    packet = make.ethernet(make.ipv4(make.udp(inner, 1, 6784), N1, N2, 17))
+    packet = make.ethernet(make.ipv4(make.udp(inner, 1, 7777), N1, N2, 17))
     assert one(packet).inner is None
     frame = pcap.Frame(0, pcap.ETHERNET, packet, len(packet))
-    known = decode.packet(frame, vxlan_ports=frozenset({6784}))
+    known = decode.packet(frame, vxlan_ports=frozenset({7777}))
     assert known is not None
     assert known.vni == 5
+
+
+def test_the_ports_of_all_variants_are_known() -> None:
+    wires = [catalogue.variant(name).expect.wire for name in catalogue.names()]
+    assert {wire.port for wire in wires if wire.kind == "vxlan"} <= decode.VXLAN_PORTS
 
 
 def test_arp_in_a_tunnel_names_sender_and_target() -> None:
