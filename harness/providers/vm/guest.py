@@ -37,6 +37,8 @@ SYSCTLS = {
     "fs/inotify/max_user_instances": "8192",
     "fs/inotify/max_user_watches": "524288",
     "net/ipv4/neigh/default/gc_thresh3": "16384",
+    # Once a module of tunnels is there, every new namespace would have its device: tunl0 in each pod.
+    "net/core/fb_tunnels_only_for_init_net": "1",
     "kernel/panic": "-1",
     "kernel/panic_on_oops": "1",
 }
