@@ -77,6 +77,7 @@ def of_this_user(cli: Cli) -> list[str]:
     return found
 
 
+@long
 def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
     del warm
     findings = {item["id"]: item for item in cli.data("doctor", "flannel", "--kernel", "debian")["items"]}
