@@ -49,6 +49,8 @@ def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     assert cli.labs() == {}
     assert not (cli.state / "labs").exists()
     assert of_this_user(cli) == []
+    # qemu's virtiofsd leaves a file for each of its sockets.
+    assert list(Path("/run/virtiofsd").glob(f".*{name}*")) == []
 
 
 @pytest.fixture(scope="module")

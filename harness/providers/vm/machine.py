@@ -6,6 +6,7 @@ the machine, after a crash as well.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -40,8 +41,14 @@ SLOWER = {"kvm": 1.0, "tcg": 4.0}
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 
 # Seen from virtiofsd, and so from the guest, this machine is read-only, whatever root does in there.
-_READ_ONLY = """\
+_PID_FILES = Path("/run/virtiofsd")
+"""Where the virtiofsd of qemu writes a file for every socket, and leaves it."""
+
+# In a mount namespace of its own: its PID file ends with it, and what is bound below the view shows nowhere else.
+_APART = f"""\
 set -e
+mkdir -p {_PID_FILES}
+mount -t tmpfs tmpfs {_PID_FILES} 2>/dev/null || {{ mkdir -p {_PID_FILES}; mount -t tmpfs tmpfs {_PID_FILES}; }}
 view=$1; shift
 while [ "$1" != -- ]; do
     mount --bind "$1" "$view$1"
@@ -215,16 +222,16 @@ def _share(daemon: str, files: qemu.Files, tag: str, wanted: Wanted) -> None:
     socket_path = files.socket(tag)
     socket_path.unlink(missing_ok=True)
     words = qemu.shared if "qemu" in daemon else qemu.shared_rust
-    if tag in wanted.shares:
-        argv = words(daemon, socket_path, wanted.shares[tag], writable=True)
-    else:
-        files.view.mkdir(exist_ok=True)
-        mounts = mount_points(wanted.paths)
-        argv = words(daemon, socket_path, files.view, writable=False)
-        argv = ["unshare", "--mount", "--", "sh", "-c", _READ_ONLY, "sh", str(files.view), *mounts, "--", *argv]
+    files.view.mkdir(exist_ok=True)
+    shared = wanted.shares.get(tag)
+    mounts = [] if shared else mount_points(wanted.paths)
+    argv = words(daemon, socket_path, shared or files.view, writable=shared is not None)
+    argv = ["unshare", "--mount", "--", "sh", "-c", _APART, "sh", str(files.view), *mounts, "--", *argv]
     process = _start(wanted, files, argv)
     for _ in timeouts.ticks(timeouts.PROCESS_EXIT):
         if socket_path.exists():
+            with contextlib.suppress(OSError):  # others' files may be in it
+                _PID_FILES.rmdir()
             return
         if process.poll() is not None:
             break
