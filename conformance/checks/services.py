@@ -168,6 +168,15 @@ def hairpin(context: Context) -> Verdict:
     )
 
 
+def _no_refusal(one: Exchange) -> tuple[str, str, str]:
+    """Why an answer is no refusal at once: a reason, and what a sentence says before and after the time."""
+    if one.outcome not in {"refused", "unreachable"}:
+        return one.outcome, "", " instead of a refusal"
+    if one.errno not in REFUSALS:
+        return "elsewhere", "", ": a router says so, which means that the packet left the node"
+    return "late", "only ", ""
+
+
 def no_endpoints(context: Context) -> Verdict:
     """A virtual address without endpoints is refused at once."""
     legs = []
@@ -180,12 +189,12 @@ def no_endpoints(context: Context) -> Verdict:
         elif one.outcome == "error":
             legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
         else:
-            late = one.outcome in {"refused", "unreachable"}
+            reason, only, instead = _no_refusal(one)
             text = (
                 f"{one.dial}/{one.proto} has no endpoint, but {where(context.site(one.src))} got {one.outcome} "
-                f"{'only ' if late else ''}after {ms:.0f} ms{'' if late else ' instead of a refusal'}"
+                f"{only}after {ms:.0f} ms{instead}"
             )
-            legs.append(failed(leg, "late" if late else one.outcome, text,
+            legs.append(failed(leg, reason, text,
                                f"refused within {AT_ONCE:.0f} ms", f"{one.outcome} after {ms:.0f} ms"))  # fmt: skip
     with_endpoint = context.exchanges.get("vip", ())
     return Verdict(

@@ -43,7 +43,8 @@ def nodes_of(lab: tuple[Cli, str]) -> list[dict[str, Any]]:
     """As kubectl outside sees them; the lab's own programs are in the machine."""
     cli, name = lab
     program = Store().bin_dir(["kubernetes"]) / "kubectl"
-    words = [program, "--kubeconfig", cli.state / "labs" / name / "kubeconfig", "get", "nodes", "-o", "json"]
+    config = cli.state / "labs" / name / "kubeconfig"
+    words: list[str | Path] = [program, "--kubeconfig", config, "get", "nodes", "-o", "json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["items"]

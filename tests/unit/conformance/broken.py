@@ -479,6 +479,13 @@ CASES = (
         "late",
     ),
     Broken(
+        "a node sends what is for a Service without endpoints to its router",
+        "svc.no-endpoints",
+        (exchanges({"outcome": "unreachable", "errno": 101}, purpose="no-endpoints", src="a"),),
+        "a>vip-empty/tcp",
+        "elsewhere",
+    ),
+    Broken(
         "a node drops a NodePort",
         "svc.nodeport",
         (exchanges({"outcome": "timeout"}, purpose="nodeport", dst_node="n2"),),
