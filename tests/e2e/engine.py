@@ -28,19 +28,15 @@ SYS_RESOURCE = 24
 
 RUNTIME = """\
 #!{python}
-# Docker 20.10 gives a privileged container every capability that it knows. runc refuses those that this machine lacks,
-# and Linux has two more by now, which Docker 23 knows: whoever has one kind of all has them.
+# Docker 20.10 gives a privileged container every capability, and runc refuses those that this machine lacks.
 import json, os, sys
-
-NEW = ("CAP_PERFMON", "CAP_BPF")
 
 def lower(path, inside):
     with open(path) as file:
         document = json.load(file)
     process = document["process"] if inside else document
     for kind, names in (process.get("capabilities") or {{}}).items():
-        more = NEW if "CAP_SYS_MODULE" in names and "CAP_SYS_RAWIO" in names else ()
-        process["capabilities"][kind] = [name for name in (*names, *more) if name != "CAP_SYS_RESOURCE"]
+        process["capabilities"][kind] = [name for name in names if name != "CAP_SYS_RESOURCE"]
     with open(path, "w") as file:
         json.dump(document, file)
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from harness import timeouts
-from harness.components.store import Store
 from tests.e2e.conftest import PREFIX, Cli
+from tests.e2e.test_vagrant_run import kubectl
 
 long = pytest.mark.skipif(not os.environ.get("CNILAB_KERNEL_TESTS"), reason="takes long: tox -e kernel")
 pytestmark = [
@@ -42,9 +42,8 @@ def judged(lab: tuple[Cli, str], select: str) -> dict[str, str]:
 def nodes_of(lab: tuple[Cli, str]) -> list[dict[str, Any]]:
     """As kubectl outside sees them; the lab's own programs are in the machine."""
     cli, name = lab
-    program = Store().bin_dir(["kubernetes"]) / "kubectl"
     config = cli.state / "labs" / name / "kubeconfig"
-    words: list[str | Path] = [program, "--kubeconfig", config, "get", "nodes", "-o", "json"]
+    words: list[str | Path] = [kubectl(), "--kubeconfig", config, "get", "nodes", "-o", "json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["items"]
@@ -138,7 +137,9 @@ def test_a_small_lab_passes_what_the_suite_asks_of_the_model_and_of_its_node(sma
 
 @long
 def test_two_nodes_are_joined(lab: tuple[Cli, str]) -> None:
-    assert [node["metadata"]["name"] for node in nodes_of(lab)] == ["n1", "n2"]
+    nodes = nodes_of(lab)
+    assert [node["metadata"]["name"] for node in nodes] == ["n1", "n2"]
+    assert all("cloud" in node["status"]["nodeInfo"]["kernelVersion"] for node in nodes)
 
 
 @long

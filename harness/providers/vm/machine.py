@@ -40,11 +40,11 @@ SLOWER = {"kvm": 1.0, "tcg": 4.0}
 
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 
-# Seen from virtiofsd, and so from the guest, this machine is read-only, whatever root does in there.
 _PID_FILES = Path("/run/virtiofsd")
 """Where the virtiofsd of qemu writes a file for every socket, and leaves it."""
 
-# In a mount namespace of its own: its PID file ends with it, and what is bound below the view shows nowhere else.
+# In a mount namespace of virtiofsd's own, its PID file ends with it. Seen from there, and so from the guest, what is
+# bound below the view is read-only, whatever root does in there.
 _APART = f"""\
 set -e
 mkdir -p {_PID_FILES}

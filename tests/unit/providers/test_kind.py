@@ -248,12 +248,19 @@ def test_an_image_that_the_user_names_comes_first(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("version", "podman", "too_old"),
-    [("20.10.24+dfsg1", False, False), ("19.03.15", False, True), ("28.0.1", False, False), ("4.3.1", True, False)],
+    ("version", "podman", "too_old", "gives_bpf"),
+    [
+        ("19.03.15", False, True, False),
+        ("20.10.24+dfsg1", False, False, False),
+        ("23.0.0", False, False, True),
+        ("28.0.1", False, False, True),
+        ("28.2.2", False, False, True),
+        ("4.3.1", True, False, True),
+    ],
 )
-def test_engines_that_are_too_old(version: str, podman: bool, too_old: bool) -> None:
+def test_what_an_engine_of_some_age_can_do(version: str, podman: bool, too_old: bool, gives_bpf: bool) -> None:
     facts = EngineFacts(version, "1", "2", "systemd", rootless=False, podman=podman)
-    assert facts.too_old is too_old
+    assert (facts.too_old, facts.gives_bpf) == (too_old, gives_bpf)
 
 
 def test_file_systems_that_agents_want_are_mounted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,15 +278,6 @@ def test_file_systems_that_agents_want_are_mounted_once(monkeypatch: pytest.Monk
     ran.clear()
     create.mount(node, {})
     assert ran == []
-
-
-@pytest.mark.parametrize(
-    ("version", "podman", "gives"),
-    [("20.10.24+dfsg1", False, False), ("23.0.0", False, True), ("28.2.2", False, True), ("4.3.1", True, True)],
-)
-def test_engines_that_hand_on_what_agents_with_bpf_ask_for(version: str, podman: bool, gives: bool) -> None:
-    facts = EngineFacts(version, "1", "2", "systemd", rootless=False, podman=podman)
-    assert facts.gives_bpf is gives
 
 
 def test_a_lab_without_an_answering_engine_is_not_called_removed(
