@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from harness.cni import apiserver
 from harness.cni.cilium import configuration
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -18,7 +19,6 @@ from harness.model.variant import Variant
 VERSION: Final = "1.15.19"
 """Of the chart; it names images of the same version."""
 
-_API_PORT: Final = 6443
 
 Value = bool | int | str | list[str]
 
@@ -105,7 +105,7 @@ def values(spec: LabSpec, variant: Variant) -> dict[str, Any]:
             _set(found, "encryption.type", kind)
     if not variant.kube_proxy:
         # The agent makes the API's own ClusterIP work, so it has to be told an address.
-        found |= {"k8sServiceHost": str(spec.node_address(spec.node_names[0])), "k8sServicePort": _API_PORT}
+        found |= {"k8sServiceHost": apiserver.address(spec), "k8sServicePort": apiserver.PORT}
     return _sorted(found)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import yamlio
+from harness.cni import apiserver
 from harness.cni.footprint import LEASES, Footprint
 from harness.model import rbac
 from harness.model.spec import LabSpec
@@ -79,7 +80,6 @@ FOOTPRINT = Footprint(
     leases=("kube-system/cilium-operator-resource-lock",),
 )
 
-_API_PORT = 6443
 _AGENT_HEALTH = 9879
 _OPERATOR_HEALTH = 9234
 _CONFIG_DIR = "/tmp/cilium/config-map"  # noqa: S108 - a mount point in the container, the chart's
@@ -226,8 +226,7 @@ def _environment(spec: LabSpec) -> list[Object]:
             "name": "CILIUM_K8S_NAMESPACE",
             "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}},
         },
-        {"name": "KUBERNETES_SERVICE_HOST", "value": str(spec.node_address(spec.node_names[0]))},
-        {"name": "KUBERNETES_SERVICE_PORT", "value": str(_API_PORT)},
+        *apiserver.environment(spec),
     ]
 
 

@@ -1,9 +1,11 @@
 """flannel as its upstream manifest has it (Documentation/kube-flannel.yml), rendered from a variant's data.
 
-Two things differ, and both are about time. The readiness probe asks every second, from the start. And the CNI
-configuration is installed by a postStart hook that waits for flanneld's subnet file, not by an init container: with
-the configuration on disk a node counts as ready, and pods that start before the subnet file is there fail once and
-are tried again some twelve seconds later ("open /run/flannel/subnet.env: no such file or directory").
+Three things differ, and all are about time. The readiness probe asks every second, from the start. flanneld goes to
+the API server by its address: by its Service it ends whenever it starts before kube-proxy's rules are there, and a
+container that ended waits to be started again. And the CNI configuration is installed by a postStart hook that waits
+for flanneld's subnet file, not by an init container: with the configuration on disk a node counts as ready, and pods
+that start before the subnet file is there fail once and are tried again some twelve seconds later ("open
+/run/flannel/subnet.env: no such file or directory").
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from harness.cni import apiserver
 from harness.cni.footprint import LEASES, PLUGIN_CHAINS, Footprint
 from harness.model import rbac
 from harness.model.spec import LabSpec
@@ -160,6 +163,7 @@ def _flanneld(spec: LabSpec) -> Object:
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
             {"name": "EVENT_QUEUE_DEPTH", "value": "5000"},
             {"name": "CONT_WHEN_CACHE_NOT_READY", "value": "false"},
+            *apiserver.environment(spec),
         ],
         "volumeMounts": [
             {"name": "run", "mountPath": "/run/flannel"},
