@@ -352,7 +352,7 @@ def proxy_argv(spec: LabSpec, name: str) -> tuple[str, ...]:
         f"--proxy-mode={mode}",
         f"--cluster-cidr={spec.pods.cidr}",
         # There is no such flag for nftables, only a key of the file; its default is a second.
-        *(("--iptables-min-sync-period=100ms",) if mode == "iptables" else ()),
+        *((f"--{mode}-min-sync-period=100ms",) if mode != "nftables" else ()),
         "--conntrack-max-per-core=0",
         "--conntrack-min=0",
         "--conntrack-tcp-timeout-established=0s",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -10,9 +11,13 @@ from pydantic import ValidationError
 
 from harness import yamlio
 from harness.errors import Problem, SpecError, UsageError
+from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 
 _FOLDER = Path(__file__).parent / "variants"
+
+_OF_PROXY_MODE: Mapping[str, tuple[str, ...]] = {"nftables": ("nftables",), "ipvs": ("ipvs", "ipset", "dummy")}
+"""What kube-proxy needs of the kernel in its modes: for IPVS a dummy link has the addresses of all Services."""
 
 
 def names() -> list[str]:
@@ -42,3 +47,23 @@ def variant(name: str) -> Variant:
             Problem(str(path), ".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()
         ]
         raise SpecError(msg, problems) from error
+
+
+def needs(spec: LabSpec) -> tuple[str, ...]:
+    """What a lab needs beyond what every lab does: its variant, and kube-proxy in the spec's mode where it runs.
+
+    Returns:
+        Ids of doctor's checks.
+    """
+    chosen = variant(spec.cni)
+    return (*chosen.needs, *(proxy_needs(spec) if chosen.kube_proxy else ()))
+
+
+def proxy_needs(spec: LabSpec) -> tuple[str, ...]:
+    """What kube-proxy needs in the spec's mode: ids of doctor's checks."""
+    return _OF_PROXY_MODE.get(spec.kubernetes.proxy_mode, ())
+
+
+def of_kernel(spec: LabSpec) -> frozenset[str]:
+    """What of a lab's `needs` another kernel may have."""
+    return frozenset(needs(spec)) - {"weave-images"}

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from harness.cluster.kube import Kube
+from harness.cni import catalogue
 from harness.errors import BringUpError, CnilabError
 from harness.steps.attach import Attached
 from harness.steps.doctor import Finding, Plan, examine
@@ -82,8 +83,8 @@ def _words(api: Kube, pod: Object) -> Iterator[str]:
 
 
 def notes(words: str, ready: Attached) -> list[str]:
-    """What doctor says of everything that the words point at, and of what the variant needs."""
-    needs = ready.variant.needs
+    """What doctor says of everything that the words point at, and of what the lab needs of the kernel."""
+    needs = catalogue.needs(ready.spec)
     pointed = {check for check, sign in SIGNS.items() if sign.search(words)}
     checks = [check for check in CHECKS if check.id in pointed or check.id in needs]
     findings = examine(Plan(ready.spec, ready.state, ready.state), checks=checks)

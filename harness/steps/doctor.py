@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness.cni.catalogue import variant
+from harness.cni import catalogue
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.steps.doctor_host import Host
@@ -119,7 +119,7 @@ def _finding(check: Check, plan: Plan) -> Finding:
     verdict = check.probe(plan)
     if verdict.ok:
         return Finding(check, "ok", verdict.detail, "")
-    if check.id in variant(plan.spec.cni).needs or check.id in driver(plan.spec.provider).blocking:
+    if check.id in catalogue.needs(plan.spec) or check.id in driver(plan.spec.provider).blocking:
         return Finding(check, "blocks", verdict.detail, verdict.fix or check.fix)
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
 
@@ -130,19 +130,34 @@ def require(
     """Run all checks, or those given, and refuse to go on when one of them blocks.
 
     Raises:
-        PreflightError: Names everything that blocks, what follows, and how to mend it; or what the variant needs of
-            the kernel and does not find.
+        PreflightError: Names everything that blocks, what follows, and how to mend it; or what the variant, or
+            kube-proxy in its mode, needs of the kernel and does not find.
     """
     findings = examine(Plan(spec, state, cache, host or Host()), checks=checks)
     blocking = [finding for finding in findings if finding.status == "blocks"]
     if blocking:
-        needed = variant(spec.cni).needs
-        unavailable = all(finding.check.id in needed for finding in blocking)
-        msg = f"variant '{spec.cni}' is unavailable here" if unavailable else "this machine cannot run a lab"
         raise PreflightError(
-            msg,
+            _refusal(spec, {finding.check.id for finding in blocking}),
             cause="\n".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking),
             next_step="\n".join(dict.fromkeys(one.fix for one in blocking)),
-            notes=["'cnilab doctor' shows all checks"],
+            notes=["'cnilab doctor' shows all checks", *_another_kernel(spec, blocking)],
         )
     return findings
+
+
+def _refusal(spec: LabSpec, blocking: Collection[str]) -> str:
+    """What cannot be had: a variant, a mode of kube-proxy, or any lab at all."""
+    of_variant, of_both = catalogue.variant(spec.cni).needs, catalogue.needs(spec)
+    if all(name in of_variant for name in blocking):
+        return f"variant '{spec.cni}' is unavailable here"
+    if all(name in of_both for name in blocking):
+        return f"kube-proxy in mode '{spec.kubernetes.proxy_mode}' is unavailable here"
+    return "this machine cannot run a lab"
+
+
+def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
+    """The way out, where nothing but this machine's kernel is in the way."""
+    kernels = catalogue.of_kernel(spec)
+    if spec.provider != "namespaces" or spec.kernel != "host" or not {one.check.id for one in blocking} <= kernels:
+        return []
+    return ["'--kernel debian' runs the lab in a virtual machine, whose kernel has more"]

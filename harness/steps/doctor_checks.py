@@ -154,6 +154,13 @@ def _bpf(plan: Plan) -> Verdict:
     return Verdict(done.ok, "can be mounted" if done.ok else done.tail(1))
 
 
+def _ipvs(plan: Plan) -> Verdict:
+    # The match is what asks the kernel for IPVS; there is no other way without a program of its own.
+    done = plan.host.unshared(["iptables", "-w", "-A", "OUTPUT", "-m", "ipvs", "--ipvs"])
+    words = "added a match in a throw-away namespace" if done.ok else "the kernel has none, or not its match"
+    return Verdict(done.ok, words, _load(plan, "xt_ipvs"))
+
+
 def _esp(plan: Plan) -> Verdict:
     state = ["src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "1", "mode", "tunnel"]
     cipher = ["aead", "rfc4106(gcm(aes))", "0x" + 20 * "00", "128"]
@@ -414,6 +421,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
     Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset),
+    Check("ipvs", "IPVS", "info", "no proxyMode ipvs", _LOAD, _ipvs),
     Check("esp", "IPsec (ESP)", "info", "no IPsec overlays", "a kernel with INET_ESP and CRYPTO_GCM", _esp),
     Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve")),
     Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard")),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.cni import catalogue
 from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model import labstate
@@ -75,8 +76,9 @@ def check(ready: Attached, variant: Variant, *, cache: Path) -> None:
         msg = f"lab '{ready.spec.name}' has the network '{variant.name}' already"
         raise UsageError(msg, next_step="name another variant; 'cnilab render VARIANT' shows what each one is")
     networks.network(variant)
-    needed = [one for one in CHECKS if one.id in variant.needs]
-    doctor.require(target_spec(ready.spec, variant), state=ready.state, cache=cache, checks=needed)
+    target = target_spec(ready.spec, variant)
+    needed = [one for one in CHECKS if one.id in catalogue.needs(target)]
+    doctor.require(target, state=ready.state, cache=cache, checks=needed)
     moving.require_movable(ready.kube.list("v1", "Pod"))
 
 

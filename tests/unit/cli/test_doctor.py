@@ -397,3 +397,37 @@ def test_weave_is_refused_where_its_images_or_dummy_links_are_missing(tmp_path: 
     plan = Plan(LabSpec(cni="weave"), tmp_path / "state", tmp_path / "cache", machine)
     chosen = [one for one in CHECKS if one.id in {"dummy", "weave-images"}]
     assert {one.status for one in examine(plan, checks=chosen)} == {"blocks"}
+
+
+def refusal(machine: Machine, tmp_path: Path, **spec: Any) -> PreflightError:
+    machine.files.setdefault(f"{tmp_path}/cgroup/cgroup.controllers", "cpuset cpu io memory pids")
+    with pytest.raises(PreflightError) as caught:
+        require(LabSpec.model_validate(spec), state=tmp_path / "state", cache=tmp_path / "cache", host=machine)
+    return caught.value
+
+
+def test_a_mode_of_kube_proxy_is_unavailable_where_the_kernel_lacks_what_it_needs(tmp_path: Path) -> None:
+    spec = {"cni": "flannel", "kubernetes": {"proxyMode": "ipvs"}}
+    error = refusal(Machine(failing={"ipvs"}, no_links={"dummy"}), tmp_path, **spec)
+    assert error.what == "kube-proxy in mode 'ipvs' is unavailable here"
+    assert [line.partition(":")[0] for line in error.cause.splitlines()] == ["IPVS", "dummy links"]
+    assert any("--kernel debian" in note for note in error.notes)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"cni": "flannel"}, {"cni": "cilium", "kubernetes": {"proxyMode": "ipvs"}}],
+    ids=["iptables", "no kube-proxy"],
+)
+def test_ipvs_is_asked_for_only_where_kube_proxy_uses_it(spec: dict[str, Any], tmp_path: Path) -> None:
+    found = check(
+        "ipvs", Machine(failing={"ipvs"}), tmp_path, **LabSpec.model_validate(spec).model_dump(by_alias=False)
+    )
+    assert found.status == "info"
+
+
+def test_another_kernel_is_no_way_out_where_more_than_the_kernel_is_missing(tmp_path: Path) -> None:
+    kernel = refusal(Machine(no_links={"geneve"}), tmp_path, cni="cilium-geneve")
+    more = refusal(Machine(no_links={"geneve"}, user=1000), tmp_path, cni="cilium-geneve")
+    inside = refusal(Machine(no_links={"geneve"}), tmp_path, cni="cilium-geneve", kernel="debian")
+    assert [any("--kernel" in note for note in one.notes) for one in (kernel, more, inside)] == [True, False, False]
