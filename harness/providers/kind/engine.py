@@ -111,6 +111,15 @@ class Engine:
         if "error" in last:
             msg = f"image {reference} could not be made"
             raise EngineError(msg, cause=str(last["error"]))
+        if not self.has_image(reference):
+            self._name(f"{repository}:latest", reference)
+
+    def _name(self, wrong: str, reference: str) -> None:
+        """Give an image the name that it was to have: Podman's API takes no tag with an archive."""
+        repository, _, tag = reference.rpartition(":")
+        with self._refusals(f"image {reference} could not be named"):
+            self._client.images.get(wrong).tag(repository, tag)
+            self._client.images.remove(wrong)
 
     def pull(self, reference: str) -> None:
         """Get an image from its registry.

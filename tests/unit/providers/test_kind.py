@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from docker.errors import ImageNotFound
 
 from harness import timeouts
 from harness.cni import catalogue
@@ -19,7 +22,7 @@ from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
 from harness.providers.kind import clients, config, create, outside, provider, state
 from harness.providers.kind.answers import Container, EngineError, EngineFacts, Network
-from harness.providers.kind.engine import no_engine
+from harness.providers.kind.engine import Engine, no_engine
 from harness.providers.kind.node import KindNode, is_local
 from harness.runner import Completed, HostRunner
 from harness.steps import up_kind
@@ -406,3 +409,34 @@ def test_an_engine_that_ends_meanwhile_is_not_a_bug(tmp_path: Path, monkeypatch:
     (left,) = provider.delete(place)
     assert "containers of lab one: the engine does not say which networks" in left
     assert place.state_file.exists()
+
+
+class Images:
+    """Images of an engine that takes an archive as Docker does, or as Podman, which leaves the tag away."""
+
+    def __init__(self, *, podman: bool) -> None:
+        self.names: set[str] = set()
+        self.podman = podman
+
+    def import_image_from_stream(self, archive: object, repository: str, tag: str, changes: list[str]) -> str:
+        del archive, changes
+        self.names.add(f"{repository}:{'latest' if self.podman else tag}")
+        return '{"status": "sha256:1"}\n'
+
+    def get(self, name: str) -> SimpleNamespace:
+        if name not in self.names:
+            raise ImageNotFound(name)
+        return SimpleNamespace(tag=lambda repository, tag: self.names.add(f"{repository}:{tag}"))
+
+    def remove(self, name: str) -> None:
+        self.names.remove(name)
+
+
+@pytest.mark.parametrize("podman", [False, True])
+def test_an_imported_image_has_its_name_and_no_other(monkeypatch: pytest.MonkeyPatch, *, podman: bool) -> None:
+    images = Images(podman=podman)
+    monkeypatch.setattr(Engine, "__init__", lambda _: None)
+    engine = Engine()
+    engine._client = SimpleNamespace(images=images, api=images)  # type: ignore[assignment]
+    engine.import_tree(io.BytesIO(), "cnilab.dev/node:v1", ())
+    assert images.names == {"cnilab.dev/node:v1"}
