@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -19,6 +19,15 @@ ExchangeKey = tuple[str, str, str, str]
 
 VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies")
 """Gates that are open unless the inventory's environment closes them: what a cluster of ours always allows."""
+
+
+DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "ipvs": {
+        "svc.etp-local": "without a local endpoint kube-proxy's IPVS forwards to other nodes, and trusts that the reply "
+        "is discarded, which it is not where nodes masquerade what enters the pod network (pkg/proxy/ipvs/proxier.go)"
+    }
+}
+"""What kube-proxy is known not to do, by its mode."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,12 @@ class Context:
         truth["multi"] = len(self.inventory.nodes) > 1
         truth["nonp"] = not truth.get("np", False)
         return truth | self.inventory.environment
+
+    @cached_property
+    def deviations(self) -> dict[str, str]:
+        """Requirement id -> why it is known not to be met: by the variant, and by kube-proxy in its mode."""
+        of_mode = DEVIATIONS.get(self.spec.kubernetes.proxy_mode, {}) if self.variant.kube_proxy else {}
+        return {**of_mode, **self.variant.deviations}
 
     @cached_property
     def exchanges(self) -> dict[str, tuple[Exchange, ...]]:

@@ -73,12 +73,12 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
             check, gates, status="error", reason="judge", statement=f"the judge failed: {type(error).__name__}: {error}"
         )
     wall_ms = (time.perf_counter() - start) * 1000
-    because = context.variant.deviations.get(check.id)
+    because = context.deviations.get(check.id)
     return roll_up(check, gates, verdict, wall_ms) if because is None else _deviating(check, gates, verdict, because)
 
 
 def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, because: str) -> Result:
-    """A requirement that the variant declares not to meet: every leg is kept, and none fails the run."""
+    """A requirement that is declared not to be met: every leg is kept, and none fails the run."""
     result = roll_up(replace(check, level="R"), gates, verdict)
     failed = [leg for leg in verdict.legs if leg.status == "fail"]
     if result.status != "pass":

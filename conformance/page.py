@@ -57,7 +57,7 @@ add one.
 (`error`: a positive control is broken, or nothing was examined) is exit code 11: the lab is broken, not the network.
 **Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
 suite itself never names a CNI. A variant may also declare a deviation: a requirement that it is known not to meet, with
-the reason. That one is recorded with all its legs, and does not fail the run.
+the reason; kube-proxy's mode `ipvs` has one, too. It is recorded with all its legs, and does not fail the run.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6
 policies, B7 CNI verbs.
 **Killed by.** Faults of `cnilab test --faults` under which the check must fail; `inv` is a probe inside the check that

@@ -149,6 +149,24 @@ def test_the_suite_says_of_two_nodes_what_it_says_elsewhere(lab: tuple[Cli, str]
     assert sum(status == "pass" for status in statuses.values()) >= 20
 
 
+IPVS = "apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {cni: flannel, kubernetes: {proxyMode: ipvs}}\n"
+
+
+@long
+@pytest.mark.parametrize("target", ["cilium-geneve", "cilium-wireguard", "ipvs.yaml"])
+def test_what_needs_that_kernel_works_there(target: str, cli: Cli, untouched: list[str]) -> None:
+    (cli.home / "ipvs.yaml").write_text(IPVS)
+    name = untouched[0]
+    cli("up", target, "--name", name, "--kernel", "debian", timeout=5400)
+    statuses = judged((cli, name), "model.*,mtu.*,svc.*,dns.service")
+    assert {one: status for one, status in statuses.items() if status not in OK} == {}
+    assert sum(status == "pass" for status in statuses.values()) >= 35
+    if target == "ipvs.yaml":
+        assert "IP Virtual Server" in cli("exec", "--lab", name, "n1", "--", "cat", "/proc/net/ip_vs").stdout
+    cli("down", name, timeout=1200)
+    assert of_this_user(cli) == []
+
+
 @long
 def test_a_killed_bring_up_leaves_nothing_that_down_does_not_find(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from conformance.context import DEVIATIONS
 from conformance.judging import exit_code, judge, roll_up
 from conformance.legs import broken, control, failed, passed
 from conformance.model import Check, Level, Verdict
@@ -13,6 +14,7 @@ from conformance.registry import AREAS, CHECKS, batches, select, with_prerequisi
 from harness.cni import catalogue
 from harness.errors import UsageError
 from harness.model.records import Leg, Result
+from harness.model.spec import Kubernetes
 from tests.unit.conformance import simlab
 
 
@@ -60,6 +62,16 @@ def test_a_declared_deviation_is_recorded_and_does_not_fail() -> None:
 
 def test_a_declared_deviation_that_is_not_seen_says_so() -> None:
     assert deviating((PASS,)).statement == "declared deviation: it cannot; this time every leg is as required"
+
+
+def test_a_mode_of_kube_proxy_deviates_where_kube_proxy_runs() -> None:
+    context = simlab.context()
+    ipvs = replace(context, spec=context.spec.model_copy(update={"kubernetes": Kubernetes(proxy_mode="ipvs")}))
+    without = replace(ipvs, variant=catalogue.variant("cilium"))
+    assert "svc.etp-local" not in context.deviations
+    assert "masquerade" in ipvs.deviations["svc.etp-local"]
+    assert "svc.etp-local" not in without.deviations
+    assert {one for known in DEVIATIONS.values() for one in known} <= set(CHECKS)
 
 
 def test_a_declared_deviation_does_not_hide_a_lab_that_broke() -> None:
