@@ -22,6 +22,7 @@ from conformance.maths import TCP_HEADER, effective_mtu, fragments, tcp_mss
 from conformance.model import Check, Verdict
 from conformance.plan import ladder_pairs, node_pairs, path_mtu
 from conformance.tables import sizes
+from conformance.wire import encapsulation
 from harness.model.records import Evidence, Leg, Packet, Rung
 from harness.model.world import FAR_HOST, FAR_MTU
 
@@ -223,54 +224,6 @@ def _evidence(context: Context, legs: list[Leg]) -> tuple[Evidence, ...]:
     )[:4]
 
 
-def wire(context: Context) -> Verdict:
-    """On the underlay no packet is fragmented, and the encapsulation is the variant's."""
-    legs: list[Leg] = []
-    taps = [tap for tap in context.taps if tap.batch == "B2" and tap.place == tap.node]
-    expect = context.expect.wire
-    for tap in taps:
-        if tap.interface != context.spec.cluster_nic:
-            continue
-        leg = f"{tap.node}:{tap.interface}/{tap.flow}"
-        outer = [packet for packet in tap.packets if packet.inner is not None or packet.proto in {"udp", "tcp", "icmp"}]
-        pieces = [packet for packet in outer if packet.more_fragments or packet.fragment_offset]
-        tunnelled = [packet for packet in outer if packet.inner is not None]
-        wrong = [packet for packet in tunnelled if expect.port and packet.dst_port != expect.port]
-        foreign = [packet for packet in tunnelled if expect.vni is not None and packet.vni != expect.vni]
-        if not outer:
-            legs.append(broken(leg, f"nothing was captured at {leg}", "missing"))
-        elif pieces:
-            text = f"{len(pieces)} outer fragments at {tap.node} {tap.interface}: the tunnel's MTU is too high"
-            legs.append(failed(leg, "unexpected", text, 0, len(pieces), "count"))
-        elif not tunnelled:
-            text = f"{len(outer)} packets of {tap.flow} crossed {tap.node} {tap.interface} without encapsulation"
-            legs.append(failed(leg, "wrong-value", text, expect.kind, "plain"))
-        elif len(tunnelled) < len(outer) and any(
-            _bare(context, tap.flow, packet) for packet in outer if packet.inner is None
-        ):
-            text = f"some packets of {tap.flow} crossed {tap.node} {tap.interface} without encapsulation"
-            legs.append(failed(leg, "wrong-value", text, expect.kind, "partly plain"))
-        elif wrong or foreign:
-            odd = (wrong or foreign)[0]
-            seen = f"UDP {odd.dst_port} VNI {odd.vni}"
-            text = f"{tap.node} {tap.interface} carries {seen}, not UDP {expect.port} VNI {expect.vni}"
-            legs.append(failed(leg, "wrong-value", text, [expect.port, expect.vni], [odd.dst_port, odd.vni]))
-        else:
-            legs.append(passed(leg, f"{expect.kind} {expect.port} VNI {expect.vni}", f"{len(tunnelled)} packets"))
-    return Verdict(
-        tuple(legs),
-        (control("P3", taps and all(tap.canary for tap in taps), "every tap recorded its canary"),),
-        tuple(Evidence(kind="pcap", detail={"path": tap.pcap, "interface": tap.interface}) for tap in taps),
-        summary=f"{expect.kind.upper()} to UDP {expect.port}, VNI {expect.vni}, no outer fragment at {len(legs)} taps",
-    )
-
-
-def _bare(context: Context, flow: str, packet: object) -> bool:
-    """True for a packet of the followed pods that is not in a tunnel."""
-    ends = {site.ip for site in context.inventory.pods if site.name in flow.replace(">", " ").replace("<", " ").split()}
-    return getattr(packet, "src", "") in ends or getattr(packet, "dst", "") in ends
-
-
 def fragmented(context: Context) -> Verdict:
     """A datagram that the sender has to fragment arrives whole."""
     legs = []
@@ -411,7 +364,7 @@ CHECKS: tuple[Check, ...] = (
         causes=("ICMP filtered", "a veth that drops silently"), next=("ip -d link", "ip -s link show {host_veth}"),
     ),
     Check(
-        "mtu.wire", "no silent fragmentation, and the variant's encapsulation on the wire", "S", "B2", wire,
+        "mtu.wire", "no silent fragmentation, and the variant's encapsulation on the wire", "S", "B2", encapsulation,
         source="RFC 7348 §4.3", gates=("cap", "ovl", "multi"), after=("model.pod-pod.cross-node",),
         causes=("MTU of the tunnel too high",), next=("tcpdump -ni {nic} 'ip[6:2] & 0x3fff != 0'",),
     ),

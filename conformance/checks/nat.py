@@ -11,6 +11,7 @@ from conformance.inventory import Site
 from conformance.legs import broken, control, evidence_of, failed, leg_name, passed, recorded, where
 from conformance.maths import inside, split_endpoint
 from conformance.model import Check, Judge, Verdict
+from conformance.wire import on_underlay, unreadable
 from harness.model.records import Evidence, Exchange, Leg, Packet, Tap
 
 _MESH_ENOUGH = 8
@@ -135,6 +136,9 @@ def on_wire(context: Context) -> Verdict:
             )
             if tap.place not in {tap.node, src.name, dst.name}:
                 continue
+            if context.expect.wire.encrypted and on_underlay(context, tap):
+                legs.append(unreadable(context, tap, one, len(found)))
+                continue
             if not found:
                 text = f"no packet of {leg_name(one)} was seen at {tap.place} {tap.interface}"
                 legs.append(failed(leg, "missing", text, f"{src.ip} > {dst.ip}", "nothing"))
@@ -167,7 +171,7 @@ def _inner(packet: Packet) -> Packet:
 
 def _wrong_outer(context: Context, tap: Tap, one: Exchange) -> str:
     """What is wrong with the outer header of an exchange's packets on the underlay; empty when nothing is."""
-    if tap.interface != context.spec.cluster_nic or tap.place != tap.node:
+    if not on_underlay(context, tap):
         return ""
     overlay = context.expect.wire.kind != "plain"
     source, target = (context.inventory.node(node).address for node in (one.src_node, one.dst_node))

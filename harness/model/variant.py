@@ -27,6 +27,11 @@ class Wire(Data):
     port: int | None = Field(default=None, description="UDP destination port of the encapsulation")
     vni: int | None = Field(default=None, description="Network identifier, where it is fixed")
 
+    @property
+    def encrypted(self) -> bool:
+        """What the tunnel carries cannot be read on the underlay."""
+        return self.kind in {"wireguard", "esp"}
+
 
 class Hops(Data):
     """IP TTL at the receiving pod when the sender uses 64."""

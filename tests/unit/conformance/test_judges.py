@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from conformance.checks.reach import udp_arrivals
 from conformance.context import Context
 from conformance.registry import CHECKS
 from harness.model.records import Observation, Packet, Tap
-from harness.model.variant import Gate
+from harness.model.variant import Gate, Wire
 from tests.unit.conformance import simlab
 from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, rows, set_link, verb
 
@@ -161,3 +162,59 @@ def test_a_bridge_over_all_nodes_need_not_keep_to_the_share_that_kubernetes_gave
     assert simlab.verdict(run, "node.links").status == "fail"
     without = (gate for gate in run.variant.gates if gate != "ncidr")
     assert simlab.verdict(promising(run, *without), "node.links").status == "pass"
+
+
+WIREGUARD = Wire(kind="wireguard", port=51871)
+
+
+def encrypted(change: Callable[[Tap, tuple[Packet, ...]], tuple[Packet, ...]]) -> Context:
+    """A run of a variant whose nodes send nothing but WireGuard to each other.
+
+    Args:
+        change: From a tap on the underlay, and what it would see of WireGuard, to what it sees.
+    """
+
+    def sees(one: Observation) -> Observation:
+        if not isinstance(one, Tap) or one.place != one.node or one.interface != "eth0":
+            return one
+        hidden = tuple(
+            packet.model_copy(update={"inner": None, "vni": None, "src_port": 51871, "dst_port": 51871, "proto": "udp"})
+            for packet in one.packets
+            if packet.inner is not None
+        )
+        return one.model_copy(update={"packets": change(one, hidden)})
+
+    run = simlab.changed(sees)
+    expect = run.variant.expect.model_copy(update={"wire": WIREGUARD})
+    return replace(run, variant=run.variant.model_copy(update={"expect": expect}), memo={})
+
+
+ON_THE_WIRE = ("mtu.wire", "model.no-nat.wire")
+
+
+def test_what_an_encrypted_tunnel_carries_need_not_be_readable() -> None:
+    run = encrypted(lambda _, hidden: hidden)
+    for name in ON_THE_WIRE:
+        result = simlab.verdict(run, name)
+        assert result.status == "pass", result.statement
+    assert "unreadable" in simlab.verdict(run, "mtu.wire").statement
+
+
+def test_a_readable_packet_beside_an_encrypted_tunnel_is_found() -> None:
+    leaking = encrypted(lambda tap, hidden: (*hidden, *(packet.inner for packet in tap.packets if packet.inner)))
+    assert [simlab.verdict(leaking, name).status for name in ON_THE_WIRE] == ["fail", "fail"]
+    assert "can be read" in simlab.verdict(leaking, "model.no-nat.wire").statement
+
+
+def test_an_encrypted_tunnel_that_nobody_uses_is_found() -> None:
+    plain = encrypted(lambda tap, _: tuple(packet.inner for packet in tap.packets if packet.inner))
+    assert [simlab.verdict(plain, name).status for name in ON_THE_WIRE] == ["fail", "fail"]
+    other = encrypted(lambda _, hidden: tuple(one.model_copy(update={"dst_port": 9, "src_port": 9}) for one in hidden))
+    assert "no packet of wireguard was seen" in simlab.verdict(other, "model.no-nat.wire").statement
+
+
+def test_esp_counts_as_encrypted() -> None:
+    run = encrypted(lambda _, hidden: tuple(one.model_copy(update={"proto": "esp"}) for one in hidden))
+    expect = run.variant.expect.model_copy(update={"wire": Wire(kind="esp")})
+    run = replace(run, variant=run.variant.model_copy(update={"expect": expect}), memo={})
+    assert [simlab.verdict(run, name).status for name in ON_THE_WIRE] == ["pass", "pass"]
