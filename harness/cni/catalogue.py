@@ -56,12 +56,8 @@ def needs(spec: LabSpec) -> tuple[str, ...]:
         Ids of doctor's checks.
     """
     chosen = variant(spec.cni)
-    return (*chosen.needs, *(proxy_needs(spec) if chosen.kube_proxy else ()))
-
-
-def proxy_needs(spec: LabSpec) -> tuple[str, ...]:
-    """What kube-proxy needs in the spec's mode: ids of doctor's checks."""
-    return _OF_PROXY_MODE.get(spec.kubernetes.proxy_mode, ())
+    of_mode = _OF_PROXY_MODE.get(spec.kubernetes.proxy_mode, ()) if chosen.kube_proxy else ()
+    return (*chosen.needs, *of_mode)
 
 
 def of_kernel(spec: LabSpec) -> frozenset[str]:
