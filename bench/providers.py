@@ -139,14 +139,28 @@ class Bench:
         self.timed(self.kind, "delete", *words)
 
     def manifest(self) -> Path:
-        """Flannel's objects as they are upstream: with the API server's Service, not its address."""
+        """Flannel's objects as they are upstream: see harness.cni.flannel for what differs."""
         self.cnilab("render", "flannel", "--provider", "kind", "--to", str(self.home / "plan"))
         objects = yamlio.loads_all((self.home / "plan/manifests/flannel.yaml").read_text(encoding="utf-8"))
         for one in objects:
             if one["kind"] == "DaemonSet":
-                for container in one["spec"]["template"]["spec"]["containers"]:
-                    ours = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
-                    container["env"] = [name for name in container["env"] if name["name"] not in ours]
+                pod = one["spec"]["template"]["spec"]
+                (container,) = pod["containers"]
+                ours = ("KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT")
+                container["env"] = [name for name in container["env"] if name["name"] not in ours]
+                del container["lifecycle"], container["readinessProbe"]
+                pod["initContainers"].append(
+                    {
+                        "name": "install-cni",
+                        "image": container["image"],
+                        "command": ["cp"],
+                        "args": ["-f", "/etc/kube-flannel/cni-conf.json", "/etc/cni/net.d/10-flannel.conflist"],
+                        "volumeMounts": [
+                            {"name": "cni", "mountPath": "/etc/cni/net.d"},
+                            {"name": "flannel-cfg", "mountPath": "/etc/kube-flannel/"},
+                        ],
+                    }
+                )
         path = self.home / "flannel.yaml"
         path.write_text(yamlio.dumps_all(objects), encoding="utf-8")
         return path

@@ -23,10 +23,10 @@ def sealed(packet: Packet, wire: Wire) -> bool:
 
     Args:
         packet: At a tap on the underlay.
-        wire: What the variant promises: WireGuard's UDP port, or ESP (RFC 4303).
+        wire: What the variant promises: WireGuard's UDP port, or ESP (RFC 4303), bare or in an overlay.
     """
     if wire.kind == "esp":
-        return packet.proto == "esp"
+        return (packet.inner or packet).proto == "esp"
     return packet.proto == "udp" and wire.port in {packet.src_port, packet.dst_port}
 
 
@@ -57,7 +57,8 @@ def encapsulation(context: Context) -> Verdict:
     expect = context.expect.wire
     legs = [_leg(context, tap, expect) for tap in taps if tap.interface == context.spec.cluster_nic]
     port = f" to UDP {expect.port}" if expect.port else ""
-    what = f"{expect.kind}{port}, unreadable" if expect.encrypted else f"{expect.kind.upper()}{port}, VNI {expect.vni}"
+    vni = "" if expect.vni is None else f", VNI {expect.vni}"
+    what = f"{expect.kind}{port}, unreadable" if expect.encrypted else f"{expect.kind.upper()}{port}{vni}"
     return Verdict(
         tuple(legs),
         (control("P3", taps and all(tap.canary for tap in taps), "every tap recorded its canary"),),
@@ -76,8 +77,16 @@ def _leg(context: Context, tap: Tap, expect: Wire) -> Leg:
     if pieces:
         text = f"{len(pieces)} outer fragments at {tap.node} {tap.interface}: the tunnel's MTU is too high"
         return failed(leg, "unexpected", text, 0, len(pieces), "count")
+    return _tunnel(context, tap, expect, outer, leg)
+
+
+def _tunnel(context: Context, tap: Tap, expect: Wire, outer: list[Packet], leg: str) -> Leg:
+    """Whether whole packets on the underlay are those of the variant's tunnel, and no others of the followed pods."""
     inside = [packet for packet in outer if _inside(packet, expect)]
-    bare = [packet for packet in outer if packet not in inside and _bare(context, tap.flow, packet)]
+    bare = [packet for packet in outer if not _inside(packet, expect) and _bare(context, tap.flow, packet)]
+    if expect.encrypted and not inside and not bare:
+        text = f"no packet of {expect.kind} was seen at {tap.node} {tap.interface} while {tap.flow} answered"
+        return failed(leg, "missing", text, expect.kind, "nothing")
     if bare or not inside:
         some = "some" if inside else len(outer)
         text = f"{some} packets of {tap.flow} crossed {tap.node} {tap.interface} without encapsulation"
@@ -89,7 +98,8 @@ def _leg(context: Context, tap: Tap, expect: Wire) -> Leg:
         seen = f"UDP {odd.dst_port} VNI {odd.vni}"
         text = f"{tap.node} {tap.interface} carries {seen}, not UDP {expect.port} VNI {expect.vni}"
         return failed(leg, "wrong-value", text, [expect.port, expect.vni], [odd.dst_port, odd.vni])
-    return passed(leg, f"{expect.kind} {expect.port} VNI {expect.vni}", f"{len(inside)} packets")
+    vni = "any" if expect.vni is None else expect.vni
+    return passed(leg, f"{expect.kind} {expect.port} VNI {vni}", f"{len(inside)} packets")
 
 
 def _inside(packet: Packet, expect: Wire) -> bool:

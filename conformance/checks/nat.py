@@ -117,7 +117,10 @@ def _matches(packet: Packet, one: Exchange) -> bool:
 
 
 def on_wire(context: Context) -> Verdict:
-    """The inner packet is the same at the sender, on the underlay and at the receiver."""
+    """The inner packet is the same at the sender, on the underlay and at the receiver.
+
+    On an underlay that is promised to be encrypted it must not be readable; then sender and receiver are compared.
+    """
     legs: list[Leg] = []
     evidence: list[Evidence] = []
     seen_at_source = 0
@@ -161,7 +164,8 @@ def on_wire(context: Context) -> Verdict:
             control("P1", seen_at_source, f"{seen_at_source} packets seen where they were sent"),
         ),
         tuple(evidence),
-        summary=f"{len(context.taps)} taps saw the same addresses and ports from end to end",
+        summary=f"{len(context.taps)} taps saw the same addresses and ports from end to end"
+        + (", and nothing readable on the underlay" if context.expect.wire.encrypted else ""),
     )
 
 

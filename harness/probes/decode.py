@@ -1,4 +1,6 @@
-"""From frames to packets: Ethernet, ARP, IPv4, IPv6, ICMP, UDP, TCP, and VXLAN with the frame inside. Pure functions.
+"""From frames to packets: Ethernet, ARP, IPv4, IPv6, ICMP, UDP, TCP; VXLAN and Geneve with the frame inside.
+
+Pure functions.
 
 Whatever is cut off or malformed ends the decoding of that packet at the last header that could be read; nothing raises.
 """
@@ -17,11 +19,14 @@ from harness.probes.pcap import Frame
 VXLAN_PORTS: Final = frozenset({4789, 6784, 8472})
 """IANA's port (RFC 7348), weave's, and that of the Linux kernel, which flannel uses."""
 
+GENEVE_PORT: Final = 6081
+"""IANA's port (RFC 8926 §3.3)."""
+
 CANARY_TYPE: Final = 0x88B5
 """EtherType of the marked frames of `responder canary` (IEEE 802, local experimental)."""
 
 ETHERNET_HEADER: Final = 14
-_VLAN, _IPV4, _IPV6, _ARP = 0x8100, 0x0800, 0x86DD, 0x0806
+_VLAN, _IPV4, _IPV6, _ARP, _BRIDGED = 0x8100, 0x0800, 0x86DD, 0x0806, 0x6558
 _ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
 _NAMES: Final = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmp6", 132: "sctp", 50: "esp", 4: "ipip"}
 _TCP_FLAGS: Final = "FSRPAUEC"
@@ -180,6 +185,8 @@ def _udp(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
     fields: Fields = {"src_port": src_port, "dst_port": dst_port}
     if dst_port in vxlan_ports:
         fields |= _vxlan(data[8:], vxlan_ports)
+    elif dst_port == GENEVE_PORT:
+        fields |= _geneve(data[8:], vxlan_ports)
     return fields
 
 
@@ -192,6 +199,17 @@ def _vxlan(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
     if inner is not None:
         fields["inner"] = Packet(t_us=0, frame=len(data) - 8, **inner)
     return fields
+
+
+def _geneve(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
+    """RFC 8926 §3.4: version, length of the options, type of the payload, VNI; the payload is a frame, or a packet."""
+    if len(data) < 8 or data[0] >> 6 or data[7]:
+        return {}
+    kind, body = int.from_bytes(data[2:4]), data[8 + (data[0] & 63) * 4 :]
+    inner = _link(pcap.ETHERNET, body, vxlan_ports) if kind == _BRIDGED else _network(kind, body, vxlan_ports)
+    if inner is None:
+        return {}
+    return {"vni": int.from_bytes(data[4:7]), "inner": Packet(t_us=0, frame=len(body), **inner)}
 
 
 def _tcp(data: bytes) -> Fields:

@@ -140,7 +140,8 @@ def require(
             _refusal(spec, {finding.check.id for finding in blocking}),
             cause="\n".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking),
             next_step="\n".join(dict.fromkeys(one.fix for one in blocking)),
-            notes=["'cnilab doctor' shows all checks", *_another_kernel(spec, blocking)],
+            # Only a lab that is still to come can be given another kernel.
+            notes=["'cnilab doctor' shows all checks", *(_another_kernel(spec, blocking) if checks is None else ())],
         )
     return findings
 
@@ -156,8 +157,9 @@ def _refusal(spec: LabSpec, blocking: Collection[str]) -> str:
 
 
 def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
-    """The way out, where nothing but this machine's kernel is in the way."""
-    kernels = catalogue.of_kernel(spec)
-    if spec.provider != "namespaces" or spec.kernel != "host" or not {one.check.id for one in blocking} <= kernels:
+    """The way out, where nothing but the kernel is in the way: programs in the machine are those of this one."""
+    lacking = {one.check.id for one in blocking}
+    programs = any(one.fix.startswith("apt-get") for one in blocking)
+    if spec.provider != "namespaces" or spec.kernel != "host" or programs or not lacking <= catalogue.of_kernel(spec):
         return []
     return ["'--kernel debian' runs the lab in a virtual machine, whose kernel has more"]

@@ -220,7 +220,7 @@ def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     for site in (src, dst):
         node = suite.sandboxes.node(site.node)
         overlay = suite.attached.variant.expect.wire
-        tunnel = f"({underlay} and udp port {overlay.port})" if overlay.port else f"({underlay} and udp)"
+        tunnel = f"({underlay} and udp port {overlay.port})" if overlay.port else f"({underlay} and (udp or esp))"
         points.insert(-1, TapPoint(site.node, site.node, nic, node.runner, f"{hosts} or {tunnel}"))
     try:
         with listen(points, flow=f"{src.name}<>{dst.name}", batch="B2", run=run, name="cross-node") as taps:

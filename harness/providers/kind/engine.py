@@ -111,7 +111,7 @@ class Engine:
         if "error" in last:
             msg = f"image {reference} could not be made"
             raise EngineError(msg, cause=str(last["error"]))
-        if not self.has_image(reference):
+        if self.has_image(f"{repository}:latest"):
             self._name(f"{repository}:latest", reference)
 
     def _name(self, wrong: str, reference: str) -> None:

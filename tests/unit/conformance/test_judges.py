@@ -198,6 +198,7 @@ def test_what_an_encrypted_tunnel_carries_need_not_be_readable() -> None:
         result = simlab.verdict(run, name)
         assert result.status == "pass", result.statement
     assert "unreadable" in simlab.verdict(run, "mtu.wire").statement
+    assert "nothing readable" in simlab.verdict(run, "model.no-nat.wire").statement
 
 
 def test_a_readable_packet_beside_an_encrypted_tunnel_is_found() -> None:
@@ -210,11 +211,21 @@ def test_an_encrypted_tunnel_that_nobody_uses_is_found() -> None:
     plain = encrypted(lambda tap, _: tuple(packet.inner for packet in tap.packets if packet.inner))
     assert [simlab.verdict(plain, name).status for name in ON_THE_WIRE] == ["fail", "fail"]
     other = encrypted(lambda _, hidden: tuple(one.model_copy(update={"dst_port": 9, "src_port": 9}) for one in hidden))
-    assert "no packet of wireguard was seen" in simlab.verdict(other, "model.no-nat.wire").statement
+    for name in ON_THE_WIRE:
+        assert "no packet of wireguard was seen" in simlab.verdict(other, name).statement
 
 
-def test_esp_counts_as_encrypted() -> None:
-    run = encrypted(lambda _, hidden: tuple(one.model_copy(update={"proto": "esp"}) for one in hidden))
+def _in_vxlan(packet: Packet) -> Packet:
+    return packet.model_copy(update={"dst_port": 8472, "inner": packet.model_copy(update={"proto": "esp"})})
+
+
+def _in_esp(packet: Packet) -> Packet:
+    return packet.model_copy(update={"proto": "esp", "src_port": None, "dst_port": None})
+
+
+@pytest.mark.parametrize("wrap", [_in_esp, _in_vxlan])
+def test_esp_counts_as_encrypted(wrap: Callable[[Packet], Packet]) -> None:
+    run = encrypted(lambda _, hidden: tuple(map(wrap, hidden)))
     expect = run.variant.expect.model_copy(update={"wire": Wire(kind="esp")})
     run = replace(run, variant=run.variant.model_copy(update={"expect": expect}), memo={})
     assert [simlab.verdict(run, name).status for name in ON_THE_WIRE] == ["pass", "pass"]

@@ -38,6 +38,10 @@ def vxlan(frame: bytes, vni: int = 1) -> bytes:
     return b"\x08\0\0\0" + vni.to_bytes(3) + b"\0" + frame
 
 
+def geneve(frame: bytes, vni: int = 1, options: bytes = b"", kind: int = 0x6558) -> bytes:
+    return bytes([len(options) // 4, 0]) + kind.to_bytes(2) + vni.to_bytes(3) + b"\0" + options + frame
+
+
 def pcap(
     *frames: tuple[int, bytes], order: str = "<", magic: int = 0xA1B2C3D4, link: int = 1, snaplen: int = 256
 ) -> bytes:

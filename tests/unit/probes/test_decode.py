@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,28 @@ def test_vxlan_carries_a_whole_frame() -> None:
     assert (got.inner.src, got.inner.dst, got.inner.ttl, got.inner.length) == (A, C, 63, 84)
     assert (got.inner.src_mac, got.inner.dst_mac) == ("02:00:00:00:00:0a", "02:00:00:00:00:0b")
     assert got.inner.inner is None
+
+
+@pytest.mark.parametrize("options", [b"", b"\x01\x14\x81\x02" + bytes(8)], ids=["plain", "options"])
+def test_geneve_carries_a_whole_frame(options: bytes) -> None:
+    inner = make.ethernet(make.ipv4(make.echo(), A, C, 1, ttl=63))
+    got = one(make.ethernet(make.ipv4(make.udp(make.geneve(inner, 0x1ACB, options), 41000, 6081), N1, N2, 17)))
+    assert (got.src, got.dst, got.dst_port, got.vni, got.vxlan_flags) == (N1, N2, 6081, 0x1ACB, None)
+    assert got.inner is not None
+    assert (got.inner.src, got.inner.dst, got.inner.ttl, got.inner.frame) == (A, C, 63, len(inner))
+
+
+def test_geneve_may_carry_a_bare_packet() -> None:
+    inner = make.geneve(make.ipv4(make.echo(), A, C, 1), kind=0x0800)
+    got = one(make.ethernet(make.ipv4(make.udp(inner, 41000, 6081), N1, N2, 17))).inner
+    assert got is not None
+    assert (got.src, got.dst) == (A, C)
+
+
+@pytest.mark.parametrize("body", [b"probe", b"\x40" + bytes(60), bytes(60)], ids=["short", "version", "payload"])
+def test_what_a_pod_says_on_the_port_of_geneve_is_no_geneve(body: bytes) -> None:
+    got = one(make.ethernet(make.ipv4(make.udp(body, 41000, 6081), A, C, 17)))
+    assert (got.inner, got.vni) == (None, None)
 
 
 def test_vxlan_is_told_by_its_port_alone() -> None:
