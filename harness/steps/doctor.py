@@ -90,6 +90,14 @@ class Finding:
     fix: str
 
 
+def concerning(spec: LabSpec) -> list[Check]:
+    """All checks that concern a lab's provider."""
+    from harness.steps.doctor_checks import CHECKS  # noqa: PLC0415 - the checks are made of this module's classes
+
+    concern = driver(spec.provider).checks
+    return [check for check in CHECKS if not concern or check.id in concern]
+
+
 def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] | None = None) -> list[Finding]:
     """Run all checks at the same time.
 
@@ -101,11 +109,7 @@ def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] |
     Raises:
         UsageError: `skip` names a check that does not exist.
     """
-    if checks is None:
-        from harness.steps.doctor_checks import CHECKS  # noqa: PLC0415 - the checks are made of this module's classes
-
-        concern = driver(plan.spec.provider).checks
-        checks = [check for check in CHECKS if not concern or check.id in concern]
+    checks = concerning(plan.spec) if checks is None else checks
     unknown = sorted(set(skip) - {check.id for check in checks})
     if unknown:
         msg = f"there is no check named {', '.join(unknown)[:100]}"
@@ -119,21 +123,31 @@ def _finding(check: Check, plan: Plan) -> Finding:
     verdict = check.probe(plan)
     if verdict.ok:
         return Finding(check, "ok", verdict.detail, "")
-    if check.id in catalogue.needs(plan.spec) or check.id in driver(plan.spec.provider).blocking:
+    if _is_needed(check, plan.spec):
         return Finding(check, "blocks", verdict.detail, verdict.fix or check.fix)
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
+
+
+def _is_needed(check: Check, spec: LabSpec) -> bool:
+    """Whether this lab cannot be without what others can."""
+    return check.id in catalogue.needs(spec) or check.id in driver(spec.provider).blocking
 
 
 def require(
     spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None, checks: Sequence[Check] | None = None
 ) -> list[Finding]:
-    """Run all checks, or those given, and refuse to go on when one of them blocks.
+    """Run all checks that can block, or those given, and refuse to go on when one of them does.
+
+    What is only worth knowing is left to `doctor`: asking for a Docker engine takes as long as all the rest.
 
     Raises:
         PreflightError: Names everything that blocks, what follows, and how to mend it; or what the variant, or
             kube-proxy in its mode, needs of the kernel and does not find.
     """
-    findings = examine(Plan(spec, state, cache, host or Host()), checks=checks)
+    chosen = checks
+    if chosen is None:
+        chosen = [one for one in concerning(spec) if one.severity != "info" or _is_needed(one, spec)]
+    findings = examine(Plan(spec, state, cache, host or Host()), checks=chosen)
     blocking = [finding for finding in findings if finding.status == "blocks"]
     if blocking:
         raise PreflightError(

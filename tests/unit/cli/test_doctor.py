@@ -333,9 +333,32 @@ def test_require_names_everything_that_blocks_and_nothing_else(tmp_path: Path, m
     assert error.value.exit_code == 10
 
 
-def test_require_lets_pass_what_only_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_lets_pass_what_only_limits_and_does_not_ask_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("limits", "info")))
-    assert [one.status for one in require(LabSpec(), state=tmp_path, cache=tmp_path)] == ["limits", "info"]
+    assert [one.status for one in require(LabSpec(), state=tmp_path, cache=tmp_path)] == ["limits"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "left"),
+    [
+        ({"cni": "flannel"}, set(), {"docker", "geneve", "bpf", "ipvs"}),
+        ({"cni": "cilium-geneve"}, {"geneve", "bpf"}, {"docker", "ipvs"}),
+        ({"cni": "flannel", "provider": "kind"}, {"docker"}, {"geneve", "ipvs"}),
+    ],
+    ids=["flannel", "cilium-geneve", "kind"],
+)
+def test_require_asks_for_what_the_lab_cannot_be_without(
+    spec: dict[str, Any], asked: set[str], left: set[str], tmp_path: Path
+) -> None:
+    machine = Machine()
+    machine.files[f"{tmp_path}/cgroup/cgroup.controllers"] = "cpuset cpu io memory pids"
+    findings = require(LabSpec(**spec), state=tmp_path / "state", cache=tmp_path / "cache", host=machine)
+    ids = {one.check.id for one in findings}
+    assert asked <= ids
+    assert not left & ids
+    assert all(one.status == "ok" for one in findings)
 
 
 def test_a_check_can_be_skipped_by_its_id_and_only_by_that(tmp_path: Path) -> None:
