@@ -6,9 +6,7 @@ state directory that knows of no lab; both deploy their pods. Ratios are those o
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,9 +16,10 @@ from pathlib import Path
 
 import click
 
-from harness.cli.runs import host_facts
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.rounds import NAME, asked, repeat, row, table
 
-NAME = f"bench{os.getpid() % 10000}"
+SECONDS = "{:.1f} s"
 PREFLIGHT = 3.0
 MOST = 2.0
 
@@ -69,58 +68,26 @@ def measure(home: Path) -> Round:
 
 
 def markdown(rounds: list[Round], load: float) -> str:
-    """The table, with the machine above it."""
+    """The table."""
+    preflight = [one.preflight for one in rounds]
     ratios = [one.existing / one.lab for one in rounds]
-    preflight, ratio = statistics.median(one.preflight for one in rounds), statistics.median(ratios)
-
-    def row(what: str, values: list[str], median: str, budget: str = "", met: str = "") -> str:
-        return f"| {what} | {', '.join(values)} | {median} | {budget} | {met} |"
-
-    def seconds(values: list[float]) -> tuple[list[str], str]:
-        return [f"{value:.1f} s" for value in values], f"{statistics.median(values):.1f} s"
-
-    def within(value: float, most: float) -> str:
-        return "yes" if value <= most else "**no**"
-
-    machine = "{system}, Linux {kernel}, {cores} cores, {memory}, cgroups {cgroups}".format(**host_facts())
-    return "\n".join(
-        (
-            f"{machine}; load average {load:.1f} before; two nodes, flannel.",
-            "",
-            "| what | seen | median | budget | met |",
-            "|---|---|---:|---:|---|",
-            row("`test` on the lab", *seconds([one.lab for one in rounds])),
-            row("`test --kubeconfig`", *seconds([one.existing for one in rounds])),
-            row(
-                "`doctor --kubeconfig`",
-                *seconds([one.preflight for one in rounds]),
-                "3 s",
-                within(preflight, PREFLIGHT),
-            ),
-            row(
-                "ratio of the suites",
-                [f"{one:.2f}" for one in ratios],
-                f"{ratio:.2f}",
-                "at most 2",
-                within(ratio, MOST),
-            ),
-            "",
-        )
+    return table(
+        [
+            row("`test` on the lab", [one.lab for one in rounds], SECONDS),
+            row("`test --kubeconfig`", [one.existing for one in rounds], SECONDS),
+            row("`doctor --kubeconfig`", preflight, SECONDS, "3 s", lambda it: it <= PREFLIGHT),
+            row("ratio of the suites", ratios, "{:.2f}", "at most 2", lambda it: it <= MOST),
+        ],
+        load,
     )
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="rounds")
-    options = parser.parse_args()
-    load = os.getloadavg()[0]
+    number, load = asked(__doc__), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="cnilab-bench-") as home:
-        rounds = []
         try:
-            for number in range(options.repeat):
-                rounds.append(measure(Path(home)))
-                click.echo(f"round {number + 1}: {rounds[-1]}", err=True)
+            rounds = repeat(number, lambda: measure(Path(home)))
         finally:
             timed(Path(home), "state", "down", "--all")
     click.echo(markdown(rounds, load), nl=False)

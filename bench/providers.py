@@ -8,11 +8,9 @@ engine answers, one of the tests' own is started.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,17 +24,16 @@ import click
 
 from harness import yamlio
 from harness.cli.context import default_cache
-from harness.cli.runs import host_facts
 from harness.components.store import Store
 from harness.model.journal import Journal
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.rounds import NAME, asked, repeat, row, table
 from tests.e2e.engine import Engine, engine
 
-NAME = f"bench{os.getpid() % 10000}"
 NODES = 2
 MOST = 1.1
-LEAST = 4.0
+FASTER = ("at least 4", lambda ratio: ratio >= 4.0)
 
 
 @dataclass(frozen=True)
@@ -171,46 +168,34 @@ class Bench:
 
 
 def markdown(rounds: list[Round], load: float) -> str:
-    """The table, with the machine above it."""
+    """The table."""
 
-    def seconds(what: str, values: list[float]) -> str:
-        seen = ", ".join(f"{value:.1f} s" for value in values)
-        return f"| {what} | {seen} | {statistics.median(values):.1f} s | | |"
+    def seconds(what: str, value: Callable[[Round], float]) -> str:
+        return row(what, [value(one) for one in rounds], "{:.1f} s")
 
-    def ratio(what: str, values: list[float], budget: str, accepts: Callable[[float], bool]) -> str:
-        seen, median = ", ".join(f"{value:.2f}" for value in values), statistics.median(values)
-        return f"| {what} | {seen} | {median:.2f} | {budget} | {'yes' if accepts(median) else '**no**'} |"
+    def ratio(what: str, value: Callable[[Round], float], budget: str, accepts: Callable[[float], bool]) -> str:
+        return row(what, [value(one) for one in rounds], "{:.2f}", budget, accepts)
 
-    beside = [one.kind.whole / one.hand.whole for one in rounds]
-    faster = [one.hand.ready / one.namespaces.ready for one in rounds]
-    ours = [one.kind.ready / one.namespaces.ready for one in rounds]
-    machine = "{system}, Linux {kernel}, {cores} cores, {memory}, cgroups {cgroups}".format(**host_facts())
-    return "\n".join(
-        (
-            f"{machine}; load average {load:.1f} before; {NODES} nodes, flannel.",
-            "",
-            "| what | seen | median | budget | met |",
-            "|---|---|---:|---:|---|",
-            seconds("`up`: nodes Ready", [one.namespaces.ready for one in rounds]),
-            seconds("`up`: DNS answers", [one.namespaces.whole for one in rounds]),
-            seconds("`up --provider kind`: nodes Ready", [one.kind.ready for one in rounds]),
-            seconds("`up --provider kind`: DNS answers", [one.kind.whole for one in rounds]),
-            seconds("`kind create cluster`, no pod network", [one.hand.whole for one in rounds]),
-            seconds("`kind create cluster`, flannel by kubectl: nodes Ready", [one.hand.ready for one in rounds]),
-            ratio("whole `up --provider kind` / `kind create cluster`", beside, "at most 1.1", lambda it: it <= MOST),
-            ratio("Ready: kind by hand / `up`", faster, "at least 4", lambda it: it >= LEAST),
-            ratio("Ready: `up --provider kind` / `up`", ours, "at least 4", lambda it: it >= LEAST),
-            "",
-        )
+    beside = "whole `up --provider kind` / `kind create cluster`"
+    return table(
+        [
+            seconds("`up`: nodes Ready", lambda one: one.namespaces.ready),
+            seconds("`up`: DNS answers", lambda one: one.namespaces.whole),
+            seconds("`up --provider kind`: nodes Ready", lambda one: one.kind.ready),
+            seconds("`up --provider kind`: DNS answers", lambda one: one.kind.whole),
+            seconds("`kind create cluster`, no pod network", lambda one: one.hand.whole),
+            seconds("`kind create cluster`, flannel by kubectl: nodes Ready", lambda one: one.hand.ready),
+            ratio(beside, lambda one: one.kind.whole / one.hand.whole, "at most 1.1", lambda it: it <= MOST),
+            ratio("Ready: kind by hand / `up`", lambda one: one.hand.ready / one.namespaces.ready, *FASTER),
+            ratio("Ready: `up --provider kind` / `up`", lambda one: one.kind.ready / one.namespaces.ready, *FASTER),
+        ],
+        load,
     )
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeat", type=int, default=3, help="rounds")
-    options = parser.parse_args()
-    load = os.getloadavg()[0]
+    number, load = asked(__doc__), os.getloadavg()[0]
     programs = Store(default_cache(), journal=Journal(None)).bin_dir(["kind", "kubernetes"])
     with (
         tempfile.TemporaryDirectory(prefix="cnilab-bench-") as home,
@@ -219,11 +204,8 @@ def main() -> None:
     ):
         bench = Bench(Path(home), docker, programs)
         image = bench.cnilab("components", "build-node-image", "-q")[1]
-        rounds = []
         try:
-            for number in range(options.repeat):
-                rounds.append(bench.round(image))
-                click.echo(f"round {number + 1}: {rounds[-1]}", err=True)
+            rounds = repeat(number, lambda: bench.round(image))
         finally:
             bench.cnilab("down", "--all")
     click.echo(markdown(rounds, load), nl=False)

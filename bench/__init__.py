@@ -1,0 +1,1 @@
+"""What things take and cost: scripts that print Markdown tables; see docs/performance.md."""
