@@ -30,32 +30,38 @@ def sealed(packet: Packet, wire: Wire) -> bool:
     return packet.proto == "udp" and wire.port in {packet.src_port, packet.dst_port}
 
 
-def unreadable(context: Context, tap: Tap, one: Exchange, readable: int) -> Leg:
+def unreadable(context: Context, tap: Tap, one: Exchange, leg: str, readable: int) -> Leg:
     """Whether an exchange between pods can be read on an underlay that is promised to be encrypted.
 
     Args:
         context: The run.
         tap: On the underlay.
         one: The exchange.
+        leg: What is judged.
         readable: How many of its packets were recognised there.
     """
-    leg, place = f"{leg_name(one)}@{tap.node}:{tap.interface}", f"{tap.node} {tap.interface}"
     wire = context.expect.wire
     hidden = sum(sealed(packet, wire) for packet in tap.packets)
     if readable:
-        text = f"{readable} packets of {leg_name(one)} can be read at {place}: they are not encrypted"
+        text = (
+            f"{readable} packets of {leg_name(one)} can be read at {tap.node} {tap.interface}: they are not encrypted"
+        )
         return failed(leg, "wrong-value", text, wire.kind, "plain")
     if not hidden:
-        text = f"no packet of {wire.kind} was seen at {place} while {leg_name(one)} answered"
-        return failed(leg, "missing", text, wire.kind, "nothing")
+        return _silent(tap, wire, leg, leg_name(one))
     return passed(leg, "nothing to read", f"{hidden} encrypted packets")
+
+
+def _silent(tap: Tap, wire: Wire, leg: str, traffic: str) -> Leg:
+    text = f"no packet of {wire.kind} was seen at {tap.node} {tap.interface} while {traffic} answered"
+    return failed(leg, "missing", text, wire.kind, "nothing")
 
 
 def encapsulation(context: Context) -> Verdict:
     """On the underlay no packet is fragmented, and the encapsulation is the variant's."""
     taps = [tap for tap in context.taps if tap.batch == "B2" and tap.place == tap.node]
     expect = context.expect.wire
-    legs = [_leg(context, tap, expect) for tap in taps if tap.interface == context.spec.cluster_nic]
+    legs = [_leg(context, tap, expect) for tap in taps if on_underlay(context, tap)]
     port = f" to UDP {expect.port}" if expect.port else ""
     vni = "" if expect.vni is None else f", VNI {expect.vni}"
     what = f"{expect.kind}{port}, unreadable" if expect.encrypted else f"{expect.kind.upper()}{port}{vni}"
@@ -85,8 +91,7 @@ def _tunnel(context: Context, tap: Tap, expect: Wire, outer: list[Packet], leg: 
     inside = [packet for packet in outer if _inside(packet, expect)]
     bare = [packet for packet in outer if not _inside(packet, expect) and _bare(context, tap.flow, packet)]
     if expect.encrypted and not inside and not bare:
-        text = f"no packet of {expect.kind} was seen at {tap.node} {tap.interface} while {tap.flow} answered"
-        return failed(leg, "missing", text, expect.kind, "nothing")
+        return _silent(tap, expect, leg, tap.flow)
     if bare or not inside:
         some = "some" if inside else len(outer)
         text = f"{some} packets of {tap.flow} crossed {tap.node} {tap.interface} without encapsulation"

@@ -140,7 +140,7 @@ def on_wire(context: Context) -> Verdict:
             if tap.place not in {tap.node, src.name, dst.name}:
                 continue
             if context.expect.wire.encrypted and on_underlay(context, tap):
-                legs.append(unreadable(context, tap, one, len(found)))
+                legs.append(unreadable(context, tap, one, leg, len(found)))
                 continue
             if not found:
                 text = f"no packet of {leg_name(one)} was seen at {tap.place} {tap.interface}"

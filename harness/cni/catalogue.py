@@ -19,6 +19,9 @@ _FOLDER = Path(__file__).parent / "variants"
 _OF_PROXY_MODE: Mapping[str, tuple[str, ...]] = {"nftables": ("nftables",), "ipvs": ("ipvs", "ipset", "dummy")}
 """What kube-proxy needs of the kernel in its modes: for IPVS a dummy link has the addresses of all Services."""
 
+NOT_OF_KERNEL = frozenset({"weave-images"})
+"""What of `needs` no other kernel has, either."""
+
 
 def names() -> list[str]:
     """Names of all variants."""
@@ -58,8 +61,3 @@ def needs(spec: LabSpec) -> tuple[str, ...]:
     chosen = variant(spec.cni)
     of_mode = _OF_PROXY_MODE.get(spec.kubernetes.proxy_mode, ()) if chosen.kube_proxy else ()
     return (*chosen.needs, *of_mode)
-
-
-def of_kernel(spec: LabSpec) -> frozenset[str]:
-    """What of a lab's `needs` another kernel may have."""
-    return frozenset(needs(spec)) - {"weave-images"}

@@ -160,20 +160,19 @@ def require(
     return findings
 
 
-def _refusal(spec: LabSpec, blocking: Collection[str]) -> str:
+def _refusal(spec: LabSpec, blocking: set[str]) -> str:
     """What cannot be had: a variant, a mode of kube-proxy, or any lab at all."""
-    of_variant, of_both = catalogue.variant(spec.cni).needs, catalogue.needs(spec)
-    if all(name in of_variant for name in blocking):
+    if blocking <= set(catalogue.variant(spec.cni).needs):
         return f"variant '{spec.cni}' is unavailable here"
-    if all(name in of_both for name in blocking):
+    if blocking <= set(catalogue.needs(spec)):
         return f"kube-proxy in mode '{spec.kubernetes.proxy_mode}' is unavailable here"
     return "this machine cannot run a lab"
 
 
 def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
     """The way out, where nothing but the kernel is in the way: programs in the machine are those of this one."""
-    lacking = {one.check.id for one in blocking}
-    programs = any(one.fix.startswith("apt-get") for one in blocking)
-    if spec.provider != "namespaces" or spec.kernel != "host" or programs or not lacking <= catalogue.of_kernel(spec):
+    of_kernel = set(catalogue.needs(spec)) - catalogue.NOT_OF_KERNEL
+    mended = all(one.check.id in of_kernel and not one.fix.startswith("apt-get") for one in blocking)
+    if spec.provider != "namespaces" or spec.kernel != "host" or not mended:
         return []
     return ["'--kernel debian' runs the lab in a virtual machine, whose kernel has more"]

@@ -30,8 +30,6 @@ NIGHTLY = Path(__file__).resolve().parents[1] / "matrix.yaml"
 
 _NEEDS = frozenset(get_args(Need))
 
-_OF_THE_KERNEL = _NEEDS - {"weave-images"}
-
 _MOST = 200
 """Characters of a reason."""
 
@@ -181,8 +179,9 @@ def _reason(cell: Cell, answer: Sequence[Finding] | str) -> str:
     if cell.kernel != "host" and (lacks := _machine_lacks()):
         return lacks
     needs = set(catalogue.variant(cell.variant).needs)
-    # Another kernel has what a variant needs of a kernel; this machine still has to have the rest.
-    needs -= _OF_THE_KERNEL if cell.kernel != "host" else set()
+    if cell.kernel != "host":
+        # Another kernel has what a variant needs of a kernel; this machine still has to have the rest.
+        needs &= catalogue.NOT_OF_KERNEL
     blocking = [one for one in answer if _blocks(one, needs)]
     return shorten("; ".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking))
 
