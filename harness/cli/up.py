@@ -196,8 +196,9 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
     with progress() as listener:
         if not skip_preflight:
-            with Journal(None, listener).step("up.preflight", "this machine is fit for the lab"):
-                _preflight(spec)
+            journal = Journal(None, listener)
+            with journal.step("up.preflight", "this machine is fit for the lab"):
+                _preflight(spec, journal)
         if replace:
             from harness.cli.down import remove  # noqa: PLC0415
 
@@ -218,9 +219,13 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     return 0
 
 
-def _preflight(spec: LabSpec) -> None:
-    from harness.steps.doctor import require  # noqa: PLC0415
+def _preflight(spec: LabSpec, journal: Journal) -> None:
+    """Ask doctor, after what it asks with has been installed: a new machine lacks even `iptables`."""
+    from harness.cli.stores import store_for  # noqa: PLC0415
+    from harness.steps.doctor import concerning, require  # noqa: PLC0415
 
+    if any(check.id == "programs" for check in concerning(spec)):
+        store_for(spec, journal).tools.install_all()
     require(spec, state=settings().state, cache=settings().cache)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from harness.components.apt import Apt, heartbeat
@@ -25,6 +25,23 @@ def may_install() -> bool:
     """Whether apt may be used: root, apt there, and neither CNILAB_APT=no nor CNILAB_OFFLINE=1."""
     refused = os.environ.get("CNILAB_APT", "").lower() in {"no", "0", "false"}
     return os.geteuid() == 0 and not refused and not offline() and shutil.which("apt-get") is not None
+
+
+def advice(known: Mapping[str, Tool], missing: Iterable[str]) -> str:
+    """How missing programs come to this machine.
+
+    Args:
+        known: The lock's table of tools.
+        missing: Names in it.
+    """
+    words = f"apt-get install {' '.join(packages(known, missing))}"
+    return f"up installs them: {words}" if may_install() else words
+
+
+def packages(known: Mapping[str, Tool], names: Iterable[str]) -> list[str]:
+    """The packages that have programs, each once; a program that is not in the table has none."""
+    words = " ".join(known[name].package for name in names if name in known).split()
+    return list(dict.fromkeys(words))
 
 
 def offline() -> bool:
@@ -59,6 +76,10 @@ class Tools:
         """Paths of all tools that every lab needs, as `need`."""
         return self.need(*(name for name, tool in self._known.items() if not tool.optional))
 
+    def install_all(self) -> None:
+        """Install what every lab needs and is missing, where that is allowed; what is still missing `need_all` says."""
+        self._install_missing([name for name, tool in self._known.items() if not tool.optional])
+
     def need(self, *names: str) -> dict[str, Path]:
         """Paths of tools, installing all missing ones in one go where that is allowed.
 
@@ -68,22 +89,23 @@ class Tools:
         Raises:
             PreflightError: Some are missing; names them all and the command that brings them.
         """
+        self._install_missing(names)
         found = self._find(names)
-        missing = [name for name in names if name not in found]
-        if not missing:
-            return found
-        with self._lock:
-            if self._install() and (packages := self._packages(missing)):
-                self._install_packages(packages)
-            found = self._find(names)
         lacking = [name for name in names if name not in found and not self._optional(name)]
         if lacking:
-            packages = self._packages(lacking)
             msg = f"programs are missing on this machine: {', '.join(lacking)}"
-            raise PreflightError(
-                msg, next_step=f"as root: apt-get install --no-install-recommends {' '.join(packages) or '…'}"
-            )
+            wanted = " ".join(packages(self._known, lacking)) or "…"
+            raise PreflightError(msg, next_step=f"as root: apt-get install --no-install-recommends {wanted}")
         return found
+
+    def _install_missing(self, names: Sequence[str]) -> None:
+        if len(self._find(names)) == len(names):
+            return
+        with self._lock:
+            found = self._find(names)
+            wanted = packages(self._known, (name for name in names if name not in found))
+            if wanted and self._install():
+                self._install_packages(wanted)
 
     @staticmethod
     def _find(names: Iterable[str]) -> dict[str, Path]:
@@ -92,14 +114,10 @@ class Tools:
     def _optional(self, name: str) -> bool:
         return name in self._known and self._known[name].optional
 
-    def _packages(self, names: Iterable[str]) -> list[str]:
-        words = " ".join(self._known[name].package for name in names if name in self._known).split()
-        return list(dict.fromkeys(words))
-
-    def _install_packages(self, packages: list[str]) -> None:
+    def _install_packages(self, wanted: list[str]) -> None:
         """Install; a failure shows as tools that are still missing."""
-        self._say(f"installing with apt-get: {', '.join(packages)}")
+        self._say(f"installing with apt-get: {', '.join(wanted)}")
         with heartbeat(self._say, "installing with apt-get"):
-            done = self._apt.install(packages)
+            done = self._apt.install(wanted)
         if not done.ok:
             self._say(f"apt-get failed: {done.tail(2)}")

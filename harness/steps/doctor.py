@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.cni import catalogue
+from harness.components import tools
+from harness.components.lock import load as load_lock
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.steps.doctor_host import Host
@@ -63,6 +65,7 @@ class Check:
         consequence: What follows from a failure.
         fix: How to mend it.
         probe: Answers the question.
+        program: A program of the machine that asks the kernel: without it nothing is known of the kernel.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Check:
     consequence: str
     fix: str
     probe: Callable[[Plan], Verdict] = field(repr=False)
+    program: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,21 @@ def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] |
 
 
 def _finding(check: Check, plan: Plan) -> Finding:
+    if check.program and not plan.host.which(check.program):
+        return _unasked(check, plan)
     verdict = check.probe(plan)
     if verdict.ok:
         return Finding(check, "ok", verdict.detail, "")
     if _is_needed(check, plan.spec):
         return Finding(check, "blocks", verdict.detail, verdict.fix or check.fix)
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
+
+
+def _unasked(check: Check, plan: Plan) -> Finding:
+    """Of a check whose program is missing: it is in the way only where `up` will not bring it."""
+    needed = check.severity == "blocks" or _is_needed(check, plan.spec)
+    status: Status = "info" if not needed else "limits" if tools.may_install() else "blocks"
+    return Finding(check, status, f"not known without {check.program}", tools.advice(load_lock().tool, [check.program]))
 
 
 def _is_needed(check: Check, spec: LabSpec) -> bool:

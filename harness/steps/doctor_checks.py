@@ -55,10 +55,8 @@ def _programs(plan: Plan) -> Verdict:
     missing = [name for name, tool in known.items() if not tool.optional and not plan.host.which(name)]
     if not missing:
         return Verdict(ok=True, detail=f"{len(known)} found")
-    packages = " ".join(dict.fromkeys(word for name in missing for word in known[name].package.split()))
-    can = tools.may_install()
-    fix = f"up installs them: apt-get install {packages}" if can else f"apt-get install {packages}"
-    return Verdict(ok=False, detail=f"missing: {', '.join(missing)}", fix=fix, severity="limits" if can else None)
+    detail, fix = f"missing: {', '.join(missing)}", tools.advice(known, missing)
+    return Verdict(ok=False, detail=detail, fix=fix, severity="limits" if tools.may_install() else None)
 
 
 def _namespaces(plan: Plan) -> Verdict:
@@ -171,8 +169,7 @@ def _esp(plan: Plan) -> Verdict:
 
 def _ipset(plan: Plan) -> Verdict:
     done = plan.host.unshared(["ipset", "create", "cnilab", "hash:ip"])
-    missing = "" if plan.host.which("ipset") else "apt-get install ipset"
-    return Verdict(done.ok, "made one in a throw-away namespace" if done.ok else done.tail(1), missing)
+    return Verdict(done.ok, "made one in a throw-away namespace" if done.ok else done.tail(1))
 
 
 def _weave_images(plan: Plan) -> Verdict:
@@ -314,6 +311,7 @@ def _port(plan: Plan) -> Verdict:
 
 
 _LOAD = "load the module"
+_NAT = "a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
 
 CHECKS: tuple[Check, ...] = (
     Check("root", "root", "blocks", "namespaces cannot be made", "run it with sudo", _root),
@@ -342,8 +340,8 @@ CHECKS: tuple[Check, ...] = (
         "a kernel with NET_NS, PID_NS, UTS_NS, IPC_NS and CGROUPS",
         _namespaces,
     ),
-    Check("veth", "veth links", "blocks", "no wires", _LOAD, _link("veth")),
-    Check("bridge", "bridges", "blocks", "no wire between nodes", _LOAD, _link("bridge")),
+    Check("veth", "veth links", "blocks", "no wires", _LOAD, _link("veth"), "ip"),
+    Check("bridge", "bridges", "blocks", "no wire between nodes", _LOAD, _link("bridge"), "ip"),
     Check(
         "br-netfilter",
         "br_netfilter",
@@ -352,9 +350,9 @@ CHECKS: tuple[Check, ...] = (
         _LOAD,
         _br_netfilter,
     ),
-    Check("vxlan", "VXLAN links", "limits", "no variant flannel", _LOAD, _link("vxlan")),
-    Check("iptables", "iptables", "blocks", "no Services, no masquerade", "apt-get install iptables", _iptables),
-    Check("nftables", "nftables", "limits", "no proxyMode nftables", "apt-get install nftables", _nftables),
+    Check("vxlan", "VXLAN links", "limits", "no variant flannel", _LOAD, _link("vxlan"), "ip"),
+    Check("iptables", "iptables", "blocks", "no Services, no masquerade", _NAT, _iptables, "iptables"),
+    Check("nftables", "nftables", "limits", "no proxyMode nftables", "a kernel with NF_TABLES_INET", _nftables, "nft"),
     Check(
         "overlay",
         "overlayfs on the state directory",
@@ -420,13 +418,13 @@ CHECKS: tuple[Check, ...] = (
         _modules_file,
     ),
     Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
-    Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset),
-    Check("ipvs", "IPVS", "info", "no proxyMode ipvs", _LOAD, _ipvs),
-    Check("esp", "IPsec (ESP)", "info", "no IPsec overlays", "a kernel with INET_ESP and CRYPTO_GCM", _esp),
-    Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve")),
-    Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard")),
-    Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip")),
-    Check("dummy", "dummy links", "info", "no variant weave", _LOAD, _link("dummy")),
+    Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset, "ipset"),
+    Check("ipvs", "IPVS", "info", "no proxyMode ipvs", _LOAD, _ipvs, "iptables"),
+    Check("esp", "IPsec (ESP)", "info", "no IPsec overlays", "a kernel with INET_ESP and CRYPTO_GCM", _esp, "ip"),
+    Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve"), "ip"),
+    Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard"), "ip"),
+    Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip"), "ip"),
+    Check("dummy", "dummy links", "info", "no variant weave", _LOAD, _link("dummy"), "ip"),
     Check(
         "weave-images",
         "images of weave",
@@ -435,7 +433,7 @@ CHECKS: tuple[Check, ...] = (
         "cnilab components add",
         _weave_images,
     ),
-    Check("netem", "netem", "info", "no faults that delay or lose packets", _LOAD, _netem),
+    Check("netem", "netem", "info", "no faults that delay or lose packets", _LOAD, _netem, "tc"),
     *doctor_docker.CHECKS,
 )
 """In the order in which a reader wants them: what everything stands on first."""

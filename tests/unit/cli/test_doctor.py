@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.cli import app as entry
+from harness.cni import catalogue
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.providers.kind.answers import EngineFacts
@@ -221,6 +222,31 @@ def test_missing_programs_do_not_block_where_up_may_install_them(
     found = check("programs", Machine(missing={"nft"}), tmp_path)
     assert found.status == "limits"
     assert "up installs them" in found.fix
+
+
+ASKED = [check for check in CHECKS if check.program]
+
+
+@pytest.mark.parametrize("one", ASKED, ids=lambda check: check.id)
+def test_what_up_will_install_is_not_in_its_own_way(
+    one: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = Machine(missing={one.program}, failing={one.program}, no_links=set(LINKS))
+    wanted = one.severity == "blocks" or one.id in catalogue.needs(LabSpec())
+    for can, status in ((True, "limits"), (False, "blocks")):
+        monkeypatch.setattr("harness.components.tools.may_install", lambda can=can: can)
+        found = check(one.id, lacking, tmp_path)
+        assert found.status == (status if wanted else "info")
+        assert found.detail == f"not known without {one.program}"
+        assert found.fix.startswith("up installs them: apt-get install" if can else "apt-get install")
+
+
+def test_each_check_names_the_program_that_it_asks_with(tmp_path: Path) -> None:
+    for one in CHECKS:
+        machine = Machine()
+        check(one.id, machine, tmp_path)
+        asked = {words[4] for words in machine.ran if words[:4] == ("unshare", "--net", "--mount", "--")}
+        assert asked - {"mount"} <= {one.program}, one.id
 
 
 def test_the_neighbour_table_is_compared_with_what_the_plan_needs(tmp_path: Path) -> None:

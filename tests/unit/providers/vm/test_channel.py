@@ -108,6 +108,15 @@ def test_the_agent_is_known_to_be_there_without_the_secret(door: Door) -> None:
     assert not Door(port, "").answers()
 
 
+@pytest.fixture
+def _not_under_nohup() -> Iterator[None]:
+    """nohup(1) ignores SIGHUP, and programs inherit that; the agent has no such parent."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("_not_under_nohup")
 def test_whoever_goes_away_takes_the_program_along(door: Door, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
     with door._connect({"argv": ["sh", "-c", f"echo $$ > {mark}; sleep 60"], "cwd": "/", "env": dict(os.environ)}):
