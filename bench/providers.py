@@ -196,7 +196,10 @@ def markdown(rounds: list[Round], load: float) -> str:
 def main() -> None:
     """Measure and print."""
     number, load = asked(__doc__), os.getloadavg()[0]
-    programs = Store(default_cache(), journal=Journal(None)).bin_dir(["kind", "kubernetes"])
+    store = Store(default_cache(), journal=Journal(None))
+    # The engine's network namespace has no way out: what the node image is made of must be there before.
+    store.ensure(sorted(store.lock.everywhere))
+    programs = store.bin_dir(["kind", "kubernetes"])
     with (
         tempfile.TemporaryDirectory(prefix="cnilab-bench-") as home,
         tempfile.TemporaryDirectory(prefix="cnilab-engine-") as place,

@@ -11,6 +11,12 @@ import pytest
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit tests may run as root, on a machine that lacks programs: it stays as it is."""
+    monkeypatch.setenv("CNILAB_APT", "no")
+
+
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
     """Compare text with a file below tests/golden; CNILAB_UPDATE_GOLDEN=1 writes the file instead."""
