@@ -81,6 +81,11 @@ class Bench:
 
     def timed(self, *argv: str | Path) -> tuple[float, str]:
         """Wall-clock seconds of a program where the engine's ports are, and what it printed; ends all if it fails."""
+        began = time.monotonic()
+        printed = self._run(*self.docker.enter, *argv)
+        return time.monotonic() - began, printed
+
+    def _run(self, *argv: str | Path) -> str:
         environment = {
             **os.environ,
             "CI": "1",
@@ -88,13 +93,14 @@ class Bench:
             "DOCKER_HOST": self.docker.socket,
             "PATH": f"{self.docker.programs}:{os.environ['PATH']}",
         }
-        began = time.monotonic()
-        done = subprocess.run(
-            [*self.docker.enter, *argv], cwd=self.home, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(argv, cwd=self.home, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{' '.join(map(str, argv))}: exit status {done.returncode}\n{done.stderr}")
-        return time.monotonic() - began, done.stdout.strip()
+        return done.stdout.strip()
+
+    def node_image(self) -> str:
+        """Made in the machine's own network namespace: that of the engine has no way out."""
+        return self._run(sys.executable, "-m", "harness.cli.main", "components", "build-node-image", "-q")
 
     def cnilab(self, *words: str) -> tuple[float, str]:
         """The same for a command of cnilab."""
@@ -196,17 +202,14 @@ def markdown(rounds: list[Round], load: float) -> str:
 def main() -> None:
     """Measure and print."""
     number, load = asked(__doc__), os.getloadavg()[0]
-    store = Store(default_cache(), journal=Journal(None))
-    # The engine's network namespace has no way out: what the node image is made of must be there before.
-    store.ensure(sorted(store.lock.everywhere))
-    programs = store.bin_dir(["kind", "kubernetes"])
+    programs = Store(default_cache(), journal=Journal(None)).bin_dir(["kind", "kubernetes"])
     with (
         tempfile.TemporaryDirectory(prefix="cnilab-bench-") as home,
         tempfile.TemporaryDirectory(prefix="cnilab-engine-") as place,
         engine(Path(place), f"/cnilab/{NAME}.engine") as docker,
     ):
         bench = Bench(Path(home), docker, programs)
-        image = bench.cnilab("components", "build-node-image", "-q")[1]
+        image = bench.node_image()
         try:
             rounds = repeat(number, lambda: bench.round(image))
         finally:

@@ -36,6 +36,11 @@ class KindCli(Cli):
         found = super().environment
         return {**found, "DOCKER_HOST": self.engine.socket, "PATH": f"{self.engine.programs}:{found['PATH']}"}
 
+    @property
+    def outside(self) -> Outside:
+        """The same in the machine's own network namespace, where downloads work."""
+        return Outside(self.home, self.engine)
+
     def argv(self, *words: str | Path) -> list[str]:
         return [*self.engine.enter, *super().argv(*words)]
 
@@ -52,6 +57,14 @@ class KindCli(Cli):
         return done.stdout.split()
 
 
+@dataclass
+class Outside(KindCli):
+    """Reaches the engine by its socket, but nothing that the engine forwards."""
+
+    def argv(self, *words: str | Path) -> list[str]:
+        return Cli.argv(self, *words)
+
+
 @pytest.fixture(scope="module")
 def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCli]:
     """An engine with a node image, and the machine as it was before, afterwards."""
@@ -60,7 +73,7 @@ def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCl
     place = tmp_path_factory.mktemp("engine")
     with engine(place, f"/cnilab/{NAME}.engine") as running:
         user = KindCli(tmp_path_factory.mktemp("kind"), running)
-        user("components", "build-node-image", timeout=3600)
+        user.outside("components", "build-node-image", timeout=3600)
         yield user
         user("down", "--all")
     if running.pid:
@@ -137,7 +150,7 @@ def test_a_lab_whose_harness_was_killed_is_taken_down_whole(kind: KindCli, there
 
 
 def test_a_name_that_a_cluster_of_kind_has_is_refused_and_that_cluster_left_alone(kind: KindCli) -> None:
-    image = kind("components", "build-node-image", "-q").stdout.strip()
+    image = kind.outside("components", "build-node-image", "-q").stdout.strip()
     label = f"io.x-k8s.kind.cluster={NAME}"
     (stranger,) = kind.docker("create", "--label", label, "--name", f"{NAME}-control-plane", image)
     try:
