@@ -16,7 +16,7 @@ from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import WORDS, say
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import overrides, read_spec, spec_options, words_of
+from harness.cli.up import component_option, overrides, read_spec, spec_options, words_of
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
 """Pings for the report: one to another node and one to the outside, seen at every interface."""
@@ -74,6 +74,7 @@ class _Whole:
     """,
 )
 @spec_options
+@component_option
 @click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
 @click.option("--keep", is_flag=True, help="Leave the lab up when all is done.")
 @click.option("--labs/--no-labs", "with_labs", cls=Option, default=True, help="Apply the labs too.  [default: yes]")
@@ -89,6 +90,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     /,
     target: str,
     *,
+    component: tuple[str, ...],
     replace: bool,
     keep: bool,
     with_labs: bool,
@@ -112,6 +114,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
     words = words_of(target, wanted)
     words += ["--run-dir", str(run_dir)] if run_dir else []
+    words += [word for one in component for word in ("--component", one)]
     words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]
     whole = _Whole(ctx, silent=output not in {"table", "wide"})
     try:

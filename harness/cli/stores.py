@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.context import settings
@@ -30,9 +31,17 @@ def store_for(spec: LabSpec, journal: Journal) -> Store:
 
 
 @contextmanager
-def noted_store(spec: LabSpec, run: RunDir, journal: Journal) -> Iterator[Store]:
-    """The same, and what was taken from it is noted as the run's pins, also after a failure."""
+def noted_store(spec: LabSpec, run: RunDir, journal: Journal, own: Mapping[str, Path] | None = None) -> Iterator[Store]:
+    """The same, and what was taken from it is noted as the run's pins, also after a failure.
+
+    Args:
+        spec: The lab.
+        run: Its run directory.
+        journal: Told of downloads and builds.
+        own: Programs that the user brought.
+    """
     store = store_for(spec, journal)
+    store.own.update(own or {})
     try:
         yield store
     finally:

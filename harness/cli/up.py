@@ -91,6 +91,12 @@ def spec_options(function: Any) -> Any:
     return function
 
 
+def component_option(function: Any) -> Any:
+    """`--component`, which a spec does not have: paths are a machine's own."""
+    words = "Use a program of your own, as flanneld=./flanneld, or an image that must be brought. May be repeated."
+    return click.option("--component", multiple=True, metavar="NAME=PATH", help=words)(function)
+
+
 def overrides(
     name: str | None,
     nodes: int | None,
@@ -144,9 +150,11 @@ def under_another_kernel(spec: LabSpec) -> bool:
     cnilab up cilium-geneve --kernel debian
     cnilab up workshop.yaml --dry-run
     cnilab up flannel --provider kind
+    cnilab up flannel --component flanneld=dist/flanneld-amd64
     """,
 )
 @spec_options
+@component_option
 @click.option("--retain", is_flag=True, help="Keep what is there when bring-up fails.")
 @click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
@@ -162,6 +170,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     mtu: int | None,
     kernel: str | None,
     provider: str | None,
+    component: tuple[str, ...],
     retain: bool,
     replace: bool,
     run_dir: Path | None,
@@ -185,11 +194,13 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
         show(spec)
         return 0
+    own = _brought(component, spec)
     if under_another_kernel(spec):
         from harness.cli.kernel import bring_up  # noqa: PLC0415
 
         flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
         words = [*settings().words, "up", *words_of(target, decided(spec)), *(flag for flag, on in flags.items() if on)]
+        words += [word for name, path in own.items() for word in ("--component", f"{name}={path}")]
         return bring_up(spec, words, run_dir, replace=replace, retain=retain)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
@@ -206,7 +217,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         run = new_run(spec, words_of(target, given), run_dir)
         journal = Journal(run, listener)
         try:
-            kubeconfig = _bring_up(spec, run, journal, raise_limits=raise_limits)
+            kubeconfig = _bring_up(spec, run, journal, own, raise_limits=raise_limits)
         except (CnilabError, KeyboardInterrupt) as error:
             finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
             _give_up(spec, run, journal, retain=retain)
@@ -229,14 +240,25 @@ def _preflight(spec: LabSpec, journal: Journal) -> None:
     require(spec, state=settings().state, cache=settings().cache)
 
 
-def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, *, raise_limits: bool) -> Path:
+def _brought(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
+    """Programs that the user brought, as copies in the cache, which a machine of another kernel sees, too."""
+    if not components:
+        return {}
+    from harness.cli.stores import store_for  # noqa: PLC0415
+    from harness.components import own  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    return own.bring(store_for(spec, Journal(None)), components, spec)
+
+
+def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path], *, raise_limits: bool) -> Path:
     # These bring the Kubernetes client and more: only now, when a lab is really made.
     from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.steps.up import bring_up  # noqa: PLC0415
 
     try:
-        with noted_store(spec, run, journal) as store:
+        with noted_store(spec, run, journal, own) as store:
             attached = bring_up(
                 spec,
                 variant(spec.cni),

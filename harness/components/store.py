@@ -12,15 +12,30 @@ import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from harness.components import images, recipes, runtime
+from harness.components import images, own, recipes, runtime
 from harness.components.resolver import DEFAULT_SOURCES, Resolved, Resolver
+from harness.model.run import Pin
 
 __all__ = ["DEFAULT_SOURCES", "Resolved", "Store"]
 
 
 class Store(Resolver):
     """Components as directories of programs, images, and a prepared containerd root; see `Resolver` for the rest."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.own: dict[str, Path] = {}
+        """Programs that the user brought, by name; see `own.bring`."""
+
+    def ensure(self, names: Iterable[str]) -> dict[str, Resolved]:
+        """See `Resolver.ensure`; with programs of the user's own in place of others."""
+        found = {name: own.replaced(self, item, self.own) for name, item in super().ensure(names).items()}
+        for item in found.values():
+            if item.source == own.SOURCE:
+                self.add_pin(Pin(name=item.name, version=item.version, source=item.source, digest=item.digest))
+        return found
 
     def bin_dir(self, names: Iterable[str]) -> Path:
         """A directory with the programs of components under all their names, for the nodes' PATH.

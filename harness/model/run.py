@@ -37,7 +37,7 @@ class Pin(Record):
 
     name: str
     version: str
-    source: str = Field(description="cache, system, release, build, apt")
+    source: str = Field(description="system, package, release, build; own: brought by the user")
     digest: str = Field(default="", description="sha256 of the file used")
 
 
