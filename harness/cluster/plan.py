@@ -166,7 +166,7 @@ def control_plane_services(spec: LabSpec) -> list[Service]:
         Service(
             "kube-controller-manager",
             controller_manager_argv(spec),
-            wait=(f"tcp:127.0.0.1:{API_PORT}",),
+            wait=(api_ready("127.0.0.1"),),
             env=_LAZY_COLLECTOR,
         ),
         Service("kube-scheduler", scheduler_argv(), wait=(api_ready("127.0.0.1"),), env=_LAZY_COLLECTOR),
