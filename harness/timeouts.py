@@ -57,8 +57,8 @@ def ticks(
     end = start + scale(deadline)
     while (now := time.monotonic()) < end:
         yield now - start
-        # Where looking takes long, on a slow machine, the time is better left to what is looked at. Elsewhere a look that
-        # took long was one that waited for a server to start, and the next answer may be there at once.
+        # Where looking takes long, on a slow machine, the time is better left to what is looked at. Elsewhere a look
+        # that took long was one that waited for a server to start, and the next answer may be there at once.
         pause = max(interval, min(time.monotonic() - now, scale(longest)))
         time.sleep(max(0.0, min(pause, end - time.monotonic())))
         interval = min(interval * 1.5, longest)

@@ -27,8 +27,8 @@ _CRASH_LOOP_MINOR = 32
 # docs/performance.md, with what it costs in memory.
 _LAZY_COLLECTOR = {"GOGC": "400"}
 
-# Named here, these are not looked up in the API, and programs can start before the API server has made the roles
-# that would allow the look-up; without them kube-controller-manager ends with "configmaps … is forbidden".
+# Named here, these are not looked up in the API, where a role that is not made yet would end the program, with
+# "configmaps … is forbidden".
 _DELEGATED_AUTHENTICATION = (
     f"--client-ca-file={PKI}/ca.crt",
     f"--requestheader-client-ca-file={PKI}/front-proxy-ca.crt",
@@ -157,8 +157,9 @@ def api_ready(host: object) -> str:
 def control_plane_services(spec: LabSpec) -> list[Service]:
     """etcd, API server, controller-manager and scheduler.
 
-    The scheduler starts when the API server is ready, not when it listens: what it asks for before the roles are made
-    is forbidden, and its reflectors come back after growing pauses. The controller-manager waits by itself.
+    The last two start when the API server is ready, not when it listens. What the scheduler asks for before the roles
+    are made is forbidden, and its reflectors come back after growing pauses; the controller-manager would wait by
+    itself, but it looks only once a second.
     """
     return [
         Service("etcd", etcd_argv()),
