@@ -162,10 +162,11 @@ def make_pki(nodes: dict[str, IPv4Address], api_names: Sequence[str]) -> Cluster
         Authority("etcd-ca"),
         Authority("kubernetes-front-proxy-ca"),
     )
+    local = ["localhost", "127.0.0.1"]
     return ClusterPki(
         ca=cluster.pair,
         etcd_ca=etcd.cert,
-        etcd_server=etcd.issue("etcd", names=["localhost", "127.0.0.1"]),
+        etcd_server=etcd.issue("etcd", names=local),
         etcd_client=etcd.issue("kube-apiserver-etcd-client"),
         front_proxy_ca=front_proxy.cert,
         front_proxy_client=front_proxy.issue("front-proxy-client"),
@@ -173,8 +174,8 @@ def make_pki(nodes: dict[str, IPv4Address], api_names: Sequence[str]) -> Cluster
         kubelet_client=cluster.issue("kube-apiserver-kubelet-client", groups=["system:masters"]),
         service_accounts=signing_key(),
         admin=cluster.issue("kubernetes-admin", groups=["system:masters"]),
-        controller_manager=cluster.issue("system:kube-controller-manager"),
-        scheduler=cluster.issue("system:kube-scheduler"),
+        controller_manager=cluster.issue("system:kube-controller-manager", names=local),
+        scheduler=cluster.issue("system:kube-scheduler", names=local),
         proxy=cluster.issue("system:kube-proxy"),
         nodes={
             name: cluster.issue(f"system:node:{name}", groups=["system:nodes"], names=[name, str(address)])

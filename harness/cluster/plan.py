@@ -139,6 +139,8 @@ def control_plane_files(pki: ClusterPki, server: str) -> dict[str, File]:
         **_pair("front-proxy-client", pki.front_proxy_client),
         **_pair("apiserver", pki.api_server),
         **_pair("apiserver-kubelet-client", pki.kubelet_client),
+        **_pair("controller-manager", pki.controller_manager),
+        **_pair("scheduler", pki.scheduler),
         "/etc/kubernetes/admin.conf": _secret(kubeconfig(server, pki.ca.cert, "kubernetes-admin", pki.admin)),
         "/etc/kubernetes/controller-manager.conf": _secret(
             kubeconfig(server, pki.ca.cert, "system:kube-controller-manager", pki.controller_manager)
@@ -253,6 +255,11 @@ def api_server_argv(spec: LabSpec) -> tuple[str, ...]:
     )
 
 
+def _serving(name: str) -> tuple[str, ...]:
+    """The certificate that a program shows; without one it makes an RSA key first, while all others wait for it."""
+    return (f"--tls-cert-file={PKI}/{name}.crt", f"--tls-private-key-file={PKI}/{name}.key")
+
+
 def controller_manager_argv(spec: LabSpec) -> tuple[str, ...]:
     """Flags of kube-controller-manager; it hands out each node's podCIDR."""
     return (
@@ -261,6 +268,7 @@ def controller_manager_argv(spec: LabSpec) -> tuple[str, ...]:
         "--authentication-kubeconfig=/etc/kubernetes/controller-manager.conf",
         "--authorization-kubeconfig=/etc/kubernetes/controller-manager.conf",
         "--bind-address=127.0.0.1",
+        *_serving("controller-manager"),
         "--leader-elect=false",
         "--use-service-account-credentials=true",
         "--allocate-node-cidrs=true",
@@ -286,6 +294,7 @@ def scheduler_argv() -> tuple[str, ...]:
         "--authentication-kubeconfig=/etc/kubernetes/scheduler.conf",
         "--authorization-kubeconfig=/etc/kubernetes/scheduler.conf",
         "--bind-address=127.0.0.1",
+        *_serving("scheduler"),
         "--leader-elect=false",
         *_DELEGATED_AUTHENTICATION,
     )
@@ -320,6 +329,8 @@ def kubelet_config(spec: LabSpec) -> str:
             "syncFrequency": "5s",
             "nodeStatusUpdateFrequency": "5s",
             "serializeImagePulls": False,
+            # Watching each begins anew after a second where a pod is seen here before the Node authorizer has seen it.
+            "configMapAndSecretChangeDetectionStrategy": "Get",
             "maxPods": 110,
             **crash_loop_back_off(spec),
         }
