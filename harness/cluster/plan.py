@@ -209,6 +209,9 @@ def etcd_argv() -> tuple[str, ...]:
         "--name=cnilab",
         "--data-dir=/var/lib/etcd",
         "--unsafe-no-fsync",
+        # The only member elects itself, but only after a random part of its patience with others, by default a second.
+        "--heartbeat-interval=20",
+        "--election-timeout=200",
         "--listen-client-urls=https://127.0.0.1:2379",
         "--advertise-client-urls=https://127.0.0.1:2379",
         "--listen-metrics-urls=http://127.0.0.1:2381",
