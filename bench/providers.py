@@ -210,6 +210,7 @@ def main() -> None:
     ):
         bench = Bench(Path(home), docker, programs)
         image = bench.node_image()
+        bench.up()  # what is made at most once is made now: images, and Python's own cache
         try:
             rounds = repeat(number, lambda: bench.round(image))
         finally:
