@@ -14,9 +14,9 @@ from harness.cluster.kubeconfig import kubeconfig
 from harness.cluster.pki import ClusterPki, Pair
 from harness.model.machine import File, Machine, Service
 from harness.model.spec import LabSpec
+from harness.model.wellknown import API_PORT, CONTROLLER_REQUESTS
 
 PKI = "/etc/kubernetes/pki"
-API_PORT = 6443
 STOPPED = "/etc/kubernetes/stopped/{}"
 """A service whose file is there is not started again."""
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
@@ -280,9 +280,7 @@ def controller_manager_argv(spec: LabSpec) -> tuple[str, ...]:
         f"--service-cluster-ip-range={spec.services.cidr}",
         f"--root-ca-file={PKI}/ca.crt",
         *_DELEGATED_AUTHENTICATION,
-        # The default of 20 requests a second makes forty controllers wait 5 s for their service accounts.
-        "--kube-api-qps=500",
-        "--kube-api-burst=1000",
+        *(f"--{flag}={value}" for flag, value in CONTROLLER_REQUESTS.items()),
         f"--cluster-signing-cert-file={PKI}/ca.crt",
         f"--cluster-signing-key-file={PKI}/ca.key",
         f"--service-account-private-key-file={PKI}/sa.key",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from harness.model.spec import LabSpec
-
-PORT: Final = 6443
+from harness.model.wellknown import API_PORT
 
 
 def address(spec: LabSpec) -> str:
@@ -21,5 +20,5 @@ def environment(spec: LabSpec) -> list[dict[str, Any]]:
     """
     return [
         {"name": "KUBERNETES_SERVICE_HOST", "value": address(spec)},
-        {"name": "KUBERNETES_SERVICE_PORT", "value": str(PORT)},
+        {"name": "KUBERNETES_SERVICE_PORT", "value": str(API_PORT)},
     ]

@@ -15,6 +15,7 @@ from harness.cni import apiserver
 from harness.cni.cilium import configuration
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.model.wellknown import API_PORT
 
 VERSION: Final = "1.15.19"
 """Of the chart; it names images of the same version."""
@@ -105,7 +106,7 @@ def values(spec: LabSpec, variant: Variant) -> dict[str, Any]:
             _set(found, "encryption.type", kind)
     if not variant.kube_proxy:
         # The agent makes the API's own ClusterIP work, so it has to be told an address.
-        found |= {"k8sServiceHost": apiserver.address(spec), "k8sServicePort": apiserver.PORT}
+        found |= {"k8sServiceHost": apiserver.address(spec), "k8sServicePort": API_PORT}
     return _sorted(found)
 
 

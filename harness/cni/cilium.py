@@ -23,6 +23,7 @@ from harness.cni.footprint import LEASES, Footprint
 from harness.model import rbac
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.model.wellknown import CILIUM_CGROUPS
 
 Object = dict[str, Any]
 
@@ -33,7 +34,7 @@ CONFIG = "cilium-config"
 IMAGE = "quay.io/cilium/cilium:v1.15.19"
 OPERATOR_IMAGE = "quay.io/cilium/operator-generic:v1.15.19"
 HUBBLE_SOCKET = "/var/run/cilium/hubble.sock"
-CGROUP_ROOT = "/run/cilium/cgroupv2"
+CGROUP_ROOT = CILIUM_CGROUPS
 """Where the chart mounts cgroup v2; here the node does it."""
 
 MAPS = {

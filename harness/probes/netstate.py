@@ -10,11 +10,12 @@ from typing import Any
 
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
 from harness.model.node import Node
+from harness.model.wellknown import CILIUM_CGROUPS
 from harness.probes import inventory
 
 Row = dict[str, Any]
 
-CGROUPS = ("/run/cilium/cgroupv2",)
+CGROUPS = (CILIUM_CGROUPS,)
 """Control groups that socket programs may be attached to; where one is missing, nothing is."""
 
 _SHALLOW = ("/opt/cni/bin", "/run", "/run/cilium")

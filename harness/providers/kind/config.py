@@ -10,6 +10,7 @@ from typing import Any
 
 from harness import yamlio
 from harness.model.spec import LabSpec
+from harness.model.wellknown import CONTROLLER_REQUESTS
 
 Object = dict[str, Any]
 
@@ -45,11 +46,8 @@ def cluster(spec: LabSpec, image: str, *, coredns: str, kubelet: Mapping[str, An
 
 
 def controller_manager_arguments(spec: LabSpec) -> dict[str, str]:
-    """What kube-controller-manager gets beside kubeadm's arguments.
-
-    The default of 20 requests a second makes forty controllers wait 5 s for their service accounts.
-    """
-    return {"node-cidr-mask-size": str(spec.pods.node_mask), "kube-api-qps": "500", "kube-api-burst": "1000"}
+    """What kube-controller-manager gets beside kubeadm's arguments."""
+    return {"node-cidr-mask-size": str(spec.pods.node_mask), **CONTROLLER_REQUESTS}
 
 
 def patches(spec: LabSpec, coredns: str, kubelet: Mapping[str, Any]) -> list[Object]:

@@ -13,6 +13,7 @@ from harness.enter import ENVIRONMENT, PROGRAMS
 from harness.model import world
 from harness.model.machine import MACHINE_WIDE, Machine, Service
 from harness.model.spec import LabSpec
+from harness.model.wellknown import API_PORT, CILIUM_CGROUPS
 from harness.providers.namespaces import links
 from harness.providers.namespaces.layout import MachineLayout
 
@@ -61,7 +62,7 @@ def nodeinit_spec(
             }
         )
         # The group that socket programs are attached to. It is the node's own: the root of its cgroup namespace.
-        mounts.append({"type": "cgroup2", "target": "/run/cilium/cgroupv2"})
+        mounts.append({"type": "cgroup2", "target": CILIUM_CGROUPS})
     control_plane = machine.name == spec.node_names[0]
     return {
         "hostname": machine.name,
@@ -70,7 +71,7 @@ def nodeinit_spec(
         "log": str(layout.log / "nodeinit.log"),
         "root": str(layout.root),
         "listen": "127.0.0.1:0" if control_plane else "",
-        "forward": "127.0.0.1:6443" if control_plane else "",
+        "forward": f"127.0.0.1:{API_PORT}" if control_plane else "",
         "mounts": mounts,
         "files": _identity(spec, machine),
         "private": list(MACHINE_WIDE),

@@ -23,6 +23,7 @@ from pydantic import Field
 from harness import timeouts
 from harness.errors import BringUpError, PreflightError
 from harness.model.base import Record
+from harness.model.wellknown import API_PORT
 from harness.providers.vm import guest, initramfs, qemu
 from harness.providers.vm.channel import Door
 from harness.runner import HostRunner, stop
@@ -213,7 +214,7 @@ def _launch(materials: Materials, wanted: Wanted, hardware: qemu.Hardware) -> tu
     tags = (initramfs.ROOT_TAG, *wanted.shares)
     for tag in tags:
         _share(daemon, files, tag, wanted)
-    ports = {state.agent_port: qemu.AGENT_PORT, state.api_port: qemu.API_PORT}
+    ports = {state.agent_port: qemu.AGENT_PORT, state.api_port: API_PORT}
     argv = qemu.command(emulator, files, hardware, materials.image, tags, ports)
     return _start(wanted, files, argv), state
 
@@ -275,7 +276,7 @@ def _initramfs(materials: Materials, wanted: Wanted, state: VmState) -> bytes:
         "hostname": f"kernel-{wanted.name}"[:63],
         "address": qemu.ADDRESS,
         "agent_port": qemu.AGENT_PORT,
-        "api_port": qemu.API_PORT,
+        "api_port": API_PORT,
         "token": state.token,
         "shares": {tag: str(path) for tag, path in wanted.shares.items()},
         "binds": {

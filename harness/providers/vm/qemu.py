@@ -11,7 +11,6 @@ Accelerator = Literal["kvm", "tcg"]
 ADDRESS = "10.0.2.15"
 GATEWAY = "10.0.2.2"
 AGENT_PORT = 1022
-API_PORT = 6443
 
 COMMAND_LINE = (
     "console=ttyS0 quiet panic=-1 net.ifnames=0 tsc=reliable clocksource=tsc mitigations=off nowatchdog "

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PreflightError
+from harness.model.wellknown import API_PORT
 from harness.providers.vm import initramfs, machine, qemu
 
 BUSYBOX = "/bin/busybox"
@@ -52,7 +53,7 @@ def test_qemus_words_are_as_recorded(accelerator: qemu.Accelerator, golden: Call
         qemu.Hardware(accelerator=accelerator),
         Path("/cache/vmlinuz"),
         ("root", "run"),
-        {40001: qemu.AGENT_PORT, 40002: qemu.API_PORT},
+        {40001: qemu.AGENT_PORT, 40002: API_PORT},
     )
     golden(f"providers/vm/{accelerator}.txt", "".join(f"{shlex.quote(word)}\n" for word in words))
 

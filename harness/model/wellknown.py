@@ -1,0 +1,15 @@
+"""What several parts of a lab must agree on, though none of them knows the others."""
+
+from __future__ import annotations
+
+from typing import Final
+
+API_PORT: Final = 6443
+"""Where kube-apiserver listens on its node: kubeadm's default."""
+
+CONTROLLER_REQUESTS: Final = {"kube-api-qps": "500", "kube-api-burst": "1000"}
+"""Flags of kube-controller-manager. Its default of 20 requests a second makes forty controllers wait 5 s for their
+service accounts."""
+
+CILIUM_CGROUPS: Final = "/run/cilium/cgroupv2"
+"""Where cilium's agent wants the cgroup v2 file system on a node (its option `--cgroup-root`)."""
