@@ -13,3 +13,6 @@ service accounts."""
 
 CILIUM_CGROUPS: Final = "/run/cilium/cgroupv2"
 """Where cilium's agent wants the cgroup v2 file system on a node (its option `--cgroup-root`)."""
+
+EMULATED: Final = "CNILAB_EMULATED"
+"""Variable of the environment that is set where the processor is software, by whoever made it so."""

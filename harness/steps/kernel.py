@@ -25,6 +25,7 @@ from harness.files import write_private
 from harness.model import labstate
 from harness.model.journal import Journal, now
 from harness.model.spec import LabSpec
+from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces import state as states
 from harness.providers.namespaces.layout import LabLayout
@@ -49,9 +50,6 @@ _MODULES = (
     "harness.steps.up_namespaces",
 )
 """What most programs inside import, and all that these import."""
-
-EMULATED = "CNILAB_EMULATED"
-"""See harness.steps.up_namespaces."""
 
 INSIDE = "CNILAB_INSIDE"
 """Set in the machine: the lab is made here and nowhere deeper."""

@@ -20,6 +20,7 @@ from harness.model.labstate import LabDir
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
@@ -27,9 +28,6 @@ from harness.steps.kubeconfigs import write_client
 from harness.steps.providers import Found, Order
 
 PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
-EMULATED = "CNILAB_EMULATED"
-"""Set where the processor is software, by whoever made it so."""
-
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 _CAP_SYS_RESOURCE = 24

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from harness.components import runtime
 from harness.components.store import Store
 from harness.timeouts import wait_until
 from tests.e2e import snapshot
+from tests.e2e.conftest import Cli
 
 SMALL = ("pause", "flannel-cni-plugin")
 """Images that no lab uses alone: their root is made by these tests, not found."""
@@ -91,3 +94,25 @@ def test_a_killed_preparation_takes_containerd_with_it_and_the_next_one_works(st
     wait_until("containerd to end with its harness", lambda: not processes(mark), 10)
     assert store.containerd_root(SMALL).is_dir()
     assert list((store.cache / "scratch").glob("root-*")) == []
+
+
+def test_programs_of_ones_own_run_in_the_lab(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
+    name, run = untouched[0], tmp_path / "run"
+    mine = {program: tmp_path / program for program in ("kubelet", "flanneld")}
+    for (program, copy), component in zip(mine.items(), ("kubernetes", "flannel"), strict=True):
+        found = Store().ensure([component])[component]
+        source = found.directory / ("kubernetes" if program == "kubelet" else program)
+        copy.write_bytes(source.read_bytes() + b"mine")  # an ELF file may end with anything
+    words = [word for program, path in mine.items() for word in ("--component", f"{program}={path}")]
+    cli("up", "flannel", "--name", name, "--nodes", "1", "--run-dir", run, *words)
+    digests = {program: hashlib.sha256(path.read_bytes()).hexdigest() for program, path in mine.items()}
+    for path in mine.values():
+        path.unlink()
+    node = cli("exec", "--lab", name, "n1", "--", "sh", "-c", "sha256sum $(command -v kubelet)").stdout
+    assert node.split()[0] == digests["kubelet"]
+    agent = cli("exec", "--lab", name, "n1", "--", "sh", "-c", "sha256sum /proc/$(pgrep -x flanneld)/exe").stdout
+    assert agent.split()[0] == digests["flanneld"]
+    pins = {pin["name"]: pin["source"] for pin in json.loads((run / "run.json").read_text())["pins"]}
+    assert (pins["kubernetes"], pins["flannel"]) == ("own", "own")
+    assert pins["etcd"] != "own"
+    cli("down", name)
