@@ -50,15 +50,15 @@ def ticks(
     Args:
         deadline: Seconds in all, before scaling.
         interval: Seconds between the first two ticks; grows by half each time.
-        longest: Upper bound of the interval, in seconds.
-        scale: Scales the deadline.
+        longest: Upper bound of the interval, in seconds; scaled, that of the pause after a look that took long.
+        scale: Scales both.
     """
     start = time.monotonic()
     end = start + scale(deadline)
     while (now := time.monotonic()) < end:
         yield now - start
-        # Where looking takes long, on a slow machine, the time is better left to what is looked at. Elsewhere a look
-        # that took long was one that waited for a server to start, and the next answer may be there at once.
+        # On a machine that is said to be slow a look that takes long is better paid back with a pause. Elsewhere it was
+        # one that waited for a server to start, and the next answer may be there at once.
         pause = max(interval, min(time.monotonic() - now, scale(longest)))
         time.sleep(max(0.0, min(pause, end - time.monotonic())))
         interval = min(interval * 1.5, longest)

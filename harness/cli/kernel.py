@@ -81,13 +81,16 @@ class _raw_terminal:  # noqa: N801 - used as a statement
         termios.tcsetattr(0, termios.TCSADRAIN, self._before)
 
 
-def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: bool, retain: bool) -> int:
+def bring_up(
+    spec: LabSpec, words: list[str], run_dir: Path | None, own: dict[str, Path], *, replace: bool, retain: bool
+) -> int:
     """`up --kernel`: start a machine with that kernel, and bring the lab up in it.
 
     Args:
         spec: The lab.
         words: As the user gave them.
         run_dir: Run directory, if the user named one.
+        own: Programs that the user brought.
         replace: Take down an earlier lab of that name first.
         retain: Keep what is there when bring-up fails.
 
@@ -100,6 +103,7 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.providers.vm.channel import Patience  # noqa: PLC0415
     from harness.steps import kernel  # noqa: PLC0415
+    from harness.steps.doctor import programs  # noqa: PLC0415
     from harness.steps.down import made_by_this_process  # noqa: PLC0415
     from harness.steps.up import images  # noqa: PLC0415
 
@@ -109,8 +113,11 @@ def bring_up(spec: LabSpec, words: list[str], run_dir: Path | None, *, replace: 
         if replace:
             remove(spec.name, journal)
         try:
-            wanted = images(variant(spec.cni))
-            inside = kernel.start(spec, run, store_for(spec, journal), settings().state, journal, wanted)
+            store = store_for(spec, journal)
+            store.own.update(own)
+            # Programs in the machine are those of this one, and nothing can be installed there.
+            store.tools.install(*programs(spec))
+            inside = kernel.start(spec, run, store, settings().state, journal, images(variant(spec.cni)))
         except (CnilabError, KeyboardInterrupt) as error:
             if made_by_this_process(settings().state, spec.name) and not retain:
                 kept = kernel.keep_logs(settings().state, spec.name, run)

@@ -55,9 +55,9 @@ def show(spec: LabSpec) -> None:
 def _components(spec: LabSpec, store: Store, wanted: tuple[str, ...]) -> list[ComponentStatus]:
     """Programs of the provider and the network, and what images are made of, with what the cache has of them."""
     from harness.components import carry  # noqa: PLC0415
-    from harness.steps import up_kind, up_namespaces  # noqa: PLC0415
+    from harness.steps import on_namespaces, up_kind  # noqa: PLC0415
 
-    made_here = {"namespaces": up_namespaces.PROGRAMS, "kind": up_kind.PROGRAMS}
+    made_here = {"namespaces": on_namespaces.PROGRAMS, "kind": up_kind.PROGRAMS}
     names = {*made_here.get(spec.provider, ()), *store.cni_components(), *store.image_components(wanted)}
     return [one for one in carry.list_components(store) if one.name in names]
 

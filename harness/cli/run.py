@@ -14,9 +14,10 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.context import WORDS, say
+from harness.cli.context import WORDS, say, settings
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import component_option, overrides, read_spec, spec_options, words_of
+from harness.cli.up import brought, component_option, component_words, overrides, read_spec, spec_options, words_of
+from harness.errors import CnilabError
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
 """Pings for the report: one to another node and one to the outside, seen at every interface."""
@@ -105,33 +106,57 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     """Do it all: up, apply, test, two traces, collect, report, down.
 
     Whatever fails, the rest that makes sense is done: a lab that does not come up leaves its logs and a report, a
-    failed lab does not keep the suite from running, and at the end nothing is left (but with --keep). The exit code is
-    that of the first part that failed.
+    failed lab does not keep the suite from running, and at the end nothing is left (but with --keep). Where 'up' is
+    refused, as for a name that is taken, nothing else is done. The exit code is that of the first part that failed.
     """
     wanted = overrides(**given)  # type: ignore[arg-type]  # the options of spec_options, by name
     spec = read_spec(target, wanted)
     from harness.model.spec import ALL_LABS  # noqa: PLC0415 - the help must not wait for pydantic
 
-    words = words_of(target, wanted)
+    brought(component, spec)  # a word that is wrong is told before anything begins
+    words = [*words_of(target, wanted), *component_words(component)]
     words += ["--run-dir", str(run_dir)] if run_dir else []
-    words += [word for one in component for word in ("--component", one)]
     words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]
     whole = _Whole(ctx, silent=output not in {"table", "wide"})
+    before, up = _newest(spec.name, run_dir), False
     try:
-        if whole.do("up", *words) == 0:
+        up = whole.do("up", *words) == 0
+        if up:
             if with_labs:
                 whole.do("apply", *([ALL_LABS] if all_labs else []), "--lab", spec.name)
             _judge(whole, spec.name, select, strict=strict)
-        whole.do("collect", "--lab", spec.name)
-        whole.do("report", "--lab", spec.name)
+            whole.do("collect", "--lab", spec.name)
+        # One that failed has collected already, and one that was refused has nothing to report.
+        if up or (run := _newest(spec.name, run_dir)) != before:
+            whole.do("report", *(("--lab", spec.name) if up else (str(run),)))
     finally:
-        if not keep:
+        # A lab of that name may be another one, for which this one was refused.
+        if not keep and (up or _ours(spec.name)):
             whole.do("down", spec.name)
     rows = [(name, "ok" if code == 0 else f"exit {code}", f"{seconds:.1f}s") for name, code, seconds in whole.phases]
     items = [{"phase": name, "exit": code, "seconds": round(seconds, 3)} for name, code, seconds in whole.phases]
     extra = {"lab": spec.name, "variant": spec.cni, "exit": whole.code}
     emit(Listing("Phase", ("phase", "result", "time"), rows, items, extra=extra), output)
     return whole.code
+
+
+def _newest(name: str, run_dir: Path | None) -> Path | None:
+    """The run directory that an `up` would have made last, if it has."""
+    if run_dir is not None:
+        return run_dir if (run_dir / "run.json").exists() else None
+    from harness.cli.runs import last_run  # noqa: PLC0415 - the help must not wait for it
+
+    run = last_run(name)
+    return run.path if run else None
+
+
+def _ours(name: str) -> bool:
+    """Whether there is a lab that this process was about to bring up."""
+    from harness.steps.down import made_by_this_process  # noqa: PLC0415
+
+    with contextlib.suppress(CnilabError):  # of a state that cannot be read
+        return made_by_this_process(settings().state, name)
+    return False
 
 
 def _judge(whole: _Whole, lab: str, select: str, *, strict: bool) -> None:

@@ -81,9 +81,14 @@ def command(*, variant: str, lab: str | None, run_dir: Path | None, output: str)
 
 def _switch(there: Attached, variant: Variant, run: RunDir, journal: Journal) -> Switched:
     from harness.cli.stores import noted_store  # noqa: PLC0415
+    from harness.model.labstate import LabDir  # noqa: PLC0415
+    from harness.steps.providers import known_state  # noqa: PLC0415
     from harness.steps.switch import switch  # noqa: PLC0415
 
-    with noted_store(there.spec, run, journal) as store:
+    state = known_state(LabDir(there.state, there.spec.name))
+    own = {name: Path(path) for name, path in state.own.items()} if state else {}
+    own = {name: path for name, path in own.items() if path.is_file()}
+    with noted_store(there.spec, run, journal, own) as store:
         return switch(there, variant, run=run, journal=journal, store=store)
 
 

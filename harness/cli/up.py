@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +95,7 @@ def spec_options(function: Any) -> Any:
 
 def component_option(function: Any) -> Any:
     """`--component`, which a spec does not have: paths are a machine's own."""
-    words = "Use a program of your own, as flanneld=./flanneld, or an image that must be brought. May be repeated."
+    words = "Use a program of your own: flanneld=./flanneld; or bring an image: weave-kube=images.tar. May be repeated."
     return click.option("--component", multiple=True, metavar="NAME=PATH", help=words)(function)
 
 
@@ -194,14 +196,14 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
         show(spec)
         return 0
-    own = _brought(component, spec)
+    own = brought(component, spec)
     if under_another_kernel(spec):
         from harness.cli.kernel import bring_up  # noqa: PLC0415
 
         flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
         words = [*settings().words, "up", *words_of(target, decided(spec)), *(flag for flag, on in flags.items() if on)]
-        words += [word for name, path in own.items() for word in ("--component", f"{name}={path}")]
-        return bring_up(spec, words, run_dir, replace=replace, retain=retain)
+        words += component_words(f"{program}={copy}" for program, copy in own.items())
+        return bring_up(spec, words, run_dir, own, replace=replace, retain=retain)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
@@ -214,7 +216,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             from harness.cli.down import remove  # noqa: PLC0415
 
             remove(spec.name, Journal(None, listener))
-        run = new_run(spec, words_of(target, given), run_dir)
+        run = new_run(spec, [*words_of(target, given), *component_words(component)], run_dir)
         journal = Journal(run, listener)
         try:
             kubeconfig = _bring_up(spec, run, journal, own, raise_limits=raise_limits)
@@ -233,22 +235,35 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 def _preflight(spec: LabSpec, journal: Journal) -> None:
     """Ask doctor, after what it asks with has been installed: a new machine lacks even `iptables`."""
     from harness.cli.stores import store_for  # noqa: PLC0415
-    from harness.steps.doctor import concerning, require  # noqa: PLC0415
+    from harness.steps.doctor import programs, require  # noqa: PLC0415
 
-    if any(check.id == "programs" for check in concerning(spec)):
-        store_for(spec, journal).tools.install_all()
+    store_for(spec, journal).tools.install(*programs(spec))
     require(spec, state=settings().state, cache=settings().cache)
 
 
-def _brought(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
-    """Programs that the user brought, as copies in the cache, which a machine of another kernel sees, too."""
+def brought(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
+    """Programs that the user brought, as copies in the cache, which a machine of another kernel sees, too.
+
+    Raises:
+        UsageError: Something of it cannot be meant.
+    """
     if not components:
         return {}
     from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.components import own  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.model.wellknown import INSIDE  # noqa: PLC0415
+    from harness.steps.up import components as of_lab  # noqa: PLC0415
 
-    return own.bring(store_for(spec, Journal(None)), components, spec)
+    if os.environ.get(INSIDE):
+        return own.kept(settings().cache, components)
+    store = store_for(spec, Journal(None))
+    return own.bring(store, components, of_lab(spec, store))
+
+
+def component_words(components: Iterable[str]) -> list[str]:
+    """`--component`, as often as something is brought."""
+    return [word for one in components for word in ("--component", one)]
 
 
 def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path], *, raise_limits: bool) -> Path:

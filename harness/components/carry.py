@@ -22,6 +22,7 @@ from typing import IO, Literal, cast
 from pydantic import Field
 
 from harness.components import entry as entries
+from harness.components import own
 from harness.components.entry import Entry
 from harness.components.resolver import Resolver
 from harness.errors import CnilabError, UsageError
@@ -224,7 +225,7 @@ def prune(store: Resolver) -> list[Path]:
     """
     wanted = {store.directory(component) for component in store.lock.component.values()}
     removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
-    for kind in ("bin", "cni", "images", "containerd-root", "libraries"):
+    for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER):
         removed += sorted((store.cache / kind).glob("*"))
     for path in removed:
         if path.is_dir():

@@ -68,7 +68,7 @@ def add(store: Resolver, archive: Path) -> list[str]:
     Raises:
         UsageError: It is no such archive, or has none of them.
     """
-    there = _references(archive)
+    there = references(archive)
     wanted = [image for image in recipes.images(store.lock) if image.given and image.reference in there]
     if not wanted:
         known = ", ".join(image.reference for image in recipes.images(store.lock) if image.given)
@@ -86,8 +86,12 @@ def add(store: Resolver, archive: Path) -> list[str]:
     return [image.reference for image in wanted]
 
 
-def _references(archive: Path) -> set[str]:
-    """Full names of the images in an archive: docker's manifest.json, or the annotations of an OCI index."""
+def references(archive: Path) -> set[str]:
+    """Full names of the images in an archive: docker's manifest.json, or the annotations of an OCI index.
+
+    Raises:
+        UsageError: It is no archive of images.
+    """
     found: set[str] = set()
     try:
         with tarfile.open(archive) as tar:

@@ -1,83 +1,110 @@
 """Programs that the user brings in place of those that the lock names: a build of one's own, tried in a lab.
 
-<cache>/own/<sha256>/<program>    what was brought
-<cache>/own/<key>/<program>       a component with it: its other programs are hard links
+<cache>/own/<program>-<sha256>/<program>    what was brought
+<cache>/own/<key>/<program>                 a component with it: its other programs are hard links
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from harness.components import given, recipes
 from harness.components.entry import file_digest
-from harness.components.lock import Component, Lock, programs
+from harness.components.lock import Component, programs
 from harness.components.resolver import Resolved, Resolver
 from harness.errors import UsageError
-from harness.model.spec import LabSpec
 
 SOURCE = "own"
-"""What the pins of a run say of such a component."""
+"""What the pins of a run say of such a program, and of its component."""
+
+FOLDER = "own"
+"""Of the cache."""
 
 _ELF = b"\x7fELF"
 _PT_INTERP = 3
 _KEPT = 6
-"""Directories of earlier labs that stay, so that the next try with the same file copies nothing."""
+"""Directories of earlier labs that stay, so that the next try with the same file makes nothing."""
 
 
-def bring(store: Resolver, words: Iterable[str], spec: LabSpec) -> dict[str, Path]:
+def split(word: str) -> tuple[str, str]:
+    """The two parts of NAME=PATH.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    name, _, path = word.partition("=")
+    if not name or not path:
+        msg = f"--component {word[:100]}"
+        raise UsageError(msg, cause="it is NAME=PATH", next_step="as in: --component flanneld=./flanneld")
+    return name, path
+
+
+def bring(store: Resolver, words: Iterable[str], used: Collection[str]) -> dict[str, Path]:
     """Take over what `--component NAME=PATH` names.
 
     Args:
         store: Its cache keeps a copy: a lab must not change when its user builds again.
         words: NAME is a program of a component, or an image that is brought, and PATH a file.
-        spec: The lab that it is for.
+        used: Names of the components whose programs the lab takes from the store.
 
     Returns:
         Program to copy. An image is in the cache from now on, for all labs.
 
     Raises:
-        UsageError: There is no such program or image, the file is not one, or it would not run where it is wanted.
+        UsageError: The lab has no such program or image, the file is not one, or it would not run where it is wanted.
     """
     found: dict[str, Path] = {}
+    added: set[Path] = set()
     images = {image.name: image for image in recipes.images(store.lock) if image.given}
-    for word in words:
-        name, equals, path = word.partition("=")
-        if not equals or not name or not path:
-            msg = f"--component {word[:100]}"
-            raise UsageError(msg, cause="it is NAME=PATH", next_step="as in: --component flanneld=./flanneld")
+    for name, path in map(split, words):
         file = Path(path).expanduser().absolute()
         if not file.is_file():
             msg = f"--component {name}: there is no file {file}"
             raise UsageError(msg, next_step="name the file that was built, or saved")
         if name in images:
-            if images[name].reference not in given.add(store, file):
+            if images[name].reference not in given.references(file):
                 msg = f"--component {name}: {file} does not have that image"
                 raise UsageError(msg, next_step=given.advice([images[name].reference]))
+            if file not in added:
+                given.add(store, file)
+            added.add(file)
             continue
-        _check(file, name, _component(store.lock, name, images), spec)
+        _check(file, name, _component(store, name, used, images))
         found[name] = _keep(store, name, file)
     return found
 
 
-def _component(lock: Lock, name: str, images: Iterable[str]) -> Component:
-    """The component that delivers a program."""
-    for component in lock.component.values():
+def kept(cache: Path, words: Iterable[str]) -> dict[str, Path]:
+    """Programs that were brought before, by the paths of their copies; all else is left out.
+
+    For a machine of another kernel: what its user brought is in the cache, and nothing else can be seen there.
+    """
+    found = {name: Path(path) for name, path in map(split, words)}
+    return {name: path for name, path in found.items() if cache / FOLDER in path.parents and path.is_file()}
+
+
+def digest(copy: Path) -> str:
+    """SHA-256 of what was brought, by its copy."""
+    return copy.parent.name.rpartition("-")[2]
+
+
+def _component(store: Resolver, name: str, used: Collection[str], images: Iterable[str]) -> Component:
+    """The component that delivers a program, if the lab takes it from the store."""
+    there = {one: store.lock.component[one] for one in used}
+    for component in there.values():
         if name in programs(component):
             return component
-    everything = sorted({one for component in lock.component.values() for one in programs(component)})
-    msg = f"--component {name[:100]}: labs have no program of that name"
-    raise UsageError(msg, cause=f"programs: {', '.join(everything)}", next_step=f"images: {', '.join(images)}")
+    names = sorted({one for component in there.values() for one in programs(component)})
+    msg = f"--component {name[:100]}: this lab has no program of that name"
+    raise UsageError(msg, cause=f"programs: {', '.join(names)}", next_step=f"images: {', '.join(images)}")
 
 
-def _check(file: Path, name: str, component: Component, spec: LabSpec) -> None:
-    if spec.provider != "namespaces" and component.kind == "bin":
-        msg = f"--component {name}: nodes of {spec.provider} have it in their image"
-        raise UsageError(msg, next_step="use it with the provider namespaces")
+def _check(file: Path, name: str, component: Component) -> None:
     interpreter = needs_loader(file)
     if component.kind == "image" and interpreter:
         msg = f"--component {name}: {file} is linked dynamically"
@@ -102,43 +129,46 @@ def needs_loader(program: Path) -> str:
 
 
 def _keep(store: Resolver, name: str, file: Path) -> Path:
-    place = store.cache / "own" / file_digest(file)
-    if not (place / name).is_file():
-        with store.exclusive(f"own-{place.name}") as scratch:
-            made = scratch / "made"
-            made.mkdir()
-            shutil.copyfile(file, made / name)
-            (made / name).chmod(0o555)
+    with store.exclusive("own") as scratch:
+        made = scratch / "made"
+        made.mkdir()
+        shutil.copyfile(file, made / name)
+        (made / name).chmod(0o555)
+        # Of the copy: the file may be written to at this moment.
+        place = store.cache / FOLDER / f"{name}-{file_digest(made / name)}"
+        if not (place / name).is_file():
             store.publish(made, place)
+        place.touch()
         store.forget_old(place.parent, keep=_KEPT)
-    os.utime(place)
     return place / name
 
 
-def replaced(store: Resolver, found: Resolved, programs_of_own: Mapping[str, Path]) -> Resolved:
+def replaced(store: Resolver, found: Resolved, brought: Mapping[str, Path]) -> Resolved:
     """A component with programs of the user's own in it.
 
     Args:
         store: Its cache.
         found: The component as the lock has it.
-        programs_of_own: Program to file, as `bring` returned them; those of other components do not matter.
+        brought: Program to copy, as `bring` returned them; those of other components do not matter.
     """
-    mine = {name: path for name, path in programs_of_own.items() if name in programs(store.lock.component[found.name])}
+    mine = {name: path for name, path in brought.items() if name in programs(store.lock.component[found.name])}
     if not mine:
         return found
-    digests = "".join(f"{name} {path.parent.name}\n" for name, path in sorted(mine.items()))
-    digest = hashlib.sha256(f"{found.digest}\n{digests}".encode()).hexdigest()
-    place = store.cache / "own" / digest
+    text = "".join(f"{path.parent.name}\n" for _, path in sorted(mine.items()))
+    key = hashlib.sha256(f"{found.digest}\n{text}".encode()).hexdigest()
+    place = store.cache / FOLDER / key
     if not place.is_dir():
-        with store.exclusive(f"own-{digest}") as scratch:
-            made = scratch / "made"
-            made.mkdir()
-            for name, path in {**{name: found.directory / name for name in found.files}, **mine}.items():
-                (made / name).hardlink_to(path)
-            store.publish(made, place)
-    os.utime(place)
+        with store.exclusive(f"own-{key}") as scratch:
+            if not place.is_dir():
+                made = scratch / "made"
+                made.mkdir()
+                for name, path in {**{name: found.directory / name for name in found.files}, **mine}.items():
+                    (made / name).hardlink_to(path)
+                store.publish(made, place)
+    with suppress(OSError):
+        place.touch()
     names = tuple(sorted({*found.files, *mine}))
     path = place / names[0] if len(names) == 1 else place
     return replace(
-        found, version=f"{found.version}+own", source=SOURCE, path=path, digest=digest, directory=place, files=names
+        found, version=f"{found.version}+own", source=SOURCE, path=path, digest=key, directory=place, files=names
     )

@@ -35,6 +35,9 @@ class Store(Resolver):
         for item in found.values():
             if item.source == own.SOURCE:
                 self.add_pin(Pin(name=item.name, version=item.version, source=item.source, digest=item.digest))
+                for program, copy in self.own.items():
+                    if program in item.files:
+                        self.add_pin(Pin(name=program, version="", source=own.SOURCE, digest=own.digest(copy)))
         return found
 
     def bin_dir(self, names: Iterable[str]) -> Path:

@@ -27,15 +27,16 @@ def may_install() -> bool:
     return os.geteuid() == 0 and not refused and not offline() and shutil.which("apt-get") is not None
 
 
-def advice(known: Mapping[str, Tool], missing: Iterable[str]) -> str:
+def advice(known: Mapping[str, Tool], missing: Iterable[str], *, coming: bool) -> str:
     """How missing programs come to this machine.
 
     Args:
         known: The lock's table of tools.
         missing: Names in it.
+        coming: `up` will install them.
     """
     words = f"apt-get install {' '.join(packages(known, missing))}"
-    return f"up installs them: {words}" if may_install() else words
+    return f"up installs them: {words}" if coming else words
 
 
 def packages(known: Mapping[str, Tool], names: Iterable[str]) -> list[str]:
@@ -76,9 +77,9 @@ class Tools:
         """Paths of all tools that every lab needs, as `need`."""
         return self.need(*(name for name, tool in self._known.items() if not tool.optional))
 
-    def install_all(self) -> None:
-        """Install what every lab needs and is missing, where that is allowed; what is still missing `need_all` says."""
-        self._install_missing([name for name, tool in self._known.items() if not tool.optional])
+    def install(self, *names: str) -> None:
+        """Install tools that are missing, where that is allowed; who needs them says what is still missing."""
+        self._install_missing(names)
 
     def need(self, *names: str) -> dict[str, Path]:
         """Paths of tools, installing all missing ones in one go where that is allowed.

@@ -71,6 +71,7 @@ class LabState(Record):
     run: str = Field(default="", description="Run directory of the bring-up")
     programs: str = Field(default="", description="Directory of the lab's programs")
     api_port: int = Field(default=0, description="Port on the host's loopback that leads to the API server")
+    own: dict[str, str] = Field(default_factory=dict, description="Programs that the user brought, by their copies")
 
 
 S = TypeVar("S", bound=LabState)

@@ -16,3 +16,6 @@ CILIUM_CGROUPS: Final = "/run/cilium/cgroupv2"
 
 EMULATED: Final = "CNILAB_EMULATED"
 """Variable of the environment that is set where the processor is software, by whoever made it so."""
+
+INSIDE: Final = "CNILAB_INSIDE"
+"""The same in a lab's virtual machine: the lab is made here and nowhere deeper."""

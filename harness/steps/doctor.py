@@ -29,12 +29,14 @@ class Plan:
         state: The state directory.
         cache: The cache directory.
         host: The machine.
+        coming: What is missing and can be installed is still to be, by `up`.
     """
 
     spec: LabSpec
     state: Path
     cache: Path
     host: Host = field(default_factory=Host)
+    coming: bool = field(default_factory=tools.may_install)
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,23 @@ def _finding(check: Check, plan: Plan) -> Finding:
 
 def _unasked(check: Check, plan: Plan) -> Finding:
     """Of a check whose program is missing: it is in the way only where `up` will not bring it."""
-    needed = check.severity == "blocks" or _is_needed(check, plan.spec)
-    status: Status = "info" if not needed else "limits" if tools.may_install() else "blocks"
-    return Finding(check, status, f"not known without {check.program}", tools.advice(load_lock().tool, [check.program]))
+    status: Status = "info" if not _can_block(check, plan.spec) else "limits" if plan.coming else "blocks"
+    fix = tools.advice(load_lock().tool, [check.program], coming=plan.coming)
+    return Finding(check, status, f"not known without {check.program}", fix)
+
+
+def programs(spec: LabSpec) -> tuple[str, ...]:
+    """Programs of this machine that a lab needs, and those with which doctor asks whether it can be."""
+    checks = concerning(spec)
+    if not any(check.id == "programs" for check in checks):
+        return ()
+    always = [name for name, tool in load_lock().tool.items() if not tool.optional]
+    asked = [check.program for check in checks if check.program and _can_block(check, spec)]
+    return tuple(dict.fromkeys([*always, *asked]))
+
+
+def _can_block(check: Check, spec: LabSpec) -> bool:
+    return check.severity == "blocks" or _is_needed(check, spec)
 
 
 def _is_needed(check: Check, spec: LabSpec) -> bool:
@@ -151,6 +167,8 @@ def require(
 ) -> list[Finding]:
     """Run all checks that can block, or those given, and refuse to go on when one of them does.
 
+    What may be installed has been, as far as it could be.
+
     What is only worth knowing is left to `doctor`: asking for a Docker engine takes as long as all the rest.
 
     Raises:
@@ -160,7 +178,7 @@ def require(
     chosen = checks
     if chosen is None:
         chosen = [one for one in concerning(spec) if one.severity != "info" or _is_needed(one, spec)]
-    findings = examine(Plan(spec, state, cache, host or Host()), checks=chosen)
+    findings = examine(Plan(spec, state, cache, host or Host(), coming=False), checks=chosen)
     blocking = [finding for finding in findings if finding.status == "blocks"]
     if blocking:
         raise PreflightError(

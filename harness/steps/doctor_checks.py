@@ -55,8 +55,8 @@ def _programs(plan: Plan) -> Verdict:
     missing = [name for name, tool in known.items() if not tool.optional and not plan.host.which(name)]
     if not missing:
         return Verdict(ok=True, detail=f"{len(known)} found")
-    detail, fix = f"missing: {', '.join(missing)}", tools.advice(known, missing)
-    return Verdict(ok=False, detail=detail, fix=fix, severity="limits" if tools.may_install() else None)
+    detail, fix = f"missing: {', '.join(missing)}", tools.advice(known, missing, coming=plan.coming)
+    return Verdict(ok=False, detail=detail, fix=fix, severity="limits" if plan.coming else None)
 
 
 def _namespaces(plan: Plan) -> Verdict:

@@ -25,7 +25,7 @@ from harness.files import write_private
 from harness.model import labstate
 from harness.model.journal import Journal, now
 from harness.model.spec import LabSpec
-from harness.model.wellknown import EMULATED
+from harness.model.wellknown import EMULATED, INSIDE
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces import state as states
 from harness.providers.namespaces.layout import LabLayout
@@ -50,9 +50,6 @@ _MODULES = (
     "harness.steps.up_namespaces",
 )
 """What most programs inside import, and all that these import."""
-
-INSIDE = "CNILAB_INSIDE"
-"""Set in the machine: the lab is made here and nowhere deeper."""
 
 FAST_CLOCK = "CNILAB_VM_FAST"
 """1: an emulated machine uses two cores and the real time. Twice as fast where nothing else runs; where something does,
@@ -253,7 +250,7 @@ def _point_at(store: Store, inside: Path) -> None:
 
     What the cache lacks stays away: inside it would be a link to nowhere, and no folder could be made in its place.
     """
-    for name in ("bin", "cni", "components", "given", "images", "libraries", "locks", "scratch"):
+    for name in ("bin", "cni", "components", "given", "images", "libraries", "locks", "own", "scratch"):
         if (store.cache / name).is_dir():
             (inside / name).symlink_to(store.cache / name)
 

@@ -29,6 +29,7 @@ class KindDriver:
     )  # fmt: skip
 
     blocking: Sequence[str] = ("docker", "docker-cli")
+    programs: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """See `providers.Driver`."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
     from harness.model.variant import Variant
 
+PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
+"""Components that nodes run."""
+
 LAST_LINES = 5
 """Of a service's log: its last words."""
 
@@ -31,6 +34,7 @@ class NamespacesDriver:
     model: type[LabState] = LabState
     checks: Sequence[str] = ()
     blocking: Sequence[str] = ()
+    programs: Sequence[str] = PROGRAMS
 
     def bring_up(self, order: Order) -> Found:
         """See `providers.Driver`."""

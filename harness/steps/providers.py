@@ -6,7 +6,7 @@ A driver is loaded when the first lab of its provider is met, so that nobody wai
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -135,6 +135,11 @@ class Driver(Protocol):
         """Ids of those that it cannot do without, while others can."""
         ...
 
+    @property
+    def programs(self) -> Sequence[str]:
+        """Components that nodes run, as the store has them; none where an image of the nodes has them."""
+        ...
+
     def bring_up(self, order: Order) -> Found:
         """Take the lab's name, and make its machines; the API server may take a while to answer.
 
@@ -253,8 +258,14 @@ def delete(place: LabDir) -> list[str]:
     return [left for name in reversed(NAMES) for left in driver(name).delete(place)]
 
 
-def mark_ready(place: LabDir) -> None:
-    """Note that the bring-up ended well."""
+def mark_ready(place: LabDir, *, own: Mapping[str, Path]) -> None:
+    """Note that the bring-up ended well.
+
+    Args:
+        place: The lab's directories.
+        own: Programs that the user brought; see `components.own`.
+    """
     known = known_state(place)
     if known is not None:
-        labstate.write(place, known.model_copy(update={"ready": True}))
+        brought = {name: str(path) for name, path in own.items()}
+        labstate.write(place, known.model_copy(update={"ready": True, "own": brought}))

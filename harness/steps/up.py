@@ -15,6 +15,7 @@ from typing import Any
 
 from harness import timeouts
 from harness.cluster import coredns, kube
+from harness.cni import catalogue
 from harness.components.store import Store
 from harness.errors import BringUpError, CnilabError
 from harness.model.journal import Journal
@@ -35,6 +36,13 @@ IMAGES = ("pause", "toolbox", "responder", "coredns")
 def images(variant: Variant) -> tuple[str, ...]:
     """Images that every node has before its first pod."""
     return (*IMAGES, *networks.network(variant).images)
+
+
+def components(spec: LabSpec, store: Store) -> set[str]:
+    """Names of the components whose programs a lab takes from the store."""
+    wanted = images(catalogue.variant(spec.cni))
+    nodes = providers.driver(spec.provider).programs
+    return {*nodes, *store.cni_components(), *store.image_components(wanted)}
 
 
 def bring_up(
@@ -68,7 +76,7 @@ def bring_up(
     with journal.step("up.api", "API server"):
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)
     start_network(ready, journal, watchdog.Watchdog(place, ready.kube))
-    providers.mark_ready(place)
+    providers.mark_ready(place, own=store.own)
     return ready
 
 
@@ -84,7 +92,9 @@ def api_ready(api: kube.Kube) -> bool:
     late = () if EMULATED in os.environ else LATE_HOOKS
     without = "&".join(f"exclude=poststarthook/{hook}" for hook in late)
     with contextlib.suppress(kube.ApiError):
-        return bool(api.raw("GET", f"/readyz?{without}", timeout=5.0) == "ok")
+        ready = api.raw("GET", f"/readyz?{without}", timeout=5.0) == "ok"
+        # A hook starts its making, and no check waits for that; it took less than the roles until now.
+        return ready and api.get("v1", "Namespace", "kube-system") is not None
     return False
 
 

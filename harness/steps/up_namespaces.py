@@ -25,9 +25,9 @@ from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
 from harness.steps.kubeconfigs import write_client
+from harness.steps.on_namespaces import PROGRAMS
 from harness.steps.providers import Found, Order
 
-PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 _CAP_SYS_RESOURCE = 24

@@ -14,6 +14,7 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cni import catalogue
+from harness.components.lock import load as load_lock
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.providers.kind.answers import EngineFacts
@@ -22,7 +23,7 @@ from harness.providers.namespaces import cgroups, state
 from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
 from harness.steps import doctor_checks
-from harness.steps.doctor import Check, Finding, Plan, Verdict, examine, require
+from harness.steps.doctor import Check, Finding, Plan, Verdict, examine, programs, require
 from harness.steps.doctor_checks import CHECKS, neighbour_entries
 from harness.steps.doctor_host import LINKS, PATIENCE, Host
 
@@ -215,11 +216,9 @@ def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypa
     assert found.fix.startswith("apt-get install nftables")
 
 
-def test_missing_programs_do_not_block_where_up_may_install_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.components.tools.may_install", lambda: True)
-    found = check("programs", Machine(missing={"nft"}), tmp_path)
+def test_missing_programs_do_not_block_where_up_may_install_them(tmp_path: Path) -> None:
+    plan = Plan(LabSpec(), tmp_path, tmp_path, Machine(missing={"nft"}), coming=True)
+    (found,) = examine(plan, checks=[one for one in CHECKS if one.id == "programs"])
     assert found.status == "limits"
     assert "up installs them" in found.fix
 
@@ -228,17 +227,30 @@ ASKED = [check for check in CHECKS if check.program]
 
 
 @pytest.mark.parametrize("one", ASKED, ids=lambda check: check.id)
-def test_what_up_will_install_is_not_in_its_own_way(
-    one: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("variant", ["flannel", "cilium", "cilium-wireguard", "weave"])
+def test_what_up_will_install_is_not_in_its_own_way(one: Check, variant: str, tmp_path: Path) -> None:
     lacking = Machine(missing={one.program}, failing={one.program}, no_links=set(LINKS))
-    wanted = one.severity == "blocks" or one.id in catalogue.needs(LabSpec())
-    for can, status in ((True, "limits"), (False, "blocks")):
-        monkeypatch.setattr("harness.components.tools.may_install", lambda can=can: can)
-        found = check(one.id, lacking, tmp_path)
+    spec = LabSpec(cni=variant)
+    wanted = one.severity == "blocks" or one.id in catalogue.needs(spec)
+    for coming, status in ((True, "limits"), (False, "blocks")):
+        plan = Plan(spec, tmp_path / "state", tmp_path / "cache", lacking, coming)
+        (found,) = examine(plan, checks=[one])
         assert found.status == (status if wanted else "info")
         assert found.detail == f"not known without {one.program}"
-        assert found.fix.startswith("up installs them: apt-get install" if can else "apt-get install")
+        assert found.fix.startswith("up installs them: apt-get install" if coming else "apt-get install")
+    assert (one.program in programs(spec)) is (wanted or not load_lock().tool[one.program].optional)
+
+
+def test_what_could_not_be_installed_blocks(tmp_path: Path) -> None:
+    chosen = [check for check in CHECKS if check.id == "ipset"]
+    lacking = Machine(missing={"ipset"}, failing={"ipset"})
+    with pytest.raises(PreflightError, match="variant 'weave' is unavailable here") as caught:
+        require(LabSpec(cni="weave"), state=tmp_path, cache=tmp_path, host=lacking, checks=chosen)
+    assert caught.value.next_step == "apt-get install ipset"
+
+
+def test_a_lab_on_kind_needs_no_programs_of_this_machine() -> None:
+    assert programs(LabSpec(provider="kind")) == ()
 
 
 def test_each_check_names_the_program_that_it_asks_with(tmp_path: Path) -> None:
@@ -247,6 +259,7 @@ def test_each_check_names_the_program_that_it_asks_with(tmp_path: Path) -> None:
         check(one.id, machine, tmp_path)
         asked = {words[4] for words in machine.ran if words[:4] == ("unshare", "--net", "--mount", "--")}
         assert asked - {"mount"} <= {one.program}, one.id
+    assert {one.program for one in CHECKS if one.id in LINKS} == {"ip"}, "see Host.links"
 
 
 def test_the_neighbour_table_is_compared_with_what_the_plan_needs(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,18 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.command import command as define
-from harness.errors import BringUpError
+from harness.errors import BringUpError, UsageError
+from harness.model import labstate
+from harness.model.labstate import LabDir, LabState
+from harness.model.run import RunDir, RunInfo
+from harness.model.spec import LabSpec
 
 Calls = list[tuple[str, ...]]
+
+RUN = RunInfo(
+    id="1-flannel", lab="flannel", started="2026-01-01T00:00:00Z", variant="flannel", provider="namespaces",
+    kubernetes="1.34", nodes=2, spec={}, reproduce="", version="1", host={},
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -32,7 +42,10 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
             made.append((name, *words))
             click.echo(f"data of {name}")
             outcome = (tmp_path / name).read_text(encoding="utf-8") if (tmp_path / name).exists() else "0"
-            if outcome == "raise":
+            if outcome == "begin":
+                (tmp_path / ".runs/1-flannel").mkdir(parents=True)
+                RunDir(tmp_path / ".runs/1-flannel").write_info(RUN)
+            if outcome in {"raise", "begin"}:
                 msg = f"{name} broke"
                 raise BringUpError(msg)
             if outcome == "interrupt":
@@ -41,6 +54,7 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
 
         return command
 
+    monkeypatch.setenv("CNILAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(entry, "find", part)
     monkeypatch.chdir(tmp_path)
     return made
@@ -69,12 +83,37 @@ def test_all_parts_in_order_on_the_lab_of_the_spec(calls: Calls) -> None:
 
 
 def test_a_lab_that_does_not_come_up_still_leaves_its_report_and_nothing_else(
-    calls: Calls, outcome: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+    calls: Calls, outcome: Callable[[str, str], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    outcome("up", "begin")
+    assert entry.run(["run", "flannel"]) == BringUpError.exit_code
+    assert calls[1:] == [("report", str(tmp_path / ".runs/1-flannel"))]
+    assert "error: up broke" in capsys.readouterr().err
+
+
+def test_after_a_refusal_nothing_is_done_and_a_lab_of_that_name_is_left_alone(
+    calls: Calls, outcome: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     outcome("up", "raise")
+    monkeypatch.setenv("CNILAB_STATE", str(tmp_path / "state"))
+    there = LabState(name="flannel", created="2026-01-01T00:00:00Z", spec=LabSpec(), owner=os.getppid())
+    labstate.write(LabDir(tmp_path / "state", "flannel"), there)
     assert entry.run(["run", "flannel"]) == BringUpError.exit_code
-    assert names(calls) == ["up", "collect", "report", "down"]
-    assert "error: up broke" in capsys.readouterr().err
+    assert names(calls) == ["up"]
+    labstate.write(LabDir(tmp_path / "state", "flannel"), there.model_copy(update={"owner": os.getpid()}))
+    assert entry.run(["run", "flannel"]) == BringUpError.exit_code
+    assert names(calls) == ["up", "up", "down"]
+
+
+def test_what_is_brought_goes_to_up_and_a_wrong_word_of_it_begins_nothing(calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("#!/bin/sh\n")
+    words = ("--component", f"flanneld={tmp_path / 'mine'}", "--component", "kubelet=mine")
+    assert entry.run(["run", "flannel", *words]) == 0
+    assert calls[0] == ("up", "flannel", *words)
+    calls.clear()
+    assert entry.run(["run", "bridge", "--component", "flanneld=mine"]) == UsageError.exit_code
+    assert entry.run(["run", "flannel", "--component", "flanneld"]) == UsageError.exit_code
+    assert calls == []
 
 
 def test_a_failed_lab_keeps_no_check_from_running_and_is_the_exit_code(

@@ -75,11 +75,11 @@ def test_missing_tools_are_installed_in_one_go(on_path: Path) -> None:
 def test_what_is_missing_is_installed_before_anything_insists_on_it(on_path: Path) -> None:
     apt = AptGet(on_path, ("cnilab-one",))
     tools = Tools(KNOWN, Apt(apt), install=lambda: True)
-    tools.install_all()
+    tools.install("cnilab-one", "cnilab-two")
     assert [call[-3:] for call in apt.calls] == [("one", "common", "two")]
     with pytest.raises(PreflightError, match="missing on this machine: cnilab-two"):
         tools.need_all()
-    Tools(KNOWN, Apt(apt), install=lambda: False).install_all()
+    Tools(KNOWN, Apt(apt), install=lambda: False).install("cnilab-two")
     assert len(apt.calls) == 2
 
 

@@ -47,6 +47,7 @@ def test_a_look_that_took_long_is_followed_by_a_short_pause_but_on_slow_machines
 
 def test_quick_looks_become_rarer_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
+    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
     monkeypatch.setattr(timeouts, "time", clock)
     starts = list(timeouts.ticks(3))
     pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]

@@ -9,6 +9,7 @@ from harness.components.store import Store
 from harness.errors import PreflightError
 from harness.model.journal import Journal
 from harness.model.spec import LabSpec
+from harness.model.wellknown import INSIDE
 from harness.providers.namespaces.layout import LabLayout
 from harness.providers.vm import machine
 from harness.steps import kernel
@@ -17,10 +18,10 @@ LAYOUT = LabLayout(Path("/state"), "one")
 
 
 def test_only_another_kernel_wants_a_machine_and_only_outside_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(kernel.INSIDE, raising=False)
+    monkeypatch.delenv(INSIDE, raising=False)
     assert kernel.wanted(LabSpec(kernel="debian"))
     assert not kernel.wanted(LabSpec())
-    monkeypatch.setenv(kernel.INSIDE, "one")
+    monkeypatch.setenv(INSIDE, "one")
     assert not kernel.wanted(LabSpec(kernel="debian"))
 
 

@@ -44,7 +44,7 @@ def test_the_common_part_is_read_without_the_provider_and_the_rest_is_kept(tmp_p
     assert labstate.read(place, LabState) == LabState(
         name="one", created="2026-01-01T00:00:00Z", spec=LabSpec(name="one")
     )
-    providers.mark_ready(place)
+    providers.mark_ready(place, own={})
     state = providers.known_state(place)
     assert isinstance(state, NamespacesState)
     assert state.ready

@@ -16,6 +16,11 @@ class Starting:
 
     def __init__(self, *pending: str) -> None:
         self.pending = {f"poststarthook/{one}" for one in pending}
+        self.namespaces = True
+
+    def get(self, version: str, kind: str, name: str) -> Any:
+        assert (version, kind, name) == ("v1", "Namespace", "kube-system")
+        return {} if self.namespaces else None
 
     def raw(self, method: str, path: str, *, timeout: float) -> Any:
         assert (method, timeout > 0) == ("GET", True)
@@ -36,6 +41,12 @@ def test_an_administrator_does_not_wait_for_roles() -> None:
     assert ready(*LATE_HOOKS)
     assert not ready("start-service-ip-repair-controllers")
     assert not ready(*LATE_HOOKS, "crd-informer-synced")
+
+
+def test_namespaces_of_the_system_are_made_before_anything_goes_there() -> None:
+    server = Starting()
+    server.namespaces = False
+    assert not api_ready(cast("Kube", server))
 
 
 def test_on_an_emulated_processor_all_must_be_ready(monkeypatch: pytest.MonkeyPatch) -> None:
