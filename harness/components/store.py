@@ -37,7 +37,8 @@ class Store(Resolver):
                 self.add_pin(Pin(name=item.name, version=item.version, source=item.source, digest=item.digest))
                 for program, copy in self.own.items():
                     if program in item.files:
-                        self.add_pin(Pin(name=program, version="", source=own.SOURCE, digest=own.digest(copy)))
+                        version = item.version if program == item.name else ""
+                        self.add_pin(Pin(name=program, version=version, source=own.SOURCE, digest=own.digest(copy)))
         return found
 
     def bin_dir(self, names: Iterable[str]) -> Path:

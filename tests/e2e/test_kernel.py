@@ -6,6 +6,7 @@ CNILAB_KERNEL_TESTS=1 runs them anywhere.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from harness import timeouts
+from harness.components.store import Store
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_vagrant_run import kubectl
 
@@ -30,6 +32,9 @@ pytestmark = [
 ]
 
 OK = {"pass", "not-applicable"}
+OWN = "responder"
+"""On the nodes and in images: a program that a lab gets in two ways."""
+
 FOR_VARIANTS = ("dummy", "geneve", "wireguard", "vxlan", "ipset", "ipvs", "netem")
 
 
@@ -67,9 +72,13 @@ def in_a_machine(home: Path, name: str, *words: str) -> Iterator[tuple[Cli, str]
 
 @pytest.fixture(scope="module")
 def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
-    """One node with bridge: what is different under cgroup v2 is in it."""
+    """One node with bridge: what is different under cgroup v2 is in it. One of its programs is the user's own."""
     del warm
-    with in_a_machine(tmp_path_factory.mktemp("kernel-small"), f"{PREFIX}-small", "bridge", "--nodes", "1") as made:
+    home = tmp_path_factory.mktemp("kernel-small")
+    mine = home / OWN
+    mine.write_bytes(Store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
+    words = ("bridge", "--nodes", "1", "--component", f"{OWN}={mine}")
+    with in_a_machine(home, f"{PREFIX}-small", *words) as made:
         yield made
 
 
@@ -116,6 +125,16 @@ def test_a_small_lab_has_cgroup_v2_and_its_pods_are_in_it(small: tuple[Cli, str]
     assert re.fullmatch(r"0::/\S*\n", line), "another hierarchy than that of version 2"
     program = "import glob; print(*glob.glob('/sys/fs/cgroup/**/kubepods*/**/pod*/memory.max', recursive=True))"
     assert cli("exec", "--lab", name, "n1", "--", "python3", "-c", program).stdout.strip()
+
+
+def test_a_small_lab_has_the_program_that_was_brought(small: tuple[Cli, str]) -> None:
+    cli, name = small
+    digest = hashlib.sha256((cli.home / OWN).read_bytes()).hexdigest()
+    seen = cli("exec", "--lab", name, "n1", "--", "sh", "-c", f"sha256sum $(command -v {OWN})").stdout
+    assert seen.split()[0] == digest
+    (run,) = (cli.home / ".runs").glob(f"*-{name}")
+    pins = {pin["name"]: pin for pin in json.loads((run / "run.json").read_text())["pins"]}
+    assert (pins[OWN]["source"], pins["etcd"]["source"] != "own") == ("own", True)
 
 
 def test_kubectl_reaches_a_small_lab_from_outside(small: tuple[Cli, str]) -> None:
