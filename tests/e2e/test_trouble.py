@@ -90,8 +90,8 @@ def test_a_lab_whose_processes_died_is_broken_and_can_be_taken_down(cli: Cli, un
 
 def test_a_failed_bring_up_says_what_and_where_and_leaves_nothing(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
-    # No machine does this in a twentieth of the time: some wait fails.
-    done = cli("--timeout-scale", "0.05", "up", "flannel", "--name", name, "--run-dir", "failed", code=11)
+    # No machine does this in a hundredth of the time: some wait fails.
+    done = cli("--timeout-scale", "0.01", "up", "flannel", "--name", name, "--run-dir", "failed", code=11)
     assert "FAILED" in done.stderr
     assert "waited" in done.stderr or "no answer" in done.stderr
     run = cli.home / "failed"
