@@ -82,10 +82,12 @@ def bring(store: Resolver, words: Iterable[str], used: Collection[str]) -> dict[
 def kept(cache: Path, words: Iterable[str]) -> dict[str, Path]:
     """Programs that were brought before, by the paths of their copies; all else is left out.
 
-    For a machine of another kernel: what its user brought is in the cache, and nothing else can be seen there.
+    For a machine of another kernel: what its user brought is in the cache, to which its own has links, and nothing else
+    can be seen there.
     """
-    found = {name: Path(path) for name, path in map(split, words)}
-    return {name: path for name, path in found.items() if cache / FOLDER in path.parents and path.is_file()}
+    place = (cache / FOLDER).resolve()
+    found = {name: Path(path).resolve() for name, path in map(split, words)}
+    return {name: path for name, path in found.items() if place in path.parents and path.is_file()}
 
 
 def digest(copy: Path) -> str:

@@ -109,7 +109,11 @@ def test_a_machine_of_another_kernel_takes_copies_and_nothing_else(tmp_path: Pat
     cache, file = tmp_path / "cache", script(tmp_path / "file")
     first = own.bring(Store(cache), [f"flanneld={file}"], USED)["flanneld"]
     words = [f"flanneld={first}", f"kubelet={file}", f"kube-proxy={first.parent}/gone", "weave-kube=/images.tar"]
-    assert own.kept(cache, words) == {"flanneld": first}
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "own").symlink_to(cache / "own")
+    for seen in (cache, inside):
+        assert own.kept(seen, words) == {"flanneld": first}
 
 
 def test_a_program_of_an_image_must_bring_its_libraries(tmp_path: Path) -> None:
