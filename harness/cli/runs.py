@@ -116,8 +116,16 @@ def require_run(there: Attached) -> RunDir:
 
 
 def run_path(spec: LabSpec, where: Path | None) -> Path:
-    """Where a run that begins now is kept: in `./.runs`, unless the user named a place."""
-    return (where or Path(".runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{spec.name}").absolute()
+    """Where a run that begins now is kept: in `./.runs`, unless the user named a place.
+
+    An `up` that was refused may have left a run in this very second: the next one is counted.
+    """
+    if where is not None:
+        return where.absolute()
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    names = (f"{stamp}{count}-{spec.name}" for count in ("", *(f"-{number}" for number in range(2, 100))))
+    paths = [(Path(".runs") / name).absolute() for name in names]
+    return next((path for path in paths if not path.exists()), paths[0])
 
 
 def point_latest_at(path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.command import command as define
+from harness.cli.runs import run_path
 from harness.errors import BringUpError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
@@ -163,3 +164,15 @@ def test_json_is_one_document_about_the_parts(calls: Calls, capsys: pytest.Captu
     document = json.loads(capsys.readouterr().out)
     assert [item["phase"] for item in document["items"]] == names(calls)
     assert document["exit"] == 0
+
+
+def test_two_runs_of_a_second_have_two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = LabSpec(name="mine")
+    places = []
+    for _ in range(5):  # so many begin in one second, or in two
+        places.append(run_path(spec, None))
+        places[-1].mkdir(parents=True)
+    assert len(set(places)) == len(places)
+    assert all(place.match(".runs/*-mine") for place in places)
+    assert run_path(spec, tmp_path / "there") == tmp_path / "there"
