@@ -31,6 +31,7 @@ class VagrantDriver:
     model: type[LabState] = LabState
     checks: Sequence[str] = ("memory",)
     blocking: Sequence[str] = ()
+    programs: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """Refuse: Vagrant, and whoever has a hypervisor, does it with the rendered files."""

@@ -57,3 +57,9 @@ def test_a_lab_without_a_readable_state_can_be_removed(tmp_path: Path) -> None:
     place.state_file.write_text("{")
     assert providers.delete(place) == []
     assert not place.path.exists()
+
+
+@pytest.mark.parametrize("name", [*providers.NAMES, "vagrant"])
+def test_every_driver_has_all_that_is_asked_of_one(name: str) -> None:
+    wanted = {word for word in vars(providers.Driver) if not word.startswith("_")}
+    assert {word for word in wanted if not hasattr(providers.driver(name), word)} == set()
