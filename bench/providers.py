@@ -124,7 +124,7 @@ class Bench:
         path.write_text(yamlio.dumps({**config, "networking": {"disableDefaultCNI": True}}), encoding="utf-8")
         kubeconfig = str(self.home / "hand.kubeconfig")
         words = ("cluster", "--name", f"{NAME}-hand", "--kubeconfig", kubeconfig)
-        kubectl = (self.kubectl, "--kubeconfig", kubeconfig)
+        kubectl = (self.kubectl, "--kubeconfig", kubeconfig, "--cache-dir", str(self.home / "kubectl"))
         manifest = self.manifest()
         try:
             made = self.timed(self.kind, "create", *words, "--config", str(path))[0]

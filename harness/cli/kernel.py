@@ -105,7 +105,7 @@ def bring_up(
     from harness.steps import kernel  # noqa: PLC0415
     from harness.steps.doctor import programs  # noqa: PLC0415
     from harness.steps.down import made_by_this_process  # noqa: PLC0415
-    from harness.steps.up import images  # noqa: PLC0415
+    from harness.steps.needs import images  # noqa: PLC0415
 
     run = run_path(spec, run_dir)
     with progress() as listener:

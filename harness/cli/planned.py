@@ -11,7 +11,7 @@ from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
 if TYPE_CHECKING:
-    from harness.components.carry import ComponentStatus
+    from harness.components.own import Brought
     from harness.components.store import Store
     from harness.model.spec import LabSpec
 
@@ -19,47 +19,57 @@ Row = tuple[str, str, str]
 """What it is, its name, and what is known of it."""
 
 
-def show(spec: LabSpec) -> None:
+def show(spec: LabSpec, brought: Brought, output: str) -> None:
     """Print the kernel, nodes, components with their digests, images and files of a lab.
 
     Args:
         spec: The lab.
+        brought: What its user brings.
+        output: Format; see `output.FORMATS`.
     """
     from harness.cni.catalogue import variant  # noqa: PLC0415 - the help must not wait for these
+    from harness.components import carry  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.needs import components, images  # noqa: PLC0415
     from harness.steps.render import ALTERNATIVES, render  # noqa: PLC0415
-    from harness.steps.up import images  # noqa: PLC0415
 
     chosen = variant(spec.cni)
     store = store_for(spec, Journal(None))
     wanted = images(chosen)
-    components = _components(spec, store, wanted)
+    taken = components(spec, store)
+    there = [one for one in carry.list_components(store) if one.name in taken]
     files = {path: text for path, text in render(spec, chosen).items() if not path.startswith(ALTERNATIVES)}
     rows = [_kernel(spec.kernel, store)] if spec.kernel != "host" else []
     rows += [("node", name, f"{spec.provider}, {spec.node_address(name)}") for name in spec.node_names]
     rows += [
         ("component", f"{one.name} {one.version or one.pinned}", f"{one.state} {one.digest[:12]}".strip())
-        for one in components
+        for one in there
     ]
+    rows += [("program", name, f"of your own: {file}") for name, file in sorted(brought.programs.items())]
     rows += [_node_image()] if spec.provider == "kind" else []
     # kind's nodes bring another pause; see harness.steps.up_kind.
     loaded = [one for one in wanted if (spec.provider, one) != ("kind", "pause")]
-    rows += [("image", reference, "made of components") for reference in store.image_references(loaded)]
+    rows += [("image", one, _source(store, one, brought)) for one in store.image_references(loaded)]
     rows += [("file", path, f"{len(text.encode())} bytes") for path, text in files.items()]
-    emit(Listing("PlannedItem", ("what", "name", "detail"), rows, ()), "table")
-    missing = [one.name for one in components if one.state != "cached"]
+    items = [{"what": what, "name": name, "detail": detail} for what, name, detail in rows]
+    extra = {"lab": spec.name, "variant": spec.cni, "provider": spec.provider}
+    names = [f"{what}/{name}" for what, name, _ in rows]
+    emit(Listing("PlannedItem", ("what", "name", "detail"), rows, items, names, extra=extra), output)
+    missing = [one.name for one in there if one.state != "cached"]
     first = f"; would be had first: {', '.join(missing)}" if missing else ""
     say(f"Lab '{spec.name}' would be made of this{first}. Nothing was. 'cnilab render' shows what is in the files.")
 
 
-def _components(spec: LabSpec, store: Store, wanted: tuple[str, ...]) -> list[ComponentStatus]:
-    """Programs of the provider and the network, and what images are made of, with what the cache has of them."""
-    from harness.components import carry  # noqa: PLC0415
-    from harness.steps import on_namespaces, up_kind  # noqa: PLC0415
+def _source(store: Store, reference: str, brought: Brought) -> str:
+    """Where an image comes from."""
+    from harness.components import given, recipes  # noqa: PLC0415
 
-    made_here = {"namespaces": on_namespaces.PROGRAMS, "kind": up_kind.PROGRAMS}
-    names = {*made_here.get(spec.provider, ()), *store.cni_components(), *store.image_components(wanted)}
-    return [one for one in carry.list_components(store) if one.name in names]
+    if reference in brought.images:
+        return f"your own: {brought.images[reference]}"
+    if all(image.reference != reference for image in recipes.images(store.lock) if image.given):
+        return "made of components"
+    there = given.where(store.cache, reference).is_file()
+    return "your own: cached" if there else "your own to bring: see cnilab components add"
 
 
 def _kernel(name: str, store: Store) -> Row:

@@ -11,10 +11,12 @@ import click
 
 from harness.cli.command import command as define
 from harness.cli.context import say, settings, shown
+from harness.cli.output import output_option
 from harness.cli.progress import progress
 from harness.errors import BringUpError, CnilabError, UsageError
 
 if TYPE_CHECKING:
+    from harness.components.own import Brought
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
@@ -151,6 +153,7 @@ def under_another_kernel(spec: LabSpec) -> bool:
     cnilab up workshop.yaml --name monday --retain
     cnilab up cilium-geneve --kernel debian
     cnilab up workshop.yaml --dry-run
+    cnilab up cilium --dry-run -o json | jq -r '.items[] | select(.what == "image") | .name'
     cnilab up flannel --provider kind
     cnilab up flannel --component flanneld=dist/flanneld-amd64
     """,
@@ -162,8 +165,12 @@ def under_another_kernel(spec: LabSpec) -> bool:
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
 @click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
+@output_option()
 @click.option("--skip-preflight", is_flag=True, help="Start even if doctor says that it cannot work.")
+@click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
+    ctx: click.Context,
+    /,
     target: str,
     *,
     name: str | None,
@@ -178,6 +185,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     run_dir: Path | None,
     raise_limits: bool,
     dry_run: bool,
+    output: str,
     skip_preflight: bool,
 ) -> int:
     """Bring up a lab: nodes, Kubernetes, and a pod network.
@@ -189,12 +197,15 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     if dry_run and replace:
         msg = "--replace takes a lab down first, and --dry-run does nothing: give one of them"
         raise click.UsageError(msg)
+    if not dry_run and ctx.get_parameter_source("output") is click.core.ParameterSource.COMMANDLINE:
+        msg = "-o is for what --dry-run shows; 'cnilab status -o json' describes a lab that is up"
+        raise click.UsageError(msg)
     given = overrides(name, nodes, cni, mtu, kernel, provider)
     spec = read_spec(target, given)
     if dry_run:
         from harness.cli.planned import show  # noqa: PLC0415
 
-        show(spec)
+        show(spec, looked_at(component, spec), output)
         return 0
     own = brought(component, spec)
     if under_another_kernel(spec):
@@ -253,12 +264,27 @@ def brought(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
     from harness.components import own  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.model.wellknown import INSIDE  # noqa: PLC0415
-    from harness.steps.up import components as of_lab  # noqa: PLC0415
+    from harness.steps.needs import replaceable  # noqa: PLC0415
 
     if os.environ.get(INSIDE):
         return own.kept(settings().cache, components)
     store = store_for(spec, Journal(None))
-    return own.bring(store, components, of_lab(spec, store))
+    return own.bring(store, components, replaceable(spec, store))
+
+
+def looked_at(components: tuple[str, ...], spec: LabSpec) -> Brought:
+    """What the user wants to bring; nothing is copied.
+
+    Raises:
+        UsageError: Something of it cannot be meant.
+    """
+    from harness.cli.stores import store_for  # noqa: PLC0415
+    from harness.components import own  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.needs import replaceable  # noqa: PLC0415
+
+    store = store_for(spec, Journal(None))
+    return own.look(store, components, replaceable(spec, store))
 
 
 def component_words(components: Iterable[str]) -> list[str]:

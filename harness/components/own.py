@@ -10,7 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.components import given, recipes
@@ -44,22 +44,31 @@ def split(word: str) -> tuple[str, str]:
     return name, path
 
 
-def bring(store: Resolver, words: Iterable[str], used: Collection[str]) -> dict[str, Path]:
-    """Take over what `--component NAME=PATH` names.
+@dataclass(frozen=True)
+class Brought:
+    """What a user brings.
 
     Args:
-        store: Its cache keeps a copy: a lab must not change when its user builds again.
+        programs: Name of a program to the file in its place.
+        images: Reference of an image to the archive that has it.
+    """
+
+    programs: dict[str, Path]
+    images: dict[str, Path]
+
+
+def look(store: Resolver, words: Iterable[str], used: Collection[str]) -> Brought:
+    """What `--component NAME=PATH` names; nothing is changed.
+
+    Args:
+        store: Its lock knows all names.
         words: NAME is a program of a component, or an image that is brought, and PATH a file.
         used: Names of the components whose programs the lab takes from the store.
-
-    Returns:
-        Program to copy. An image is in the cache from now on, for all labs.
 
     Raises:
         UsageError: The lab has no such program or image, the file is not one, or it would not run where it is wanted.
     """
-    found: dict[str, Path] = {}
-    added: set[Path] = set()
+    found = Brought({}, {})
     images = {image.name: image for image in recipes.images(store.lock) if image.given}
     for name, path in map(split, words):
         file = Path(path).expanduser().absolute()
@@ -70,13 +79,28 @@ def bring(store: Resolver, words: Iterable[str], used: Collection[str]) -> dict[
             if images[name].reference not in given.references(file):
                 msg = f"--component {name}: {file} does not have that image"
                 raise UsageError(msg, next_step=given.advice([images[name].reference]))
-            if file not in added:
-                given.add(store, file)
-            added.add(file)
+            found.images[images[name].reference] = file
             continue
         _check(file, name, _component(store, name, used, images))
-        found[name] = _keep(store, name, file)
+        found.programs[name] = file
     return found
+
+
+def bring(store: Resolver, words: Iterable[str], used: Collection[str]) -> dict[str, Path]:
+    """Take over what `--component NAME=PATH` names; see `look`.
+
+    Args:
+        store: Its cache keeps a copy: a lab must not change when its user builds again.
+        words: As for `look`.
+        used: As for `look`.
+
+    Returns:
+        Program to copy. An image is in the cache from now on, for all labs.
+    """
+    found = look(store, words, used)
+    for archive in dict.fromkeys(found.images.values()):
+        given.add(store, archive)
+    return {name: _keep(store, name, file) for name, file in found.programs.items()}
 
 
 def kept(cache: Path, words: Iterable[str]) -> dict[str, Path]:

@@ -220,7 +220,7 @@ def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLa
     from harness.steps.up_namespaces import prepare  # noqa: PLC0415 - brings certificates and more
 
     with ThreadPoolExecutor() as pool:
-        prepared = pool.submit(prepare, store, images) if images else None
+        prepared = pool.submit(prepare, spec, store, images) if images else None
         compiled = pool.submit(compile_modules, store)
         store.tools.need(*TOOLS)
         machine.require_programs()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
     from harness.model.variant import Variant
 
+COMPONENTS = ("kind", "kubernetes", "responder")
+"""`kind` itself, `kubectl` for it, and what answers on the nodes; Kubernetes is in the image of the nodes."""
+
 
 @dataclass(frozen=True)
 class KindDriver:
@@ -29,6 +32,7 @@ class KindDriver:
     )  # fmt: skip
 
     blocking: Sequence[str] = ("docker", "docker-cli")
+    components: Sequence[str] = COMPONENTS
     programs: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:

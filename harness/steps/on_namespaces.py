@@ -34,6 +34,7 @@ class NamespacesDriver:
     model: type[LabState] = LabState
     checks: Sequence[str] = ()
     blocking: Sequence[str] = ()
+    components: Sequence[str] = PROGRAMS
     programs: Sequence[str] = PROGRAMS
 
     def bring_up(self, order: Order) -> Found:

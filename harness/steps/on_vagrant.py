@@ -31,6 +31,7 @@ class VagrantDriver:
     model: type[LabState] = LabState
     checks: Sequence[str] = ("memory",)
     blocking: Sequence[str] = ()
+    components: Sequence[str] = ()
     programs: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:

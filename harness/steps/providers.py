@@ -136,8 +136,13 @@ class Driver(Protocol):
         ...
 
     @property
+    def components(self) -> Sequence[str]:
+        """Components that it takes from the store, beside CNI plugins and what images are made of."""
+        ...
+
+    @property
     def programs(self) -> Sequence[str]:
-        """Components that nodes run, as the store has them; none where an image of the nodes has them."""
+        """Those of them that nodes run as the store has them; none where an image of the nodes has its own."""
         ...
 
     def bring_up(self, order: Order) -> Found:

@@ -15,7 +15,6 @@ from typing import Any
 
 from harness import timeouts
 from harness.cluster import coredns, kube
-from harness.cni import catalogue
 from harness.components.store import Store
 from harness.errors import BringUpError, CnilabError
 from harness.model.journal import Journal
@@ -26,23 +25,9 @@ from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
-from harness.steps import diagnosis, networks, providers, watchdog
+from harness.steps import diagnosis, needs, networks, providers, watchdog
 from harness.steps.attach import Attached, attached
 from harness.steps.providers import Order
-
-IMAGES = ("pause", "toolbox", "responder", "coredns")
-
-
-def images(variant: Variant) -> tuple[str, ...]:
-    """Images that every node has before its first pod."""
-    return (*IMAGES, *networks.network(variant).images)
-
-
-def components(spec: LabSpec, store: Store) -> set[str]:
-    """Names of the components whose programs a lab takes from the store."""
-    wanted = images(catalogue.variant(spec.cni))
-    nodes = providers.driver(spec.provider).programs
-    return {*nodes, *store.cni_components(), *store.image_components(wanted)}
 
 
 def bring_up(
@@ -70,7 +55,7 @@ def bring_up(
         CnilabError: A part failed; what was made so far is still there, for `collect`, and for `down` to remove.
     """
     place = LabDir(state, spec.name)
-    order = Order(spec, variant, images(variant), place, run, journal, store, raise_limits)
+    order = Order(spec, variant, needs.images(variant), place, run, journal, store, raise_limits)
     ready = attached(providers.driver(spec.provider).bring_up(order), place)
     watch = watchdog.Watchdog(place)
     with journal.step("up.api", "API server"):

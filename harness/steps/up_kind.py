@@ -24,11 +24,11 @@ from harness.providers.kind import config, create
 from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
 from harness.providers.namespaces import limits
-from harness.steps import networks
+from harness.steps import needs, networks
 from harness.steps.kubeconfigs import write_client
+from harness.steps.on_kind import COMPONENTS
 from harness.steps.providers import Found, Order
 
-PROGRAMS = ("kind", "kubernetes", "responder")
 INOTIFY_PER_NODE = 24
 """inotify instances (inotify(7)) of a node: systemd, containerd, kubelet; and a control plane's half."""
 
@@ -47,7 +47,7 @@ def bring_up(order: Order) -> Found:
     create.claim(place, spec, order.run.path)
     with journal.step("up.materials", "programs and images"):
         wanted = networks.network(order.variant).file_systems
-        materials = replace(prepare(order.store, engine, order.images), file_systems=wanted)
+        materials = replace(prepare(order, engine), file_systems=wanted)
     text = cluster_config(spec, order.variant, materials.image)
 
     def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:
@@ -113,22 +113,22 @@ def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
     return {"kind.yaml": cluster_config(spec, variant, os.environ.get(IMAGE_VARIABLE) or f"{node_image.REPOSITORY}:…")}
 
 
-def prepare(store: Store, engine: Engine, images: tuple[str, ...]) -> create.Materials:
+def prepare(order: Order, engine: Engine) -> create.Materials:
     """Programs and images, from the cache or made now; and a node image that the engine has.
 
     Args:
-        store: Delivers them.
+        order: What the lab shall be.
         engine: Asked for node images.
-        images: What nodes must have.
     """
+    store = order.store
     with ThreadPoolExecutor() as pool:
         chosen = pool.submit(node_image_of, store, engine)
-        store.ensure([*PROGRAMS, *store.cni_components(), *store.image_components(images)])
+        store.ensure(needs.components(order.spec, store))
         # pause is kind's own business: its containerd has another name for it.
-        wanted = [name for name in images if name != "pause"]
+        wanted = [name for name in order.images if name != "pause"]
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
         return create.Materials(
-            programs=store.bin_dir(PROGRAMS),
+            programs=store.bin_dir(COMPONENTS),
             responder=store.ensure(["responder"])["responder"].path,
             cni=store.cni_dir(),
             image=chosen.result(),

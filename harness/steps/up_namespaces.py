@@ -24,6 +24,7 @@ from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
+from harness.steps import needs
 from harness.steps.kubeconfigs import write_client
 from harness.steps.on_namespaces import PROGRAMS
 from harness.steps.providers import Found, Order
@@ -43,7 +44,7 @@ def bring_up(order: Order) -> Found:
     load_modules()
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
-        materials = prepare(order.store, order.images)
+        materials = prepare(spec, order.store, order.images)
         issued = certificates.result()
     machines = plan.machines(spec, issued, machine_facts(), kube_proxy=order.variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)
@@ -97,16 +98,16 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
     return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
 
 
-def prepare(store: Store, wanted: Sequence[str]) -> provider.Materials:
+def prepare(spec: LabSpec, store: Store, images: Sequence[str]) -> provider.Materials:
     """Programs and images, from the cache or made now.
 
     Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
     """
     with ThreadPoolExecutor() as pool:
         tools = pool.submit(store.tools.need_all)
-        store.ensure([*PROGRAMS, *store.cni_components(), *store.image_components(wanted)])
+        store.ensure(needs.components(spec, store))
         tools.result()
-    return provider.Materials(store.bin_dir(PROGRAMS), store.cni_dir(), store.containerd_root(wanted))
+    return provider.Materials(store.bin_dir(PROGRAMS), store.cni_dir(), store.containerd_root(images))
 
 
 def machine_facts() -> plan.MachineFacts:

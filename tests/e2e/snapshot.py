@@ -21,7 +21,9 @@ from harness import timeouts
 _TOP = "cnilab"
 _NAMESPACES = ("net", "mnt", "uts", "ipc", "pid", "cgroup")
 
-_FOLDERS = ("/etc", "/opt", "/var/lib", "/run", "/usr/local/bin")
+_HOME = Path.home()
+_OF_USERS = (".kube", ".ansible", ".docker")
+_FOLDERS = ("/etc", "/opt", "/var/lib", "/run", "/usr/local/bin", *(f"{_HOME}/{name}" for name in _OF_USERS))
 _CHURN = re.compile(
     r"^(/run/(systemd|udev|user|utmp|log|lock|sshd|screen|sudo|dbus|initctl|crond|cron)|"
     r"/var/lib/(apt|dpkg|systemd|ucf|pam|docker|man-db|update-|ubuntu)|/etc/(ld\.so\.cache|\.pwd\.lock|mtab))"
@@ -221,7 +223,7 @@ def _files() -> Iterator[str]:
         for folder, folders, names in os.walk(top):
             folders[:] = [name for name in folders if not _CHURN.match(f"{folder}/{name}")]
             yield from (f"{folder}/{name}" for name in (*names, *folders) if not _CHURN.match(f"{folder}/{name}"))
-    for path in ("/etc/hosts", "/etc/resolv.conf", "/etc/machine-id", f"{Path.home()}/.kube/config"):
+    for path in ("/etc/hosts", "/etc/resolv.conf", "/etc/machine-id", f"{_HOME}/.kube/config"):
         yield f"{path} {hash(_read(path))}"
 
 

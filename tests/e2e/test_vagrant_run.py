@@ -66,6 +66,7 @@ class Machines:
             "VAGRANT_DEFAULT_PROVIDER": "libvirt",
             "ANSIBLE_HOME": str(home / "ansible"),
             "KUBECONFIG": str(self.folder / "kubeconfig"),
+            "KUBECACHEDIR": str(home / "kubectl"),
             "CNILAB_TIMEOUT_SCALE": os.environ.get("CNILAB_TIMEOUT_SCALE", "12"),
         }
 

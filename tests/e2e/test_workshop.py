@@ -38,7 +38,8 @@ def test_two_students_get_a_cluster_each_and_nothing_is_left(cli: Cli, untouched
     for name, kubeconfig in zip(students, kubeconfigs, strict=True):
         assert kubeconfig.stat().st_mode & 0o777 == 0o600
         assert f"export KUBECONFIG={kubeconfig}" in (place / "students" / name / "handout.txt").read_text()
-        argv = [str(place / "bin" / "kubectl"), "--kubeconfig", str(kubeconfig), "get", "nodes", "-o", "json"]
+        kubectl = (place / "bin" / "kubectl", "--kubeconfig", kubeconfig, "--cache-dir", tmp_path / "kubectl")
+        argv = [*map(str, kubectl), "get", "nodes", "-o", "json"]
         nodes = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
         assert [node["metadata"]["name"] for node in nodes["items"]] == ["n1"]
         servers.add(nodes["items"][0]["metadata"]["uid"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,12 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def _nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Unit tests may run as root, on a machine that lacks programs: it stays as it is."""
     monkeypatch.setenv("CNILAB_APT", "no")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_heard() -> None:
+    """A shell that runs tests in the background of a script has them ignore SIGINT, and what they start, too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

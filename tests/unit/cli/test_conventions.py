@@ -14,6 +14,7 @@ from harness.cli.command import Group, Option, variable
 from harness.providers.kind.engine import no_engine
 from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
+from tests.unit.components.test_given import KUBE, NPC, archive
 
 PUBLISHED_NAME = PUBLISHED.partition("@")[0]
 PUBLISHED_DIGEST = PUBLISHED.partition("@sha256:")[2][:12]
@@ -282,6 +283,35 @@ def test_a_dry_run_leaves_out_what_is_for_others(capsys: pytest.CaptureFixture[s
     """Values for the published chart are rendered, and never made by up."""
     rows = planned(capsys, "cilium")
     assert [name for what, name, _ in rows if what == "file" and name.startswith("helm")] == []
+
+
+def test_a_dry_run_is_a_document_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["up", "flannel", "--provider", "kind", "--name", "k", "--dry-run", "-o", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [document[key] for key in ("kind", "lab", "provider")] == ["PlannedItemList", "k", "kind"]
+    found = {(item["what"], item["name"].split()[0]) for item in document["items"]}
+    assert {("component", "kind"), ("component", "flannel"), ("component", "cni-plugins"), ("node", "n1")} <= found
+    assert entry.run(["up", "flannel", "--dry-run", "-o", "name"]) == 0
+    assert "image/cnilab.dev/pause:1" in capsys.readouterr().out.splitlines()
+
+
+def test_formats_are_for_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["up", "flannel", "-o", "json"]) == 4
+    assert "-o is for what --dry-run shows" in capsys.readouterr().err
+
+
+def test_a_dry_run_names_what_its_user_brings(places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "flanneld-of-today"
+    mine.write_text("#!/bin/sh\n")
+    saved = archive(tmp_path / "weave.tar", "manifest.json", [{"RepoTags": [KUBE]}])
+    assert ["program", "flanneld", f"of your own: {mine}"] in planned(
+        capsys, "flannel", "--component", f"flanneld={mine}"
+    )
+    rows = planned(capsys, "weave", "--component", f"weave-kube={saved}")
+    assert ["image", KUBE, f"your own: {saved}"] in rows
+    assert ["image", NPC, "your own to bring: see cnilab components add"] in rows
+    assert entry.run(["up", "flannel", "--dry-run", "--component", "flanneld=/no/such/file"]) == 4
+    assert not (places / "cache").exists(), "nothing is copied"
 
 
 def test_a_dry_run_names_the_kernel(places: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,13 +105,16 @@ def test_no_pod_pulls_an_image() -> None:
 
 
 @pytest.fixture(scope="module")
-def plugin() -> ModuleType:
+def plugin(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     path = resources.root() / "playbooks" / "plugins" / "connection" / "cnilab_namespace.py"
     spec = importlib.util.spec_from_file_location("cnilab_namespace", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        # Ansible makes its directories when it is imported: in the home of whoever runs the tests, if not told where.
+        patch.setenv("ANSIBLE_HOME", str(tmp_path_factory.mktemp("ansible")))
+        spec.loader.exec_module(module)
     return module
 
 
