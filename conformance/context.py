@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
+from conformance.batches import BATCHES
 from conformance.inventory import Inventory, Site
 from conformance.maths import effective_mtu
-from conformance.model import BATCHES
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from conformance.batches import Batch
 from harness.model.records import Control, Evidence, Leg
 from harness.model.variant import Gate
 
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
 
 Level = Literal["M", "S", "R"]
 """MUST, SHOULD, record only."""
-
-Batch = Literal["B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7"]
-"""When a requirement's observations are made: B0 dumps, B1 mesh, B2 sizes, B3 Services, B4 DNS, B5 egress, B6 policies,
-B7 CNI."""
-
-BATCHES: tuple[Batch, ...] = ("B0", "B1", "B2", "B3", "B4", "B5", "B6", "B7")
 
 Area = Literal["identity", "reach", "nat", "ipam", "mtu", "dns", "services", "egress", "policy", "nodes", "cni"]
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from conformance.batches import BATCHES, Batch
 from conformance.checks import (
     cni,
     dns,
@@ -23,7 +24,7 @@ from conformance.checks import (
     services,
     sources,
 )
-from conformance.model import BATCHES, Area, Batch, Check
+from conformance.model import Area, Check
 from harness.errors import UsageError
 
 AREAS: Final[dict[Area, tuple[Check, ...]]] = {

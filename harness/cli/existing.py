@@ -13,6 +13,7 @@ import click
 from harness.cli.context import say, shown
 from harness.cli.output import Listing, emit
 from harness.cli.progress import progress
+from harness.cli.verdicts import conclude
 from harness.errors import CnilabError, PreflightError, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,6 @@ def _test(given: Given, own: Given) -> int:
     """`cnilab test --kubeconfig`."""
     _not_with(own, "lab", "faults", "only")
     from harness.cli.runs import finish  # noqa: PLC0415
-    from harness.cli.test import conclude  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.existing import run_existing  # noqa: PLC0415
     from harness.steps.existing_preflight import examine  # noqa: PLC0415

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +16,6 @@ from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
 if TYPE_CHECKING:
-    from harness.model.journal import Journal
     from harness.model.spec import LabSpec
     from harness.steps.kernel import Inside
 
@@ -27,9 +24,6 @@ GOODBYE = 60.0
 
 CLEANING = 300.0
 """Seconds, before scaling, that a command inside has for its cleaning up after an interrupt."""
-
-LAST_WORDS = 3.0
-"""Seconds, before scaling, that a bring-up inside has for its last words after an interrupt. It need not clean up."""
 
 
 def redirected(ctx: click.Context) -> int | None:
@@ -79,78 +73,6 @@ class _raw_terminal:  # noqa: N801 - used as a statement
         import termios  # noqa: PLC0415
 
         termios.tcsetattr(0, termios.TCSADRAIN, self._before)
-
-
-def bring_up(
-    spec: LabSpec, words: list[str], run_dir: Path | None, own: dict[str, Path], *, replace: bool, retain: bool
-) -> int:
-    """`up --kernel`: start a machine with that kernel, and bring the lab up in it.
-
-    Args:
-        spec: The lab.
-        words: As the user gave them.
-        run_dir: Run directory, if the user named one.
-        own: Programs that the user brought.
-        replace: Take down an earlier lab of that name first.
-        retain: Keep what is there when bring-up fails.
-
-    Returns:
-        The exit code.
-    """
-    from harness.cli.down import remove  # noqa: PLC0415
-    from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
-    from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.providers.vm.channel import Patience  # noqa: PLC0415
-    from harness.steps import kernel  # noqa: PLC0415
-    from harness.steps.doctor import programs  # noqa: PLC0415
-    from harness.steps.down import made_by_this_process  # noqa: PLC0415
-    from harness.steps.needs import images  # noqa: PLC0415
-
-    run = run_path(spec, run_dir)
-    with progress() as listener:
-        journal = Journal(None, listener)
-        if replace:
-            remove(spec.name, journal)
-        try:
-            store = store_for(spec, journal)
-            store.own.update(own)
-            # Programs in the machine are those of this one, and nothing can be installed there.
-            store.tools.install(*programs(spec))
-            inside = kernel.start(spec, run, store, settings().state, journal, images(variant(spec.cni)))
-        except (CnilabError, KeyboardInterrupt) as error:
-            if made_by_this_process(settings().state, spec.name) and not retain:
-                kept = kernel.keep_logs(settings().state, spec.name, run)
-                if isinstance(error, CnilabError) and error.log:
-                    error.log = str(kept / Path(error.log).name)
-                _end(spec.name, journal)
-            raise
-    point_latest_at(run)
-    say(f"In the virtual machine ({inside.state.release}, {inside.state.accelerator}):")
-    kubeconfig = None
-    try:
-        # The run directory is decided here, since only that one is shared; of two, the last one counts.
-        # What it says on standard output is the path of a kubeconfig that is good in there.
-        patience = Patience(interrupted=None if retain else LAST_WORDS)
-        code = inside.cnilab([*words, "--run-dir", str(run)], out=io.StringIO(), patience=patience)
-        kubeconfig = None if code else kernel.adopt(inside)
-    finally:
-        if kubeconfig is None:
-            kernel.keep_logs(settings().state, spec.name, run)
-            if not retain:
-                with progress() as listener:
-                    _end(spec.name, Journal(None, listener))
-    if kubeconfig is not None:
-        click.echo(f"export KUBECONFIG={kubeconfig}")
-    return code
-
-
-def _end(name: str, journal: Journal) -> None:
-    """Remove a machine whose lab did not come up: what is in there ends with it, and nobody asks what it leaves."""
-    from harness.steps.down import tear_down  # noqa: PLC0415
-
-    for what in tear_down(settings().state, name, journal):
-        click.echo(f"left over: {what}", err=True)
 
 
 def examine(spec: LabSpec, words: list[str]) -> int:

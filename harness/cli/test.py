@@ -8,15 +8,14 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.context import say
 from harness.cli.existing import test_cluster
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
-from harness.errors import BringUpError
+from harness.cli.verdicts import conclude
 
 if TYPE_CHECKING:
-    from harness.model.records import FaultRun, Result
+    from harness.model.records import FaultRun
 
 
 @define(
@@ -66,51 +65,6 @@ def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: t
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
         return 1 if any(one.outcome in {"survived", "error"} for one in mutations) else 0
     return conclude(results, output, strict=strict)
-
-
-def conclude(results: list[Result], output: str, *, strict: bool) -> int:
-    """Show results; the exit code that they amount to.
-
-    Args:
-        results: In the order of the catalogue.
-        output: Which form.
-        strict: A failed SHOULD counts as failed.
-    """
-    emit(_results(results), output, empty="No requirement matches.")
-    if output in {"table", "wide"}:
-        say(_summary(results))
-    counted = {"M", "S"} if strict else {"M"}
-    if any(one.status == "fail" and one.level in counted for one in results):
-        return 1
-    # No verdict is the lab's fault, not the network's.
-    return BringUpError.exit_code if any(one.status == "error" and one.level in counted for one in results) else 0
-
-
-def _results(results: list[Result]) -> Listing:
-    rows = [
-        (
-            one.id,
-            one.status,
-            f"{one.tested}/{one.total}" if one.total else "-",
-            one.title,
-            one.reason or one.blocked_by or "-",
-            one.statement,
-        )
-        for one in results
-    ]
-    items = [one.model_dump(mode="json", by_alias=True) for one in results]
-    return Listing("Result", ("id", "status", "legs", "requirement", "reason"), rows, items, wide=("statement",))
-
-
-def _summary(results: list[Result]) -> str:
-    counts = {status: sum(one.status == status for one in results) for status in ("pass", "fail", "error")}
-    skipped = sum(one.status == "skip" for one in results)
-    rest = len(results) - sum(counts.values()) - skipped
-    words = [f"{counts['pass']} of {len(results)} as required", f"{counts['fail']} failed"]
-    words += [f"{counts['error']} could not be judged"] if counts["error"] else []
-    words += [f"{skipped} skipped"] if skipped else []
-    words += [f"{rest} not applicable here"] if rest else []
-    return ", ".join(words)
 
 
 def _faults(faults: list[FaultRun]) -> Listing:

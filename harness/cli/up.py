@@ -209,7 +209,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         return 0
     own = brought(component, spec)
     if under_another_kernel(spec):
-        from harness.cli.kernel import bring_up  # noqa: PLC0415
+        from harness.cli.up_kernel import bring_up  # noqa: PLC0415
 
         flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
         words = [*settings().words, "up", *words_of(target, decided(spec)), *(flag for flag, on in flags.items() if on)]

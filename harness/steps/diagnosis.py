@@ -11,8 +11,9 @@ from harness.cluster.kube import Kube
 from harness.cni import catalogue
 from harness.errors import BringUpError, CnilabError
 from harness.steps.attach import Attached
-from harness.steps.doctor import Finding, Plan, examine
+from harness.steps.doctor import examine
 from harness.steps.doctor_checks import CHECKS
+from harness.steps.doctor_model import Finding, Plan
 
 Object = dict[str, Any]
 

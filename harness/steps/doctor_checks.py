@@ -17,7 +17,7 @@ from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
 from harness.steps import doctor_docker, providers
-from harness.steps.doctor import Check, Plan, Verdict
+from harness.steps.doctor_model import Check, Plan, Verdict
 
 MIB = 2**20
 GIB = 2**30

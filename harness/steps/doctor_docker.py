@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.cni.catalogue import variant
 from harness.errors import CnilabError
 from harness.providers.kind.answers import EngineFacts
-from harness.steps.doctor import Check, Plan, Verdict
+from harness.steps.doctor_model import Check, Plan, Verdict
 
 _NAMESPACES = "leave --provider away: namespaces need no Docker"
 

@@ -22,7 +22,8 @@ from harness.model.load import make_spec
 from harness.model.matrix import Cell, Matrix
 from harness.model.variant import Need
 from harness.steps import providers
-from harness.steps.doctor import Finding, Plan, examine
+from harness.steps.doctor import examine
+from harness.steps.doctor_model import Finding, Plan
 from harness.steps.labs import list_labs
 
 NIGHTLY = Path(__file__).resolve().parents[1] / "matrix.yaml"

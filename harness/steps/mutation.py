@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
+from conformance.batches import Batch
 from conformance.context import Context
 from conformance.judging import judge_all
-from conformance.model import Batch, Check
+from conformance.model import Check
 from conformance.reads import reads
 from conformance.registry import CHECKS, batches, with_prerequisites
 from harness import timeouts

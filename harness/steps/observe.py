@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from conformance import manifests, plan
+from conformance.batches import Batch
 from conformance.context import saved
-from conformance.model import Batch
 from conformance.reads import Reads, kept
 from harness import timeouts
 from harness.model.journal import Journal

@@ -24,9 +24,8 @@ from harness.providers.kind import config, create
 from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
 from harness.providers.namespaces import limits
-from harness.steps import needs, networks
+from harness.steps import needs, networks, providers
 from harness.steps.kubeconfigs import write_client
-from harness.steps.on_kind import COMPONENTS
 from harness.steps.providers import Found, Order
 
 INOTIFY_PER_NODE = 24
@@ -128,7 +127,7 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
         wanted = [name for name in order.images if name != "pause"]
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
         return create.Materials(
-            programs=store.bin_dir(COMPONENTS),
+            programs=store.bin_dir(providers.driver(order.spec.provider).components),
             responder=store.ensure(["responder"])["responder"].path,
             cni=store.cni_dir(),
             image=chosen.result(),

@@ -24,9 +24,8 @@ from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
-from harness.steps import needs
+from harness.steps import needs, providers
 from harness.steps.kubeconfigs import write_client
-from harness.steps.on_namespaces import PROGRAMS
 from harness.steps.providers import Found, Order
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -107,7 +106,9 @@ def prepare(spec: LabSpec, store: Store, images: Sequence[str]) -> provider.Mate
         tools = pool.submit(store.tools.need_all)
         store.ensure(needs.components(spec, store))
         tools.result()
-    return provider.Materials(store.bin_dir(PROGRAMS), store.cni_dir(), store.containerd_root(images))
+    return provider.Materials(
+        store.bin_dir(providers.driver(spec.provider).components), store.cni_dir(), store.containerd_root(images)
+    )
 
 
 def machine_facts() -> plan.MachineFacts:

@@ -23,9 +23,10 @@ from harness.providers.namespaces import cgroups, state
 from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
 from harness.steps import doctor_checks
-from harness.steps.doctor import Check, Finding, Plan, Verdict, examine, programs, require
+from harness.steps.doctor import examine, programs, require
 from harness.steps.doctor_checks import CHECKS, neighbour_entries
 from harness.steps.doctor_host import LINKS, PATIENCE, Host
+from harness.steps.doctor_model import Check, Finding, Plan, Verdict
 
 EVERYTHING = (1 << 41) - 1
 
@@ -364,7 +365,7 @@ def checks(*severities: str) -> list[Check]:
 
 
 def test_require_names_everything_that_blocks_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("blocks", "limits", "blocks")))
+    monkeypatch.setattr("harness.steps.doctor.CHECKS", tuple(checks("blocks", "limits", "blocks")))
     with pytest.raises(PreflightError) as error:
         require(LabSpec(), state=tmp_path, cache=tmp_path)
     assert error.value.cause == "thing 0: gone\nthing 2: gone"
@@ -375,7 +376,7 @@ def test_require_names_everything_that_blocks_and_nothing_else(tmp_path: Path, m
 def test_require_lets_pass_what_only_limits_and_does_not_ask_for_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("limits", "info")))
+    monkeypatch.setattr("harness.steps.doctor.CHECKS", tuple(checks("limits", "info")))
     assert [one.status for one in require(LabSpec(), state=tmp_path, cache=tmp_path)] == ["limits"]
 
 
@@ -430,7 +431,7 @@ def test_links_are_tried_in_one_throw_away_namespace(monkeypatch: pytest.MonkeyP
 def test_the_command_prints_findings_and_exits_10_when_one_blocks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(doctor_checks, "CHECKS", tuple(checks("blocks", "info")))
+    monkeypatch.setattr("harness.steps.doctor.CHECKS", tuple(checks("blocks", "info")))
     places = ["--state", str(tmp_path / "s"), "--cache", str(tmp_path / "c")]
     assert entry.run([*places, "doctor", "-o", "json"]) == 10
     document = json.loads(capsys.readouterr().out)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import kernel as cli_kernel
+from harness.cli import up_kernel
 from harness.cli.app import run
 from harness.providers.vm.channel import WATCHED, Patience, gone
 from harness.steps import kernel
@@ -118,7 +118,7 @@ def ended(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[
     del state
     monkeypatch.chdir(tmp_path)
     found: list[str] = []
-    monkeypatch.setattr(cli_kernel, "_end", lambda name, journal: found.append(name) if journal else None)
+    monkeypatch.setattr(up_kernel, "_end", lambda name, journal: found.append(name) if journal else None)
     return found
 
 

@@ -16,8 +16,8 @@ from harness.runner import HostRunner
 from harness.steps import diagnosis
 from harness.steps.attach import Attached
 from harness.steps.diagnosis import SIGNS, diagnose, last_words
-from harness.steps.doctor import Check, Verdict
 from harness.steps.doctor_checks import CHECKS
+from harness.steps.doctor_model import Check, Verdict
 
 LOG = """\
 level=info msg="Cilium 1.15.19"

@@ -15,7 +15,7 @@ from harness.model.load import load_spec
 from harness.model.matrix import Cell
 from harness.runner import HostRunner
 from harness.steps import matrix, matrix_run
-from harness.steps.doctor import Check, Finding, Plan, Status, Verdict
+from harness.steps.doctor_model import Check, Finding, Plan, Status, Verdict
 
 EXPECTED = "expected the name of one of the"
 HEAD = "apiVersion: cnilab.dev/v1\nkind: Matrix\n"

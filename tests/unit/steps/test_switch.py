@@ -19,7 +19,7 @@ from harness.providers.namespaces.state import LabState
 from harness.runner import HostRunner
 from harness.steps import switch
 from harness.steps.attach import Attached
-from harness.steps.doctor import Check, Verdict
+from harness.steps.doctor_model import Check, Verdict
 
 
 class Api(Kube):
