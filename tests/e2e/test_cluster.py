@@ -43,12 +43,8 @@ def program(cli: Cli, name: str) -> list[str | Path]:
 
 
 def kubectl(lab: tuple[Cli, str], *words: str, text: str = "", code: int = 0) -> str:
-    cli, name = lab
-    program = sorted(
-        Path(json.loads((cli.state / "labs" / name / "state.json").read_text())["programs"]).glob("kubectl")
-    )
     done = subprocess.run(
-        [program[0], "--kubeconfig", cli.state / "labs" / name / "kubeconfig", *words],
+        [*program(*lab), *words],
         input=text,
         capture_output=True,
         text=True,

@@ -49,8 +49,10 @@ def nodes_of(lab: tuple[Cli, str]) -> list[dict[str, Any]]:
     """As kubectl outside sees them; the lab's own programs are in the machine."""
     cli, name = lab
     config = cli.state / "labs" / name / "kubeconfig"
-    words: list[str | Path] = [kubectl(), "--kubeconfig", config, "get", "nodes", "-o", "json"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=180)
+    program: list[str | Path] = [kubectl(), "--kubeconfig", config, "--cache-dir", cli.home / "kubectl"]
+    done = subprocess.run(
+        [*program, "get", "nodes", "-o", "json"], capture_output=True, text=True, check=False, timeout=180
+    )
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)["items"]
     return found
