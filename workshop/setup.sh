@@ -45,7 +45,7 @@ done
 # The students' names, which are also those of their labs.
 names=()
 if [[ $students =~ ^[1-9][0-9]?$ ]]; then
-    for number in $(seq -w 1 "$students"); do names+=("student$number"); done
+    for number in $(seq -f %02.0f 1 "$students"); do names+=("student$number"); done
 elif [ -f "$students" ]; then
     while IFS= read -r name || [ -n "$name" ]; do
         name=${name%%#*} && name=${name//[[:space:]]/}
@@ -91,8 +91,8 @@ if [ -n "$bundle" ]; then
 fi
 say "==> components"
 cnilab components ensure >/dev/null
-# kubectl for students, who cannot look into root's cache. The program does what its name says.
-kubectl=$(cnilab components ensure kubernetes -o json | sed -n 's/^ *"path": "\(.*\)"$/\1/p')
+# For students, who cannot look into root's cache.
+kubectl=$(cnilab components ensure kubectl -o json | sed -n 's/^ *"path": "\(.*\)"$/\1/p')
 [ -f "$kubectl" ] || die 3 "kubectl is not among the components"
 cmp -s "$kubectl" "$WORKSHOP_DIR/bin/kubectl" || install -m 0755 "$kubectl" "$WORKSHOP_DIR/bin/kubectl"
 
@@ -148,7 +148,7 @@ for name in "${names[@]}"; do
     install -m 0600 "$source" "$place/kubeconfig"
     handout "$name" >"$place/handout.txt"
     # Only the student, where the machine has an account of that name; else whoever holds root hands it out.
-    if id -u "$name" >/dev/null 2>&1; then chown "$name:" "$place/kubeconfig" "$place"; fi
+    if id -u "$name" >/dev/null 2>&1; then chown -R "$name:" "$place"; fi
     chmod 0750 "$place"
 done
 

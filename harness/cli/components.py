@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,7 @@ def _statuses(found: list[ComponentStatus]) -> Listing:
     cnilab components ensure
     cnilab components ensure kubernetes flannel
     CNILAB_SOURCES=cache,build cnilab components ensure
+    ln -s "$(cnilab components ensure kubectl -o json | jq -r '.items[].path')" ~/bin/kubectl
     """,
 )
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
@@ -94,12 +96,15 @@ def _statuses(found: list[ComponentStatus]) -> Listing:
 def ensure(wanted: tuple[str, ...], *, output: str) -> None:
     """Make components available now: what up would otherwise do on its first run.
 
-    Without names: all but those that only some providers need.
+    Without names: all but those that only some providers need. A NAME may also be that of a program, such as kubectl;
+    the path is then that program's.
     """
     with progress() as listener:
         store = _store(listener)
-        found = store.ensure(wanted or sorted(store.lock.everywhere))
-    emit(_resolved(list(found.values())), output)
+        names = wanted or sorted(store.lock.everywhere)
+        found = store.ensure(names)
+        asked = [replace(found[store.lock.find(name).name], path=store.program(name)) for name in names]
+    emit(_resolved(asked), output)
 
 
 def _resolved(found: list[Resolved]) -> Listing:

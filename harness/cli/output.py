@@ -48,11 +48,9 @@ class Listing:
         return {"apiVersion": API_VERSION, "kind": f"{self.kind}List", **self.extra, "items": list(self.items)}
 
 
-def output_option(*, default: str = "table") -> Callable[[F], F]:
+def output_option(*, default: str = "table", help: str = "Format of the data.") -> Callable[[F], F]:  # noqa: A002 - as click's
     """The option `-o`, the same everywhere."""
-    return click.option(
-        "-o", "--output", type=click.Choice(FORMATS), default=default, show_default=True, help="Format of the data."
-    )
+    return click.option("-o", "--output", type=click.Choice(FORMATS), default=default, show_default=True, help=help)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.context import say
 from harness.cli.output import Listing, emit
@@ -11,92 +13,142 @@ from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
 if TYPE_CHECKING:
-    from harness.components.own import Brought
+    from harness.components.own import Offer
     from harness.components.store import Store
     from harness.model.spec import LabSpec
 
-Row = tuple[str, str, str]
-"""What it is, its name, and what is known of it."""
+
+@dataclass(frozen=True)
+class Item:
+    """One thing of a lab.
+
+    Args:
+        what: Its kind.
+        name: What it is called.
+        detail: What is known of it, for people.
+        fields: The same for programs.
+        label: More than its name in the table; empty: the name.
+    """
+
+    what: str
+    name: str
+    detail: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
 
 
-def show(spec: LabSpec, brought: Brought, output: str) -> None:
-    """Print the kernel, nodes, components with their digests, images and files of a lab.
+def show(spec: LabSpec, offer: Offer, output: str) -> None:
+    """Print the kernel, nodes, components and programs, images and files of a lab.
 
     Args:
         spec: The lab.
-        brought: What its user brings.
+        offer: What its user brings.
         output: Format; see `output.FORMATS`.
     """
-    from harness.cni.catalogue import variant  # noqa: PLC0415 - the help must not wait for these
-    from harness.components import carry  # noqa: PLC0415
-    from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.needs import components, images  # noqa: PLC0415
-    from harness.steps.render import ALTERNATIVES, render  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415 - the help must not wait for these
+    from harness.steps.needs import needs  # noqa: PLC0415
 
-    chosen = variant(spec.cni)
     store = store_for(spec, Journal(None))
-    wanted = images(chosen)
-    taken = components(spec, store)
-    there = [one for one in carry.list_components(store) if one.name in taken]
-    files = {path: text for path, text in render(spec, chosen).items() if not path.startswith(ALTERNATIVES)}
-    rows = [_kernel(spec.kernel, store)] if spec.kernel != "host" else []
-    rows += [("node", name, f"{spec.provider}, {spec.node_address(name)}") for name in spec.node_names]
-    rows += [
-        ("component", f"{one.name} {one.version or one.pinned}", f"{one.state} {one.digest[:12]}".strip())
-        for one in there
+    wanted = needs(spec, store)
+    components = list(_components(store, wanted.components))
+    images = list(_images(store, wanted.images, offer))
+    items = [
+        *([_kernel(spec.kernel, store)] if spec.kernel != "host" else []),
+        *_nodes(spec),
+        *components,
+        *(Item("program", name, f"your own: {path}", {"path": str(path)}) for name, path in offer.programs.items()),
+        *([_node_image()] if spec.provider == "kind" else []),
+        *images,
+        *_files(spec),
     ]
-    rows += [("program", name, f"of your own: {file}") for name, file in sorted(brought.programs.items())]
-    rows += [_node_image()] if spec.provider == "kind" else []
-    # kind's nodes bring another pause; see harness.steps.up_kind.
-    loaded = [one for one in wanted if (spec.provider, one) != ("kind", "pause")]
-    rows += [("image", one, _source(store, one, brought)) for one in store.image_references(loaded)]
-    rows += [("file", path, f"{len(text.encode())} bytes") for path, text in files.items()]
-    items = [{"what": what, "name": name, "detail": detail} for what, name, detail in rows]
-    extra = {"lab": spec.name, "variant": spec.cni, "provider": spec.provider}
-    names = [f"{what}/{name}" for what, name, _ in rows]
-    emit(Listing("PlannedItem", ("what", "name", "detail"), rows, items, names, extra=extra), output)
-    missing = [one.name for one in there if one.state != "cached"]
-    first = f"; would be had first: {', '.join(missing)}" if missing else ""
-    say(f"Lab '{spec.name}' would be made of this{first}. Nothing was. 'cnilab render' shows what is in the files.")
+    first = [one.name for one in components if one.fields["state"] != "cached"]
+    asked = [one.name for one in images if one.fields["source"] == "missing"]
+    rows = [(one.what, one.label or one.name, one.detail) for one in items]
+    data = [{"what": one.what, "name": one.name, "detail": one.detail, **one.fields} for one in items]
+    names = [f"{one.what}/{one.name}" for one in items]
+    extra = {"lab": spec.name, "variant": spec.cni, "provider": spec.provider, "missing": first, "toBring": asked}
+    emit(Listing("PlannedItem", ("what", "name", "detail"), rows, data, names, extra=extra), output)
+    had = f"; would be had first: {', '.join(first)}" if first else ""
+    brought = f"; must be brought first: {', '.join(asked)}" if asked else ""
+    say(f"Lab '{spec.name}' would be made of this{had}{brought}. Nothing was. 'cnilab render' shows what files say.")
 
 
-def _source(store: Store, reference: str, brought: Brought) -> str:
-    """Where an image comes from."""
-    from harness.components import given, recipes  # noqa: PLC0415
-
-    if reference in brought.images:
-        return f"your own: {brought.images[reference]}"
-    if all(image.reference != reference for image in recipes.images(store.lock) if image.given):
-        return "made of components"
-    there = given.where(store.cache, reference).is_file()
-    return "your own: cached" if there else "your own to bring: see cnilab components add"
-
-
-def _kernel(name: str, store: Store) -> Row:
+def _kernel(name: str, store: Store) -> Item:
     """The kernel of the lab's virtual machine: the one in the cache, else the package that would be downloaded."""
     from harness.components import kernel  # noqa: PLC0415
     from harness.components.lock import architecture  # noqa: PLC0415
 
     found = kernel.cached(store, name)
     if found is not None:
-        return ("kernel", f"{name} {found.release}", "cached, in a virtual machine")
+        known = {"state": "cached", "release": found.release}
+        return Item("kernel", name, "cached, in a virtual machine", known, f"{name} {found.release}")
     package = kernel.PACKAGES[name].format(arch=architecture())
-    return ("kernel", name, f"would be downloaded: package {package}; in a virtual machine")
+    detail = f"would be downloaded: package {package}; in a virtual machine"
+    return Item("kernel", name, detail, {"state": "missing", "package": package})
 
 
-def _node_image() -> Row:
+def _nodes(spec: LabSpec) -> Iterator[Item]:
+    for name in spec.node_names:
+        address = str(spec.node_address(name))
+        yield Item("node", name, f"{spec.provider}, {address}", {"address": address})
+
+
+def _components(store: Store, names: tuple[str, ...]) -> Iterator[Item]:
+    """Programs of the provider and the network, and what images are made of, with what the cache has of them."""
+    from harness.components import carry  # noqa: PLC0415
+
+    for one in carry.list_components(store):
+        if one.name in names:
+            version = one.version or one.pinned
+            known = {"version": version, "state": one.state, "digest": one.digest}
+            detail = f"{one.state} {one.digest[:12]}".strip()
+            yield Item("component", one.name, detail, known, f"{one.name} {version}")
+
+
+def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item]:
+    """Images that the nodes are given, and where each comes from."""
+    from harness.components import given, recipes  # noqa: PLC0415
+
+    theirs = {image.reference for image in recipes.images(store.lock) if image.given}
+    for reference in store.image_references(names):
+        if reference in offer.images:
+            path = offer.images[reference]
+            yield Item("image", reference, f"your own: {path}", {"source": "offered", "path": str(path)})
+        elif reference not in theirs:
+            yield Item("image", reference, "made of components", {"source": "components"})
+        elif given.where(store.cache, reference).is_file():
+            yield Item("image", reference, "your own: in the cache", {"source": "brought"})
+        else:
+            yield Item("image", reference, "your own to bring: see cnilab components add", {"source": "missing"})
+
+
+def _files(spec: LabSpec) -> Iterator[Item]:
+    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.steps.render import ALTERNATIVES, render  # noqa: PLC0415
+
+    for path, text in render(spec, variant(spec.cni)).items():
+        if not path.startswith(ALTERNATIVES):
+            size = len(text.encode())
+            yield Item("file", path, f"{size} bytes", {"bytes": size})
+
+
+def _node_image() -> Item:
     """The image of kind's nodes, as far as it can be known by asking the engine, and by nothing more."""
     from harness.providers.kind.engine import Engine  # noqa: PLC0415 - Docker's SDK takes a quarter of a second
     from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED, known_image  # noqa: PLC0415
 
     named = os.environ.get(IMAGE_VARIABLE, "")
     name, _, digest = (named or PUBLISHED).partition("@sha256:")
+    what, short = "node-image", digest[:12]
     try:
         found = known_image(Engine())
     except CnilabError:  # no engine, or one in trouble: the plan is shown all the same
         if named:
-            return ("image", name, f"of the nodes; found when it comes up {digest[:12]}".strip())
-        return ("image", "kind's node image", f"found when it comes up: one built here, or {name} {digest[:12]}")
+            return Item(what, name, f"found when it comes up {short}".strip(), {"state": "unknown"})
+        detail = f"found when it comes up: one built here, or {name} {short}"
+        return Item(what, name, detail, {"state": "unknown"}, "kind's node image")
     if found and found.partition("@")[0] != name:
-        return ("image", found, "of the nodes; the newest that was built here")
-    return ("image", name, f"of the nodes; {'the engine has it' if found else 'would be pulled'} {digest[:12]}".strip())
+        return Item(what, found, "the newest that was built here", {"state": "present"})
+    state = "present" if found else "missing"
+    detail = f"{'the engine has it' if found else 'would be pulled'} {short}".strip()
+    return Item(what, name, detail, {"state": state})

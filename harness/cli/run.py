@@ -16,7 +16,7 @@ from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.context import WORDS, say, settings
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import component_option, component_words, looked_at, overrides, read_spec, spec_options, words_of
+from harness.cli.up import component_option, component_words, offered, overrides, read_spec, spec_options, words_of
 from harness.errors import CnilabError
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
@@ -113,7 +113,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     spec = read_spec(target, wanted)
     from harness.model.spec import ALL_LABS  # noqa: PLC0415 - the help must not wait for pydantic
 
-    looked_at(component, spec)  # a word that is wrong is told before anything begins
+    if component:
+        offered(component, spec)  # a word that is wrong is told before anything begins
     words = [*words_of(target, wanted), *component_words(component)]
     words += ["--run-dir", str(run_dir)] if run_dir else []
     words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from harness.cli.command import command as define
 from harness.cli.context import say, settings, shown
@@ -16,7 +17,7 @@ from harness.cli.progress import progress
 from harness.errors import BringUpError, CnilabError, UsageError
 
 if TYPE_CHECKING:
-    from harness.components.own import Brought
+    from harness.components.own import Offer
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
@@ -136,6 +137,11 @@ def words_of(target: str, given: dict[str, Any]) -> list[str]:
     return [target, *(word for option in options for word in option)]
 
 
+def typed(ctx: click.Context, name: str) -> bool:
+    """Whether an option was given with the command, and not by a file or a variable, which hold for many commands."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
 def under_another_kernel(spec: LabSpec) -> bool:
     """Whether the lab is to be in a virtual machine, and this is not it."""
     if spec.kernel == "host":
@@ -165,7 +171,7 @@ def under_another_kernel(spec: LabSpec) -> bool:
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
 @click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
-@output_option()
+@output_option(help="With --dry-run: format of what it shows.")
 @click.option("--skip-preflight", is_flag=True, help="Start even if doctor says that it cannot work.")
 @click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
@@ -194,20 +200,23 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     kin, weave; 'cnilab matrix list' says which can run here. When it is done, the path of a kubeconfig is printed; your
     own kubeconfig is never touched.
     """
-    if dry_run and replace:
+    if dry_run and replace and typed(ctx, "replace"):
         msg = "--replace takes a lab down first, and --dry-run does nothing: give one of them"
         raise click.UsageError(msg)
-    if not dry_run and ctx.get_parameter_source("output") is click.core.ParameterSource.COMMANDLINE:
+    if not dry_run and typed(ctx, "output"):
         msg = "-o is for what --dry-run shows; 'cnilab status -o json' describes a lab that is up"
         raise click.UsageError(msg)
     given = overrides(name, nodes, cni, mtu, kernel, provider)
     spec = read_spec(target, given)
+    from harness.steps.providers import require_made_here  # noqa: PLC0415
+
+    require_made_here(spec)
     if dry_run:
         from harness.cli.planned import show  # noqa: PLC0415
 
-        show(spec, looked_at(component, spec), output)
+        show(spec, offered(component, spec), output)
         return 0
-    own = brought(component, spec)
+    own = taken_over(component, spec)
     if under_another_kernel(spec):
         from harness.cli.up_kernel import bring_up  # noqa: PLC0415
 
@@ -252,8 +261,8 @@ def _preflight(spec: LabSpec, journal: Journal) -> None:
     require(spec, state=settings().state, cache=settings().cache)
 
 
-def brought(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
-    """Programs that the user brought, as copies in the cache, which a machine of another kernel sees, too.
+def taken_over(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
+    """Programs that the user brings, as copies in the cache, which a machine of another kernel sees, too.
 
     Raises:
         UsageError: Something of it cannot be meant.
@@ -264,16 +273,17 @@ def brought(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
     from harness.components import own  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.model.wellknown import INSIDE  # noqa: PLC0415
-    from harness.steps.needs import replaceable  # noqa: PLC0415
+    from harness.steps.needs import needs  # noqa: PLC0415
 
     if os.environ.get(INSIDE):
         return own.kept(settings().cache, components)
     store = store_for(spec, Journal(None))
-    return own.bring(store, components, replaceable(spec, store))
+    wanted = needs(spec, store)
+    return own.bring(store, components, wanted.replaceable, wanted.images)
 
 
-def looked_at(components: tuple[str, ...], spec: LabSpec) -> Brought:
-    """What the user wants to bring; nothing is copied.
+def offered(components: tuple[str, ...], spec: LabSpec) -> Offer:
+    """The same without taking anything over.
 
     Raises:
         UsageError: Something of it cannot be meant.
@@ -281,10 +291,11 @@ def looked_at(components: tuple[str, ...], spec: LabSpec) -> Brought:
     from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.components import own  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.needs import replaceable  # noqa: PLC0415
+    from harness.steps.needs import needs  # noqa: PLC0415
 
     store = store_for(spec, Journal(None))
-    return own.look(store, components, replaceable(spec, store))
+    wanted = needs(spec, store)
+    return own.look(store, components, wanted.replaceable, wanted.images)
 
 
 def component_words(components: Iterable[str]) -> list[str]:

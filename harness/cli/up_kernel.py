@@ -28,7 +28,7 @@ def bring_up(
 
     Args:
         spec: The lab.
-        words: As the user gave them.
+        words: What asks for the same lab in there.
         run_dir: Run directory, if the user named one.
         own: Programs that the user brought.
         replace: Take down an earlier lab of that name first.
@@ -39,13 +39,12 @@ def bring_up(
     """
     from harness.cli.down import remove  # noqa: PLC0415
     from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
-    from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.providers.vm.channel import Patience  # noqa: PLC0415
     from harness.steps import kernel  # noqa: PLC0415
     from harness.steps.doctor import programs  # noqa: PLC0415
     from harness.steps.down import made_by_this_process  # noqa: PLC0415
-    from harness.steps.needs import images  # noqa: PLC0415
+    from harness.steps.needs import needs  # noqa: PLC0415
 
     run = run_path(spec, run_dir)
     with progress() as listener:
@@ -57,7 +56,7 @@ def bring_up(
             store.own.update(own)
             # Programs in the machine are those of this one, and nothing can be installed there.
             store.tools.install(*programs(spec))
-            inside = kernel.start(spec, run, store, settings().state, journal, images(variant(spec.cni)))
+            inside = kernel.start(spec, run, store, settings().state, journal, needs(spec, store))
         except (CnilabError, KeyboardInterrupt) as error:
             if made_by_this_process(settings().state, spec.name) and not retain:
                 kept = kernel.keep_logs(settings().state, spec.name, run)

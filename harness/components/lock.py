@@ -131,6 +131,11 @@ class Component(Data):
         return self
 
     @property
+    def only_built(self) -> bool:
+        """Nobody publishes it as a program."""
+        return not (self.system or self.package or self.release)
+
+    @property
     def pinned(self) -> str:
         """The pinned version; the project's own for what is built from the checkout."""
         return __version__ if self.version == "project" else self.version
@@ -180,7 +185,7 @@ class Lock(Data):
 
     @property
     def everywhere(self) -> tuple[str, ...]:
-        """Names of the components that are of use with every provider."""
+        """Names of the components that are had without being named: all but those of one provider alone."""
         return tuple(name for name, component in self.component.items() if not component.optional)
 
     def find(self, name: str) -> Component:

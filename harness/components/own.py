@@ -45,8 +45,8 @@ def split(word: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """What a user brings.
+class Offer:
+    """What a user brings; nothing of it has been taken over.
 
     Args:
         programs: Name of a program to the file in its place.
@@ -57,47 +57,56 @@ class Brought:
     images: dict[str, Path]
 
 
-def look(store: Resolver, words: Iterable[str], used: Collection[str]) -> Brought:
+def look(store: Resolver, words: Iterable[str], used: Collection[str], pulled: Collection[str] = ()) -> Offer:
     """What `--component NAME=PATH` names; nothing is changed.
 
     Args:
         store: Its lock knows all names.
         words: NAME is a program of a component, or an image that is brought, and PATH a file.
         used: Names of the components whose programs the lab takes from the store.
+        pulled: Short names of the lab's images.
 
     Raises:
         UsageError: The lab has no such program or image, the file is not one, or it would not run where it is wanted.
     """
-    found = Brought({}, {})
-    images = {image.name: image for image in recipes.images(store.lock) if image.given}
+    mine: dict[str, Path] = {}
+    archives: dict[str, Path] = {}
+    images = {image.name: image for image in recipes.images(store.lock) if image.given and image.name in pulled}
     for name, path in map(split, words):
         file = Path(path).expanduser().absolute()
         if not file.is_file():
             msg = f"--component {name}: there is no file {file}"
             raise UsageError(msg, next_step="name the file that was built, or saved")
         if name in images:
-            if images[name].reference not in given.references(file):
+            there = given.references(file)
+            if images[name].reference not in there:
                 msg = f"--component {name}: {file} does not have that image"
                 raise UsageError(msg, next_step=given.advice([images[name].reference]))
-            found.images[images[name].reference] = file
+            archives.update({one.reference: file for one in images.values() if one.reference in there})
             continue
         _check(file, name, _component(store, name, used, images))
-        found.programs[name] = file
-    return found
+        mine[name] = file
+    return Offer(mine, archives)
 
 
-def bring(store: Resolver, words: Iterable[str], used: Collection[str]) -> dict[str, Path]:
+def bring(
+    store: Resolver, words: Iterable[str], used: Collection[str], pulled: Collection[str] = ()
+) -> dict[str, Path]:
     """Take over what `--component NAME=PATH` names; see `look`.
 
     Args:
         store: Its cache keeps a copy: a lab must not change when its user builds again.
         words: As for `look`.
         used: As for `look`.
+        pulled: As for `look`.
 
     Returns:
         Program to copy. An image is in the cache from now on, for all labs.
+
+    Raises:
+        UsageError: As from `look`.
     """
-    found = look(store, words, used)
+    found = look(store, words, used, pulled)
     for archive in dict.fromkeys(found.images.values()):
         given.add(store, archive)
     return {name: _keep(store, name, file) for name, file in found.programs.items()}
@@ -126,8 +135,9 @@ def _component(store: Resolver, name: str, used: Collection[str], images: Iterab
         if name in programs(component):
             return component
     names = sorted({one for component in there.values() for one in programs(component)})
-    msg = f"--component {name[:100]}: this lab has no program of that name"
-    raise UsageError(msg, cause=f"programs: {', '.join(names)}", next_step=f"images: {', '.join(images)}")
+    msg = f"--component {name[:100]}: this lab has no program or image of that name"
+    step = f"name one of these, or an image: {', '.join(images)}" if images else "name one of these"
+    raise UsageError(msg, cause=f"programs: {', '.join(names)}", next_step=step)
 
 
 def _check(file: Path, name: str, component: Component) -> None:

@@ -49,6 +49,18 @@ class Store(Resolver):
         chosen = [item for name, item in self.ensure(names).items() if self.lock.component[name].kind == "bin"]
         return self._farm("bin", chosen)
 
+    def program(self, name: str) -> Path:
+        """Path of a program by its own name, whether it is a file of its own or a name of a common one.
+
+        Args:
+            name: Of the program; or of a component, whose path is that of its only program, or of all of them.
+        """
+        component = self.lock.find(name)
+        item = self.ensure([component.name])[component.name]
+        if name == component.name:
+            return item.path
+        return (self.bin_dir([component.name]) if component.kind == "bin" else item.directory) / name
+
     def cni_components(self) -> list[str]:
         """Names of the components that `cni_dir` is made of."""
         return [component.name for component in self.lock.component.values() if component.kind == "cni"]

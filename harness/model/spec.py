@@ -125,7 +125,7 @@ class LabSpec(Data):
     )
 
     @model_validator(mode="after")
-    def _ranges_fit(self) -> Self:
+    def _fits(self) -> Self:
         if self.provider == "existing":
             return self  # such a cluster is described, not planned: what clashes in it is a finding
         ranges = {
@@ -150,6 +150,10 @@ class LabSpec(Data):
             clashes.append(f"underlay.cidr {self.underlay.cidr} is too small for {self.nodes} nodes")
         if self.services.cidr.num_addresses < 256:
             clashes.append(f"services.cidr {self.services.cidr} is smaller than a /24")
+        if self.kernel != "host" and self.provider != "namespaces":
+            clashes.append(
+                f"kernel {self.kernel} is for labs of namespaces: provider {self.provider} has machines of its own"
+            )
         if clashes:
             raise ValueError("; ".join(clashes))
         return self

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from harness.components import carry, given, recipes, tools
 from harness.components.lock import load as load_lock
-from harness.components.resolver import Resolver
+from harness.components.lock import with_kubernetes
+from harness.components.sources.build import MIN_GO
+from harness.components.store import Store
+from harness.components.versions import accepts, find_version
 from harness.errors import CnilabError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
@@ -18,6 +21,7 @@ from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
 from harness.steps import doctor_docker, providers
 from harness.steps.doctor_model import Check, Plan, Verdict
+from harness.steps.needs import needs
 
 MIB = 2**20
 GIB = 2**30
@@ -233,24 +237,30 @@ def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
 
 
 def _missing_components(plan: Plan) -> list[str]:
-    resolver = Resolver(plan.cache)
-    known = carry.list_components(resolver)
-    return [one.name for one in known if one.state != "cached" and one.name in resolver.lock.everywhere]
+    store = Store(plan.cache, lock=with_kubernetes(load_lock(), plan.spec.kubernetes.version))
+    wanted = needs(plan.spec, store).components
+    return [one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted]
 
 
 def _components(plan: Plan) -> Verdict:
     missing = _missing_components(plan)
     if not missing:
-        return Verdict(ok=True, detail="all are in the cache")
+        return Verdict(ok=True, detail="all that this lab takes are in the cache")
     return Verdict(ok=False, detail=f"not in the cache: {', '.join(missing)}")
 
 
 def _go(plan: Plan) -> Verdict:
-    if not _missing_components(plan):
-        return Verdict(ok=True, detail="not needed: all components are in the cache")
+    missing = _missing_components(plan)
+    if not missing:
+        return Verdict(ok=True, detail="not needed: what this lab takes is in the cache")
     done = plan.host.run(["go", "version"])
-    words = done.stdout.split()
-    return Verdict(done.ok, words[2] if done.ok and len(words) > 2 else "not found")
+    found = find_version(done.stdout) if done.ok else ""
+    if accepts(f">={MIN_GO}", found):
+        return Verdict(ok=True, detail=found)
+    # Others may come as a release or a package; up finds out.
+    sources = [name for name in missing if load_lock().component[name].only_built]
+    detail = f"{found or 'not found'}; it builds {', '.join(sources)}" if sources else found or "not found"
+    return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
 
 
 def _leftovers(plan: Plan) -> Verdict:
@@ -403,7 +413,7 @@ CHECKS: tuple[Check, ...] = (
         "Go",
         "limits",
         "what has no release and no package cannot be built",
-        "install Go 1.24 or later, or import components from another machine",
+        f"install Go {MIN_GO} or later (https://go.dev/dl), or import components from another machine",
         _go,
     ),
     Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),

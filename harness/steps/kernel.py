@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from harness import resources, timeouts
 from harness.components import kernel
@@ -32,6 +32,9 @@ from harness.providers.namespaces.layout import LabLayout
 from harness.providers.vm import machine, qemu
 from harness.providers.vm.channel import WATCHED, Patience, own
 from harness.runner import HostRunner
+
+if TYPE_CHECKING:
+    from harness.steps.providers import Needs
 
 FOLDER = "vm"
 """Of a lab's directory: the machine's files. Where it is there, the lab lives in a machine."""
@@ -152,7 +155,7 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
 
 
 def start(
-    spec: LabSpec, run: Path | None, store: Store, state: Path, journal: Journal, images: Sequence[str]
+    spec: LabSpec, run: Path | None, store: Store, state: Path, journal: Journal, needs: Needs | None = None
 ) -> Inside:
     """Start the machine of a lab.
 
@@ -162,7 +165,7 @@ def start(
         store: Delivers the kernel, and all that the lab inside will want.
         state: The state directory of all labs.
         journal: Gets a step for every part.
-        images: Images of the lab.
+        needs: What the lab inside takes from the store; None where there will be none.
 
     Raises:
         CnilabError: It did not come up; what was made is there for `down` to remove.
@@ -175,7 +178,7 @@ def start(
         run.mkdir(parents=True, exist_ok=True)
     with journal.step("up.materials", f"programs, images and the kernel '{spec.kernel}'"):
         try:
-            materials = _materials(spec, store, images, layout)
+            materials = _materials(spec, store, needs, layout)
         except OSError as error:
             msg = "the files of the virtual machine could not be made"
             raise PreflightError(
@@ -216,11 +219,11 @@ def _groups(layout: LabLayout) -> tuple[Path, ...]:
     return ()
 
 
-def _materials(spec: LabSpec, store: Store, images: Sequence[str], layout: LabLayout) -> machine.Materials:
+def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout) -> machine.Materials:
     from harness.steps.up_namespaces import prepare  # noqa: PLC0415 - brings certificates and more
 
     with ThreadPoolExecutor() as pool:
-        prepared = pool.submit(prepare, spec, store, images) if images else None
+        prepared = pool.submit(prepare, store, needs) if needs else None
         compiled = pool.submit(compile_modules, store)
         store.tools.need(*TOOLS)
         machine.require_programs()
@@ -319,7 +322,7 @@ def passing(spec: LabSpec, store: Store, state: Path, journal: Journal) -> Itera
     from harness.steps.down import tear_down  # noqa: PLC0415
 
     try:
-        yield start(spec, None, store, state, journal, images=())
+        yield start(spec, None, store, state, journal)
     finally:
         left = tear_down(state, spec.name, journal)
         if left:

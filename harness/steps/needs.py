@@ -1,33 +1,30 @@
-"""What a lab takes from the store, said once: for bring-up, its dry run, and who brings programs of their own."""
+"""What a lab takes from the store, said once: for bring-up, dry runs, doctor, and who brings programs of their own."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from harness.cni import catalogue
 from harness.components.store import Store
 from harness.model.spec import LabSpec
-from harness.model.variant import Variant
 from harness.steps import networks, providers
+from harness.steps.providers import Needs
 
 IMAGES = ("pause", "toolbox", "responder", "coredns")
+"""What every lab has pods of, or needs to have pods at all."""
 
 
-def images(variant: Variant) -> tuple[str, ...]:
-    """Images that every node has before its first pod; short names of the store's."""
-    return (*IMAGES, *networks.network(variant).images)
+def needs(spec: LabSpec, store: Store) -> Needs:
+    """What a lab takes from the store.
 
-
-def components(spec: LabSpec, store: Store) -> frozenset[str]:
-    """Names of all components: of the nodes, of CNI plugins, and of what is in images."""
-    return _with_images(providers.driver(spec.provider).components, spec, store)
-
-
-def replaceable(spec: LabSpec, store: Store) -> frozenset[str]:
-    """Names of those among them whose programs run in the lab, so that others can run in their place."""
-    return _with_images(providers.driver(spec.provider).programs, spec, store)
-
-
-def _with_images(names: Iterable[str], spec: LabSpec, store: Store) -> frozenset[str]:
-    wanted = images(catalogue.variant(spec.cni))
-    return frozenset({*names, *store.cni_components(), *store.image_components(wanted)})
+    Args:
+        spec: The lab.
+        store: Knows what images are made of.
+    """
+    driver = providers.driver(spec.provider)
+    wanted = (*IMAGES, *networks.network(catalogue.variant(spec.cni)).images)
+    images = tuple(name for name in wanted if name not in driver.own_images)
+    shared = (*store.cni_components(), *store.image_components(images))
+    return Needs(
+        images,
+        components=tuple(dict.fromkeys((*driver.components, *shared))),
+        replaceable=tuple(dict.fromkeys((*driver.replaceable, *shared))),
+    )

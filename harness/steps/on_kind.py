@@ -33,7 +33,8 @@ class KindDriver:
 
     blocking: Sequence[str] = ("docker", "docker-cli")
     components: Sequence[str] = COMPONENTS
-    programs: Sequence[str] = ()
+    replaceable: Sequence[str] = ("responder",)
+    own_images: Sequence[str] = ("pause",)
 
     def bring_up(self, order: Order) -> Found:
         """See `providers.Driver`."""

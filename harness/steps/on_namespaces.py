@@ -35,7 +35,8 @@ class NamespacesDriver:
     checks: Sequence[str] = ()
     blocking: Sequence[str] = ()
     components: Sequence[str] = PROGRAMS
-    programs: Sequence[str] = PROGRAMS
+    replaceable: Sequence[str] = PROGRAMS
+    own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """See `providers.Driver`."""

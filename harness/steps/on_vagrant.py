@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import resources
-from harness.errors import PreflightError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.node import Node
-from harness.steps.providers import Exits, Found, MachineStatus, Order
+from harness.steps.providers import Exits, Found, MachineStatus, Order, not_made_here
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -32,16 +31,12 @@ class VagrantDriver:
     checks: Sequence[str] = ("memory",)
     blocking: Sequence[str] = ()
     components: Sequence[str] = ()
-    programs: Sequence[str] = ()
+    replaceable: Sequence[str] = ()
+    own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """Refuse: Vagrant, and whoever has a hypervisor, does it with the rendered files."""
-        msg = "a lab on Vagrant is rendered, and brought up by vagrant itself"
-        raise PreflightError(
-            msg,
-            cause="this version does not start virtual machines",
-            next_step=f"cnilab render SPEC --to {order.spec.name}/, and go on as docs/vagrant.md says",
-        )
+        raise not_made_here(order.spec)
 
     def find(self, place: LabDir) -> Found:
         """There is none: none was brought up."""

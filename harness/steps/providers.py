@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from harness.errors import CnilabError, NotYoursError, UsageError
+from harness.errors import CnilabError, NotYoursError, PreflightError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.node import Lab, Node
@@ -42,13 +42,28 @@ MachineHealth = Literal["Running", "Dead", "Missing"]
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a lab takes from the store.
+
+    Args:
+        images: Images that every node must have before its first pod; short names of the store's.
+        components: Names of all components: of nodes, of CNI plugins, and of what is in images.
+        replaceable: Those among them whose programs run in the lab, so that others can run in their place.
+    """
+
+    images: tuple[str, ...]
+    components: tuple[str, ...]
+    replaceable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Order:
     """What a provider is asked to make.
 
     Args:
         spec: What the lab shall be.
         variant: Its CNI variant.
-        images: Images that every node must have before its first pod; short names of the store's.
+        needs: What it takes from the store.
         place: Its directories.
         run: Remembered as the lab's run directory.
         journal: Gets a step for every part.
@@ -58,7 +73,7 @@ class Order:
 
     spec: LabSpec
     variant: Variant
-    images: tuple[str, ...]
+    needs: Needs
     place: LabDir
     run: RunDir
     journal: Journal
@@ -141,8 +156,13 @@ class Driver(Protocol):
         ...
 
     @property
-    def programs(self) -> Sequence[str]:
-        """Those of them that nodes run as the store has them; none where an image of the nodes has its own."""
+    def replaceable(self) -> Sequence[str]:
+        """Those of them that nodes run as the store has them; not what an image of the nodes has."""
+        ...
+
+    @property
+    def own_images(self) -> Sequence[str]:
+        """Images that nodes have of themselves; short names of the store's."""
         ...
 
     def bring_up(self, order: Order) -> Found:
@@ -202,6 +222,26 @@ def driver(name: str) -> Driver:
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(NAMES)}")
     found: Driver = importlib.import_module(module).DRIVER
     return found
+
+
+def require_made_here(spec: LabSpec) -> None:
+    """Refuse a lab whose machines other programs make.
+
+    Raises:
+        PreflightError: It is one; says what to do.
+    """
+    if spec.provider in _RENDERED:
+        raise not_made_here(spec)
+
+
+def not_made_here(spec: LabSpec) -> PreflightError:
+    """The refusal of a lab that is only rendered here."""
+    msg = f"a lab on {spec.provider.capitalize()} is rendered, and brought up by {spec.provider} itself"
+    return PreflightError(
+        msg,
+        cause="this version does not start its machines",
+        next_step=f"cnilab render SPEC --to {spec.name}/, and go on as docs/{spec.provider}.md says",
+    )
 
 
 def known_state(place: LabDir) -> LabState | None:

@@ -25,8 +25,9 @@ from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
-from harness.steps import diagnosis, needs, networks, providers, watchdog
+from harness.steps import diagnosis, networks, providers, watchdog
 from harness.steps.attach import Attached, attached
+from harness.steps.needs import needs
 from harness.steps.providers import Order
 
 
@@ -54,8 +55,9 @@ def bring_up(
     Raises:
         CnilabError: A part failed; what was made so far is still there, for `collect`, and for `down` to remove.
     """
+    providers.require_made_here(spec)
     place = LabDir(state, spec.name)
-    order = Order(spec, variant, needs.images(variant), place, run, journal, store, raise_limits)
+    order = Order(spec, variant, needs(spec, store), place, run, journal, store, raise_limits)
     ready = attached(providers.driver(spec.provider).bring_up(order), place)
     watch = watchdog.Watchdog(place)
     with journal.step("up.api", "API server"):

@@ -24,7 +24,7 @@ from harness.providers.kind import config, create
 from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
 from harness.providers.namespaces import limits
-from harness.steps import needs, networks, providers
+from harness.steps import networks, providers
 from harness.steps.kubeconfigs import write_client
 from harness.steps.providers import Found, Order
 
@@ -122,9 +122,8 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
     store = order.store
     with ThreadPoolExecutor() as pool:
         chosen = pool.submit(node_image_of, store, engine)
-        store.ensure(needs.components(order.spec, store))
-        # pause is kind's own business: its containerd has another name for it.
-        wanted = [name for name in order.images if name != "pause"]
+        store.ensure(order.needs.components)
+        wanted = order.needs.images
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
         return create.Materials(
             programs=store.bin_dir(providers.driver(order.spec.provider).components),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,9 +23,9 @@ from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
-from harness.steps import needs, providers
+from harness.steps import providers
 from harness.steps.kubeconfigs import write_client
-from harness.steps.providers import Found, Order
+from harness.steps.providers import Found, Needs, Order
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
@@ -43,7 +42,7 @@ def bring_up(order: Order) -> Found:
     load_modules()
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
-        materials = prepare(spec, order.store, order.images)
+        materials = prepare(order.store, order.needs)
         issued = certificates.result()
     machines = plan.machines(spec, issued, machine_facts(), kube_proxy=order.variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)
@@ -97,17 +96,17 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
     return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
 
 
-def prepare(spec: LabSpec, store: Store, images: Sequence[str]) -> provider.Materials:
+def prepare(store: Store, needs: Needs) -> provider.Materials:
     """Programs and images, from the cache or made now.
 
     Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
     """
     with ThreadPoolExecutor() as pool:
         tools = pool.submit(store.tools.need_all)
-        store.ensure(needs.components(spec, store))
+        store.ensure(needs.components)
         tools.result()
     return provider.Materials(
-        store.bin_dir(providers.driver(spec.provider).components), store.cni_dir(), store.containerd_root(images)
+        store.bin_dir(providers.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.command import Group, Option, variable
+from harness.errors import PreflightError
 from harness.providers.kind.engine import no_engine
 from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
@@ -289,28 +290,58 @@ def test_a_dry_run_is_a_document_too(capsys: pytest.CaptureFixture[str]) -> None
     assert entry.run(["up", "flannel", "--provider", "kind", "--name", "k", "--dry-run", "-o", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [document[key] for key in ("kind", "lab", "provider")] == ["PlannedItemList", "k", "kind"]
-    found = {(item["what"], item["name"].split()[0]) for item in document["items"]}
-    assert {("component", "kind"), ("component", "flannel"), ("component", "cni-plugins"), ("node", "n1")} <= found
+    found = {(item["what"], item["name"]): item for item in document["items"]}
+    assert found["component", "kind"]["state"] == "missing"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", found["component", "flannel"]["version"])
+    assert found["node", "n1"]["address"] == "172.18.0.11"
+    assert found["image", "cnilab.dev/responder:1"]["source"] == "components"
+    assert found["file", "kind.yaml"]["bytes"] > 100
+    assert document["missing"] == [name for what, name in found if what == "component"]
     assert entry.run(["up", "flannel", "--dry-run", "-o", "name"]) == 0
-    assert "image/cnilab.dev/pause:1" in capsys.readouterr().out.splitlines()
+    names = capsys.readouterr().out.splitlines()
+    assert {"image/cnilab.dev/pause:1", "component/kubernetes", "node/n2"} <= set(names)
 
 
-def test_formats_are_for_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_formats_are_for_a_dry_run(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert entry.run(["up", "flannel", "-o", "json"]) == 4
     assert "-o is for what --dry-run shows" in capsys.readouterr().err
+    monkeypatch.setenv("CNILAB_UP_OUTPUT", "json")
+    (places / "cnilab.toml").write_text("[up]\nreplace = true\n")
+    assert entry.run(["up", "flannel", "--dry-run"]) == 0, "settings are for all times, and no contradiction"
+    assert json.loads(capsys.readouterr().out)["kind"] == "PlannedItemList"
+    monkeypatch.setattr("harness.steps.doctor.require", refuse)
+    assert entry.run(["up", "flannel"]) == PreflightError.exit_code, "it got as far as doctor"
+
+
+def refuse(*_: object, **__: object) -> None:
+    msg = "not here"
+    raise PreflightError(msg)
+
+
+def test_a_dry_run_refuses_what_up_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["up", "flannel", "--provider", "vagrant", "--dry-run"]) == PreflightError.exit_code
+    assert "brought up by vagrant itself" in capsys.readouterr().err
+    assert entry.run(["up", "flannel", "--provider", "kind", "--kernel", "debian", "--dry-run"]) != 0
+    assert "kernel: debian is for labs of namespaces" in capsys.readouterr().err
 
 
 def test_a_dry_run_names_what_its_user_brings(places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = tmp_path / "flanneld-of-today"
     mine.write_text("#!/bin/sh\n")
     saved = archive(tmp_path / "weave.tar", "manifest.json", [{"RepoTags": [KUBE]}])
-    assert ["program", "flanneld", f"of your own: {mine}"] in planned(
-        capsys, "flannel", "--component", f"flanneld={mine}"
-    )
+    assert ["program", "flanneld", f"your own: {mine}"] in planned(capsys, "flannel", "--component", f"flanneld={mine}")
     rows = planned(capsys, "weave", "--component", f"weave-kube={saved}")
     assert ["image", KUBE, f"your own: {saved}"] in rows
     assert ["image", NPC, "your own to bring: see cnilab components add"] in rows
+    both = archive(tmp_path / "both.tar", "manifest.json", [{"RepoTags": [KUBE, NPC]}])
+    rows = planned(capsys, "weave", "--component", f"weave-kube={both}")
+    assert ["image", NPC, f"your own: {both}"] in rows, "all images of an archive come with it"
     assert entry.run(["up", "flannel", "--dry-run", "--component", "flanneld=/no/such/file"]) == 4
+    assert "there is no file /no/such/file" in capsys.readouterr().err
+    assert entry.run(["up", "flannel", "--provider", "kind", "--dry-run", "--component", f"pause={mine}"]) == 4
+    assert "no program or image of that name" in capsys.readouterr().err, "kind's containerd has another pause"
     assert not (places / "cache").exists(), "nothing is copied"
 
 
@@ -340,12 +371,12 @@ class FakeEngine:
 @pytest.mark.parametrize(
     ("has", "named", "expected"),
     [
-        ((), "", [PUBLISHED_NAME, f"of the nodes; would be pulled {PUBLISHED_DIGEST}"]),
-        ((PUBLISHED,), "", [PUBLISHED_NAME, f"of the nodes; the engine has it {PUBLISHED_DIGEST}"]),
-        ((PUBLISHED, "cnilab.dev/node:v1"), "", ["cnilab.dev/node:v1", "of the nodes; the newest that was built here"]),
-        (("cnilab.dev/node:v1",), "mine:2", ["mine:2", "of the nodes; would be pulled"]),
-        (("mine:2",), "mine:2", ["mine:2", "of the nodes; the engine has it"]),
-        (None, "mine:2", ["mine:2", "of the nodes; found when it comes up"]),
+        ((), "", [PUBLISHED_NAME, f"would be pulled {PUBLISHED_DIGEST}"]),
+        ((PUBLISHED,), "", [PUBLISHED_NAME, f"the engine has it {PUBLISHED_DIGEST}"]),
+        ((PUBLISHED, "cnilab.dev/node:v1"), "", ["cnilab.dev/node:v1", "the newest that was built here"]),
+        (("cnilab.dev/node:v1",), "mine:2", ["mine:2", "would be pulled"]),
+        (("mine:2",), "mine:2", ["mine:2", "the engine has it"]),
+        (None, "mine:2", ["mine:2", "found when it comes up"]),
         (None, "", [
             "kind's node image",
             f"found when it comes up: one built here, or {PUBLISHED_NAME} {PUBLISHED_DIGEST}",
@@ -368,9 +399,9 @@ def test_a_dry_run_names_the_image_of_kinds_nodes(
     monkeypatch.setattr("harness.providers.kind.engine.Engine", engine)
     monkeypatch.setenv(IMAGE_VARIABLE, named)
     rows = planned(capsys, "flannel", "--provider", "kind")
-    images = [row[1:] for row in rows if row[0] == "image"]
-    assert images[0] == expected
-    assert "cnilab.dev/pause:1" not in [name for name, _ in images]
+    assert [row[1:] for row in rows if row[0] == "node-image"] == [expected]
+    assert "cnilab.dev/pause:1" not in [row[1] for row in rows]
+    assert not [row for row in rows if row[0] == "component" and row[1].startswith("pause")]
 
 
 def test_a_dry_run_goes_with_nothing_that_does_something(capsys: pytest.CaptureFixture[str]) -> None:

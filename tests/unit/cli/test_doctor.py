@@ -15,6 +15,7 @@ import pytest
 from harness.cli import app as entry
 from harness.cni import catalogue
 from harness.components.lock import load as load_lock
+from harness.components.sources.build import MIN_GO
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import LabSpec
 from harness.providers.kind.answers import EngineFacts
@@ -279,8 +280,32 @@ def test_more_nodes_need_more_neighbours() -> None:
 def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["kubernetes"])
     assert check("components", Machine(), tmp_path).detail == "not in the cache: kubernetes"
-    assert check("go", Machine(), tmp_path).detail == "go1.25.1"
-    assert check("go", Machine(failing={"go"}), tmp_path).status == "limits"
+    assert check("go", Machine(), tmp_path).detail == "1.25.1"
+    assert check("go", Machine(failing={"go"}), tmp_path).status == "limits", "it has releases"
+
+
+def test_what_has_no_release_needs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["kubernetes", "flannel", "pause"])
+    found = check("go", Machine(failing={"go"}), tmp_path)
+    assert (found.status, found.detail) == ("blocks", "not found; it builds flannel, pause")
+    assert found.fix.startswith(f"install Go {MIN_GO} or later")
+
+
+@pytest.mark.parametrize(
+    ("spec", "absent", "present"),
+    [
+        (LabSpec(), {"cilium", "hubble", "kind"}, {"etcd", "flannel", "cni-plugins"}),
+        (LabSpec(provider="kind"), {"etcd", "containerd", "nodeinit", "pause"}, {"kind", "flannel", "responder"}),
+        (LabSpec(cni="cilium"), {"flannel"}, {"cilium", "nodeinit"}),
+    ],
+)
+def test_components_are_those_of_the_lab(
+    spec: LabSpec, absent: set[str], present: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    missing = set(doctor_checks._missing_components(Plan(spec, tmp_path, tmp_path / "cache")))
+    assert present <= missing
+    assert not absent & missing
 
 
 def test_an_empty_cache_lacks_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

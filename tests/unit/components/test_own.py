@@ -67,10 +67,10 @@ def test_a_copy_can_be_brought_again(tmp_path: Path) -> None:
 def test_an_image_that_is_brought_goes_to_the_cache(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     saved = archive(tmp_path / "weave.tar", "manifest.json", [{"RepoTags": [KUBE]}])
-    assert own.bring(store, [f"weave-kube={saved}"], USED) == {}
+    assert own.bring(store, [f"weave-kube={saved}"], USED, ("weave-kube", "weave-npc")) == {}
     assert [path.read_bytes() for path in store.image_archives(["weave-kube"])] == [saved.read_bytes()]
     with pytest.raises(UsageError, match="does not have that image"):
-        own.bring(store, [f"weave-npc={saved}"], USED)
+        own.bring(store, [f"weave-npc={saved}"], USED, ("weave-kube", "weave-npc"))
     assert not (store.cache / "given" / "weave-npc").exists(), NPC
 
 
@@ -80,23 +80,32 @@ def test_an_image_that_is_brought_goes_to_the_cache(tmp_path: Path) -> None:
         ("flanneld", "it is NAME=PATH"),
         ("=flanneld", "it is NAME=PATH"),
         ("flanneld=/no/such/file", "there is no file /no/such/file"),
-        ("weaver={}", "images: weave-kube, weave-npc"),
+        ("weaver={}", "or an image: weave-kube, weave-npc"),
         ("libcni={}", "flanneld"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(word: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        own.bring(Store(tmp_path / "cache"), [word.format(script(tmp_path / "file"))], USED)
+        own.bring(
+            Store(tmp_path / "cache"), [word.format(script(tmp_path / "file"))], USED, ("weave-kube", "weave-npc")
+        )
     assert said in str(caught.value)
     assert caught.value.next_step
 
 
 def test_what_the_lab_does_not_take_from_the_store_is_refused(tmp_path: Path) -> None:
     store, file = Store(tmp_path / "cache"), script(tmp_path / "file")
-    with pytest.raises(UsageError, match="this lab has no program of that name") as caught:
+    with pytest.raises(UsageError, match="this lab has no program or image of that name") as caught:
         own.bring(store, [f"kubelet={file}"], ("flannel",))
     assert caught.value.cause == "programs: flanneld, install-conf"
     assert own.bring(store, [f"flanneld={file}"], ("flannel",))
+
+
+def test_images_of_other_labs_are_refused(tmp_path: Path) -> None:
+    store, saved = Store(tmp_path / "cache"), archive(tmp_path / "w.tar", "manifest.json", [{"RepoTags": [KUBE]}])
+    with pytest.raises(UsageError, match="this lab has no program or image of that name"):
+        own.bring(store, [f"weave-kube={saved}"], USED, ("pause", "flannel"))
+    assert not (store.cache / "given").exists()
 
 
 def test_one_file_may_be_several_programs(tmp_path: Path) -> None:

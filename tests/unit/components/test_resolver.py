@@ -227,6 +227,21 @@ def test_without_any_remedy_of_a_source_the_way_out_is_another_cache() -> None:
     assert nothing_worked(component, [("cache", Refused("not there yet"))]).next_step.startswith("bring a cache")
 
 
+def test_a_program_has_a_path_of_its_own_in_a_release_and_in_a_build(
+    make_store: MakeStore, program: Callable[[str, str], Path]
+) -> None:
+    """A release has a file for each program; what is built here is one, which does what its name says."""
+    for name in ("all", "kubectl", "kubelet"):
+        program(name, "1.0")
+    built = {"system": {"programs": {"all": "all"}}, "links": {"kubectl": "all", "kubelet": "all"}}
+    released = {"system": {"programs": {"kubectl": "kubectl", "kubelet": "kubelet"}}}
+    for entry in (built, released):
+        store = make_store(kubernetes=entry)
+        kubectl = store.program("kubectl")
+        assert (kubectl.name, kubectl.is_file()) == ("kubectl", True)
+        assert store.program("kubernetes") == store.ensure(["kubernetes"])["kubernetes"].path
+
+
 def test_a_bin_directory_has_programs_and_links_and_is_made_once(make_store: MakeStore) -> None:
     store = make_store("build", x={**BUILD, "links": {"alias": "x", "elsewhere": "y"}})
     store._offers["build"] = FakeBuild(lambda _: None)

@@ -81,7 +81,7 @@ def test_a_machine_without_a_lab_sees_what_the_cache_has(tmp_path: Path, monkeyp
     monkeypatch.setattr(kernel, "_MODULES", ("harness.timeouts",))
     monkeypatch.setattr(machine, "require_programs", lambda: None)
     monkeypatch.setattr(store.tools, "need", lambda *_: None)
-    made = kernel._materials(LabSpec(kernel="debian"), store, (), LabLayout(tmp_path / "state", "doctor-1"))
+    made = kernel._materials(LabSpec(kernel="debian"), store, None, LabLayout(tmp_path / "state", "doctor-1"))
     inside = made.disk / "state" / kernel.CACHE
     assert (inside / "given/weave-kube/weave-kube.tar").is_file()
     assert not (inside / "images").is_symlink()
@@ -94,7 +94,7 @@ def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(kernel, "_materials", full)
     with pytest.raises(PreflightError, match="files of the virtual machine") as caught:
-        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), ())
+        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal())
     assert "No space left on device" in caught.value.cause
     assert caught.value.next_step
 
@@ -102,7 +102,7 @@ def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest
 def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "labs/one").mkdir(parents=True)
     with pytest.raises(PreflightError, match="already a lab named 'one'"):
-        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), ())
+        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal())
 
 
 def test_a_kernel_that_nobody_may_fetch_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
