@@ -156,11 +156,11 @@ def judged(found: list[Cell], state: Path, cache: Path, *, look: Examine = exami
 
 
 def _ask(provider: str, cell: Cell, state: Path, cache: Path, look: Examine) -> Sequence[Finding] | str:
-    if provider not in providers.NAMES:
-        return f"this version has no provider '{provider}' yet"
     options = {"spec.cni": cell.variant, "spec.provider": provider, "spec.nodes": cell.nodes}
     try:
-        return look(Plan(make_spec(catalogue.names(), options), state, cache))
+        spec = make_spec(catalogue.names(), options)
+        providers.require_made_here(spec)
+        return look(Plan(spec, state, cache))
     except CnilabError as error:
         return error.what
 

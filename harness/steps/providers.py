@@ -217,6 +217,9 @@ def driver(name: str) -> Driver:
         UsageError: This version has none.
     """
     module = _MODULES.get(name) or _RENDERED.get(name)
+    if name == "existing":
+        msg = "a cluster that is there already is not brought up"
+        raise UsageError(msg, next_step="cnilab test --kubeconfig FILE runs the conformance suite on it")
     if module is None:
         msg = f"the provider '{name}' is not there yet"
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(NAMES)}")

@@ -130,7 +130,7 @@ def test_a_provider_that_is_not_there_yet_is_refused(
 ) -> None:
     (places / "k.yaml").write_text("apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {provider: existing}\n")
     assert entry.run(["up", "k.yaml"]) == 4
-    assert "the provider 'existing' is not there yet" in capsys.readouterr().err
+    assert "a cluster that is there already is not brought up" in capsys.readouterr().err
     assert bring_up == []
 
 
