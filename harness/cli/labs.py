@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from harness.cli.command import Command, Group
 from harness.cli.output import Listing, emit, output_option
+
+if TYPE_CHECKING:
+    from harness.model.lab import Needs
 
 
 @click.group(
@@ -41,6 +46,7 @@ def list_(output: str) -> None:
         (
             lab.id,
             lab.chapter,
+            _network(lab.needs),
             str(len(lab.steps)),
             str(sum(len(step.expect) for step in lab.steps)),
             ",".join(lab.needs.gates),
@@ -63,5 +69,11 @@ def list_(output: str) -> None:
         }
         for lab in labs
     ]
-    columns = ("id", "chapter", "steps", "expectations", "needs", "nodes", "long")
+    columns = ("id", "chapter", "network", "steps", "expectations", "needs", "nodes", "long")
     emit(Listing("LabDefinition", columns, rows, items, [f"lab/{lab.id}" for lab in labs], ("title",)), output)
+
+
+def _network(needs: Needs) -> str:
+    """What a cluster's network must be; `or` between what is as good."""
+    words = (needs.driver, needs.wire, needs.proxy, needs.masquerade)
+    return ", ".join(" or ".join(one) for one in words if one) or "any"

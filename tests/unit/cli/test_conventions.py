@@ -302,6 +302,15 @@ def test_a_dry_run_is_a_document_too(capsys: pytest.CaptureFixture[str]) -> None
     assert {"image/cnilab.dev/pause:1", "component/kubernetes", "node/n2"} <= set(names)
 
 
+def test_the_list_of_labs_says_for_which_network_each_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["labs", "list"]) == 0
+    rows = {row[0]: row for row in (re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines())}
+    assert rows["ID"][2] == "NETWORK"
+    assert [rows[lab][2] for lab in ("flannel-routes", "flannel-hostgw", "pod-pause")] == [
+        "flannel, vxlan", "flannel, plain", "any"
+    ]  # fmt: skip
+
+
 def test_formats_are_for_a_dry_run(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
