@@ -176,11 +176,15 @@ class Interrupting(io.BytesIO):
         raise KeyboardInterrupt
 
 
-CLEANS_UP = "trap 'sleep {seconds}; echo > {mark}; exit 9' INT; echo ready; while :; do sleep 0.05; done"
+CLEANS_UP = (
+    "trap 'for tick in $(seq {ticks}); do sleep 0.05; done; echo > {mark}; exit 9' INT; "
+    "echo ready; while :; do sleep 0.05; done"
+)
+"""No long sleep: it would outlive a shell that is killed, and whoever looks for what is left would find it."""
 
 
 def interrupted(door: Door, mark: Path, seconds: float, patience: Patience) -> None:
-    script = CLEANS_UP.format(seconds=seconds, mark=mark)
+    script = CLEANS_UP.format(ticks=int(seconds / 0.05), mark=mark)
     env = {"PATH": os.environ["PATH"]}
     door.run(["bash", "-c", script], cwd=Path("/"), env=env, out=Interrupting(), patience=patience)
 
