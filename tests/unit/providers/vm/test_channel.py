@@ -119,7 +119,7 @@ def _not_under_nohup() -> Iterator[None]:
 @pytest.mark.usefixtures("_not_under_nohup")
 def test_whoever_goes_away_takes_the_program_along(door: Door, tmp_path: Path) -> None:
     mark = tmp_path / "pid"
-    with door._connect({"argv": ["sh", "-c", f"echo $$ > {mark}; sleep 60"], "cwd": "/", "env": dict(os.environ)}):
+    with door._connect({"argv": ["sh", "-c", f"echo $$ > {mark}; exec sleep 60"], "cwd": "/", "env": dict(os.environ)}):
         while not mark.exists() or not mark.read_text().strip():
             time.sleep(0.01)
     pid = int(mark.read_text())
