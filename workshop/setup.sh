@@ -134,22 +134,23 @@ EOF
 
 for name in "${names[@]}"; do
     place=$WORKSHOP_DIR/students/$name
-    mkdir -p "$place"
+    # Only the student, where the machine has an account of that name; else whoever holds root hands it out. The student
+    # may put anything there, links too: root writes with install(1), which follows none, and reads nothing of it.
+    owner=()
+    if id -u "$name" >/dev/null 2>&1; then owner=(-o "$name" -g "$(id -gn "$name")"); fi
+    install -d -m 0750 "${owner[@]}" "$place"
     if [ "$(known "$name" status)" = Ready ]; then
         say "==> $name: is up"
     else
         say "==> $name: $variant, nodes: $nodes"
         run=$WORKSHOP_DIR/runs/$(date -u +%Y%m%dT%H%M%S)-$name
-        cnilab up "$variant" --name "$name" --nodes "$nodes" --replace --run-dir "$run" "${raise[@]}" >"$place/up.txt" ||
+        cnilab up "$variant" --name "$name" --nodes "$nodes" --replace --run-dir "$run" "${raise[@]}" >/dev/null ||
             die $? "the lab of $name did not come up; those before it are up" "mend it, and run this again"
     fi
     source=$(known "$name" kubeconfig)
     [ -f "$source" ] || die 3 "the lab of $name has no kubeconfig"
-    install -m 0600 "$source" "$place/kubeconfig"
-    handout "$name" >"$place/handout.txt"
-    # Only the student, where the machine has an account of that name; else whoever holds root hands it out.
-    if id -u "$name" >/dev/null 2>&1; then chown -R "$name:" "$place"; fi
-    chmod 0750 "$place"
+    install -T -m 0600 "${owner[@]}" "$source" "$place/kubeconfig"
+    handout "$name" | install -T -m 0600 "${owner[@]}" /dev/stdin "$place/handout.txt"
 done
 
 {
@@ -157,7 +158,7 @@ done
     printf '<style>body{font:15px/1.5 sans-serif;margin:2em}section{break-after:page}pre{white-space:pre-wrap}</style>\n'
     for name in "${names[@]}"; do
         printf '<section><h1>%s</h1><pre>\n' "$name"
-        sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g' "$WORKSHOP_DIR/students/$name/handout.txt"
+        handout "$name" | sed 's/&/\&amp;/g; s/</\&lt;/g; s/>/\&gt;/g'
         printf '</pre></section>\n'
     done
 } >"$WORKSHOP_DIR/handouts.html"

@@ -45,7 +45,16 @@ def test_two_students_get_a_cluster_each_and_nothing_is_left(cli: Cli, untouched
         servers.add(nodes["items"][0]["metadata"]["uid"])
     assert len(servers) == 2, "two students share a cluster"
 
+    # A directory belongs to its student, who may put links there: root must not write through them.
+    precious = tmp_path / "precious"
+    precious.write_text("of somebody else")
+    for file in ("kubeconfig", "handout.txt"):
+        (place / "students" / students[0] / file).unlink()
+        (place / "students" / students[0] / file).symlink_to(precious)
     again = script(cli, "setup.sh", "--dir", place, "--force", names)
+    assert precious.read_text() == "of somebody else"
+    assert [path.is_symlink() for path in kubeconfigs] == [False, False]
+    assert kubeconfigs[0].stat().st_mode & 0o777 == 0o600
     assert again.stdout == first.stdout
     assert [f"==> {name}: is up" in again.stderr for name in students] == [True, True]
 
