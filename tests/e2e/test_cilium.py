@@ -44,7 +44,11 @@ def lab(
 
 
 def test_the_agent_says_that_it_does_kube_proxys_work(lab: tuple[Cli, str]) -> None:
-    status = json.loads(kubectl(lab, *AGENT, "cilium-dbg", "status", "-o", "json"))
+    # Hubble starts after all else: pods may have their network, and names their answer, a moment before.
+    for _ in timeouts.ticks(timeouts.ROLLOUT):
+        status = json.loads(kubectl(lab, *AGENT, "cilium-dbg", "status", "-o", "json"))
+        if status["hubble"]["state"] == "Ok":
+            break
     assert status["cilium"]["state"] == "Ok"
     assert status["kube-proxy-replacement"]["mode"] == "True"
     assert status["masquerading"]["mode"] == "BPF"
