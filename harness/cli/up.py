@@ -18,9 +18,11 @@ from harness.errors import BringUpError, CnilabError, UsageError
 
 if TYPE_CHECKING:
     from harness.components.own import Offer
+    from harness.components.store import Store
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
+    from harness.steps.providers import Needs
 
 
 KERNELS = ("host", "debian")
@@ -269,16 +271,12 @@ def taken_over(components: tuple[str, ...], spec: LabSpec) -> dict[str, Path]:
     """
     if not components:
         return {}
-    from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.components import own  # noqa: PLC0415
-    from harness.model.journal import Journal  # noqa: PLC0415
     from harness.model.wellknown import INSIDE  # noqa: PLC0415
-    from harness.steps.needs import needs  # noqa: PLC0415
 
     if os.environ.get(INSIDE):
         return own.kept(settings().cache, components)
-    store = store_for(spec, Journal(None))
-    wanted = needs(spec, store)
+    store, wanted = _needed(spec)
     return own.bring(store, components, wanted.replaceable, wanted.images)
 
 
@@ -288,14 +286,19 @@ def offered(components: tuple[str, ...], spec: LabSpec) -> Offer:
     Raises:
         UsageError: Something of it cannot be meant.
     """
-    from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.components import own  # noqa: PLC0415
+
+    store, wanted = _needed(spec)
+    return own.look(store, components, wanted.replaceable, wanted.images)
+
+
+def _needed(spec: LabSpec) -> tuple[Store, Needs]:
+    from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.needs import needs  # noqa: PLC0415
 
     store = store_for(spec, Journal(None))
-    wanted = needs(spec, store)
-    return own.look(store, components, wanted.replaceable, wanted.images)
+    return store, needs(spec, store)
 
 
 def component_words(components: Iterable[str]) -> list[str]:

@@ -258,7 +258,8 @@ def _go(plan: Plan) -> Verdict:
     if accepts(f">={MIN_GO}", found):
         return Verdict(ok=True, detail=found)
     # Others may come as a release or a package; up finds out.
-    sources = [name for name in missing if load_lock().component[name].only_built]
+    known = load_lock().component
+    sources = [name for name in missing if known[name].only_built]
     detail = f"{found or 'not found'}; it builds {', '.join(sources)}" if sources else found or "not found"
     return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
 
