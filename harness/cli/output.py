@@ -109,6 +109,7 @@ def emit_document(document: dict[str, Any], output: str) -> None:
 
 def age(seconds: float) -> str:
     """A duration as kubectl prints it: 45s, 12m, 3h, 2d."""
+    seconds = max(0.0, seconds)  # a clock may have been set back
     for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "m"), (172800, 3600, "h")):
         if seconds < limit:
             return f"{int(seconds // divisor)}{unit}"

@@ -58,6 +58,8 @@ def test_an_empty_table_says_so_on_stderr_and_leaves_stdout_empty(capsys: pytest
     assert (captured.out, captured.err) == ("", "No labs found.\n")
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172800, "2d")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-60, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (7200, "2h"), (172800, "2d")]
+)
 def test_ages_are_as_kubectl_prints_them(seconds: float, text: str) -> None:
     assert age(seconds) == text
