@@ -19,10 +19,10 @@ from typing import IO
 from harness.components import rootfs
 from harness.components.store import Store
 from harness.errors import PreflightError
-from harness.model.machine import MACHINE_WIDE
+from harness.model import firstly
 from harness.runner import stop
 
-FORMAT = 1
+FORMAT = 2
 """Counts changes of this writer: part of the image's name."""
 
 REPOSITORY = "cnilab.dev/node"
@@ -56,9 +56,7 @@ _PRUNED = (
 )
 """As in kind's Dockerfile: a node starts what it needs, and nothing else."""
 
-_UNITS = ("containerd.service", "kubelet.service", "undo-mount-hacks.service", "cnilab-private-sysctls.service")
-
-_STAND_INS = "/run/cnilab/sysctls"
+_UNITS = ("containerd.service", "kubelet.service", "undo-mount-hacks.service")
 
 
 def reference(store: Store) -> str:
@@ -67,7 +65,7 @@ def reference(store: Store) -> str:
     Raises:
         PreflightError: A component cannot be had.
     """
-    return f"{REPOSITORY}:{rootfs.stamp(store, FORMAT, PACKAGES, _COMPONENTS, IMAGES)}"
+    return f"{REPOSITORY}:{rootfs.stamp(store, FORMAT, PACKAGES, _COMPONENTS, IMAGES, firstly.script())}"
 
 
 @contextmanager
@@ -153,7 +151,7 @@ def _settings(store: Store, root: Path) -> None:
     rootfs.write(journald, journald.read_bytes() + b"ReadKMsg=no\n")
     rootfs.write(root / "kind/version", f"v{version}".encode())
     rootfs.write(root / "etc/containerd/cri-base.json", json.dumps(_container_spec(store)).encode())
-    rootfs.write(root / "etc/systemd/system/cnilab-private-sysctls.service", private_sysctls_unit().encode())
+    rootfs.write(root / firstly.PROGRAM.lstrip("/"), firstly.script().encode(), 0o755)
     (root / "etc/kubernetes/manifests").mkdir(parents=True, exist_ok=True)
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     wanted.mkdir(exist_ok=True)
@@ -174,24 +172,3 @@ def _container_spec(store: Store) -> dict[str, object]:
     spec["process"].pop("rlimits", None)
     spec["hooks"] = {"createContainer": [{"path": "/kind/bin/mount-product-files.sh"}]}
     return dict(spec)
-
-
-def private_sysctls_unit() -> str:
-    """A unit that gives a node stand-ins for settings of the whole machine, before kubelet writes to them."""
-    keys = " ".join(key.removeprefix("/proc/sys/") for key in MACHINE_WIDE)
-    script = (
-        f"mkdir -p {_STAND_INS}; for key in {keys}; do test -e /proc/sys/$key || continue;"
-        f" file={_STAND_INS}/$(echo $key | tr / .); cat /proc/sys/$key >$file; mount --bind $file /proc/sys/$key; done"
-    )
-    return f"""[Unit]
-Description=Keep this node's settings to itself
-Before=kubelet.service containerd.service
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/bin/sh -ec '{script.replace("$", "$$")}'
-
-[Install]
-WantedBy=multi-user.target
-"""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from harness.components import node_image
 from harness.components.store import Store
+from harness.model import firstly
 from harness.providers.kind.engine import Engine
 
-CHANGES = ('ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]', "ENV container=docker")
+CHANGES = (firstly.entry_point(["/usr/local/bin/entrypoint", "/sbin/init"]), "ENV container=docker")
 """What the archive of a root directory cannot say. kind asks for nothing else."""
 
 

@@ -47,7 +47,7 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs and images"):
         wanted = networks.network(order.variant).file_systems
         materials = replace(prepare(order, engine), file_systems=wanted)
-    text = cluster_config(spec, order.variant, materials.image)
+    text = cluster_config(spec, order.variant, create.guarded(engine, place, materials.image))
 
     def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:
         with contextlib.suppress(CnilabError):  # all of it is done again, and seriously, when kind has ended

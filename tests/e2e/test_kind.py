@@ -95,10 +95,66 @@ def room() -> None:
         pytest.skip(f"{free} inotify instances are free, and two nodes of kind take about {INSTANCES}")
 
 
+SETTINGS = {
+    key: Path("/proc/sys", key)
+    for key in ("fs/file-max", "fs/nr_open", "kernel/panic", "kernel/pid_max", "vm/overcommit_memory")
+}
+"""Of the whole machine, and written in a node: by systemd, kubelet, or what applies sysctl.d(5)."""
+
+
+def machine_wide() -> dict[str, str]:
+    """The machine's own values."""
+    return {key: path.read_text() for key, path in SETTINGS.items()}
+
+
+def write_in_a_node(kind: KindCli, name: str) -> None:
+    """Write to the machine's settings as root of a node may try to; they must stay as they are.
+
+    The value is another one than the machine's, so that a setting that some node raised long ago shows it, too.
+    """
+    before = machine_wide()
+    try:
+        for key, value in before.items():
+            kind("exec", "--lab", NAME, name, "--", "sh", "-c", f"echo {int(value) - 1} >/proc/sys/{key}", code=None)
+        assert machine_wide() == before
+    finally:
+        for key, value in before.items():
+            if SETTINGS[key].read_text() != value:
+                SETTINGS[key].write_text(value)
+
+
+@pytest.mark.usefixtures("room")
+def test_nodes_of_an_image_as_kind_publishes_it_leave_the_machines_settings_alone(kind: KindCli) -> None:
+    """Such an image starts with kind's entry point, and nothing before that."""
+    image = kind.outside("components", "build-node-image", "-q").stdout.strip()
+    published = f"published.test/{NAME}:1"
+    (container,) = kind.docker("create", image)
+    entry_point = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
+    kind.docker("commit", "--change", entry_point, container, published)
+    kind.docker("rm", container)
+    images = kind.docker("images", "-q", "--no-trunc")
+    before = machine_wide()
+    try:
+        environment = {**kind.environment, "CNILAB_NODE_IMAGE": published}
+        words = kind.argv("up", "--provider", "kind", "--name", NAME, "--nodes", "1")
+        done = subprocess.run(
+            words, env=environment, cwd=kind.home, capture_output=True, text=True, check=False, timeout=600
+        )
+        assert done.returncode == 0, done.stderr
+        assert machine_wide() == before
+        write_in_a_node(kind, f"{NAME}-control-plane")
+        kind("down", NAME)
+        assert kind.docker("images", "-q", "--no-trunc") == images
+    finally:
+        kind.docker("rmi", published)
+
+
 @pytest.mark.usefixtures("room")
 def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
     containers, networks = kind.docker("ps", "-aq"), kind.docker("network", "ls", "-q")
+    before = machine_wide()
     kind("up", "--provider", "kind", "--name", NAME, timeout=900)
+    assert machine_wide() == before
     assert kind.labs() == {NAME: "Ready"}
     machines = {item["name"]: item["role"] for item in kind.data("status", NAME)["items"]}
     assert machines == {
@@ -108,6 +164,7 @@ def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
     }
     kubeconfig = kind.state / "labs" / NAME / "kubeconfig"
     assert kubeconfig.stat().st_mode & 0o777 == 0o600
+    write_in_a_node(kind, f"{NAME}-worker")
 
     applied = kind.data("apply", *LABS, "--lab", NAME)
     assert {item["lab"]: item["status"] for item in applied["items"]} == dict.fromkeys(LABS, "pass")

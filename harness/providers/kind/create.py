@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import timeouts
 from harness.containerd import import_missing
 from harness.errors import BringUpError, PreflightError
-from harness.model import labstate
+from harness.model import firstly, labstate
 from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
@@ -85,6 +85,31 @@ def name_is_free(engine: Engine, spec: LabSpec) -> None:
             cause=f"containers: {', '.join(sorted(one.name for one in taken))}",
             next_step=f"choose another name with --name, or remove it: kind delete cluster --name {spec.name}",
         )
+
+
+def guarded(engine: Engine, place: LabDir, image: str) -> str:
+    """A node image whose nodes leave the machine's settings alone: those of kind's own images write to them.
+
+    Args:
+        engine: Has the image.
+        place: Directories of the lab.
+        image: Full name.
+
+    Returns:
+        The image itself, where it was made so; else one of this lab alone, which is removed with it.
+
+    Raises:
+        EngineError: The engine could not make it.
+    """
+    there = engine.entry_point(image)
+    if firstly.PROGRAM in there:
+        return image
+    program = place.path / Path(firstly.PROGRAM).name
+    program.write_text(firstly.script(), encoding="utf-8")
+    name = state.image_name(place)
+    files = {firstly.PROGRAM.lstrip("/"): program}
+    engine.derive(image, name, state.labels(place), files, firstly.entry_point(there))
+    return name
 
 
 def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> Network:

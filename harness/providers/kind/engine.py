@@ -121,6 +121,48 @@ class Engine:
             self._client.images.get(wrong).tag(repository, tag)
             self._client.images.remove(wrong)
 
+    def entry_point(self, reference: str) -> list[str]:
+        """What an image starts with; empty where it does not say."""
+        with self._refusals(f"the engine does not say what {reference} starts with"):
+            config = self._client.images.get(reference).attrs.get("Config") or {}
+        found = config.get("Entrypoint") or []
+        return [found] if isinstance(found, str) else list(found)
+
+    def derive(
+        self, image: str, reference: str, labels: Mapping[str, str], files: Mapping[str, Path], change: str
+    ) -> None:
+        """Make an image of another one, with some programs more.
+
+        Args:
+            image: The other one.
+            reference: The new one's name.
+            labels: To find it again, and the container that it is made of, which is gone afterwards.
+            files: As of `put`.
+            change: Instruction of a Dockerfile that says the rest.
+
+        Raises:
+            EngineError: The engine could not make it.
+        """
+        repository, _, tag = reference.rpartition(":")
+        with self._refusals(f"image {reference} could not be made"):
+            made = self._client.containers.create(image, labels=dict(labels))
+            try:
+                self.put(str(made.id), "/", files)
+                made.commit(repository, tag, changes=[change])
+            finally:
+                made.remove(force=True, v=True)
+
+    def derived(self, labels: Mapping[str, str]) -> list[str]:
+        """Ids of the images with these labels."""
+        wanted = [f"{key}={value}" for key, value in labels.items()]
+        with self._refusals("the engine does not say which images there are"):
+            return [str(one.id) for one in self._client.images.list(filters={"label": wanted})]
+
+    def remove_image(self, image: str) -> None:
+        """Remove an image that may be there, and nothing that it is made of."""
+        with self._refusals(f"image {image} could not be removed"), contextlib.suppress(ImageNotFound):
+            self._client.images.remove(image, force=True, noprune=True)
+
     def pull(self, reference: str) -> None:
         """Get an image from its registry.
 

@@ -77,7 +77,9 @@ def containers(engine: Engine, place: LabDir) -> list[Container]:
     kind's labels have the cluster's name only, which another lab, or a user, may have given to a cluster, too.
     """
     mine = engine.on_network(state.network_name(place), {KIND: place.name})
-    return [*sorted(mine, key=in_order), *engine.containers(state.labels(place))]
+    # Nodes have both where their image is the lab's own: see `create.guarded`.
+    labelled = [one for one in engine.containers(state.labels(place)) if one.id not in {node.id for node in mine}]
+    return [*sorted(mine, key=in_order), *labelled]
 
 
 def delete(place: LabDir) -> list[str]:
@@ -147,6 +149,8 @@ def _remove(engine: Engine, place: LabDir) -> list[str]:
             pool.submit(attempt, f"container {one.name}", partial(engine.remove, one))
     for network in engine.networks(state.labels(place)):
         attempt(f"network {network.name}", partial(engine.remove_network, network))
+    for image in engine.derived(state.labels(place)):
+        attempt(f"image {image}", partial(engine.remove_image, image))
     return left
 
 

@@ -46,6 +46,11 @@ def labels(place: LabDir) -> dict[str, str]:
     return {answers.LAB: place.name, answers.STATE: mark(place)}
 
 
+def image_name(place: LabDir) -> str:
+    """Name of the node image of this lab alone, where there is one."""
+    return f"cnilab.dev/guarded-node:{place.name}-{mark(place)}"
+
+
 def network_name(place: LabDir) -> str:
     """Name of the network of the nodes."""
     return f"cnilab-{place.name}-{mark(place)}"

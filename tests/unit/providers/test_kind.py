@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -16,8 +17,8 @@ from docker.errors import ImageNotFound
 
 from harness import timeouts
 from harness.cni import catalogue
-from harness.components import node_image
 from harness.errors import CnilabError, PreflightError, UsageError
+from harness.model import firstly
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
 from harness.providers.kind import clients, config, create, outside, provider, state
@@ -26,6 +27,7 @@ from harness.providers.kind.engine import Engine, no_engine
 from harness.providers.kind.node import KindNode, is_local
 from harness.runner import Completed, HostRunner
 from harness.steps import up_kind
+from harness.steps.node_image import CHANGES
 from harness.timeouts import wait_until
 
 FACTS = EngineFacts("20.10.24+dfsg1", "1.41", "1", "cgroupfs", rootless=False, podman=False)
@@ -106,8 +108,43 @@ def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> No
     )
 
 
-def test_the_unit_that_keeps_settings_in_the_node_is_as_recorded(golden: Callable[[str, str], None]) -> None:
-    golden("providers/kind/private-sysctls.service", node_image.private_sysctls_unit())
+def test_what_nodes_run_before_their_init_is_as_recorded(golden: Callable[[str, str], None]) -> None:
+    golden("providers/kind/firstly.sh", firstly.script())
+
+
+class Bare(FakeEngine):
+    """An engine that notes which images are made of which."""
+
+    def __init__(self, *entry_point: str) -> None:
+        super().__init__()
+        self.words, self.derivations = list(entry_point), []  # type: ignore[var-annotated]
+
+    def entry_point(self, reference: str) -> list[str]:
+        assert reference == "a/node:1"
+        return self.words
+
+    def derive(self, image: str, reference: str, labels: dict[str, str], files: dict[str, Path], change: str) -> None:
+        self.derivations.append((image, reference, labels, {name: p.read_text() for name, p in files.items()}, change))
+
+
+def test_nodes_of_an_image_that_others_made_leave_the_machines_settings_alone_too(tmp_path: Path) -> None:
+    place = LabDir(tmp_path, "one")
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
+    published = Bare("/usr/local/bin/entrypoint", "/sbin/init")
+    name = create.guarded(published, place, "a/node:1")  # type: ignore[arg-type]
+    assert name == state.image_name(place) != state.image_name(LabDir(tmp_path / "other", "one"))
+    files = {"usr/local/bin/cnilab-firstly": firstly.script()}
+    change = 'ENTRYPOINT ["/usr/local/bin/cnilab-firstly", "/usr/local/bin/entrypoint", "/sbin/init"]'
+    assert published.derivations == [("a/node:1", name, state.labels(place), files, change)]
+
+
+def test_an_image_that_was_built_here_is_taken_as_it_is(tmp_path: Path) -> None:
+    instruction, environment = CHANGES
+    words = json.loads(instruction.removeprefix("ENTRYPOINT "))
+    assert (words[0], environment) == (firstly.PROGRAM, "ENV container=docker")
+    built = Bare(*words)
+    assert create.guarded(built, LabDir(tmp_path, "one"), "a/node:1") == "a/node:1"  # type: ignore[arg-type]
+    assert built.derivations == []
 
 
 def test_the_spec_becomes_what_the_engine_decided() -> None:
@@ -331,6 +368,7 @@ class LateEngine:
 
     def __init__(self, arrivals: str, *, stubborn: bool = False) -> None:
         self.arrivals, self.stubborn = iter(arrivals), stubborn
+        self.images = {"sha256:1"}
         self.there: set[str] = set()
 
     def __call__(self, host: str) -> LateEngine:
@@ -350,6 +388,13 @@ class LateEngine:
         del labels
         return []
 
+    def derived(self, labels: object) -> list[str]:
+        assert labels
+        return [] if self.there else sorted(self.images)
+
+    def remove_image(self, image: str) -> None:
+        self.images.remove(image)
+
     def remove(self, container: Container) -> None:
         self.there -= set() if self.stubborn else {container.name}
 
@@ -365,6 +410,7 @@ def test_what_comes_to_be_while_the_rest_is_removed_is_removed_too(
     create.claim(place, LabSpec(name="one", provider="kind"), None)
     assert provider.delete(place) == []
     assert not engine.there
+    assert not engine.images
     assert next(engine.arrivals, "") == ""
     assert not place.path.exists()
 
