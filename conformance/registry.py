@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import re
 from collections.abc import Iterable
@@ -61,9 +62,17 @@ def select(words: str = "") -> list[Check]:
         found = found or [check for check in CHECKS.values() if word in check.id]
         if not found:
             msg = f"no conformance check matches {word!r}"
-            raise UsageError(msg, next_step=f"areas: {', '.join(AREAS)}; or ids such as model.pod-pod.cross-node")
+            raise UsageError(msg, next_step=_advice(word))
         chosen |= {check.id: check for check in found}
-    return [check for check in CHECKS.values() if check.id in chosen] if words else list(CHECKS.values())
+    return [check for check in CHECKS.values() if check.id in chosen] if chosen else list(CHECKS.values())
+
+
+def _advice(word: str) -> str:
+    """What somebody may have meant: ids, their beginnings, areas."""
+    beginnings = {f"{check.id.partition('.')[0]}.*" for check in CHECKS.values()}
+    near = difflib.get_close_matches(word, sorted({*CHECKS, *AREAS, *beginnings}), n=3, cutoff=0.6)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{meant}areas: {', '.join(AREAS)}; or ids such as model.pod-pod.cross-node"
 
 
 def with_prerequisites(checks: Iterable[Check]) -> list[Check]:

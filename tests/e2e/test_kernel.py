@@ -167,7 +167,7 @@ def test_two_nodes_are_joined(lab: tuple[Cli, str]) -> None:
 
 @long
 def test_the_suite_says_of_two_nodes_what_it_says_elsewhere(lab: tuple[Cli, str]) -> None:
-    statuses = judged(lab, "model.*,mtu.*,vxlan.*,ipam.*")
+    statuses = judged(lab, "model.*,mtu.*,node.overlay,ipam.*")
     assert {name: status for name, status in statuses.items() if status not in OK} == {}
     assert sum(status == "pass" for status in statuses.values()) >= 20
 
