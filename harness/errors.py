@@ -6,6 +6,7 @@ pytest's codes, so that CI can tell "the network failed" (1) from "the lab faile
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,14 @@ class CnilabError(Exception):
 
     exit_code: ClassVar[int] = 3
 
+    @property
+    def patience(self) -> float:
+        """Seconds, before scaling, for which somebody who waits may go on in spite of it, in the hope that it heals.
+
+        Zero ends a wait at once. A wait that goes on keeps the error: if its deadline passes, that is the cause.
+        """
+        return 0.0
+
     def __str__(self) -> str:
         """The whole error as plain text, one fact per line."""
         lines = [self.what]
@@ -48,6 +57,15 @@ class CnilabError(Exception):
                 lines += [" " * 9 + line for line in rest]
         lines += [f"  note:  {note}" for note in self.notes]
         return "\n".join(lines)
+
+
+class NotYetError(CnilabError):
+    """Something is not there yet, and says why: raised by the probes of waits, which then go on."""
+
+    @property
+    def patience(self) -> float:
+        """As long as the wait has."""
+        return math.inf
 
 
 class UsageError(CnilabError):

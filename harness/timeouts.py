@@ -6,12 +6,13 @@ for software emulation and slow CI (`CNILAB_TIMEOUT_SCALE=4`).
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from harness.errors import BringUpError
+from harness.errors import BringUpError, CnilabError
 
 T = TypeVar("T")
 
@@ -20,6 +21,8 @@ COMMAND = 30.0
 NODE_BOOT = 20.0
 ETCD_READY = 20.0
 API_READY = 60.0
+ROLES_MADE = 10.0
+"""A refusal of rights may last as long: an API server that starts knows its users before it knows their rights."""
 NODE_REGISTERED = 60.0
 NODE_READY = 90.0
 ROLLOUT = 120.0
@@ -69,16 +72,39 @@ def wait_until(what: str, probe: Callable[[], T | None], deadline: float, *, int
 
     Args:
         what: What is waited for, for the error: "node n2 to be Ready".
-        probe: Returns a truthy value when it is there. May raise `CnilabError` to give up at once.
+        probe: Returns a truthy value when it is there. Raises `NotYetError` to say why not, as the last of which is
+            the cause if the deadline passes. Any other `CnilabError` ends the wait when its patience does.
         deadline: Seconds, before scaling.
         interval: Seconds between the first two polls.
 
     Raises:
-        BringUpError: When the deadline passes; names what was waited for and for how long.
+        BringUpError: When the deadline passes; names what was waited for, for how long, and what was seen last.
+        CnilabError: The probe's own, when waiting for longer cannot help.
     """
-    for _ in ticks(deadline, interval, max(interval, 0.25)):
-        value = probe()
+    last: CnilabError | None = None
+    since: float | None = None  # when the present row of errors began that have an end to their patience
+    for elapsed in ticks(deadline, interval, max(interval, 0.25)):
+        try:
+            value = probe()
+        except CnilabError as error:
+            last = error
+            since = None if error.patience == math.inf else elapsed if since is None else since
+            if since is not None and elapsed - since >= scaled(error.patience):
+                raise
+            continue
+        last = since = None
         if value is not None and value is not False:
             return value
-    msg = f"waited {scaled(deadline):.0f} s for {what}"
-    raise BringUpError(msg, next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow")
+    raise _too_late(what, deadline, last) from last
+
+
+def _too_late(what: str, deadline: float, last: CnilabError | None) -> BringUpError:
+    """The error of a deadline that passed."""
+    error = BringUpError(
+        f"waited {scaled(deadline):.0f} s for {what}",
+        next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow",
+    )
+    if last is not None:
+        error.cause = "\n".join(filter(None, [f"last seen: {last.what}", last.cause]))
+        error.where, error.log = last.where, last.log
+    return error

@@ -15,7 +15,10 @@ import urllib3
 
 from harness import timeouts, yamlio
 from harness.cluster.access import Access
+from harness.cluster.refusals import ApiError, refused, unanswered
 from harness.errors import BringUpError
+
+__all__ = ["ApiError", "Kube", "Object", "Objects", "Transport", "object_path", "reach", "resource_path", "transport"]
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -54,20 +57,6 @@ _RESOURCES: dict[str, tuple[str, bool]] = {
 }
 # What others need goes first.
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ConfigMap", "Secret")
-
-
-class ApiError(BringUpError):
-    """The API server refused a request.
-
-    Args:
-        status: HTTP status.
-        what: One sentence.
-        cause: The server's message.
-    """
-
-    def __init__(self, status: int, what: str, cause: str) -> None:
-        super().__init__(what, cause=cause)
-        self.status = status
 
 
 def resource_path(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
@@ -214,6 +203,7 @@ class Kube:
         if query:
             url += "?" + urllib.parse.urlencode(query)
         headers = {"Accept": "application/json", "Content-Type": content_type, **way.headers}
+        request = f"{method} {path.partition('?')[0]}"
         try:
             answer = way.pool.request(
                 method,
@@ -223,13 +213,10 @@ class Kube:
                 timeout=urllib3.Timeout(connect=timeouts.scaled(timeouts.CONNECT), read=timeouts.scaled(timeout)),
                 retries=False,
             )
-        except urllib3.exceptions.HTTPError as error:
-            msg = f"{method} {path}: no answer from the API server"
-            raise ApiError(0, msg, str(error)) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise unanswered(request, way.server, error) from error
         if answer.status >= 400:
-            text = answer.data.decode(errors="replace")
-            msg = f"{method} {path}: the API server answered {answer.status}"
-            raise ApiError(answer.status, msg, _message(text))
+            raise refused(request, way.server, answer.status, answer.data)
         return json.loads(answer.data) if answer.data[:1] in {b"{", b"["} else answer.data.decode(errors="replace")
 
     def apply(self, objects: Iterable[Object]) -> list[Object]:
@@ -357,11 +344,3 @@ class Kube:
         path = resource_path("v1", "Pod", namespace, pod) + "/log"
         answer = self.raw("GET", path, query=query)
         return answer if isinstance(answer, str) else json.dumps(answer)
-
-
-def _message(text: str) -> str:
-    """The message of a Status object, or the first line of anything else."""
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text.strip().splitlines()[0] if text.strip() else "no explanation"

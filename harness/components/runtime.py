@@ -21,7 +21,7 @@ from pathlib import Path
 from harness import timeouts
 from harness.components import images
 from harness.components.resolver import Resolver
-from harness.errors import PreflightError
+from harness.errors import NotYetError, PreflightError
 from harness.runner import stop
 
 NAMESPACE = "k8s.io"
@@ -127,7 +127,14 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
                 msg = "containerd ended at once"
                 cause = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
                 raise PreflightError(msg, cause=cause)
-            return socket.exists() and store.runner.run((*ctr, "version"), check=False).ok
+            if not socket.exists():
+                msg = "containerd has not made its socket"
+                raise NotYetError(msg, where=str(socket), log=str(log))
+            done = store.runner.run((*ctr, "version"), check=False)
+            if not done.ok:
+                msg = "ctr version failed"
+                raise NotYetError(msg, cause=done.tail(), where=done.command, log=str(log))
+            return True
 
         try:
             timeouts.wait_until("containerd to answer", answers, timeouts.COMMAND)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
+from harness.errors import NotYetError
 from harness.model.base import Record
 from harness.model.node import Node
 from harness.model.world import LOG
@@ -70,8 +71,12 @@ class Recorder:
             BringUpError: Not all arrived in time.
         """
 
-        def complete() -> list[Sighting] | None:
+        def complete() -> list[Sighting]:
             seen = self.since(mark)
-            return seen if nonces <= {one.nonce for one in seen} else None
+            missing = nonces - {one.nonce for one in seen}
+            if missing:
+                msg = f"{len(missing)} have not arrived: {', '.join(sorted(missing)[:5])}"
+                raise NotYetError(msg, where=self.path)
+            return seen
 
         return wait_until(f"{len(nonces)} probes in the log of {self.node.name}", complete, deadline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import secrets
 import socket
@@ -272,19 +273,23 @@ def remove(kube: Kube, selector: str, namespace: str) -> list[str]:
             return kube.list("v1", "Namespace", labels=selector)
         return [item for kind in KINDS for item in kube.list(*kind, namespace, labels=selector)]
 
-    try:
-        if not namespace:
-            _empty(kube, [item["metadata"]["name"] for item in there()])
-        _delete(kube, there())
-        for _ in timeouts.ticks(GONE, 0.25, 1.0):
-            left = there()
-            if not left:
-                return []
-            # What a controller made meanwhile, or an object that came after the list.
-            _delete(kube, [item for item in left if not item["metadata"].get("deletionTimestamp")])
-    except ApiError as error:
-        return [f"whatever has the label {selector}: {error.what}: {error.cause}"]
-    return [f"{item['kind']} {item['metadata']['name']}" for item in left]
+    left = [f"whatever has the label {selector}: the API server was not asked in time"]
+    emptied = bool(namespace)
+    for _ in timeouts.ticks(GONE, 0.25, 1.0):
+        try:
+            if not emptied:
+                _empty(kube, [item["metadata"]["name"] for item in there()])
+                emptied = True
+            # At first all; then what a controller made meanwhile, or an object that came after the list.
+            _delete(kube, [item for item in there() if not item["metadata"].get("deletionTimestamp")])
+            left = [f"{item['kind']} {item['metadata']['name']}" for item in there()]
+        except ApiError as error:
+            left = [f"whatever has the label {selector}: {error.what}: {error.cause}"]
+            if error.patience < math.inf:
+                break  # an API server that is away for a moment is asked again, one that refuses is not
+        if not left:
+            break
+    return left
 
 
 def _empty(kube: Kube, namespaces: Sequence[str]) -> None:

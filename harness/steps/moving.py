@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import timeouts
 from harness.cluster.kube import ApiError, Kube
-from harness.errors import BringUpError, UsageError
+from harness.errors import BringUpError, NotYetError, UsageError
 from harness.model.node import Node
 from harness.probes import inventory
 
@@ -100,7 +100,7 @@ def _update(api: Kube, name: str, change: Callable[[list[Object]], list[Object]]
             api.patch("v1", "Node", name, {"metadata": version, "spec": {"taints": change(others)}})
         except ApiError as error:
             if error.status == _CONFLICT:
-                return False
+                raise NotYetError(error.what, error.cause) from error
             raise
         return True
 
@@ -131,7 +131,8 @@ def drain(api: Kube, nodes: Sequence[Node]) -> int:
         timeouts.wait_until("all pods and their sandboxes to be gone", gone, timeouts.ROLLOUT, interval=0.1)
     except BringUpError as error:
         left = inventory.of_nodes(nodes).select(host_network=False)
-        error.cause = ", ".join(f"{one.key} on {one.node}" for one in left) or "pods that are still terminating"
+        there = ", ".join(f"{one.key} on {one.node}" for one in left) or "pods that are still terminating"
+        error.cause = "\n".join(filter(None, [error.cause, there]))
         raise
     return len(pods)
 
@@ -165,6 +166,6 @@ def post(api: Kube, manifests: Iterable[Object]) -> list[str]:
     try:
         timeouts.wait_until("pods to be in the new network", all_have_addresses, timeouts.POD_RUNNING, interval=0.1)
     except BringUpError as error:
-        error.cause = f"without an address: {', '.join(sorted(waiting))}"
+        error.cause = "\n".join(filter(None, [error.cause, f"without an address: {', '.join(sorted(waiting))}"]))
         raise
     return made

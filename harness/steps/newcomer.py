@@ -10,7 +10,7 @@ from conformance.policy import manifests
 from conformance.policy.cases import NEW, PREFIX, Catalogue
 from harness import timeouts
 from harness.cluster.kube import ApiError, Kube, Object
-from harness.errors import BringUpError
+from harness.errors import BringUpError, NotYetError
 from harness.model.records import Observation
 from harness.probes import answers
 from harness.probes import plan as probes
@@ -76,11 +76,15 @@ def finish(kube: Kube, cases: Catalogue, node: str, runner: Runner) -> list[Obse
     ]
 
 
-def _ended(kube: Kube, pod: Object) -> str | None:
+def _ended(kube: Kube, pod: Object) -> str:
     """Its address when it has succeeded."""
     found = kube.get("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
     status = (found or {}).get("status", {})
-    return str(status.get("podIP") or "unknown") if status.get("phase") == "Succeeded" else None
+    if status.get("phase") == "Succeeded":
+        return str(status.get("podIP") or "unknown")
+    phase = f"its phase is {status.get('phase', 'unknown')}" if found else "there is no such pod"
+    waits = [one.get("state", {}).get("waiting", {}) for one in status.get("containerStatuses") or ()]
+    raise NotYetError(phase, cause="\n".join(f"{one.get('reason')}: {one.get('message', '')}" for one in waits if one))
 
 
 def _lines(log: str) -> dict[str, Line]:

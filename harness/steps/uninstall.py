@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from harness import timeouts
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.plan import STOPPED
 from harness.cni.footprint import Footprint, removal
+from harness.errors import NotYetError
 from harness.model.node import Node
 from harness.probes import inventory, netstate
 from harness.steps import networks
@@ -33,19 +34,24 @@ def remove_objects(ready: Attached) -> None:
     workloads = [item for item in objects if item["kind"] in {"DaemonSet", "Deployment"}]
     ready.kube.delete(workloads)
     agents = [item["metadata"]["name"] for item in workloads]
-    timeouts.wait_until(
-        "the agents to end", lambda: not agents or not _running(ready, agents), timeouts.ROLLOUT, interval=0.1
-    )
+    timeouts.wait_until("the agents to end", lambda: _ended(ready, agents), timeouts.ROLLOUT, interval=0.1)
     ready.kube.delete([item for item in objects if item not in workloads])
     ready.kube.delete(list(_made_by_agents(ready.kube, driver.footprint)))
     for node in ready.kube.list("v1", "Node"):
         _strip_node(ready.kube, node, driver.footprint)
 
 
-def _running(ready: Attached, agents: Iterable[str]) -> bool:
-    """Whether a node still has a sandbox of an agent: its pod's name is the workload's and a suffix."""
+def _ended(ready: Attached, agents: Sequence[str]) -> bool:
+    """No node has a sandbox of an agent any more: its pod's name is the workload's and a suffix."""
+    if not agents:
+        return True
     prefixes = tuple(f"{name}-" for name in agents)
-    return any(one.pod.startswith(prefixes) for one in inventory.of_nodes(ready.lab.nodes).select(host_network=True))
+    sandboxes = inventory.of_nodes(ready.lab.nodes).select(host_network=True)
+    left = [f"{one.key} on {one.node}" for one in sandboxes if one.pod.startswith(prefixes)]
+    if left:
+        msg = f"still running: {', '.join(left)}"
+        raise NotYetError(msg)
+    return True
 
 
 def _made_by_agents(api: Kube, own: Footprint) -> Iterator[Object]:

@@ -6,7 +6,6 @@ of nodes; the network and the cluster's DNS.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,10 @@ from typing import Any
 from harness import timeouts
 from harness.cluster import coredns, kube
 from harness.components.store import Store
-from harness.errors import BringUpError, CnilabError
+from harness.errors import BringUpError, NotYetError
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir
+from harness.model.records import Observation
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -72,17 +72,25 @@ LATE_HOOKS = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-clas
 
 
 def api_ready(api: kube.Kube) -> bool:
-    """The API server says that it is ready for its administrator; any failure to answer is a no.
+    """The API server says that it is ready for its administrator.
 
     On an emulated processor all of it must be ready: the first roles have a deadline, and nothing shall be beside them.
+
+    Raises:
+        ApiError: It does not say so, or does not answer.
+        NotYetError: It has yet to make its namespaces.
     """
     late = () if EMULATED in os.environ else LATE_HOOKS
     without = "&".join(f"exclude=poststarthook/{hook}" for hook in late)
-    with contextlib.suppress(kube.ApiError):
-        ready = api.raw("GET", f"/readyz?{without}", timeout=5.0) == "ok"
-        # A hook starts its making, and no check waits for that; it took less than the roles until now.
-        return ready and api.get("v1", "Namespace", "kube-system") is not None
-    return False
+    said = api.raw("GET", f"/readyz?{without}", timeout=5.0)
+    if said != "ok":
+        msg = f"GET /readyz: the API server says {said!r}"
+        raise NotYetError(msg)
+    # A hook starts its making, and no check waits for that; it took less than the roles until now.
+    if api.get("v1", "Namespace", "kube-system") is None:
+        msg = "there is no namespace kube-system"
+        raise NotYetError(msg)
+    return True
 
 
 def start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, stage: str = "up") -> None:
@@ -99,6 +107,8 @@ def start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, s
     """
     try:
         _start_network(ready, journal, watch, stage)
+    except kube.ApiError:
+        raise  # no agent is to blame for what the client and the API server say to each other
     except BringUpError as error:
         raise diagnosis.diagnose(error, ready) from error.__cause__
 
@@ -133,31 +143,55 @@ def _start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, 
         watch.until("the cluster's DNS to answer a node", lambda: _dns_answers(ready), timeouts.DNS_ANSWERS)
 
 
-def _registered(ready: Attached, names: set[str]) -> list[dict[str, Any]] | None:
-    nodes = [node for node in ready.kube.list("v1", "Node") if node["spec"].get("podCIDR")]
-    return nodes if {node["metadata"]["name"] for node in nodes} >= names else None
+def _registered(ready: Attached, names: set[str]) -> list[dict[str, Any]]:
+    there = ready.kube.list("v1", "Node")
+    nodes = [node for node in there if node["spec"].get("podCIDR")]
+    missing = names - {node["metadata"]["name"] for node in nodes}
+    if missing:
+        known = {node["metadata"]["name"] for node in there}
+        states = (f"{name} {'has no podCIDR' if name in known else 'is not registered'}" for name in sorted(missing))
+        raise NotYetError("; ".join(states))
+    return nodes
 
 
 def _nodes_ready(ready: Attached, names: set[str]) -> bool:
-    up = {
-        node["metadata"]["name"]
+    conditions = {
+        node["metadata"]["name"]: condition
         for node in ready.kube.list("v1", "Node")
         for condition in node["status"].get("conditions", ())
-        if condition["type"] == "Ready" and condition["status"] == "True"
+        if condition["type"] == "Ready"
     }
-    return up >= names
+    waiting = {name: conditions.get(name, {}) for name in sorted(names)}
+    states = [
+        f"{name} is not Ready: {condition.get('message') or 'kubelet has not said why'}"
+        for name, condition in waiting.items()
+        if condition.get("status") != "True"
+    ]
+    if states:
+        raise NotYetError("; ".join(states))
+    return True
 
 
 def _rolled_out(ready: Attached, workload: str) -> bool:
     namespace, kind, name = workload.split("/")
     item = ready.kube.get("apps/v1", kind, name, namespace)
-    if item is None or item["status"].get("observedGeneration", 0) < item["metadata"]["generation"]:
-        return False
+    if item is None:
+        msg = f"there is no {workload}"
+        raise NotYetError(msg)
     status = item["status"]
+    if status.get("observedGeneration", 0) < item["metadata"]["generation"]:
+        msg = "its controller has not seen it yet"
+        raise NotYetError(msg)
     if kind == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
-        return bool(0 < wanted == status.get("numberReady", 0) == status.get("updatedNumberScheduled", 0))
-    return bool(status.get("availableReplicas", 0) == item["spec"]["replicas"])
+        wanted, now = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+        done = 0 < wanted == now == status.get("updatedNumberScheduled", 0)
+    else:
+        wanted, now = item["spec"]["replicas"], status.get("availableReplicas", 0)
+        done = now == wanted
+    if not done:
+        msg = f"{now} of {wanted} pods are ready"
+        raise NotYetError(msg)
+    return True
 
 
 def _dns_answers(ready: Attached) -> bool:
@@ -168,9 +202,12 @@ def _dns_answers(ready: Attached) -> bool:
         f"kubernetes.default.svc.{ready.spec.services.domain}.", server=str(ready.spec.services.dns_address)
     )
     answers = run_plans({site: [probe]}, batch="up", deadline=0.5, retries=0)
-    return any(getattr(answer, "answers", ()) for answer in answers)
+    if not any(getattr(answer, "answers", ()) for answer in answers):
+        raise NotYetError("; ".join(map(_said, answers)) or "the probe said nothing")
+    return True
 
 
-def explain(error: CnilabError, state: Path, name: str) -> CnilabError:
-    """Add to a failed bring-up what the machines' services said last."""
-    return watchdog.explain(error, LabDir(state, name))
+def _said(answer: Observation) -> str:
+    """How a question ended that got no address."""
+    outcome, detail = getattr(answer, "outcome", "no answer"), getattr(answer, "detail", "")
+    return ": ".join(filter(None, ["the question ended with", str(outcome), str(detail)]))

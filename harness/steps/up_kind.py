@@ -87,9 +87,13 @@ def _start_network(kube: Kube, spec: LabSpec, variant: Variant, goes_on: Callabl
 
     def appears(api_version: str, kind: str, name: str) -> bool:
         for _ in timeouts.ticks(timeouts.API_READY, 0.2):
-            with contextlib.suppress(ApiError):
+            try:
                 if kube.get(api_version, kind, name, "kube-system") is not None:
                     return True
+            except ApiError as error:
+                # kubeadm makes its administrator's rights when the API server is ready: a while it refuses with 403.
+                if not error.patience:
+                    raise
             if not goes_on():
                 return False
         return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from harness import timeouts
-from harness.cluster.kube import Kube, Object
+from harness.cluster.kube import ApiError, Kube, Object
 from harness.errors import BringUpError, CnilabError
 from harness.model.labstate import LabDir
 from harness.steps.providers import driver_of
@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 GIVE_UP_AFTER = 4
 """Exits of one service or container during bring-up; one or two happen while others are not up yet."""
+
+_BLAMED_FROM = 2
+"""Exits from which a service may be why a wait failed. It is started again at once: one exit alone says little."""
 
 _PODS_EVERY = 1.0
 """Seconds between looks at pods: a list of all costs the API server more than what is waited for."""
@@ -47,27 +50,37 @@ class Watchdog:
             deadline: Seconds, before scaling.
 
         Raises:
-            BringUpError: A service died too often, or the deadline passed; with that service's last words.
+            BringUpError: A service died too often, or the deadline passed; with what the probe saw last, and with the
+                last words of services that died.
+            CnilabError: The probe's own, when time cannot heal it. No service is to blame for that, and no pod.
         """
 
         def guarded() -> T | None:
-            value = probe()
+            try:
+                value = probe()
+            except CnilabError as error:
+                if error.patience:
+                    self._check(what, error)
+                raise
             if value is None or value is False:
                 self._check(what)
             return value
 
         try:
             return timeouts.wait_until(what, guarded, deadline)
+        except ApiError as error:
+            error.notes.append(f"it ended the wait for {what}: time does not heal it")
+            raise
         except BringUpError as error:
             if self._api is not None:
                 error.cause = "\n".join(filter(None, [error.cause, *pod_troubles(self._api)]))
             raise explain(error, self._place) from error.__cause__
 
-    def _check(self, what: str) -> None:
+    def _check(self, what: str, seen: CnilabError | None = None) -> None:
         for one in self._exits(self._place):
             if one.count - self._before.get((one.machine, one.service), 0) >= GIVE_UP_AFTER:
                 msg = f"{one.service} on {one.machine} keeps dying while the lab waits for {what}"
-                raise BringUpError(msg, cause=one.status)
+                raise BringUpError(msg, cause=one.status) from seen
         if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:
             self._pods_seen = time.monotonic()
             for failure in self._dying(self._api):
@@ -149,11 +162,16 @@ def pod_troubles(api: Kube, most: int = 3) -> list[str]:
 
 
 def explain(error: CnilabError, place: LabDir) -> CnilabError:
-    """Add to an error which services died, and what the most restless one said last."""
+    """Add to an error which services died, and what the most restless one said last; one exit alone is but noted."""
     dead = sorted(driver_of(place).exits(place), key=lambda one: one.count, reverse=True)
-    if not dead:
-        return error
-    facts = [f"{one.service} on {one.machine} ended {one.count} times: {one.status}" for one in dead]
-    error.cause = "\n".join(filter(None, [error.cause, *facts, dead[0].last_words()]))
-    error.log = error.log or dead[0].log
+    restless = [one for one in dead if one.count >= _BLAMED_FROM]
+    facts = [f"{one.service} on {one.machine} ended {one.count} times: {one.status}" for one in restless]
+    error.notes += [
+        f"{one.service} on {one.machine} ended once, and was started again: {one.status}"
+        for one in dead
+        if one not in restless
+    ]
+    if restless:
+        error.cause = "\n".join(filter(None, [error.cause, *facts, restless[0].last_words()]))
+        error.log = error.log or restless[0].log
     return error

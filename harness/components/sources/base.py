@@ -163,7 +163,8 @@ def run_long(
                     desk.say(f"{elapsed:.0f} s, {describe(log.read_text(errors='replace').splitlines())}")
             else:
                 msg = f"{argv[0]!s} did not end within {timeouts.scaled(deadline):.0f} s"
-                raise CommandError(msg, where=" ".join(map(str, argv)), log=str(log))
+                said = describe(log.read_text(errors="replace").splitlines())
+                raise CommandError(msg, cause=f"last seen: {said}", where=" ".join(map(str, argv)), log=str(log))
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)  # its compilers and linkers too

@@ -97,9 +97,14 @@ _SILENT: tuple[tuple[str, str, str], ...] = (
         "use a server that the certificate names, or set tls-server-name in the kubeconfig",
     ),
     (
-        r"self.signed certificate|unable to get (?:local )?issuer|CERTIFICATE_VERIFY_FAILED",
+        r"self.signed certificate|unable to get (?:local )?issuer",
         "the certificate of the API server is not of the kubeconfig's authority",
         "fetch a fresh kubeconfig: certificate-authority-data is another cluster's",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        "the certificate of the API server is not accepted",
+        "see whether kubectl accepts it, and have the cluster's administrator renew it",
     ),
     (
         r"Name or service not known|Temporary failure in name resolution|nodename nor servname|getaddrinfo",
@@ -110,6 +115,16 @@ _SILENT: tuple[tuple[str, str, str], ...] = (
         r"[Cc]onnection refused",
         "nothing listens where the kubeconfig says that the API server is",
         "start the cluster, or fetch a fresh kubeconfig: the port may have changed",
+    ),
+    (
+        r"Permission denied|Operation not permitted",
+        "this machine does not allow a connection to the API server",
+        "check this machine's firewall and security policy, and whether a sandbox forbids sockets",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|HTTP_REQUEST|UNKNOWN_PROTOCOL|[Ww]rong version number",
+        "what answers where the kubeconfig says that the API server is does not speak TLS",
+        "check the server in the kubeconfig: its port, and https",
     ),
     (
         r"timed out|[Tt]imeout",
@@ -134,7 +149,11 @@ def _silent(way: Way, cause: str) -> CnilabError:
     return PreflightError(msg, cause=_short(cause), where=way.where, next_step=f"{way.kubectl} version")
 
 
-_REASONS = (r"certificate verify failed: (.+?)\.? \(_ssl", r"\[Errno -?\d+\] [^\"')]+", r"Connection to \S+ timed out")
+_REASONS = (
+    r"certificate verify failed: (.+?)\.?(?: \(_ssl|$)",
+    r"\[Errno -?\d+\] [^\"')]+",
+    r"Connection to \S+ timed out",
+)
 
 
 def _short(cause: str) -> str:

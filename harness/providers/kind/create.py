@@ -216,10 +216,13 @@ def _kind_create(
         process = HostRunner().start(argv, stdout=file, stderr=file, env=clients.settings(place))
         try:
             _watch(engine, place, spec, materials, network, early, process)
+            in_time = process.poll() is not None
         finally:
             stop(process)
+    said = log.read_text(encoding="utf-8", errors="replace")
+    if not in_time:
+        raise kind_is_late(said, place)
     if process.returncode:
-        said = log.read_text(encoding="utf-8", errors="replace")
         raise kind_failed(Completed(tuple(map(str, argv)), process.returncode, "", said), place)
 
 
@@ -274,6 +277,23 @@ def _kubeconfig(place: LabDir, materials: Materials, nodes: Sequence[Container])
         return ""
     done = HostRunner().run((materials.programs / "kind", "get", "kubeconfig", "--name", place.name), check=False)
     return done.stdout if done.ok else ""
+
+
+def kind_is_late(said: str, place: LabDir) -> BringUpError:
+    """The error of a kind that had to be ended.
+
+    Args:
+        said: What it said.
+        place: The lab's directories.
+    """
+    msg = f"waited {timeouts.scaled(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return BringUpError(
+        msg,
+        cause=f"last seen: {lines[-1] if lines else 'kind said nothing'}",
+        next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow",
+        log=str(place.path / "kind.log"),
+    )
 
 
 def kind_failed(done: Completed, place: LabDir) -> BringUpError:

@@ -9,7 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from harness import timeouts
+from harness import connection, timeouts
 from harness.errors import CnilabError, UsageError
 from harness.model import world
 from harness.model.labstate import LabDir, no_such_lab
@@ -128,6 +128,8 @@ def _remove_all(engine: Engine, place: LabDir, *, came_up: bool) -> list[str]:
             left = left or [f"container {one.name}: it came back" for one in containers(engine, place)] or working
         except CnilabError as error:
             left = [f"containers of lab {place.name}: {error.what}, {error.cause}"]
+            if connection.lasting(error, "the engine"):
+                break
         nothing = 0 if left else nothing + 1
         if nothing == (1 if came_up else 2):
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -54,31 +55,35 @@ def kill_all(lab: str) -> set[int]:
     return left
 
 
-def remove(lab: str) -> list[Path]:
+def remove(lab: str) -> list[str]:
     """Remove a lab's groups, and the top group when it was the last lab.
 
     Returns:
-        Groups that could not be removed.
+        Groups that could not be removed, and why.
     """
-    left: list[Path] = []
+    left: list[str] = []
     for group in groups(lab):
         for directory, _children, _files in os.walk(group, topdown=False):
-            if not _rmdir(Path(directory)):
-                left.append(Path(directory))
+            if why := _rmdir(Path(directory)):
+                left.append(f"{directory}: {why}")
         top = group.parent
         if top.is_dir() and not any(entry.is_dir() for entry in top.iterdir()):
             _rmdir(top)
     return left
 
 
-def _rmdir(group: Path) -> bool:
-    """Remove one group; the kernel says EBUSY for a moment after its last process has ended."""
+def _rmdir(group: Path) -> str:
+    """Remove one group; the kernel says EBUSY for a moment after its last process has ended. Says what else it says."""
+    why = ""
     for _ in timeouts.ticks(2.0, 0.005, 0.05):
         try:
             group.rmdir()
         except FileNotFoundError:
-            return True
-        except OSError:
-            continue
-        return True
-    return False
+            return ""
+        except OSError as error:
+            why = error.strerror or str(error)
+            if error.errno != errno.EBUSY:
+                break
+        else:
+            return ""
+    return why

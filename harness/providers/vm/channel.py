@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from harness import connection as connections
 from harness import timeouts
-from harness.errors import BringUpError
+from harness.errors import BringUpError, CnilabError, NotYetError
 from harness.providers.vm.guest import EXIT, HEADER, SIGNAL, STDERR, STDIN, STDOUT
 
 CONNECT = 10.0
@@ -60,13 +61,33 @@ class Door:
     slower: float = 1.0
 
     def answers(self) -> bool:
-        """The agent is there: it ends a connection with a wrong secret."""
+        """The agent is there."""
+        try:
+            self.greet()
+        except CnilabError:
+            return False
+        return True
+
+    def greet(self) -> None:
+        """Insist that the agent is there: it ends a connection with a wrong secret.
+
+        Raises:
+            NotYetError: It does not answer; says why.
+            BringUpError: No connection can be made, and time does not change that.
+        """
+        where = f"port {self.port} of the loopback"
         try:
             with socket.create_connection(("127.0.0.1", self.port), self._scaled(ANSWER)) as connection:
                 connection.sendall(b'{"token": ""}\n')
-                return connection.recv(1) == b""
-        except OSError:
-            return False
+                if connection.recv(1) == b"":
+                    return
+        except OSError as error:
+            if lasting := connections.lasting(error, "the virtual machine"):
+                raise BringUpError(lasting.what, lasting.reason, where, lasting.next_step) from error
+            msg = "its agent does not answer"
+            raise NotYetError(msg, error.strerror or str(error) or type(error).__name__, where) from error
+        msg = "something else than its agent answers"
+        raise NotYetError(msg, where=where)
 
     def relay(self, port: int) -> None:
         """Let connections to the API port reach that port of the guest's loopback.

@@ -179,12 +179,25 @@ def start(materials: Materials, wanted: Wanted) -> tuple[VmState, int]:
         if _says(files, process, STARTED, FIRST_SIGN if accelerator == "kvm" else BOOT):
             break
         stop(process)
-    if not _says(files, process, READY, BOOT) or not timeouts.wait_until(
-        "the virtual machine to answer", door(state).answers, BOOT
-    ):
-        msg = "the virtual machine did not come up"
-        raise BringUpError(msg, cause=_last_words(files), log=str(files.console))
+    if not _says(files, process, READY, BOOT):
+        raise _dead(files, process)
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise _dead(files, process)
+        door(state).greet()
+        return True
+
+    timeouts.wait_until("the virtual machine to answer", answers, BOOT)
     return state, process.pid
+
+
+def _dead(files: qemu.Files, process: subprocess.Popen[bytes]) -> BringUpError:
+    """The error of a machine that ended while it started, or did not start in time."""
+    msg = "the virtual machine did not come up"
+    code = process.poll()
+    why = f"waited {timeouts.scaled(BOOT):.0f} s" if code is None else f"its emulator ended with exit status {code}"
+    return BringUpError(msg, cause=f"{why}\n{_last_words(files)}", log=str(files.console))
 
 
 def _make_disk(files: qemu.Files, content: Path) -> None:

@@ -66,6 +66,17 @@ def test_a_certificate_is_used_without_touching_the_disk(tmp_path: Path) -> None
     assert [entry.name for entry in tmp_path.iterdir()] == ["config"]
 
 
+def test_a_cluster_is_verified_as_kubectl_does_with_every_python(tmp_path: Path) -> None:
+    """Many a cluster has certificates without an Authority Key Identifier, or gives out an authority between."""
+    made = pki.make_pki({}, ["k8s.example"])
+    cluster = {"server": "https://k8s.example", "certificate-authority-data": b64(made.ca.cert)}
+    context = load(write(tmp_path, {"token": "x"}, clusters=[{"name": "prod", "cluster": cluster}])).tls()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
 def test_named_files_are_relative_to_the_kubeconfig(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from a file\n")
     assert load(write(tmp_path, {"tokenFile": "token"})).token == "from a file"

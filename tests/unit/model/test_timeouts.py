@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from harness import timeouts
+from harness.errors import BringUpError, CnilabError, NotYetError
 
 
 @pytest.mark.parametrize(("factor", "wait", "cleaning"), [("0.05", 0.5, 10.0), ("1", 10.0, 10.0), ("4", 40.0, 40.0)])
@@ -55,3 +58,75 @@ def test_quick_looks_become_rarer_up_to_a_bound(monkeypatch: pytest.MonkeyPatch)
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(0.25)
     assert clock.now == pytest.approx(3)
+
+
+class RefusedError(CnilabError):
+    """One that may pass within a while."""
+
+    @property
+    def patience(self) -> float:
+        return 2.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
+    monkeypatch.setattr(timeouts, "time", made)
+    return made
+
+
+def raising(looks: Iterator[CnilabError | str | None]) -> Callable[[], str | None]:
+    """A probe that answers with what it is given, one after the other."""
+
+    def probe() -> str | None:
+        look = next(looks)
+        if isinstance(look, CnilabError):
+            raise look
+        return look
+
+    return probe
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_deadline_names_what_was_seen_last(golden: Callable[[str, str], None]) -> None:
+    last = NotYetError("n2 is not Ready", cause="cni plugin not initialized", where="https://127.0.0.1:6443", log="/l")
+    looks = itertools.chain([None, NotYetError("n1 is not registered")], itertools.repeat(last))
+    with pytest.raises(BringUpError) as caught:
+        timeouts.wait_until("every node to be Ready", raising(looks), 90)
+    assert caught.value.__cause__ is last
+    golden("cluster/refusals/deadline.txt", f"{caught.value}\n")
+
+
+@pytest.mark.usefixtures("clock")
+def test_what_is_over_is_not_named() -> None:
+    looks = itertools.chain([NotYetError("a moment")], itertools.repeat(None))
+    with pytest.raises(BringUpError) as caught:
+        timeouts.wait_until("it", raising(looks), 5)
+    assert caught.value.cause == ""
+
+
+def test_an_error_that_time_does_not_heal_ends_the_wait_at_once(clock: Clock) -> None:
+    looks = iter([NotYetError("not yet"), CnilabError("never")])
+    with pytest.raises(CnilabError, match="never"):
+        timeouts.wait_until("it", raising(looks), 60)
+    assert clock.now < 1
+
+
+def test_an_error_with_a_patience_ends_the_wait_when_it_lasts_for_longer(clock: Clock) -> None:
+    with pytest.raises(RefusedError):
+        timeouts.wait_until("it", raising(itertools.repeat(RefusedError("refused"))), 60)
+    assert 2 <= clock.now < 3
+
+
+def test_patience_begins_anew_after_another_answer(clock: Clock) -> None:
+    # A second of refusals, something else, another second, success: at no time are there two in a row.
+    second = [RefusedError("refused")] * 5
+    looks = iter([*second, NotYetError("starts again"), *second, None, *second, "there"])
+    assert timeouts.wait_until("it", raising(looks), 60) == "there"
+    assert clock.now > 2
+
+
+def test_what_is_not_there_yet_may_take_as_long_as_the_wait() -> None:
+    assert NotYetError("x").patience == math.inf
+    assert CnilabError("x").patience == 0

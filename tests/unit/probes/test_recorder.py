@@ -42,5 +42,6 @@ def test_a_line_that_is_being_written_waits_for_the_next_time() -> None:
 def test_a_probe_that_never_arrives_is_missed_within_the_deadline() -> None:
     recorder = Recorder(router(json.dumps(LINE) + "\n"))
     assert [one.nonce for one in recorder.wait(0, {"ab"}, 0.05)] == ["ab"]
-    with pytest.raises(BringUpError, match="1 probes in the log of router"):
+    with pytest.raises(BringUpError, match="1 probes in the log of router") as caught:
         recorder.wait(0, {"ef"}, 0.05)
+    assert caught.value.cause == "last seen: 1 have not arrived: ef"

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
+import pytest
+
+from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.cgroups import Hierarchy, hierarchies
 
 HYBRID = """\
@@ -25,3 +30,26 @@ def test_each_hierarchy_of_a_hybrid_machine_is_found_once_by_its_root() -> None:
 
 def test_a_unified_machine_has_one_hierarchy() -> None:
     assert hierarchies(UNIFIED) == [Hierarchy(Path("/sys/fs/cgroup"), unified=True)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ([errno.EBUSY, errno.EBUSY, 0], ""),
+        ([errno.ENOENT], ""),
+        ([errno.EROFS], "Read-only file system"),
+        ([errno.EBUSY, errno.EACCES], "Permission denied"),
+    ],
+)
+def test_a_group_is_busy_for_a_moment_and_anything_else_is_said_at_once(
+    answers: list[int], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = list(answers)
+
+    def rmdir(_: Path) -> None:
+        if number := left.pop(0):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "rmdir", rmdir)
+    assert cgroups._rmdir(Path("/sys/fs/cgroup/x")) == why
+    assert not left

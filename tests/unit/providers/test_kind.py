@@ -457,6 +457,37 @@ def test_an_engine_that_ends_meanwhile_is_not_a_bug(tmp_path: Path, monkeypatch:
     assert place.state_file.exists()
 
 
+class ForbiddenEngine(LateEngine):
+    """An engine whose socket is another user's."""
+
+    asked = 0
+
+    def networks(self, labels: object) -> list[Network]:
+        del labels
+        self.asked += 1
+        msg = "the engine does not say which networks there are"
+        raise EngineError(msg, cause="Permission denied") from PermissionError(13, "Permission denied")
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_an_engine_that_lets_nobody_in_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = ForbiddenEngine("")
+    monkeypatch.setattr(provider, "Engine", engine)
+    place = LabDir(tmp_path, "one")
+    create.claim(place, LabSpec(name="one", provider="kind"), None)
+    (left,) = provider.delete(place)
+    assert "Permission denied" in left
+    assert engine.asked == 1
+
+
+def test_a_kind_that_takes_too_long_is_late_and_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
+    error = create.kind_is_late("Creating cluster\n • Joining worker nodes 🚜  ...\n", LabDir(Path("/state"), "one"))
+    assert error.what == "waited 600 s for kind to make the cluster"
+    assert error.cause == "last seen: • Joining worker nodes 🚜  ..."
+    assert error.log == "/state/labs/one/kind.log"
+
+
 class Images:
     """Images of an engine that takes an archive as Docker does, or as Podman, which leaves the tag away."""
 

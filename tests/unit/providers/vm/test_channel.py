@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BringUpError
+from harness import timeouts
+from harness.errors import BringUpError, NotYetError
 from harness.providers.vm import guest
 from harness.providers.vm.channel import Door, Patience
 
@@ -106,6 +108,18 @@ def test_the_agent_is_known_to_be_there_without_the_secret(door: Door) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     assert not Door(port, "").answers()
+    with pytest.raises(NotYetError) as caught:
+        Door(port, "").greet()
+    assert (caught.value.what, caught.value.cause) == ("its agent does not answer", "Connection refused")
+
+
+def test_a_way_in_that_this_machine_forbids_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> socket.socket:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(socket, "create_connection", forbidden)
+    with pytest.raises(BringUpError, match="this machine does not allow a connection to the virtual machine"):
+        timeouts.wait_until("the virtual machine to answer", Door(1, "").greet, 60)
 
 
 @pytest.fixture
