@@ -58,7 +58,7 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and lists that deep, are no TOML
         msg = f"{shown(str(path), 200)} is not valid TOML"
         hint = "correct it there: text is in quotes, the options of a command stand below its name, as in [up]"
         raise UsageError(msg, cause=str(error), next_step=hint) from error
@@ -141,6 +141,9 @@ def _word(option: click.Option, value: Any) -> str | bool:
         if option.is_flag or option.count:
             return value
         msg = f"It takes a value, and not {str(value).lower()}."
+        raise click.BadParameter(msg)
+    if isinstance(value, str) and "\0" in value:
+        msg = "It has a zero character, which no word of a command line has."
         raise click.BadParameter(msg)
     if isinstance(value, str | int | float):
         return str(value)

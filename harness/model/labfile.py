@@ -13,10 +13,11 @@ import yaml
 from pydantic import ValidationError
 
 from harness import resources, yamlio
-from harness.errors import Problem, SpecError
+from harness.errors import Problem, SpecError, UsageError
 from harness.model.base import Data
 from harness.model.lab import Expect, Fault, LabDefinition, Needs, Plot, Step, Table, Tap
 from harness.model.labcheck import NO_ID, contradictions
+from harness.model.plain import dotted_path
 
 _CLASSES: Mapping[str, type[Data]] = {
     "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": Fault, "steps": Step,
@@ -49,8 +50,7 @@ def _problem(file: Path, document: Any, path: tuple[Any, ...], message: str, kin
         hint = f"did you mean '{close[0]}'?" if close else ""
     elif kind == "missing":
         message = "is missing"
-    dotted = ".".join(str(part) for part in path) or "(document)"
-    return Problem(f"{file}:{line}:{column}", dotted, message, expected, hint)
+    return Problem(f"{file}:{line}:{column}", dotted_path(path), message, expected, hint)
 
 
 def _message(error: Mapping[str, Any]) -> str:
@@ -125,8 +125,8 @@ _Loader.add_implicit_resolver(_BOOLEAN, re.compile(r"^(?:true|True|TRUE|false|Fa
 
 
 def _fast(file: Path) -> LabDefinition:
-    """Read a file that is right; ValueError, or what the reader raises, when it is not."""
-    plain = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
+    """Read a file that is right; ValueError or UsageError when it is not."""
+    plain = yamlio.parse_user_text(yamlio.read_user_text(file), file, _Loader)
     definition = LabDefinition.model_validate(plain)
     wrong = [*contradictions(enumerate(definition.steps), definition.faults), *_of_files(file, None, plain)]
     if wrong:
@@ -147,9 +147,9 @@ def read(file: Path) -> LabDefinition:
     """
     try:
         return _fast(file)
-    except (OSError, ValueError, yaml.YAMLError):
+    except (ValueError, UsageError):
         # Positions are needed now; the reader that knows them takes ten times as long.
-        document = yamlio.read_user_file(file)
+        document = yamlio.read_user_file(file, "a lab")
     plain = _plain(document)
     problems: list[Problem] = []
     definition: LabDefinition | None = None

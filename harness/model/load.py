@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 from harness import yamlio
 from harness.errors import Problem, SpecError
 from harness.model.base import Data
+from harness.model.plain import dotted_path, plain_data, seen
 from harness.model.spec import ALL_LABS, LabName, LabSpec
 
 API_VERSION = "cnilab.dev/v1"
@@ -149,13 +150,14 @@ class _Known:
 
 
 def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, Any]) -> LabSpec:
-    plain, problems = _plain(document, source)
+    plain, problems = plain_data(document, source)
     for dotted, value in overrides.items():
         _set(plain, tuple(dotted.split(".")), value)
     locate = _Locator(document, source, overrides)
     problems += _header(plain, locate)
     found, parsed = _validate(plain, locate)
-    problems += found
+    said = {problem.path for problem in problems}
+    problems += [problem for problem in found if problem.path not in said]
     problems += _references(plain, locate, known)
     if problems or parsed is None:
         problems.sort(key=_position_of)
@@ -182,36 +184,10 @@ class _Locator:
 
     def __call__(self, path: Path_) -> str:
         for dotted in self.overrides:
-            if dotted == _dotted(path):
+            if dotted == dotted_path(path):
                 return f"--{dotted.rsplit('.', 1)[-1]}"
         line, column = yamlio.position(self.document, path)
         return f"{self.source}:{line}:{column}" if self.source != _OPTIONS else self.source
-
-
-def _dotted(path: Path_) -> str:
-    return ".".join(str(part) for part in path) or "(document)"
-
-
-def _plain(document: Any, source: str) -> tuple[dict[str, Any], list[Problem]]:
-    """The document as JSON-able data; values that YAML reads as something else become problems."""
-    problems: list[Problem] = []
-
-    def convert(value: Any, path: Path_) -> Any:
-        if isinstance(value, Mapping):
-            for key in value:
-                if not isinstance(key, str):
-                    where = "{}:{}:{}".format(source, *yamlio.position(document, (*path, key)))
-                    problems.append(Problem(where, _dotted(path), f"has the key {_seen(key)}", "keys that are text"))
-            return {key: convert(item, (*path, key)) for key, item in value.items() if isinstance(key, str)}
-        if isinstance(value, list):
-            return [convert(item, (*path, index)) for index, item in enumerate(value)]
-        for kind in (bool, int, float, str):
-            if isinstance(value, kind):
-                return kind(value)
-        return None if value is None else str(value)
-
-    converted = convert(document, ())
-    return converted, problems
 
 
 def _set(document: dict[str, Any], path: Path_, value: Any) -> None:
@@ -228,7 +204,7 @@ def _set(document: dict[str, Any], path: Path_, value: Any) -> None:
 def _header(document: dict[str, Any], locate: _Locator) -> Iterator[Problem]:
     for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
         if key in document and document[key] != wanted:
-            yield Problem(locate((key,)), key, f"is {_seen(document[key])}", f"'{wanted}'")
+            yield Problem(locate((key,)), key, f"is {seen(document[key])}", f"'{wanted}'")
     spec = document.get("spec")
     if isinstance(spec, dict) and "name" in spec:
         # LabSpec has the field, because everything below wants one object; a file has it in its metadata.
@@ -272,13 +248,13 @@ def _drop(document: dict[str, Any], path: Path_, detail: ErrorDetails, mended: s
         node[int(path[-1])] = ""  # not removed: the positions of the others stay
     else:
         node.pop(path[-1])
-    mended.add(_dotted(path))
+    mended.add(dotted_path(path))
     return True
 
 
 def _problems(detail: ErrorDetails, path: Path_, locate: _Locator, mended: set[str]) -> Iterator[Problem]:
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    where, dotted = locate(path), _dotted(path)
+    where, dotted = locate(path), dotted_path(path)
     if kind == "extra_forbidden":
         yield Problem(where, dotted, "is an unknown key", *_known_keys(path))
     elif kind == "missing":
@@ -286,22 +262,22 @@ def _problems(detail: ErrorDetails, path: Path_, locate: _Locator, mended: set[s
     elif path == _WHOLE and kind == "value_error":
         yield from _across_fields(str(context.get("error", detail["msg"])), path, locate, mended)
     elif kind in {"greater_than_equal", "less_than_equal"}:
-        yield Problem(where, dotted, f"is {_seen(value)}", _range(path))
+        yield Problem(where, dotted, f"is {seen(value)}", _range(path))
     elif kind == "string_pattern_mismatch":
-        yield Problem(where, dotted, f"is {_seen(value)}", _EXPECTED.get(dotted, f"a match of {context['pattern']}"))
+        yield Problem(where, dotted, f"is {seen(value)}", _EXPECTED.get(dotted, f"a match of {context['pattern']}"))
     elif kind == "literal_error":
         choices = str(context["expected"])
-        yield Problem(where, dotted, f"is {_seen(value)}", choices, _nearest(str(value), choices.split("'")[1::2]))
+        yield Problem(where, dotted, f"is {seen(value)}", choices, _nearest(str(value), choices.split("'")[1::2]))
     else:
         expected = _EXPECTED.get(dotted) or _KINDS.get(kind) or detail["msg"].lower()
-        yield Problem(where, dotted, f"is {_seen(value)}", expected, _type_hint(kind, value))
+        yield Problem(where, dotted, f"is {seen(value)}", expected, _type_hint(kind, value))
 
 
 def _across_fields(message: str, path: Path_, locate: _Locator, mended: set[str]) -> Iterator[Problem]:
     """`pods.cidr 10.0.0.0/8 overlaps services.cidr …; …`: one problem each, at the field that it begins with."""
     for part in message.split("; "):
         field, _, rest = part.partition(" ")
-        dotted = f"{_dotted(path)}.{field}"
+        dotted = f"{dotted_path(path)}.{field}"
         # Defaults stand in for what was left out above; what they clash with is not the user's doing.
         if any(name.removeprefix("spec.") in part for name in mended):
             continue
@@ -315,12 +291,12 @@ def _references(document: dict[str, Any], locate: _Locator, known: _Known) -> It
     cni = spec.get("cni")
     if isinstance(cni, str) and cni not in known.variants:
         choices = "one of " + ", ".join(sorted(known.variants))
-        yield Problem(locate(("spec", "cni")), "spec.cni", f"is {_seen(cni)}", choices, _nearest(cni, known.variants))
+        yield Problem(locate(("spec", "cni")), "spec.cni", f"is {seen(cni)}", choices, _nearest(cni, known.variants))
     yield from _version(spec, locate, known.pinned)
     for index, lab in enumerate(spec["labs"]) if known.labs and isinstance(spec.get("labs"), list) else ():
         if isinstance(lab, str) and lab not in {*known.labs, ALL_LABS}:
             hint = _nearest(lab, known.labs) or "'cnilab labs list' shows all"
-            yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {_seen(lab)}", "a lab's id", hint)
+            yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {seen(lab)}", "a lab's id", hint)
 
 
 def _version(spec: dict[str, Any], locate: _Locator, pinned: str) -> Iterator[Problem]:
@@ -332,7 +308,7 @@ def _version(spec: dict[str, Any], locate: _Locator, pinned: str) -> Iterator[Pr
     if pinned and made_here and isinstance(version, str) and version.count(".") == 1 and version != minor:
         path: Path_ = ("spec", "kubernetes", "version")
         hint = "the release of a version in full is downloaded"
-        yield Problem(locate(path), _dotted(path), f"is {_seen(version)}", f"{minor}, or a full version", hint)
+        yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", f"{minor}, or a full version", hint)
 
 
 def _known_keys(path: Path_) -> tuple[str, str]:
@@ -389,17 +365,3 @@ def _type_hint(kind: str, value: Any) -> str:
     if kind == "string_type" and isinstance(value, float):
         return "put it in quotes, or YAML reads it as a number: 1.30 becomes 1.3"
     return ""
-
-
-def _seen(value: Any) -> str:
-    """A value as it may be printed: short, on one line, no control characters."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "empty"
-    if isinstance(value, bool | int | float):
-        return json.dumps(value)
-    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(value))
-    return f"'{text}'" if len(text) <= 60 else f"'{text[:50]}…' ({len(str(value))} characters)"

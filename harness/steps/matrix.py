@@ -20,6 +20,7 @@ from harness.errors import CnilabError, Problem, SpecError, UsageError
 from harness.model import matrix as model
 from harness.model.load import make_spec
 from harness.model.matrix import Cell, Matrix
+from harness.model.plain import dotted_path, plain_data, seen
 from harness.model.variant import Need
 from harness.steps import providers
 from harness.steps.doctor import examine
@@ -49,7 +50,7 @@ def load(path: Path | None = None) -> list[Cell]:
         SpecError: Something in it is wrong; has every problem.
     """
     source = path or NIGHTLY
-    document = yamlio.read_user_file(source)
+    document = yamlio.read_user_file(source, "a matrix")
     parsed = _parse(document, source)
     known = catalogue.names()
     if path is not None and (problems := list(_references(parsed, document, source, known))):
@@ -61,12 +62,14 @@ def load(path: Path | None = None) -> list[Cell]:
 
 
 def _parse(document: Any, source: Path) -> Matrix:
+    plain, problems = plain_data(document, str(source))
+    if problems:
+        msg = f"{source} is not a matrix"
+        raise SpecError(msg, problems)
     try:
-        return Matrix.model_validate_json(json.dumps(document))
+        return Matrix.model_validate_json(json.dumps(plain))
     except ValidationError as error:
-        problems = [
-            Problem(_where(document, source, path), ".".join(map(str, path)), text) for path, text in _faults(error)
-        ]
+        problems = [Problem(_where(document, source, path), dotted_path(path), text) for path, text in _faults(error)]
         msg = f"{source} is not a matrix"
         raise SpecError(msg, problems) from error
 
@@ -96,8 +99,8 @@ def _references(parsed: Matrix, document: Any, source: Path, known: Collection[s
                     near = difflib.get_close_matches(name, there, n=1)
                     yield Problem(
                         _where(document, source, path),
-                        ".".join(map(str, path)),
-                        f"is '{name[:60]}'",
+                        dotted_path(path),
+                        f"is {seen(name)}",
                         f"the name of one of the {key}",
                         f"did you mean '{near[0]}'?" if near else f"they are: {', '.join(there)}"[:300],
                     )

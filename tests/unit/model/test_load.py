@@ -99,6 +99,52 @@ def test_a_key_given_twice_is_a_problem(tmp_path: Path) -> None:
         load("apiVersion: cnilab.dev/v1\nkind: Lab\nspec:\n  nodes: 2\n  nodes: 3\n", tmp_path)
 
 
+UNREADABLE = {
+    "control": b"kind: Lab\nspec: {cni: \x07flannel}\n",
+    "escape": b'spec:\n  cni: "\\U00A1F4A5"\n',
+    "escaped-control": b'spec:\n  cni: "\\e[31m"\n',
+    "not-utf8": b"kind: Lab\nspec: {cni: fl\xe4nnel}\n",
+    "utf16": "kind: Lab\n".encode("utf-16"),
+    "tab": b"spec:\n\tnodes: 2\n",
+    "two-documents": b"kind: Lab\n---\nkind: Lab\n",
+    "tag": b"spec: !!python/object:os.system {}\n",
+    "alias": b"spec: *nobody\n",
+    "recursive": b"spec: &a {labs: [*a]}\n",
+    "bomb": b"a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + b"".join(
+        b"%c: &%c [%s]\n" % (one, one, b", ".join([b"*%c" % (one - 1)] * 10)) for one in b"bcdef"
+    ),
+    "deep": b"spec: " + b"[" * 100 + b"]" * 100,
+    "large": b"# " + b"x" * 300_000,
+    "twice": b"kind: Lab\nspec: {nodes: 2, nodes: 3}\n",
+    "date": b"kind: Lab\napiVersion: cnilab.dev/v1\nspec: {nodes: 2001-99-99}\n",
+    "huge-number": b"kind: Lab\napiVersion: cnilab.dev/v1\nspec: {nodes: 0x" + b"f" * 5000 + b"}\n",
+    "long-number": b"kind: Lab\napiVersion: cnilab.dev/v1\nspec: {nodes: " + b"9" * 5000 + b"}\n",
+    "no-number": b"kind: Lab\napiVersion: cnilab.dev/v1\nspec: {nodes: .nan}\n",
+    "merge": b"kind: Lab\nspec: {<<: 1}\n",
+}  # fmt: skip
+"""Files that no reader makes a spec of, by what is wrong with them."""
+
+
+def test_files_that_cannot_be_read_are_refused_with_the_place(
+    tmp_path: Path, golden: Callable[[str, str], None]
+) -> None:
+    said = []
+    path = tmp_path / "lab.yaml"
+    for name, content in UNREADABLE.items():
+        path.write_bytes(content)
+        with pytest.raises(SpecError) as error:
+            load_spec(path, variants=VARIANTS)
+        assert all(re.search(r":[0-9]+:[0-9]+$", problem.where) for problem in error.value.problems)
+        said.append(f"{name}\n{error.value}\n".replace(f"{tmp_path}/", ""))
+    golden("spec/unreadable.txt", "\n".join(said))
+
+
+def test_a_byte_order_mark_at_the_beginning_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_bytes(b"\xef\xbb\xbfapiVersion: cnilab.dev/v1\nkind: Lab\n")
+    assert load_spec(path, variants=VARIANTS) == LabSpec()
+
+
 @pytest.mark.parametrize("content", [b"", b"- a\n", b"text", b"\xff\xfe", b"!!python/object:os.system {}\n"])
 def test_a_file_that_is_no_spec_is_a_usage_error(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
