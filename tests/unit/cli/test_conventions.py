@@ -144,6 +144,8 @@ def test_options_in_files_have_the_names_of_flags_before_the_command_and_after(
         ("[upp]\nnodes = 3\n", ["status"], "'upp' is no option of 'cnilab'"),
         ('[components]\noutput = "wide"\n', ["components", "list"], "'output' is no option of 'cnilab components'"),
         ("[up\n", ["status"], "cnilab.toml is not valid TOML"),
+        ("a = " + "[" * 9000 + "]" * 9000, ["status"], "cnilab.toml is not valid TOML"),
+        ("a = " + "9" * 9000, ["status"], "cnilab.toml is not valid TOML"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_file_is_a_usage_error_that_names_it(
@@ -176,6 +178,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error_with_a_next_step(
         ("[up]\nname = 2026-01-01\n", ["up"], "up.name", "It takes text or a number; a date or a time can be put"),
         ("[up]\nretain = 5\n", ["up"], "up.retain", "'5' is not a valid boolean"),
         ("[doctor]\nskip = [['a']]\n", ["doctor"], "doctor.skip", "Lists are for options"),
+        ('[up]\nname = "a\\u0000"\n', ["up"], "up.name", "It has a zero character"),
         ("color = true\n", ["status"], "color", "It takes a value, and not true"),
         ("color = 'red'\n", ["status"], "color", "'red' is not one of 'auto', 'always', 'never'"),
         ("[components.list]\noutput = 3\n", ["components", "list"], "components.list.output", "'3' is not one of"),
