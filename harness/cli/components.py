@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,13 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import Command, Group, Option
-from harness.cli.context import settings
+from harness.cli.context import say, settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.errors import PreflightError, UsageError
 
 if TYPE_CHECKING:
     from harness.components.carry import ComponentStatus
+    from harness.components.installed import Removal
     from harness.components.store import Resolved, Store
     from harness.model.journal import Listener
 
@@ -287,3 +290,49 @@ def prune() -> None:
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
     for path in carry.prune(_store()):
         click.echo(str(path))
+
+
+@command.command(
+    "uninstall",
+    cls=Command,
+    examples="""
+    cnilab components uninstall --dry-run
+    cnilab down --all && cnilab components uninstall
+    cnilab components uninstall --yes -o name
+    """,
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.option("-y", "--yes", cls=Option, is_flag=True, help="Do not ask.")
+@output_option()
+def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
+    """Remove the packages that this program installed with apt, and no others; shows them first, and asks.
+
+    A package stays that others on the machine need or recommend by now. Not while a lab is up: nodes run the machine's
+    programs. What was installed is on record in the cache: see to it before you remove that.
+    """
+    from harness.cli.select import names  # noqa: PLC0415
+
+    installed = _store().installed
+    found = installed.removal()
+    emit(_removal(found), output)
+    if dry_run or not found.removed:
+        return
+    if names():
+        msg = "labs are up, and run programs of these packages"
+        raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
+    if os.geteuid():
+        msg = "removing packages takes root"
+        raise PreflightError(msg, next_step="sudo, with the same cache: CNILAB_CACHE")
+    if not yes and not sys.stdin.isatty():
+        msg = "nobody can be asked: standard input is no terminal"
+        raise UsageError(msg, next_step="--yes, if these packages shall go")
+    if yes or click.confirm(f"Remove {len(found.removed)} packages?", err=True):
+        installed.remove(found.removed)
+        say(f"{len(found.removed)} packages are removed.")
+
+
+def _removal(found: Removal) -> Listing:
+    rows = [(name, "remove", "installed by this program, and wanted by nothing else") for name in found.removed]
+    rows += [(name, "keep", "installed by this program, and wanted by other packages too") for name in found.kept]
+    columns = ("name", "action", "reason")
+    return Listing("Package", columns, rows, [dict(zip(columns, row, strict=True)) for row in rows])

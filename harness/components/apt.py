@@ -5,6 +5,7 @@ apt checks every package against the distribution's signed lists, so nothing is 
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import threading
@@ -16,10 +17,13 @@ from pathlib import Path
 from harness import timeouts
 from harness.runner import Completed, Runner
 
-_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+"""What it says is read here: no translation, which LANGUAGE alone may ask for."""
 
 # Another apt may be at work, on a fresh machine often the one that installs security updates.
-_WAIT_FOR_LOCK = ("-o", "DPkg::Lock::Timeout=120")
+WAIT_FOR_LOCK = ("-o", "DPkg::Lock::Timeout=120")
+
+_NEW = "The following NEW packages will be installed:"
 
 
 HEARTBEAT = 5.0
@@ -56,10 +60,12 @@ class Apt:
 
     Args:
         runner: Runs apt-get.
+        installed: Told the names of packages that were not there before, as soon as apt has tried to install them.
     """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, installed: Callable[[list[str]], None] = lambda _: None) -> None:
         self._runner = runner
+        self._installed = installed
         self._lock = threading.Lock()
         self._refreshed = False
 
@@ -70,7 +76,7 @@ class Apt:
 
     def install(self, packages: list[str]) -> Completed:
         """Install packages without their recommendations. Takes root."""
-        return self._run("install", "-y", "-q", "--no-install-recommends", *_WAIT_FOR_LOCK, *packages)
+        return self._run("install", "-y", "-q", "--no-install-recommends", *WAIT_FOR_LOCK, *packages)
 
     def download(self, package: str, directory: Path) -> Completed:
         """Download a package's archive and nothing else. Takes no root, but package lists.
@@ -86,10 +92,20 @@ class Apt:
             done = self._apt(words, directory)
             if not done.ok and not self._refreshed and os.geteuid() == 0:
                 self._refreshed = True
-                self._apt(("update", "-q", *_WAIT_FOR_LOCK), directory)
+                self._apt(("update", "-q", *WAIT_FOR_LOCK), directory)
                 done = self._apt(words, directory)
             return done
 
     def _apt(self, words: tuple[str, ...], directory: Path) -> Completed:
         argv = ("env", "-C", str(directory), "apt-get", *words)
-        return self._runner.run(argv, env=_ENVIRONMENT, timeout=timeouts.DOWNLOAD, check=False)
+        done = self._runner.run(argv, env=ENVIRONMENT, timeout=timeouts.DOWNLOAD, check=False)
+        if words[0] == "install" and (new := new_packages(done.stdout)):
+            self._installed(new)
+        return done
+
+
+def new_packages(text: str) -> list[str]:
+    """Packages that an installation adds, as apt-get lists them first: what was there in another version is not new."""
+    _, _, rest = text.partition(f"{_NEW}\n")
+    lines = itertools.takewhile(lambda line: line.startswith("  "), rest.splitlines())
+    return [name for line in lines for name in line.split()]

@@ -26,6 +26,7 @@ from harness import timeouts
 from harness.components import entry as entries
 from harness.components.apt import Apt
 from harness.components.entry import Entry
+from harness.components.installed import Installed
 from harness.components.lock import Component, Lock, architecture, load
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, Source
 from harness.components.sources.build import BuildSource, source_digest
@@ -110,7 +111,8 @@ class Resolver:
         self.journal = journal or Journal()
         self.lock = lock or load()
         self.runner = runner or HostRunner()
-        apt = Apt(self.runner)
+        self.installed = Installed(self.cache, self.runner)
+        apt = Apt(self.runner, self.installed.add)
         self.tools = Tools(self.lock.tool, apt, lambda text: self.journal.note("components.tools", text))
         self.modules = BuildSource(self.tools.need)
         offers: dict[str, Source] = {
