@@ -21,6 +21,9 @@ from harness.runner import Runner
 FILE = "installed.json"
 """Of the cache, which is what stays of this program on a machine anyway."""
 
+_OURS_ALONE = ("-o", "APT::AutoRemove::SuggestsImportant=false")
+"""apt would keep, too, what others merely suggest: half of Debian suggests iptables."""
+
 
 @dataclass(frozen=True)
 class Removal:
@@ -84,7 +87,7 @@ class Installed:
             # what it would remove then is what only we wanted.
             marks = Path(scratch, "extended_states")
             marks.write_text("".join(map(_automatic, present.items())), encoding="utf-8")
-            done = self._apt("-s", "-o", f"Dir::State::extended_states={marks}", "autoremove")
+            done = self._apt("-s", *_OURS_ALONE, "-o", f"Dir::State::extended_states={marks}", "autoremove")
         going = {line.split()[1] for line in done.splitlines() if line.startswith(("Remv ", "Purg "))}
         removed = tuple(sorted(going & present.keys()))
         return Removal(removed, tuple(sorted(present.keys() - going)))
