@@ -49,7 +49,7 @@ GATES = {
 
 HEAD = """# Conformance catalogue
 
-What `cnilab test` claims about a cluster's network, and which fault proves that each claim is really tested.
+What `cnilab test` claims about a cluster's network, and which faults show that a claim is really tested.
 This page is made from the registry (`python -m conformance.page`); [writing a check](writing-a-check.md) says how to
 add one.
 
@@ -60,8 +60,9 @@ suite itself never names a CNI. A variant may also declare a deviation: a requir
 the reason; kube-proxy's mode `ipvs` has one, too. It is recorded with all its legs, and does not fail the run.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6
 policies, B7 CNI verbs.
-**Killed by.** Faults of `cnilab test --faults` under which the check must fail; `inv` is a probe inside the check that
-must fail every time.
+**Killed by.** Faults of `cnilab test --faults` under which the check must fail. `inv`: no fault kills the check. It has
+a control of its own instead, which weighs the same rule on something that must not pass, wherever there is such a
+thing; a unit test sees that control at work.
 """
 
 

@@ -1,7 +1,7 @@
 """The one place where programs are run.
 
 Everything above talks to machines through a `Runner`: the host's own (`HostRunner`) or a node's, which only prefixes
-the argument vector (`nsenter …`, `docker exec …`, `ssh …`). No shell ever reads what it is given.
+the argument vector (`nsenter …`, `docker exec …`). It is run as it is: no shell reads it, unless its program is one.
 """
 
 from __future__ import annotations

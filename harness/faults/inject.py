@@ -1,4 +1,4 @@
-"""Injecting a fault into a lab, and undoing it: typed vectors through the nodes' runners, never a shell."""
+"""Injecting a fault into a lab, and undoing it: argument vectors through the runners of the nodes."""
 
 from __future__ import annotations
 
