@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,10 +18,12 @@ import (
 
 const (
 	statusDir    = "/run/cnilab/services"       // one file per service with its PID, as the node sees it
-	exitLog      = "/var/log/cnilab/exits.json" // one line per exit: the harness reads it while it waits
+	exitLog      = "/var/log/cnilab/exits.json" // one line per exit or long wait: the harness reads it while it waits
 	firstBackoff = 200 * time.Millisecond
 	maxBackoff   = 5 * time.Second
 	pollEvery    = 20 * time.Millisecond
+	sayAfter     = 2 * time.Second // a service that has waited for so long says for what
+	sayEvery     = time.Second
 )
 
 type exit struct {
@@ -28,6 +31,13 @@ type exit struct {
 	Status  string `json:"status"`
 	At      string `json:"at"`
 	Count   int    `json:"count"`
+}
+
+// waiting is why a service has not started yet; it has when Waits is empty.
+type waiting struct {
+	Service string `json:"service"`
+	Waits   string `json:"waits"`
+	At      string `json:"at"`
 }
 
 // supervise starts services, restarts those that end, and reaps every orphan of the node. It is the only place that
@@ -48,7 +58,7 @@ func supervise(services []Service) error {
 	restart := func(service *Service, status string) {
 		counts[service.Name]++
 		count := counts[service.Name]
-		record(exit{service.Name, status, time.Now().UTC().Format(time.RFC3339Nano), count})
+		record(exit{service.Name, status, now(), count})
 		go startWhenPossible(service, min(firstBackoff<<min(count-1, 8), maxBackoff), starts)
 	}
 	idle := make(chan struct{}, 1) // tells the reaper that there may be children again
@@ -108,31 +118,60 @@ func reap(exits chan<- waited, idle <-chan struct{}) {
 
 func startWhenPossible(service *Service, delay time.Duration, starts chan<- *Service) {
 	time.Sleep(delay)
+	said, told := "", time.Now().Add(sayAfter-sayEvery)
 	for _, condition := range service.Wait {
-		for asked := time.Now(); !holds(condition); asked = time.Now() {
+		for asked := time.Now(); ; asked = time.Now() {
+			err := holds(condition)
+			if err == nil {
+				break
+			}
+			if words := condition + ": " + reason(err); words != said && err != errWanted && time.Since(told) >= sayEvery {
+				said, told = words, time.Now()
+				record(waiting{service.Name, said, now()})
+			}
 			// Where it takes long to ask, on a slow machine, the time is better left to those who are asked.
 			time.Sleep(min(max(pollEvery, 4*time.Since(asked)), time.Second))
 		}
 	}
+	if said != "" {
+		record(waiting{service.Name, "", now()})
+	}
 	starts <- service
 }
 
-// holds tells whether "unix:/path" or "tcp:host:port" takes a connection, "https://host:port/path" answers 200, or what
-// "absent:/path" names is not there.
-func holds(condition string) bool {
+// errWanted is no trouble: somebody keeps the service from starting.
+var errWanted = errors.New("it is to stay stopped")
+
+// holds returns nil when "unix:/path" or "tcp:host:port" takes a connection, "https://host:port/path" answers 200, or
+// what "absent:/path" names is not there; else what it saw instead.
+func holds(condition string) error {
 	network, address, _ := strings.Cut(condition, ":")
 	switch network {
 	case "https":
 		return answers(condition)
 	case "absent":
-		return !exists(address)
+		if exists(address) {
+			return errWanted
+		}
+		return nil
 	}
 	connection, err := net.DialTimeout(network, address, time.Second)
 	if err != nil {
-		return false
+		return err
 	}
-	connection.Close()
-	return true
+	return connection.Close()
+}
+
+// reason is the innermost of an error: what is around it names ports that are others each time.
+func reason(err error) string {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err.Error()
+}
+
+func now() string {
+	return time.Now().UTC().Format(time.RFC3339Nano)
 }
 
 // asker keeps its connections: a TLS handshake for every question takes a tenth of a core from a server that starts.
@@ -145,14 +184,17 @@ var asker = http.Client{
 }
 
 // answers asks as anybody may. The certificate is not verified: nothing is sent, and all that is believed is "now".
-func answers(url string) bool {
+func answers(url string) error {
 	response, err := asker.Get(url)
 	if err != nil {
-		return false
+		return err
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, response.Body) // only then the connection is free for the next question
-	return response.StatusCode == http.StatusOK
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
 }
 
 func (s *Service) start() (int, error) {
@@ -199,8 +241,9 @@ func lookPath(name, path string) (string, error) {
 	return "", fmt.Errorf("no program %s in PATH %s", name, path)
 }
 
-func record(e exit) {
-	line, err := json.Marshal(e)
+// record appends a line to the log; several services may do so at once, and a line is written in one piece.
+func record(entry any) {
+	line, err := json.Marshal(entry)
 	if err != nil {
 		return
 	}

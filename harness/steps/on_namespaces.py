@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,21 +110,30 @@ def _machines(place: LabDir) -> list[MachineLayout]:
 
 
 def _exits(machine: MachineLayout) -> Iterator[Exits]:
-    """How often each service of a machine has ended, and how the last time; `nodeinit` keeps the account."""
+    """How often each service of a machine has ended, how the last time, and what it waits for to be started.
+
+    `nodeinit` keeps the account.
+    """
     try:
         lines = (machine.log / "exits.json").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     found: dict[str, tuple[int, str]] = {}
+    waits: dict[str, str] = {}
     for line in lines:
         try:
             entry = json.loads(line)
         except ValueError:
             continue  # being written
-        found[entry["service"]] = (entry["count"], entry["status"])
-    for service, (count, status) in found.items():
+        if "waits" in entry:
+            waits[entry["service"]] = entry["waits"]
+        else:
+            found[entry["service"]] = (entry["count"], entry["status"])
+    for service in dict.fromkeys((*found, *waits)):
+        count, status = found.get(service, (0, ""))
         log = machine.log / f"{service}.log"
-        yield Exits(machine.name, service, count, status, lambda log=log: _last_words(log), str(log))  # type: ignore[misc]
+        words = functools.partial(_last_words, log)
+        yield Exits(machine.name, service, count, status, words, str(log), waits.get(service, ""))
 
 
 def _last_words(log: Path) -> str:

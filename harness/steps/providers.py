@@ -113,7 +113,7 @@ class MachineStatus:
 
 @dataclass(frozen=True)
 class Exits:
-    """A service of a machine that ended.
+    """A service of a machine that ended, or that waits to be started.
 
     Args:
         machine: Where.
@@ -122,6 +122,7 @@ class Exits:
         status: How the last time.
         last_words: Reads the end of its log.
         log: Path of its log.
+        waits: What it waits for, and why in vain, while it has not been started for long; empty when it runs.
     """
 
     machine: str
@@ -130,6 +131,7 @@ class Exits:
     status: str
     last_words: Callable[[], str]
     log: str
+    waits: str = ""
 
 
 class Driver(Protocol):

@@ -162,15 +162,23 @@ def pod_troubles(api: Kube, most: int = 3) -> list[str]:
 
 
 def explain(error: CnilabError, place: LabDir) -> CnilabError:
-    """Add to an error which services died, and what the most restless one said last; one exit alone is but noted."""
+    """Add to an error which services died, and what the most restless one said last.
+
+    One exit alone is but noted, as is a service that waits for another.
+    """
     dead = sorted(driver_of(place).exits(place), key=lambda one: one.count, reverse=True)
     restless = [one for one in dead if one.count >= _BLAMED_FROM]
     facts = [f"{one.service} on {one.machine} ended {one.count} times: {one.status}" for one in restless]
     error.notes += [
         f"{one.service} on {one.machine} ended once, and was started again: {one.status}"
         for one in dead
-        if one not in restless
+        if one.count == 1 and not one.waits
     ]
+    idle: dict[str, list[str]] = {}
+    for one in dead:
+        if one.waits:
+            idle.setdefault(one.waits, []).append(f"{one.service} on {one.machine}")
+    error.notes += [f"not started yet: {', '.join(names)}, for want of {waits}" for waits, names in idle.items()]
     if restless:
         error.cause = "\n".join(filter(None, [error.cause, *facts, restless[0].last_words()]))
         error.log = error.log or restless[0].log

@@ -15,7 +15,7 @@ from harness.cluster.kube import ApiError, Kube
 from harness.cluster.refusals import unanswered
 from harness.errors import BringUpError, CnilabError, NotYetError
 from harness.providers.namespaces.layout import LabLayout
-from harness.steps.watchdog import GIVE_UP_AFTER, Watchdog, dying_containers
+from harness.steps.watchdog import GIVE_UP_AFTER, Watchdog, dying_containers, explain
 
 
 class Api(Kube):
@@ -154,6 +154,21 @@ def test_a_service_that_ends_again_and_again_is_named_after_what_was_seen_last(t
         "kubelet said goodbye",
     ]
     assert caught.value.log.endswith("/kubelet.log")
+
+
+def test_a_service_that_waits_for_another_says_so(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
+    place = LabLayout(tmp_path, "lab")
+    service(place, "kubelet", 1)
+    with (place.machine("n1").log / "exits.json").open("a") as file:
+        for name, waits in (
+            ("kube-apiserver", "tcp:127.0.0.1:2379: connection refused"),
+            ("kube-proxy", "https://172.18.0.11:6443/readyz: connection refused"),
+            ("kubelet", "tcp:127.0.0.1:2379: connection refused"),
+            ("kube-proxy", ""),  # it has been started
+        ):
+            file.write(json.dumps({"service": name, "waits": waits, "at": ""}) + "\n")
+    error = explain(BringUpError("waited 60 s for the API server to be ready"), place)
+    golden("cluster/refusals/waits.txt", f"{error}\n")
 
 
 def test_a_service_that_dies_while_the_probe_has_its_own_words_ends_the_wait(tmp_path: Path) -> None:
