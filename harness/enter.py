@@ -175,6 +175,11 @@ def this_machine() -> list[Hierarchy]:
     return hierarchies(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
 
 
+def cgroup_v1() -> bool:
+    """Whether this machine's control groups are those of version 1, or a mixture; kubelet calls both so."""
+    return not all(hierarchy.unified for hierarchy in this_machine())
+
+
 @cache
 def _unified() -> Path | None:
     return next((hierarchy.path for hierarchy in this_machine() if hierarchy.unified), None)

@@ -23,8 +23,8 @@ def store_for(spec: LabSpec, journal: Journal) -> Store:
         spec: The lab.
         journal: Told of downloads and builds.
     """
+    from harness.components.kubernetes import with_kubernetes  # noqa: PLC0415
     from harness.components.lock import load as load_lock  # noqa: PLC0415 - the help must not wait for it
-    from harness.components.lock import with_kubernetes  # noqa: PLC0415
     from harness.components.store import Store  # noqa: PLC0415
 
     return Store(settings().cache, journal=journal, lock=with_kubernetes(load_lock(), spec.kubernetes.version))

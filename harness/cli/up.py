@@ -77,10 +77,11 @@ def _lab_ids() -> list[str]:
     return sorted(path.parent.name for path in (resources.root() / "labs").glob("*/lab.yaml"))
 
 
-def _pinned_kubernetes() -> str:
+def _pinned_kubernetes() -> list[str]:
+    from harness.components.kubernetes import versions  # noqa: PLC0415
     from harness.components.lock import load  # noqa: PLC0415
 
-    return load().component["kubernetes"].version
+    return list(versions(load()))
 
 
 def spec_options(function: Any) -> Any:

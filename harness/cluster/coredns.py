@@ -10,7 +10,7 @@ from harness.model.spec import LabSpec
 Object = dict[str, Any]
 
 NAMESPACE = "kube-system"
-IMAGE = "registry.k8s.io/coredns/coredns:v1.14.7"
+IMAGE = "registry.k8s.io/coredns/coredns:v1.15.0"
 _LABELS = {"k8s-app": "kube-dns"}
 
 

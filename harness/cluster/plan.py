@@ -6,22 +6,17 @@ Everything here speaks of a node's own paths, so that the same plan serves every
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from harness import yamlio
 from harness.cluster.kubeconfig import kubeconfig
+from harness.cluster.node_config import CONTAINERD_SOCKET, PKI, MachineFacts, containerd_config, kubelet_config
 from harness.cluster.pki import ClusterPki, Pair
 from harness.model.machine import File, Machine, Service
 from harness.model.spec import LabSpec
 from harness.model.wellknown import API_PORT, CONTROLLER_REQUESTS
 
-PKI = "/etc/kubernetes/pki"
 STOPPED = "/etc/kubernetes/stopped/{}"
 """A service whose file is there is not started again."""
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-PAUSE_IMAGE = "cnilab.dev/pause:1"
-_CRASH_LOOP_MINOR = 32
 
 # A bring-up is a burst of garbage: with Go's default of 100 the collector takes a fifth of its CPU. Measured in
 # docs/performance.md, with what it costs in memory.
@@ -33,21 +28,6 @@ _DELEGATED_AUTHENTICATION = (
     f"--client-ca-file={PKI}/ca.crt",
     f"--requestheader-client-ca-file={PKI}/front-proxy-ca.crt",
 )
-
-
-@dataclass(frozen=True)
-class MachineFacts:
-    """What a provider knows of the machine that its nodes run on.
-
-    Args:
-        can_lower_oom_score: CAP_SYS_RESOURCE is there. Without it runc cannot set a container's oom_score_adj below
-            its own and dies with "can't get final child's PID from pipe: EOF".
-        emulated: Its processor is software. Then nothing starts beside the API server, whose start-up has deadlines of
-            its own (30 s for the first roles, registry/rbac/rest/storage_rbac.go) and ends when it misses one.
-    """
-
-    can_lower_oom_score: bool = True
-    emulated: bool = False
 
 
 def api_names(spec: LabSpec) -> list[str]:
@@ -82,7 +62,7 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
     server = f"https://{spec.node_address(spec.node_names[0])}:{API_PORT}"
     files = {
         "/etc/containerd/config.toml": File(containerd_config(facts)),
-        "/etc/kubernetes/kubelet.yaml": File(kubelet_config(spec)),
+        "/etc/kubernetes/kubelet.yaml": File(kubelet_config(spec, facts)),
         "/etc/kubernetes/kubelet.conf": _secret(kubeconfig(server, pki.ca.cert, "kubelet", pki.nodes[name])),
         "/etc/kubernetes/proxy.conf": _secret(kubeconfig(server, pki.ca.cert, "kube-proxy", pki.proxy)),
         f"{PKI}/ca.crt": File(pki.ca.cert),
@@ -301,56 +281,6 @@ def scheduler_argv() -> tuple[str, ...]:
     )
 
 
-def kubelet_config(spec: LabSpec) -> str:
-    """KubeletConfiguration (kubelet.config.k8s.io/v1beta1)."""
-    return yamlio.dumps(
-        {
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "kind": "KubeletConfiguration",
-            "authentication": {
-                "anonymous": {"enabled": False},
-                "webhook": {"enabled": True},
-                "x509": {"clientCAFile": f"{PKI}/ca.crt"},
-            },
-            "authorization": {"mode": "Webhook"},
-            "tlsCertFile": f"{PKI}/kubelet.crt",
-            "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
-            "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
-            "cgroupDriver": "cgroupfs",
-            "failCgroupV1": False,
-            "failSwapOn": False,
-            "enforceNodeAllocatable": [],
-            "clusterDNS": [str(spec.services.dns_address)],
-            "clusterDomain": spec.services.domain,
-            "resolvConf": "/etc/resolv.conf",
-            # A nearly full disk of the machine is no reason to evict a lab's pods.
-            "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
-            "imageGCHighThresholdPercent": 100,
-            "imageGCLowThresholdPercent": 99,
-            "syncFrequency": "5s",
-            "nodeStatusUpdateFrequency": "5s",
-            "serializeImagePulls": False,
-            # Watching each begins anew after a second where a pod is seen here before the Node authorizer has seen it.
-            "configMapAndSecretChangeDetectionStrategy": "Get",
-            "maxPods": 110,
-            **crash_loop_back_off(spec),
-        }
-    )
-
-
-def crash_loop_back_off(spec: LabSpec) -> dict[str, Any]:
-    """Containers that labs and faults kill again and again come back after a second, not after 10, 20, … 300 s.
-
-    An option of kubelet since 1.32 (KEP-4603, tune CrashLoopBackOff); older ones refuse a gate that they do not know.
-    """
-    if int(spec.kubernetes.version.split(".")[1]) < _CRASH_LOOP_MINOR:
-        return {}
-    return {
-        "featureGates": {"KubeletCrashLoopBackOffMax": True},
-        "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},
-    }
-
-
 def proxy_argv(spec: LabSpec, name: str) -> tuple[str, ...]:
     """Flags of kube-proxy.
 
@@ -371,27 +301,3 @@ def proxy_argv(spec: LabSpec, name: str) -> tuple[str, ...]:
         "--conntrack-tcp-timeout-established=0s",
         "--conntrack-tcp-timeout-close-wait=0s",
     )
-
-
-def containerd_config(facts: MachineFacts) -> str:
-    """Configuration of containerd, version 2 of the format, which 1.6 to 2.x read."""
-    restrict = "false" if facts.can_lower_oom_score else "true"
-    return f"""version = 2
-root = "/var/lib/containerd"
-state = "/run/containerd"
-
-[grpc]
-  address = "{CONTAINERD_SOCKET}"
-
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{PAUSE_IMAGE}"
-  disable_apparmor = true
-  restrict_oom_score_adj = {restrict}
-
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/opt/cni/bin"
-    conf_dir = "/etc/cni/net.d"
-"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import tomllib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,6 +18,9 @@ from harness.model.base import Data
 
 FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 """A delivered program's name: no slash, so that it cannot leave its directory."""
+
+Minor = Annotated[str, StringConstraints(pattern=r"^1\.\d{1,2}$")]
+"""A minor version of Kubernetes."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _LOOPBACK = re.compile(r"^http://127\.0\.0\.1:\d+/")
@@ -92,6 +96,7 @@ class Build(Data):
     """`go build` of a pinned module."""
 
     module: FileName = Field(description="Folder in components/")
+    modfile: str = Field(default="go.mod", description="File there that pins the dependencies, with its .sum beside it")
     target: Literal[".", "tool"] = Field(description="The module's own package, or the tools that its go.mod names")
     files: dict[FileName, str] = Field(description="Delivered name -> name of the built program")
     version: str = Field(default="", description="When it differs from the component's")
@@ -116,6 +121,15 @@ class Component(Data):
     optional: bool = Field(default=False, description="Made only when something asks for it by its name")
     probe: tuple[str, ...] = Field(default=(), description="Delivered program and arguments that print its version")
     accept: str = Field(default="", description="Accepted versions, as >=1.6,<3")
+    minors: dict[Minor, str] = Field(
+        default_factory=dict, description="Other minor versions of Kubernetes -> version for it; built from MINOR.mod"
+    )
+    accept_until: dict[Minor, str] = Field(
+        default_factory=dict, description="Accepted versions up to and with this minor version of Kubernetes"
+    )
+    end_of_life: dict[Minor, date] = Field(
+        default_factory=dict, description="Minor version -> day after which its project mends nothing in it"
+    )
     links: dict[FileName, FileName] = Field(default_factory=dict, description="Other names of delivered programs")
     system: System | None = None
     package: Package | None = None
@@ -156,10 +170,11 @@ class Component(Data):
 
 
 class Tool(Data):
-    """An ordinary program of the machine."""
+    """An ordinary program of the machine, or a library's header."""
 
     name: str = ""
     package: str = Field(description="Debian packages that bring it, separated by blanks")
+    file: str = Field(default="", description="Path of what is no program; else its name is looked for on PATH")
     optional: bool = Field(default=False, description="A lab is complete without it")
 
 
@@ -201,32 +216,6 @@ class Lock(Data):
                 return component
         msg = f"no component is called {name!r}"
         raise UsageError(msg, where="components.lock", next_step=f"choose from: {', '.join(self.component)}")
-
-
-def with_kubernetes(lock: Lock, wanted: str) -> Lock:
-    """The lock for another version of Kubernetes.
-
-    Only releases can deliver another one: the Go module pins the dependencies of exactly one version.
-
-    Args:
-        lock: As loaded.
-        wanted: `1.34` or `1.34.4`.
-
-    Raises:
-        UsageError: A minor version other than the pinned one, which says nothing about the patch.
-    """
-    component = lock.component["kubernetes"]
-    if wanted in {component.version, component.version.rpartition(".")[0]}:
-        return lock
-    if wanted.count(".") < 2:
-        msg = f"Kubernetes {wanted} is not pinned"
-        raise UsageError(
-            msg,
-            where="spec.kubernetes.version",
-            next_step=f"use {component.version}, or name a version in full, as {wanted}.0, to download its release",
-        )
-    other = component.model_copy(update={"version": wanted, "build": None})
-    return lock.model_copy(update={"component": {**lock.component, "kubernetes": other}})
 
 
 def programs(component: Component) -> set[str]:

@@ -115,8 +115,8 @@ WEAVE = "2.9.0"
 KUBEADM_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 """What kubeadm runs as pods, each in an image of its own name."""
 
-KUBEADM_PAUSES = ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1")
-"""Names of the pause image: in the configuration of kind's containerd, and in kubeadm 1.34."""
+KUBEADM_PAUSES = ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10.1", "registry.k8s.io/pause:3.10.2")
+"""Names of the pause image: in the configuration of kind's containerd, in kubeadm 1.34 and 1.35, and in newer ones."""
 
 
 def _control_plane(lock: Lock) -> list[Image]:

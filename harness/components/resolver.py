@@ -50,6 +50,15 @@ AT_ONCE = 16
 
 NOTE_EVERY = 15.0
 
+_UNSAID: dict[str, bool | set[str]] = {
+    "summary": True,
+    "minors": True,
+    "accept_until": True,
+    "end_of_life": True,
+    "build": {"seconds"},
+}
+"""Neither the words about a component, nor other versions, nor the guess how long it takes change what it is."""
+
 
 @dataclass(frozen=True)
 class Resolved:
@@ -133,14 +142,9 @@ class Resolver:
 
         The Go version is not part of it: a cache carried to a machine without Go must still be of use.
         """
-        # Neither the words about a component nor the guess how long it takes change what it is.
-        text = (
-            component.model_dump_json(exclude={"summary": True, "build": {"seconds"}}, exclude_defaults=True)
-            + component.pinned
-            + architecture()
-        )
+        text = component.model_dump_json(exclude=_UNSAID, exclude_defaults=True) + component.pinned + architecture()
         if component.build:
-            text += source_digest(self.modules.modules / component.build.module)
+            text += source_digest(self.modules.modules / component.build.module, component.build.modfile)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def directory(self, component: Component) -> Path:

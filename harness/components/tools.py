@@ -108,9 +108,14 @@ class Tools:
             if wanted and self._install():
                 self._install_packages(wanted)
 
-    @staticmethod
-    def _find(names: Iterable[str]) -> dict[str, Path]:
-        return {name: path for name in names if (path := which(name))}
+    def _find(self, names: Iterable[str]) -> dict[str, Path]:
+        return {name: path for name in names if (path := self._path(name))}
+
+    def _path(self, name: str) -> Path | None:
+        if name in self._known and self._known[name].file:
+            path = Path(self._known[name].file)
+            return path if path.exists() else None
+        return which(name)
 
     def _optional(self, name: str) -> bool:
         return name in self._known and self._known[name].optional

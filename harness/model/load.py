@@ -59,7 +59,7 @@ class Document(Data):
 
 _EXPECTED = {
     "metadata.name": "1 to 30 lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    "spec.kubernetes.version": 'a minor or full version, as "1.34" or "1.34.4"',
+    "spec.kubernetes.version": 'a minor or full version, as "1.37" or "1.37.2"',
     "spec.services.domain": "a DNS domain, as cluster.local",
 }
 """What to say where a regular expression would be no help."""
@@ -100,7 +100,7 @@ def load_spec(
     variants: Collection[str],
     labs: Collection[str] = (),
     overrides: Mapping[str, Any] | None = None,
-    pinned: str = "",
+    pinned: Collection[str] = (),
 ) -> LabSpec:
     """Read a spec file.
 
@@ -109,7 +109,7 @@ def load_spec(
         variants: Names of all CNI variants.
         labs: Ids of all labs; empty: not checked.
         overrides: Values of command line options by path in the document: `{"spec.nodes": 3}`.
-        pinned: Full version of the Kubernetes that is made here; empty: not checked.
+        pinned: Minor versions of Kubernetes that are made here; empty: not checked.
 
     Raises:
         UsageError: The file cannot be read.
@@ -141,12 +141,12 @@ class _Known:
     Args:
         variants: Names of all CNI variants.
         labs: Ids of all labs.
-        pinned: Full version of the Kubernetes that is made here.
+        pinned: Minor versions of Kubernetes that are made here.
     """
 
     variants: Collection[str]
     labs: Collection[str] = ()
-    pinned: str = ""
+    pinned: Collection[str] = ()
 
 
 def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, Any]) -> LabSpec:
@@ -299,16 +299,16 @@ def _references(document: dict[str, Any], locate: _Locator, known: _Known) -> It
             yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {seen(lab)}", "a lab's id", hint)
 
 
-def _version(spec: dict[str, Any], locate: _Locator, pinned: str) -> Iterator[Problem]:
-    """A minor version other than the pinned one says nothing about the patch, so there is nothing to get."""
+def _version(spec: dict[str, Any], locate: _Locator, pinned: Collection[str]) -> Iterator[Problem]:
+    """A minor version that is not pinned says nothing about the patch, so there is nothing to get."""
     section = spec.get("kubernetes")
     version = section.get("version") if isinstance(section, dict) else None
-    minor = pinned.rpartition(".")[0]
     made_here = spec.get("provider", "namespaces") in ("namespaces", "kind")
-    if pinned and made_here and isinstance(version, str) and version.count(".") == 1 and version != minor:
+    if pinned and made_here and isinstance(version, str) and version.count(".") == 1 and version not in pinned:
         path: Path_ = ("spec", "kubernetes", "version")
         hint = "the release of a version in full is downloaded"
-        yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", f"{minor}, or a full version", hint)
+        choices = f"{', '.join(pinned)}, or a full version"
+        yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", choices, hint)
 
 
 def _known_keys(path: Path_) -> tuple[str, str]:

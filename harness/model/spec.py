@@ -27,7 +27,7 @@ class Kubernetes(Data):
     """Which Kubernetes, and how its Services work."""
 
     version: Annotated[str, StringConstraints(pattern=r"^1\.\d{1,2}(\.\d{1,3})?$")] = Field(
-        default="1.34", description="Minor or full version; components.lock says which are pinned"
+        default="1.37", description="Minor or full version; components.lock says which are pinned"
     )
     proxy_mode: Literal["iptables", "nftables", "ipvs"] = Field(
         default="iptables", alias="proxyMode", description="How kube-proxy programs Services"

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.components import carry, given, recipes, tools
+from harness.components.kubernetes import with_kubernetes
 from harness.components.lock import load as load_lock
-from harness.components.lock import with_kubernetes
 from harness.components.sources.build import MIN_GO
 from harness.components.store import Store
 from harness.components.versions import accepts, find_version

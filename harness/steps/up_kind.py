@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from harness import timeouts, yamlio
-from harness.cluster import coredns, plan
+from harness import enter, timeouts, yamlio
+from harness.cluster import coredns, node_config
 from harness.cluster.kube import ApiError, Kube
 from harness.components import node_image
 from harness.components.store import Store
@@ -32,8 +32,8 @@ INOTIFY_PER_NODE = 24
 """inotify instances (inotify(7)) of a node: systemd, containerd, kubelet; and a control plane's half."""
 
 IMAGE_VARIABLE = "CNILAB_NODE_IMAGE"
-PUBLISHED = "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a"
-"""The node image of kind v0.30.0's release notes: kind supports no other than those of its own release."""
+PUBLISHED = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
+"""The node image of kind v0.33.0's release notes: kind supports no other than those of its own release."""
 
 
 def bring_up(order: Order) -> Found:
@@ -47,7 +47,8 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs and images"):
         wanted = networks.network(order.variant).file_systems
         materials = replace(prepare(order, engine), file_systems=wanted)
-    text = cluster_config(spec, order.variant, create.guarded(engine, place, materials.image))
+    image = create.guarded(engine, place, materials.image)
+    text = cluster_config(spec, order.variant, image, cgroup_v1=engine.facts().cgroups == "1")
 
     def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:
         with contextlib.suppress(CnilabError):  # all of it is done again, and seriously, when kind has ended
@@ -105,15 +106,24 @@ def _start_network(kube: Kube, spec: LabSpec, variant: Variant, goes_on: Callabl
         kube.apply(coredns.manifests(spec))
 
 
-def cluster_config(spec: LabSpec, variant: Variant, image: str) -> str:
-    """Kind's configuration."""
-    kubelet = {"syncFrequency": "5s", **plan.crash_loop_back_off(spec)}
+def cluster_config(spec: LabSpec, variant: Variant, image: str, *, cgroup_v1: bool) -> str:
+    """Kind's configuration.
+
+    Args:
+        spec: The lab.
+        variant: Its pod network.
+        image: Of the nodes, full name.
+        cgroup_v1: The engine's machine has control groups of version 1.
+    """
+    permitted = node_config.allow_cgroup_v1(spec) if cgroup_v1 else {}
+    kubelet = {"syncFrequency": "5s", **permitted, **node_config.crash_loop_back_off(spec)}
     return config.cluster(spec, image, coredns=coredns.IMAGE, kubelet=kubelet, kube_proxy=variant.kube_proxy)
 
 
 def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
-    """Kind's configuration as a file; the image is chosen when the engine is asked."""
-    return {"kind.yaml": cluster_config(spec, variant, os.environ.get(IMAGE_VARIABLE) or f"{node_image.REPOSITORY}:…")}
+    """Kind's configuration as a file; the image is chosen when the engine is asked, and its machine taken for this."""
+    image = os.environ.get(IMAGE_VARIABLE) or f"{node_image.REPOSITORY}:…"
+    return {"kind.yaml": cluster_config(spec, variant, image, cgroup_v1=enter.cgroup_v1())}
 
 
 def prepare(order: Order, engine: Engine) -> create.Materials:

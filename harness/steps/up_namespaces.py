@@ -9,11 +9,14 @@ import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from harness.cluster import pki, plan
 from harness.cluster.kubeconfig import kubeconfig
+from harness.cluster.node_config import MachineFacts
 from harness.components.store import Store
+from harness.enter import cgroup_v1
 from harness.files import write_private
 from harness.model.labstate import LabDir
 from harness.model.machine import Machine
@@ -44,7 +47,8 @@ def bring_up(order: Order) -> Found:
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(order.store, order.needs)
         issued = certificates.result()
-    machines = plan.machines(spec, issued, machine_facts(), kube_proxy=order.variant.kube_proxy)
+    facts = machine_facts(containerd=order.store.ensure(["containerd"])["containerd"].version)
+    machines = plan.machines(spec, issued, facts, kube_proxy=order.variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)
     write_kubeconfigs(layout, lab.api_port, issued)
     return Found(*provider.find(layout))
@@ -110,13 +114,18 @@ def prepare(store: Store, needs: Needs) -> provider.Materials:
     )
 
 
-def machine_facts() -> plan.MachineFacts:
-    """What this machine allows (capabilities(7), /proc/self/status)."""
+def machine_facts(containerd: str = MachineFacts.containerd) -> MachineFacts:
+    """What this machine allows (capabilities(7), /proc/self/status).
+
+    Args:
+        containerd: Version of the nodes' containerd, where it is known.
+    """
+    facts = MachineFacts(cgroup_v1=cgroup_v1(), containerd=containerd, emulated=EMULATED in os.environ)
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("CapEff:"):
             able = bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
-            return plan.MachineFacts(can_lower_oom_score=able, emulated=EMULATED in os.environ)
-    return plan.MachineFacts()
+            return replace(facts, can_lower_oom_score=able)
+    return facts
 
 
 def write_kubeconfigs(place: LabDir, port: int, issued: pki.ClusterPki) -> None:

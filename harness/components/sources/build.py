@@ -33,19 +33,23 @@ COMPILER_GOGC = "400"
 FASTER = ("-gcflags=all=-dwarf=false",)
 """Debug information that the linker would throw away again (-s -w) is not made at all: 8 % of the time."""
 
+_PINS = (".mod", ".sum")
+
 MIN_GO = "1.21"
 """From here on the go command fetches the newer toolchain that a module asks for, unless GOTOOLCHAIN forbids it."""
 
 
-def source_digest(module: Path) -> str:
+def source_digest(module: Path, modfile: str = "go.mod") -> str:
     """SHA-256 over the module's own files: go.mod and go.sum pin everything else by hash.
 
     Args:
-        module: Folder of the module. Tests and hidden files do not count.
+        module: Folder of the module. Tests, hidden files, and what pins other versions do not count.
+        modfile: File in it that pins this version.
     """
+    others = {path.with_suffix(end) for path in module.glob("*.mod") if path.name != modfile for end in _PINS}
     digest = hashlib.sha256()
     for path in sorted(module.rglob("*")):
-        if not path.is_file() or path.name.startswith(".") or path.name.endswith("_test.go"):
+        if not path.is_file() or path.name.startswith(".") or path.name.endswith("_test.go") or path in others:
             continue
         digest.update(f"{path.relative_to(module)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
@@ -65,6 +69,10 @@ def progress(lines: list[str]) -> str:
 def downloaded(lines: list[str]) -> str:
     """How many modules go has fetched, from what it printed."""
     return f"modules downloaded: {sum(line.startswith('go: downloading ') for line in lines)}"
+
+
+def _modfile(build: Build) -> tuple[str, ...]:
+    return () if build.modfile == "go.mod" else (f"-modfile={build.modfile}",)
 
 
 def _tags(build: Build) -> tuple[str, ...]:
@@ -103,8 +111,8 @@ class BuildSource:
         if build is None:
             return Refused("the lock names no Go module")
         module = self.modules / build.module
-        if not (module / "go.mod").is_file():
-            return Refused(f"{module} has no go.mod")
+        if not (module / build.modfile).is_file():
+            return Refused(f"{module} has no {build.modfile}")
         go = probe_version(desk.runner, ("go", "version")) if shutil.which("go") else ""
         if not accepts(f">={MIN_GO}", go):
             reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
@@ -118,7 +126,7 @@ class BuildSource:
 
     def _download(self, build: Build, module: Path, desk: Desk) -> None:
         """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""
-        argv = ("go", "list", "-deps", *_tags(build), build.target)
+        argv = ("go", "list", "-deps", *_modfile(build), *_tags(build), build.target)
         log = desk.scratch / "download.log"
         with suppress(CommandError):
             run_long(desk, argv, deadline=timeouts.DOWNLOAD, env=_env(build), cwd=module, log=log, describe=downloaded)
@@ -140,8 +148,8 @@ class BuildSource:
         target = f"{out}/" if build.target == "tool" else f"{out / next(iter(build.files.values()))}"
         flags = " ".join(component.fill(build.ldflags, build.version).split())
         env = _env(build)
-        modules = Modules(desk.runner, module, env)
-        modfile = (f"-modfile={modules.edited(build.edits, desk.scratch)}",) if build.edits else ()
+        modules = Modules(desk.runner, module / build.modfile, env)
+        modfile = (f"-modfile={modules.edited(build.edits, desk.scratch)}",) if build.edits else _modfile(build)
         argv = (
             "go",
             "build",

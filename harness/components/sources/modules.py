@@ -19,13 +19,14 @@ class Modules:
 
     Args:
         runner: Runs go.
-        folder: Has the go.mod.
+        modfile: The go.mod, or another file of that form beside it.
         env: Variables for go.
     """
 
-    def __init__(self, runner: Runner, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, runner: Runner, modfile: Path, env: Mapping[str, str]) -> None:
         self._runner = runner
-        self._folder = folder
+        self._modfile = modfile
+        self._folder = modfile.parent
         self._env = env
 
     def place(self, module: str) -> Path:
@@ -36,8 +37,9 @@ class Modules:
         """
         words = ("env", "-C", str(self._folder), "go")
         # Without a list of packages this downloads all that go.mod requires, and nothing is lost: a build follows.
-        self._runner.run((*words, "mod", "download", module), env=self._env, timeout=timeouts.DOWNLOAD)
-        done = self._runner.run((*words, "list", "-m", "-f", "{{.Dir}}", module), env=self._env)
+        pins = f"-modfile={self._modfile}"
+        self._runner.run((*words, "mod", "download", pins, module), env=self._env, timeout=timeouts.DOWNLOAD)
+        done = self._runner.run((*words, "list", "-m", pins, "-f", "{{.Dir}}", module), env=self._env)
         found = done.stdout.strip()
         if not found:
             msg = f"the source of {module} cannot be had"
@@ -57,8 +59,8 @@ class Modules:
             PreflightError: A text to be changed is not there exactly once: the module is another one than thought.
         """
         modfile = scratch / "edited.mod"
-        for name in ("go.mod", "go.sum"):
-            shutil.copyfile(self._folder / name, modfile.with_suffix(Path(name).suffix))
+        for end in (".mod", ".sum"):
+            shutil.copyfile(self._modfile.with_suffix(end), modfile.with_suffix(end))
         for module in dict.fromkeys(edit.module for edit in edits):
             copy = scratch / "modules" / module
             shutil.copytree(self.place(module), copy, copy_function=shutil.copyfile)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from ipaddress import IPv4Network
 
 import pytest
 
 from harness import yamlio
-from harness.cluster import plan
+from harness.cluster import node_config, plan
+from harness.cluster.node_config import MachineFacts
 from harness.cluster.pki import ClusterPki, Pair
 from harness.model.machine import Machine
 from harness.model.spec import Kubernetes, LabSpec, Pods, Services
@@ -34,8 +36,8 @@ def fake_pki(spec: LabSpec) -> ClusterPki:
     )
 
 
-def machines(spec: LabSpec, **facts: bool) -> list[Machine]:
-    return plan.machines(spec, fake_pki(spec), plan.MachineFacts(**facts))
+def machines(spec: LabSpec, facts: MachineFacts | None = None) -> list[Machine]:
+    return plan.machines(spec, fake_pki(spec), facts or MachineFacts())
 
 
 def argv(machine: Machine, service: str) -> tuple[str, ...]:
@@ -92,10 +94,37 @@ def test_spec_ranges_reach_the_programs() -> None:
     assert not any("min-sync-period" in word for word in argv(first, "kube-proxy"))
 
 
-@pytest.mark.parametrize(("allowed", "word"), [(True, "false"), (False, "true")])
-def test_oom_score_is_restricted_only_without_the_capability(allowed: bool, word: str) -> None:
-    config = machines(LabSpec(), can_lower_oom_score=allowed)[0].files["/etc/containerd/config.toml"].content
-    assert f"restrict_oom_score_adj = {word}" in config
+@pytest.mark.parametrize(("allowed", "restricted"), [(True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("containerd", "form", "plugin"),
+    [
+        ("1.6.20", 2, "io.containerd.grpc.v1.cri"),
+        ("1.7.27", 2, "io.containerd.grpc.v1.cri"),
+        ("2.0.0", 3, "io.containerd.cri.v1.runtime"),
+        ("2.4.2", 3, "io.containerd.cri.v1.runtime"),
+    ],
+)
+def test_containerd_gets_a_configuration_of_its_own_form(
+    containerd: str, form: int, plugin: str, allowed: bool, restricted: bool
+) -> None:
+    facts = MachineFacts(can_lower_oom_score=allowed, containerd=containerd)
+    config = tomllib.loads(machines(LabSpec(), facts)[0].files["/etc/containerd/config.toml"].content)
+    assert config["version"] == form
+    assert config["plugins"][plugin]["restrict_oom_score_adj"] is restricted
+    assert config["plugins"][plugin]["cni"]["conf_dir"] == "/etc/cni/net.d"
+    assert "cnilab.dev/pause:1" in str(config["plugins"])
+
+
+@pytest.mark.parametrize(
+    ("version", "cgroup_v1", "setting"),
+    [("1.37", True, False), ("1.31.2", True, False), ("1.30", True, None), ("1.37", False, None)],
+)
+def test_kubelet_is_allowed_cgroup_v1_where_the_machine_has_it_and_kubelet_knows_the_word(
+    version: str, cgroup_v1: bool, setting: bool | None
+) -> None:
+    spec = LabSpec(kubernetes=Kubernetes(version=version))
+    text = machines(spec, MachineFacts(cgroup_v1=cgroup_v1))[1].files["/etc/kubernetes/kubelet.yaml"].content
+    assert yamlio.loads(text).get("failCgroupV1") is setting
 
 
 def test_kube_proxy_leaves_the_machines_conntrack_limits_alone() -> None:
@@ -104,14 +133,16 @@ def test_kube_proxy_leaves_the_machines_conntrack_limits_alone() -> None:
 
 def test_older_kubelets_get_no_gate_that_they_do_not_know() -> None:
     old = LabSpec.model_validate({"name": "t", "cni": "flannel", "kubernetes": {"version": "1.31"}})
-    assert plan.crash_loop_back_off(old) == {}
-    assert "featureGates" in plan.crash_loop_back_off(old.model_copy(update={"kubernetes": Kubernetes(version="1.34")}))
+    assert node_config.crash_loop_back_off(old) == {}
+    assert "featureGates" in node_config.crash_loop_back_off(
+        old.model_copy(update={"kubernetes": Kubernetes(version="1.34")})
+    )
 
 
 def test_where_the_processor_is_software_nothing_starts_beside_the_api_server() -> None:
     """Its start-up has deadlines of its own, and ends when it misses one."""
     spec = LabSpec()
-    for machine in plan.machines(spec, fake_pki(spec), plan.MachineFacts(emulated=True)):
+    for machine in plan.machines(spec, fake_pki(spec), MachineFacts(emulated=True)):
         waits = [wait for service in machine.services for wait in service.wait]
         assert not [wait for wait in waits if wait.startswith("tcp:") and wait.endswith(":6443")]
         assert "https://172.18.0.11:6443/readyz" in waits

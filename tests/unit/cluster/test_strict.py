@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from harness.cluster import plan
+from harness.cluster.node_config import MachineFacts
 from harness.cluster.pki import ClusterPki, Pair, make_pki
 from harness.model.spec import LabSpec
 from tests.unit.cluster import handshake
@@ -81,7 +82,7 @@ def test_all_certificates_of_a_cluster_are_looked_at_here() -> None:
 
 
 def _files() -> Iterator[str]:
-    for machine in plan.machines(SPEC, PKI, plan.MachineFacts()):
+    for machine in plan.machines(SPEC, PKI, MachineFacts()):
         yield from (file.content for file in machine.files.values() if file.content.startswith("-----BEGIN"))
 
 

@@ -118,6 +118,19 @@ def test_sources_are_fetched_while_another_build_has_the_cores(record: Path, mod
     assert "build" in record.read_text().splitlines()
 
 
+def test_another_version_is_built_from_pins_of_its_own_beside_those_of_the_default(
+    record: Path, module: Path, desk: Desk
+) -> None:
+    source = BuildSource(find, module.parent)
+    answer = source.deliver(thing(modfile="1.1.mod"), desk)
+    assert isinstance(answer, Refused)
+    assert "has no 1.1.mod" in answer.reason
+    (module / "1.1.mod").write_text("module example.org/thing\n")
+    assert isinstance(source.deliver(thing(modfile="1.1.mod"), desk), Delivered)
+    words = record.read_text().splitlines()
+    assert words.count("-modfile=1.1.mod") == 2, "the sources are listed, then built, by the same pins"
+
+
 @pytest.mark.parametrize(("cgo", "expected"), [(False, "CGO_ENABLED=0"), (True, "CGO_ENABLED=1")])
 def test_c_is_used_only_where_the_lock_says_so(
     record: Path, module: Path, desk: Desk, expected: str, *, cgo: bool
@@ -179,6 +192,17 @@ def test_a_build_without_its_compiler_is_refused_with_the_remedy(module: Path, d
 def test_a_build_whose_compiler_cannot_be_had_is_refused(module: Path, desk: Desk) -> None:
     answer = BuildSource(find, module.parent).deliver(thing(needs=["cnilab-cc"]), desk)
     assert answer == Refused("the build needs cnilab-cc", "install cnilab-cc")
+
+
+def test_pins_of_another_version_do_not_make_a_module_another(module: Path) -> None:
+    before = source_digest(module)
+    (module / "1.1.mod").write_text("module example.org/thing\n")
+    (module / "1.1.sum").write_text("")
+    assert source_digest(module) == before
+    other = source_digest(module, "1.1.mod")
+    (module / "1.1.sum").write_text("example.org/dependency v1.0.0 h1:…\n")
+    assert source_digest(module) == before
+    assert source_digest(module, "1.1.mod") != other
 
 
 def test_a_module_is_another_when_its_sources_change_and_the_same_when_its_tests_do(module: Path) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.cluster import coredns, node_config
+from harness.cni import flannel
 from harness.components import recipes
 from harness.components.images import write_archive
 from harness.components.lock import load
@@ -104,22 +106,29 @@ def test_a_layer_has_parents_before_children_and_belongs_to_root(tmp_path: Path,
     assert modes["etc/passwd"] == 0o644
 
 
-def test_images_carry_the_names_that_manifests_use() -> None:
-    assert [image.reference for image in recipes.images(load())] == [
+def test_images_carry_the_names_that_manifests_use_and_the_versions_of_the_lock() -> None:
+    lock = load()
+    version = {name: component.pinned for name, component in lock.component.items()}
+    assert [image.reference for image in recipes.images(lock)] == [
         "cnilab.dev/pause:1",
         "cnilab.dev/toolbox:1",
         "cnilab.dev/responder:1",
-        "ghcr.io/flannel-io/flannel:v0.28.10",
-        "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3",
-        "quay.io/cilium/cilium:v1.15.19",
-        "quay.io/cilium/operator-generic:v1.15.19",
-        "registry.k8s.io/coredns/coredns:v1.14.7",
-        "registry.k8s.io/kube-apiserver:v1.34.4",
-        "registry.k8s.io/etcd:3.6.5-0",
+        f"ghcr.io/flannel-io/flannel:v{version['flannel']}",
+        f"ghcr.io/flannel-io/flannel-cni-plugin:v{version['cni-flannel']}",
+        f"quay.io/cilium/cilium:v{version['cilium']}",
+        f"quay.io/cilium/operator-generic:v{version['cilium']}",
+        f"registry.k8s.io/coredns/coredns:v{version['coredns']}",
+        f"registry.k8s.io/kube-apiserver:v{version['kubernetes']}",
+        f"registry.k8s.io/etcd:{version['etcd-kubeadm']}-0",
         "registry.k8s.io/pause:3.10",
         "docker.io/rajchaudhuri/weave-kube:2.9.0",
         "docker.io/rajchaudhuri/weave-npc:2.9.0",
     ]
+
+
+@pytest.mark.parametrize("used", [coredns.IMAGE, flannel.IMAGE, flannel.PLUGIN_IMAGE, node_config.PAUSE_IMAGE])
+def test_an_image_of_a_manifest_is_one_that_is_made(used: str) -> None:
+    assert recipes.find(load(), used).reference == used
 
 
 def test_one_image_can_have_several_names(tmp_path: Path, contents: dict[str, Content]) -> None:
@@ -134,7 +143,7 @@ def test_one_image_can_have_several_names(tmp_path: Path, contents: dict[str, Co
 
 def test_an_image_is_found_by_either_name() -> None:
     lock = load()
-    assert recipes.find(lock, "coredns") == recipes.find(lock, "registry.k8s.io/coredns/coredns:v1.14.7")
+    assert recipes.find(lock, "coredns") == recipes.find(lock, coredns.IMAGE)
     with pytest.raises(UsageError, match="no image is called 'nginx'"):
         recipes.find(lock, "nginx")
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness import resources
-from harness.components.lock import Lock, load, programs, with_kubernetes
+from harness.components.kubernetes import minor_of, versions, with_kubernetes
+from harness.components.lock import Lock, load, programs
 from harness.errors import SpecError, UsageError
+from harness.model.spec import LabSpec
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +29,43 @@ def test_every_build_has_its_module_in_the_checkout(lock: Lock) -> None:
             assert (resources.root() / "components" / component.build.module / "go.mod").is_file()
 
 
-def test_the_pinned_kubernetes_is_the_one_that_go_mod_requires(lock: Lock) -> None:
-    go_mod = (resources.root() / "components/kubernetes/go.mod").read_text()
-    assert f"\tk8s.io/kubernetes v{lock.component['kubernetes'].version}\n" in go_mod
-
-
 @pytest.mark.parametrize(
-    ("name", "module", "requirement"),
+    ("name", "requirement"),
     [
-        ("flannel", "flannel", "github.com/flannel-io/flannel"),
-        ("coredns", "coredns", "github.com/coredns/coredns"),
-        ("cni-plugins", "cni-plugins", "github.com/containernetworking/plugins"),
-        ("cni-flannel", "cni-flannel", "github.com/containernetworking/plugins"),
+        ("kubernetes", "k8s.io/kubernetes"),
+        ("kubeadm", "k8s.io/kubernetes"),
+        ("etcd", "go.etcd.io/etcd/server/v3"),
+        ("etcd-kubeadm", "go.etcd.io/etcd/server/v3"),
+        ("containerd", "github.com/containerd/containerd/v2"),
+        ("runc", "github.com/opencontainers/runc"),
+        ("flannel", "github.com/flannel-io/flannel"),
+        ("coredns", "github.com/coredns/coredns"),
+        ("cni-plugins", "github.com/containernetworking/plugins"),
+        ("cni-flannel", "github.com/containernetworking/plugins"),
+        ("kind", "sigs.k8s.io/kind"),
+        ("kind-base", "sigs.k8s.io/kind"),
     ],
 )
-def test_pinned_versions_agree_with_go_mod(lock: Lock, name: str, module: str, requirement: str) -> None:
-    build = lock.component[name].build
-    assert build is not None
-    version = lock.component[name].fill("{version}", build.version)
-    assert f"\t{requirement} v{version}" in (resources.root() / "components" / module / "go.mod").read_text()
+def test_pinned_versions_agree_with_go_mod(lock: Lock, name: str, requirement: str) -> None:
+    for minor in versions(lock):
+        component = with_kubernetes(lock, minor).component[name]
+        assert component.build is not None
+        version = component.fill("{version}", component.build.version)
+        modfile = resources.root() / "components" / component.build.module / component.build.modfile
+        required = re.search(rf"^(?:require|\t)\s*{requirement} v(\S+)", modfile.read_text(), re.MULTILINE)
+        assert required, modfile
+        assert required[1] == version, modfile
+        assert modfile.with_suffix(".sum").is_file()
+
+
+def test_every_pinned_minor_of_kubernetes_is_pinned_for_all_that_depends_on_it(lock: Lock) -> None:
+    minors = {name: set(component.minors) for name, component in lock.component.items() if component.minors}
+    assert set(minors) == {"kubernetes", "kubeadm", "etcd-kubeadm"}
+    assert len(set(map(frozenset, minors.values()))) == 1
+
+
+def test_the_default_of_a_spec_is_the_default_of_the_lock(lock: Lock) -> None:
+    assert LabSpec().kubernetes.version == minor_of(lock.component["kubernetes"].version)
 
 
 def test_a_component_is_found_by_the_name_of_its_program(lock: Lock) -> None:
@@ -109,22 +130,3 @@ def test_a_placeholder_is_never_left_in_a_url(lock: Lock) -> None:
 def test_the_lock_reads_as_plain_toml() -> None:
     document = tomllib.loads((resources.root() / "components.lock").read_text())
     assert document["schema"] == 1
-
-
-@pytest.mark.parametrize("wanted", ["1.34", "1.34.4"])
-def test_the_pinned_kubernetes_needs_no_other_lock(lock: Lock, wanted: str) -> None:
-    assert with_kubernetes(lock, wanted) is lock
-
-
-def test_another_kubernetes_comes_from_its_release_only(lock: Lock) -> None:
-    component = with_kubernetes(lock, "1.33.1").component["kubernetes"]
-    assert component.build is None
-    assert component.release is not None
-    assert "/v1.33.1/" in component.fill(component.release.artefacts[0].url)
-    assert lock.component["kubernetes"].version == "1.34.4"
-
-
-def test_a_minor_version_alone_does_not_name_another_kubernetes(lock: Lock) -> None:
-    with pytest.raises(UsageError, match=r"Kubernetes 1\.33 is not pinned") as caught:
-        with_kubernetes(lock, "1.33")
-    assert "1.33.0" in caught.value.next_step

@@ -30,7 +30,7 @@ def modules(tmp_path: Path) -> Modules:
         f"module example.org/own\n\ngo 1.21\n\nreplace {DEPENDENCY} => {other}\n\nrequire {DEPENDENCY} v0.0.0\n"
     )
     (own / "go.sum").write_text("")
-    return Modules(HostRunner(), own, {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOWORK": "off"})
+    return Modules(HostRunner(), own / "go.mod", {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOWORK": "off"})
 
 
 def edit(find: str) -> Edit:

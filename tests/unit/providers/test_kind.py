@@ -72,7 +72,8 @@ class FakeEngine:
 
 @pytest.mark.parametrize("cni", ["flannel", "cilium"])
 def test_the_configuration_is_as_recorded(cni: str, golden: Callable[[str, str], None]) -> None:
-    text = up_kind.cluster_config(LabSpec(name="one", cni=cni), catalogue.variant(cni), "cnilab.dev/node:v1.34.4-0")
+    spec, variant = LabSpec(name="one", cni=cni), catalogue.variant(cni)
+    text = up_kind.cluster_config(spec, variant, "cnilab.dev/node:v1.37.2-0", cgroup_v1=False)
     golden(f"providers/kind/cluster-{cni}.yaml", text)
 
 
@@ -80,10 +81,16 @@ def test_the_spec_decides_ranges_and_masks() -> None:
     spec = LabSpec(
         pods=Pods(cidr=IPv4Network("10.1.0.0/16"), node_mask=26), kubernetes=Kubernetes(proxy_mode="nftables")
     )
-    text = up_kind.cluster_config(spec, catalogue.variant("flannel"), "image")
+    text = up_kind.cluster_config(spec, catalogue.variant("flannel"), "image", cgroup_v1=False)
     assert "podSubnet: 10.1.0.0/16" in text
     assert "node-cidr-mask-size: '26'" in text
     assert "kubeProxyMode: nftables" in text
+
+
+@pytest.mark.parametrize("cgroup_v1", [True, False])
+def test_kubelet_is_allowed_cgroup_v1_where_the_engines_machine_has_it(cgroup_v1: bool) -> None:
+    text = up_kind.cluster_config(LabSpec(), catalogue.variant("flannel"), "image", cgroup_v1=cgroup_v1)
+    assert ("failCgroupV1: false" in text) is cgroup_v1
 
 
 def test_a_single_node_keeps_its_taint_for_kind_to_take() -> None:
