@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import Command, Group, Option
-from harness.cli.context import say, settings
+from harness.cli.context import say, settings, shown
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.errors import PreflightError, UsageError
@@ -41,28 +42,50 @@ def command() -> None:
     """
 
 
+def _version(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    from harness.model.spec import KUBERNETES_VERSION  # noqa: PLC0415
+
+    if value is not None and not re.fullmatch(KUBERNETES_VERSION, value):
+        msg = f"'{shown(value)}' is not a version of Kubernetes, as 1.36 or 1.36.3"
+        raise click.BadParameter(msg)
+    return value
+
+
+_kubernetes = click.option(
+    "--kubernetes",
+    metavar="VERSION",
+    callback=_version,
+    help="For labs of this version of Kubernetes, minor or full.  [default: that of a lab which names none]",
+)
+
+
 @command.command(
     "list",
     cls=Command,
     examples="""
     cnilab components list
     cnilab components list -o wide
+    cnilab components list --kubernetes 1.36
     cnilab components list -o json | jq -r '.items[] | select(.state != "cached") | .name'
     """,
 )
+@_kubernetes
 @output_option()
-def list_(*, output: str) -> None:
+def list_(*, kubernetes: str | None, output: str) -> None:
     """List all components, and which of them are in the cache."""
     from harness.components import carry  # noqa: PLC0415 - the help must not wait for pydantic
 
-    emit(_statuses(carry.list_components(_store())), output)
+    emit(_statuses(carry.list_components(_store(kubernetes=kubernetes))), output)
 
 
-def _store(listener: Listener | None = None) -> Store:
+def _store(listener: Listener | None = None, kubernetes: str | None = None) -> Store:
+    from harness.components.kubernetes import with_kubernetes  # noqa: PLC0415
+    from harness.components.lock import load  # noqa: PLC0415
     from harness.components.store import Store  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
-    return Store(settings().cache, journal=Journal(None, *([listener] if listener else [])))
+    lock = with_kubernetes(load(), kubernetes) if kubernetes else None
+    return Store(settings().cache, journal=Journal(None, *([listener] if listener else [])), lock=lock)
 
 
 def _statuses(found: list[ComponentStatus]) -> Listing:
@@ -90,20 +113,22 @@ def _statuses(found: list[ComponentStatus]) -> Listing:
     examples="""
     cnilab components ensure
     cnilab components ensure kubernetes flannel
+    cnilab components ensure --kubernetes 1.36
     CNILAB_SOURCES=cache,build cnilab components ensure
     ln -s "$(cnilab components ensure kubectl -o json | jq -r '.items[].path')" ~/bin/kubectl
     """,
 )
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@_kubernetes
 @output_option()
-def ensure(wanted: tuple[str, ...], *, output: str) -> None:
+def ensure(wanted: tuple[str, ...], *, kubernetes: str | None, output: str) -> None:
     """Make components available now: what up would otherwise do on its first run.
 
     Without names: all but those that only some providers need. A NAME may also be that of a program, such as kubectl;
     the path is then that program's.
     """
     with progress() as listener:
-        store = _store(listener)
+        store = _store(listener, kubernetes)
         names = wanted or sorted(store.lock.everywhere)
         found = store.ensure(names)
         asked = [replace(found[store.lock.find(name).name], path=store.program(name)) for name in names]
@@ -120,16 +145,50 @@ def _resolved(found: list[Resolved]) -> Listing:
 
 
 @command.command(
+    "outdated",
+    cls=Command,
+    examples="""
+    cnilab components outdated
+    cnilab components outdated -o wide
+    cnilab components outdated -o json | jq -r '.items[] | select(.state == "behind") | .name'
+    """,
+)
+@output_option()
+def outdated(*, output: str) -> None:
+    """Say which pinned components there is a newer release of: asks the Go module proxy, and changes nothing.
+
+    Other pinned versions of Kubernetes are compared with the newest patch of their own minor version.
+    """
+    from harness.components.lock import load  # noqa: PLC0415
+    from harness.components.outdated import ages  # noqa: PLC0415
+    from harness.runner import HostRunner  # noqa: PLC0415
+
+    found = ages(load(), HostRunner())
+    rows = [
+        (f"{one.name} {one.minor}".strip(), one.pinned, one.newest or "-", one.state, one.module, one.reason)
+        for one in found
+    ]
+    items = [one.model_dump(mode="json") for one in found]
+    names = [f"component/{one.name}" for one in found]
+    columns = ("name", "pinned", "newest", "state")
+    emit(Listing("ComponentAge", columns, rows, items, names, wide=("module", "reason")), output)
+    if unknown := [one for one in found if one.state == "unknown"]:
+        say(f"not known of {len(unknown)} of {len(found)}: {unknown[0].reason}")
+
+
+@command.command(
     "build-node-image",
     cls=Command,
     examples="""
     cnilab components build-node-image
+    cnilab components build-node-image --kubernetes 1.36
     cnilab components build-node-image && cnilab up --provider kind
     kind create cluster --image "$(cnilab components build-node-image -q)"
     """,
 )
 @click.option("--again", is_flag=True, help="Make it even if the engine has it.")
-def build_node_image(*, again: bool) -> None:
+@_kubernetes
+def build_node_image(*, again: bool, kubernetes: str | None) -> None:
     """Make kind's node image from components, where no registry can be reached, and give it to the Docker engine.
 
     Prints the image's name; it changes with everything that the image is made of. Takes root, and for its first run a
@@ -139,7 +198,7 @@ def build_node_image(*, again: bool) -> None:
     from harness.steps.node_image import build  # noqa: PLC0415
 
     with progress() as listener:
-        click.echo(build(_store(listener), Engine(), again=again))
+        click.echo(build(_store(listener, kubernetes), Engine(), again=again))
 
 
 @command.command(
@@ -159,7 +218,8 @@ def build_node_image(*, again: bool) -> None:
     help="Public key of who may log in. By default Vagrant's own, which Vagrant replaces at its first login.",
 )
 @click.option("--again", is_flag=True, help="Make it even if the cache has it.")
-def build_box(key: Path | None, *, again: bool) -> None:
+@_kubernetes
+def build_box(key: Path | None, *, again: bool, kubernetes: str | None) -> None:
     """Make a box for Vagrant with libvirt, with everything on it that a cluster needs, where nothing can be downloaded.
 
     Prints the path of the box; it changes with everything that the box is made of. Takes root, and for its first run a
@@ -168,7 +228,7 @@ def build_box(key: Path | None, *, again: bool) -> None:
     from harness.components import box  # noqa: PLC0415
 
     with progress() as listener:
-        store = _store(listener)
+        store = _store(listener, kubernetes)
         text = key.read_text(encoding="utf-8", errors="replace").strip() if key else box.INSECURE_KEY
         path = box.deliver(store, text, again=again)
     click.echo(str(path))
@@ -223,15 +283,17 @@ def verify(*, output: str) -> int:
     examples="""
     cnilab components export cnilab-components.tar
     cnilab components export lab.tar.gz
+    cnilab components export --kubernetes 1.36 lab-1.36.tar
     cnilab components export /media/usb/lab.tar && sync
     """,
 )
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
-def export(archive: Path) -> None:
+@_kubernetes
+def export(archive: Path, *, kubernetes: str | None) -> None:
     """Write all cached components to one archive, for a machine without network."""
     from harness.components import carry  # noqa: PLC0415
 
-    for status in carry.export(_store(), archive):
+    for status in carry.export(_store(kubernetes=kubernetes), archive):
         click.echo(f"component/{status.name}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from harness.cli.context import say, settings, shown
 from harness.cli.output import output_option
 from harness.cli.progress import progress
 from harness.errors import BringUpError, CnilabError, UsageError
+from harness.model.wellknown import SUPPORT
 
 if TYPE_CHECKING:
     from harness.components.own import Offer
@@ -215,10 +217,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
     require_made_here(spec)
     if dry_run:
-        from harness.cli.planned import show  # noqa: PLC0415
-
-        show(spec, offered(component, spec), output)
-        return 0
+        return _plan(spec, component, output)
     own = taken_over(component, spec)
     if under_another_kernel(spec):
         from harness.cli.up_kernel import bring_up  # noqa: PLC0415
@@ -253,6 +252,23 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     say(f"Lab '{spec.name}' is up. Run directory: {run.path}")
     click.echo(f"export KUBECONFIG={kubeconfig}")
     return 0
+
+
+def _plan(spec: LabSpec, component: tuple[str, ...], output: str) -> int:
+    from harness.cli.planned import show  # noqa: PLC0415
+
+    show(spec, offered(component, spec), output)
+    if aged := _out_of_support(spec):
+        say(aged)
+    return 0
+
+
+def _out_of_support(spec: LabSpec) -> str:
+    """That nobody mends the lab's version of Kubernetes any more; empty when somebody does."""
+    from harness.components.kubernetes import unsupported  # noqa: PLC0415
+    from harness.components.lock import load  # noqa: PLC0415
+
+    return unsupported(load(), spec.kubernetes.version, datetime.now(UTC).date())
 
 
 def _preflight(spec: LabSpec, journal: Journal) -> None:
@@ -313,6 +329,8 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
     from harness.cni.catalogue import variant  # noqa: PLC0415
     from harness.steps.up import bring_up  # noqa: PLC0415
 
+    if aged := _out_of_support(spec):
+        journal.note(SUPPORT, aged)
     try:
         with noted_store(spec, run, journal, own) as store:
             attached = bring_up(

@@ -22,13 +22,21 @@ from harness.cli.output import API_VERSION, emit_document
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", help="Format.")
 def command(output: str) -> None:
     """Versions of cnilab, of Python and of the kernel, and of every component that labs are made of."""
-    from harness.components.lock import load  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.components.kubernetes import versions  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.components.lock import load  # noqa: PLC0415
 
+    lock = load()
     facts = {"cnilab": __version__, "python": platform.python_version(), "kernel": platform.release()}
-    pins = {name: component.version for name, component in load().component.items()}
+    pins = {name: component.version for name, component in lock.component.items()}
     if output == "table":
         width = max(map(len, (*facts, *pins))) + 2
         for name, value in (*facts.items(), *pins.items()):
             click.echo(f"{name:<{width}}{value}")
     else:
-        emit_document({"apiVersion": API_VERSION, "kind": "Version", **facts, "components": pins}, output)
+        ends = lock.component["kubernetes"].end_of_life
+        selectable = {
+            minor: {"version": version, "endOfLife": ends[minor].isoformat()}
+            for minor, version in versions(lock).items()
+        }
+        document = {"apiVersion": API_VERSION, "kind": "Version", **facts, "components": pins}
+        emit_document({**document, "kubernetes": selectable}, output)

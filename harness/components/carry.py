@@ -24,6 +24,7 @@ from pydantic import Field
 from harness.components import entry as entries
 from harness.components import own
 from harness.components.entry import Entry
+from harness.components.kubernetes import versions, with_kubernetes
 from harness.components.resolver import Resolver
 from harness.errors import CnilabError, UsageError
 from harness.model.base import Record
@@ -218,12 +219,13 @@ def _checked(directory: Path) -> Entry:
 
 
 def prune(store: Resolver) -> list[Path]:
-    """Remove what the present lock does not use. Not while a lab is up: its nodes run programs from here.
+    """Remove what the present lock does not use, for whichever Kubernetes. Not while a lab is up: its nodes run it.
 
     Returns:
         The directories removed.
     """
-    wanted = {store.directory(component) for component in store.lock.component.values()}
+    locks = [with_kubernetes(store.lock, minor) for minor in versions(store.lock)]
+    wanted = {store.directory(component) for lock in locks for component in lock.component.values()}
     removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
     for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER):
         removed += sorted((store.cache / kind).glob("*"))

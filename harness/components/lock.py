@@ -106,6 +106,7 @@ class Build(Data):
     edits: tuple[Edit, ...] = ()
     folders: dict[FileName, Folder] = Field(default_factory=dict, description="Delivered name -> folder of a module")
     ldflags: str = "-s -w"
+    upstream: str = Field(default="", description="Path of the module whose version is the component's")
     seconds: int = Field(default=10, description="Cold, on two cores")
 
 

@@ -55,7 +55,7 @@ _UNSAID: dict[str, bool | set[str]] = {
     "minors": True,
     "accept_until": True,
     "end_of_life": True,
-    "build": {"seconds"},
+    "build": {"seconds", "upstream"},
 }
 """Neither the words about a component, nor other versions, nor the guess how long it takes change what it is."""
 

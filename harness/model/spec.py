@@ -13,6 +13,9 @@ from harness.model.base import Data
 LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
 """A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
 
+KUBERNETES_VERSION: Final = r"^1\.\d{1,2}(\.\d{1,3})?$"
+"""A version of Kubernetes: minor or full."""
+
 ALL_LABS: Final = "all"
 """Stands for every lab that the variant can do, the long ones too, where ids of labs are asked for."""
 
@@ -26,7 +29,7 @@ MAX_NODES = 20
 class Kubernetes(Data):
     """Which Kubernetes, and how its Services work."""
 
-    version: Annotated[str, StringConstraints(pattern=r"^1\.\d{1,2}(\.\d{1,3})?$")] = Field(
+    version: Annotated[str, StringConstraints(pattern=KUBERNETES_VERSION)] = Field(
         default="1.37", description="Minor or full version; components.lock says which are pinned"
     )
     proxy_mode: Literal["iptables", "nftables", "ipvs"] = Field(

@@ -14,6 +14,9 @@ service accounts."""
 CILIUM_CGROUPS: Final = "/run/cilium/cgroupv2"
 """Where cilium's agent wants the cgroup v2 file system on a node (its option `--cgroup-root`)."""
 
+SUPPORT: Final = "up.support"
+"""Note of a run whose version of Kubernetes nobody mends any more."""
+
 EMULATED: Final = "CNILAB_EMULATED"
 """Variable of the environment that is set where the processor is software, by whoever made it so."""
 

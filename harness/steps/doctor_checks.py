@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.components import carry, given, recipes, tools
-from harness.components.kubernetes import with_kubernetes
+from harness.components.kubernetes import unsupported, with_kubernetes
 from harness.components.lock import load as load_lock
 from harness.components.sources.build import MIN_GO
 from harness.components.store import Store
@@ -264,6 +264,12 @@ def _go(plan: Plan) -> Verdict:
     return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
 
 
+def _support(plan: Plan) -> Verdict:
+    version = plan.spec.kubernetes.version
+    text = unsupported(load_lock(), version, plan.host.today())
+    return Verdict(not text, text or version)
+
+
 def _leftovers(plan: Plan) -> Verdict:
     found, fixes = [], []
     for name in labstate.names(plan.state):
@@ -416,6 +422,14 @@ CHECKS: tuple[Check, ...] = (
         "what has no release and no package cannot be built",
         f"install Go {MIN_GO} or later (https://go.dev/dl), or import components from another machine",
         _go,
+    ),
+    Check(
+        "kubernetes",
+        "Kubernetes",
+        "limits",
+        "its project mends nothing in it any more",
+        "leave out kubernetes.version, or name a newer one",
+        _support,
     ),
     Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),
     Check("leftovers-cgroups", "leftovers: cgroups", "info", "their processes go on", "see above", _stray_cgroups),

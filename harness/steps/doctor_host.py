@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,10 @@ class Host:
     def uid(self) -> int:
         """Effective user id."""
         return os.geteuid()
+
+    def today(self) -> date:
+        """The day by the machine's clock, UTC."""
+        return datetime.now(UTC).date()
 
     def read(self, path: str) -> str:
         """Content of a file, empty when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import yamlio
+from harness.model.wellknown import SUPPORT
 from reports.model import Environment, Fact, PinRow
 from reports.panels.verdict import kubernetes_version
 from reports.source import Source
@@ -28,6 +29,7 @@ def environment(source: Source) -> Environment:
         ("variant", info.variant),
         ("provider", info.provider),
         ("Kubernetes", kubernetes_version(info)),
+        ("support", next((event.title for event in source.events if event.step == SUPPORT), "")),
         ("nodes", str(info.nodes) if info.nodes else ""),
         ("cnilab", info.version),
         ("started", clock(info.started)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 
 import click
@@ -11,6 +12,8 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.command import Group, Option, variable
+from harness.components.kubernetes import versions
+from harness.components.lock import load
 from harness.errors import PreflightError
 from harness.providers.kind.engine import no_engine
 from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
@@ -74,6 +77,10 @@ def test_the_version_names_what_labs_are_made_of(capsys: pytest.CaptureFixture[s
     assert entry.run(["version", "-o", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["components"]["kubernetes"].startswith("1.")
+    selectable = document["kubernetes"]
+    assert next(iter(selectable.values()))["version"] == document["components"]["kubernetes"]
+    assert [*selectable][:3] == ["1.37", "1.36", "1.35"]
+    assert all(date.fromisoformat(one["endOfLife"]) for one in selectable.values())
     assert entry.run(["version"]) == 0
     assert re.search(r"^cilium +1\.", capsys.readouterr().out, re.MULTILINE)
 
@@ -287,6 +294,31 @@ def test_a_dry_run_leaves_out_what_is_for_others(capsys: pytest.CaptureFixture[s
     """Values for the published chart are rendered, and never made by up."""
     rows = planned(capsys, "cilium")
     assert [name for what, name, _ in rows if what == "file" and name.startswith("helm")] == []
+
+
+def test_a_dry_run_of_another_kubernetes_shows_its_versions_and_whether_it_is_mended(
+    places: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (places / "old.yaml").write_text("apiVersion: cnilab.dev/v1\nkind: Lab\nspec:\n  kubernetes: {version: '1.34'}\n")
+    assert entry.run(["up", "old.yaml", "--dry-run", "-o", "json"]) == 0
+    out, err = capsys.readouterr()
+    found = {item["name"]: item for item in json.loads(out)["items"] if item["what"] == "component"}
+    assert found["kubernetes"]["version"] == versions(load())["1.34"]
+    assert "Kubernetes 1.34 is out of support since 2026-10-27" in err
+
+
+@pytest.mark.parametrize("words", [("list",), ("ensure", "pause"), ("export", "x.tar")])
+def test_what_is_no_version_of_kubernetes_is_refused(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["components", *words, "--kubernetes", "latest"]) == 4
+    assert "'latest' is not a version of Kubernetes, as 1.36 or 1.36.3" in capsys.readouterr().err
+
+
+def test_components_of_another_kubernetes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["components", "list", "--kubernetes", "1.36", "-o", "json"]) == 0
+    pinned = {item["name"]: item["pinned"] for item in json.loads(capsys.readouterr().out)["items"]}
+    assert pinned["kubernetes"] == pinned["kubeadm"] == versions(load())["1.36"]
 
 
 def test_a_dry_run_is_a_document_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from harness.cni import catalogue
 from harness.components.lock import load as load_lock
 from harness.components.sources.build import MIN_GO
 from harness.errors import CnilabError, PreflightError, UsageError
-from harness.model.spec import LabSpec
+from harness.model.spec import Kubernetes, LabSpec
 from harness.providers.kind.answers import EngineFacts
 from harness.providers.kind.engine import no_engine
 from harness.providers.namespaces import cgroups, state
@@ -52,6 +53,10 @@ class Machine(Host):
     ran: list[tuple[str, ...]] = field(default_factory=list)
     engine: EngineFacts | CnilabError = ENGINE
     image: str = "cnilab.dev/node:v1"
+    day: date = date(2026, 1, 1)
+
+    def today(self) -> date:
+        return self.day
 
     def uid(self) -> int:
         return self.user
@@ -195,6 +200,14 @@ def test_what_is_missing_is_found_with_a_fix(
     assert found.status == status
     assert detail in found.detail
     assert found.fix
+
+
+def test_a_kubernetes_that_nobody_mends_any_more_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    old = Kubernetes(version="1.34")
+    assert check("kubernetes", Machine(day=date(2026, 10, 27)), tmp_path, kubernetes=old).status == "ok"
+    found = check("kubernetes", Machine(day=date(2026, 10, 28)), tmp_path, kubernetes=old)
+    assert (found.status, found.detail) == ("limits", "Kubernetes 1.34 is out of support since 2026-10-27")
+    assert "kubernetes.version" in found.fix
 
 
 def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def judge(load: Callable[[Path], object], file: Path, content: bytes) -> str:
 
 
 def spec(file: Path) -> object:
-    return load_spec(file, variants=VARIANTS, labs=("pod-pause", "pod-model"), pinned="1.34.1")
+    return load_spec(file, variants=VARIANTS, labs=("pod-pause", "pod-model"), pinned=("1.37", "1.36"))
 
 
 def run(load: Callable[[Path], object], text: bytes, file: Path, seeds: range) -> Counter[str]:

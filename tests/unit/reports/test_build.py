@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ReportError
-from harness.model.records import Dump, Evidence, Exchange, Result
+from harness.model.records import Dump, Event, Evidence, Exchange, Result
 from harness.model.run import RunDir
+from harness.model.wellknown import SUPPORT
 from reports import marks
 from reports.build import build
 from reports.panels.mtu import mtu
@@ -90,6 +91,13 @@ def test_a_half_written_line_is_told_and_the_rest_is_shown(full: RunDir) -> None
     report = build(full)
     assert report.requirements is not None
     assert report.environment.problems == ("results.jsonl: 1 of 20 lines could not be read",)
+
+
+def test_a_kubernetes_that_nobody_mends_is_told_beside_its_version(full: RunDir) -> None:
+    assert "support" not in [fact.name for fact in build(full).environment.facts]
+    text = "Kubernetes 1.34 is out of support since 2026-10-27"
+    full.add_event(Event(at="2026-11-01T00:00:00Z", step=SUPPORT, state="note", title=text))
+    assert text in [fact.value for fact in build(full).environment.facts if fact.name == "support"]
 
 
 def test_a_directory_without_anything_still_gives_a_report(tmp_path: Path) -> None:
