@@ -124,12 +124,11 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
 
 def _files(spec: LabSpec) -> Iterator[Item]:
     from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.steps.render import ALTERNATIVES, render  # noqa: PLC0415
+    from harness.steps.render import render  # noqa: PLC0415
 
     for path, text in render(spec, variant(spec.cni)).items():
-        if not path.startswith(ALTERNATIVES):
-            size = len(text.encode())
-            yield Item("file", path, f"{size} bytes", {"bytes": size})
+        size = len(text.encode())
+        yield Item("file", path, f"{size} bytes", {"bytes": size})
 
 
 def _node_image() -> Item:

@@ -8,7 +8,7 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.context import say
+from harness.cli.context import say, settings
 from harness.cli.up import overrides, read_spec, spec_options
 from harness.files import write_below
 
@@ -44,16 +44,21 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 ) -> int:
     """Show what up would do: every file, service and manifest of the lab. Starts and builds nothing.
 
-    Without --to everything goes to stdout. With --diff the exit code is 1 when something differs.
+    Of a network that comes as a Helm chart the values are shown, and, when helm is in the cache ('cnilab components
+    ensure helm cilium'), what helm makes of them. Without --to everything goes to stdout. With --diff the exit code is
+    1 when something differs.
     """
     if diff and directory is None:
         msg = "--diff compares with a directory: give --to as well"
         raise click.UsageError(msg)
     spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider))
     from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.steps.render import differences, render  # noqa: PLC0415
+    from harness.components.store import Store  # noqa: PLC0415
+    from harness.steps.render import charted, differences, render  # noqa: PLC0415
 
-    files = render(spec, variant(spec.cni))
+    chosen = variant(spec.cni)
+    files = render(spec, chosen)
+    files |= charted(Store(settings().cache), spec, chosen)
     if directory is None:
         for path, text in files.items():
             click.echo(f"==> {path} <==\n{text}")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.cni import catalogue
+from harness.cni import catalogue, cilium
 from harness.model.variant import Expectations, Hops, Variant, Wire
 
 GENERIC: Final = "generic"
@@ -156,7 +156,7 @@ def _cilium(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Varia
 
     wanted = decisive(config)
     for known in candidates:
-        if decisive(known.values.get("config", {})) == wanted:
+        if decisive(cilium.decisive(known.values["helm"])) == wanted:
             return known, str(config.get("cluster-pool-ipv4-cidr", ""))
     return None
 

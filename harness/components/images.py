@@ -85,7 +85,7 @@ def image_digest(archive: Path) -> str:
 
 def _key(image: Image, contents: Mapping[str, Content]) -> str:
     """SHA-256 over everything that goes into an image."""
-    words = (FORMAT, architecture(), image.reference, image.entrypoint, image.command, *image.also)
+    words = (FORMAT, architecture(), image.reference, image.entrypoint, image.command, *image.also, *image.env)
     digest = hashlib.sha256(" ".join(map(str, words)).encode())
     for path, content in sorted(contents.items()):
         if isinstance(content, Path):
@@ -116,7 +116,8 @@ class _Layer:
         if isinstance(content, str):
             self._add(path, tarfile.SYMTYPE, 0o777, link=content)
         elif isinstance(content, bytes):
-            self._add(path, tarfile.REGTYPE, 0o644, io.BytesIO(content), len(content))
+            mode = 0o755 if content.startswith(b"#!") else 0o644  # a script is there to be run
+            self._add(path, tarfile.REGTYPE, mode, io.BytesIO(content), len(content))
         else:
             with content.open("rb") as file:
                 self._add(path, tarfile.REGTYPE, 0o755, file, content.stat().st_size)
@@ -146,7 +147,8 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
     with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
         writer = _Layer(tar)
         for directory in _DIRECTORIES:
-            writer.directory(directory)
+            if directory not in contents:
+                writer.directory(directory)
         for path, content in sorted(contents.items()):
             writer.content(path, content)
     layer_digest = file_digest(layer)
@@ -156,7 +158,7 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
             "config": {
                 "Cmd": list(image.command),
                 "Entrypoint": list(image.entrypoint),
-                "Env": [f"PATH={recipes.PATH}"],
+                "Env": [f"PATH={recipes.PATH}", *image.env],
             },
             "created": "1970-01-01T00:00:00Z",
             "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "cnilab"}],

@@ -31,7 +31,13 @@ _BASE: dict[str, Content] = {
 }
 # A real shell, too: busybox's own prefers its applets to the programs of the same name on PATH.
 _TOOLS = ("bridge", "curl", "dig", "ip", "nft", "ping", "sh", "ss", "tcpdump")
-_CILIUM_TOOLS = ("bpftool", "clang-16", "ipset", "tc")
+_CLANG = "clang-19"
+_CILIUM_TOOLS = ("bash", "bpftool", _CLANG, "ipset", "tc")
+_CILIUM_SCRIPTS = {
+    "scripts.tar": ("init-container.sh",),
+    "cni-scripts.tar": ("cni-uninstall.sh", "install-plugin.sh"),
+}
+"""Archives of the component to what the published image has of each at its root."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Image:
         contents: Computes its files.
         also: Further full names of the same image.
         given: The user brings it; nothing of it is made here.
+        env: Variables of its processes, as NAME=value.
     """
 
     name: str
@@ -57,6 +64,7 @@ class Image:
     contents: Callable[[Resolver], dict[str, Content]]
     also: tuple[str, ...] = ()
     given: bool = False
+    env: tuple[str, ...] = ()
 
 
 def images(lock: Lock) -> list[Image]:
@@ -89,8 +97,9 @@ def images(lock: Lock) -> list[Image]:
             f"quay.io/cilium/cilium:v{cilium}",
             (),
             ("/usr/bin/cilium-dbg",),
-            ("cilium", "hubble"),
+            ("cilium", "cni-plugins"),
             _cilium,
+            env=("HUBBLE_SERVER=unix:///var/run/cilium/hubble.sock",),
         ),
         Image(
             "cilium-operator",
@@ -269,36 +278,50 @@ def _flannel_cni_plugin(store: Resolver) -> dict[str, Content]:
 
 
 def _cilium(store: Resolver) -> dict[str, Content]:
-    """As the published image: agent, tools, compiler and the datapath's sources. Envoy is not among them."""
-    found = store.ensure(["cilium", "hubble"])
-    cilium = found["cilium"]
+    """As the published image: agent, tools, scripts, compiler and the datapath's sources. Envoy is not among them."""
+    found = store.ensure(["cilium", "cni-plugins"])
+    cilium = found["cilium"].directory
     tools = store.tools.need(*_CILIUM_TOOLS)
     if lacking := [name for name in _CILIUM_TOOLS if name not in tools]:
         packages = " ".join(store.lock.tool[name].package for name in lacking)
         msg = f"cilium's agent needs {', '.join(lacking)} to compile and load the datapath"
         raise PreflightError(msg, next_step=f"as root: apt-get install --no-install-recommends {packages}")
-    clang = tools["clang-16"].resolve()
+    clang = tools[_CLANG].resolve()
     programs = {
         # It looks for its libraries beside itself.
         str(clang).lstrip("/"): clang,
+        "bin/bash": tools["bash"].resolve(),
         **{f"sbin/{name}": tools[name].resolve() for name in ("bpftool", "ipset", "tc")},
     }
     return {
         **_BASE,
+        # One directory under two names, as in every distribution: the agent's control group is mounted below the one,
+        # and looked for below the other.
+        "var/run": "/run",
         **_network_tools(store, *programs.values()),
         **programs,
         "usr/bin/clang": str(clang),
-        "usr/bin/cilium-agent": cilium.directory / "cilium-agent",
-        "usr/bin/cilium-dbg": cilium.directory / "cilium-dbg",
+        "usr/bin/cilium-agent": cilium / "cilium-agent",
+        "usr/bin/cilium-dbg": cilium / "cilium-dbg",
         "usr/bin/cilium": "cilium-dbg",
-        "usr/bin/hubble": found["hubble"].path,
-        "opt/cni/bin/cilium-cni": cilium.directory / "cilium-cni",
-        **_unpacked(cilium.directory / "bpf.tar", "var/lib/cilium/bpf"),
+        "usr/bin/hubble": cilium / "hubble",
+        "opt/cni/bin/cilium-cni": cilium / "cilium-cni",
+        "cni/loopback": found["cni-plugins"].directory / "loopback",
+        **_scripts(cilium),
+        **_unpacked(cilium / "bpf.tar", "var/lib/cilium/bpf"),
     }
 
 
+def _scripts(cilium: Path) -> dict[str, Content]:
+    files: dict[str, Content] = {}
+    for archive, names in _CILIUM_SCRIPTS.items():
+        unpacked = _unpacked(cilium / archive, "")
+        files |= {name: unpacked[f"/{name}"] for name in names}
+    return files
+
+
 def _unpacked(archive: Path, below: str) -> dict[str, Content]:
-    """The files of an archive, as they shall be in an image."""
+    """The files of an archive, by their paths below a directory of an image."""
     with tarfile.open(archive) as tar:
         files = ((info.name, tar.extractfile(info)) for info in tar)
         return {f"{below}/{name}": file.read() for name, file in files if file is not None}

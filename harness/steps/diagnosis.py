@@ -20,7 +20,6 @@ Object = dict[str, Any]
 SIGNS: Final[Mapping[str, re.Pattern[str]]] = {
     check: re.compile(pattern, re.IGNORECASE)
     for check, pattern in {
-        "modules": r"loaded modules|/proc/modules",
         "inotify": r"inotify|too many open files",
         "memory": r"OOMKilled|out of memory|cannot allocate memory",
         "disk-state": r"no space left on device|disk quota exceeded",
@@ -36,7 +35,7 @@ SIGNS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 """What in an agent's words points at which check of doctor."""
 
-_TROUBLE: Final = re.compile(r"level=(warning|error|fatal)|^[EF]\d{4} |panic:|\berror: ", re.IGNORECASE)
+_TROUBLE: Final = re.compile(r"level=(warn|error|fatal)|^[EF]\d{4} |panic:|\berror: ", re.IGNORECASE)
 _LINES: Final = 4
 
 

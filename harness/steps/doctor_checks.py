@@ -184,11 +184,6 @@ def _weave_images(plan: Plan) -> Verdict:
     )
 
 
-def _modules_file(plan: Plan) -> Verdict:
-    there = plan.host.exists("/proc/modules")
-    return Verdict(there, "present" if there else "the kernel is built without loadable modules")
-
-
 def neighbour_entries(plan: Plan) -> int:
     """Entries that a lab's neighbour tables have together; the kernel counts them for all namespaces in one.
 
@@ -434,14 +429,6 @@ CHECKS: tuple[Check, ...] = (
     Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),
     Check("leftovers-cgroups", "leftovers: cgroups", "info", "their processes go on", "see above", _stray_cgroups),
     Check("leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts),
-    Check(
-        "modules",
-        "/proc/modules",
-        "info",
-        "cilium's published image does not start; the agent that is built here takes it for a kernel without modules",
-        "none needed",
-        _modules_file,
-    ),
     Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
     Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset, "ipset"),
     Check("ipvs", "IPVS", "info", "no proxyMode ipvs", _LOAD, _ipvs, "iptables"),

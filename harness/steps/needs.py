@@ -20,11 +20,12 @@ def needs(spec: LabSpec, store: Store) -> Needs:
         store: Knows what images are made of.
     """
     driver = providers.driver(spec.provider)
-    wanted = (*IMAGES, *networks.network(catalogue.variant(spec.cni)).images)
+    variant = catalogue.variant(spec.cni)
+    wanted = (*IMAGES, *networks.network(variant).images)
     images = tuple(name for name in wanted if name not in driver.own_images)
     shared = (*store.cni_components(), *store.image_components(images))
     return Needs(
         images,
-        components=tuple(dict.fromkeys((*driver.components, *shared))),
+        components=tuple(dict.fromkeys((*driver.components, *networks.components(variant), *shared))),
         replaceable=tuple(dict.fromkeys((*driver.replaceable, *shared))),
     )

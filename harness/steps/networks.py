@@ -7,13 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.cni import bridge, chart, cilium, flannel, weave
+from harness.cluster.kube import Kube
+from harness.cni import bridge, cilium, flannel, weave
 from harness.cni.footprint import Footprint
+from harness.cni.release import Release
+from harness.components.store import Store
 from harness.errors import BringUpError
+from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.probes.datapath import Datapath
+from harness.steps import charts
 from harness.steps.attach import Attached
+from harness.steps.charts import Charts
 
 Object = dict[str, Any]
 
@@ -24,8 +30,8 @@ class Network:
 
     Args:
         images: What its pods are made of.
-        manifests: Renders its objects; None for one that has no pods.
-        chart: Values for its published chart, for clusters that can pull its images; None where there is none.
+        manifests: Renders its objects, or those that must be there before its chart; None for one that has none.
+        release: Its Helm chart; None where it has none.
         configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
             for those: one that is too early ends, and kubelet starts it again after a second.
         datapath: Where it keeps its eBPF.
@@ -35,7 +41,7 @@ class Network:
 
     images: tuple[str, ...] = ()
     manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
-    chart: Callable[[LabSpec, Variant], Object] | None = None
+    release: Release | None = None
     configure: Callable[[Attached, Sequence[Object]], None] | None = None
     datapath: Datapath | None = None
     file_systems: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +67,7 @@ _NETWORKS = {
     "cilium": Network(
         ("cilium", "cilium-operator"),
         cilium.manifests,
-        chart.values,
+        cilium.RELEASE,
         datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
         file_systems={"/sys/fs/bpf": "bpf", cilium.CGROUP_ROOT: "cgroup2"},
         footprint=cilium.FOOTPRINT,
@@ -84,15 +90,52 @@ def network(variant: Variant) -> Network:
         raise BringUpError(msg, cause=f"its driver '{variant.driver}' is not there yet") from None
 
 
+def deliver(store: Store, place: LabDir, variant: Variant) -> None:
+    """Put what a network's installation needs into the lab's directory: helm and the chart of one that has a chart."""
+    release = network(variant).release
+    if release is not None:
+        Charts(place).deliver(store, release)
+
+
+def components(variant: Variant) -> tuple[str, ...]:
+    """Components that its installation needs, beside what is in its images."""
+    release = network(variant).release
+    return () if release is None else (charts.PROGRAM, release.component)
+
+
+def install(place: LabDir, spec: LabSpec, variant: Variant, api: Kube) -> None:
+    """Make a network's objects.
+
+    Args:
+        place: The lab's directories; `deliver` was called.
+        spec: The lab.
+        variant: Its network.
+        api: Its API.
+    """
+    driver = network(variant)
+    if driver.manifests is not None:
+        api.apply(driver.manifests(spec, variant))
+    if driver.release is not None:
+        Charts(place).install(driver.release, spec, variant, api)
+
+
+def objects(place: LabDir, spec: LabSpec, variant: Variant) -> list[Object]:
+    """All that `install` makes."""
+    driver = network(variant)
+    made = driver.manifests(spec, variant) if driver.manifests is not None else []
+    if driver.release is not None:
+        made = [*made, *Charts(place).objects(driver.release, spec, variant)]
+    return made
+
+
 def apply_network(ready: Attached, nodes: Sequence[Object]) -> None:
-    """Give the cluster its pod network: manifests for agents, commands on nodes for the rest.
+    """Give the cluster its pod network: manifests or a chart for agents, commands on nodes for the rest.
 
     Args:
         ready: The lab.
         nodes: Its Node objects; may be empty for a driver that does not wait for them.
     """
     driver = network(ready.variant)
-    if driver.manifests is not None:
-        ready.kube.apply(driver.manifests(ready.spec, ready.variant))
+    install(LabDir(ready.state, ready.spec.name), ready.spec, ready.variant, ready.kube)
     if driver.configure is not None:
         driver.configure(ready, nodes)

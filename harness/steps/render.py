@@ -7,20 +7,23 @@ the byte.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import yamlio
 from harness.cluster import coredns
+from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
-from harness.steps import providers
+from harness.runner import HostRunner, Runner
+from harness.steps import charts, providers
 from harness.steps.networks import network
 
-ALTERNATIVES = "helm/"
-"""Folder of files that are for others: `up` makes none of them. Values for a network's published chart."""
+CHARTS = "helm/"
+"""Folder of what a network's chart is told, and, where helm is at hand, of what it makes of that."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,34 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
     files |= providers.driver(spec.provider).render(spec, variant)
     files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
     driver = network(variant)
-    if driver.manifests is not None:
-        files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(driver.manifests(spec, variant))
-    if driver.chart is not None:
-        files[f"{ALTERNATIVES}{variant.driver}-values.yaml"] = yamlio.dumps(driver.chart(spec, variant))
+    manifests = driver.manifests(spec, variant) if driver.manifests is not None else []
+    if manifests:
+        files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(manifests)
+    if driver.release is not None:
+        files[f"{CHARTS}{driver.release.name}-values.yaml"] = yamlio.dumps(driver.release.values(spec, variant))
     return dict(sorted(files.items()))
+
+
+def charted(store: Store, spec: LabSpec, variant: Variant, runner: Runner | None = None) -> dict[str, str]:
+    """What helm makes of a network's chart, by relative path; nothing where helm or the chart is not in the cache.
+
+    Args:
+        store: Has the cache.
+        spec: The lab.
+        variant: Its CNI variant.
+        runner: Runs helm.
+    """
+    release = network(variant).release
+    if release is None or not all(store.cached(name) for name in (charts.PROGRAM, release.component)):
+        return {}
+    with tempfile.TemporaryDirectory(prefix="cnilab-") as scratch:
+        folder = Path(scratch)
+        chart, values = folder / "chart", folder / "values.yaml"
+        charts.unpack(store, release, chart)
+        values.write_text(yamlio.dumps(release.values(spec, variant)), encoding="utf-8")
+        helm = charts.Helm(store.program(charts.PROGRAM), folder, runner or HostRunner())
+        objects = helm.template(chart, release, values, spec.kubernetes.version)
+    return {f"{CHARTS}{release.name}.yaml": yamlio.dumps_all(objects)}
 
 
 def differences(files: Mapping[str, str], directory: Path) -> list[Difference]:

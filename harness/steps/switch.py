@@ -104,6 +104,7 @@ def switch(ready: Attached, variant: Variant, *, run: RunDir, journal: Journal, 
     nodes, api = ready.lab.nodes, ready.kube
     with journal.step("switch.images", f"images of {variant.name} to {len(nodes)} nodes") as detail:
         detail["loaded"] = load_images(nodes, store, networks.network(variant).images)
+        networks.deliver(store, place, variant)
     _remember(place, ready=False, owner=os.getpid())
     before = _inventory(run, "before", nodes, journal)
     with journal.step("switch.pods", "pods leave the network") as detail:

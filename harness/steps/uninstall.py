@@ -12,10 +12,12 @@ from harness.cluster.kube import ApiError, Kube
 from harness.cluster.plan import STOPPED
 from harness.cni.footprint import Footprint, removal
 from harness.errors import NotYetError
+from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.probes import inventory, netstate
-from harness.steps import networks
+from harness.steps import charts, networks
 from harness.steps.attach import Attached
+from harness.steps.charts import Charts
 from harness.steps.residue import Residue
 
 T = TypeVar("T")
@@ -30,15 +32,27 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 def remove_objects(ready: Attached) -> None:
     """Delete what the first network has in the API: agents, then the rest, then what agents made by themselves."""
     driver = networks.network(ready.variant)
-    objects = driver.manifests(ready.spec, ready.variant) if driver.manifests is not None else []
+    objects = _objects(ready)
     workloads = [item for item in objects if item["kind"] in {"DaemonSet", "Deployment"}]
+    # Agents first, while they still may do what their end asks of them; helm then finds the rest.
     ready.kube.delete(workloads)
     agents = [item["metadata"]["name"] for item in workloads]
     timeouts.wait_until("the agents to end", lambda: _ended(ready, agents), timeouts.ROLLOUT, interval=0.1)
+    if driver.release is not None:
+        Charts(_place(ready)).uninstall(driver.release)
     ready.kube.delete([item for item in objects if item not in workloads])
     ready.kube.delete(list(_made_by_agents(ready.kube, driver.footprint)))
     for node in ready.kube.list("v1", "Node"):
         _strip_node(ready.kube, node, driver.footprint)
+
+
+def _place(ready: Attached) -> LabDir:
+    return LabDir(ready.state, ready.spec.name)
+
+
+def _objects(ready: Attached) -> list[Object]:
+    """All that the network was made of, as it was installed."""
+    return networks.objects(_place(ready), ready.spec, ready.variant)
 
 
 def _ended(ready: Attached, agents: Sequence[str]) -> bool:
@@ -130,9 +144,9 @@ def clean_nodes(ready: Attached) -> dict[str, list[str]]:
 def left_in_api(ready: Attached) -> list[Residue]:
     """Objects of the first network that are still there."""
     driver = networks.network(ready.variant)
-    objects = driver.manifests(ready.spec, ready.variant) if driver.manifests is not None else []
+    records = charts.records(ready.kube, driver.release) if driver.release is not None else []
     found = []
-    for item in [*objects, *_made_by_agents(ready.kube, driver.footprint)]:
+    for item in [*_objects(ready), *records, *_made_by_agents(ready.kube, driver.footprint)]:
         metadata = item["metadata"]
         if ready.kube.get(item["apiVersion"], item["kind"], metadata["name"], metadata.get("namespace", "")):
             found.append(Residue("api", item["kind"], metadata["name"]))

@@ -47,13 +47,14 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs and images"):
         wanted = networks.network(order.variant).file_systems
         materials = replace(prepare(order, engine), file_systems=wanted)
+        networks.deliver(order.store, place, order.variant)
     image = create.guarded(engine, place, materials.image)
     text = cluster_config(spec, order.variant, image, cgroup_v1=engine.facts().cgroups == "1")
 
     def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:
         with contextlib.suppress(CnilabError):  # all of it is done again, and seriously, when kind has ended
             _client_kubeconfig(place, kubeconfig)
-            _start_network(Kube(place.client_kubeconfig), made, order.variant, goes_on)
+            _start_network(place, made, order.variant, goes_on)
 
     known, lab = create.create(engine, place, spec, text, materials, journal, early)
     port = _client_kubeconfig(place, place.kubeconfig.read_text(encoding="utf-8"))
@@ -80,11 +81,12 @@ def require_room(spec: LabSpec, limit: int | None, used: int) -> None:
         raise PreflightError(msg, cause=str(short), next_step=f"sysctl -w {name}={short.target}, or fewer nodes")
 
 
-def _start_network(kube: Kube, spec: LabSpec, variant: Variant, goes_on: Callable[[], bool]) -> None:
+def _start_network(place: LabDir, spec: LabSpec, variant: Variant, goes_on: Callable[[], bool]) -> None:
     """Give the first node its network while the others join; its agents then wait for them, not they for it."""
     network = networks.network(variant)
     if network.manifests is None or network.configure is not None:
         return
+    kube = Kube(place.client_kubeconfig)
 
     def appears(api_version: str, kind: str, name: str) -> bool:
         for _ in timeouts.ticks(timeouts.API_READY, 0.2):
@@ -100,7 +102,7 @@ def _start_network(kube: Kube, spec: LabSpec, variant: Variant, goes_on: Callabl
         return False
 
     if appears("v1", "ConfigMap", "kubeadm-config"):
-        kube.apply(network.manifests(spec, variant))
+        networks.install(place, spec, variant, kube)
     # kubeadm's last phases make these once, and would overwrite what is there.
     if appears("apps/v1", *(("DaemonSet", "kube-proxy") if variant.kube_proxy else ("Deployment", "coredns"))):
         kube.apply(coredns.manifests(spec))

@@ -26,7 +26,7 @@ from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
-from harness.steps import providers
+from harness.steps import networks, providers
 from harness.steps.kubeconfigs import write_client
 from harness.steps.providers import Found, Needs, Order
 
@@ -46,6 +46,7 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(order.store, order.needs)
+        networks.deliver(order.store, order.place, order.variant)
         issued = certificates.result()
     facts = machine_facts(containerd=order.store.ensure(["containerd"])["containerd"].version)
     machines = plan.machines(spec, issued, facts, kube_proxy=order.variant.kube_proxy)

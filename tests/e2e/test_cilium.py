@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from conformance.checks import policy
-from harness import timeouts
-from harness.cni import catalogue
+from harness import timeouts, yamlio
+from harness.cni import catalogue, cilium
+from harness.components.lock import load
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_cluster import kubectl
 
@@ -79,6 +80,44 @@ def test_every_node_has_programs_and_maps_of_its_own(lab: tuple[Cli, str]) -> No
 def test_hubble_sees_flows(lab: tuple[Cli, str]) -> None:
     flows = kubectl(lab, *AGENT, "hubble", "observe", "--last", "5", "-o", "jsonpb")
     assert "node_name" in flows
+
+
+def test_helm_knows_what_it_installed_and_can_change_it(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    folder = cli.state / "labs" / name / "helm"
+    env = {**os.environ, "KUBECONFIG": str(cli.state / "labs" / name / "kubeconfig"), "HOME": str(folder)}
+    base = (folder / "bin/helm", "--namespace", "kube-system")
+
+    def helm(*words: str) -> str:
+        return subprocess.run((*base, *words), env=env, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    (release,) = json.loads(helm("list", "-o", "json"))
+    version = catalogue_version()
+    assert (release["name"], release["chart"], release["status"]) == ("cilium", f"cilium-{version}", "deployed")
+    helm("upgrade", "cilium", str(folder / "charts/cilium"), "--reuse-values", "--set", "debug.verbose=flow")
+    config = json.loads(kubectl(lab, "-n", "kube-system", "get", "configmap", "cilium-config", "-o", "json"))["data"]
+    assert config["debug-verbose"] == "flow"
+    helm("rollback", "cilium", "1")
+    config = json.loads(kubectl(lab, "-n", "kube-system", "get", "configmap", "cilium-config", "-o", "json"))["data"]
+    assert "debug-verbose" not in config
+
+
+def catalogue_version() -> str:
+    """The version of the chart, as the lock pins it."""
+    return load().component[cilium.RELEASE.component].pinned
+
+
+def test_the_chart_makes_of_a_variant_what_is_recorded(warm: Cli) -> None:
+    """Networks are recognised by that record, in a unit test that has no helm."""
+    variants = [name for name in catalogue.names() if catalogue.variant(name).driver == "cilium"]
+    made = {}
+    for name in variants:
+        objects = yamlio.loads_all(
+            warm("render", name).stdout.partition("==> helm/cilium.yaml <==\n")[2].partition("==> ")[0]
+        )
+        made[name] = next(item["data"] for item in objects if item["metadata"]["name"] == "cilium-config")
+    recorded = Path(__file__).parents[1] / "golden/cni/cilium-configurations.yaml"
+    assert made == yamlio.loads(recorded.read_text(encoding="utf-8"))
 
 
 def test_the_machines_own_settings_stay(lab: tuple[Cli, str], settings_before: dict[Path, str]) -> None:

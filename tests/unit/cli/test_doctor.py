@@ -165,7 +165,6 @@ CASES: list[tuple[str, Machine, str, str]] = [
     ("netem", Machine(failing={"netem"}), "info", "refused"),
     ("overlay", Machine(failing={"overlay"}), "blocks", "refused"),
     ("bpf", Machine(failing={"bpf"}), "info", "refused"),
-    ("modules", Machine(absent={"/proc/modules"}), "info", "without loadable modules"),
     ("memory", Machine(memory=800 * 2**20), "limits", "0.8 GiB available"),
     ("memory", Machine(memory=300 * 2**20), "blocks", "0.3 GiB available"),
     ("disk-state", Machine(free=2**20), "blocks", "0.0 GiB free"),
@@ -307,7 +306,7 @@ def test_what_has_no_release_needs_go(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("spec", "absent", "present"),
     [
-        (LabSpec(), {"cilium", "hubble", "kind"}, {"etcd", "flannel", "cni-plugins"}),
+        (LabSpec(), {"cilium", "helm", "kind"}, {"etcd", "flannel", "cni-plugins"}),
         (LabSpec(provider="kind"), {"etcd", "containerd", "nodeinit", "pause"}, {"kind", "flannel", "responder"}),
         (LabSpec(cni="cilium"), {"flannel"}, {"cilium", "nodeinit"}),
     ],

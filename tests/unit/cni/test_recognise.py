@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import yamlio
 from harness.cni import catalogue
 from harness.cni.recognise import GENERIC, Seen, recognise
 
 FLANNEL = frozenset({"kube-system/kube-proxy", "kube-flannel/kube-flannel-ds"})
 CILIUM = frozenset({"kube-system/cilium"})
+RECORDED = Path(__file__).parents[2] / "golden/cni/cilium-configurations.yaml"
+CONFIGURATIONS: dict[str, dict[str, str]] = yamlio.loads(RECORDED.read_text(encoding="utf-8"))
+"""What helm made of the chart for every variant; tests/e2e/test_cilium.py holds it against what it makes today."""
 
 
 def flannel(**net: Any) -> Seen:
@@ -33,15 +38,12 @@ def test_the_tunnel_of_this_cluster_is_expected_not_the_usual_one() -> None:
 
 @pytest.mark.parametrize("name", [name for name in catalogue.names() if catalogue.variant(name).driver == "cilium"])
 def test_every_variant_of_cilium_is_recognised_by_its_own_configuration(name: str) -> None:
-    config = {key: str(value) for key, value in catalogue.variant(name).values["config"].items()}
-    seen = Seen(CILIUM, {"cilium": config | {"debug": "false"}})
-    assert recognise(seen, dns=True).variant.name == name
+    assert recognise(Seen(CILIUM, {"cilium": CONFIGURATIONS[name]}), dns=True).variant.name == name
 
 
 def test_a_policy_mode_of_its_own_is_another_network() -> None:
     """Where everything is closed that no policy opens, nothing that the catalogue promises of pods holds."""
-    config = {key: str(value) for key, value in catalogue.variant("cilium").values["config"].items()}
-    modes = {mode: config | {"enable-policy": mode} for mode in ("default", "never", "always")}
+    modes = {mode: CONFIGURATIONS["cilium"] | {"enable-policy": mode} for mode in ("default", "never", "always")}
     found = {mode: recognise(Seen(CILIUM, {"cilium": one}), dns=True).variant.name for mode, one in modes.items()}
     assert found == {"default": "cilium", "never": "cilium-lean", "always": GENERIC}
 

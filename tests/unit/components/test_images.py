@@ -106,6 +106,22 @@ def test_a_layer_has_parents_before_children_and_belongs_to_root(tmp_path: Path,
     assert modes["etc/passwd"] == 0o644
 
 
+def test_an_image_has_variables_of_its_own(tmp_path: Path, contents: dict[str, Content]) -> None:
+    (image,) = (one for one in recipes.images(load()) if one.name == "cilium")
+    assert image.env == ("HUBBLE_SERVER=unix:///var/run/cilium/hubble.sock",)
+    write_archive(tmp_path / "image.tar", image, contents, tmp_path)
+    config = as_json(tmp_path / "image.tar", as_json(tmp_path / "image.tar", "manifest.json")[0]["Config"])
+    assert config["config"]["Env"] == [f"PATH={recipes.PATH}", *image.env]
+
+
+def test_a_script_can_be_run_and_a_directory_may_be_a_link(tmp_path: Path) -> None:
+    files: dict[str, Content] = {"install.sh": b"#!/bin/sh\n", "notes": b"install.sh\n", "var/run": "/run"}
+    with layer(pack(tmp_path, files), tmp_path) as tar:
+        found = {info.name: info for info in tar.getmembers()}
+    assert (found["install.sh"].mode, found["notes"].mode) == (0o755, 0o644)
+    assert (found["var/run"].issym(), found["var/run"].linkname, found["run"].isdir()) == (True, "/run", True)
+
+
 def test_images_carry_the_names_that_manifests_use_and_the_versions_of_the_lock() -> None:
     lock = load()
     version = {name: component.pinned for name, component in lock.component.items()}
