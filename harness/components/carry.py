@@ -224,7 +224,7 @@ def prune(store: Resolver) -> list[Path]:
     Returns:
         The directories removed.
     """
-    locks = [with_kubernetes(store.lock, minor) for minor in versions(store.lock)]
+    locks = [store.lock, *(with_kubernetes(store.lock, minor) for minor in versions(store.lock))]
     wanted = {store.directory(component) for lock in locks for component in lock.component.values()}
     removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
     for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER):

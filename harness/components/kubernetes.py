@@ -26,8 +26,8 @@ def number(minor: str) -> int:
 
 def versions(lock: Lock) -> dict[str, str]:
     """Full version of every pinned minor version, newest first; the default is among them."""
-    component = lock.component[NAME]
-    known = {minor_of(component.version): component.version, **component.minors}
+    component = lock.component.get(NAME)
+    known = {minor_of(component.version): component.version, **component.minors} if component else {}
     return dict(sorted(known.items(), key=lambda item: -number(item[0])))
 
 

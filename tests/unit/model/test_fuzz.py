@@ -26,7 +26,7 @@ metadata: {name: workshop}
 spec:
   cni: flannel   # the network
   nodes: 3
-  kubernetes: {version: "1.34", proxyMode: iptables}
+  kubernetes: {version: "1.37", proxyMode: iptables}
   underlay: {cidr: 172.18.0.0/16, mtu: 1400}
   pods: &pods
     cidr: 10.244.0.0/16

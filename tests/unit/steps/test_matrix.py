@@ -13,6 +13,7 @@ from harness.cni import catalogue
 from harness.errors import SpecError, UsageError
 from harness.model.load import load_spec
 from harness.model.matrix import Cell
+from harness.model.spec import Kubernetes
 from harness.runner import HostRunner
 from harness.steps import matrix, matrix_run
 from harness.steps.doctor_model import Check, Finding, Plan, Status, Verdict
@@ -22,7 +23,8 @@ HEAD = "apiVersion: cnilab.dev/v1\nkind: Matrix\n"
 
 
 def cell(name: str = "flannel", **changes: object) -> Cell:
-    fields = {"provider": "namespaces", "kernel": "host", "nodes": 2, "kubernetes": "1.34", "labs": "default"}
+    fields: dict[str, object] = {"provider": "namespaces", "kernel": "host", "nodes": 2, "labs": "default"}
+    fields["kubernetes"] = Kubernetes().version
     fields |= {"id": name, "variant": "flannel", "minutes": 30, "unavailable": ""} | changes
     return Cell(**fields)  # type: ignore[arg-type]
 
