@@ -2,6 +2,7 @@
 
 Everything above talks to machines through a `Runner`: the host's own (`HostRunner`) or a node's, which only prefixes
 the argument vector (`nsenter …`, `docker exec …`). It is run as it is: no shell reads it, unless its program is one.
+What is run speaks English and UTF-8 whatever the caller's locale is: see `caller`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from harness import timeouts
+from harness import caller, timeouts
 from harness.errors import CnilabError
 
 Argv = Sequence[str | os.PathLike[str]]
@@ -159,7 +160,7 @@ class HostRunner:
                 timeout=timeouts.stretched(timeout),
                 check=False,
                 cwd=self.cwd,
-                env={**os.environ, **env} if env else None,
+                env=caller.environment(env),
             )
         except FileNotFoundError as error:
             msg = f"program not found: {error.filename or vector[0]}"
@@ -196,7 +197,7 @@ class HostRunner:
                 stdout=stdout,
                 stderr=stderr,
                 cwd=self.cwd,
-                env={**os.environ, **env} if env else None,
+                env=caller.environment(env),
                 start_new_session=True,
             )
         except FileNotFoundError as error:

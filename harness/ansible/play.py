@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import resources, timeouts
+from harness import caller, resources, timeouts
 from harness.errors import CnilabError
 from harness.model.journal import Journal, now
 from harness.model.records import Event
@@ -72,6 +72,7 @@ def settings(folder: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
         "PYTHONWARNINGS": "ignore",
+        **caller.language(),
         "PYTHONDONTWRITEBYTECODE": "",  # compiling Ansible anew on every start would cost a second
     }
 
@@ -124,8 +125,12 @@ def play(
         variables: Extra variables.
 
     Raises:
-        PlaybookError: A task failed, or a host could not be reached.
+        PlaybookError: A task failed, or a host could not be reached; or this machine has no locale with UTF-8.
     """
+    if caller.utf8_locale() == "C":
+        msg = f"playbook {playbook} cannot be run: this machine has no locale with UTF-8, and Ansible asks for one"
+        step = "make one: localedef -i C -f UTF-8 C.UTF-8 (on Debian and Ubuntu it is in package libc-bin)"
+        raise PlaybookError(msg, cause=f"none of {', '.join(caller.UTF8_LOCALES)}", next_step=step)
     import ansible_runner  # noqa: PLC0415 - takes 0.2 s, which commands without playbooks need not spend
 
     name = Path(playbook).stem

@@ -8,6 +8,9 @@ import sys
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
+        from harness import caller  # noqa: PLC0415 - as below
+
+        caller.settle()
         from harness.cli.app import run  # noqa: PLC0415 - an interrupt while this imports must not show a traceback
 
         code = run()

@@ -68,7 +68,6 @@ _PASSED_ON = (
     "COLUMNS",
     "FORCE_COLOR",
     "HOME",
-    "LANG",
     "NO_COLOR",
     "PATH",
     "TERM",
