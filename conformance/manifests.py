@@ -19,6 +19,9 @@ PODS_PER_NODE: Final = 2
 SIBLING_PORT: Final = 8081
 """Where the second container of a two-container pod listens."""
 
+NOBODY: Final = 65534
+"""The user of that second container: one that owns nothing."""
+
 VIP_PORT: Final = 80
 HOST_PORT: Final = 18080
 """The first pod of a node has it for UDP, the second for TCP: one number, two protocols, no clash."""
@@ -137,6 +140,8 @@ def _container(plan: PodPlan, name: str) -> Object:
         listen, token = (RESPONDER_PORT,), plan.name
     else:
         listen, token = tuple(sorted({RESPONDER_PORT, *ports()})), plan.name
+    # It only listens, so that it can be anybody: an image whose files only root may read is noticed here.
+    anybody = {"runAsUser": NOBODY, "runAsGroup": NOBODY, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
     published = {"containerPort": RESPONDER_PORT, "hostPort": HOST_PORT, "protocol": plan.host_port}
     return {
         "name": name,
@@ -144,6 +149,7 @@ def _container(plan: PodPlan, name: str) -> Object:
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": ["serve", "--name", token, "--ports", ",".join(map(str, listen))],
+        **({"securityContext": anybody} if name == "sibling" else {}),
         "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}},
     }
 

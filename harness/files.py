@@ -50,4 +50,5 @@ def write_private(path: Path, content: str) -> None:
     """Write a file that is never readable by others for even a moment."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        os.fchmod(descriptor, 0o600)  # of a file that was there before, too
         file.write(content)

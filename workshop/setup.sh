@@ -111,19 +111,27 @@ known() {
         $1 == "\"name\":" {mine = ($2 == want)} mine && !told && $1 == key {gsub(/[",]/, "", $2); print $2; told = 1}'
 }
 
+# quoted WORD: as any shell reads it again, whatever characters it has.
+quoted() {
+    case $1 in
+        *[!A-Za-z0-9_./:@%+=,-]* | '') printf "'%s'" "${1//\'/\'\\\'\'}" ;;
+        *) printf '%s' "$1" ;;
+    esac
+}
+
 # handout NAME: what the student types, in text.
 handout() {
     cat <<EOF
 Hello $1: this cluster is yours. On $(hostname), type:
 
-    export KUBECONFIG=$WORKSHOP_DIR/students/$1/kubeconfig
-    export PATH=$WORKSHOP_DIR/bin:\$PATH
+    export KUBECONFIG=$(quoted "$WORKSHOP_DIR/students/$1/kubeconfig")
+    export PATH=$(quoted "$WORKSHOP_DIR/bin"):\$PATH
     kubectl get nodes -o wide
     kubectl get pods -A -o wide
 
 As root, you also see what packets do:
 
-    cnilab() { sudo $program --state $WORKSHOP_DIR/state${CNILAB_CACHE:+ --cache $CNILAB_CACHE} "\$@"; }
+    cnilab() { sudo $(quoted "$program") --state $(quoted "$WORKSHOP_DIR/state")$also "\$@"; }
     cnilab status $1
     cnilab exec --lab $1 n1 -- ip -brief address
     cnilab apply --lab $1 pod-pause
@@ -132,6 +140,7 @@ As root, you also see what packets do:
 EOF
 }
 
+also=${CNILAB_CACHE:+ --cache $(quoted "$CNILAB_CACHE")}
 for name in "${names[@]}"; do
     place=$WORKSHOP_DIR/students/$name
     # Only the student, where the machine has an account of that name; else whoever holds root hands it out. The student
@@ -147,7 +156,7 @@ for name in "${names[@]}"; do
         cnilab up "$variant" --name "$name" --nodes "$nodes" --replace --run-dir "$run" "${raise[@]}" >/dev/null ||
             die $? "the lab of $name did not come up; those before it are up" "mend it, and run this again"
     fi
-    source=$(known "$name" kubeconfig)
+    source=$WORKSHOP_DIR/state/labs/$name/kubeconfig
     [ -f "$source" ] || die 3 "the lab of $name has no kubeconfig"
     install -T -m 0600 "${owner[@]}" "$source" "$place/kubeconfig"
     handout "$name" | install -T -m 0600 "${owner[@]}" /dev/stdin "$place/handout.txt"
@@ -165,5 +174,5 @@ done
 
 say "==> ${#names[@]} labs are up. Hand-outs: $WORKSHOP_DIR/handouts.html"
 for name in "${names[@]}"; do
-    printf '%s\texport KUBECONFIG=%s\n' "$name" "$WORKSHOP_DIR/students/$name/kubeconfig"
+    printf '%s\texport KUBECONFIG=%s\n' "$name" "$(quoted "$WORKSHOP_DIR/students/$name/kubeconfig")"
 done

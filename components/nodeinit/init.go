@@ -72,9 +72,8 @@ func becomeNode(spec *Spec) error {
 		}
 	}
 	for _, sysctl := range spec.Sysctls {
-		err := os.WriteFile("/proc/sys/"+sysctl.Key, []byte(sysctl.Value), 0)
-		if err != nil && !(sysctl.Optional && os.IsNotExist(err)) {
-			return fmt.Errorf("sysctl %s=%s: %w", sysctl.Key, sysctl.Value, err)
+		if err := sysctl.set(); err != nil {
+			return err
 		}
 	}
 	return nil

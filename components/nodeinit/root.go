@@ -26,8 +26,7 @@ func makeRoot(spec *Spec) error {
 			return err
 		}
 	}
-	options := fmt.Sprintf("lowerdir=/,upperdir=%s,workdir=%s", upper, work)
-	if err := syscall.Mount("overlay", merged, "overlay", 0, options); err != nil {
+	if err := overlay("/", upper, work, merged); err != nil {
 		return fmt.Errorf("overlay of / on %s: %w", merged, err)
 	}
 	steps := []func(string) error{mountKernel, mountDevices, mountCgroups}
@@ -176,6 +175,15 @@ func (m *Mount) in(root string) error {
 	describe := func(err error) error {
 		return fmt.Errorf("mount %s%s on %s: %w", m.Type, m.Source, m.Target, err)
 	}
+	if m.Lower != "" {
+		if err := os.MkdirAll(target, 0o755); err != nil {
+			return err
+		}
+		if err := overlay(m.Lower, m.Upper, m.Work, target); err != nil {
+			return fmt.Errorf("overlay of %s on %s: %w", m.Lower, m.Target, err)
+		}
+		return nil
+	}
 	if m.Type != "" {
 		if err := os.MkdirAll(target, 0o755); err != nil {
 			return describe(err)
@@ -198,6 +206,22 @@ func (m *Mount) in(root string) error {
 		}
 	}
 	return nil
+}
+
+// overlay mounts an overlay of three directories. Its options are one string, in which commas, colons and backslashes of
+// paths have a meaning of their own, and which is at most a page long: open directories have names without any of that.
+func overlay(lower, upper, work, target string) error {
+	options := "lowerdir=%s,upperdir=%s,workdir=%s"
+	names := make([]any, 0, 3)
+	for _, path := range []string{lower, upper, work} {
+		directory, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer directory.Close()
+		names = append(names, fmt.Sprintf("/proc/self/fd/%d", directory.Fd()))
+	}
+	return syscall.Mount("overlay", target, "overlay", 0, fmt.Sprintf(options, names...))
 }
 
 // mountPoint makes a directory or an empty file, whichever the source of the bind mount is.

@@ -24,16 +24,21 @@ type Spec struct {
 	Services []Service         `json:"services"`
 }
 
-// Mount is a bind mount from the host, or a file system of its own when Type is set.
+// Mount is a bind mount from the host, an overlay when it has a lower directory, or a file system of its own when Type
+// is set.
 type Mount struct {
 	Source   string `json:"source"`
 	Target   string `json:"target"`
 	Type     string `json:"type"`
 	Options  string `json:"options"`
 	ReadOnly bool   `json:"read_only"`
+	Lower    string `json:"lower"`
+	Upper    string `json:"upper"`
+	Work     string `json:"work"`
 }
 
-// Sysctl is a key of /proc/sys, with slashes. Optional ones may be absent from the kernel.
+// Sysctl is a key of /proc/sys, with slashes; a star stands for any interface. Optional ones may be absent from the
+// kernel.
 type Sysctl struct {
 	Key      string `json:"key"`
 	Value    string `json:"value"`

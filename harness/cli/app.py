@@ -16,7 +16,7 @@ import click
 from click.shell_completion import shell_complete
 
 from harness import __version__
-from harness.cli.context import WORDS, Settings, colored, default_cache, default_state
+from harness.cli.context import WORDS, Settings, checked_place, colored, default_cache, default_state
 from harness.cli.defaults import SOURCES, adopt, read
 from harness.cli.interrupt import Interrupted, handling
 from harness.errors import CnilabError
@@ -156,10 +156,11 @@ def cli(
 ) -> None:
     """Real Kubernetes networking on one Linux machine: labs that teach it, and checks that prove it."""
     ctx.color = colored(color)
-    ctx.obj = Settings(quiet=quiet, verbose=verbose, state=state.absolute(), cache=cache.absolute())
+    state, cache = checked_place(state, "--state"), checked_place(cache, "--cache")
+    ctx.obj = Settings(quiet=quiet, verbose=verbose, state=state, cache=cache)
     # Layers below know of these through the environment, and so do the programs that they start.
-    os.environ["CNILAB_STATE"] = str(state.absolute())
-    os.environ["CNILAB_CACHE"] = str(cache.absolute())
+    os.environ["CNILAB_STATE"] = str(state)
+    os.environ["CNILAB_CACHE"] = str(cache)
     os.environ["CNILAB_TIMEOUT_SCALE"] = f"{timeout_scale:g}"
 
 

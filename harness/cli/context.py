@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from harness.errors import UsageError
 
 WORDS = "cnilab.words"
 """Where a command's context keeps the words after the program's name."""
+
+LONGEST_PLACE = 1024
+"""Bytes of a directory's path: what containers have below it may be as long again, and more."""
+
+_TEMPLATES = ("{{", "{%", "{#")
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
 
@@ -93,6 +99,31 @@ def shown(text: str, limit: int = 60) -> str:
     """Text from outside as it may be printed: control characters escaped, at most `limit` characters."""
     safe = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
     return safe if len(safe) <= limit else f"{safe[: limit - 1]}…"
+
+
+def checked_place(path: Path, option: str) -> Path:
+    """A directory that labs are made of or in, absolute; spaces, quotes, commas and other alphabets are welcome.
+
+    Args:
+        path: As the user gave it.
+        option: How.
+
+    Raises:
+        UsageError: Files, mounts and programs below it could not name it.
+    """
+    place = path.absolute()
+    cause = ""
+    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in str(place)):
+        cause = "it has a control character, or bytes that are not UTF-8: lists of mounts and JSON cannot name it"
+    elif any(sign in str(place) for sign in _TEMPLATES):
+        cause = f"it has one of {' '.join(_TEMPLATES)}: Ansible would read it as a template"
+    elif len(os.fsencode(place)) > LONGEST_PLACE:
+        cause = f"it has {len(os.fsencode(place))} bytes, and files below it need the rest of the kernel's 4096"
+    if cause:
+        msg = f"{option} {shown(str(place))} cannot be used"
+        step = f"name another directory with {option}; of at most {LONGEST_PLACE} bytes, on one line"
+        raise UsageError(msg, cause=cause, next_step=step)
+    return place
 
 
 def checked_name(name: str) -> str:

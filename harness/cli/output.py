@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -19,6 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 _GOOD = {"ok", "pass", "ready", "running", "up", "killed", "present", "true", "cached"}
 _BAD = {"fail", "failed", "error", "broken", "blocks", "survived", "dead", "missing", "damaged", "absent", "down"}
 _ODD = {"stale", "limits", "partial", "skip", "skipped", "imprecise", "flaky", "notready", "unknown", "starting"}
+
+
+def export_line(kubeconfig: Path) -> str:
+    """What a shell reads to use a lab: `eval "$(cnilab up …)"`, whatever characters the path has."""
+    return f"export KUBECONFIG={shlex.quote(str(kubeconfig))}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from harness.cli.command import command as define
 from harness.cli.context import say, settings, shown
-from harness.cli.output import output_option
+from harness.cli.output import export_line, output_option
 from harness.cli.progress import progress
 from harness.errors import BringUpError, CnilabError, UsageError
 from harness.model.wellknown import SUPPORT
@@ -250,7 +250,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             raise
         finish(run)
     say(f"Lab '{spec.name}' is up. Run directory: {run.path}")
-    click.echo(f"export KUBECONFIG={kubeconfig}")
+    click.echo(export_line(kubeconfig))
     return 0
 
 

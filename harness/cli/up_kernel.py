@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.context import say, settings
+from harness.cli.output import export_line
 from harness.cli.progress import progress
 from harness.cli.stores import store_for
 from harness.errors import CnilabError
@@ -80,7 +81,7 @@ def bring_up(
                 with progress() as listener:
                     _end(spec.name, Journal(None, listener))
     if kubeconfig is not None:
-        click.echo(f"export KUBECONFIG={kubeconfig}")
+        click.echo(export_line(kubeconfig))
     return code
 
 

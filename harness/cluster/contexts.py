@@ -10,6 +10,7 @@ import base64
 import difflib
 import json
 import re
+import shlex
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,10 @@ def load(path: Path, context: str = "") -> Access:
         if (url or what == "server") and (wrong := _no_url(url)):
             msg = f"the cluster of context '{chosen}' has no {what}" + (" that can be used" if url else "")
             raise UsageError(
-                msg, cause=wrong if url else "", where=str(path), next_step=f"kubectl --kubeconfig {path} config view"
+                msg,
+                cause=wrong if url else "",
+                where=str(path),
+                next_step=f"kubectl --kubeconfig {shlex.quote(str(path))} config view",
             )
     credentials = _credentials(user, cluster, path)
     return Access(
@@ -129,7 +133,7 @@ def _entry(document: Mapping[str, Any], plural: str, singular: str, name: str, p
             msg,
             cause=f"{plural}: {', '.join(found) or 'none'}",
             where=str(path),
-            next_step=f"kubectl --kubeconfig {path} config view",
+            next_step=f"kubectl --kubeconfig {shlex.quote(str(path))} config view",
         )
     return found[name]
 

@@ -23,7 +23,7 @@ from harness.components.node_image import IMAGES
 from harness.components.store import Store
 from harness.errors import PreflightError, UsageError
 
-FORMAT = 1
+FORMAT = 2
 """Counts changes of this writer: part of the box's name."""
 
 NAME = "cnilab/node"

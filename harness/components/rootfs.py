@@ -78,7 +78,7 @@ def system(store: Store, packages: Sequence[str], *, what: str, instead: str) ->
     Raises:
         PreflightError: debootstrap is missing, or failed.
     """
-    key = hashlib.sha256(" ".join(["1", suite(), *packages]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(" ".join(["2", suite(), *packages]).encode()).hexdigest()[:16]
     place = store.cache / "debian" / key
     if place.is_dir():
         return place / "root"

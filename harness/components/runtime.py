@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,8 +28,23 @@ NAMESPACE = "k8s.io"
 
 SNAPSHOTTER = "overlayfs"
 
-_LONGEST_SOCKET = 107
-"""Bytes of a Unix socket's path (unix(7))."""
+FORMAT = 2
+"""Counts changes of the way in which the directory is made. Those of format 1 had the caller's umask in them."""
+
+_PLACES = ("/run", "/mnt")
+"""Where containerd may have all that is its own: a file system that only it sees. The cache is not below both.
+
+The cache may have any name. Here it has a short one, without the commas and colons that mean something in the options
+of a mount, and the socket's path fits (unix(7): 107 bytes).
+"""
+
+_APART = """\
+set -e
+mount -t tmpfs -o mode=0755 tmpfs "$1"
+mkdir "$1/root" "$1/scratch"
+mount --bind "$2" "$1/root"
+exec "$3" --config "$4"
+"""
 
 _DISABLED = (
     # No pods here, and these reach for directories and devices of the machine when they start.
@@ -68,7 +82,7 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
     wanted = tuple(names)
     containerd = store.ensure(["containerd", *images.components(store, wanted)])["containerd"]
     archives = images.archives(store, wanted)
-    text = f"{containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(map(images.image_digest, archives)))
+    text = f"{FORMAT} {containerd.digest} {SNAPSHOTTER} " + " ".join(sorted(map(images.image_digest, archives)))
     place = store.cache / "containerd-root" / hashlib.sha256(text.encode()).hexdigest()[:16]
     if place.is_dir():
         place.touch()
@@ -82,6 +96,7 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
     ):
         if not place.is_dir():
             root = scratch / "root"
+            root.mkdir()
             with _containerd(store, containerd.directory, root, scratch / "containerd.log") as ctr:
                 _import(store, ctr, archives)
             for leftover in ("opt", "tmpmounts"):
@@ -112,15 +127,17 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
     Yields:
         The start of a ctr command line that reaches it.
     """
-    with _state_directory(log.parent) as state, log.open("wb") as out:
-        socket = state / "s"
-        config = state / "config.toml"
-        config.write_text(_config(root, state, socket), encoding="utf-8")
-        ctr = (str(programs / "ctr"), "--address", str(socket), "--namespace", NAMESPACE)
+    config = log.with_name("config.toml")
+    place = next(one for one in _PLACES if not root.resolve().is_relative_to(one))
+    config.write_text(_config(place), encoding="utf-8")
+    with log.open("wb") as out:
         # Mounts made while unpacking never show on the machine, and containerd does not outlive this process.
         isolation = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--")
-        argv = (*isolation, programs / "containerd", "--config", config)
-        process = store.runner.start(argv, stdout=out, stderr=out, env={"TMPDIR": str(state)})
+        argv = (*isolation, "/bin/sh", "-c", _APART, "sh", place, root, programs / "containerd", config)
+        process = store.runner.start(argv, stdout=out, stderr=out, env={"TMPDIR": f"{place}/scratch"})
+        # Every word of the vector becomes the next one, so that the process is containerd in the end.
+        socket = Path(f"/proc/{process.pid}/root{place}/s")
+        ctr = (str(programs / "ctr"), "--address", str(socket), "--namespace", NAMESPACE)
 
         def answers() -> bool:
             if process.poll() is not None:
@@ -143,23 +160,11 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
             stop(process)
 
 
-def _config(root: Path, state: Path, socket: Path) -> str:
+def _config(place: str) -> str:
     return (
         "version = 2\n"
-        f"root = {json.dumps(str(root))}\n"
-        f"state = {json.dumps(str(state / 'state'))}\n"
+        f'root = "{place}/root"\n'
+        f'state = "{place}/state"\n'
         f"disabled_plugins = {json.dumps(list(_DISABLED))}\n"
-        f"[grpc]\n  address = {json.dumps(str(socket))}\n"
+        f'[grpc]\n  address = "{place}/s"\n'
     )
-
-
-@contextmanager
-def _state_directory(scratch: Path) -> Iterator[Path]:
-    """Below the scratch directory, whose leftovers the next run removes, unless a socket's path would be too long."""
-    state = scratch / "state"
-    if len(str(state / "s.ttrpc")) <= _LONGEST_SOCKET:
-        state.mkdir()
-        yield state
-        return
-    with tempfile.TemporaryDirectory(prefix="cnilab-") as elsewhere:
-        yield Path(elsewhere)

@@ -56,9 +56,10 @@ def nodeinit_spec(
     if machine.programs:
         mounts.append(
             {
-                "type": "overlay",
                 "target": "/opt/cni/bin",
-                "options": f"lowerdir={cni},upperdir={layout.cni_upper},workdir={layout.cni_work}",
+                "lower": str(cni),
+                "upper": str(layout.cni_upper),
+                "work": str(layout.cni_work),
             }
         )
         # The group that socket programs are attached to. It is the node's own: the root of its cgroup namespace.

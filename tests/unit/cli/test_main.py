@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.command import Command
-from harness.cli.context import checked_name, colored, shown
+from harness.cli.context import LONGEST_PLACE, checked_name, checked_place, colored, shown
 from harness.cli.interrupt import Interrupted, handling
+from harness.cli.output import export_line
 from harness.errors import BringUpError, CnilabError, UsageError
 
 
@@ -161,6 +163,48 @@ def test_colour_follows_the_option_then_the_environment(
 def test_a_name_that_could_leave_the_state_directory_is_refused(name: str) -> None:
     with pytest.raises(UsageError):
         checked_name(name)
+
+
+ODD = "a b,c:'\"$(d)\\ä"
+"""What directories may be called; a comma, a colon and a backslash mean something in the options of an overlay."""
+
+
+@pytest.mark.parametrize("option", ["--state", "--cache"])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("two\nlines", "control character"),
+        ("a\x1b[31mb", "control character"),
+        ("not\udcffutf8", "not UTF-8"),
+        ("a{{ b }}", "template"),
+        ("x" * 1024, "bytes"),
+    ],
+)
+def test_a_place_that_nothing_could_live_in_is_refused_at_once(
+    option: str, name: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run([option, str(tmp_path / name), "status"]) == 4
+    said = capsys.readouterr().err
+    assert f"error: {option} " in said
+    assert reason in said
+    assert f"name another directory with {option}" in said
+    assert "\x1b" not in said
+
+
+def test_any_other_place_is_welcome(tmp_path: Path) -> None:
+    assert checked_place(tmp_path / ODD, "--state") == tmp_path / ODD
+    longest = Path("/" + "x" * (LONGEST_PLACE - 1))
+    assert checked_place(longest, "--state") == longest
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash"])
+def test_a_shell_reads_the_path_of_a_kubeconfig_as_it_is(shell: str, tmp_path: Path) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"no {shell} here")
+    path = tmp_path / ODD / "kubeconfig"
+    script = 'eval "$1" && printf %s "$KUBECONFIG"'
+    done = subprocess.run([shell, "-c", script, "sh", export_line(path)], capture_output=True, check=True, text=True)
+    assert done.stdout == str(path)
 
 
 def test_text_from_outside_cannot_drive_the_terminal() -> None:

@@ -25,7 +25,9 @@ def test_the_hosts_own_cni_and_kubelet_directories_are_covered() -> None:
     targets = {mount["target"] for mount in mounts}
     assert {"/etc/cni", "/opt/cni/bin", "/var/lib/cni", "/var/lib/kubelet", "/etc/kubernetes", "/var/log"} <= targets
     plugins = next(mount for mount in mounts if mount["target"] == "/opt/cni/bin")
-    assert plugins["options"].startswith("lowerdir=/cache/cni,upperdir=/state/labs/one/")
+    assert plugins["lower"] == "/cache/cni"
+    assert plugins["upper"].startswith("/state/labs/one/")
+    assert plugins["work"].startswith("/state/labs/one/")
 
 
 def test_machine_ids_differ_between_machines_and_between_labs() -> None:
