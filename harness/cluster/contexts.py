@@ -1,7 +1,7 @@
 """Somebody else's kubeconfig: the cluster and the user that a context names.
 
 A kubeconfig of a lab of ours is read by `harness.cluster.kube`. This module reads any: embedded or named certificates,
-tokens, exec plugins (client-go credential plugins, KEP-541), a proxy, another server name.
+tokens, exec plugins (client-go credential plugins, KEP-541), a proxy (variables may name it, too), another server name.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import difflib
 import json
+import os
 import re
 import shlex
 import urllib.parse
@@ -19,6 +20,7 @@ from typing import Any, Final
 import yaml
 
 from harness import yamlio
+from harness.cluster import proxies
 from harness.cluster.access import Access
 from harness.errors import SpecError, UsageError
 from harness.runner import CommandError, HostRunner
@@ -79,7 +81,7 @@ def load(path: Path, context: str = "") -> Access:
         ca=_bytes(cluster, "certificate-authority", path),
         server_name=str(cluster.get("tls-server-name") or ""),
         verify=not cluster.get("insecure-skip-tls-verify"),
-        proxy=proxy,
+        proxy=proxies.chosen(server, proxy, os.environ),
         **credentials,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import urllib3
 
 from harness import timeouts, yamlio
+from harness.cluster import proxies
 from harness.cluster.access import Access
 from harness.cluster.refusals import ApiError, refused, unanswered
 from harness.errors import BringUpError
@@ -100,8 +102,8 @@ def transport(kubeconfig: Path) -> Transport:
     """The way to the cluster that a kubeconfig names.
 
     A kubeconfig of ours, which names certificate files, is read here: importing the official client costs a second of
-    processor time, a tenth of a whole bring-up. Any other goes to the official client, which knows all of them: tokens,
-    embedded keys, exec plugins, proxies.
+    processor time, a tenth of a whole bring-up. It never leads through a proxy: a lab's server is on loopback. Any
+    other goes to the official client, which knows all of them: tokens, embedded keys, exec plugins.
 
     Args:
         kubeconfig: The file.
@@ -131,19 +133,40 @@ def reach(access: Access) -> Transport:
     more: dict[str, Any] = {"maxsize": _CONNECTIONS, "ssl_context": access.tls()}
     if access.server_name:
         more |= {"assert_hostname": access.server_name, "server_hostname": access.server_name}
-    pool = urllib3.ProxyManager(access.proxy, **more) if access.proxy else urllib3.PoolManager(**more)
-    return Transport(access.server, pool, access.headers)
+    return Transport(
+        access.server, _through(access.proxy, more) if access.proxy else urllib3.PoolManager(**more), access.headers
+    )
+
+
+def _through(url: str, more: dict[str, Any]) -> urllib3.PoolManager:
+    proxy = proxies.parse(url)
+    return urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **more)
 
 
 def _official_transport(kubeconfig: Path) -> Transport:
-    from kubernetes import config  # noqa: PLC0415 - a second of processor time; see transport
+    from kubernetes import client, config  # noqa: PLC0415 - a second of processor time; see transport
 
-    api: Any = config.new_client_from_config(  # type: ignore[no-untyped-call]
-        config_file=str(kubeconfig)
+    facts: Any = client.Configuration()
+    config.load_kube_config(  # type: ignore[no-untyped-call]
+        config_file=str(kubeconfig), client_configuration=facts
     )
+    # It reads the variables for proxies otherwise than kubectl does: through them to loopback, too.
+    through = proxies.chosen(facts.host, _proxy_url(kubeconfig), os.environ)
+    proxy = proxies.parse(through) if through else None
+    facts.proxy, facts.no_proxy = (proxy.url if proxy else None), None
+    facts.proxy_headers = proxy.headers if proxy else None
+    api: Any = client.ApiClient(facts)
     headers: dict[str, str] = {}
     api.update_params_for_auth(headers, [], ["BearerToken"], None, None, None)
-    return Transport(api.configuration.host, api.rest_client.pool_manager, headers)
+    return Transport(facts.host, api.rest_client.pool_manager, headers)
+
+
+def _proxy_url(kubeconfig: Path) -> str:
+    """What the cluster of a kubeconfig's context names as its proxy."""
+    document = yamlio.loads(kubeconfig.read_text(encoding="utf-8"))
+    context = next(one["context"] for one in document["contexts"] if one["name"] == document["current-context"])
+    cluster = next(one["cluster"] for one in document["clusters"] if one["name"] == context["cluster"])
+    return str(cluster.get("proxy-url") or "")
 
 
 class Kube:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import websocket
 
 from harness import timeouts
+from harness.cluster import proxies
 from harness.cluster.access import Access
 from harness.runner import CommandError
 
@@ -73,9 +74,6 @@ class Stream:
             options["sslopt"] = {"context": tls} | (
                 {"server_hostname": access.server_name} if access.server_name else {}
             )
-        if access.proxy:
-            proxy = urllib.parse.urlsplit(access.proxy)
-            options |= {"http_proxy_host": proxy.hostname, "http_proxy_port": proxy.port, "proxy_type": "http"}
         try:
             self._socket = websocket.create_connection(
                 url,
@@ -85,6 +83,7 @@ class Stream:
                 enable_multithread=True,
                 suppress_origin=True,
                 **options,
+                **proxies.of_websocket(access.proxy),
             )
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", b"") or b""

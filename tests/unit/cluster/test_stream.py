@@ -44,6 +44,7 @@ class Server:
         self.request = ""
         self.sent: list[bytes] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(10)
         self.thread = threading.Thread(target=self.serve)
         self.thread.start()
 
