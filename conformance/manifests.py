@@ -140,8 +140,10 @@ def _container(plan: PodPlan, name: str) -> Object:
         listen, token = (RESPONDER_PORT,), plan.name
     else:
         listen, token = tuple(sorted({RESPONDER_PORT, *ports()})), plan.name
-    # It only listens, so that it can be anybody: an image whose files only root may read is noticed here.
-    anybody = {"runAsUser": NOBODY, "runAsGroup": NOBODY, "runAsNonRoot": True, "allowPrivilegeEscalation": False}
+    # It only listens, so that it can be anybody: an image whose files only root may read is noticed here. A capability
+    # would let it in: they last until its program is found and started.
+    anybody: Object = {"runAsUser": NOBODY, "runAsGroup": NOBODY, "runAsNonRoot": True}
+    anybody |= {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     published = {"containerPort": RESPONDER_PORT, "hostPort": HOST_PORT, "protocol": plan.host_port}
     return {
         "name": name,

@@ -14,6 +14,13 @@ def test_every_nodes_pods_have_a_container_that_is_not_root() -> None:
         for container in pod["spec"]["containers"]
     }
     assert {node for node, user in users if user == NOBODY} == set(spec.node_names)
+    rights = [
+        container["securityContext"]["capabilities"]
+        for pod in pods(spec)
+        for container in pod["spec"]["containers"]
+        if container["name"] == "sibling"
+    ]
+    assert rights == [{"drop": ["ALL"]}] * spec.nodes
 
 
 def test_containers_that_probe_are_root_since_they_make_raw_sockets() -> None:
