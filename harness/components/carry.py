@@ -21,8 +21,8 @@ from typing import IO, Literal, cast
 
 from pydantic import Field
 
+from harness.components import elf, own
 from harness.components import entry as entries
-from harness.components import own
 from harness.components.entry import Entry
 from harness.components.kubernetes import versions, with_kubernetes
 from harness.components.resolver import Resolver
@@ -210,6 +210,9 @@ def _checked(directory: Path) -> Entry:
         raise DamagedError(
             msg, cause=f"{directory.parent.name}/{directory.name}/entry.json does not describe its folder"
         )
+    if other := next((found for path in sorted(directory.glob("files/*")) if (found := elf.complaint(path))), ""):
+        msg = "the archive is of another kind of machine"
+        raise DamagedError(msg, cause=other, next_step="export it on a machine of this kind")
     if problems := entries.damage(directory, entry, thorough=True):
         msg = "the archive is damaged"
         raise DamagedError(msg, cause="\n".join(problems), next_step="copy it again, or export it again")

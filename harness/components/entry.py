@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from harness.components import elf
 from harness.model.base import Record
 
 _CHUNK = 1 << 20
@@ -108,6 +109,8 @@ def damage(directory: Path, entry: Entry, *, thorough: bool = False) -> list[str
             continue
         if info.st_size != record.size:
             complaints.append(f"{path}: {info.st_size} bytes instead of {record.size}")
+        elif found := elf.complaint(path):
+            complaints.append(f"{path}: {found}")
         elif not thorough and info.st_mtime_ns != record.mtime_ns:
             complaints.append(f"{path}: changed after it was stored")
         elif thorough and (found := file_digest(path)) != record.sha256:

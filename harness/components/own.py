@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.components import given, recipes
+from harness.components import elf, given, recipes
 from harness.components.entry import file_digest
-from harness.components.lock import Component, programs
+from harness.components.lock import Component, architecture, programs
 from harness.components.resolver import Resolved, Resolver
 from harness.errors import UsageError
 
@@ -141,6 +141,9 @@ def _component(store: Resolver, name: str, used: Collection[str], images: Iterab
 
 
 def _check(file: Path, name: str, component: Component) -> None:
+    if found := elf.complaint(file):
+        msg = f"--component {name}: {file} would not run here"
+        raise UsageError(msg, cause=found, next_step=f"build it for this machine: GOOS=linux GOARCH={architecture()}")
     interpreter = needs_loader(file)
     if component.kind == "image" and interpreter:
         msg = f"--component {name}: {file} is linked dynamically"

@@ -23,6 +23,7 @@ from pathlib import Path
 import platformdirs
 
 from harness import timeouts
+from harness.components import elf
 from harness.components import entry as entries
 from harness.components.apt import Apt
 from harness.components.entry import Entry
@@ -249,6 +250,8 @@ class Resolver:
             (place / "entry" / "files").mkdir(parents=True)
             desk = Desk(place / "entry" / "files", place / "scratch", self.runner, say, cancelled)
             answer = self._offers[name].deliver(component, desk)
+            if isinstance(answer, Delivered) and (foreign := _foreign(desk.files)):
+                answer = Refused(foreign)
             if isinstance(answer, Delivered):
                 return self._put_away(component, name, answer, place / "entry")
             if os.strerror(errno.ENOSPC).lower() in answer.reason.lower():
@@ -363,6 +366,11 @@ class Resolver:
                 self.journal.note(step, f"{what}: {text}")
 
         return say
+
+
+def _foreign(files: Path) -> str:
+    """Why delivered programs are of no use on this machine; empty when all are for it."""
+    return next((found for path in sorted(files.iterdir()) if (found := elf.complaint(path))), "")
 
 
 def _resolved(directory: Path, entry: Entry) -> Resolved:

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from harness import resources, timeouts
 from harness.components.lock import Build, Component
+from harness.components.sources import golang
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
 from harness.components.sources.modules import Modules
-from harness.components.tools import offline
 from harness.components.turns import Turns
 from harness.components.versions import accepts
 from harness.errors import CnilabError
@@ -26,9 +26,6 @@ CORES_PER_BUILD = 2
 Two builds at the same time on two cores compile every package that both need twice, and take longer than one after the
 other, whose second finds these packages in Go's cache.
 """
-
-COMPILER_GOGC = "400"
-"""How much garbage go's compiler may make before it looks for it: 8 % of the time, for memory that is there anyway."""
 
 FASTER = ("-gcflags=all=-dwarf=false",)
 """Debug information that the linker would throw away again (-s -w) is not made at all: 8 % of the time."""
@@ -79,17 +76,6 @@ def _tags(build: Build) -> tuple[str, ...]:
     return ("-tags", ",".join(build.tags)) if build.tags else ()
 
 
-def _env(build: Build) -> dict[str, str]:
-    """Variables for go. GOWORK: a workspace around the checkout must not change what go.mod pins."""
-    return {
-        "CGO_ENABLED": "1" if build.cgo else "0",
-        "GOWORK": "off",
-        "GOFLAGS": f"{os.environ.get('GOFLAGS', '')} -mod=readonly".strip(),
-        "GOGC": os.environ.get("GOGC", COMPILER_GOGC),
-        **({"GOPROXY": "off"} if offline() else {}),
-    }
-
-
 class BuildSource:
     """Builds with the machine's Go.
 
@@ -113,23 +99,25 @@ class BuildSource:
         module = self.modules / build.module
         if not (module / build.modfile).is_file():
             return Refused(f"{module} has no {build.modfile}")
-        go = probe_version(desk.runner, ("go", "version")) if shutil.which("go") else ""
+        # Without a GOROOT of the user's own, which may be another version's.
+        go = probe_version(desk.runner, ("env", "GOENV=off", "GOROOT=", "go", "version")) if shutil.which("go") else ""
         if not accepts(f">={MIN_GO}", go):
             reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
             return Refused(reason, f"install Go {MIN_GO} or newer (https://go.dev/dl)")
         if lacking := self._lacking(build):
             return lacking
-        self._download(build, module, desk)
+        env = golang.environment(build, golang.settings(desk.runner))
+        self._download(build, module, desk, env)
         with self.turns.turn(component.name, desk.check):
             desk.check()
-            return self._build(component, build, module, desk, go)
+            return self._build(component, build, module, desk, env, go)
 
-    def _download(self, build: Build, module: Path, desk: Desk) -> None:
+    def _download(self, build: Build, module: Path, desk: Desk, env: dict[str, str]) -> None:
         """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""
         argv = ("go", "list", "-deps", *_modfile(build), *_tags(build), build.target)
         log = desk.scratch / "download.log"
         with suppress(CommandError):
-            run_long(desk, argv, deadline=timeouts.DOWNLOAD, env=_env(build), cwd=module, log=log, describe=downloaded)
+            run_long(desk, argv, deadline=timeouts.DOWNLOAD, env=env, cwd=module, log=log, describe=downloaded)
 
     def _lacking(self, build: Build) -> Refused | None:
         for tool in build.needs:
@@ -140,14 +128,15 @@ class BuildSource:
                 return Refused(f"the build needs {tool}: {error.what}", error.next_step)
         return None
 
-    def _build(self, component: Component, build: Build, module: Path, desk: Desk, go: str) -> Delivered | Refused:
+    def _build(
+        self, component: Component, build: Build, module: Path, desk: Desk, env: dict[str, str], go: str
+    ) -> Delivered | Refused:
         out = desk.scratch / "out"
         out.mkdir()
         log = desk.scratch / "build.log"
         # A folder as -o takes several programs under the names of their packages, a file exactly one.
         target = f"{out}/" if build.target == "tool" else f"{out / next(iter(build.files.values()))}"
         flags = " ".join(component.fill(build.ldflags, build.version).split())
-        env = _env(build)
         modules = Modules(desk.runner, module / build.modfile, env)
         modfile = (f"-modfile={modules.edited(build.edits, desk.scratch)}",) if build.edits else _modfile(build)
         argv = (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,18 +13,21 @@ from typing import Any
 import pytest
 
 from harness import resources
-from harness.components.lock import Build, Component
+from harness.components import elf
+from harness.components.lock import Build, Component, architecture
+from harness.components.sources import golang
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, run_long
 from harness.components.sources.build import BuildSource, progress, source_digest
 from harness.components.turns import Turns
 from harness.errors import PreflightError
-from harness.runner import HostRunner
+from harness.runner import Argv, CommandError, Completed, HostRunner
 from harness.timeouts import ticks, wait_until
 
 FAKE_GO = """#!/bin/sh
 if [ "$1" = version ]; then echo "go version go${FAKE_GO_VERSION:-1.22.0} linux/amd64"; exit; fi
+if [ "$1" = env ]; then echo "$FAKE_GO_ENV"; exit; fi
 pwd > "$FAKE_GO_RECORD.cwd"
-env | grep -E '^(CGO_ENABLED|GOPROXY|GOWORK)=' | sort > "$FAKE_GO_RECORD.env"
+env | grep -E '^(CGO_|GO|CC=|CXX=)' | sort > "$FAKE_GO_RECORD.env"
 while [ $# -gt 0 ]; do
   echo "$1" >> "$FAKE_GO_RECORD"
   if [ "$1" = -o ]; then out=$2; fi
@@ -145,6 +149,57 @@ def test_an_offline_build_does_not_ask_a_module_proxy(
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
     BuildSource(find, module.parent).deliver(thing(), desk)
     assert "GOPROXY=off" in record.with_suffix(".env").read_text().split()
+
+
+def test_of_the_users_settings_only_the_ways_to_modules_stay(
+    record: Path, module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that `go env -w` wrote, which no variable shows."""
+    written = {"GOPROXY": "https://proxy.test", "GOPRIVATE": "corp.test", "GOTOOLCHAIN": "go1.21.0"}
+    flags = "-mod=mod -tags=x -modcacherw -p=3"
+    monkeypatch.setenv("FAKE_GO_ENV", json.dumps({**written, "GOFLAGS": flags}))
+    for name in ("GOARCH", "GOOS", "GOEXPERIMENT", "GO111MODULE", "GOROOT", "GOENV", "CC", "CGO_LDFLAGS"):
+        monkeypatch.setenv(name, "mine")
+    BuildSource(find, module.parent).deliver(thing(), desk)
+    lines = record.with_suffix(".env").read_text().splitlines()
+    known = {line.partition("=")[0]: line.partition("=")[2] for line in lines}
+    assert "mine" not in known.values()
+    assert (known["GOOS"], known["GOARCH"], known["GOENV"]) == ("linux", architecture(), "off")
+    assert (known["GOPROXY"], known["GOPRIVATE"]) == ("https://proxy.test", "corp.test")
+    assert known["GOFLAGS"] == "-mod=readonly -modcacherw -p=3"
+    assert known["GOTOOLCHAIN"] == "auto"
+
+
+@pytest.mark.parametrize("rule", ["local", "path", "auto", "local+auto", "go1.26.1+path"])
+def test_whether_go_may_fetch_another_go_is_the_users_to_say(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOTOOLCHAIN", rule)
+    assert golang.settings(Silent())["GOTOOLCHAIN"] == rule
+
+
+class Silent(HostRunner):
+    """A go that says nothing."""
+
+    def run(self, argv: Argv, **_: Any) -> Completed:
+        msg = "go: cannot find GOROOT directory"
+        raise CommandError(msg, where=str(argv))
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="no go on this machine")
+def test_a_real_build_is_for_this_machine_whatever_the_user_set(
+    module: Path, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = "GOARCH=arm64\nGOOS=freebsd\nGOFLAGS=-tags=broken -mod=vendor\nGO111MODULE=off\nGOEXPERIMENT=nosuch\n"
+    (tmp_path / "env").write_text(wrong)
+    monkeypatch.setenv("GOENV", str(tmp_path / "env"))
+    monkeypatch.setenv("GOROOT", str(tmp_path / "no-go-here"))
+    (module / "go.mod").write_text("module example.org/thing\n\ngo 1.21\n")
+    (module / "main.go").write_text("package main\n\nfunc main() {}\n")
+    (module / "broken.go").write_text("//go:build broken\n\npackage main\n\nfunc main() { this is not go }\n")
+    answer = BuildSource(find, module.parent).deliver(thing(), desk)
+    assert isinstance(answer, Delivered), answer
+    assert (desk.files / "tool").read_bytes().startswith(b"\x7fELF")
+    assert not elf.foreign(desk.files / "tool")
+    assert subprocess.run([desk.files / "tool"], check=False).returncode == 0
 
 
 @pytest.mark.usefixtures("record")

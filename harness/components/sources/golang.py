@@ -1,0 +1,77 @@
+"""The surroundings of the go command: what leads it to modules is the user's, what decides about a program is ours.
+
+Go reads variables, and a file that `go env -w` writes. With GOARCH=arm64 in there a lab would get programs that do not
+run here; flags, experiments and another GOROOT change them so that nobody notices.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Final
+
+from harness.components.lock import Build, architecture
+from harness.components.tools import offline
+from harness.runner import CommandError, Runner
+
+COMPILER_GOGC: Final = "400"
+"""How much garbage go's compiler may make before it looks for it: 8 % of the time, for memory that is there anyway."""
+
+KEPT: Final = (
+    "GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE", "GOAUTH", "GOVCS",
+    "GOCACHE", "GOCACHEPROG", "GOMODCACHE", "GOPATH", "GOTMPDIR",
+)  # fmt: skip
+"""From where modules come and where they are kept. All of them are checked against go.sum."""
+
+DROPPED: Final = (
+    "GO111MODULE", "GO386", "GOAMD64", "GOARM", "GOARM64", "GOBIN", "GODEBUG", "GOEXPERIMENT", "GOFIPS140", "GOROOT",
+    "AR", "CC", "CXX", "FC", "GCCGO", "PKG_CONFIG",
+    "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_FFLAGS", "CGO_LDFLAGS",
+)  # fmt: skip
+"""What is empty is go's own choice."""
+
+_HARMLESS_FLAG: Final = re.compile(r"-modcacherw(=\w+)?|-p=\d+")
+_TOOLCHAIN_RULE: Final = re.compile(r"(local|path|auto)|(local|go[\w.]+)\+(auto|path)")
+
+
+def settings(runner: Runner) -> dict[str, str]:
+    """The user's own settings that stay, wherever they are written.
+
+    Args:
+        runner: Runs go.
+    """
+    words = ("env", "-C", "/", "go", "env", "-json", *KEPT, "GOFLAGS", "GOTOOLCHAIN")
+    try:
+        told: dict[str, str] = json.loads(runner.run(words).stdout)
+    except (CommandError, ValueError):
+        told = {}  # with a GOROOT that is not there go says nothing; what variables say is still inherited
+    kept = {key: told[key] for key in KEPT if told.get(key)}
+    flags = (told.get("GOFLAGS") or os.environ.get("GOFLAGS", "")).split()
+    rule = told.get("GOTOOLCHAIN") or os.environ.get("GOTOOLCHAIN", "")
+    return {
+        **kept,
+        "GOFLAGS": " ".join(["-mod=readonly", *(flag for flag in flags if _HARMLESS_FLAG.fullmatch(flag))]),
+        # Whether a newer one may be fetched is the user's to say; which one a module is built with is go.mod's.
+        "GOTOOLCHAIN": rule if _TOOLCHAIN_RULE.fullmatch(rule) else "auto",
+    }
+
+
+def environment(build: Build, user: dict[str, str]) -> dict[str, str]:
+    """Variables for go. GOWORK: a workspace around the checkout must not change what go.mod pins.
+
+    Args:
+        build: What is built.
+        user: As of `settings`.
+    """
+    return {
+        **dict.fromkeys(DROPPED, ""),
+        **user,
+        "GOENV": "off",
+        "GOOS": "linux",
+        "GOARCH": architecture(),
+        "CGO_ENABLED": "1" if build.cgo else "0",
+        "GOWORK": "off",
+        "GOGC": os.environ.get("GOGC", COMPILER_GOGC),
+        **({"GOPROXY": "off"} if offline() else {}),
+    }
