@@ -398,3 +398,39 @@ def _removal(found: Removal) -> Listing:
     rows += [(name, "keep", "installed by this program, and wanted by other packages too") for name in found.kept]
     columns = ("name", "action", "reason")
     return Listing("Package", columns, rows, [dict(zip(columns, row, strict=True)) for row in rows])
+
+
+@command.command(
+    "pin",
+    cls=Command,
+    examples="""
+    cnilab components pin
+    cnilab components pin coredns etcd --dry-run
+    cnilab components pin -o json | jq -r '.items[] | select(.action == "change") | .url'
+    """,
+)
+@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Show what is published, and leave the lock as it is.")
+@output_option()
+def pin(wanted: tuple[str, ...], *, dry_run: bool, output: str) -> int:
+    """For who maintains components.lock: fetch published checksums over TLS, and write them into it.
+
+    Afterwards a release is taken only if it has that digest. Compare what was written with a second statement of the
+    project before it is committed. Exit code 10 means that a checksum could not be had.
+    """
+    from harness import files, resources  # noqa: PLC0415
+    from harness.components import pin as pins  # noqa: PLC0415
+    from harness.components.lock import load  # noqa: PLC0415
+
+    path = resources.root() / "components.lock"
+    digests, outcomes = pins.look(load(path), wanted)
+    if not dry_run:
+        files.replace(path, pins.written(path.read_text(encoding="utf-8"), digests))
+    rows = [(one.component, one.action, one.url, one.digest or one.problem) for one in outcomes]
+    columns = ("component", "action", "url", "digest")
+    items = [
+        dict(zip((*columns, "before"), (*row, one.before), strict=True))
+        for row, one in zip(rows, outcomes, strict=True)
+    ]
+    emit(Listing("Digest", columns, rows, items), output)
+    return PreflightError.exit_code if any(one.action == "fail" for one in outcomes) else 0

@@ -72,7 +72,7 @@ def _pinned_for(component: Component, minor: str) -> Component:
     """A component as it is pinned for that minor version; itself when it does not depend on it."""
     changes: dict[str, object] = {"accept": _accepted(component, minor)}
     if minor in component.minors:
-        changes["version"] = component.minors[minor]
+        component = component.of_version(component.minors[minor])
         if component.build:
             changes["build"] = component.build.model_copy(update={"modfile": f"{minor}.mod"})
     return component.model_copy(update=changes)
@@ -82,7 +82,7 @@ def _released(lock: Lock, component: Component, wanted: str) -> Component:
     """A component for a version that only its release can deliver."""
     minor = minor_of(wanted)
     if component.minors and component.version == lock.component[NAME].version:
-        return component.model_copy(update={"version": wanted, "build": None})
+        return component.of_version(wanted).model_copy(update={"build": None})
     return _pinned_for(component, minor)
 
 

@@ -22,8 +22,19 @@ FileName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Minor = Annotated[str, StringConstraints(pattern=r"^1\.\d{1,2}$")]
 """A minor version of Kubernetes."""
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""As `uname -m` says it, and as Go and release files call it."""
+
 _LOOPBACK = re.compile(r"^http://127\.0\.0\.1:\d+/")
+
+Architecture = Literal["amd64", "arm64"]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal digits."""
+
+
+def encrypted(url: str) -> bool:
+    """Whether what a URL names comes as it was sent: over TLS, or without leaving this machine."""
+    return url.startswith("https://") or _LOOPBACK.match(url) is not None
 
 
 def architecture() -> str:
@@ -33,10 +44,10 @@ def architecture() -> str:
         PreflightError: No component of the lock exists for it.
     """
     machine = platform.machine()
-    if machine not in _ARCHITECTURES:
+    if machine not in ARCHITECTURES:
         msg = f"no component is pinned for {machine} machines"
-        raise PreflightError(msg, next_step=f"use one of: {', '.join(_ARCHITECTURES)}")
-    return _ARCHITECTURES[machine]
+        raise PreflightError(msg, next_step=f"use one of: {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[machine]
 
 
 class System(Data):
@@ -57,12 +68,15 @@ class Artefact(Data):
 
     url: str
     checksum: str = Field(description="URL of the published SHA-256: bare, or lines of sha256sum")
+    digests: dict[Architecture, Digest] = Field(
+        default_factory=dict, description="SHA-256 of the file, by architecture: what has none here is not downloaded"
+    )
     files: dict[FileName, str] = Field(description="Delivered name -> member of the archive; empty: the file itself")
 
     @field_validator("url", "checksum")
     @classmethod
     def _encrypted(cls, value: str) -> str:
-        if not value.startswith("https://") and not _LOOPBACK.match(value):
+        if not encrypted(value):
             msg = "must be an https:// URL: programs and checksums do not travel in the clear"
             raise ValueError(msg)
         return value
@@ -150,21 +164,30 @@ class Component(Data):
         """Nobody publishes it as a program."""
         return not (self.system or self.package or self.release)
 
+    def of_version(self, version: str) -> Self:
+        """The component with another version, whose release has other digests: none is known of it."""
+        release = self.release
+        if release and version != self.version:
+            bare = tuple(one.model_copy(update={"digests": {}}) for one in release.artefacts)
+            release = release.model_copy(update={"artefacts": bare})
+        return self.model_copy(update={"version": version, "release": release})
+
     @property
     def pinned(self) -> str:
         """The pinned version; the project's own for what is built from the checkout."""
         return __version__ if self.version == "project" else self.version
 
-    def fill(self, text: str, version: str = "") -> str:
+    def fill(self, text: str, version: str = "", arch: str = "") -> str:
         """Replace `{version}`, `{major}`, `{minor}` and `{arch}` in a URL, a path or a flag.
 
         Args:
             text: With placeholders.
             version: Of the source, when it differs from the component's.
+            arch: Another architecture than this machine's.
         """
         value = version or self.pinned
         major, minor, *_ = (*value.split("."), "0", "0")
-        fields = {"version": value, "major": major, "minor": minor, "arch": architecture()}
+        fields = {"version": value, "major": major, "minor": minor, "arch": arch or architecture()}
         for name, replacement in fields.items():
             text = text.replace("{" + name + "}", replacement)
         return text

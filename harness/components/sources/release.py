@@ -1,9 +1,14 @@
-"""Official releases, checked against the checksums published next to them."""
+"""Official releases, checked against the digests that the lock pins.
+
+A checksum from the host that has the file says only that it came over whole. So what the lock pins no digest of is not
+downloaded, unless the user says that the published checksum is enough: CNILAB_UNPINNED=1.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import shutil
 import socket
 import tarfile
@@ -13,9 +18,9 @@ import urllib.parse
 import urllib.request
 from collections import defaultdict
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from harness.components.lock import Artefact, Component
+from harness.components.lock import Artefact, Component, Release, architecture, encrypted
 from harness.components.sources.base import Delivered, Desk, Refused, examine
 
 CONNECT = 2.0
@@ -28,9 +33,16 @@ ATTEMPTS = 2
 _CHUNK = 1 << 20
 _NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
+UNPINNED = "CNILAB_UNPINNED"
+"""Variable of a user who takes a release by its published checksum alone."""
 
-class _BadDownloadError(Exception):
+
+class BadDownloadError(Exception):
     """A download that did not give what was promised."""
+
+
+class _BadRedirectError(BadDownloadError):
+    """A host that sends on to where nothing is encrypted."""
 
 
 class Reach:
@@ -84,6 +96,8 @@ class ReleaseSource:
         release = component.release
         if release is None:
             return Refused("the lock names no release with a published checksum")
+        if refused := _unpinned(component, release):
+            return refused
         for number, artefact in enumerate(release.artefacts):
             if refused := self._fetch(component, artefact, desk, desk.scratch / f"{number}.part"):
                 return refused
@@ -95,33 +109,70 @@ class ReleaseSource:
 
     def _fetch(self, component: Component, artefact: Artefact, desk: Desk, archive: Path) -> Refused | None:
         version = component.release.version if component.release else ""
-        url, checksum = component.fill(artefact.url, version), component.fill(artefact.checksum, version)
+        url = component.fill(artefact.url, version)
         if obstacle := self._reach.obstacle(url):
             return Refused(obstacle)
         try:
-            expected = _published(_fetch_text(checksum), url)
+            expected, witness = artefact.digests.get(architecture(), ""), "components.lock"  # type: ignore[call-overload]
+            if not expected:
+                witness = component.fill(artefact.checksum, version)
+                expected = published(witness, url)
             found = _download(url, archive, desk)
             if found != expected:
-                return Refused(f"{url} has SHA-256 {found}, but {checksum} says {expected}")
+                return Refused(f"{url} has SHA-256 {found}, but {witness} says {expected}")
             _unpack(component, artefact, archive, desk)
-        except (_BadDownloadError, *_NETWORK_ERRORS, tarfile.TarError) as error:
+        except (BadDownloadError, *_NETWORK_ERRORS, tarfile.TarError) as error:
             return Refused(f"{url}: {error}")
         finally:
             archive.unlink(missing_ok=True)
         return None
 
 
+def _unpinned(component: Component, release: Release) -> Refused | None:
+    """Why a release may not be had by its published checksums alone; None where it may, or need not."""
+    bare = [one.url for one in release.artefacts if architecture() not in one.digests]
+    if not bare or os.environ.get(UNPINNED, "").lower() in {"yes", "1", "true"}:
+        return None
+    url = component.fill(bare[0], release.version)
+    remedy = f"{UNPINNED}=1, to trust the checksum that is published beside a release"
+    return Refused(f"the lock pins no digest of {url}, so it is not downloaded", remedy)
+
+
+class _Encrypted(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but none that leads into the clear."""
+
+    def redirect_request(self, req: urllib.request.Request, *rest: Any) -> urllib.request.Request | None:
+        """See the base class; the last argument is where to."""
+        target = str(rest[-1])
+        if not encrypted(target) or (req.full_url.startswith("https:") and not target.startswith("https:")):
+            msg = f"redirected to {target}, which is not encrypted"
+            raise _BadRedirectError(msg)
+        return super().redirect_request(req, *rest)
+
+
 def _open(url: str) -> http.client.HTTPResponse:
-    response: http.client.HTTPResponse = urllib.request.urlopen(url, timeout=IDLE)  # noqa: S310 - the lock allows https only
+    opener = urllib.request.build_opener(_Encrypted())
+    response: http.client.HTTPResponse = opener.open(url, timeout=IDLE)
     return response
 
 
-def _fetch_text(url: str) -> str:
-    with _open(url) as response:
-        return response.read(_CHUNK).decode(errors="replace")
+def published(checksum: str, url: str) -> str:
+    """The checksum of a file, as its project publishes it.
+
+    Args:
+        checksum: URL of the checksums.
+        url: Of the file.
+
+    Raises:
+        BadDownloadError: There is none for that file, or the way there is not encrypted.
+        OSError: It cannot be had.
+        http.client.HTTPException: Likewise.
+    """
+    with _open(checksum) as response:
+        return _named(response.read(_CHUNK).decode(errors="replace"), url)
 
 
-def _published(text: str, url: str) -> str:
+def _named(text: str, url: str) -> str:
     """The checksum of one file.
 
     Args:
@@ -129,7 +180,7 @@ def _published(text: str, url: str) -> str:
         url: Of the file; its last part is the name.
 
     Raises:
-        _BadDownloadError: There is none for that file.
+        BadDownloadError: There is none for that file.
     """
     name = url.rsplit("/", 1)[-1]
     lines = [line.split() for line in text.splitlines() if line.strip()]
@@ -139,13 +190,13 @@ def _published(text: str, url: str) -> str:
     if len(lines) == 1 and len(lines[0]) == 1:
         return _sha256(lines[0][0])
     msg = f"the published checksums do not name {name}"
-    raise _BadDownloadError(msg)
+    raise BadDownloadError(msg)
 
 
 def _sha256(text: str) -> str:
     if len(text) != hashlib.sha256().digest_size * 2 or not all(digit in "0123456789abcdef" for digit in text.lower()):
         msg = f"the published checksum is not a SHA-256: {text[:80]}"
-        raise _BadDownloadError(msg)
+        raise BadDownloadError(msg)
     return text.lower()
 
 
@@ -154,8 +205,8 @@ def _download(url: str, target: Path, desk: Desk) -> str:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return _download_once(url, target, desk)
-        except (_BadDownloadError, *_NETWORK_ERRORS) as error:
-            if attempt == ATTEMPTS or isinstance(error, urllib.error.HTTPError):
+        except (BadDownloadError, *_NETWORK_ERRORS) as error:
+            if attempt == ATTEMPTS or isinstance(error, (urllib.error.HTTPError, _BadRedirectError)):
                 raise
             desk.say(f"{error}; trying again")
     raise AssertionError
@@ -175,7 +226,7 @@ def _download_once(url: str, target: Path, desk: Desk) -> str:
             desk.say(f"{done >> 20}{of} MiB of {url.rsplit('/', 1)[-1]}")
     if total and done != total:
         msg = f"ended after {done} of {total} bytes"
-        raise _BadDownloadError(msg)
+        raise BadDownloadError(msg)
     return digest.hexdigest()
 
 
@@ -196,4 +247,4 @@ def _unpack(component: Component, artefact: Artefact, archive: Path, desk: Desk)
                     shutil.copyfileobj(source, out)
     if wanted:
         msg = f"the archive has no {', '.join(sorted(wanted))}"
-        raise _BadDownloadError(msg)
+        raise BadDownloadError(msg)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.components.sources.release import Reach
+from harness.components.lock import architecture
+from harness.components.sources.release import UNPINNED, Reach
 from harness.components.store import Store
 from harness.errors import PreflightError
 
@@ -19,8 +20,20 @@ MakeStore = Callable[..., Store]
 Served = tuple[str, Path]
 
 
-def release(url: str, files: dict[str, str] | None = None, checksum: str = "") -> dict[str, Any]:
-    artefact = {"url": url, "checksum": checksum or f"{url}.sha256", "files": files or {"tool": ""}}
+@pytest.fixture(autouse=True)
+def _published_checksums_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(UNPINNED, "1")
+
+
+def release(
+    url: str, files: dict[str, str] | None = None, checksum: str = "", digests: dict[str, str] | None = None
+) -> dict[str, Any]:
+    artefact = {
+        "url": url,
+        "checksum": checksum or f"{url}.sha256",
+        "digests": digests or {},
+        "files": files or {"tool": ""},
+    }
     return {"release": {"artefacts": [artefact]}}
 
 
@@ -56,6 +69,16 @@ def test_a_program_with_the_published_checksum_is_taken(make_store: MakeStore, s
     found = make_store("release", tool=release(f"{url}/tool")).ensure(["tool"])["tool"]
     assert found.path.read_bytes() == b"program"
     assert found.path.stat().st_mode & 0o777 == 0o555
+
+
+def test_a_pinned_digest_counts_and_not_what_is_published(make_store: MakeStore, served: Served) -> None:
+    url, directory = served
+    put(directory, "tool", b"program", hashlib.sha256(b"other").hexdigest())
+    right, wrong = ({architecture(): hashlib.sha256(text).hexdigest()} for text in (b"program", b"other"))
+    found = make_store("release", tool=release(f"{url}/tool", digests=right)).ensure(["tool"])["tool"]
+    assert found.path.read_bytes() == b"program"
+    cause = refusal(make_store("release", cache="another", tool=release(f"{url}/tool", digests=wrong)))
+    assert f"but components.lock says {wrong[architecture()]}" in cause
 
 
 def test_placeholders_become_version_and_architecture(make_store: MakeStore, served: Served) -> None:

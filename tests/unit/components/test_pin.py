@@ -1,0 +1,266 @@
+"""Digests come into the lock from published checksums, over TLS alone, and its text stays otherwise as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import threading
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from harness import resources
+from harness.cli import app as entry
+from harness.components import pin
+from harness.components.lock import Lock, architecture, load
+from harness.components.sources.release import UNPINNED, BadDownloadError, published
+from tests.unit.components.conftest import MakeStore
+from tests.unit.components.test_release import refusal
+
+TEXT = """\
+schema = 1
+
+# Why it is here.
+[component.other]
+summary = "no release"
+version = "1"
+kind = "bin"
+[component.other.system]
+programs = { other = "other" }
+
+[component.tool]
+summary = "a tool"
+version = "2.0"
+kind = "bin"
+
+[component.tool.release]
+[[component.tool.release.artefacts]]
+url = "URL/tool-{arch}"
+checksum = "URL/tool-{arch}.sha256"
+files = { tool = "" }
+[[component.tool.release.artefacts]]
+url = "URL/more-{arch}"
+checksum = "URL/SUMS"
+digests = { arm64 = "ARM" }
+files = { more = "" }  # the last one
+"""
+
+
+@dataclass
+class Site:
+    """A web server on the loopback.
+
+    Args:
+        url: Where.
+        pages: Path to text; `-> URL` sends on to there.
+        asked: Paths that were asked for.
+    """
+
+    url: str = ""
+    pages: dict[str, str] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+
+def certificate(folder: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    begin = datetime.now(UTC) - timedelta(days=1)
+    public = key.public_key()
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + timedelta(days=7))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                key_cert_sign=True,
+                crl_sign=False,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "site.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def serve(context: ssl.SSLContext | None) -> Iterator[Site]:
+    site = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            site.asked.append(self.path)
+            text = site.pages.get(self.path, "")
+            self.send_response(302 if text.startswith("-> ") else 200 if text else 404)
+            if text.startswith("-> "):
+                self.send_header("Location", text.removeprefix("-> "))
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        site.url = f"{'https' if context else 'http'}://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield site
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    path = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    yield from serve(context)
+
+
+@pytest.fixture
+def clear() -> Iterator[Site]:
+    yield from serve(None)
+
+
+def digest(letter: str) -> str:
+    return hashlib.sha256(letter.encode()).hexdigest()
+
+
+def lock_text(site: Site) -> str:
+    return TEXT.replace("URL", site.url).replace("ARM", digest("old"))
+
+
+def test_published_checksums_are_written_into_the_lock(
+    secure: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = lock_text(secure)
+    (tmp_path / "components.lock").write_text(before)
+    monkeypatch.setattr(resources, "root", lambda: tmp_path)
+    # A release often sends on to another host.
+    secure.pages |= {
+        "/tool-amd64.sha256": f"-> {secure.url}/elsewhere",
+        "/elsewhere": digest("a"),
+        "/tool-arm64.sha256": digest("b"),
+        "/SUMS": f"{digest('c')}  more-amd64\n{digest('d')}  more-arm64\n",
+    }
+    assert entry.run(["components", "pin", "-o", "name"]) == 0
+    after = (tmp_path / "components.lock").read_text()
+    tool = Lock.model_validate(tomllib.loads(after)).component["tool"]
+    assert tool.release
+    assert [one.digests for one in tool.release.artefacts] == [
+        {"amd64": digest("a"), "arm64": digest("b")},
+        {"amd64": digest("c"), "arm64": digest("d")},
+    ]
+    lines = [line for line in after.splitlines() if not line.startswith("digests")]
+    assert lines == [line for line in before.splitlines() if not line.startswith("digests")]
+    capsys.readouterr()
+    assert entry.run(["components", "pin", "-o", "json"]) == 0
+    assert (tmp_path / "components.lock").read_text() == after
+    assert capsys.readouterr().out.count('"keep"') == 4
+
+
+def test_what_cannot_be_had_is_named_and_the_rest_is_written(
+    secure: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "components.lock").write_text(lock_text(secure))
+    monkeypatch.setattr(resources, "root", lambda: tmp_path)
+    secure.pages["/tool-amd64.sha256"] = digest("a")
+    assert entry.run(["components", "pin", "tool"]) == 10
+    out = capsys.readouterr().out
+    assert f"{secure.url}/tool-arm64.sha256: HTTP Error 404" in out
+    tool = load(tmp_path / "components.lock").component["tool"]
+    assert tool.release
+    assert [one.digests for one in tool.release.artefacts] == [{"amd64": digest("a")}, {"arm64": digest("old")}]
+
+
+def test_a_digest_that_changed_is_shown(secure: Site, tmp_path: Path) -> None:
+    (tmp_path / "components.lock").write_text(lock_text(secure))
+    secure.pages["/SUMS"] = f"{digest('c')}  more-amd64\n{digest('new')}  more-arm64\n"
+    _, outcomes = pin.look(load(tmp_path / "components.lock"), ["tool"])
+    assert [one.action for one in outcomes] == ["fail", "fail", "pin", "change"]
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_a_redirect_into_the_clear_is_refused(secure: Site, clear: Site, hops: int) -> None:
+    clear.pages["/sum"] = digest("a")
+    secure.pages |= {"/1": f"-> {clear.url}/sum", "/2": f"-> {secure.url}/1"}
+    with pytest.raises(BadDownloadError, match="is not encrypted"):
+        published(f"{secure.url}/{hops}", "https://example.test/tool")
+    assert clear.asked == []
+
+
+def test_a_download_that_is_sent_into_the_clear_is_refused_at_once(
+    secure: Site, clear: Site, make_store: MakeStore
+) -> None:
+    secure.pages["/tool"] = f"-> {clear.url}/tool"
+    artefact = {
+        "url": f"{secure.url}/tool",
+        "checksum": f"{secure.url}/tool.sha256",
+        "digests": {architecture(): digest("a")},
+        "files": {"tool": ""},
+    }
+    assert "is not encrypted" in refusal(make_store("release", tool={"release": {"artefacts": [artefact]}}))
+    assert (secure.asked, clear.asked) == (["/tool"], [])
+
+
+def test_a_host_that_nobody_vouches_for_is_not_listened_to(secure: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    secure.pages["/sum"] = digest("a")
+    with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+        published(f"{secure.url}/sum", "https://example.test/tool")
+
+
+def test_the_user_decides_whether_a_published_checksum_is_enough(
+    clear: Site, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear.pages |= {"/tool": "program", "/tool.sha256": digest("program")}
+    artefact = {"url": f"{clear.url}/tool", "checksum": f"{clear.url}/tool.sha256", "files": {"tool": ""}}
+    store = make_store("release", tool={"release": {"artefacts": [artefact]}})
+    assert "the lock pins no digest of" in refusal(store)
+    assert clear.asked == []
+    monkeypatch.setenv(UNPINNED, "1")
+    assert store.ensure(["tool"])["tool"].path.read_bytes() == b"program"
+
+
+def test_the_projects_own_lock_can_be_written() -> None:
+    text = (resources.root() / "components.lock").read_text()
+    lock = load()
+    digests, outcomes = pin.look(lock, (), lambda _, url: digest(url))
+    assert len(outcomes) == 2 * len(digests)
+    again = Lock.model_validate(tomllib.loads(pin.written(text, digests)))
+    for name, component in again.component.items():
+        for number, artefact in enumerate(component.release.artefacts if component.release else ()):
+            assert artefact.digests == digests[name, number]
