@@ -27,16 +27,19 @@ def command(output: str) -> None:
 
     lock = load()
     facts = {"cnilab": __version__, "python": platform.python_version(), "kernel": platform.release()}
-    pins = {name: component.version for name, component in lock.component.items()}
+    components = lock.component
+    pins = {name: component.version for name, component in components.items()}
+    # Whose source is not quite its project's.
+    edits = {name: list(component.edits) for name, component in components.items() if component.edits}
     if output == "table":
         width = max(map(len, (*facts, *pins))) + 2
         for name, value in (*facts.items(), *pins.items()):
-            click.echo(f"{name:<{width}}{value}")
+            click.echo(f"{name:<{width}}{value}" + (f" (edited: {', '.join(edits[name])})" if name in edits else ""))
     else:
         ends = lock.component["kubernetes"].end_of_life
         selectable = {
             minor: {"version": version, "endOfLife": ends[minor].isoformat()}
             for minor, version in versions(lock).items()
         }
-        document = {"apiVersion": API_VERSION, "kind": "Version", **facts, "components": pins}
+        document = {"apiVersion": API_VERSION, "kind": "Version", **facts, "components": pins, "edits": edits}
         emit_document({**document, "kubernetes": selectable}, output)

@@ -24,7 +24,8 @@ Object = dict[str, Any]
 NAMESPACE = "kube-flannel"
 NAME = "kube-flannel-ds"
 IMAGE = "ghcr.io/flannel-io/flannel:v0.28.10"
-PLUGIN_IMAGE = "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3"
+PLUGIN_IMAGE = "cnilab.dev/flannel-cni-plugin:v0.9.1"
+"""Not flannel's own image, which is of a repository that Go's proxy does not serve: see components.lock."""
 
 FOOTPRINT = Footprint(
     links=("cni0", "flannel.*"),

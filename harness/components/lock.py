@@ -90,8 +90,12 @@ class Release(Data):
 
 
 class Edit(Data):
-    """One changed place in a pinned module's source: no fork, and nothing else of the module differs."""
+    """One changed place in a pinned module's source: no fork, and nothing else of the module differs.
 
+    For what could not run without it; a program is not edited to be quicker.
+    """
+
+    name: FileName = Field(description="A word or two for tags, pins and reports: no-modules")
     module: str = Field(description="The module's path, as go.mod requires it")
     file: str = Field(description="Of the module's, relative to its root")
     find: str = Field(description="Text that is there exactly once")
@@ -156,6 +160,13 @@ class Component(Data):
         if not (self.system or self.package or self.release or self.build):
             msg = "has no source: give it one of system, package, release, build"
             raise ValueError(msg)
+        if self.edits and not self.only_built:
+            msg = "has edits, and a source that knows nothing of them: its tag would say what is not so"
+            raise ValueError(msg)
+        versions = {source.version for source in (self.release, self.build) if source} - {""}
+        if self.kind == "image" and versions - {self.version}:
+            msg = "has a source of another version: the tag of its image would say what is not in it"
+            raise ValueError(msg)
         accepts(self.accept, "0.0")
         return self
 
@@ -176,6 +187,16 @@ class Component(Data):
     def pinned(self) -> str:
         """The pinned version; the project's own for what is built from the checkout."""
         return __version__ if self.version == "project" else self.version
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """Names of the changes that its program has when it is built here; each once, in order."""
+        return tuple(dict.fromkeys(edit.name for edit in self.build.edits)) if self.build else ()
+
+    @property
+    def tag(self) -> str:
+        """The tag of its image: the version, and what is changed in it: `v1.15.19-cnilab.no-modules`."""
+        return "-cnilab.".join((f"v{self.pinned}", *([".".join(self.edits)] if self.edits else [])))
 
     def fill(self, text: str, version: str = "", arch: str = "") -> str:
         """Replace `{version}`, `{major}`, `{minor}` and `{arch}` in a URL, a path or a flag.

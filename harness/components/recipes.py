@@ -70,7 +70,7 @@ class Image:
 def images(lock: Lock) -> list[Image]:
     """All images of the lock's versions."""
     flannel, plugin, coredns, cilium = (
-        lock.component[name].pinned for name in ("flannel", "cni-flannel", "coredns", "cilium")
+        lock.component[name].tag for name in ("flannel", "cni-flannel", "coredns", "cilium")
     )
     return [
         Image("pause", "cnilab.dev/pause:1", ("/pause",), (), ("pause",), _pause),
@@ -78,7 +78,7 @@ def images(lock: Lock) -> list[Image]:
         Image("responder", "cnilab.dev/responder:1", ("/responder",), ("serve",), ("responder",), _responder),
         Image(
             "flannel",
-            f"ghcr.io/flannel-io/flannel:v{flannel}",
+            f"ghcr.io/flannel-io/flannel:{flannel}",
             ("/opt/bin/flanneld",),
             (),
             ("flannel",),
@@ -86,7 +86,7 @@ def images(lock: Lock) -> list[Image]:
         ),
         Image(
             "flannel-cni-plugin",
-            f"ghcr.io/flannel-io/flannel-cni-plugin:v{plugin}",
+            f"cnilab.dev/flannel-cni-plugin:{plugin}",
             (),
             ("/flannel",),
             ("cni-flannel",),
@@ -94,7 +94,7 @@ def images(lock: Lock) -> list[Image]:
         ),
         Image(
             "cilium",
-            f"quay.io/cilium/cilium:v{cilium}",
+            f"quay.io/cilium/cilium:{cilium}",
             (),
             ("/usr/bin/cilium-dbg",),
             ("cilium", "cni-plugins"),
@@ -103,13 +103,13 @@ def images(lock: Lock) -> list[Image]:
         ),
         Image(
             "cilium-operator",
-            f"quay.io/cilium/operator-generic:v{cilium}",
+            f"quay.io/cilium/operator-generic:{cilium}",
             (),
             ("/usr/bin/cilium-operator-generic",),
             ("cilium",),
             _cilium_operator,
         ),
-        Image("coredns", f"registry.k8s.io/coredns/coredns:v{coredns}", ("/coredns",), (), ("coredns",), _coredns),
+        Image("coredns", f"registry.k8s.io/coredns/coredns:{coredns}", ("/coredns",), (), ("coredns",), _coredns),
         *_control_plane(lock),
         *(
             Image(name, f"docker.io/rajchaudhuri/{name}:{WEAVE}", (), (), (), lambda _: {}, given=True)

@@ -176,7 +176,13 @@ class Resolver:
         self.modules.turns.expect(builds)
         found |= self._obtain_all(missing)
         for item in found.values():
-            self._pins[item.name] = Pin(name=item.name, version=item.version, source=item.source, digest=item.digest)
+            self._pins[item.name] = Pin(
+                name=item.name,
+                version=item.version,
+                source=item.source,
+                digest=item.digest,
+                edits=self.lock.component[item.name].edits,
+            )
         return {component.name: found[component.name] for component in wanted}
 
     def cached(self, name: str) -> Resolved | None:

@@ -39,6 +39,7 @@ class Pin(Record):
     version: str
     source: str = Field(description="system, package, release, build; own: brought by the user")
     digest: str = Field(default="", description="sha256 of the file used")
+    edits: tuple[str, ...] = Field(default=(), description="Where its source differs from its project's, by names")
 
 
 class RunInfo(Record):

@@ -38,6 +38,7 @@ class PinRow:
     version: str
     source: str
     digest: str
+    edits: str = ""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def environment(source: Source) -> Environment:
         facts=tuple(Fact(name, text) for name, text in facts if text),
         host=tuple(Fact(name.replace("_", " "), text) for name, text in info.host.items() if text),
         pins=tuple(
-            PinRow(pin.name, pin.version, pin.source, pin.digest.removeprefix("sha256:"))
+            PinRow(pin.name, pin.version, pin.source, pin.digest.removeprefix("sha256:"), ", ".join(pin.edits))
             for pin in sorted(info.pins, key=lambda pin: natural(pin.name))
         ),
         spec=yamlio.dumps(source.spec).rstrip() if source.spec else "",

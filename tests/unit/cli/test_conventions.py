@@ -81,6 +81,7 @@ def test_the_version_names_what_labs_are_made_of(capsys: pytest.CaptureFixture[s
     assert next(iter(selectable.values()))["version"] == document["components"]["kubernetes"]
     assert [*selectable][:3] == ["1.37", "1.36", "1.35"]
     assert all(date.fromisoformat(one["endOfLife"]) for one in selectable.values())
+    assert document["edits"] == {name: list(one.edits) for name, one in load().component.items() if one.edits}
     assert entry.run(["version"]) == 0
     assert re.search(r"^cilium +1\.", capsys.readouterr().out, re.MULTILINE)
 

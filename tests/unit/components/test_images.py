@@ -125,14 +125,15 @@ def test_a_script_can_be_run_and_a_directory_may_be_a_link(tmp_path: Path) -> No
 def test_images_carry_the_names_that_manifests_use_and_the_versions_of_the_lock() -> None:
     lock = load()
     version = {name: component.pinned for name, component in lock.component.items()}
+    tag = lock.component["cilium"].tag
     assert [image.reference for image in recipes.images(lock)] == [
         "cnilab.dev/pause:1",
         "cnilab.dev/toolbox:1",
         "cnilab.dev/responder:1",
         f"ghcr.io/flannel-io/flannel:v{version['flannel']}",
-        f"ghcr.io/flannel-io/flannel-cni-plugin:v{version['cni-flannel']}",
-        f"quay.io/cilium/cilium:v{version['cilium']}",
-        f"quay.io/cilium/operator-generic:v{version['cilium']}",
+        f"cnilab.dev/flannel-cni-plugin:v{version['cni-flannel']}",
+        f"quay.io/cilium/cilium:{tag}",
+        f"quay.io/cilium/operator-generic:{tag}",
         f"registry.k8s.io/coredns/coredns:v{version['coredns']}",
         f"registry.k8s.io/kube-apiserver:v{version['kubernetes']}",
         f"registry.k8s.io/etcd:{version['etcd-kubeadm']}-0",

@@ -101,3 +101,16 @@ def test_the_end_of_every_pinned_version_is_known(lock: Lock) -> None:
 def test_what_is_out_of_support_is_said_with_the_day(lock: Lock) -> None:
     text = unsupported(lock, "1.34.4", date(2026, 11, 1))
     assert text == "Kubernetes 1.34 is out of support since 2026-10-27"
+
+
+@pytest.mark.parametrize("wanted", ["1.36", "1.31.0"])
+def test_another_version_of_kubernetes_has_no_digest_of_this_one(wanted: str) -> None:
+    lock = load()
+    pinned = lock.component["kubernetes"]
+    assert pinned.release
+    artefacts = tuple(one.model_copy(update={"digests": {"amd64": "0" * 64}}) for one in pinned.release.artefacts)
+    release = pinned.release.model_copy(update={"artefacts": artefacts})
+    full = {**lock.component, "kubernetes": pinned.model_copy(update={"release": release})}
+    other = with_kubernetes(lock.model_copy(update={"component": full}), wanted).component["kubernetes"]
+    assert other.release
+    assert [one.digests for one in other.release.artefacts] == [{}] * len(artefacts)

@@ -130,3 +130,55 @@ def test_a_placeholder_is_never_left_in_a_url(lock: Lock) -> None:
 def test_the_lock_reads_as_plain_toml() -> None:
     document = tomllib.loads((resources.root() / "components.lock").read_text())
     assert document["schema"] == 1
+
+
+EDIT = {"module": "example.test/m", "file": "m.go", "find": "a", "replace": "b"}
+
+
+def lock_of(**more: object) -> Lock:
+    table = {"summary": "a test", "version": "1.0", "kind": "image", **more}
+    return Lock.model_validate({"schema": 1, "component": {"thing": table}})
+
+
+def built(*edits: str, **more: object) -> dict[str, object]:
+    return {
+        "module": "m",
+        "target": ".",
+        "files": {"m": "m"},
+        "edits": [{**EDIT, "name": name} for name in edits],
+        **more,
+    }
+
+
+def test_a_tag_names_what_is_changed_in_a_program() -> None:
+    assert lock_of(build=built()).component["thing"].tag == "v1.0"
+    thing = lock_of(build=built("no-modules", "no-modules", "other")).component["thing"]
+    assert (thing.edits, thing.tag) == (("no-modules", "other"), "v1.0-cnilab.no-modules.other")
+
+
+def test_all_tags_are_such_as_registries_accept(lock: Lock) -> None:
+    for component in lock.component.values():
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", component.tag)
+
+
+RELEASE = {"artefacts": [{"url": "https://x.test/m", "checksum": "https://x.test/s", "files": {"m": ""}}]}
+
+
+@pytest.mark.parametrize(
+    ("sources", "reason"),
+    [
+        ({"build": built("no-modules"), "release": RELEASE}, "a source that knows nothing of them"),
+        ({"build": built(version="0.9"), "release": RELEASE}, "a source of another version"),
+        ({"release": {**RELEASE, "version": "0.9"}}, "a source of another version"),
+    ],
+)
+def test_a_tag_cannot_say_what_is_not_in_the_image(sources: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        lock_of(**sources)
+
+
+def test_the_readme_names_all_edits(lock: Lock) -> None:
+    text = (resources.root() / "README.md").read_text()
+    assert {
+        edit for component in lock.component.values() for edit in component.edits if f"`{edit}`" not in text
+    } == set()

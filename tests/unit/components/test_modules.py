@@ -34,7 +34,7 @@ def modules(tmp_path: Path) -> Modules:
 
 
 def edit(find: str) -> Edit:
-    return Edit(module=DEPENDENCY, file="code.go", find=find, replace='"/dev/null"')
+    return Edit(name="quiet", module=DEPENDENCY, file="code.go", find=find, replace='"/dev/null"')
 
 
 def test_an_edit_changes_one_place_of_a_copy_and_the_build_takes_that(modules: Modules, tmp_path: Path) -> None:
