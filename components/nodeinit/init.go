@@ -11,9 +11,14 @@ import (
 	"unsafe"
 )
 
-// runInit is PID 1 of the node.
-func runInit() error {
+// runInit is PID 1 of the node. root is the specification's, which is not read before the mount namespace is in order:
+// what comes through a pipe comes once.
+func runInit(root string) error {
 	ready := os.NewFile(fdReady, "ready")
+	if err := adoptRoot(root, os.Args); err != nil {
+		fmt.Fprint(ready, err)
+		return err
+	}
 	syscall.CloseOnExec(fdReady)
 	spec := new(Spec)
 	text, err := io.ReadAll(os.Stdin)

@@ -52,7 +52,7 @@ func launch(path string) error {
 		return err
 	}
 	result := launched{}
-	child := exec.Command("/proc/self/exe", "init")
+	child := exec.Command("/proc/self/exe", "init", spec.Root)
 	child.Stdout, child.Stderr = log, log
 	told, err := child.StdinPipe()
 	if err != nil {

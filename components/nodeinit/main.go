@@ -1,7 +1,7 @@
 // Command nodeinit makes a node out of Linux namespaces and is that node's PID 1.
 //
 //	nodeinit launch SPEC   join the node's cgroups, make its namespaces, print {"pid": …, "port": …} and exit
-//	nodeinit init          PID 1 inside: root file system, sysctls, services; never called by hand
+//	nodeinit init ROOT     PID 1 inside: root file system, sysctls, services; never called by hand
 //	nodeinit settle K=V…   a hook of the container runtime: sets sysctls in a pod's network namespace
 //
 // A node is one process tree: when PID 1 dies, the kernel ends every process of its PID namespace, and with the last
@@ -21,8 +21,8 @@ func main() {
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == "launch":
 		err = launch(os.Args[2])
-	case len(os.Args) == 2 && os.Args[1] == "init":
-		err = runInit()
+	case len(os.Args) == 3 && os.Args[1] == "init":
+		err = runInit(os.Args[2])
 	case len(os.Args) > 2 && os.Args[1] == "settle":
 		err = settle(os.Args[2:])
 	default:

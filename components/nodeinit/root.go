@@ -248,6 +248,11 @@ func pivot(root string) error {
 	if err := os.Chdir(root); err != nil {
 		return err
 	}
+	return pivotHere()
+}
+
+// pivotHere does so with the working directory.
+func pivotHere() error {
 	if err := syscall.PivotRoot(".", "."); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import timeouts
+from harness import apart, timeouts
 from harness.components import images
 from harness.components.resolver import Resolver
 from harness.errors import NotYetError, PreflightError
@@ -132,8 +132,8 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
     config.write_text(_config(place), encoding="utf-8")
     with log.open("wb") as out:
         # Mounts made while unpacking never show on the machine, and containerd does not outlive this process.
-        isolation = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "--")
-        argv = (*isolation, "/bin/sh", "-c", _APART, "sh", place, root, programs / "containerd", config)
+        isolation = ("setpriv", "--pdeathsig", "KILL", *apart.words())
+        argv: list[str | Path] = [*isolation, "/bin/sh", "-c", _APART, "sh", place, root, programs / "containerd", config]
         process = store.runner.start(argv, stdout=out, stderr=out, env={"TMPDIR": f"{place}/scratch"})
         # Every word of the vector becomes the next one, so that the process is containerd in the end.
         socket = Path(f"/proc/{process.pid}/root{place}/s")

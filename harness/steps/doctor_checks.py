@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from harness import apart
 from harness.components import carry, given, recipes, tools
 from harness.components.kubernetes import unsupported, with_kubernetes
 from harness.components.lock import load as load_lock
@@ -64,9 +65,8 @@ def _programs(plan: Plan) -> Verdict:
 
 
 def _namespaces(plan: Plan) -> Verdict:
-    done = plan.host.run(
-        ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--mount-proc", "true"]
-    )
+    flags = ("--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--mount-proc")
+    done = plan.host.run([*apart.words(*flags, mountinfo=plan.host.read("/proc/self/mountinfo")), "true"])
     return Verdict(done.ok, "net, mnt, uts, ipc, pid, cgroup" if done.ok else done.tail(1))
 
 

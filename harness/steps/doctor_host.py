@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import timeouts
+from harness import apart, timeouts
 from harness.errors import CnilabError
 from harness.runner import Argv, Completed, HostRunner
 
@@ -100,7 +100,7 @@ class Host:
 
     def unshared(self, argv: Sequence[str], *, text: str | None = None) -> Completed:
         """Run in network and mount namespaces that end with the program: nothing of it is left."""
-        return self.run(["unshare", "--net", "--mount", "--", *argv], text=text)
+        return self.run([*apart.words("--net", mountinfo=self.read("/proc/self/mountinfo")), *argv], text=text)
 
     def docker(self) -> EngineFacts:
         """What the Docker engine says of itself.

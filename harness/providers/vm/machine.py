@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from harness import timeouts
+from harness import apart, timeouts
 from harness.errors import BringUpError, PreflightError
 from harness.model.base import Record
 from harness.model.wellknown import API_PORT
@@ -240,7 +240,7 @@ def _share(daemon: str, files: qemu.Files, tag: str, wanted: Wanted) -> None:
     shared = wanted.shares.get(tag)
     mounts = [] if shared else mount_points(wanted.paths)
     argv = words(daemon, socket_path, shared or files.view, writable=shared is not None)
-    argv = ["unshare", "--mount", "--", "sh", "-c", _APART, "sh", str(files.view), *mounts, "--", *argv]
+    argv = [*apart.words(), "sh", "-c", _APART, "sh", str(files.view), *mounts, "--", *argv]
     process = _start(wanted, files, argv)
     for _ in timeouts.ticks(timeouts.PROCESS_EXIT):
         if socket_path.exists():
