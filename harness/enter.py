@@ -146,33 +146,57 @@ class Hierarchy:
     Args:
         path: Mount point.
         unified: cgroup v2.
+        root: The group that is mounted there. In a container it may be the container's own.
     """
 
     path: Path
     unified: bool
+    root: str = "/"
+
+    def directory(self, group: str) -> Path | None:
+        """Where a group is found; None when it is outside of what is mounted.
+
+        Args:
+            group: As /proc/PID/cgroup names it.
+        """
+        inside = group.removeprefix(self.root.rstrip("/"))
+        found = inside != group or self.root == "/"
+        return self.path / inside.lstrip("/") if found and inside[:1] in {"", "/"} else None
 
 
-def hierarchies(mountinfo: str) -> list[Hierarchy]:
+def hierarchies(mountinfo: str, own: str = "") -> list[Hierarchy]:
     """The hierarchies of this machine: several on v1 and hybrid machines, one on v2.
 
     Args:
         mountinfo: Content of /proc/self/mountinfo (proc(5)).
+        own: Content of /proc/self/cgroup. Where only a part of a hierarchy is mounted, as in a container, it counts
+            when this process is in it.
     """
+    lines = [line.split(":", 2) for line in own.splitlines()]
+    groups = {name: group for _, names, group in lines for name in (names.split(",") if names else ["cgroup2"])}
     found: dict[str, Hierarchy] = {}
     for line in mountinfo.splitlines():
         fields, _, rest = line.partition(" - ")
         kind, _source, options = [*rest.split(), "", "", ""][:3]
-        if kind not in {"cgroup", "cgroup2"} or fields.split()[3] != "/":
+        if kind not in {"cgroup", "cgroup2"}:
             continue
         # Several mount points of one hierarchy have the same options; the first is enough.
         key = options if kind == "cgroup" else kind
-        found.setdefault(key, Hierarchy(Path(fields.split()[4]), kind == "cgroup2"))
+        one = Hierarchy(Path(fields.split()[4]), kind == "cgroup2", fields.split()[3])
+        known = found.get(key)
+        mine = (groups[name] for name in (key, *options.split(",")) if name in groups)
+        better = (
+            known is None or known.root != "/" if one.root == "/" else known is None and any(map(one.directory, mine))
+        )
+        if better:
+            found[key] = one
     return list(found.values())
 
 
 def this_machine() -> list[Hierarchy]:
     """The hierarchies of the machine that the harness runs on."""
-    return hierarchies(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    mountinfo, own = (Path("/proc/self", name).read_text(encoding="utf-8") for name in ("mountinfo", "cgroup"))
+    return hierarchies(mountinfo, own)
 
 
 def cgroup_v1() -> bool:
@@ -181,8 +205,8 @@ def cgroup_v1() -> bool:
 
 
 @cache
-def _unified() -> Path | None:
-    return next((hierarchy.path for hierarchy in this_machine() if hierarchy.unified), None)
+def _unified() -> Hierarchy | None:
+    return next((hierarchy for hierarchy in this_machine() if hierarchy.unified), None)
 
 
 def unified_group(process: str) -> Path | None:
@@ -191,10 +215,10 @@ def unified_group(process: str) -> Path | None:
     Args:
         process: Its directory in a proc file system, as /proc/1.
     """
-    root = _unified()
+    hierarchy = _unified()
     try:
         lines = Path(process, "cgroup").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    found = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)
-    return root / found if root is not None and found is not None else None
+    found = next((line.removeprefix("0::") for line in lines if line.startswith("0::/")), None)
+    return hierarchy.directory(found) if hierarchy is not None and found is not None else None

@@ -66,7 +66,7 @@ def load(store: Store, root: Path, names: Sequence[str]) -> None:
     store.runner.run(["cp", "-a", "--link", f"{containerd}/.", place], timeout=timeouts.ROLLOUT)
 
 
-def system(store: Store, packages: Sequence[str], *, what: str, instead: str) -> Path:
+def system(store: Store, packages: Sequence[str], *, what: str, instead: str, release: str = "") -> Path:
     """The distribution's part, in the cache: nobody may write to it, or to a hard link of one of its files.
 
     Args:
@@ -74,11 +74,13 @@ def system(store: Store, packages: Sequence[str], *, what: str, instead: str) ->
         packages: What is in it beside the essential packages.
         what: What it is made for, as an error says it: `the node image's system`.
         instead: What to do where no mirror can be reached.
+        release: Of the distribution; by default this machine's.
 
     Raises:
         PreflightError: debootstrap is missing, or failed.
     """
-    key = hashlib.sha256(" ".join(["2", suite(), *packages]).encode()).hexdigest()[:16]
+    release = release or suite()
+    key = hashlib.sha256(" ".join(["2", release, *packages]).encode()).hexdigest()[:16]
     place = store.cache / "debian" / key
     if place.is_dir():
         return place / "root"
@@ -87,13 +89,13 @@ def system(store: Store, packages: Sequence[str], *, what: str, instead: str) ->
     if program is None:
         raise PreflightError(msg, cause="debootstrap is missing", next_step="apt-get install debootstrap")
     with (
-        store.journal.step("components.debian", f"debootstrap {suite()}, {len(packages)} packages"),
+        store.journal.step("components.debian", f"debootstrap {release}, {len(packages)} packages"),
         store.exclusive(f"debian-{key}") as scratch,
     ):
         if not place.is_dir():
             made = scratch / "made"
             made.mkdir()
-            words = ("--variant=minbase", f"--include={','.join(packages)}", suite(), made / "root")
+            words = ("--variant=minbase", f"--include={','.join(packages)}", release, made / "root")
             with heartbeat(lambda text: store.journal.note("components.debian", text), "debootstrap"):
                 done = store.runner.run([program, *words], timeout=timeouts.DOWNLOAD, check=False)
             if not done.ok:

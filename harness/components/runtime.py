@@ -133,7 +133,17 @@ def _containerd(store: Resolver, programs: Path, root: Path, log: Path) -> Itera
     with log.open("wb") as out:
         # Mounts made while unpacking never show on the machine, and containerd does not outlive this process.
         isolation = ("setpriv", "--pdeathsig", "KILL", *apart.words())
-        argv: list[str | Path] = [*isolation, "/bin/sh", "-c", _APART, "sh", place, root, programs / "containerd", config]
+        argv: list[str | Path] = [
+            *isolation,
+            "/bin/sh",
+            "-c",
+            _APART,
+            "sh",
+            place,
+            root,
+            programs / "containerd",
+            config,
+        ]
         process = store.runner.start(argv, stdout=out, stderr=out, env={"TMPDIR": f"{place}/scratch"})
         # Every word of the vector becomes the next one, so that the process is containerd in the end.
         socket = Path(f"/proc/{process.pid}/root{place}/s")

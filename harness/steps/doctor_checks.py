@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +19,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps import doctor_docker, providers
+from harness.steps import doctor_cgroups, doctor_docker, providers
 from harness.steps.doctor_model import Check, Plan, Verdict
 from harness.steps.needs import needs
 
@@ -29,9 +28,6 @@ GIB = 2**30
 
 CAPABILITIES = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "MKNOD": 27}
 SYS_RESOURCE = 24
-
-CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
-"""Without these kubelet does not start."""
 
 FIRST_NODES_MEMORY = 600 * MIB
 NODE_MEMORY = 250 * MIB
@@ -124,31 +120,6 @@ def _overlay(plan: Plan) -> Verdict:
     except OSError as error:
         return Verdict(ok=False, detail=f"{place}: {error.strerror}")
     return Verdict(done.ok, f"on {place}" if done.ok else done.tail(1))
-
-
-def _cgroup_controllers(plan: Plan) -> Verdict:
-    found = cgroups.hierarchies(plan.host.read("/proc/self/mountinfo"))
-    if not found:
-        return Verdict(ok=False, detail="no cgroup hierarchy is mounted")
-    unified = len(found) == 1 and found[0].unified
-    if unified:
-        there = set(plan.host.read(str(found[0].path / "cgroup.controllers")).split())
-    else:
-        there = {line.split()[0] for line in plan.host.read("/proc/cgroups").splitlines() if line.endswith("\t1")}
-    missing = [name for name in CONTROLLERS if name not in there]
-    kind = "v2" if unified else "v1 or hybrid"
-    return Verdict(not missing, f"{kind}, missing: {', '.join(missing)}" if missing else kind)
-
-
-def _cgroup_write(plan: Plan) -> Verdict:
-    for hierarchy in cgroups.hierarchies(plan.host.read("/proc/self/mountinfo")):
-        probe = hierarchy.path / f"cnilab-doctor-{os.getpid()}"
-        try:
-            probe.mkdir()
-            probe.rmdir()
-        except OSError as error:
-            return Verdict(ok=False, detail=f"{hierarchy.path}: {error.strerror}")
-    return Verdict(ok=True, detail="groups can be made")
 
 
 def _bpf(plan: Plan) -> Verdict:
@@ -295,7 +266,7 @@ def _stray_cgroups(plan: Plan) -> Verdict:
     labs = set(labstate.names(plan.state))
     suffix = group_suffix(plan.state)
     stray: dict[str, int] = {}
-    for hierarchy in cgroups.hierarchies(plan.host.read("/proc/self/mountinfo")):
+    for hierarchy in doctor_cgroups.mounted(plan):
         with suppress(OSError):
             for group in (hierarchy.path / cgroups.TOP).glob(f"*{suffix}"):
                 name = group.name.removesuffix(suffix)
@@ -373,22 +344,7 @@ CHECKS: tuple[Check, ...] = (
         "put --state on ext4, xfs or tmpfs: overlayfs does not stack on overlayfs",
         _overlay,
     ),
-    Check(
-        "cgroup-controllers",
-        "cgroup controllers",
-        "blocks",
-        "kubelet does not start",
-        "boot with them enabled: cgroup_enable=memory",
-        _cgroup_controllers,
-    ),
-    Check(
-        "cgroup-write",
-        "cgroups can be made",
-        "blocks",
-        "a lab cannot be contained",
-        "in a container: give it a writable /sys/fs/cgroup",
-        _cgroup_write,
-    ),
+    *doctor_cgroups.CHECKS,
     Check("memory", "memory", "limits", "programs are killed", "fewer nodes", _memory),
     Check("disk-state", "disk, state", "blocks", "nodes cannot write", "free some, or move it: --state", _disk_state),
     Check("disk-cache", "disk, cache", "blocks", "components cannot be kept", "free some, or --cache", _disk_cache),

@@ -36,6 +36,9 @@ EVERYTHING = (1 << 41) - 1
 ENGINE = EngineFacts("20.10.24", "1.41", "1", "cgroupfs", rootless=False, podman=False)
 
 
+WHOLE = "cpu cpuset memory pids"
+
+
 @dataclass
 class Machine(Host):
     """A machine that has everything, but for what a test takes away."""
@@ -120,7 +123,7 @@ def _no_cgroups_are_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     hierarchy = tmp_path / "cgroup"
     hierarchy.mkdir()
     (hierarchy / "cgroup.controllers").write_text("")
-    monkeypatch.setattr(cgroups, "hierarchies", lambda text: _hierarchies(text, hierarchy))
+    monkeypatch.setattr(cgroups, "hierarchies", lambda text, _own: _hierarchies(text, hierarchy))
 
 
 def _hierarchies(text: str, stand_in: Path) -> list[cgroups.Hierarchy]:
@@ -207,6 +210,17 @@ def test_a_kubernetes_that_nobody_mends_any_more_is_told_and_stops_nothing(tmp_p
     found = check("kubernetes", Machine(day=date(2026, 10, 28)), tmp_path, kubernetes=old)
     assert (found.status, found.detail) == ("limits", "Kubernetes 1.34 is out of support since 2026-10-27")
     assert "kubernetes.version" in found.fix
+
+
+def test_a_containers_group_that_is_full_of_processes_cannot_hand_controllers_down(tmp_path: Path) -> None:
+    at = tmp_path / "cgroup"
+    files = {f"{at}/cgroup.type": "domain", f"{at}/cgroup.procs": "1\n7\n", f"{at}/cgroup.subtree_control": "cpu"}
+    found = check("cgroup-delegate", Machine(files=files), tmp_path)
+    assert found.status == "blocks"
+    assert "holds 2 processes, and hands down no cpuset, memory, pids" in found.detail
+    assert f"mkdir {at}/init" in found.fix
+    for change in ({f"{at}/cgroup.type": ""}, {f"{at}/cgroup.procs": ""}, {f"{at}/cgroup.subtree_control": WHOLE}):
+        assert check("cgroup-delegate", Machine(files={**files, **change}), tmp_path).status == "ok"
 
 
 def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_path: Path) -> None:
@@ -389,7 +403,7 @@ def test_mounts_below_the_state_directory_are_found(tmp_path: Path) -> None:
 
 
 def test_a_cgroup_file_system_that_cannot_be_written_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroups, "hierarchies", lambda _: [cgroups.Hierarchy(tmp_path / "none/cgroup", unified=True)])
+    monkeypatch.setattr(cgroups, "hierarchies", lambda *_: [cgroups.Hierarchy(tmp_path / "none/cgroup", unified=True)])
     found = check("cgroup-write", Machine(), tmp_path)
     assert found.status == "blocks"
 

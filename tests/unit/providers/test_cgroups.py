@@ -32,6 +32,41 @@ def test_a_unified_machine_has_one_hierarchy() -> None:
     assert hierarchies(UNIFIED) == [Hierarchy(Path("/sys/fs/cgroup"), unified=True)]
 
 
+IN_A_CONTAINER = """\
+26 25 0:23 /docker/abc /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+27 25 0:24 /docker/other /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+28 25 0:26 /docker/abc /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+29 25 0:25 /docker/abc /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+"""
+OWN_GROUPS = (
+    "9:memory:/docker/abc\n8:cpu,cpuacct:/docker/abcdef\n1:name=systemd:/docker/abc/init.scope\n0::/docker/abc\n"
+)
+
+
+def test_a_container_that_sees_its_own_part_of_a_hierarchy_has_it() -> None:
+    assert hierarchies(IN_A_CONTAINER, OWN_GROUPS) == [
+        Hierarchy(Path("/sys/fs/cgroup/memory"), unified=False, root="/docker/abc"),
+        Hierarchy(Path("/sys/fs/cgroup/systemd"), unified=False, root="/docker/abc"),
+        Hierarchy(Path("/sys/fs/cgroup/unified"), unified=True, root="/docker/abc"),
+    ]
+    assert hierarchies(IN_A_CONTAINER) == []
+
+
+@pytest.mark.parametrize(
+    ("root", "group", "found"),
+    [
+        ("/", "/", "/g"),
+        ("/", "/cnilab/lab/n1", "/g/cnilab/lab/n1"),
+        ("/docker/abc", "/docker/abc", "/g"),
+        ("/docker/abc", "/docker/abc/cnilab/lab", "/g/cnilab/lab"),
+        ("/docker/abc", "/docker/abcdef", None),
+        ("/docker/abc", "/", None),
+    ],
+)
+def test_a_group_is_found_below_what_is_mounted(root: str, group: str, found: str | None) -> None:
+    assert Hierarchy(Path("/g"), unified=True, root=root).directory(group) == (Path(found) if found else None)
+
+
 @pytest.mark.parametrize(
     ("answers", "why"),
     [
