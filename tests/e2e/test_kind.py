@@ -30,6 +30,7 @@ class KindCli(Cli):
     """The command line in the network namespace of an engine."""
 
     engine: Engine
+    image: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -73,7 +74,7 @@ def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCl
     place = tmp_path_factory.mktemp("engine")
     with engine(place, f"/cnilab/{NAME}.engine") as running:
         user = KindCli(tmp_path_factory.mktemp("kind"), running)
-        user.outside("components", "build-node-image", timeout=3600)
+        user.image = user.outside("components", "build-node-image", "-q", timeout=3600).stdout.strip()
         yield user
         user("down", "--all")
     if running.pid:
@@ -126,9 +127,8 @@ def write_in_a_node(kind: KindCli, name: str) -> None:
 @pytest.mark.usefixtures("room")
 def test_nodes_of_an_image_as_kind_publishes_it_leave_the_machines_settings_alone(kind: KindCli) -> None:
     """Such an image starts with kind's entry point, and nothing before that."""
-    image = kind.outside("components", "build-node-image", "-q").stdout.strip()
     published = f"published.test/{NAME}:1"
-    (container,) = kind.docker("create", image)
+    (container,) = kind.docker("create", kind.image)
     entry_point = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'
     kind.docker("commit", "--change", entry_point, container, published)
     kind.docker("rm", container)
@@ -207,9 +207,8 @@ def test_a_lab_whose_harness_was_killed_is_taken_down_whole(kind: KindCli, there
 
 
 def test_a_name_that_a_cluster_of_kind_has_is_refused_and_that_cluster_left_alone(kind: KindCli) -> None:
-    image = kind.outside("components", "build-node-image", "-q").stdout.strip()
     label = f"io.x-k8s.kind.cluster={NAME}"
-    (stranger,) = kind.docker("create", "--label", label, "--name", f"{NAME}-control-plane", image)
+    (stranger,) = kind.docker("create", "--label", label, "--name", f"{NAME}-control-plane", kind.image)
     try:
         done = kind("up", "--provider", "kind", "--name", NAME, code=10)
         assert f"kind has a cluster named '{NAME}' already" in done.stderr
