@@ -39,6 +39,14 @@ state = "/run/containerd"
     conf_dir = "/etc/cni/net.d"
 """
 
+CONTAINER_SPEC = "/etc/containerd/cri-base.json"
+
+_CONTAINERS = """
+  [plugins."{plugin}".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    base_runtime_spec = "{path}"
+"""
+
 _CONTAINERD_2 = """\
 version = 3
 root = "/var/lib/containerd"
@@ -71,6 +79,7 @@ class MachineFacts:
             its own and dies with "can't get final child's PID from pipe: EOF".
         cgroup_v1: Its control groups are those of version 1, or a mixture.
         containerd: Version of the nodes' containerd; its configuration changed with 2.0.
+        container_spec: What containers start from (OCI runtime specification), where that is not containerd's own.
         emulated: Its processor is software. Then nothing starts beside the API server, whose start-up has deadlines of
             its own (30 s for the first roles, registry/rbac/rest/storage_rbac.go) and ends when it misses one.
     """
@@ -78,6 +87,7 @@ class MachineFacts:
     can_lower_oom_score: bool = True
     cgroup_v1: bool = False
     containerd: str = "2"
+    container_spec: str = ""
     emulated: bool = False
 
 
@@ -151,5 +161,10 @@ def crash_loop_back_off(spec: LabSpec) -> dict[str, Any]:
 def containerd_config(facts: MachineFacts) -> str:
     """Configuration of containerd: version 2 of the format for 1.x, version 3 for 2.x."""
     restrict = "false" if facts.can_lower_oom_score else "true"
-    form = _CONTAINERD_1 if facts.containerd.startswith("1.") else _CONTAINERD_2
-    return form.format(socket=CONTAINERD_SOCKET, pause=PAUSE_IMAGE, restrict=restrict)
+    old = facts.containerd.startswith("1.")
+    form = _CONTAINERD_1 if old else _CONTAINERD_2
+    text = form.format(socket=CONTAINERD_SOCKET, pause=PAUSE_IMAGE, restrict=restrict)
+    if facts.container_spec:
+        plugin = "io.containerd.grpc.v1.cri" if old else "io.containerd.cri.v1.runtime"
+        text += _CONTAINERS.format(plugin=plugin, path=CONTAINER_SPEC)
+    return text

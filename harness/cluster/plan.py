@@ -9,8 +9,16 @@ import re
 from dataclasses import replace
 
 from harness.cluster.kubeconfig import kubeconfig
-from harness.cluster.node_config import CONTAINERD_SOCKET, PKI, MachineFacts, containerd_config, kubelet_config
+from harness.cluster.node_config import (
+    CONTAINER_SPEC,
+    CONTAINERD_SOCKET,
+    PKI,
+    MachineFacts,
+    containerd_config,
+    kubelet_config,
+)
 from harness.cluster.pki import ClusterPki, Pair
+from harness.model import sysctls
 from harness.model.machine import File, Machine, Service
 from harness.model.spec import LabSpec
 from harness.model.wellknown import API_PORT, CONTROLLER_REQUESTS
@@ -68,6 +76,8 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
         f"{PKI}/ca.crt": File(pki.ca.cert),
         **_pair("kubelet", pki.nodes[name]),
     }
+    if facts.container_spec:
+        files[CONTAINER_SPEC] = File(facts.container_spec)
     if not kube_proxy:
         files[STOPPED.format("kube-proxy")] = File("the pod network does its work\n")
     services = node_services(spec, name)
@@ -79,11 +89,10 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
         files=files,
         services=tuple(map(_patient, services)) if facts.emulated else tuple(services),
         sysctls={
+            **sysctls.NETWORK,
             "net/ipv4/ip_forward": "1",
             "?net/bridge/bridge-nf-call-iptables": "1",
             "?net/bridge/bridge-nf-call-ip6tables": "1",
-            "net/ipv4/conf/all/rp_filter": "0",
-            "net/ipv4/conf/default/rp_filter": "0",
             # A socket whose process was killed and whose peer is gone tries for minutes to say goodbye, and keeps
             # the node's network namespace with all its links and eBPF programs for as long.
             "net/ipv4/tcp_orphan_retries": "1",

@@ -57,7 +57,8 @@ class Machine:
         name: Kubernetes node name and host name.
         files: Absolute path to file. Those below `/etc/kubernetes` are this machine's own credentials.
         services: In no order; each starts when its conditions are met.
-        sysctls: Keys with slashes, as below /proc/sys; a leading `?` marks keys that a kernel may lack.
+        sysctls: Keys with slashes, as below /proc/sys; a leading `?` marks keys that a kernel may lack, and a star
+            stands for any interface.
         programs: Whether the machine gets the lab's programs, a container runtime and kubelet's directories.
     """
 

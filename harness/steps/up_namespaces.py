@@ -5,19 +5,22 @@ What can run at the same time does: components and certificates; all machines.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.cluster import pki, plan
 from harness.cluster.kubeconfig import kubeconfig
 from harness.cluster.node_config import MachineFacts
 from harness.components.store import Store
-from harness.enter import cgroup_v1
+from harness.enter import PROGRAMS, cgroup_v1
 from harness.files import write_private
+from harness.model import sysctls
 from harness.model.labstate import LabDir
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
@@ -49,10 +52,38 @@ def bring_up(order: Order) -> Found:
         networks.deliver(order.store, order.place, order.variant)
         issued = certificates.result()
     facts = machine_facts(containerd=order.store.ensure(["containerd"])["containerd"].version)
+    if odd := inherited():
+        journal.note("up.materials", f"pods get settings of their own: this machine's would be {', '.join(odd)}")
+        facts = replace(facts, container_spec=container_spec(materials.programs))
     machines = plan.machines(spec, issued, facts, kube_proxy=order.variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)
     write_kubeconfigs(layout, lab.api_port, issued)
     return Found(*provider.find(layout))
+
+
+def inherited(runner: Runner | None = None) -> list[str]:
+    """Settings that a new network namespace gets from this machine, and that a lab's networks cannot do with.
+
+    Nodes get theirs from `nodeinit`. Pods' namespaces are made by the container runtime, and get the machine's as well.
+    """
+    words = ["unshare", "--net", "--", "grep", "-H", "", *sysctls.files()]
+    # grep fails when the kernel lacks one of them, and says the others all the same.
+    done = (runner or HostRunner()).run(words, check=False)
+    return [f"{key.replace('/', '.')}={value}" for key, value in sorted(sysctls.odd(done.stdout).items())]
+
+
+def container_spec(programs: Path, runner: Runner | None = None) -> str:
+    """What containers of pods start from: containerd's own, with a hook that sets their network's settings.
+
+    Args:
+        programs: Directory of the lab's programs.
+        runner: Runs one of them.
+    """
+    made: dict[str, Any] = json.loads((runner or HostRunner()).run([programs / "ctr", "oci", "spec"]).stdout)
+    made["process"].pop("rlimits", None)
+    hook = {"path": f"{PROGRAMS}/nodeinit", "args": ["nodeinit", "settle", *sysctls.words()]}
+    made["hooks"] = {"createContainer": [hook]}
+    return json.dumps(made, indent=1) + "\n"
 
 
 def load_modules(runner: Runner | None = None) -> None:

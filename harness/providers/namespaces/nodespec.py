@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.enter import ENVIRONMENT, PROGRAMS
-from harness.model import world
+from harness.model import sysctls, world
 from harness.model.machine import MACHINE_WIDE, Machine, Service
 from harness.model.spec import LabSpec
 from harness.model.wellknown import API_PORT, CILIUM_CGROUPS
@@ -114,16 +114,16 @@ def _service(service: Service) -> dict[str, Any]:
 
 def surroundings() -> list[Machine]:
     """The machines around the nodes: the fabric, the router that plays the outside world, and the far host."""
-    forwarding = {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/rp_filter": "0"}
+    forwarding = {**sysctls.NETWORK, "net/ipv4/ip_forward": "1"}
     serve = ("responder", "serve", "--name=far", f"--ports={world.RESPONDER_PORT},{world.WEB_PORT}")
     return [
         # A bridge hands frames to iptables only when told to; the wire must not.
-        Machine(links.FABRIC, programs=False, sysctls={"?net/bridge/bridge-nf-call-iptables": "0"}),
+        Machine(links.FABRIC, programs=False, sysctls={**sysctls.NETWORK, "?net/bridge/bridge-nf-call-iptables": "0"}),
         Machine(
             links.ROUTER,
             programs=False,
             sysctls=forwarding,
             services=(Service("world", ("responder", "world", f"--log={world.LOG}")),),
         ),
-        Machine(links.FAR, programs=False, services=(Service("far", serve),)),
+        Machine(links.FAR, programs=False, sysctls=sysctls.NETWORK, services=(Service("far", serve),)),
     ]
