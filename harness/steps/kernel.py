@@ -170,6 +170,7 @@ def start(
         CnilabError: It did not come up; what was made is there for `down` to remove.
     """
     layout = LabLayout(state, spec.name)
+    machine.require_short(layout.path / FOLDER)
     labstate.require_free(layout)
     known = states.LabState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
     states.write(layout, known)

@@ -39,6 +39,9 @@ BOOT = 300.0
 SLOWER = {"kvm": 1.0, "tcg": 4.0}
 """Factor on deadlines for what runs inside, by accelerator."""
 
+LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path."""
+
 VIRTIOFSD = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd")
 
 _PID_FILES = Path("/run/virtiofsd")
@@ -135,6 +138,24 @@ def find(folder: Path) -> VmState | None:
 def door(state: VmState) -> Door:
     """The way in."""
     return Door(state.agent_port, state.token, SLOWER.get(state.accelerator, 1.0))
+
+
+def require_short(folder: Path) -> None:
+    """See to it that qemu and virtiofsd can meet.
+
+    Args:
+        folder: Where the machine's files would be.
+
+    Raises:
+        PreflightError: The paths of their sockets would be too long.
+    """
+    files = qemu.Files(folder)
+    longest = max(len(os.fsencode(files.socket(tag))) for tag in (initramfs.ROOT_TAG, initramfs.RUN_TAG))
+    if longest > LONGEST_SOCKET:
+        msg = "the virtual machine's sockets would have paths that are too long"
+        cause = f"{longest} bytes, and a Unix socket's path has at most {LONGEST_SOCKET} (unix(7))"
+        step = f"name a state directory that is {longest - LONGEST_SOCKET} bytes shorter, with --state"
+        raise PreflightError(msg, cause=cause, where=str(folder), next_step=step)
 
 
 def require_programs() -> tuple[str, str]:

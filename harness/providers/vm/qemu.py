@@ -142,7 +142,8 @@ def shared(program: str, socket: Path, directory: Path, *, writable: bool) -> li
         writable: The guest changes it; then it must not rely on what it saw before.
     """
     cache = "auto" if writable else "always"
-    options = ["-o", f"source={directory}", "-o", f"cache={cache}", "-o", "sandbox=chroot", "-o", "log_level=warn"]
+    source = str(directory).replace("\\", "\\\\").replace(",", "\\,")  # libfuse splits options at commas
+    options = ["-o", f"source={source}", "-o", f"cache={cache}", "-o", "sandbox=chroot", "-o", "log_level=warn"]
     return [program, f"--socket-path={socket}", *options]
 
 

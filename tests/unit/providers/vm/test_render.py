@@ -100,3 +100,19 @@ def test_an_emulated_clock_waits_for_its_one_core() -> None:
     words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(1, steady=True), Path("/k"), (), {})
     assert words[words.index("-icount") + 1] == "shift=0,sleep=on"
     assert words[words.index("-accel") + 1] == "tcg,thread=single"
+
+
+def test_a_path_that_no_socket_can_have_is_refused_with_its_figure() -> None:
+    machine.require_short(Path("/s/labs/one/vm"))
+    name = "x" * (machine.LONGEST_SOCKET - len("//root.sock"))
+    machine.require_short(Path("/") / name)
+    with pytest.raises(PreflightError) as caught:
+        machine.require_short(Path("/") / f"{name}ää")
+    assert "111 bytes" in caught.value.cause
+    assert "at most 107" in caught.value.cause
+    assert "4 bytes shorter" in caught.value.next_step
+
+
+def test_what_a_shared_directory_is_called_does_not_end_an_option() -> None:
+    words = qemu.shared("virtiofsd", Path("/s/run.sock"), Path("/a,b\\c"), writable=True)
+    assert "source=/a\\,b\\\\c" in words
