@@ -32,6 +32,7 @@ _NFT_OF_IPTABLES = frozenset(
 _OWN_PINS = frozenset({"/sys/fs/bpf/maps.debug", "/sys/fs/bpf/progs.debug"})
 _OWN_RUN = frozenset({
     "/run/cilium",  # the node makes it: a control group is mounted below
+    "/run/nri",  # containerd's socket for its own plugins, from 2.0 on
     "/run/cnilab", "/run/containerd", "/run/lock", "/run/mount", "/run/netns", "/run/xtables.lock",
 })  # fmt: skip
 

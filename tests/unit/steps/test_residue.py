@@ -32,7 +32,7 @@ BARE = NetState(
     firewall={"iptables": BARE_SAVED},
     tables=("ip filter", "ip nat"),
     pins=("/sys/fs/bpf/maps.debug",),
-    files=("/opt/cni/bin/bridge", "/run/containerd", "/run/cilium"),
+    files=("/opt/cni/bin/bridge", "/run/containerd", "/run/cilium", "/run/nri"),
     agents=("cnilab-probe/h1",),
 )
 EXPECTED = bare(LabSpec(), ["bridge", "portmap"], ["cnilab-probe/h1"], kube_proxy=False)
