@@ -57,7 +57,7 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
         *_nodes(spec),
         *components,
         *(Item("program", name, f"your own: {path}", {"path": str(path)}) for name, path in offer.programs.items()),
-        *([_node_image()] if spec.provider == "kind" else []),
+        *([_node_image(spec.kubernetes.version)] if spec.provider == "kind" else []),
         *images,
         *_files(spec),
     ]
@@ -131,7 +131,7 @@ def _files(spec: LabSpec) -> Iterator[Item]:
         yield Item("file", path, f"{size} bytes", {"bytes": size})
 
 
-def _node_image() -> Item:
+def _node_image(version: str) -> Item:
     """The image of kind's nodes, as far as it can be known by asking the engine, and by nothing more."""
     from harness.providers.kind.engine import Engine  # noqa: PLC0415 - Docker's SDK takes a quarter of a second
     from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED, known_image  # noqa: PLC0415
@@ -140,7 +140,7 @@ def _node_image() -> Item:
     name, _, digest = (named or PUBLISHED).partition("@sha256:")
     what, short = "node-image", digest[:12]
     try:
-        found = known_image(Engine())
+        found = known_image(Engine(), version)
     except CnilabError:  # no engine, or one in trouble: the plan is shown all the same
         if named:
             return Item(what, name, f"found when it comes up {short}".strip(), {"state": "unknown"})

@@ -43,7 +43,7 @@ def _command(plan: Plan) -> Verdict:
 
 def _image(plan: Plan) -> Verdict:
     try:
-        found = plan.host.node_image()
+        found = plan.host.node_image(plan.spec.kubernetes.version)
     except CnilabError as error:
         return Verdict(ok=False, detail=error.what)
     return Verdict(bool(found), found or "the engine has none; up pulls the one that kind publishes")

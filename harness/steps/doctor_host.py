@@ -112,12 +112,12 @@ class Host:
 
         return Engine().facts()
 
-    def node_image(self) -> str:
-        """The image that a lab on kind would use; empty when the engine has none."""
+    def node_image(self, version: str) -> str:
+        """The image that a lab on kind with that Kubernetes would use; empty when the engine has none."""
         from harness.providers.kind.engine import Engine  # noqa: PLC0415
         from harness.steps.up_kind import known_image  # noqa: PLC0415
 
-        return known_image(Engine())
+        return known_image(Engine(), version)
 
     @cached_property
     def links(self) -> dict[str, bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -137,7 +138,7 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
     """
     store = order.store
     with ThreadPoolExecutor() as pool:
-        chosen = pool.submit(node_image_of, store, engine)
+        chosen = pool.submit(node_image_of, store, engine, order.spec.kubernetes.version)
         store.ensure(order.needs.components)
         wanted = order.needs.images
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
@@ -150,15 +151,24 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
         )
 
 
-def node_image_of(store: Store, engine: Engine) -> str:
+def node_image_of(store: Store, engine: Engine, version: str) -> str:
     """The node image to use: the one that the user names, the one built here, or kind's published one.
+
+    Args:
+        store: Says what the one built here would be.
+        engine: Asked for images.
+        version: Of Kubernetes, minor or full.
 
     Raises:
         PreflightError: None can be had.
     """
-    found = known_image(engine)
+    found = known_image(engine, version)
     if not found:
-        wanted = os.environ.get(IMAGE_VARIABLE) or PUBLISHED
+        wanted = os.environ.get(IMAGE_VARIABLE) or (PUBLISHED if of_version(PUBLISHED, version) else "")
+        if not wanted:
+            msg = f"the engine has no node image with Kubernetes {version}"
+            step = f"cnilab components build-node-image --kubernetes {version}, or name one with {IMAGE_VARIABLE}"
+            raise PreflightError(msg, cause=f"this version of kind publishes {PUBLISHED}", next_step=step)
         _pull(engine, wanted)
         return wanted
     if found.startswith(f"{node_image.REPOSITORY}:") and not os.environ.get(IMAGE_VARIABLE):
@@ -168,13 +178,25 @@ def node_image_of(store: Store, engine: Engine) -> str:
     return found
 
 
-def known_image(engine: Engine) -> str:
-    """A node image that the engine has and that would be used; empty when there is none."""
+def of_version(image: str, version: str) -> bool:
+    """Whether a node image has that Kubernetes, by its tag: `cnilab.dev/node:v1.37.2-0123456789ab`."""
+    return re.match(rf"[^@]*:v{re.escape(version)}(?=[.@-]|$)", image) is not None
+
+
+def known_image(engine: Engine, version: str) -> str:
+    """A node image that the engine has and that would be used; empty when there is none.
+
+    Args:
+        engine: Asked for images.
+        version: Of Kubernetes, minor or full. What the user names is used whatever it has.
+    """
     named = os.environ.get(IMAGE_VARIABLE, "")
     if named:
         return named if engine.has_image(named) else ""
-    built = engine.images(node_image.REPOSITORY)
-    return built[0] if built else PUBLISHED if engine.has_image(PUBLISHED) else ""
+    built = [image for image in engine.images(node_image.REPOSITORY) if of_version(image, version)]
+    if built:
+        return built[0]
+    return PUBLISHED if of_version(PUBLISHED, version) and engine.has_image(PUBLISHED) else ""
 
 
 def _pull(engine: Engine, reference: str) -> None:

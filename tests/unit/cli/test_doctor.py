@@ -105,7 +105,8 @@ class Machine(Host):
             raise self.engine
         return self.engine
 
-    def node_image(self) -> str:
+    def node_image(self, version: str) -> str:
+        del version
         return self.image
 
     @property

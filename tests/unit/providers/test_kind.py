@@ -280,18 +280,29 @@ def test_a_machine_whose_limits_are_too_low(golden: Callable[[str, str], None]) 
 
 @pytest.mark.usefixtures("no_docker_host")
 def test_no_node_image_and_no_registry(golden: Callable[[str, str], None]) -> None:
-    error = refused(lambda: up_kind.node_image_of(None, FakeEngine()))  # type: ignore[arg-type]
+    error = refused(lambda: up_kind.node_image_of(None, FakeEngine(), "1.37"))  # type: ignore[arg-type]
     golden("providers/kind/no-image.txt", error)
 
 
 @pytest.mark.usefixtures("no_docker_host")
 def test_an_image_that_the_user_names_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = FakeEngine(images=("cnilab.dev/node:v1", "mine:1"))
-    assert up_kind.known_image(engine) == "cnilab.dev/node:v1"  # type: ignore[arg-type]
+    engine: Any = FakeEngine(images=("cnilab.dev/node:v1.37.2-0", "mine:1"))
+    assert up_kind.known_image(engine, "1.37") == "cnilab.dev/node:v1.37.2-0"
     monkeypatch.setenv(up_kind.IMAGE_VARIABLE, "mine:1")
-    assert up_kind.known_image(engine) == "mine:1"  # type: ignore[arg-type]
+    assert up_kind.known_image(engine, "1.37") == "mine:1"
     monkeypatch.setenv(up_kind.IMAGE_VARIABLE, "mine:2")
-    assert up_kind.known_image(engine) == ""  # type: ignore[arg-type]
+    assert up_kind.known_image(engine, "1.37") == ""
+
+
+@pytest.mark.usefixtures("no_docker_host")
+def test_an_image_of_another_kubernetes_is_not_taken() -> None:
+    engine: Any = FakeEngine(images=("cnilab.dev/node:v1.37.2-0", "cnilab.dev/node:v1.36.3-0", up_kind.PUBLISHED))
+    for version in ("1.36", "1.36.3"):
+        assert up_kind.known_image(engine, version) == "cnilab.dev/node:v1.36.3-0"
+    assert up_kind.known_image(engine, "1.3") == ""
+    with pytest.raises(PreflightError, match=r"no node image with Kubernetes 1\.35") as caught:
+        up_kind.node_image_of(None, engine, "1.35")  # type: ignore[arg-type]
+    assert "build-node-image --kubernetes 1.35" in caught.value.next_step
 
 
 @pytest.mark.parametrize(
