@@ -112,11 +112,12 @@ def _overlay(plan: Plan) -> Verdict:
         place = place.parent
     try:
         with tempfile.TemporaryDirectory(prefix=".cnilab-doctor-", dir=place) as scratch:
-            lower, upper, work, merged = (Path(scratch) / name for name in ("lower", "upper", "work", "merged"))
-            for folder in (lower, upper, work, merged):
-                folder.mkdir()
-            options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-            done = plan.host.unshared(["mount", "-t", "overlay", "overlay", "-o", options, str(merged)])
+            for folder in ("lower", "upper", "work", "merged"):
+                (Path(scratch) / folder).mkdir()
+            # From within: the directory may have any name, and commas and colons mean something in these options.
+            options = "lowerdir=lower,upperdir=upper,workdir=work"
+            words = ["env", "-C", scratch, "mount", "-t", "overlay", "overlay", "-o", options, "merged"]
+            done = plan.host.unshared(words)
     except OSError as error:
         return Verdict(ok=False, detail=f"{place}: {error.strerror}")
     return Verdict(done.ok, f"on {place}" if done.ok else done.tail(1))

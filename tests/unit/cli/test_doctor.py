@@ -139,6 +139,16 @@ def check(identity: str, machine: Machine, tmp_path: Path, nodes: int = 2, **spe
     return examine(plan, checks=chosen)[0]
 
 
+def test_an_overlay_is_tried_without_the_name_of_its_directory_in_the_options(tmp_path: Path) -> None:
+    place = tmp_path / "a,b:c\\d"
+    place.mkdir()
+    machine = Machine()
+    assert check("overlay", machine, place).status == "ok"
+    words = next(words for words in machine.ran if "overlay" in words)
+    assert words[words.index("-o") + 1] == "lowerdir=lower,upperdir=upper,workdir=work"
+    assert words[words.index("-C") + 1].startswith(str(place))
+
+
 @pytest.mark.parametrize("identity", [one.id for one in CHECKS])
 def test_a_machine_that_has_everything_passes(identity: str, tmp_path: Path) -> None:
     assert check(identity, Machine(), tmp_path).status == "ok"
