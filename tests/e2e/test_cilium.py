@@ -169,7 +169,7 @@ real = catalogue.variant
 
 def broken(name):
     found = real(name)
-    return found.model_copy(update={"values": {"config": {**found.values["config"], "ipam": "nonsense"}}})
+    return found.model_copy(update={"values": {"helm": {**found.values["helm"], "ipam": {"mode": "nonsense"}}}})
 
 
 catalogue.variant = broken

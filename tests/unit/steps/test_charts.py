@@ -20,6 +20,7 @@ from harness.model.spec import LabSpec
 from harness.runner import CommandError, Completed, HostRunner
 from harness.steps import charts
 from harness.steps.charts import Charts, Helm
+from harness.steps.render import charted
 
 SPEC, VARIANT = LabSpec(name="h-lab", cni="cilium"), catalogue.variant("cilium")
 MANIFEST = "---\n# Source: empty\n---\nkind: ConfigMap\nmetadata: {name: cilium-config}\n"
@@ -152,6 +153,25 @@ def test_a_chart_is_unpacked_in_place_of_an_older_one(monkeypatch: pytest.Monkey
     assert [path.name for path in lab.chart(cilium.RELEASE).rglob("*.yaml")] == ["one.yaml"]
     assert [path.name for path in lab.kinds(cilium.RELEASE).rglob("*.yaml")] == ["one.yaml"]
     assert lab.program.read_bytes() == b"\x7fELF"
+
+
+def test_render_shows_what_helm_makes_of_the_values_where_helm_is_at_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with tarfile.open(tmp_path / "chart.tar", "w"):
+        pass
+    component = Resolved("cilium", "1", "build", tmp_path, "", tmp_path, ("chart.tar",))
+    monkeypatch.setattr(Store, "ensure", lambda _, names: dict.fromkeys(names, component))
+    monkeypatch.setattr(Store, "program", lambda _, name: tmp_path / name)
+    store, runner = Store(tmp_path / "cache", ("cache",)), Recorder(MANIFEST)
+    monkeypatch.setattr(Store, "cached", lambda _, name: None if name == "helm" else component)
+    assert charted(store, SPEC, VARIANT, runner) == {}
+    monkeypatch.setattr(Store, "cached", lambda *_: component)
+    files = charted(store, SPEC, VARIANT, runner)
+    assert yamlio.loads(files["helm/cilium.yaml"])["metadata"]["name"] == "cilium-config"
+    assert charted(store, LabSpec(), catalogue.variant("flannel"), runner) == {}
+    (words,) = runner.vectors
+    assert words[words.index("--kube-version") + 1] == SPEC.kubernetes.version
 
 
 def test_records_of_a_release_are_found_by_helms_own_labels() -> None:
