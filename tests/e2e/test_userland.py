@@ -1,0 +1,97 @@
+"""Other userlands than the one that the tests run in: a newer Python, a chroot, containers.
+
+A chroot and the unit tests with one lab under a newer Python are a part of all end-to-end tests. The README's first
+command in Debian 13, and labs in containers, take long: `tox -e userland`, nightly; CNILAB_USERLAND_TESTS=1 runs them
+anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import userland
+from tests.e2e.conftest import Cli
+from tests.e2e.userland import Place
+
+long = pytest.mark.skipif(not os.environ.get("CNILAB_USERLAND_TESTS"), reason="takes long: tox -e userland")
+pytestmark = pytest.mark.timeout(3600, func_only=True)
+
+
+def lab_comes_and_goes(place: Place, name: str, variant: str = "flannel") -> None:
+    """Up, a command in the node, down; what is written in the node is there, and nowhere else."""
+    place.cnilab("up", variant, "--nodes", "1", "--name", name)
+    try:
+        assert "n1" in place.cnilab("exec", "--lab", name, "n1", "--", "cat", "/etc/hostname").split()
+        assert ".conflist" in place.cnilab("exec", "--lab", name, "n1", "--", "ls", "/etc/cni/net.d")
+    finally:
+        place.cnilab("down", name)
+
+
+def test_a_lab_in_a_chroot_is_a_lab(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
+    """This machine's own tree, seen through a second mount of it."""
+    root = tmp_path / "root"
+    root.mkdir()
+    script = 'mount --rbind / "$1" && cd "$2" && root=$1 && shift 2 && exec chroot "$root" "$@"'
+
+    def run(*words: str) -> str:
+        argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+        done = subprocess.run(
+            [*argv, root, cli.home, *cli.argv(*words)],
+            env=cli.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("up", "bridge", "--nodes", "1", "--name", untouched[0])
+    # Written by a command that entered the node, read by one of its own processes, which made the node Ready.
+    assert run("exec", "--lab", untouched[0], "n1", "--", "ls", "/etc/cni/net.d").split() == ["10-bridge.conflist"]
+    assert run("exec", "--lab", untouched[0], "n1", "--", "cat", "/etc/hostname").split() == ["n1"]
+    run("down", untouched[0])
+
+
+@pytest.fixture(scope="module")
+def debian(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian 13's tree with a clean clone in it."""
+    del warm
+    return userland.tree(tmp_path_factory.mktemp("userland") / "debian")
+
+
+@pytest.fixture(scope="module")
+def newer(warm: Cli, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Place:
+    """A clean clone with a newer Python: one of this machine's, or Debian 13's in a plain chroot."""
+    del warm
+    if reason := userland.already():
+        pytest.skip(reason)
+    python = None if os.environ.get("CNILAB_USERLAND_TESTS") else userland.newer_python()
+    if python is None:
+        return userland.chroot(request.getfixturevalue("debian"), shared=userland.caches())
+    source = tmp_path_factory.mktemp("newer") / "clone"
+    userland.clone(source)
+    return Place(source, env=userland.environment(CNILAB_PYTHON=str(python)))
+
+
+def test_unit_tests_and_a_lab_under_a_newer_python(newer: Place, untouched: list[str]) -> None:
+    said = newer("./tox", "-e", "unit", timeout=3000)
+    assert " passed" in said
+    assert newer.python() >= userland.NEWER
+    lab_comes_and_goes(newer, untouched[0])
+
+
+@long
+def test_the_readmes_command_in_debian_13(debian: Path, untouched: list[str]) -> None:
+    """From a clean clone; its root directory is a mount point, as a container's is."""
+    place = userland.chroot(debian, bound=True, shared=userland.caches())
+    said = place("./tox", "-e", "lab-flannel", "--", "--name", untouched[0], timeout=3000)
+    assert "lab-flannel: OK" in said
+    assert "0 failed" in said
+    version = place(".tox/lab-flannel/bin/python", "--version")
+    assert version.startswith("Python 3.13"), version
+    assert any((debian / userland.SOURCE.relative_to("/") / ".runs").glob("*/report.html"))
