@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import userland
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import PREFIX, Cli
+from tests.e2e.engine import engine
 from tests.e2e.userland import Place
 
 long = pytest.mark.skipif(not os.environ.get("CNILAB_USERLAND_TESTS"), reason="takes long: tox -e userland")
@@ -95,3 +96,31 @@ def test_the_readmes_command_in_debian_13(debian: Path, untouched: list[str]) ->
     version = place(".tox/lab-flannel/bin/python", "--version")
     assert version.startswith("Python 3.13"), version
     assert any((debian / userland.SOURCE.relative_to("/") / ".runs").glob("*/report.html"))
+
+
+@long
+@pytest.mark.parametrize("groups", ["private", "host"])
+def test_a_lab_in_a_privileged_container(groups: str, debian: Path, untouched: list[str], tmp_path: Path) -> None:
+    """With control groups of its own, or with its part of the machine's."""
+    place = userland.chroot(debian, shared=userland.caches())
+    place("./tox", "-e", "unit", "--notest")
+    # By apt, where there is a mirror: the engine's network has none.
+    lab_comes_and_goes(place, untouched[0], "bridge")
+    data = tmp_path / "docker"
+    data.mkdir()
+    with engine(data, f"/{PREFIX}-userland") as found:
+        docker = [*found.enter, f"{found.programs}/docker", "--host", found.socket]
+        with subprocess.Popen(["/bin/tar", "-C", debian, "-c", "."], stdout=subprocess.PIPE) as packed:
+            subprocess.run([*docker, "import", "-", "userland:1"], stdin=packed.stdout, check=True, timeout=600)
+        cache, state = userland.caches()[0], tmp_path / "state"
+        # Its own root is an overlay, and overlays do not stack on one.
+        shared = [f"--volume={cache}:{cache}", f"--volume={state}:{userland.SOURCE}/.state"]
+        settings = [f"--env={key}={value}" for key, value in place.env.items()]
+        options = ["--detach", "--privileged", f"--cgroupns={groups}", *shared, *settings]
+        words = [*docker, "run", *options, "userland:1", "sleep", "infinity"]
+        name = subprocess.run(words, check=True, capture_output=True, text=True, timeout=300).stdout.strip()
+        try:
+            inside = (*docker, "exec", "--workdir", str(userland.SOURCE), name)
+            lab_comes_and_goes(Place(userland.SOURCE, inside, env=dict(os.environ)), untouched[0], "bridge")
+        finally:
+            subprocess.run([*docker, "rm", "--force", name], check=False, capture_output=True, timeout=120)
