@@ -108,7 +108,11 @@ def test_what_is_too_long_for_every_commit_runs_at_night() -> None:
     text = (ROOT / "tox.ini").read_text()
     sections = re.findall(r"\[testenv:(\w+)\]\n(.*?)(?=\n\[|\Z)", text, re.DOTALL)
     long = {name for name, body in sections if "_TESTS = 1" in body}
-    assert long == set(jobs["machines"]["strategy"]["matrix"]["environment"]) == {"kernel", "vagrant", "versions", "userland"}
+    assert (
+        long
+        == set(jobs["machines"]["strategy"]["matrix"]["environment"])
+        == {"kernel", "vagrant", "versions", "userland"}
+    )
     assert any("./tox -e" in step.get("run", "") for step in jobs["machines"]["steps"])
 
 
