@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from harness import timeouts
 from harness.runner import Argv, Completed, HostRunner
@@ -25,6 +25,16 @@ _NAMESPACES = ("mnt", "net", "uts", "ipc", "pid", "cgroup")
 # nsenter enters namespaces only. A program of a machine must be in its cgroup, too: that is where a pod network without
 # kube-proxy turns a Service's address into a pod's, at connect(2). Writing 0 means the process that writes.
 _JOIN = ("/bin/sh", "-c", 'echo 0 >"$1" && shift && exec "$@"', "sh")
+
+LEASH: Final = (
+    "sh",
+    "-c",
+    # Standard input is the leash: it ends when the caller wants the program to end, or is gone. An asynchronous list of
+    # a shell has no standard input and ignores SIGINT, hence the copy of the descriptor and SIGTERM.
+    'exec 3<&0; "$@" </dev/null & child=$!; { cat <&3; kill "$child"; } >/dev/null 2>&1 & wait "$child"',
+    "leash",
+)
+"""Words before a program, on a machine that no signal reaches, that must end when its caller does."""
 
 
 def joining(process: str) -> tuple[str, ...]:

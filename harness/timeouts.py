@@ -32,6 +32,9 @@ TAP_LISTENING = 10.0
 PROCESS_EXIT = 10.0
 HELM = 120.0
 PLAYBOOK = 600.0
+MACHINES_UP = 1800.0  # virtual ones, from a box that may have to be downloaded
+MACHINES_DOWN = 300.0
+CLUSTER_PLAYBOOK = 1800.0  # kubeadm, with all that it may download
 DOWNLOAD = 900.0
 BUILD = 3600.0
 

@@ -113,7 +113,13 @@ def journal_event(event: Mapping[str, Any], step: str) -> Event | None:
 
 
 def play(
-    playbook: str, inventory: str, run: Path, journal: Journal, *, variables: Mapping[str, Any] | None = None
+    playbook: str,
+    inventory: str,
+    run: Path,
+    journal: Journal,
+    *,
+    variables: Mapping[str, Any] | None = None,
+    deadline: float = timeouts.PLAYBOOK,
 ) -> Play:
     """Run a playbook to its end.
 
@@ -123,6 +129,7 @@ def play(
         run: The run directory.
         journal: Gets a step for the run and one for each task.
         variables: Extra variables.
+        deadline: Seconds, before scaling.
 
     Raises:
         PlaybookError: A task failed, or a host could not be reached; or this machine has no locale with UTF-8.
@@ -162,7 +169,7 @@ def play(
             event_handler=handle,
             quiet=True,
             suppress_env_files=True,
-            timeout=int(timeouts.scaled(timeouts.PLAYBOOK)),
+            timeout=int(timeouts.scaled(deadline)),
             ident=number,
         )
         _forget_environment(artifacts / "command")

@@ -54,9 +54,6 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         return examine_inside(spec, click.get_current_context().meta[WORDS])
     from harness.steps.doctor import examine  # noqa: PLC0415
     from harness.steps.doctor_model import Plan  # noqa: PLC0415
-    from harness.steps.providers import require_made_here  # noqa: PLC0415
-
-    require_made_here(spec)
 
     findings = examine(Plan(spec, settings().state, settings().cache), skip=skip)
     emit(_listing(findings), output)

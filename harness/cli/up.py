@@ -213,9 +213,6 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         raise click.UsageError(msg)
     given = overrides(name, nodes, cni, mtu, kernel, provider)
     spec = read_spec(target, given)
-    from harness.steps.providers import require_made_here  # noqa: PLC0415
-
-    require_made_here(spec)
     if dry_run:
         return _plan(spec, component, output)
     own = taken_over(component, spec)

@@ -18,9 +18,9 @@ def corefile(spec: LabSpec) -> str:
     """The Corefile: cluster zone and reverse zones, everything else to the router's name server.
 
     A pod takes over its node's name server when it starts. With kind that may be before all nodes have joined, and
-    until then they have the engine's; so the Corefile names the router itself.
+    until then they have the engine's; so the Corefile names the router itself. On Vagrant nodes keep that of the NAT.
     """
-    upstream = spec.router_address if spec.provider == "kind" else "/etc/resolv.conf"
+    upstream = spec.router_address if spec.provider in {"kind", "vagrant"} else "/etc/resolv.conf"
     return f""".:53 {{
     errors
     health {{

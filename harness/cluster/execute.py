@@ -13,24 +13,15 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import websocket
 
 from harness import timeouts
 from harness.cluster.access import Access
 from harness.cluster.stream import STATUS, STDERR, STDOUT, Place, Stream, exit_status
+from harness.enter import LEASH
 from harness.runner import Argv, CommandError, Completed, HostRunner
-
-LEADER: Final = (
-    "sh",
-    "-c",
-    # Standard input is the leash: it ends when the caller wants the program to end, or is gone. An asynchronous list of
-    # a shell has no standard input and ignores SIGINT, hence the copy of the descriptor and SIGTERM.
-    'exec 3<&0; "$@" </dev/null & child=$!; { cat <&3; kill "$child"; } >/dev/null 2>&1 & wait "$child"',
-    "leash",
-)
-"""Words before a program that must end when its caller does; for images with a shell."""
 
 
 class PodRunner:
@@ -116,7 +107,7 @@ class PodRunner:
             msg = "a program in a pod cannot be given a standard input when it is only started"
             raise CommandError(msg, where=" ".join(map(str, argv)))
         where = (self.place.namespace, self.place.pod, self.place.container)
-        relay = (sys.executable, "-m", "harness.cluster.relay", *where, *LEADER, *self.vector(argv, env))
+        relay = (sys.executable, "-m", "harness.cluster.relay", *where, *LEASH, *self.vector(argv, env))
         # Secrets go through a pipe, never through the command line.
         source, sink = os.pipe()
         with os.fdopen(source, "rb") as reader, os.fdopen(sink, "w", encoding="utf-8") as writer:

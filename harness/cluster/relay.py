@@ -1,7 +1,7 @@
 """`python -m harness.cluster.relay NAMESPACE POD CONTAINER COMMAND…`: a program in a container as a process of ours.
 
 The way to the cluster comes on standard input. The program's output comes out here. SIGINT and SIGTERM end its standard
-input, which is its leash (`execute.LEADER`); what it still has to say is waited for.
+input, which is its leash (`enter.LEASH`); what it still has to say is waited for.
 """
 
 from __future__ import annotations

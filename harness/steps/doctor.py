@@ -20,7 +20,8 @@ from harness.steps.providers import driver
 def concerning(spec: LabSpec) -> list[Check]:
     """All checks that concern a lab's provider."""
     concern = driver(spec.provider).checks
-    return [check for check in CHECKS if not concern or check.id in concern]
+    asked = [check for check in CHECKS if check.provider in {"", spec.provider}]
+    return [check for check in asked if not concern or check.id in concern]
 
 
 def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] | None = None) -> list[Finding]:

@@ -19,7 +19,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps import doctor_cgroups, doctor_docker, providers
+from harness.steps import doctor_cgroups, doctor_docker, doctor_vagrant, providers
 from harness.steps.doctor_model import Check, Plan, Verdict
 from harness.steps.needs import needs
 
@@ -404,5 +404,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("netem", "netem", "info", "no faults that delay or lose packets", _LOAD, _netem, "tc"),
     *doctor_docker.CHECKS,
+    *doctor_vagrant.CHECKS,
 )
 """In the order in which a reader wants them: what everything stands on first."""

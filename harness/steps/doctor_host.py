@@ -98,6 +98,16 @@ class Host:
                 return 0
             return int(probe.getsockname()[1])
 
+    def port_is_free(self, port: int) -> bool:
+        """Whether nobody listens at a TCP port of the loopback."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+            return True
+
     def unshared(self, argv: Sequence[str], *, text: str | None = None) -> Completed:
         """Run in network and mount namespaces that end with the program: nothing of it is left."""
         return self.run([*apart.words("--net", mountinfo=self.read("/proc/self/mountinfo")), *argv], text=text)

@@ -63,6 +63,7 @@ class Check:
         fix: How to mend it.
         probe: Answers the question.
         program: A program of the machine that asks the kernel: without it nothing is known of the kernel.
+        provider: Of labs that it concerns; empty: of all that ask for it.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Check:
     fix: str
     probe: Callable[[Plan], Verdict] = field(repr=False)
     program: str = ""
+    provider: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 from harness import yamlio
+from harness.errors import BringUpError
 from harness.files import write_private
 from harness.model.labstate import LabDir
 
@@ -25,6 +29,31 @@ def write_client(place: LabDir, server: str, ca: str, certificate: str, key: str
     for name, content in (("ca.crt", ca), ("admin.crt", certificate), ("admin.key", key)):
         write_private(folder / name, content)
     write_private(place.client_kubeconfig, _client(server))
+
+
+def split_client(place: LabDir, text: str) -> int:
+    """The same as a kubeconfig that others wrote, with keys in files beside it, for this program's own use.
+
+    Args:
+        place: The lab's directories.
+        text: What kubeadm, or kind, says.
+
+    Returns:
+        The port of the API server on the loopback.
+
+    Raises:
+        BringUpError: It lacks something.
+    """
+    document: dict[str, Any] = yamlio.loads(text)
+    try:
+        cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+        keys = (cluster["certificate-authority-data"], user["client-certificate-data"], user["client-key-data"])
+    except (KeyError, IndexError, TypeError) as error:
+        msg = "the kubeconfig that the cluster's maker wrote is not as expected"
+        raise BringUpError(msg, cause=f"it lacks {error}", where=str(place.kubeconfig)) from error
+    ca, certificate, key = (base64.b64decode(text).decode() for text in keys)
+    write_client(place, cluster["server"], ca, certificate, key)
+    return int(cluster["server"].rpartition(":")[2])
 
 
 def _client(server: str) -> str:

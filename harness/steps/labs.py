@@ -217,6 +217,9 @@ def hosts(attached: Attached) -> str:
     """The inventory of an attached cluster, as YAML."""
 
     def host(node: Node) -> inventory.Host:
+        variables = getattr(node, "playbook_variables", None)
+        if variables:
+            return inventory.Host(node.name, str(variables["ansible_host"]), variables)
         pid = getattr(node, "pid", None)
         if not isinstance(pid, int) or not pid:
             msg = f"playbooks cannot reach {node.name}"

@@ -22,7 +22,6 @@ from harness.model.load import make_spec
 from harness.model.matrix import Cell, Matrix
 from harness.model.plain import dotted_path, plain_data, seen
 from harness.model.variant import Need
-from harness.steps import providers
 from harness.steps.doctor import examine
 from harness.steps.doctor_model import Finding, Plan
 from harness.steps.labs import list_labs
@@ -162,7 +161,6 @@ def _ask(provider: str, cell: Cell, state: Path, cache: Path, look: Examine) -> 
     options = {"spec.cni": cell.variant, "spec.provider": provider, "spec.nodes": cell.nodes}
     try:
         spec = make_spec(catalogue.names(), options)
-        providers.require_made_here(spec)
         return look(Plan(spec, state, cache))
     except CnilabError as error:
         return error.what

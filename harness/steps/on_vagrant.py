@@ -1,16 +1,17 @@
-"""The driver of the vagrant provider: it renders everything, and brings nothing up by itself."""
+"""The driver of the vagrant provider."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from harness import resources
-from harness.model import labstate
-from harness.model.labstate import LabDir, LabState
+from harness.model.labstate import LabDir
 from harness.model.node import Node
-from harness.steps.providers import Exits, Found, MachineStatus, Order, not_made_here
+from harness.providers.vagrant import state
+from harness.providers.vagrant.state import LabState
+from harness.steps.providers import Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -21,62 +22,100 @@ ROLES = (
     "kube_containerd", "kube_control_plane", "kube_node", "kube_programs", "kube_worker", "lab_router", "lab_routes",
     "manifests",
 )  # fmt: skip
+COMPONENTS = ("kubernetes", "responder")
+"""`kubectl` for this machine, and what answers on the nodes; Kubernetes is in the box, or comes with the playbooks."""
 
 
 @dataclass(frozen=True)
 class VagrantDriver:
-    """See `providers.Driver`."""
+    """See `providers.Driver`. What only some commands need is imported where it is used."""
 
     model: type[LabState] = LabState
-    checks: Sequence[str] = ("memory",)
+    checks: Sequence[str] = (
+        "vagrant", "vagrant-hypervisor", "vagrant-box", "vagrant-memory", "vagrant-disk", "vagrant-port", "ssh",
+        "ansible", "disk-state", "disk-cache", "components", "go", "leftovers",
+    )  # fmt: skip
     blocking: Sequence[str] = ()
-    components: Sequence[str] = ()
-    replaceable: Sequence[str] = ()
+    components: Sequence[str] = COMPONENTS
+    replaceable: Sequence[str] = ("responder",)
     own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
-        """Refuse: Vagrant, and whoever has a hypervisor, does it with the rendered files."""
-        raise not_made_here(order.spec)
+        """See `providers.Driver`."""
+        from harness.steps.up_vagrant import bring_up  # noqa: PLC0415
+
+        return bring_up(order)
 
     def find(self, place: LabDir) -> Found:
-        """There is none: none was brought up."""
-        raise labstate.no_such_lab(place)
+        """See `providers.Driver`."""
+        from harness.providers.vagrant import provider  # noqa: PLC0415
+
+        return Found(*provider.find(place))
 
     def delete(self, place: LabDir) -> list[str]:
-        """Nothing was made."""
-        del place
-        return []
+        """See `providers.Driver`."""
+        from harness.providers.vagrant import provider  # noqa: PLC0415
+
+        return provider.delete(place)
 
     def machines(self, place: LabDir) -> list[MachineStatus]:
-        """None."""
-        del place
-        return []
+        """See `providers.Driver`."""
+        from harness.providers.vagrant import provider  # noqa: PLC0415
+
+        known = state.read(place)
+        if known is None:
+            return []
+        there = provider.states(place, known)
+        machines = provider.all_machines(provider.lab_of(place, known))
+        return [
+            MachineStatus(one.name, str(one.address), cast("MachineHealth", provider.health(there.get(one.name, ""))))
+            for one in machines
+        ]
 
     def living(self, place: LabDir) -> list[Node]:
-        """None."""
-        del place
-        return []
+        """See `providers.Driver`."""
+        from harness.providers.vagrant import provider  # noqa: PLC0415
+
+        known = state.read(place)
+        if known is None or not state.ssh_config(place).is_file():
+            return []
+        lab = provider.lab_of(place, known)
+        silent = provider.silences(lab)
+        living = [node for node in provider.all_machines(lab) if node.name not in silent]
+        far = [lab.far] if lab.far is not None and lab.router in living else []
+        return [*living, *far]
 
     def logs(self, place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
-        """None."""
-        del place
-        return iter(())
+        """See `providers.Driver`."""
+        from harness.providers.vagrant.provider import logs  # noqa: PLC0415
+
+        return logs(place)
 
     def exits(self, place: LabDir) -> list[Exits]:
-        """None."""
+        """See `providers.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
         del place
         return []
 
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
         """A folder that vagrant and ansible-playbook work in, without anything of this project beside it."""
-        from harness.providers.vagrant import render  # noqa: PLC0415
+        return rendered(spec, variant)
 
-        del variant
-        folder = resources.root() / "playbooks"
-        roles = [path for role in ROLES for path in sorted((folder / "roles" / role).rglob("*")) if path.is_file()]
-        copied = [*(folder / name for name in PLAYBOOKS), *roles]
-        playbooks = {f"playbooks/{path.relative_to(folder)}": path.read_text(encoding="utf-8") for path in copied}
-        return {**render.files(spec), **playbooks}
+
+def rendered(spec: LabSpec, variant: Variant, unique: str = "") -> dict[str, str]:
+    """The Vagrantfile, the inventory and the playbooks, by relative path.
+
+    Args:
+        spec: The lab.
+        variant: Its CNI variant.
+        unique: What names of the hypervisor's begin with; made of the lab's name by default.
+    """
+    from harness.providers.vagrant import render  # noqa: PLC0415
+
+    folder = resources.root() / "playbooks"
+    roles = [path for role in ROLES for path in sorted((folder / "roles" / role).rglob("*")) if path.is_file()]
+    copied = [*(folder / name for name in PLAYBOOKS), *roles]
+    playbooks = {f"playbooks/{path.relative_to(folder)}": path.read_text(encoding="utf-8") for path in copied}
+    return {**render.files(spec, kube_proxy=variant.kube_proxy, unique=unique), **playbooks}
 
 
 DRIVER = VagrantDriver()

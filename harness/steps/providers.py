@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from harness.errors import CnilabError, NotYoursError, PreflightError, UsageError
+from harness.errors import CnilabError, NotYoursError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.node import Lab, Node
@@ -26,14 +26,12 @@ if TYPE_CHECKING:
 _MODULES = {
     "namespaces": "harness.steps.on_namespaces",
     "kind": "harness.steps.on_kind",
+    "vagrant": "harness.steps.on_vagrant",
 }
 """Provider to the module that has its `DRIVER`."""
 
 NAMES = tuple(_MODULES)
 """Providers that this version can bring up."""
-
-_RENDERED = {"vagrant": "harness.steps.on_vagrant"}
-"""Those whose labs are rendered here and brought up by other programs."""
 
 _DEFAULT = "namespaces"
 
@@ -218,7 +216,7 @@ def driver(name: str) -> Driver:
     Raises:
         UsageError: This version has none.
     """
-    module = _MODULES.get(name) or _RENDERED.get(name)
+    module = _MODULES.get(name)
     if name == "existing":
         msg = "a cluster that is there already is not brought up"
         raise UsageError(msg, next_step="cnilab test --kubeconfig FILE runs the conformance suite on it")
@@ -227,26 +225,6 @@ def driver(name: str) -> Driver:
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(NAMES)}")
     found: Driver = importlib.import_module(module).DRIVER
     return found
-
-
-def require_made_here(spec: LabSpec) -> None:
-    """Refuse a lab whose machines other programs make.
-
-    Raises:
-        PreflightError: It is one; says what to do.
-    """
-    if spec.provider in _RENDERED:
-        raise not_made_here(spec)
-
-
-def not_made_here(spec: LabSpec) -> PreflightError:
-    """The refusal of a lab that is only rendered here."""
-    msg = f"a lab on {spec.provider.capitalize()} is rendered, and brought up by {spec.provider} itself"
-    return PreflightError(
-        msg,
-        cause="this version does not start its machines",
-        next_step=f"cnilab render SPEC --to {spec.name}/, and go on as docs/{spec.provider}.md says",
-    )
 
 
 def known_state(place: LabDir) -> LabState | None:

@@ -55,7 +55,6 @@ def bring_up(
     Raises:
         CnilabError: A part failed; what was made so far is still there, for `collect`, and for `down` to remove.
     """
-    providers.require_made_here(spec)
     place = LabDir(state, spec.name)
     order = Order(spec, variant, needs(spec, store), place, run, journal, store, raise_limits)
     ready = attached(providers.driver(spec.provider).bring_up(order), place)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
-from harness import enter, timeouts, yamlio
+from harness import enter, timeouts
 from harness.cluster import coredns, node_config
 from harness.cluster.kube import ApiError, Kube
 from harness.components import node_image
 from harness.components.store import Store
-from harness.errors import BringUpError, CnilabError, PreflightError
+from harness.errors import CnilabError, PreflightError
 from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
@@ -26,7 +24,7 @@ from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
 from harness.providers.namespaces import limits
 from harness.steps import networks, providers
-from harness.steps.kubeconfigs import write_client
+from harness.steps.kubeconfigs import split_client
 from harness.steps.providers import Found, Order
 
 INOTIFY_PER_NODE = 24
@@ -54,11 +52,11 @@ def bring_up(order: Order) -> Found:
 
     def early(made: LabSpec, kubeconfig: str, goes_on: Callable[[], bool]) -> None:
         with contextlib.suppress(CnilabError):  # all of it is done again, and seriously, when kind has ended
-            _client_kubeconfig(place, kubeconfig)
+            split_client(place, kubeconfig)
             _start_network(place, made, order.variant, goes_on)
 
     known, lab = create.create(engine, place, spec, text, materials, journal, early)
-    port = _client_kubeconfig(place, place.kubeconfig.read_text(encoding="utf-8"))
+    port = split_client(place, place.kubeconfig.read_text(encoding="utf-8"))
     known = known.model_copy(update={"api_port": port})
     labstate.write(place, known)
     return Found(known, lab)
@@ -210,25 +208,3 @@ def _pull(engine: Engine, reference: str) -> None:
             where=reference,
             next_step="cnilab components build-node-image makes one without a registry",
         ) from error
-
-
-def _client_kubeconfig(place: LabDir, text: str) -> int:
-    """The same kubeconfig with keys in files beside it, for this program's own use.
-
-    Args:
-        place: The lab's directories.
-        text: What kind says.
-
-    Returns:
-        The port of the API server on the loopback.
-    """
-    document: dict[str, Any] = yamlio.loads(text)
-    try:
-        cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-        keys = (cluster["certificate-authority-data"], user["client-certificate-data"], user["client-key-data"])
-    except (KeyError, IndexError, TypeError) as error:
-        msg = "the kubeconfig that kind wrote is not as expected"
-        raise BringUpError(msg, cause=f"it lacks {error}", where=str(place.kubeconfig)) from error
-    ca, certificate, key = (base64.b64decode(text).decode() for text in keys)
-    write_client(place, cluster["server"], ca, certificate, key)
-    return int(cluster["server"].rpartition(":")[2])

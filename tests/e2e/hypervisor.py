@@ -103,13 +103,18 @@ class Hypervisor:
         )
 
 
-def install(programs: Iterable[str] = PROGRAMS) -> None:
-    """Bring programs; skips the test where they cannot be had."""
+def install(programs: Iterable[str] = PROGRAMS, known: Mapping[str, tuple[str, ...]] = PROGRAMS) -> None:
+    """Bring programs; skips the test where they cannot be had.
+
+    Args:
+        programs: Which.
+        known: Program to the packages that bring it.
+    """
     missing = [program for program in programs if which(program) is None]
     if missing and may_install():
-        Apt(HostRunner()).install([package for program in missing for package in PROGRAMS[program]])
+        Apt(HostRunner()).install([package for program in missing for package in known[program]])
     if lacking := [program for program in missing if which(program) is None]:
-        packages = " ".join(package for program in lacking for package in PROGRAMS[program])
+        packages = " ".join(package for program in lacking for package in known[program])
         pytest.skip(f"missing: {', '.join(lacking)}; apt-get install --no-install-recommends {packages}")
 
 

@@ -19,6 +19,7 @@ _FOLDER = Path(__file__).parent
 BOOT_SECONDS = 300
 EMULATED_BOOT_SECONDS = 1800
 ROUTER = "router"
+FAR_NETNS = "/run/netns/far"
 ROUTER_MEMORY = 512
 PLAYBOOK = "vagrant-cluster.yaml"
 
@@ -58,8 +59,13 @@ def router(spec: LabSpec) -> Machine:
     return Machine(ROUTER, str(spec.router_address), 1, ROUTER_MEMORY)
 
 
-def vagrantfile(spec: LabSpec) -> str:
-    """The Vagrantfile."""
+def vagrantfile(spec: LabSpec, unique: str = "") -> str:
+    """The Vagrantfile.
+
+    Args:
+        spec: The lab.
+        unique: Names of the hypervisor's begin with it; made of the lab's name by default.
+    """
     size = spec.vagrant
     return (
         _environment()
@@ -73,7 +79,8 @@ def vagrantfile(spec: LabSpec) -> str:
             router=router(spec),
             nodes=machines(spec),
             netmask=str(spec.underlay.cidr.netmask),
-            network=f"cnilab-{spec.name}",
+            network=unique or f"cnilab-{spec.name}",
+            prefix=f"{unique or spec.name}-",
             host_address=str(spec.underlay.cidr[-2]),
             mtu=spec.underlay.mtu,
             api_port=size.api_port,
@@ -101,7 +108,7 @@ def ruby(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("#", "\\#")
 
 
-def inventory(spec: LabSpec) -> dict[str, Any]:
+def inventory(spec: LabSpec, *, kube_proxy: bool = True) -> dict[str, Any]:
     """Ansible's inventory: who is what, and everything that the playbooks want to know.
 
     Machines are reached by their names in `ssh_config`, which `vagrant ssh-config` writes.
@@ -109,7 +116,7 @@ def inventory(spec: LabSpec) -> dict[str, Any]:
     first, *others = spec.node_names
     return {
         "all": {
-            "vars": variables(spec),
+            "vars": variables(spec, kube_proxy=kube_proxy),
             "children": {
                 "routers": {"hosts": {ROUTER: {"cluster_address": str(spec.router_address)}}},
                 "nodes": {"children": {"control_plane": None, "workers": None}},
@@ -120,9 +127,10 @@ def inventory(spec: LabSpec) -> dict[str, Any]:
     }
 
 
-def variables(spec: LabSpec) -> dict[str, Any]:
+def variables(spec: LabSpec, *, kube_proxy: bool = True) -> dict[str, Any]:
     """What all machines have in common."""
     outside = (world.PUBLIC, world.NEIGHBOUR, *world.LOOPBACKS)
+    skipped = ("addon/coredns", *(() if kube_proxy else ("addon/kube-proxy",)))
     minor = ".".join(spec.kubernetes.version.split(".")[:2])
     return {
         "ansible_python_interpreter": "/usr/bin/python3",
@@ -140,9 +148,16 @@ def variables(spec: LabSpec) -> dict[str, Any]:
         "kubernetes_services": str(spec.services.cidr),
         "kubernetes_domain": spec.services.domain,
         "kubernetes_proxy_mode": spec.kubernetes.proxy_mode,
+        "kubernetes_skip_phases": ",".join(skipped),
         "router_address": str(spec.router_address),
         "router_world": [str(one) for one in outside],
-        "router_networks": [str(one.network) for one in outside],
+        "router_networks": [*(str(one.network) for one in outside), str(world.FAR_LINK)],
+        "router_log": world.LOG,
+        "router_far_address": f"{world.FAR_ROUTER}/{world.FAR_LINK.prefixlen}",
+        "router_far_mtu": world.FAR_MTU,
+        "far_address": f"{world.FAR_HOST}/{world.FAR_LINK.prefixlen}",
+        "far_gateway": str(world.FAR_ROUTER),
+        "far_ports": f"{world.RESPONDER_PORT},{world.WEB_PORT}",
     }
 
 
@@ -154,10 +169,16 @@ def ansible_cfg() -> str:
     )
 
 
-def files(spec: LabSpec) -> dict[str, str]:
-    """Everything, by relative path."""
+def files(spec: LabSpec, *, kube_proxy: bool = True, unique: str = "") -> dict[str, str]:
+    """Everything, by relative path.
+
+    Args:
+        spec: The lab.
+        kube_proxy: Whether Services are kube-proxy's work.
+        unique: As of `vagrantfile`.
+    """
     return {
-        "Vagrantfile": vagrantfile(spec),
+        "Vagrantfile": vagrantfile(spec, unique),
         "ansible.cfg": ansible_cfg(),
-        "inventory.yaml": yamlio.dumps(inventory(spec)),
+        "inventory.yaml": yamlio.dumps(inventory(spec, kube_proxy=kube_proxy)),
     }

@@ -14,7 +14,7 @@ from harness.cli import app as entry
 from harness.cli.command import Group, Option, variable
 from harness.components.kubernetes import versions
 from harness.components.lock import load
-from harness.errors import PreflightError
+from harness.errors import PreflightError, UsageError
 from harness.providers.kind.engine import no_engine
 from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
@@ -360,8 +360,8 @@ def refuse(*_: object, **__: object) -> None:
 
 
 def test_a_dry_run_refuses_what_up_refuses(capsys: pytest.CaptureFixture[str]) -> None:
-    assert entry.run(["up", "flannel", "--provider", "vagrant", "--dry-run"]) == PreflightError.exit_code
-    assert "brought up by vagrant itself" in capsys.readouterr().err
+    assert entry.run(["up", "flannel", "--provider", "marbles", "--dry-run"]) == UsageError.exit_code
+    assert "expected 'namespaces', 'kind', 'vagrant' or 'existing'" in capsys.readouterr().err
     assert entry.run(["up", "flannel", "--provider", "kind", "--kernel", "debian", "--dry-run"]) != 0
     assert "kernel: debian is for labs of namespaces" in capsys.readouterr().err
 

@@ -13,8 +13,9 @@ import pytest
 from websocket import ABNF
 
 from harness.cluster.access import Access
-from harness.cluster.execute import LEADER, PodRunner
+from harness.cluster.execute import PodRunner
 from harness.cluster.stream import CLOSE, PROTOCOLS, STATUS, STDERR, STDIN, STDOUT, Place, exit_status
+from harness.enter import LEASH
 from harness.runner import CommandError
 from harness.timeouts import wait_until
 
@@ -157,14 +158,14 @@ def test_a_server_that_is_gone_is_an_error_and_no_traceback(place: Place) -> Non
 
 
 def test_a_program_on_a_leash_ends_with_its_input() -> None:
-    leashed = subprocess.Popen([*LEADER, "sleep", "1000"], stdin=subprocess.PIPE)
+    leashed = subprocess.Popen([*LEASH, "sleep", "1000"], stdin=subprocess.PIPE)
     assert leashed.stdin is not None
     leashed.stdin.close()
     assert wait_until("the program to end", lambda: leashed.poll() is not None, 10.0)
 
 
 def test_a_program_on_a_leash_may_end_by_itself_with_its_own_status() -> None:
-    leashed = subprocess.Popen([*LEADER, "sh", "-c", "exit 7"], stdin=subprocess.PIPE)
+    leashed = subprocess.Popen([*LEASH, "sh", "-c", "exit 7"], stdin=subprocess.PIPE)
     assert leashed.wait(10) == 7
     assert leashed.stdin is not None
     leashed.stdin.close()

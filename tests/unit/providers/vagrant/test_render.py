@@ -12,13 +12,10 @@ import pytest
 
 from harness import yamlio
 from harness.cni import catalogue
-from harness.errors import PreflightError
 from harness.files import write_below
-from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec, Underlay, Vagrant
 from harness.providers.vagrant import render
 from harness.steps import render as steps
-from harness.steps.on_vagrant import DRIVER
 
 
 def spec(hypervisor: str = "virtualbox", **more: Any) -> LabSpec:
@@ -78,13 +75,3 @@ def test_the_rendered_folder_is_complete(tmp_path: Path) -> None:
             [*words, *extra], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stderr
-
-
-def test_up_is_refused_before_anything_starts_with_what_to_do_instead(tmp_path: Path) -> None:
-    class Order:
-        spec = LabSpec(name="shop", provider="vagrant")
-
-    with pytest.raises(PreflightError) as caught:
-        DRIVER.bring_up(Order)  # type: ignore[arg-type]
-    assert "cnilab render SPEC --to shop/" in caught.value.next_step
-    assert DRIVER.delete(LabDir(tmp_path, "shop")) == []

@@ -1,0 +1,209 @@
+"""Programs on a machine that is reached by ssh, as a `Runner`.
+
+ssh(1) hands the other side's shell one line. It is made here and nowhere else, and every word in it is quoted. All
+programs of a machine share one connection, which ssh keeps for a while and `close` ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness import timeouts
+from harness.enter import LEASH, settings
+from harness.errors import PreflightError
+from harness.runner import Argv, CommandError, Completed, HostRunner
+
+PERSIST = 300
+"""Seconds that a connection is kept after its last program."""
+
+ALIVE = 15.0
+"""Seconds between two signs of life, before scaling; a machine that misses `MISSED` of them is gone."""
+
+MISSED = 4
+
+_LOST = 255
+"""ssh's own exit status where there is no connection; also that of a program that ends with it."""
+
+# What ssh itself says, and no program: client and multiplexer, in OpenSSH's ssh.c, clientloop.c, mux.c, packet.c.
+_SSH_SAYS = re.compile(
+    r"^(?:ssh: |ssh_|kex_|client_loop: |mux_client_|banner exchange|Connection (?:closed|reset|to|timed)|"
+    r"Timeout, server |Host key verification failed|Permission denied \(|[^ ]+@[^ ]+: Permission denied \(|"
+    r"Received disconnect|Disconnected from|Control socket connect|Bad (?:owner|configuration)|Can't open user config|"
+    r"Load key |packet_write_|Write failed: |Read from remote host )"
+)
+
+_PATIENCE = 10
+"""Seconds that a program on the other side may take longer than who waits for it here."""
+
+# A shell says of a program that a signal ended 128 and the signal; ssh would say 255 of it, as of a lost connection.
+_PLAIN = ("sh", "-c", '"$@"; exit $?', "sh")
+_ROOT = ("sudo", "-n", "--")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a machine is reached.
+
+    Args:
+        config: The ssh configuration of the lab, which Vagrant wrote.
+        host: The machine's name in it.
+        control: Where its connection is shared; see `control_path`.
+    """
+
+    config: Path
+    host: str
+    control: Path
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Words for ssh, all but the host. They win over the configuration, where ssh would say nothing of errors."""
+        alive = max(1, round(timeouts.stretched(ALIVE)))
+        given = {
+            "BatchMode": "yes",
+            "LogLevel": "ERROR",
+            "ConnectTimeout": max(1, round(timeouts.stretched(timeouts.COMMAND))),
+            "ServerAliveInterval": alive,
+            "ServerAliveCountMax": MISSED,
+            "ControlMaster": "auto",
+            "ControlPath": self.control,
+            "ControlPersist": PERSIST,
+        }
+        words = (word for key, value in given.items() for word in ("-o", f"{key}={value}"))
+        return ("-F", str(self.config), *words)
+
+    def vector(self, words: Sequence[str], *, terminal: bool = False) -> tuple[str, ...]:
+        """The vector that runs a program there, as the user of the configuration.
+
+        Args:
+            words: Program and arguments.
+            terminal: Give it one.
+        """
+        return ("ssh", *self.options, *(("-t",) if terminal else ()), "--", self.host, line(words))
+
+    def close(self) -> None:
+        """End the shared connection, if there is one."""
+        words = ("ssh", "-F", str(self.config), "-o", f"ControlPath={self.control}", "-O", "exit", "--", self.host)
+        if self.control.exists():
+            HostRunner().run(words, check=False)
+            self.control.unlink(missing_ok=True)
+
+
+def line(words: Sequence[str]) -> str:
+    """What the other side's shell reads: it finds exactly these words in it."""
+    return shlex.join(words)
+
+
+def control_path(lab: Path, machine: str) -> Path:
+    """Where the connection to a machine is shared: a path that is short whatever the state directory is.
+
+    A socket's path has 107 bytes (unix(7)), and ssh adds some of its own while it makes one. The directory is the
+    user's own: who can write there could listen.
+
+    Args:
+        lab: Directory of the lab.
+        machine: The machine's name.
+
+    Raises:
+        PreflightError: Somebody else has made it.
+    """
+    folder = Path(f"/tmp/cnilab-ssh-{os.geteuid()}")  # noqa: S108 - see below: it is ours alone, or not taken
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        msg = f"{folder} is not yours alone"
+        raise PreflightError(msg, cause=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}", next_step="remove it")
+    return folder / f"{hashlib.blake2b(str(lab.resolve()).encode(), digest_size=4).hexdigest()}-{machine}"
+
+
+def trouble(returncode: int, stderr: str) -> str:
+    """What ssh says of a connection that is not there, or is no more; empty where it was the program's own exit.
+
+    Args:
+        returncode: Of ssh.
+        stderr: What it and the program said.
+    """
+    if returncode != _LOST:
+        return ""
+    said = [text.strip() for text in stderr.splitlines() if _SSH_SAYS.match(text.strip())]
+    return "\n".join(said[-3:])
+
+
+class SshRunner(HostRunner):
+    """Runs programs on a machine, as root and with the environment that programs have on every machine of a lab.
+
+    A program that a signal ended has 128 and that signal as exit status.
+
+    Args:
+        way: How it is reached.
+        enter: Words before every program there: nsenter, to go on from the machine into a pod.
+    """
+
+    def __init__(self, way: Way, enter: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.way = way
+        self._enter = tuple(enter)
+
+    def _there(self, argv: Argv, env: Mapping[str, str] | None, *before: str) -> tuple[str, ...]:
+        """All words that run there."""
+        own = (*self._enter, *(os.fspath(word) for word in argv))
+        return (*_PLAIN, *_ROOT, "env", "-i", *settings(env), *before, *own)
+
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """See `HostRunner.vector`; with a terminal where there is one here."""
+        return self.way.vector(self._there(argv, env), terminal=os.isatty(0) and os.isatty(1))
+
+    def run(
+        self,
+        argv: Argv,
+        *,
+        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """See `Runner.run`. What takes too long ends on the machine, too.
+
+        Raises:
+            CommandError: Also without `check`: there is no connection, or it is lost.
+        """
+        patience = str(round(timeouts.stretched(timeout) + _PATIENCE))
+        words = self._there(argv, env, "timeout", "--kill-after", str(_PATIENCE), patience)
+        done = super().run(self.way.vector(words), input=input, timeout=timeout, check=False)
+        if cause := trouble(done.returncode, done.stderr):
+            msg = f"no connection to {self.way.host}"
+            raise CommandError(
+                msg, cause=cause, where=done.command, next_step="'cnilab status' says which machines run"
+            )
+        if check and not done.ok:
+            msg = f"{Path(os.fspath(argv[0])).name} on {self.way.host} failed with exit status {done.returncode}"
+            raise CommandError(msg, done)
+        return done
+
+    def start(
+        self,
+        argv: Argv,
+        *,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """See `Runner.start`.
+
+        No signal reaches the machine: a process here stands for the program, and its standard input is the leash that
+        ends it at SIGINT or SIGTERM. A program that gets an input of its own ends when that does.
+        """
+        if stdin not in {None, subprocess.DEVNULL}:
+            return super().start(self.way.vector(self._there(argv, env)), stdin=stdin, stdout=stdout, stderr=stderr)
+        words = self.way.vector(self._there((*argv,), env, *LEASH))
+        relay = (sys.executable, "-m", "harness.providers.vagrant.relay", *words)
+        return super().start(relay, stdout=stdout, stderr=stderr)
