@@ -12,6 +12,10 @@ from typing import Final, Literal
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.world import RESPONDER_PORT
+
+HOST_PORT: Final = 18080
+"""The first pod of a node has it for UDP, the second for TCP: one number, two protocols, no clash."""
 
 NAMESPACE: Final = "cnilab-probe"
 """The suite's namespace in a lab of ours."""
@@ -26,6 +30,7 @@ class NodeFact(Record):
     address: str = Field(description="InternalIP")
     pod_cidr: str = Field(default="", description="spec.podCIDR; empty when the variant does not use it")
     mtu: int = Field(description="MTU U of the underlay NIC in bytes, read when the run began and frozen since")
+    host_port: int = Field(default=HOST_PORT, description="The host port of the suite's pods on it")
 
 
 class Site(Record):
@@ -35,6 +40,7 @@ class Site(Record):
     kind: SiteKind
     node: str = Field(default="", description="Empty outside the cluster")
     ip: str
+    port: int = Field(default=RESPONDER_PORT, description="Where its responder listens")
     api_ips: tuple[str, ...] = Field(default=(), description="status.podIPs")
     namespace: str = ""
     pod: str = Field(default="", description="Name of the pod object")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, product
 from string import ascii_lowercase
 from typing import Any, Final
 
-from conformance.inventory import NAMESPACE
+from conformance.inventory import HOST_PORT, NAMESPACE
 from conformance.tables import ports
 from harness.model.spec import LabSpec
 from harness.model.world import RESPONDER_PORT, ZONE
@@ -23,9 +23,6 @@ NOBODY: Final = 65534
 """The user of that second container: one that owns nothing."""
 
 VIP_PORT: Final = 80
-HOST_PORT: Final = 18080
-"""The first pod of a node has it for UDP, the second for TCP: one number, two protocols, no clash."""
-
 CROWD: Final = 60
 """Endpoints of the Service whose DNS answer is larger than 1232 bytes."""
 
@@ -33,6 +30,19 @@ SOLE: Final = 4
 """At most so many Services with one backend each: one per node, in the order of the nodes."""
 
 Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Ports of a node that the suite takes; others where somebody else has these.
+
+    Args:
+        published: The host port of pods.
+        own: Where the host-network pod listens.
+    """
+
+    published: int = HOST_PORT
+    own: int = RESPONDER_PORT
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,7 @@ class PodPlan:
         host_network: It shares the node's network namespace.
         containers: Names of its containers; the first runs the probes.
         host_port: Protocol for which it has the host port; empty for none.
+        ports: Of its node.
     """
 
     name: str
@@ -52,6 +63,12 @@ class PodPlan:
     host_network: bool = False
     containers: tuple[str, ...] = ("main",)
     host_port: str = ""
+    ports: Ports = Ports()
+
+    @property
+    def port(self) -> int:
+        """Where its responder listens."""
+        return self.ports.own if self.host_network else RESPONDER_PORT
 
 
 def pod_names() -> Iterator[str]:
@@ -61,14 +78,21 @@ def pod_names() -> Iterator[str]:
             yield "".join(letters)
 
 
-def pod_plans(spec: LabSpec) -> tuple[PodPlan, ...]:
-    """Two pods and a host-network pod for every node; the first pod of a node has two containers."""
+def pod_plans(spec: LabSpec, ports: Mapping[str, Ports] | None = None) -> tuple[PodPlan, ...]:
+    """Two pods and a host-network pod for every node; the first pod of a node has two containers.
+
+    Args:
+        spec: The lab.
+        ports: Of nodes where they are not the usual ones.
+    """
+    usual = Ports()
     names = iter(islice(pod_names(), PODS_PER_NODE * spec.nodes))
     plans: list[PodPlan] = []
     for number, node in enumerate(spec.node_names, start=1):
-        plans.append(PodPlan(next(names), node, containers=("main", "sibling"), host_port="UDP"))
-        plans += [PodPlan(next(names), node, host_port="TCP") for _ in range(PODS_PER_NODE - 1)]
-        plans.append(PodPlan(f"h{number}", node, host_network=True))
+        here = (ports or {}).get(node, usual)
+        plans.append(PodPlan(next(names), node, containers=("main", "sibling"), host_port="UDP", ports=here))
+        plans += [PodPlan(next(names), node, host_port="TCP", ports=here) for _ in range(PODS_PER_NODE - 1)]
+        plans.append(PodPlan(f"h{number}", node, host_network=True, ports=here))
     return tuple(plans)
 
 
@@ -95,10 +119,15 @@ def account() -> Object:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": NAMESPACE}}
 
 
-def pods(spec: LabSpec) -> list[Object]:
-    """All pods."""
+def pods(spec: LabSpec, ports: Mapping[str, Ports] | None = None) -> list[Object]:
+    """All pods.
+
+    Args:
+        spec: The lab.
+        ports: Of nodes where they are not the usual ones.
+    """
     last = firsts(spec)[-1].name
-    return [pod(plan, only=plan.name == last) for plan in pod_plans(spec)]
+    return [pod(plan, only=plan.name == last) for plan in pod_plans(spec, ports)]
 
 
 def pod(plan: PodPlan, *, only: bool = False) -> Object:
@@ -137,23 +166,34 @@ def _container(plan: PodPlan, name: str) -> Object:
     if name == "sibling":
         listen, token = (SIBLING_PORT,), f"{plan.name}-sibling"
     elif plan.host_network:
-        listen, token = (RESPONDER_PORT,), plan.name
+        listen, token = (plan.port,), plan.name
     else:
         listen, token = tuple(sorted({RESPONDER_PORT, *ports()})), plan.name
     # It only listens, so that it can be anybody: an image whose files only root may read is noticed here. A capability
     # would let it in: they last until its program is found and started.
     anybody: Object = {"runAsUser": NOBODY, "runAsGroup": NOBODY, "runAsNonRoot": True}
     anybody |= {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    published = {"containerPort": RESPONDER_PORT, "hostPort": HOST_PORT, "protocol": plan.host_port}
     return {
         "name": name,
-        "ports": [published] if plan.host_port and name == "main" else [],
+        "ports": _declared(plan) if name == "main" else [],
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "args": ["serve", "--name", token, "--ports", ",".join(map(str, listen))],
         **({"securityContext": anybody} if name == "sibling" else {}),
         "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}},
     }
+
+
+def _declared(plan: PodPlan) -> list[Object]:
+    """Ports of the node that a pod takes. Whoever declares them is told when somebody else has them."""
+    if plan.host_network:
+        both = ("TCP", "UDP")
+        return [{"containerPort": plan.port, "hostPort": plan.port, "protocol": protocol} for protocol in both]
+    if plan.host_port:
+        number = plan.ports.published
+        return [{"containerPort": plan.port, "hostPort": number, "protocol": plan.host_port}]
+    return []
 
 
 def services(spec: LabSpec) -> list[Object]:
@@ -233,6 +273,11 @@ def _slice(service: str, addresses: Sequence[str], protocols: Sequence[str]) -> 
     }
 
 
-def objects(spec: LabSpec) -> list[Object]:
-    """Everything the suite deploys, namespace first."""
-    return [namespace(), account(), *services(spec), *endpoint_slices(), *pods(spec)]
+def objects(spec: LabSpec, ports: Mapping[str, Ports] | None = None) -> list[Object]:
+    """Everything the suite deploys, namespace first.
+
+    Args:
+        spec: The lab.
+        ports: Of nodes where they are not the usual ones.
+    """
+    return [namespace(), account(), *services(spec), *endpoint_slices(), *pods(spec, ports)]

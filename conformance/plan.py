@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Literal
 
 from conformance.inventory import Inventory, ServiceFact, Site
-from conformance.manifests import HOST_PORT, SIBLING_PORT
+from conformance.manifests import SIBLING_PORT
 from conformance.maths import ladder, pair_mtu, udp_payload
 from conformance.tables import names, ports, sizes
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations
-from harness.model.world import FAR_HOST, PUBLIC, RESPONDER_PORT
+from harness.model.world import FAR_HOST, PUBLIC
 from harness.probes.plan import (
     BindProbe,
     BurstProbe,
@@ -105,9 +105,9 @@ def ladder_pairs(inventory: Inventory) -> tuple[Pair, ...]:
     return node_pairs(inventory) + tuple((pods[0], pods[1]) for pods in local if len(pods) > 1)
 
 
-def to(site: Site, port: int = RESPONDER_PORT) -> Target:
-    """A site's own address as a target."""
-    return Target(site.name, site.node, site.ip, port)
+def to(site: Site, port: int = 0) -> Target:
+    """A site's own address as a target, at its responder's port unless another is named."""
+    return Target(site.name, site.node, site.ip, port or site.port)
 
 
 def vip(service: ServiceFact, proto: str) -> Target:
@@ -142,7 +142,7 @@ def mesh(inventory: Inventory) -> Plan:
     plan: Plan = defaultdict(list)
     for site in (*inventory.pods, *inventory.hosts):
         plan[site.name] += both(to(site), "self")
-        plan[site.name] += both(Target("localhost", site.node, "127.0.0.1"), "localhost")
+        plan[site.name] += both(Target("localhost", site.node, "127.0.0.1", site.port), "localhost")
     for src, dst in mesh_pairs(inventory, cross=False) + mesh_pairs(inventory, cross=True):
         plan[src.name] += [*both(to(dst), "mesh"), ExchangeProbe(to(dst), proto="icmp", purpose="mesh")]
     for host in inventory.hosts:
@@ -267,7 +267,7 @@ def _of_node(inventory: Inventory, site: Site, by_role: Mapping[str, ServiceFact
 def _host_ports(inventory: Inventory, gates: Mapping[str, bool], plan: Plan) -> None:
     """The router and all other nodes dial every node's host port."""
     for node in inventory.nodes:
-        target = Target(f"hostport@{node.name}", node.name, node.address, HOST_PORT)
+        target = Target(f"hostport@{node.name}", node.name, node.address, node.host_port)
         sources = [host.name for host in inventory.hosts if host.node != node.name]
         for source in [*sources, *(["router"] if gates.get("router") else [])]:
             plan[source] += both(target, "hostport")

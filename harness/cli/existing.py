@@ -17,6 +17,7 @@ from harness.cli.verdicts import conclude
 from harness.errors import CnilabError, PreflightError, UsageError
 
 if TYPE_CHECKING:
+    from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.steps.existing_preflight import Survey, Wish
 
@@ -43,7 +44,11 @@ _WHAT = (
 )
 _RUN = (
     click.option("--network", metavar="VARIANT", help="With --kubeconfig: the cluster's network, where you know it."),
-    click.option("--image", metavar="REFERENCE", help="With --kubeconfig: where nodes get the responder's image."),
+    click.option(
+        "--image",
+        metavar="REFERENCE",
+        help="With --kubeconfig: any image with a shell, or the responder's.  [default: one that nodes have]",
+    ),
     click.option("--node-image", metavar="REFERENCE", help="With --kubeconfig: where nodes get the toolbox's image."),
     click.option(
         "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="With --kubeconfig: where to keep the run."
@@ -112,7 +117,9 @@ def _test(given: Given, own: Given) -> int:
         run = _new_run(found, given["run_dir"])
         failure: CnilabError | None = None
         try:
-            results = run_existing(found, run, Journal(run, listener), select=own["select"], strict=own["strict"])
+            told = Journal(run, listener)
+            program = functools.partial(_responder, run, told)
+            results = run_existing(found, run, told, program, select=own["select"], strict=own["strict"])
         except CnilabError as error:
             failure = error
             raise
@@ -120,6 +127,15 @@ def _test(given: Given, own: Given) -> int:
             finish(run, failure)
     say(f"Run directory: {run.path}")
     return conclude(results, own["output"], strict=own["strict"])
+
+
+def _responder(run: RunDir, journal: Journal) -> Path:
+    """The program that goes into pods of other images."""
+    from harness.cli.stores import noted_store  # noqa: PLC0415
+    from harness.model.spec import LabSpec  # noqa: PLC0415
+
+    with noted_store(LabSpec(), run, journal) as store:
+        return store.ensure(["responder"])["responder"].path
 
 
 def _new_run(found: Survey, where: Path | None) -> RunDir:

@@ -66,14 +66,34 @@ class PodRunner:
     ) -> Completed:
         """See `Runner.run`."""
         vector = self.vector(argv, env)
+        return self._completed(vector, self._talk(vector, None if input is None else input.encode(), timeout), check)
+
+    def send(self, argv: Argv, data: bytes = b"", *, timeout: float = timeouts.COMMAND) -> bytes:
+        """Run a program with bytes as its standard input; what it wrote, as bytes.
+
+        Args:
+            argv: Program and arguments.
+            data: An old API server cannot tell a program that they end; it must know by itself.
+            timeout: Seconds, before scaling.
+
+        Raises:
+            CommandError: It failed, or the connection broke.
+        """
+        vector = self.vector(argv)
+        found = self._talk(vector, data or None, timeout)
+        self._completed(vector, found, check=True)
+        return bytes(found[STDOUT])
+
+    def _talk(self, vector: tuple[str, ...], data: bytes | None, timeout: float) -> dict[int, bytearray]:
+        """All that a program writes, by stream."""
         found: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray(), STATUS: bytearray()}
-        stream = Stream(self.access, self._tls, self.place, vector, stdin=input is not None)
+        stream = Stream(self.access, self._tls, self.place, vector, stdin=data is not None)
         try:
-            if input is not None:
-                stream.write(input.encode())
+            if data is not None:
+                stream.write(data)
                 stream.end_input()
-            for channel, data in stream.messages(time.monotonic() + timeouts.scaled(timeout)):
-                found.setdefault(channel, bytearray()).extend(data)
+            for channel, part in stream.messages(time.monotonic() + timeouts.scaled(timeout)):
+                found.setdefault(channel, bytearray()).extend(part)
         except TimeoutError as error:
             msg = f"no answer from pod {self.place} within {timeouts.scaled(timeout):.0f} s"
             raise CommandError(msg, where=" ".join(vector)) from error
@@ -82,6 +102,9 @@ class PodRunner:
             raise CommandError(msg, cause=str(error) or type(error).__name__, where=" ".join(vector)) from error
         finally:
             stream.close()
+        return found
+
+    def _completed(self, vector: tuple[str, ...], found: Mapping[int, bytearray], check: bool) -> Completed:  # noqa: FBT001 - as run has it
         code, message = exit_status(bytes(found[STATUS]))
         stderr = found[STDERR].decode(errors="replace") or (message if code else "")
         done = Completed(vector, code, found[STDOUT].decode(errors="replace"), stderr)

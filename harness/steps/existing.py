@@ -13,7 +13,10 @@ from harness.model.records import Dump, Result
 from harness.model.run import RunDir
 from harness.steps import existing_stay
 from harness.steps.conformance import counts, look, verdicts
+from harness.steps.existing_pods import left_out
 from harness.steps.existing_preflight import Survey, rows
+from harness.steps.existing_send import Program
+from harness.steps.existing_stay import Stay
 from harness.steps.existing_suite import deploy
 from harness.steps.suite import Suite
 
@@ -46,7 +49,7 @@ def clear_leftovers(found: Survey, journal: Journal, *, everybody: bool = False)
 
 
 def run_existing(
-    found: Survey, run: RunDir, journal: Journal, *, select: str = "", strict: bool = False
+    found: Survey, run: RunDir, journal: Journal, program: Program, *, select: str = "", strict: bool = False
 ) -> list[Result]:
     """Run the suite, and remove everything whatever happens.
 
@@ -54,6 +57,7 @@ def run_existing(
         found: What the preflight found.
         run: Gets observations, captures, topology and results.
         journal: Gets steps.
+        program: The responder, for images that do not have it.
         select: Ids, areas or patterns, separated by commas; empty for all.
         strict: A failed SHOULD counts as failed.
 
@@ -70,8 +74,8 @@ def run_existing(
     clear_leftovers(found, journal)
     with journal.step("test", "conformance", checks=len(checks)) as detail, ThreadPoolExecutor(1) as pool:
         with existing_stay.stay(found, journal) as here:
-            suite = deploy(here, run, journal, policies="B6" in batches(checks))
-            _describe(found, suite, run)
+            suite = deploy(here, run, journal, program, policies="B6" in batches(checks))
+            _describe(here, suite, run)
             look(suite, run, journal, checks)
             # Verdicts need no cluster: it is cleared while they are made.
             judged = pool.submit(verdicts, run, journal, checks, select=select, strict=strict)
@@ -80,9 +84,9 @@ def run_existing(
     return results
 
 
-def _describe(found: Survey, suite: Suite, run: RunDir) -> None:
+def _describe(here: Stay, suite: Suite, run: RunDir) -> None:
     """Write down what the cluster turned out to be, and what cannot be measured there: judges and reports read it."""
-    spec, info = suite.attached.spec, run.info()
+    found, spec, info = here.found, suite.attached.spec, run.info()
     closed = suite.inventory.reasons
     open_ = [
         name for gate, name in (("hosts", "host network"), ("node", "nodes"), ("cap", "wire")) if gate not in closed
@@ -93,6 +97,8 @@ def _describe(found: Survey, suite: Suite, run: RunDir) -> None:
         f"seed {found.wish.seed}",
         "vantage": ", ".join(["pods", *open_]),
         "nodes": _kinds(found),
+        "left out": left_out(here.left_out),
+        "image": f"{here.image}, into which the responder was sent" if here.streams else here.image,
     }
     run.write_info(
         info.model_copy(

@@ -25,15 +25,13 @@ from harness.probes import plan as probes
 from harness.probes import podstate
 from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
+from harness.providers.existing.refusals import trouble
 from harness.runner import CommandError
 from harness.steps.existing_stay import Stay
 from harness.steps.suite import GC_THRESH
 
 PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
 """Gates that only a network's own data can open."""
-
-_NEVER = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError"}
-"""Reasons of a waiting container that waiting does not mend."""
 
 _ZONE_OF = re.compile(r"^\S+\.svc\.(\S+)$")
 
@@ -221,33 +219,10 @@ class Look:
         return {"router": False, "far": False, "dis": False, "cap": True} | dict.fromkeys(closed, False)
 
 
-def give_up(items: Sequence[Object]) -> None:
-    """Stop waiting for pods that will never run.
-
-    Raises:
-        BringUpError: Says which, and why.
-    """
-    for item in items:
-        name = item["metadata"]["name"]
-        status = item.get("status", {})
-        if status.get("phase") == "Failed":
-            msg = f"pod {name} was refused by node {item['spec'].get('nodeName')}"
-            raise BringUpError(msg, cause=str(status.get("message") or status.get("reason")))
-        for one in status.get("containerStatuses") or ():
-            waiting = (one.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in _NEVER:
-                msg = f"image {one['image']} cannot be had on node {item['spec'].get('nodeName')}"
-                raise BringUpError(
-                    msg,
-                    cause=f"{waiting['reason']}: {waiting.get('message', '')}".strip(": "),
-                    where=f"pod {name}",
-                    next_step="push it to a registry of this cluster, and name it with --image; see docs/existing.md",
-                )
-
-
 def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, str] | None:
     """Names of the probes by node, once there is one on each."""
-    give_up(items)
+    for one in filter(None, map(trouble, items)):
+        raise one.error
     up = {
         item["spec"].get("nodeName", ""): str(item["metadata"]["name"])
         for item in items

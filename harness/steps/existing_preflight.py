@@ -41,7 +41,7 @@ class Wish:
         kubeconfig: The file.
         context: Of it; empty for the current one.
         namespace: A namespace that is there already, in which to work; empty: one is made and removed.
-        image: Where nodes get the responder.
+        image: Where nodes get the responder, or any image with a shell; empty: one that is on the nodes.
         node_image: Where nodes get the toolbox, for the probe on nodes.
         sample: How many nodes to look at.
         seed: Picks them.
@@ -52,7 +52,7 @@ class Wish:
     kubeconfig: Path
     context: str = ""
     namespace: str = ""
-    image: str = RESPONDER
+    image: str = ""
     node_image: str = TOOLBOX
     sample: int = survey.SAMPLE
     seed: int = 1

@@ -21,7 +21,7 @@ from harness.cluster.kube import ApiError, Kube, Object, object_path, resource_p
 from harness.errors import PreflightError, TearDownError
 from harness.model.journal import Journal
 from harness.model.labstate import start_time
-from harness.providers.existing import probe, tenancy
+from harness.providers.existing import probe, shells, tenancy
 from harness.providers.existing.tenancy import MANAGED, RUN, Mark
 from harness.steps.existing_preflight import RESPONDER, Survey
 
@@ -51,12 +51,18 @@ class Stay:
         mark: Of the run.
         journal: Gets a step for what is made and removed.
         closed: Gates that are closed here, and why; grows while things are tried.
+        left_out: Nodes of the sample on which the suite cannot be, and why; grows, too.
+        image: Where nodes get the responder, or an image with a shell.
+        streams: It is one with a shell: the responder is sent into its pods.
     """
 
     found: Survey
     mark: Mark
     journal: Journal
     closed: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    image: str = RESPONDER
+    streams: bool = False
 
     @property
     def kube(self) -> Kube:
@@ -76,11 +82,17 @@ class Stay:
     @property
     def images(self) -> dict[str, str]:
         """Our image to where this cluster gets it."""
-        return {RESPONDER: self.found.wish.image}
+        return {RESPONDER: self.image}
 
-    def adapt(self, item: Object) -> Object:
-        """An object of ours as one for this cluster."""
-        return self.mark.put(item, self.namespace, self.images)
+    def adapt(self, item: Object, namespace: str = "") -> Object:
+        """An object of ours as one for this cluster.
+
+        Args:
+            item: As for a lab of ours.
+            namespace: Where it goes, when that is not the suite's.
+        """
+        made = self.mark.put(item, namespace or self.namespace, self.images)
+        return shells.streamed(made, self.image) if self.streams and made["kind"] == "Pod" else made
 
     def create(self, items: Sequence[Object]) -> None:
         """Make objects, several at a time.
@@ -193,7 +205,9 @@ def stay(found: Survey, journal: Journal) -> Iterator[Stay]:
     Raises:
         TearDownError: Something could not be removed.
     """
-    made = Stay(found, tenancy.mark(machine(), os.getpid(), start_time(os.getpid()), secrets.token_hex(3)), journal)
+    image = found.wish.image or RESPONDER
+    mark = tenancy.mark(machine(), os.getpid(), start_time(os.getpid()), secrets.token_hex(3))
+    made = Stay(found, mark, journal, image=image, streams=not shells.is_responder(image))
     left: list[str] = []
     try:
         made.settle()

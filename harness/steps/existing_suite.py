@@ -17,21 +17,25 @@ from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
 from harness.cluster.stream import Place
 from harness.cni import recognise
-from harness.errors import PreflightError
+from harness.components.lock import architecture
+from harness.errors import BringUpError, PreflightError
 from harness.model.journal import Journal
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
 from harness.probes import podstate
-from harness.providers.existing import probe, tenancy
+from harness.providers.existing import probe, shells
 from harness.providers.existing.probe import ExistingLab
+from harness.providers.existing.refusals import trouble
 from harness.runner import HostRunner, Runner
 from harness.steps.attach import Attached
-from harness.steps.existing_look import Look, Nodes, domain_of, give_up, nameserver
+from harness.steps.existing_look import Look, Nodes, domain_of, nameserver
+from harness.steps.existing_pods import Crew, NodeLost, left_out
 from harness.steps.existing_preflight import Survey
-from harness.steps.existing_stay import Stay
-from harness.steps.suite import Suite, running, service_fact, serving
+from harness.steps.existing_send import Program, Sender
+from harness.steps.existing_stay import Stay, left_behind, remove
+from harness.steps.suite import Suite, service_fact, serving
 
 SCOUT: Final = "scout"
 
@@ -43,6 +47,7 @@ class Placed:
     Args:
         spec: The cluster, as far as the preflight knows it.
         places: Name and address of the nodes.
+        crew: Its pods, with their ports.
         sites: The suite's pods.
         services: Its Services.
         slices: Their endpoints.
@@ -50,18 +55,20 @@ class Placed:
 
     spec: LabSpec
     places: Mapping[str, str]
+    crew: Crew
     sites: tuple[Site, ...]
     services: Sequence[Object]
     slices: Sequence[Object]
 
 
-def deploy(here: Stay, run: RunDir, journal: Journal, *, policies: bool = True) -> Suite:
+def deploy(here: Stay, run: RunDir, journal: Journal, program: Program, *, policies: bool = True) -> Suite:
     """Put the suite into the cluster, wait until it serves, and find out what it is in.
 
     Args:
         here: The run's stay there.
         run: Its run directory.
         journal: Gets steps.
+        program: The responder, for images that do not have it.
         policies: They are to be tried, where they can be.
 
     Raises:
@@ -69,18 +76,19 @@ def deploy(here: Stay, run: RunDir, journal: Journal, *, policies: bool = True) 
     """
     if not policies:
         here.closed.setdefault("policies", "they were not asked for")
-    return Deployment(here, run, journal).suite()
+    return Deployment(here, run, journal, program).suite()
 
 
 class Deployment:
     """The suite's way into the cluster, in the order in which one thing needs the other."""
 
-    def __init__(self, here: Stay, run: RunDir, journal: Journal) -> None:
+    def __init__(self, here: Stay, run: RunDir, journal: Journal, program: Program) -> None:
         self.here = here
         self.run = run
         self.journal = journal
         self.enter = PodRunner(here.found.access, Place("", ""))
         self.look = Look(here, self.enter)
+        self.sender = Sender(here, self.enter, program, journal)
 
     @property
     def kube(self) -> Kube:
@@ -88,25 +96,63 @@ class Deployment:
         return self.here.kube
 
     def placed(self) -> Placed:
-        """Put the suite there, and wait until it serves."""
+        """Put the suite there, and wait until it serves. A node that cannot have it is left out."""
+        here = self.here
+        places = self.nodes()
+        if "node" not in here.closed:
+            here.create([here.mark.put(probe.daemon_set(here.probes, here.found.wish.node_image, places), here.probes)])
+        while True:
+            try:
+                return self.attempt(places)
+            except NodeLost as lost:
+                here.left_out[lost.node] = lost.reason
+                places = {name: address for name, address in places.items() if name != lost.node}
+                if not places:
+                    raise
+                with self.journal.step("existing.left-out", f"node {lost.node} left out") as detail:
+                    detail["why"] = lost.reason
+                    if left := remove(self.kube, here.mark.selector, here.namespace):
+                        raise left_behind(here.found, left) from lost
+
+    def nodes(self) -> dict[str, str]:
+        """Name and address of the nodes that pods of the suite can run on."""
         here, found = self.here, self.here.found
-        places = {one.name: one.address for one in found.chosen} if found.nodes is not None else self.scouted()
-        spec = described_before(found, places)
-        plans = [one for one in manifests.pod_plans(spec) if not one.host_network or "hosts" not in here.closed]
+        self.sender.choose()
+        if found.nodes is None:
+            return self.scouted()
+        ours = architecture() if here.streams else ""
+        for one in found.chosen:
+            if ours and one.architecture not in {"", ours}:
+                here.left_out[one.name] = f"it runs {one.architecture}, and the responder that is sent is for {ours}"
+        places = {one.name: one.address for one in found.chosen if one.name not in here.left_out}
+        if not places:
+            msg = "no node of the sample can run the responder that is sent into pods"
+            raise PreflightError(
+                msg, cause=left_out(here.left_out), next_step="name an image of the responder with --image"
+            )
+        return places
+
+    def attempt(self, places: Mapping[str, str]) -> Placed:
+        """Put the suite on nodes, and wait until it serves.
+
+        Raises:
+            NodeLost: One of the nodes cannot have its pods.
+        """
+        here = self.here
+        spec = described_before(here.found, places)
+        crew = Crew(here, spec, self.enter, self.sender)
         with self.journal.step("test.deploy", f"pods and Services of the suite on {len(places)} nodes") as detail:
-            wanted = self.objects(spec)
+            wanted = crew.objects()
             here.create([item for item in wanted if item["kind"] != "Pod"])
-            here.create([item for item in wanted if item["kind"] == "Pod"])
-            if "node" not in here.closed:
-                made = probe.daemon_set(here.probes, found.wish.node_image, places)
-                here.create([here.mark.put(made, here.probes)])
-            arena = self.arena(tuple(places)) if "policies" not in here.closed else []
-            detail["objects"] = len(wanted) + len(arena)
+            crew.make([item for item in wanted if item["kind"] == "Pod"])
+            detail["objects"] = len(wanted)
         with self.journal.step("test.ready", "pods and endpoints ready"):
-            pods, services, slices = self.ready(plans)
-            self.serving(arena)
-        sites = [self.site(plan, pods[plan.name]) for plan in plans]
-        return Placed(spec, places, tuple(sites), services, slices)
+            pods = crew.serving()
+            services, slices = self.endpoints(list(pods.values()))
+        if "policies" not in here.closed:
+            with self.journal.step("test.arena", "pods on which policies are tried"):
+                self.arena(tuple(places))
+        return Placed(spec, places, crew, tuple(self.site(one, pods[one.name]) for one in crew.plans), services, slices)
 
     def suite(self) -> Suite:
         """The suite, and what it is in."""
@@ -117,7 +163,7 @@ class Deployment:
                 site.node,
                 site.ip,
                 self.enter.into(Place(here.namespace, site.pod, site.containers[0])),
-                probes.CONTAINER_BINARY,
+                placed.crew.binary,
             )
             for site in placed.sites
         }
@@ -127,7 +173,10 @@ class Deployment:
             resolver = podstate.resolv_conf(ways[pods[0].name])
             known = look.recognised(nodes, dns=bool(domain_of(resolver)))
             detail |= {"network": known.variant.name, "by": known.why}
-            facts = look.node_facts(placed.places, nodes, known, ways, pods)
+            facts = tuple(
+                one.model_copy(update={"host_port": placed.crew.ports[one.name].published})
+                for one in look.node_facts(placed.places, nodes, known, ways, pods)
+            )
             spec = look.described(
                 placed.spec, known, nodes, placed.places, pods=[site.ip for site in pods], domain=domain_of(resolver)
             )
@@ -154,8 +203,8 @@ class Deployment:
             self.way,
         )
 
-    def arena(self, nodes: Sequence[str]) -> list[Object]:
-        """The namespaces and pods on which policies are tried; closes the gate where they cannot be made."""
+    def arena(self, nodes: Sequence[str]) -> None:
+        """Make the namespaces and pods on which policies are tried; closes the gate where they cannot be had."""
         here = self.here
         items = arenas.objects(catalogue().world, nodes)
         spaces = [item for item in items if item["kind"] == "Namespace"]
@@ -164,26 +213,34 @@ class Deployment:
             here.create([here.mark.put(item, item["metadata"]["name"]) for item in spaces])
             refused = [why for item in spaces if (why := here.admits(item["metadata"]["name"]))]
             if not refused:
-                made = [here.mark.put(item, item["metadata"]["namespace"], here.images) for item in pods]
+                made = [here.adapt(item, item["metadata"]["namespace"]) for item in pods]
                 here.create(made)
-                return made
+                self.serving(made)
+                return
         except ApiError as error:
             if not 400 <= error.status < 500:
                 raise
             refused = [error.cause]
+        except BringUpError as error:
+            refused = [str(error).replace("\n", " ")]
         here.closed["policies"] = refused[0]
-        return []
 
     def serving(self, made: Sequence[Object]) -> None:
-        """Wait until pods are ready."""
+        """Wait until pods are ready, and have the program.
+
+        Raises:
+            BringUpError: One of them never will be, or not in time.
+        """
         names = {item["metadata"]["name"] for item in made}
 
-        def up(items: list[Object]) -> bool:
-            give_up(items)
-            return names <= {item["metadata"]["name"] for item in items if _ready(item)}
+        def up(items: list[Object]) -> list[Object] | None:
+            for one in filter(None, map(trouble, items)):
+                raise one.error
+            ready = [item for item in items if _ready(item)]
+            return ready if names <= {item["metadata"]["name"] for item in ready} else None
 
         for namespace in sorted({item["metadata"]["namespace"] for item in made}):
-            self.kube.wait(
+            ready = self.kube.wait(
                 f"{len(names)} pods in {namespace} to be ready",
                 "v1",
                 "Pod",
@@ -192,21 +249,12 @@ class Deployment:
                 labels=self.here.mark.selector,
                 deadline=timeouts.POD_RUNNING,
             )
+            self.sender.fill(ready)
 
     def way(self, namespace: str, pod: str, name: str) -> probes.Site:
         """A pod of the run as a place for probes."""
-        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), probes.CONTAINER_BINARY)
-
-    def objects(self, spec: LabSpec) -> list[Object]:
-        """What the suite makes here. Namespace and account are not the suite's."""
-        closed = self.here.closed
-        items = tenancy.without(
-            [*manifests.services(spec), *manifests.endpoint_slices(), *manifests.pods(spec)],
-            host_network="hosts" not in closed,
-            host_ports="hport" not in closed,
-            slices="slices" not in closed,
-        )
-        return [self.here.adapt(item) for item in items]
+        binary = shells.BINARY if self.here.streams else probes.CONTAINER_BINARY
+        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), binary)
 
     def scouted(self) -> dict[str, str]:
         """Nodes that the scheduler spreads pods over, with their addresses, when nodes may not be listed."""
@@ -230,19 +278,9 @@ class Deployment:
             raise PreflightError(msg, next_step=f"kubectl -n {self.here.namespace} describe pods")
         return seen
 
-    def ready(self, plans: Sequence[PodPlan]) -> tuple[dict[str, Object], list[Object], list[Object]]:
-        """Pods by name, Services and EndpointSlices, once they serve."""
+    def endpoints(self, pods: list[Object]) -> tuple[list[Object], list[Object]]:
+        """Services and EndpointSlices, once these name the pods."""
         here = self.here
-
-        def look(items: list[Object]) -> list[Object] | None:
-            give_up(items)
-            return items if running(items, plans) else None
-
-        only = f"{here.mark.selector},app=probe"
-        what = f"{len(plans)} pods in {here.namespace} to be ready"
-        pods = self.kube.wait(
-            what, "v1", "Pod", look, namespace=here.namespace, labels=only, deadline=timeouts.POD_RUNNING
-        )
         services = self.kube.list("v1", "Service", here.namespace, labels=here.mark.selector)
         names = ",".join(item["metadata"]["name"] for item in services)
         slices = self.kube.wait(
@@ -254,7 +292,7 @@ class Deployment:
             namespace=here.namespace,
             deadline=timeouts.POD_RUNNING,
         )
-        return {item["metadata"]["name"]: item for item in pods}, services, slices
+        return services, slices
 
     def site(self, plan: PodPlan, pod: Object) -> Site:
         """A pod of the suite as data."""
@@ -262,6 +300,7 @@ class Deployment:
             name=plan.name,
             kind="hostnet" if plan.host_network else "pod",
             node=plan.node,
+            port=plan.port,
             ip=pod["status"]["podIP"],
             api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
             namespace=self.here.namespace,

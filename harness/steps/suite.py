@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from conformance import manifests
 from conformance.context import Context
 from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
-from conformance.manifests import PodPlan
+from conformance.manifests import PodPlan, Ports
 from harness import timeouts
+from harness.cluster import ports as numbers
 from harness.cluster.kube import Object
 from harness.errors import BringUpError
 from harness.model.journal import Journal
@@ -65,8 +66,9 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
         BringUpError: Pods or endpoints are not ready in time; names those that are not.
     """
     with journal.step("test.deploy", "pods and Services of the suite") as detail:
-        plans = manifests.pod_plans(attached.spec)
-        wanted = manifests.objects(attached.spec)
+        ports = _ports(attached)
+        plans = manifests.pod_plans(attached.spec, ports)
+        wanted = manifests.objects(attached.spec, ports)
         if running(attached.kube.list("v1", "Pod", NAMESPACE), plans):
             wanted = [item for item in wanted if item["kind"] != "Pod"]
         attached.kube.apply(wanted)
@@ -89,7 +91,35 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
             namespace=NAMESPACE,
             deadline=timeouts.POD_RUNNING,
         )
-    return _take(attached, pods, services, slices)
+    return _take(attached, plans, pods, services, slices)
+
+
+def _ports(attached: Attached) -> dict[str, Ports]:
+    """Ports of nodes that the suite's pods have, or can have: the usual ones, where nothing else in the lab has them.
+
+    Raises:
+        BringUpError: The API does not answer.
+    """
+    pods = attached.kube.list("v1", "Pod")
+    services = [item for item in attached.kube.list("v1", "Service") if item["metadata"]["namespace"] != NAMESPACE]
+    present = [item for item in pods if item["metadata"]["namespace"] == NAMESPACE]
+    used = numbers.taken((item for item in pods if item not in present), services)
+    free = numbers.free(used, attached.spec.name)
+    usual = Ports()
+    chosen = Ports(
+        usual.published if usual.published not in used else next(free),
+        usual.own if usual.own not in used else next(free),
+    )
+    # Pods of an earlier run that are still there keep what they have: it cannot be changed.
+    return {name: _had(present, name, chosen) for name in attached.spec.node_names}
+
+
+def _had(present: Sequence[Object], node: str, chosen: Ports) -> Ports:
+    for item in present:
+        if item["spec"].get("nodeName") == node and (had := numbers.of_pod(item)):
+            kind = "own" if item["spec"].get("hostNetwork") else "published"
+            chosen = replace(chosen, **{kind: min(had)})
+    return chosen
 
 
 def running(items: list[Object], plans: Sequence[PodPlan]) -> bool:
@@ -134,13 +164,19 @@ def serving(slices: list[Object], pods: list[Object], services: list[Object]) ->
     )
 
 
-def _take(attached: Attached, pods: list[Object], services: list[Object], slices: list[Object]) -> Suite:
+def _take(
+    attached: Attached,
+    plans: Sequence[PodPlan],
+    pods: list[Object],
+    services: list[Object],
+    slices: list[Object],
+) -> Suite:
     """Data of what is there, and runners into it."""
     found = sandboxes.take(attached.lab)
     ways: dict[str, probes.Site] = {}
     sites: list[Site] = []
     by_name = {pod["metadata"]["name"]: pod for pod in pods}
-    for plan in manifests.pod_plans(attached.spec):
+    for plan in plans:
         pod = by_name[plan.name]
         sandbox = found.find(NAMESPACE, plan.name)
         ways[plan.name] = found.site(sandbox, container=plan.containers[0])
@@ -149,6 +185,7 @@ def _take(attached: Attached, pods: list[Object], services: list[Object], slices
                 name=plan.name,
                 kind="hostnet" if plan.host_network else "pod",
                 node=plan.node,
+                port=plan.port,
                 ip=pod["status"]["podIP"],
                 api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
                 namespace=NAMESPACE,
@@ -164,7 +201,7 @@ def _take(attached: Attached, pods: list[Object], services: list[Object], slices
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
     inventory = Inventory(
-        nodes=_nodes(attached),
+        nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
         services=facts,
         environment={
@@ -178,7 +215,7 @@ def _take(attached: Attached, pods: list[Object], services: list[Object], slices
     return Suite(attached, found, inventory, ways, kernel_limits())
 
 
-def _nodes(attached: Attached) -> tuple[NodeFact, ...]:
+def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
     objects = {item["metadata"]["name"]: item for item in attached.kube.list("v1", "Node")}
     missing = [node.name for node in attached.lab.nodes if node.name not in objects]
     if missing:
@@ -190,6 +227,7 @@ def _nodes(attached: Attached) -> tuple[NodeFact, ...]:
             address=str(node.address),
             pod_cidr=objects[node.name]["spec"].get("podCIDR", ""),
             mtu=int(node.file(f"/sys/class/net/{attached.spec.cluster_nic}/mtu")),
+            host_port=host_ports[node.name],
         )
         for node in attached.lab.nodes
     )

@@ -8,14 +8,23 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from conformance.inventory import HOST_PORT
+from conformance.manifests import IMAGE
 from harness import timeouts, yamlio
+from harness.cluster import ports as numbers
+from harness.model.journal import Journal
 from harness.model.records import Result
 from harness.model.run import RunDir
+from harness.model.world import RESPONDER_PORT
 from harness.providers.existing.rights import ROLE
+from harness.steps import existing_stay
+from harness.steps.existing_preflight import Wish, examine
+from harness.steps.existing_suite import Deployment
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 
@@ -106,6 +115,56 @@ def test_an_administrator_sees_pods_nodes_and_the_wire_and_nothing_is_left(there
     assert found["egress.reach"].status == "skip"
     assert "outside world" in found["egress.reach"].statement
     assert there.objects() == before
+
+
+def _takers() -> list[dict[str, object]]:
+    """Pods that have ports which the suite would have liked: one tells so, one does not."""
+
+    def pod(name: str, node: str, ports: list[dict[str, object]], *, host: bool) -> dict[str, object]:
+        container = {"name": "main", "image": IMAGE, "args": ["serve", "--name", name], "ports": ports}
+        spec = {"nodeName": node, "hostNetwork": host, "terminationGracePeriodSeconds": 0, "containers": [container]}
+        spec["tolerations"] = [{"operator": "Exists"}]
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+
+    declared = [{"containerPort": RESPONDER_PORT, "hostPort": HOST_PORT, "protocol": "TCP"}]
+    return [pod("taker", "n1", declared, host=False), pod("listener", "n2", [], host=True)]
+
+
+def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: There) -> None:
+    text = yamlio.dumps_all(_takers())
+    kubectl(there.lab, "apply", "-f", "-", text=text)
+    kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
+    before = there.objects()
+    wanted = "model.pod-pod.*,model.pod-host*,mtu.exact,svc.hostport.reach,svc.hairpin"
+    there.user("test", "--kubeconfig", there.admin, "--image", "cnilab.dev/toolbox:1", "--select", wanted)
+    found = there.results()
+    assert {one.id: one.statement for one in found.values() if one.status != "pass"} == {}
+    assert {"model.pod-pod.cross-node", "mtu.exact", "svc.hostport.reach", "svc.hairpin"} <= set(found)
+    run = RunDir(there.user.home / ".runs" / "latest")
+    assert "into which the responder was sent" in run.info().host["image"]
+    assert there.objects() == before
+    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+    assert kubectl(there.lab, "-n", "default", "get", "pods", "-o", restarts).split() == ["0", "0"]
+    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
+
+
+def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
+    there: There, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = yamlio.dumps_all(_takers())
+    kubectl(there.lab, "apply", "-f", "-", text=text)
+    kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
+    look = numbers.free
+    monkeypatch.setattr(numbers, "free", lambda used, seed: chain((HOST_PORT, RESPONDER_PORT), look(used, seed)))
+    before = there.objects()
+    with existing_stay.stay(examine(Wish(there.admin, pods_only=False)), Journal()) as here:
+        placed = Deployment(here, RunDir(tmp_path), Journal(), lambda: Path("/none")).placed()
+        assert here.closed.keys() <= {"node"}
+    ports = placed.crew.ports
+    assert (ports["n1"].published == HOST_PORT, ports["n2"].own == RESPONDER_PORT) == (False, False)
+    assert (ports["n2"].published, ports["n1"].own) == (HOST_PORT, RESPONDER_PORT)
+    assert there.objects() == before
+    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
 
 
 def test_a_user_with_a_role_in_one_namespace_sees_pods_and_nothing_is_left(there: There) -> None:

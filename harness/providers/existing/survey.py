@@ -36,6 +36,7 @@ class NodeInfo:
         architecture: As amd64.
         runtime: As containerd://2.0.0.
         kernel: Release.
+        images: Names of those that it has, as far as it says: kubelet lists the largest fifty.
     """
 
     name: str
@@ -48,6 +49,7 @@ class NodeInfo:
     architecture: str = ""
     runtime: str = ""
     kernel: str = ""
+    images: frozenset[str] = frozenset()
 
     @property
     def usable(self) -> bool:
@@ -79,6 +81,7 @@ def node(item: Object) -> NodeInfo:
         architecture=facts.get("architecture", ""),
         runtime=facts.get("containerRuntimeVersion", ""),
         kernel=facts.get("kernelVersion", ""),
+        images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
     )
 
 

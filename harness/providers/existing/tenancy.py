@@ -131,12 +131,12 @@ def mark(machine: str, pid: int, started: int, run: str) -> Mark:
 
 
 def without(items: Iterable[Object], *, host_network: bool, host_ports: bool, slices: bool) -> list[Object]:
-    """The suite's objects that a cluster allows.
+    """The suite's objects that a cluster allows, without NodePorts.
 
     Args:
         items: All of them, without namespace and account, which a run does not own.
         host_network: Pods may use their node's network.
-        host_ports: Pods may have ports of their node.
+        host_ports: Other pods may have ports of their node.
         slices: EndpointSlices may be written; Services that have no others go with them.
     """
     kept: list[Object] = []
@@ -145,7 +145,10 @@ def without(items: Iterable[Object], *, host_network: bool, host_ports: bool, sl
         if item["kind"] == "Pod":
             if item["spec"].get("hostNetwork") and not host_network:
                 continue
-            kept.append(item if host_ports else _without_host_ports(item))
+            own = item["spec"].get("hostNetwork")
+            kept.append(item if host_ports or own else _without_host_ports(item))
+        elif item.get("spec", {}).get("type") == "NodePort":
+            continue  # only a router of ours dials them, and the range may be narrow or used up
         elif item["kind"] == "EndpointSlice" or item["metadata"]["name"] in orphans:
             kept += [item] if slices else []
         else:

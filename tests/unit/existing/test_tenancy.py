@@ -53,6 +53,11 @@ def test_the_mark_takes_nothing_from_an_object() -> None:
     assert before["metadata"]["namespace"] == "cnilab-probe"  # a copy was changed, not the original
 
 
+def test_no_node_port_is_taken_in_a_cluster_of_others() -> None:
+    kinds = {item["spec"].get("type") for item in suite() if item["kind"] == "Service"}
+    assert kinds == {"ClusterIP", "ExternalName"}
+
+
 def test_what_a_cluster_does_not_allow_is_left_out() -> None:
     modest = suite(host_network=False, host_ports=False, slices=False)
     assert ports(suite())

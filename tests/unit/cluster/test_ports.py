@@ -1,0 +1,46 @@
+"""Which ports of nodes are taken, and which ones are left."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from conformance import manifests
+from harness.cluster import ports
+from harness.model.spec import LabSpec
+
+
+def pod(declared: list[dict[str, Any]], *, host: bool = False, phase: str = "Running") -> dict[str, Any]:
+    containers = [{"name": "main", "ports": declared}]
+    return {"spec": {"hostNetwork": host, "containers": containers}, "status": {"phase": phase}}
+
+
+def test_host_ports_and_ports_of_pods_in_their_nodes_network_are_taken() -> None:
+    pods = [
+        pod([{"containerPort": 80, "hostPort": 18080}, {"containerPort": 81}]),
+        pod([{"containerPort": 9100}], host=True),
+        pod([{"containerPort": 1, "hostPort": 20001}], phase="Succeeded"),
+        {"spec": {"containers": [{"name": "none"}], "initContainers": [{"ports": [{"hostPort": 7}]}]}},
+    ]
+    services: list[dict[str, Any]] = [
+        {"spec": {"ports": [{"port": 80, "nodePort": 30080}, {"port": 81}], "healthCheckNodePort": 30500}},
+        {"spec": {"type": "ExternalName"}},
+    ]
+    assert ports.taken(pods, services) == {18080, 9100, 7, 30080, 30500}
+
+
+def test_what_is_free_is_not_taken_and_two_runs_begin_elsewhere() -> None:
+    used = set(ports.RANGE) - {20005, 29999}
+    assert sorted(ports.free(used, "a")) == [20005, 29999]
+    assert list(islice(ports.free((), "a"), 5)) == list(islice(ports.free((), "a"), 5))
+    assert list(islice(ports.free((), "a"), 5)) != list(islice(ports.free((), "b"), 5))
+
+
+def test_pods_of_the_suite_declare_all_ports_that_they_take_of_their_node() -> None:
+    spec = LabSpec(nodes=2)
+    chosen = {"n1": manifests.Ports(20001, 20002)}
+    made = {item["metadata"]["name"]: ports.of_pod(item) for item in manifests.pods(spec, chosen)}
+    assert made == {
+        "a": {20001}, "b": {20001}, "h1": {20002},
+        "c": {18080}, "d": {18080}, "h2": {8080},
+    }  # fmt: skip
