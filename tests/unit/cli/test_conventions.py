@@ -20,6 +20,7 @@ from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
 from tests.unit.components.test_given import KUBE, NPC, archive
 
+BUILT = f"cnilab.dev/node:v{load().component['kubernetes'].version}-0123456789ab"
 PUBLISHED_NAME = PUBLISHED.partition("@")[0]
 PUBLISHED_DIGEST = PUBLISHED.partition("@sha256:")[2][:12]
 
@@ -412,8 +413,8 @@ class FakeEngine:
     [
         ((), "", [PUBLISHED_NAME, f"would be pulled {PUBLISHED_DIGEST}"]),
         ((PUBLISHED,), "", [PUBLISHED_NAME, f"the engine has it {PUBLISHED_DIGEST}"]),
-        ((PUBLISHED, "cnilab.dev/node:v1"), "", ["cnilab.dev/node:v1", "the newest that was built here"]),
-        (("cnilab.dev/node:v1",), "mine:2", ["mine:2", "would be pulled"]),
+        ((PUBLISHED, BUILT), "", [BUILT, "the newest that was built here"]),
+        ((BUILT,), "mine:2", ["mine:2", "would be pulled"]),
         (("mine:2",), "mine:2", ["mine:2", "the engine has it"]),
         (None, "mine:2", ["mine:2", "found when it comes up"]),
         (None, "", [
