@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,10 @@ from harness.runner import stop
 
 _CTR = ("ctr", "-n", "k8s.io", "images")
 """Kubernetes' images are in a namespace of their own (containerd's `io.containerd.grpc.v1.cri`)."""
+
+_IMPORTED = re.compile(r"unpacking (?P<old>\S+) |(?P<new>\S+)\s+saved\b")
+"""A line about an image: of containerd 1, and of containerd 2 (cmd/ctr/commands/images/import.go)."""
+_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
 
 
 class RefusedError(BringUpError):
@@ -77,4 +82,10 @@ def import_archive(node: Node, archive: Path) -> list[str]:
             where=f"node {node.name}",
             next_step="is there room on the disk? 'cnilab components verify' reads what it was made of",
         )
-    return [line.split()[1] for line in text.splitlines() if line.startswith("unpacking ")]
+    return _imported(text)
+
+
+def _imported(text: str) -> list[str]:
+    """Names in what `ctr images import` printed; `ctr` of containerd 2 shows how far each is, again and again."""
+    lines = (match for line in text.splitlines() if (match := _IMPORTED.match(_CONTROL.sub("", line))))
+    return list(dict.fromkeys(match["old"] or match["new"] for match in lines))

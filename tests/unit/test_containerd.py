@@ -47,6 +47,21 @@ def test_only_images_that_a_node_lacks_are_imported(archive: Path) -> None:
     assert import_missing(node(CTR), archives) == ["absent:1"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unpacking absent:1 (sha256:0)...done\\nunpacking other:2 (sha256:1)...done",
+        (
+            "absent:1                  \\tsaved\\t\\nother:2    saved\\napplication/vnd.oci.image.index.v1+json 0\\n"
+            "Importing\\telapsed: 0.1 s\\ttotal:   0.0 B"
+        ),
+        "\\033[2Kabsent:1\\twaiting\\t\\nabsent:1\\tsaved\\t\\033[K\\nabsent:1\\tsaved\\t\\nother:2\\tsaved\\t",
+    ],
+)
+def test_ctr_of_every_version_says_what_it_imported(said: str, archive: Path) -> None:
+    assert import_archive(node(f"cat >/dev/null; printf '{said}\\n'"), archive) == ["absent:1", "other:2"]
+
+
 def test_what_containerd_refuses_is_told_with_its_reason(archive: Path) -> None:
     with pytest.raises(RefusedError, match=r"containerd does not take absent\.tar") as caught:
         import_archive(node("cat >/dev/null; echo ctr: no space left on device >&2; exit 1"), archive)
