@@ -128,6 +128,9 @@ _COMMON: Final[Object] = {
     # Unasked, client-go makes do with 5 requests in a second, and the chart's 10 are not many more: the operator takes
     # 4 s for its definitions then, which all agents wait for.
     "k8sClientRateLimit": {"qps": 100, "burst": 200, "operator": {"qps": 100, "burst": 200}},
+    # A pod whose labels change gets its new identity up to 30 s late, at random, so that thousands of agents do not ask
+    # at once (identity-max-jitter, pkg/endpoint/endpoint.go); a lab has few.
+    "extraConfig": {"identity-max-jitter": "0s"},
     "startupProbe": {"periodSeconds": 1},
     "readinessProbe": {"periodSeconds": 2},
 }
