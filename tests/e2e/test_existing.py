@@ -135,7 +135,7 @@ def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: T
     kubectl(there.lab, "apply", "-f", "-", text=text)
     kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
     before = there.objects()
-    wanted = "model.pod-pod.*,model.pod-host*,mtu.exact,svc.hostport.reach,svc.hairpin"
+    wanted = "model.pod-pod.*,model.pod-node.*,mtu.exact,svc.hostport.reach,svc.hairpin"
     there.user("test", "--kubeconfig", there.admin, "--image", "cnilab.dev/toolbox:1", "--select", wanted)
     found = there.results()
     assert {one.id: one.statement for one in found.values() if one.status != "pass"} == {}
