@@ -185,9 +185,8 @@ class Cluster:
 
     def refresh(self) -> None:
         """See `Surroundings.refresh`."""
-        fresh = self._take()
         with self._lock:
-            self._taken = fresh
+            self._taken = None
 
     def _take(self) -> Snapshot:
         inventory = take(self._attached.lab)

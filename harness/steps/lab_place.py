@@ -53,7 +53,7 @@ class Surroundings(Protocol):
         ...
 
     def refresh(self) -> None:
-        """Read again which pods there are."""
+        """What was read of pods and nodes is old: whoever asks next reads it again."""
         ...
 
     def spots(self, on: str, namespace: str, container: str = "") -> list[Spot]:

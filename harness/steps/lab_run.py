@@ -117,6 +117,9 @@ class LabRun:
                 stopped = stopped or state.stopped
         finally:
             keep(self._repair_all(state))
+            if stopped:
+                # The step that would have told of new pods may be one that did not run; the next lab is not to pay for it.
+                self.around.refresh()
         return records
 
     # -- one step ------------------------------------------------------------------------------------------------

@@ -269,6 +269,15 @@ def test_pods_are_read_again_after_a_step_that_says_so(lab: MakeLab, tmp_path: P
     assert cluster.refreshed == 1
 
 
+def test_after_a_lab_that_broke_off_pods_are_read_again(lab: MakeLab, tmp_path: Path) -> None:
+    """Its pods may be others now, and the step that says so is one of those that did not run."""
+    cluster = FakeCluster(lambda _place, argv: said(code=int(argv[0] == "broken")))
+    run(lab(step(run=["fine"])), cluster, tmp_path)
+    assert cluster.refreshed == 0
+    run(lab(step(run=["broken"]), step(id="anew", run=["kubectl"], refresh=True)), cluster, tmp_path)
+    assert cluster.refreshed == 1
+
+
 def test_a_corrected_claim_is_shown_only_where_it_was_corrected(lab: MakeLab, tmp_path: Path) -> None:
     expectations = [expect("rc == 0", claim="It is 1."), expect("rc == 1", claim="It is 0.")]
     made = run(lab(step(run=["ls"], expect=expectations)), FakeCluster(always()), tmp_path)
