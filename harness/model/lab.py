@@ -24,7 +24,7 @@ SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
 
 VARIABLES: Final = frozenset(
     {
-        *("lab", "param", "spec", "variant", "world", "pod_mtu"),
+        *("lab", "param", "spec", "variant", "world", "pod_mtu", "patience"),
         *("nodes", "node_list", "node", "pods", "pod", "all_pods"),
         *("saved", "captured", "taps", "item"),
         *("result", "results", "stdout", "stderr", "rc", "seconds"),

@@ -226,6 +226,7 @@ class Cluster:
             "all_pods": now.pods,
             "pods": _by_name(now.pods, namespace),
             "pod_mtu": spec.underlay.mtu - variant.expect.overhead,
+            "patience": timeouts.stretched(1),
         }  # fmt: skip
 
     # -- places --------------------------------------------------------------------------------------------------

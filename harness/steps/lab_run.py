@@ -118,7 +118,7 @@ class LabRun:
         finally:
             keep(self._repair_all(state))
             if stopped:
-                # The step that would have told of new pods may be one that did not run; the next lab is not to pay for it.
+                # The step that tells of new pods may be one that did not run; the next lab is not to pay for it.
                 self.around.refresh()
         return records
 

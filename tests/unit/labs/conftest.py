@@ -80,7 +80,8 @@ class FakeCluster:
         del namespace
         nodes = {name: {"name": name, "address": f"172.18.0.1{i}"} for i, name in enumerate(("n1", "n2"), 1)}
         pods = {name: {"name": name, "ip": f"10.244.{i}.2", "node": f"n{i + 1}"} for i, name in enumerate(("a", "b"))}
-        return {"nodes": nodes, "node_list": list(nodes.values()), "pods": pods, "all_pods": list(pods.values())}
+        listed = {"node_list": list(nodes.values()), "all_pods": list(pods.values())}
+        return {"nodes": nodes, "pods": pods, **listed, "patience": 1}
 
     def refresh(self) -> None:
         self.refreshed += 1

@@ -85,6 +85,11 @@ def test_taps_have_names_of_their_own(labs: list[LabDefinition]) -> None:
         assert len(taps) == len(set(taps)), lab.id
 
 
+def test_what_a_program_waits_itself_is_stretched_as_all_deadlines_are() -> None:
+    for path in sorted(LABS.glob("*/lab.yaml")):
+        assert re.findall(r"--timeout=\d.*", path.read_text(encoding="utf-8")) == [], path
+
+
 def test_texts_are_plain(labs: list[LabDefinition]) -> None:
     for lab in labs:
         for step in lab.steps:
