@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from harness.model.base import Data
+from harness.model.variant import Gate
+
+Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward"]
+"""What a fault may need of a cluster beside its gates; `harness.steps.scene` reads each from what was observed."""
 
 _SPLICE = re.compile(r"^\{\*(\w+)\}$")
 _NAME = re.compile(r"\{(\w+)\}")
@@ -61,7 +65,9 @@ class Fault(Data):
     id: Annotated[str, StringConstraints(pattern=r"^F\d\d$")]
     name: str
     title: str = Field(description="What is wrong, for people")
-    needs: tuple[str, ...] = Field(default=(), description="Preconditions without which it changes nothing")
+    needs: tuple[Gate | Situation, ...] = Field(
+        default=(), description="Preconditions without which it changes nothing"
+    )
     stop: tuple[str, ...] = Field(default=(), description="program@node that would repair it; agent is the CNI's")
     state: tuple[str, ...] = Field(default=(), description="place:device whose routes and neighbours are replayed")
     table: tuple[str, ...] = Field(default=(), description="Nodes that get the table inet kfault")

@@ -15,10 +15,18 @@ from pydantic import AfterValidator, Field, StringConstraints
 from harness import timeouts
 from harness.model import expression
 from harness.model.base import Data
+from harness.model.spec import ProxyMode
+from harness.model.variant import Driver, Masquerader, WireKind
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
 Sentence = Annotated[str, StringConstraints(min_length=3, max_length=400, strip_whitespace=True)]
+
+LabGate = Literal[
+    "multi", "router", "cap", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "ovl", "fdb",
+    "br", "ncidr", "lease", "masq", "nfmasq", "hport", "cni4",
+]  # fmt: skip
+"""Gates that a lab can be asked for: what variants declare, and what the machine has. The suite finds out more."""
 
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
 
@@ -82,14 +90,14 @@ Place = Annotated[str, AfterValidator(_place)]
 class Needs(Data):
     """What a cluster must have for the lab to make sense there. Features, never names of variants."""
 
-    gates: tuple[str, ...] = Field(default=(), description="Gates that the variant must declare: multi, br, masq …")
+    gates: tuple[LabGate, ...] = Field(default=(), description="Gates that must be open: multi, br, masq …")
     nodes: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="Least number of nodes")
-    driver: tuple[str, ...] = Field(default=(), description="Drivers of the variant; empty: any")
-    wire: tuple[Literal["plain", "vxlan", "geneve", "wireguard", "ipip"], ...] = Field(
+    driver: tuple[Driver, ...] = Field(default=(), description="Drivers of the variant; empty: any")
+    wire: tuple[WireKind, ...] = Field(
         default=(), description="How packets between nodes may look on the underlay; empty: any"
     )
-    proxy: tuple[Literal["iptables", "nftables"], ...] = Field(default=(), description="Modes of kube-proxy")
-    masquerade: tuple[str, ...] = Field(default=(), description="Who masquerades: bpf, iptables …; empty: any")
+    proxy: tuple[ProxyMode, ...] = Field(default=(), description="Modes of kube-proxy; empty: any")
+    masquerade: tuple[Masquerader, ...] = Field(default=(), description="Who masquerades: bpf, iptables …; empty: any")
 
 
 class Expect(Data):

@@ -26,15 +26,17 @@ MAX_MTU = 65535
 MAX_NODES = 20
 
 
+ProxyMode = Literal["iptables", "nftables", "ipvs"]
+"""How kube-proxy programs Services."""
+
+
 class Kubernetes(Data):
     """Which Kubernetes, and how its Services work."""
 
     version: Annotated[str, StringConstraints(pattern=KUBERNETES_VERSION)] = Field(
         default="1.37", description="Minor or full version; components.lock says which are pinned"
     )
-    proxy_mode: Literal["iptables", "nftables", "ipvs"] = Field(
-        default="iptables", alias="proxyMode", description="How kube-proxy programs Services"
-    )
+    proxy_mode: ProxyMode = Field(default="iptables", alias="proxyMode", description="How kube-proxy programs Services")
 
 
 class Underlay(Data):

@@ -15,6 +15,15 @@ Gate = Literal[
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 
+Driver = Literal["flannel", "bridge", "cilium", "weave", "generic"]
+"""Who makes the network; `generic` is one that somebody else made."""
+
+WireKind = Literal["plain", "vxlan", "geneve", "wireguard", "ipip", "esp"]
+"""How a packet between nodes looks on the underlay."""
+
+Masquerader = Literal["flannel-iptables", "flannel-nftables", "bridge-rule", "bpf", "iptables", "none"]
+"""Who gives a pod's packet a node's address on its way out."""
+
 
 Need = Literal["bpf", "vxlan", "geneve", "wireguard", "esp", "ipset", "dummy", "weave-images"]
 """What a variant needs of the kernel beyond what every lab does: ids of doctor's checks."""
@@ -23,7 +32,7 @@ Need = Literal["bpf", "vxlan", "geneve", "wireguard", "esp", "ipset", "dummy", "
 class Wire(Data):
     """How a packet between nodes looks on the underlay."""
 
-    kind: Literal["plain", "vxlan", "geneve", "wireguard", "ipip", "esp"]
+    kind: WireKind
     port: int | None = Field(default=None, description="UDP destination port of the encapsulation")
     vni: int | None = Field(default=None, description="Network identifier, where it is fixed")
 
@@ -62,7 +71,7 @@ class Expectations(Data):
     )
     hops: Hops
     lease_dir: str | None = Field(alias="leaseDir", description="host-local's directory")
-    masquerade: Literal["flannel-iptables", "flannel-nftables", "bridge-rule", "bpf", "iptables", "none"]
+    masquerade: Masquerader
     conf_file: str = Field(alias="confFile", description="Name in /etc/cni/net.d")
     conf_version: str = Field(alias="confVersion", description="cniVersion of that file")
     pod_to_node_source: Literal["pod", "node", "record"] = Field(alias="podToNodeSource")
@@ -75,7 +84,7 @@ class Variant(Data):
 
     name: str
     title: str
-    driver: Literal["flannel", "bridge", "cilium", "weave", "generic"]
+    driver: Driver
     summary: str
     gates: tuple[Gate, ...] = Field(description="Features that the variant declares")
     needs: tuple[Need, ...] = Field(default=(), description="Without these the variant cannot come up on a machine")

@@ -12,7 +12,8 @@ from conformance.maths import base, first_host
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX
 from harness.faults.inject import Scene
-from harness.faults.model import Fault
+from harness.faults.model import Fault, Situation
+from harness.model.variant import Gate
 from harness.model.world import PUBLIC
 from harness.probes import inventory as sandboxes
 from harness.runner import Runner
@@ -135,20 +136,25 @@ def missing(fault: Fault, context: Context) -> list[str]:
     return [need for need in fault.needs if not _holds(need, context)]
 
 
-def _holds(need: str, context: Context) -> bool:
+def _holds(need: Gate | Situation, context: Context) -> bool:  # noqa: PLR0911 - one return per situation
     first = context.inventory.nodes[0].name
     rules = str(context.node_dump(first, "rules-iptables") or "")
-    sysctls = context.node_dump(first, "sysctl") or {}
-    known = {
-        "three": len(context.inventory.nodes) > 2,
-        "routed": context.expect.remote_route != "none",
-        "brnf": str(sysctls.get("net.bridge.bridge-nf-call-iptables")) == "1",
-        "kp-iptables": context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables",
-        "portmap-iptables": ":CNI-HOSTPORT-DNAT" in rules,
-    }
-    if need == "open-forward":
-        return _depends_on_policy(rules, context)
-    return known.get(need, context.gates.get(need, False))
+    match need:
+        case "three":
+            return len(context.inventory.nodes) > 2
+        case "routed":
+            return context.expect.remote_route != "none"
+        case "brnf":
+            sysctls = context.node_dump(first, "sysctl") or {}
+            return str(sysctls.get("net.bridge.bridge-nf-call-iptables")) == "1"
+        case "kp-iptables":
+            return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
+        case "portmap-iptables":
+            return ":CNI-HOSTPORT-DNAT" in rules
+        case "open-forward":
+            return _depends_on_policy(rules, context)
+        case _:
+            return context.gates.get(need, False)
 
 
 def _depends_on_policy(text: str, context: Context) -> bool:

@@ -73,6 +73,14 @@ def test_an_unknown_fault_is_a_usage_error() -> None:
         choose(("F99",))
 
 
+def test_a_fault_that_needs_what_does_not_exist_is_no_fault() -> None:
+    """Otherwise it would count as equivalent in every lab, and its check as proved."""
+    facts = {"id": "F01", "name": "x", "title": "y", "kills": ("model.reach",), "inject": ()}
+    assert Fault.model_validate({**facts, "needs": ["multi", "brnf"]}).needs == ("multi", "brnf")
+    with pytest.raises(ValidationError, match="mutli"):
+        Fault.model_validate({**facts, "needs": ["mutli"]})
+
+
 def test_a_fault_without_a_victim_is_no_fault() -> None:
     with pytest.raises(ValidationError, match="kills"):
         Fault(id="F00", name="x", title="x", kills=(), inject=())

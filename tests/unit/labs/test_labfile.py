@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from harness import resources, yamlio
+from harness.cni import catalogue
 from harness.errors import SpecError
 from harness.model import labfile
-from harness.model.lab import LabDefinition
+from harness.model.lab import LabDefinition, LabGate
+from harness.model.variant import Gate
 from harness.steps.lab_cluster import READ_ONLY
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "labs"
@@ -135,6 +138,22 @@ def _lab(folder: Path, **changes: object) -> Path:
 def test_a_minimal_lab_is_enough(tmp_path: Path) -> None:
     lab = labfile.read(_lab(tmp_path))
     assert (lab.id, lab.namespace, lab.watches) == ("small", "labs", ("dataplane",))
+
+
+@pytest.mark.parametrize(
+    ("what", "word"),
+    [("gates", "vxlann"), ("gates", "dual"), ("driver", "kalico"), ("wire", "gre"), ("masquerade", "ebpf")],
+)
+def test_a_lab_that_needs_what_no_cluster_has_does_not_load(tmp_path: Path, what: str, word: str) -> None:
+    """It would be skipped for ever, and nobody would see that it is not this cluster that lacks something."""
+    with pytest.raises(SpecError, match=rf"needs\.{what}\.0: input should be '"):
+        labfile.read(_lab(tmp_path, needs={what: [word]}))
+
+
+def test_a_lab_can_ask_for_what_variants_declare_and_for_what_a_machine_has() -> None:
+    declared = {gate for name in catalogue.names() for gate in catalogue.variant(name).gates}
+    assert set(get_args(LabGate)) == declared | {"multi", "router", "cap", "nonp"}
+    assert set(get_args(LabGate)) <= set(get_args(Gate))
 
 
 def test_a_script_with_a_value_in_it_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def named(name: str, **fields: Any) -> LabDefinition:
     [
         ({}, ""),
         ({"gates": ("br",), "nodes": 2, "wire": ("vxlan",)}, ""),
-        ({"gates": ("br", "v6", "kpf")}, "needs feature 'v6', feature 'kpf'"),
+        ({"gates": ("br", "np", "kpf")}, "needs feature 'np', feature 'kpf'"),
         ({"nodes": 3}, "needs 3 nodes (there is 2)"),
         ({"wire": ("plain",)}, "needs wire format plain (here: vxlan)"),
         ({"proxy": ("nftables",)}, "needs kube-proxy mode nftables (here: iptables)"),
