@@ -53,7 +53,7 @@ func becomeNode(spec *Spec) error {
 	if err := makeRoot(spec); err != nil {
 		return err
 	}
-	if err := leaveCgroupRoot(); err != nil {
+	if err := leaveCgroupRoot(spec.Hierarchies); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	if err := loopbackUp(); err != nil {
@@ -86,8 +86,8 @@ func becomeNode(spec *Spec) error {
 
 // leaveCgroupRoot moves PID 1 into a child group. With cgroup v2 a group that has processes cannot hand controllers
 // to its children ("no internal processes"), and the node's root must, for kubelet's pods.
-func leaveCgroupRoot() error {
-	roots, err := cgroupMounts()
+func leaveCgroupRoot(hierarchies []string) error {
+	roots, err := cgroupMounts(hierarchies)
 	if err != nil {
 		return err
 	}

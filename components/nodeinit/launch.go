@@ -39,6 +39,9 @@ func launch(path string) error {
 			return err
 		}
 	}
+	if spec.Hierarchies, err = joined(spec.Cgroups); err != nil {
+		return err
+	}
 	log, err := os.OpenFile(spec.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -151,6 +154,33 @@ func joinCgroup(dir string) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0)
+}
+
+// joined lists the hierarchies in which this process is in one of the given groups. A container may be in more than it
+// sees: what its node mounted of those would be the container's group, or the machine's, with the processes in there.
+func joined(groups []string) ([]string, error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	return hierarchiesOf(string(text), groups), nil
+}
+
+// hierarchiesOf is joined, of the text of a /proc/PID/cgroup. A group is found by its last two names, the lab's and the
+// machine's: what is above them depends on what is mounted where.
+func hierarchiesOf(text string, groups []string) []string {
+	var found []string
+	for _, line := range strings.Split(text, "\n") {
+		fields := strings.SplitN(line, ":", 3)
+		for _, group := range groups {
+			lab, machine := filepath.Base(filepath.Dir(group)), filepath.Base(group)
+			if len(fields) == 3 && strings.HasSuffix(fields[2], "/"+lab+"/"+machine) {
+				found = append(found, fields[0])
+				break
+			}
+		}
+	}
+	return found
 }
 
 // stepAside leaves the node's v2 groups to the node: a group with processes of its own cannot hand controllers down.

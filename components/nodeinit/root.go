@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -29,11 +29,13 @@ func makeRoot(spec *Spec) error {
 	if err := overlay("/", upper, work, merged); err != nil {
 		return fmt.Errorf("overlay of / on %s: %w", merged, err)
 	}
-	steps := []func(string) error{mountKernel, mountDevices, mountCgroups}
-	for _, step := range steps {
+	for _, step := range []func(string) error{mountKernel, mountDevices} {
 		if err := step(merged); err != nil {
 			return err
 		}
+	}
+	if err := mountCgroups(merged, spec.Hierarchies); err != nil {
+		return err
 	}
 	for _, mount := range spec.Mounts {
 		if err := mount.in(merged); err != nil {
@@ -77,6 +79,9 @@ func mountDevices(root string) error {
 			return err
 		}
 	}
+	if err := kernelLog(root + "/dev/kmsg"); err != nil {
+		return err
+	}
 	for _, mount := range []Mount{
 		{Type: "devpts", Target: "/dev/pts", Options: "newinstance,ptmxmode=0666,mode=0620"},
 		{Type: "tmpfs", Target: "/dev/shm", Options: "mode=1777"},
@@ -97,6 +102,24 @@ func mountDevices(root string) error {
 	return nil
 }
 
+// kernelLog makes the device that kubelet does not start without, where there was none to bind: in a container, whose
+// manager hides it. It stays away where it could not be read, which doctor tells of.
+func kernelLog(path string) error {
+	const major, minor = 1, 11
+	err := syscall.Mknod(path, syscall.S_IFCHR|0o600, major<<8|minor)
+	if errors.Is(err, os.ErrExist) || errors.Is(err, syscall.EPERM) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return os.Remove(path)
+	}
+	return file.Close()
+}
+
 type cgroupMount struct {
 	target  string // mount point in the node
 	options string // controllers of a v1 hierarchy
@@ -104,21 +127,23 @@ type cgroupMount struct {
 	hybrid  bool   // v2 beside v1: holds no controllers
 }
 
-// cgroupMounts lists the hierarchies this process is in. /proc/self/cgroup has a line for each: "4:memory:/…" for v1,
-// "0::/…" for v2.
-func cgroupMounts() ([]cgroupMount, error) {
-	file, err := os.Open("/proc/self/cgroup")
+// cgroupMounts lists the hierarchies that the node has a group in, from /proc/self/cgroup, which has a line for each that
+// the kernel has: "4:memory:/…" for v1, "0::/…" for v2.
+func cgroupMounts(hierarchies []string) ([]cgroupMount, error) {
+	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	return mountsOf(string(text), hierarchies), nil
+}
+
+func mountsOf(text string, hierarchies []string) []cgroupMount {
 	var mounts []cgroupMount
 	unified := false
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		fields := strings.SplitN(lines.Text(), ":", 3)
+	for _, line := range strings.Split(text, "\n") {
+		fields := strings.SplitN(line, ":", 3)
 		switch {
-		case len(fields) != 3:
+		case len(fields) != 3 || !slices.Contains(hierarchies, fields[0]):
 		case fields[1] == "":
 			unified = true
 		case strings.HasPrefix(fields[1], "name="):
@@ -133,13 +158,13 @@ func cgroupMounts() ([]cgroupMount, error) {
 	} else if unified {
 		mounts = append(mounts, cgroupMount{target: "/sys/fs/cgroup", unified: true})
 	}
-	return mounts, lines.Err()
+	return mounts
 }
 
-// mountCgroups mounts every hierarchy anew: inside the cgroup namespace its root is the node's own group, and the node
+// mountCgroups mounts these hierarchies anew: inside the cgroup namespace its root is the node's own group, and the node
 // looks like a machine of its own to kubelet and runc.
-func mountCgroups(root string) error {
-	mounts, err := cgroupMounts()
+func mountCgroups(root string, hierarchies []string) error {
+	mounts, err := cgroupMounts(hierarchies)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,9 @@ type Spec struct {
 	Private  []string          `json:"private"` // files under /proc or /sys that get a private stand-in
 	Sysctls  []Sysctl          `json:"sysctls"`
 	Services []Service         `json:"services"`
+
+	// Hierarchies of control groups that Cgroups are in, by their numbers in /proc/self/cgroup; launch finds them.
+	Hierarchies []string `json:"hierarchies"`
 }
 
 // Mount is a bind mount from the host, an overlay when it has a lower directory, or a file system of its own when Type

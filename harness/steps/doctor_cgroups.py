@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from harness.providers.namespaces import cgroups
@@ -36,14 +37,20 @@ def _cgroup_controllers(plan: Plan) -> Verdict:
 
 
 def _cgroup_write(plan: Plan) -> Verdict:
+    refused: dict[str, OSError] = {}
     for hierarchy in mounted(plan):
         probe = hierarchy.path / f"cnilab-doctor-{os.getpid()}"
         try:
             probe.mkdir()
             probe.rmdir()
         except OSError as error:
-            return Verdict(ok=False, detail=f"{hierarchy.path}: {error.strerror}")
-    return Verdict(ok=True, detail="groups can be made")
+            refused[str(hierarchy.path)] = error
+    if not refused:
+        return Verdict(ok=True, detail="groups can be made")
+    detail = "; ".join(f"{path}: {error.strerror}" for path, error in refused.items())
+    # systemd-nspawn mounts v1 so, and whoever may mount may change that: this mount is the container's own.
+    sealed = [path for path, error in refused.items() if error.errno == errno.EROFS]
+    return Verdict(ok=False, detail=detail, fix="; ".join(f"mount -o remount,rw,bind {path}" for path in sealed))
 
 
 def _cgroup_delegate(plan: Plan) -> Verdict:

@@ -19,15 +19,12 @@ from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps import doctor_cgroups, doctor_docker, doctor_vagrant, providers
+from harness.steps import doctor_cgroups, doctor_container, doctor_docker, doctor_vagrant, providers
 from harness.steps.doctor_model import Check, Plan, Verdict
 from harness.steps.needs import needs
 
 MIB = 2**20
 GIB = 2**30
-
-CAPABILITIES = {"SYS_ADMIN": 21, "NET_ADMIN": 12, "NET_RAW": 13, "SYS_CHROOT": 18, "SYS_PTRACE": 19, "MKNOD": 27}
-SYS_RESOURCE = 24
 
 FIRST_NODES_MEMORY = 600 * MIB
 NODE_MEMORY = 250 * MIB
@@ -38,17 +35,6 @@ PODS_PER_NODE = 8
 def _root(plan: Plan) -> Verdict:
     uid = plan.host.uid()
     return Verdict(uid == 0, "root" if uid == 0 else f"user id {uid}")
-
-
-def _capabilities(plan: Plan) -> Verdict:
-    held = plan.host.capabilities()
-    missing = [f"CAP_{name}" for name, bit in CAPABILITIES.items() if not held >> bit & 1]
-    return Verdict(not missing, f"missing: {', '.join(missing)}" if missing else "all that a lab needs")
-
-
-def _sys_resource(plan: Plan) -> Verdict:
-    held = bool(plan.host.capabilities() >> SYS_RESOURCE & 1)
-    return Verdict(held, "held" if held else "missing")
 
 
 def _programs(plan: Plan) -> Verdict:
@@ -68,6 +54,8 @@ def _namespaces(plan: Plan) -> Verdict:
 
 def _link(kind: str) -> Callable[[Plan], Verdict]:
     def probe(plan: Plan) -> Verdict:
+        if not doctor_container.holds(plan, "NET_ADMIN"):
+            return Verdict(ok=False, detail="not known without CAP_NET_ADMIN", fix=doctor_container.PRIVILEGED)
         found = plan.host.links.get(kind, False)
         words = "made one in a throw-away namespace" if found else "the kernel refused to make one"
         return Verdict(found, words, _load(plan, kind))
@@ -124,6 +112,8 @@ def _overlay(plan: Plan) -> Verdict:
 
 
 def _bpf(plan: Plan) -> Verdict:
+    if doctor_container.filtered(plan, "bpf"):
+        return Verdict(ok=False, detail="the system call bpf is refused", fix=doctor_container.UNFILTERED)
     done = plan.host.unshared(["mount", "-t", "bpf", "bpf", "/mnt"])
     return Verdict(done.ok, "can be mounted" if done.ok else done.tail(1))
 
@@ -299,22 +289,7 @@ _NAT = "a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
 
 CHECKS: tuple[Check, ...] = (
     Check("root", "root", "blocks", "namespaces cannot be made", "run it with sudo", _root),
-    Check(
-        "capabilities",
-        "capabilities",
-        "blocks",
-        "namespaces, links or mounts cannot be made",
-        "in a container: run it privileged",
-        _capabilities,
-    ),
-    Check(
-        "cap-sys-resource",
-        "CAP_SYS_RESOURCE",
-        "info",
-        "containers get no lower oom_score_adj; labs set restrict_oom_score_adj and work",
-        "none needed",
-        _sys_resource,
-    ),
+    *doctor_container.CAPABILITIES,
     Check("programs", "programs of this machine", "blocks", "nodes lack tools", "install them", _programs),
     Check(
         "namespaces",
@@ -346,6 +321,7 @@ CHECKS: tuple[Check, ...] = (
         _overlay,
     ),
     *doctor_cgroups.CHECKS,
+    *doctor_container.OTHER,
     Check("memory", "memory", "limits", "programs are killed", "fewer nodes", _memory),
     Check("disk-state", "disk, state", "blocks", "nodes cannot write", "free some, or move it: --state", _disk_state),
     Check("disk-cache", "disk, cache", "blocks", "components cannot be kept", "free some, or --cache", _disk_cache),

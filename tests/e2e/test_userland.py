@@ -1,4 +1,4 @@
-"""Other userlands than the one that the tests run in: a newer Python, a chroot, containers.
+"""Other userlands than the one that the tests run in: a newer Python, a chroot, containers of Docker and systemd.
 
 A chroot and the unit tests with one lab under a newer Python are a part of all end-to-end tests. The README's first
 command in Debian 13, and labs in containers, take long: `tox -e userland`, nightly; CNILAB_USERLAND_TESTS=1 runs them
@@ -125,3 +125,33 @@ def test_a_lab_in_a_privileged_container(groups: str, debian: Path, untouched: l
             lab_comes_and_goes(Place(userland.SOURCE, inside, env=dict(os.environ)), untouched[0], "bridge")
         finally:
             subprocess.run([*docker, "rm", "--force", name], check=False, capture_output=True, timeout=120)
+
+
+# What doctor says of the container's control groups; the rest of its advice are options of the container.
+IN_NSPAWN = """\
+set -e
+name=$1
+lab() { .tox/unit/bin/cnilab --state .state "$@"; }
+lab doctor | grep -o 'mount -o remount,rw,bind [a-z/,]*' | while read -r words; do $words; done
+lab up flannel --name "$name"
+lab exec --lab "$name" n1 -- cat /etc/hostname
+lab test --lab "$name" --select model,svc
+lab down "$name"
+"""
+
+
+@long
+def test_a_lab_in_systemd_nspawn(debian: Path, untouched: list[str]) -> None:
+    """doctor says what is in the way, option by option; with all of them the lab passes."""
+    place = userland.chroot(debian, shared=userland.caches())
+    place("./tox", "-e", "unit", "--notest")
+    with userland.nspawn(debian, shared=userland.caches()) as plain:
+        said = plain.cnilab("doctor", code=None)
+        for missing in ("--capability=all", "--system-call-filter='bpf @keyring'"):
+            assert missing in said
+        assert "no lab is possible here yet" in said
+    options = ("--capability=all", "--system-call-filter=bpf @keyring")
+    with userland.nspawn(debian, *options, shared=userland.caches()) as whole:
+        said = whole("sh", "-c", IN_NSPAWN, "sh", untouched[0])
+    assert "n1" in said.split()
+    assert ", 0 failed" in said

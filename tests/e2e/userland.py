@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 
 from harness.components import rootfs
 from harness.components.store import Store
+from harness.enter import this_machine
 from harness.errors import PreflightError
 
 CHECKOUT = Path(__file__).parents[2]
@@ -158,6 +160,40 @@ def chroot(root: Path, *, bound: bool = False, shared: Sequence[Path] = (), sour
     """
     apart = ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", ENTER, "sh")
     return Place(source, (*apart, root, "yes" if bound else "no", *shared, "--", source))
+
+
+@contextmanager
+def nspawn(root: Path, *options: str, shared: Sequence[Path] = (), source: Path = SOURCE) -> Iterator[Place]:
+    """A tree in containers of systemd-nspawn: one for each command, and nothing of it goes on after that.
+
+    Args:
+        root: The tree.
+        *options: Beside those that lead to the clone.
+        shared: Directories that are in it under their own paths, too.
+        source: The clone in it.
+    """
+    program = shutil.which("systemd-nspawn")
+    if program is None:
+        pytest.skip("systemd-nspawn is missing: apt-get install systemd-container")
+    booted = Path("/run/systemd/system").is_dir()
+    unregistered = () if booted else ("--register=no", "--keep-unit")
+    env = environment()
+    words = [f"--setenv={key}={value}" for key, value in env.items()] + [f"--bind={path}" for path in shared]
+    enter = (program, "--quiet", "--console=pipe", *unregistered, f"--directory={root}", f"--chdir={source}", *words)
+    before = _groups()
+    try:
+        yield Place(source, (*enter, *options, "--"), {**os.environ, **env})
+    finally:
+        if not booted:
+            for group in sorted(_groups() - before, reverse=True):
+                with suppress(OSError):
+                    group.rmdir()
+
+
+def _groups() -> set[Path]:
+    """Control groups that systemd-nspawn makes, and leaves where no systemd takes care of them."""
+    tops = [hierarchy.path / name for hierarchy in this_machine() for name in ("payload", "supervisor")]
+    return {Path(place) for top in tops for place, _, _ in os.walk(top)}
 
 
 def caches() -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ class Machine(Host):
     memory: int = 2**36
     port: int = 4242
     no_links: set[str] = field(default_factory=set)
+    refused: dict[str, int] = field(default_factory=dict)
     ran: list[tuple[str, ...]] = field(default_factory=list)
     engine: EngineFacts | CnilabError = ENGINE
     image: str = "cnilab.dev/node:v1"
@@ -89,6 +91,9 @@ class Machine(Host):
         failed = bool(self.failing & set(words))
         out = "go version go1.25.1 linux/amd64" if words[0] == "go" else ""
         return Completed(words, int(failed), "" if failed else out, "refused" if failed else "")
+
+    def call(self, name: str) -> int:
+        return self.refused.get(name, 0)
 
     def free_bytes(self, path: Path) -> int:
         del path
@@ -179,6 +184,12 @@ CASES: list[tuple[str, Machine, str, str]] = [
     ("netem", Machine(failing={"netem"}), "info", "refused"),
     ("overlay", Machine(failing={"overlay"}), "blocks", "refused"),
     ("bpf", Machine(failing={"bpf"}), "info", "refused"),
+    ("bpf", Machine(refused={"bpf": errno.EPERM}), "info", "the system call bpf is refused"),
+    ("veth", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "not known without CAP_NET_ADMIN"),
+    ("kmsg", Machine(failing={"if=/dev/kmsg"}), "blocks", "refused"),
+    ("kmsg", Machine(absent={"/dev/kmsg"}, failing={"sh"}), "blocks", "refused"),
+    ("calls", Machine(refused={"keyctl": errno.EPERM}), "blocks", "refused: keyctl"),
+    ("calls", Machine(refused={"bpf": errno.EPERM}), "blocks", "refused: bpf"),
     ("memory", Machine(memory=800 * 2**20), "limits", "0.8 GiB available"),
     ("memory", Machine(memory=300 * 2**20), "blocks", "0.3 GiB available"),
     ("disk-state", Machine(free=2**20), "blocks", "0.0 GiB free"),
@@ -417,6 +428,43 @@ def test_a_cgroup_file_system_that_cannot_be_written_blocks(tmp_path: Path, monk
     monkeypatch.setattr(cgroups, "hierarchies", lambda *_: [cgroups.Hierarchy(tmp_path / "none/cgroup", unified=True)])
     found = check("cgroup-write", Machine(), tmp_path)
     assert found.status == "blocks"
+
+
+def test_a_kernels_log_that_is_hidden_is_made_for_nodes(tmp_path: Path) -> None:
+    machine = Machine(absent={"/dev/kmsg"})
+    found = check("kmsg", machine, tmp_path)
+    assert (found.status, found.detail) == ("ok", "nodes get one of their own")
+    assert "mknod -m 600 /mnt/kmsg c 1 11" in " ".join(machine.ran[-1])
+
+
+def test_runc_needs_bpf_with_cgroup_v2_only_and_keys_only_where_the_kernel_has_them(tmp_path: Path) -> None:
+    v1 = {"/proc/self/mountinfo": "1 0 0:1 / /c rw - cgroup cgroup rw,cpu\n"}
+    assert check("calls", Machine(files=v1, refused={"bpf": errno.EPERM}), tmp_path).status == "ok"
+    assert check("calls", Machine(refused={"keyctl": errno.ENOSYS}), tmp_path).status == "ok"
+
+
+def test_the_kernel_answers_these_calls_and_changes_nothing() -> None:
+    """Without rights bpf is refused as by a filter; a number that is wrong would be another call's answer."""
+    host = Host()
+    assert host.call("keyctl") in {0, errno.EPERM, errno.ENOSYS, errno.ENOKEY}
+    assert host.call("bpf") in {0, errno.EPERM, errno.ENOENT, errno.ENOSYS}
+
+
+def test_control_groups_that_are_only_sealed_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd-nspawn mounts hierarchies of version 1 read-only."""
+
+    def mkdir(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    one, other = tmp_path / "cpu", tmp_path / "memory"
+    monkeypatch.setattr(
+        cgroups, "hierarchies", lambda *_: [cgroups.Hierarchy(at, unified=False) for at in (one, other)]
+    )
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    found = check("cgroup-write", Machine(), tmp_path)
+    assert found.status == "blocks"
+    assert found.detail == f"{one}: Read-only file system; {other}: Read-only file system"
+    assert found.fix == f"mount -o remount,rw,bind {one}; mount -o remount,rw,bind {other}"
 
 
 def checks(*severities: str) -> list[Check]:

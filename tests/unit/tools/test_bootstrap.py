@@ -72,15 +72,33 @@ def test_the_venv_package_is_installed_where_that_is_possible(tmp_path: Path, ba
     assert done.returncode != 10 or "could not install tox" in done.stderr
 
 
-def test_an_environment_that_is_complete_is_used_at_once(tmp_path: Path, bare: Path) -> None:
+@pytest.fixture
+def complete(tmp_path: Path) -> Path:
+    """Programs of an environment that is there already; tox says what it was told."""
     tools = tmp_path / "tools/bin"
     tools.mkdir(parents=True)
-    script(tools / "tox", 'echo "tox $*"; echo "$UV_PYTHON_DOWNLOADS"')
     (tools / "python").symlink_to(sys.executable)
     (tmp_path / "tools/pins").write_bytes((ROOT / "tools/requirements.txt").read_bytes())
+    return tools
+
+
+def test_an_environment_that_is_complete_is_used_at_once(tmp_path: Path, bare: Path, complete: Path) -> None:
+    script(complete / "tox", 'echo "tox $*"; echo "$UV_PYTHON_DOWNLOADS"')
     done = run(tmp_path, "no-such-python", PATH=str(bare))
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"tox --root {ROOT} -c {ROOT}/tox.ini --version\nnever\n"
+
+
+def test_uv_trusts_whom_the_machine_trusts(tmp_path: Path, bare: Path, complete: Path) -> None:
+    """Its own list lacks the certificate of a company's proxy, which pip accepts."""
+    script(complete / "tox", 'echo "${UV_SYSTEM_CERTS:-its own}"')
+    text = (ROOT / "tox").read_text()
+    places = (
+        next(line for line in text.splitlines() if line.startswith("for trusted in ")).removesuffix("; do").split()[3:]
+    )
+    there = any(Path(place).exists() for place in places)
+    assert run(tmp_path, "no-such-python", PATH=str(bare)).stdout.split() == (["true"] if there else ["its", "own"])
+    assert run(tmp_path, "no-such-python", PATH=str(bare), UV_SYSTEM_CERTS="false").stdout == "false\n"
 
 
 def test_every_pin_has_a_digest_and_no_host_is_named() -> None:
