@@ -14,14 +14,15 @@ class Turns:
     """Slots for builds.
 
     A build may still have to come, because a download is tried before it. While it may, a slot is kept for it against
-    all that are shorter; otherwise a short build that comes first would keep the longest waiting.
+    all that are shorter; otherwise a short build that comes first would keep the longest waiting. Of one slot none is
+    kept: one after the other, builds take as long in any order, and while sources are fetched it would be idle.
 
     Args:
         slots: Builds at a time.
     """
 
     def __init__(self, slots: int) -> None:
-        self._free = slots
+        self._slots = self._free = slots
         self._expected: dict[str, float] = {}
         self._waiting: dict[str, float] = {}
         self._changed = threading.Condition()
@@ -42,12 +43,15 @@ class Turns:
             self._changed.notify_all()
 
     @contextmanager
-    def turn(self, name: str, check: Callable[[], None]) -> Iterator[None]:
+    def turn(self, name: str, check: Callable[[], None]) -> Iterator[Callable[[], None]]:
         """Wait for a slot, and hold it.
 
         Args:
             name: Of the build.
             check: Called while it waits; raises to give up.
+
+        Yields:
+            What gives the slot back before the end, for a build that keeps one core busy from now on.
         """
         with self._changed:
             self._waiting[name] = self._expected.pop(name, 0.0)
@@ -59,14 +63,22 @@ class Turns:
             finally:
                 del self._waiting[name]
             self._free -= 1
-        try:
-            yield
-        finally:
+        held = [name]
+
+        def leave() -> None:
             with self._changed:
-                self._free += 1
-                self._changed.notify_all()
+                if held:
+                    held.clear()
+                    self._free += 1
+                    self._changed.notify_all()
+
+        try:
+            yield leave
+        finally:
+            leave()
 
     def _may(self, name: str) -> bool:
         seconds = self._waiting[name]
-        ahead = sum(other > seconds for other in (*self._expected.values(), *self._waiting.values()))
+        to_come = tuple(self._expected.values()) if self._slots > 1 else ()
+        ahead = sum(other > seconds for other in (*to_come, *self._waiting.values()))
         return self._free > ahead

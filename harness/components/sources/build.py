@@ -27,6 +27,9 @@ Two builds at the same time on two cores compile every package that both need tw
 other, whose second finds these packages in Go's cache.
 """
 
+ROOM_TO_LINK = 4 * 2**30
+"""Bytes that must be available for a build beside one that links: that of Kubernetes takes 2.8 GiB."""
+
 FASTER = ("-gcflags=all=-dwarf=false",)
 """Debug information that the linker would throw away again (-s -w) is not made at all: 8 % of the time."""
 
@@ -61,6 +64,24 @@ def progress(lines: list[str]) -> str:
     if any(line.startswith("go: downloading ") for line in lines):
         return downloaded(lines)
     return "nothing to compile so far"
+
+
+def only_links(lines: list[str], build: Build) -> bool:
+    """Whether all is compiled but for the programs' own packages, whose linker keeps one core busy.
+
+    Args:
+        lines: What `go build -v` printed; a package's name comes when all that it needs is there.
+        build: Names the programs.
+    """
+    return {line.rpartition("/")[2] for line in lines if not line.startswith(("go: ", "#"))} >= set(
+        build.files.values()
+    )
+
+
+def _memory_available() -> int:
+    """Bytes, as Linux estimates them (proc(5), MemAvailable)."""
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable:")), 0)
 
 
 def downloaded(lines: list[str]) -> str:
@@ -108,9 +129,15 @@ class BuildSource:
             return lacking
         env = golang.environment(build, golang.settings(desk.runner))
         self._download(build, module, desk, env)
-        with self.turns.turn(component.name, desk.check):
+        with self.turns.turn(component.name, desk.check) as leave:
             desk.check()
-            return self._build(component, build, module, desk, env, go)
+
+            def describe(lines: list[str]) -> str:
+                if only_links(lines, build) and _memory_available() >= ROOM_TO_LINK:
+                    leave()
+                return progress(lines)
+
+            return self._build(component, build, module, desk, env, go, describe)
 
     def _download(self, build: Build, module: Path, desk: Desk, env: dict[str, str]) -> None:
         """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""
@@ -129,7 +156,14 @@ class BuildSource:
         return None
 
     def _build(
-        self, component: Component, build: Build, module: Path, desk: Desk, env: dict[str, str], go: str
+        self,
+        component: Component,
+        build: Build,
+        module: Path,
+        desk: Desk,
+        env: dict[str, str],
+        go: str,
+        describe: Callable[[list[str]], str],
     ) -> Delivered | Refused:
         out = desk.scratch / "out"
         out.mkdir()
@@ -154,7 +188,7 @@ class BuildSource:
             target,
             build.target,
         )
-        done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log, describe=progress)
+        done = run_long(desk, argv, deadline=timeouts.BUILD, env=env, cwd=module, log=log, describe=describe)
         if not done.ok:
             remedy = "install the Go version that it asks for" if "requires go >=" in done.stderr else ""
             return Refused(f"go build in {module} failed: {done.tail(8)}", remedy)

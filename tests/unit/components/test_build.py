@@ -7,6 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ import pytest
 from harness import resources
 from harness.components import elf
 from harness.components.lock import Build, Component, architecture
+from harness.components.sources import build as sources_build
 from harness.components.sources import golang
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, run_long
-from harness.components.sources.build import BuildSource, progress, source_digest
+from harness.components.sources.build import ROOM_TO_LINK, BuildSource, only_links, progress, source_digest
 from harness.components.turns import Turns
 from harness.errors import PreflightError
 from harness.runner import Argv, CommandError, Completed, HostRunner
@@ -35,6 +39,10 @@ while [ $# -gt 0 ]; do
 done
 echo "example.org/broken: undefined: x" >&2
 if [ -n "$FAKE_GO_FAILS" ]; then exit 1; fi
+if [ -n "$FAKE_GO_LINKS" ]; then
+  echo example.org/thing >&2
+  until [ -e "$FAKE_GO_LINKS" ]; do sleep 0.1; done
+fi
 case $out in */) out=$out/thing ;; esac
 echo built > "$out"
 """
@@ -120,6 +128,56 @@ def test_sources_are_fetched_while_another_build_has_the_cores(record: Path, mod
         assert "build" not in record.read_text().splitlines()
     waiting.join()
     assert "build" in record.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("memory", "beside"), [(ROOM_TO_LINK, True), (ROOM_TO_LINK - 1, False)])
+def test_while_a_program_is_linked_the_next_build_begins_where_there_is_memory(
+    memory: int, beside: bool, record: Path, module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del record
+    linked = desk.scratch / "linked"
+    monkeypatch.setenv("FAKE_GO_LINKS", "")
+    monkeypatch.setattr(sources_build, "_memory_available", lambda: memory)
+    source = BuildSource(find, module.parent)
+    source.turns = Turns(1)
+    monkeypatch.setattr(source, "_download", lambda *_: monkeypatch.setenv("FAKE_GO_LINKS", str(linked)))
+    linking = threading.Thread(target=source.deliver, args=(thing(), desk))
+    linking.start()
+    log = desk.scratch / "build.log"
+    wait_until("it links", lambda: log.exists() and "example.org/thing\n" in log.read_text(), deadline=10)
+    began = threading.Event()
+    outcome = nullcontext() if beside else pytest.raises(InterruptedError)
+    with outcome, source.turns.turn("next", _patience(3, InterruptedError)):
+        began.set()
+    assert began.is_set() == beside
+    linked.touch()
+    linking.join()
+    assert (desk.files / "tool").read_text() == "built\n"
+
+
+def _patience(seconds: float, error: type[Exception]) -> Callable[[], None]:
+    """A check that gives up after some seconds."""
+    end = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() > end:
+            raise error
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("lines", "links"),
+    [
+        ([], False),
+        (["go: downloading example.org/thing v1", "# example.org/thing"], False),
+        (["net/http", "example.org/cmd/thing"], False),
+        (["net/http", "example.org/cmd/thing", "example.org/cmd/other"], True),
+    ],
+)
+def test_a_build_only_links_when_the_packages_of_all_programs_came(lines: list[str], links: bool) -> None:
+    build = Build(module="thing", target="tool", files={"a": "thing", "b": "other"})
+    assert only_links(lines, build) == links
 
 
 def test_another_version_is_built_from_pins_of_its_own_beside_those_of_the_default(

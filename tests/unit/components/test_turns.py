@@ -14,6 +14,11 @@ def nothing() -> None:
     """A check that never gives up."""
 
 
+def interrupted() -> None:
+    """A check that gives up."""
+    raise InterruptedError
+
+
 class Builds:
     """Starts builds in threads, and lets them end one by one."""
 
@@ -73,11 +78,36 @@ def test_a_slot_is_kept_for_a_longer_build_that_may_still_come(
 
 
 def test_what_comes_from_elsewhere_keeps_no_slot(builds: Callable[[int, dict[str, float]], Builds]) -> None:
+    run = builds(2, {"long": 300, "middle": 100, "short": 50})
+    run.start("middle")
+    assert run.running(["middle"])
+    run.start("short")
+    assert not run.running(["middle", "short"], within=0.3)
+    run.turns.forget("long")
+    assert run.running(["middle", "short"])
+    run.end("middle", "short")
+
+
+def test_the_only_slot_is_never_idle(builds: Callable[[int, dict[str, float]], Builds]) -> None:
     run = builds(1, {"long": 300, "short": 50})
     run.start("short")
-    run.turns.forget("long")
     assert run.running(["short"])
+    run.start("long")
     run.end("short")
+    assert run.running(["short", "long"])
+    run.end("long")
+
+
+def test_a_build_that_only_links_leaves_its_slot_once() -> None:
+    turns = Turns(1)
+    turns.expect({"long": 300, "short": 50})
+    with turns.turn("long", nothing) as leave:
+        leave()
+        leave()
+        with turns.turn("short", nothing), pytest.raises(InterruptedError), turns.turn("third", interrupted):
+            pytest.fail("there is one slot")
+    with turns.turn("fourth", nothing), pytest.raises(InterruptedError), turns.turn("fifth", interrupted):
+        pytest.fail("there is one slot")
 
 
 def test_of_those_that_wait_the_longest_goes_first(builds: Callable[[int, dict[str, float]], Builds]) -> None:
@@ -94,12 +124,8 @@ def test_of_those_that_wait_the_longest_goes_first(builds: Callable[[int, dict[s
 
 def test_a_build_that_is_cancelled_while_it_waits_leaves_the_queue() -> None:
     turns = Turns(1)
-    turns.expect({"long": 300, "short": 5})
-
-    def cancelled() -> None:
-        raise InterruptedError
-
-    with pytest.raises(InterruptedError), turns.turn("short", cancelled):
+    turns.expect({"first": 500, "long": 300, "short": 5})
+    with turns.turn("first", nothing), pytest.raises(InterruptedError), turns.turn("short", interrupted):
         pytest.fail("it must not start")
     with turns.turn("long", nothing):
         pass
