@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from harness import timeouts
+from harness import machines, timeouts
 from harness.containerd import import_missing
 from harness.errors import BringUpError, PreflightError
 from harness.model import firstly, labstate
@@ -245,24 +245,10 @@ def _watch(
             if len(nodes) == spec.nodes and (text := _kubeconfig(place, materials, nodes)):
                 now = resolved(spec, network, nodes)
                 for node in nodes:
-                    mount(_node(node), materials.file_systems)
+                    machines.mount(_node(node), materials.file_systems)
                 told = pool.submit(early, now, text, lambda: process.poll() is None)
         if told is not None:
             told.result()
-
-
-def mount(node: KindNode, file_systems: Mapping[str, str]) -> None:
-    """Mount what agents pin their programs in, and attach them to, unless it is there.
-
-    Args:
-        node: Where.
-        file_systems: Directory to type.
-    """
-    mounted = {line.split()[1] for line in node.file("/proc/1/mounts").splitlines()} if file_systems else set()
-    for target, kind in file_systems.items():
-        if target not in mounted:
-            node.runner.run(["mkdir", "-p", target])
-            node.runner.run(["mount", "-t", kind, kind, target])
 
 
 def _node(container: Container) -> KindNode:
@@ -332,7 +318,7 @@ def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials
     """Give a node what every node of a lab has: the way outside, the responder, CNI plugins, images."""
     runner = node.runner
     _unfilter(node)  # the network is there already, and may have made its links
-    for argv in (*outside.node_commands(spec), *outside.log_commands("containerd")):
+    for argv in (*outside.node_commands(spec), *machines.log_commands("containerd")):
         runner.run(argv)
     # In this order: who starts in between must find the other nodes by the one or by the other.
     runner.run(["tee", "-a", "/etc/hosts"], input=outside.hosts(spec))

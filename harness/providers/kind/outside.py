@@ -20,7 +20,6 @@ ROUTER = "router"
 FAR = "far"
 FAR_NETNS = f"/run/netns/{FAR}"
 RESPONDER = "/opt/cnilab/bin/responder"
-LOGS = "/var/log/cnilab"
 
 
 def router_name(place: LabDir) -> str:
@@ -98,25 +97,6 @@ def unfiltered(links: Iterable[str]) -> tuple[str, ...]:
             gone meanwhile is no error.
     """
     return ("sysctl", "-q", "-e", "-w", *(f"net/ipv4/conf/{name}/rp_filter=0" for name in links))
-
-
-def log_commands(service: str) -> list[tuple[str, ...]]:
-    """Keep a service's log as a file too, where labs look for it.
-
-    Args:
-        service: Name of a systemd unit.
-    """
-    follow = ("journalctl", f"--unit={service}", "--follow", "--lines=all", "--output=cat")
-    return [
-        ("mkdir", "-p", LOGS),
-        (
-            "systemd-run",
-            "--quiet",
-            f"--unit=cnilab-log-{service}",
-            f"--property=StandardOutput=append:{LOGS}/{service}.log",
-            *follow,
-        ),
-    ]
 
 
 def hosts(spec: LabSpec) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness import connection, timeouts
 from harness.errors import CnilabError, UsageError
+from harness.machines import journal
 from harness.model import world
 from harness.model.labstate import LabDir, no_such_lab
 from harness.providers.kind import clients, outside, state
@@ -176,14 +177,9 @@ def logs(place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
         node = KindNode(one.name, IPv4Address(0), one.id, pid_of(one))
         if one.role:
             for service in SERVICES:
-                yield f"{one.name}/{service}.log", partial(_journal, node, service)
+                yield f"{one.name}/{service}.log", partial(journal, node, f"--unit={service}")
         else:
             yield f"{outside.ROUTER}/world.jsonl", partial(node.file, world.LOG)
     for name in ("kind.log", "kind.yaml"):
         if (place.path / name).is_file():
             yield name, partial((place.path / name).read_text, encoding="utf-8")
-
-
-def _journal(node: KindNode, service: str) -> str:
-    words = ("journalctl", "--no-pager", "--lines=5000", "--output=short-iso", f"--unit={service}")
-    return node.runner.run(words).stdout

@@ -13,6 +13,7 @@ from typing import TypeVar
 from harness import timeouts
 from harness.errors import BringUpError
 from harness.files import write_below, write_private
+from harness.machines import log_commands, mount
 from harness.model import labstate
 from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
@@ -28,7 +29,6 @@ T = TypeVar("T")
 
 TOOLS = "/opt/cnilab/bin"
 PLUGINS = "/opt/cni/bin"
-LOGS = "/var/log/cnilab"
 
 _SESSIONS = "MaxSessions 200\nMaxStartups 200\n"
 """A lab runs many programs at a time over one connection; sshd gives up at ten of them (sshd_config(5))."""
@@ -191,32 +191,6 @@ def prepare_nodes(lab: VagrantLab, materials: Materials, load: Callable[[Node, M
         load(node, materials.loads)
 
     _each(lab.nodes, prepare)
-
-
-def mount(node: Node, file_systems: Mapping[str, str]) -> None:
-    """Mount what agents pin their programs in, and attach them to, unless it is there.
-
-    Args:
-        node: Where.
-        file_systems: Directory to type.
-    """
-    mounted = {line.split()[1] for line in node.file("/proc/1/mounts").splitlines()} if file_systems else set()
-    for target, kind in file_systems.items():
-        if target not in mounted:
-            node.runner.run(["mkdir", "-p", target])
-            node.runner.run(["mount", "-t", kind, kind, target])
-
-
-def log_commands(service: str) -> list[tuple[str, ...]]:
-    """Keep a service's log as a file too, where labs look for it.
-
-    Args:
-        service: Name of a systemd unit.
-    """
-    unit = f"cnilab-log-{service}"
-    follow = ("journalctl", f"--unit={service}", "--follow", "--lines=all", "--output=cat")
-    file = f"--property=StandardOutput=append:{LOGS}/{service}.log"
-    return [("mkdir", "-p", LOGS), ("systemd-run", "--quiet", f"--unit={unit}", file, *follow)]
 
 
 def _each(items: Sequence[T], do: Callable[[T], object]) -> None:

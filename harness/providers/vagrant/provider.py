@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from harness import timeouts
 from harness.errors import CnilabError, UsageError
+from harness.machines import journal
 from harness.model import world
 from harness.model.labstate import LabDir, no_such_lab
 from harness.model.spec import LabSpec
@@ -166,14 +166,9 @@ def logs(place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
     for machine in all_machines(lab):
         if machine.name in silent:
             continue
-        yield f"{machine.name}/boot.log", partial(_journal, machine, "--boot", "--priority=warning")
+        yield f"{machine.name}/boot.log", partial(journal, machine, "--boot", "--priority=warning")
         if machine.name == render.ROUTER:
             yield f"{render.ROUTER}/world.jsonl", partial(machine.file, world.LOG)
             continue
         for service in SERVICES:
-            yield f"{machine.name}/{service}.log", partial(_journal, machine, f"--unit={service}")
-
-
-def _journal(machine: VagrantNode, *which: str) -> str:
-    words = ("journalctl", "--no-pager", "--lines=5000", "--output=short-iso", *which)
-    return machine.runner.run(words, timeout=2 * timeouts.COMMAND).stdout
+            yield f"{machine.name}/{service}.log", partial(journal, machine, f"--unit={service}")

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from docker.errors import ImageNotFound
 
-from harness import timeouts
+from harness import machines, timeouts
 from harness.cni import catalogue
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model import firstly
@@ -107,7 +107,7 @@ def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> No
     commands = (
         outside.unfiltered(("default", "all", "eth0")),
         *outside.node_commands(spec),
-        *outside.log_commands("containerd"),
+        *machines.log_commands("containerd"),
     )
     golden(
         "providers/kind/node.txt",
@@ -319,23 +319,6 @@ def test_an_image_of_another_kubernetes_is_not_taken() -> None:
 def test_what_an_engine_of_some_age_can_do(version: str, podman: bool, too_old: bool, gives_bpf: bool) -> None:
     facts = EngineFacts(version, "1", "2", "systemd", rootless=False, podman=podman)
     assert (facts.too_old, facts.gives_bpf) == (too_old, gives_bpf)
-
-
-def test_file_systems_that_agents_want_are_mounted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[tuple[str, ...]] = []
-
-    class Fake:
-        def run(self, argv: Sequence[str]) -> None:
-            ran.append(tuple(argv))
-
-    monkeypatch.setattr(KindNode, "runner", property(lambda _: Fake()))
-    monkeypatch.setattr(KindNode, "file", lambda _, path: "bpf /sys/fs/bpf bpf rw 0 0\n" if path else "")
-    node = KindNode("n", IPv4Address("10.0.0.1"), "abc")
-    create.mount(node, {"/sys/fs/bpf": "bpf", "/run/group": "cgroup2"})
-    assert ran == [("mkdir", "-p", "/run/group"), ("mount", "-t", "cgroup2", "cgroup2", "/run/group")]
-    ran.clear()
-    create.mount(node, {})
-    assert ran == []
 
 
 def test_a_lab_without_an_answering_engine_is_not_called_removed(
