@@ -19,7 +19,7 @@ from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.model.spec import LabSpec
-from harness.providers.vagrant import provider, state
+from harness.providers.vagrant import provider, render, state
 from harness.providers.vagrant.answers import Progress
 from harness.providers.vagrant.engine import Vagrant
 from harness.providers.vagrant.node import VagrantLab, VagrantNode
@@ -93,7 +93,8 @@ def machines(place: LabDir, spec: LabSpec, files: Mapping[str, str], journal: Jo
         journal.note("up.machines", f"{step.machine}: {step.text}" if step.machine else step.text)
 
     with journal.step("up.machines", f"vagrant makes {spec.nodes + 1} machines"):
-        vagrant.up(place.path / "vagrant.log", tell)
+        for names in render.turns(spec, len(os.sched_getaffinity(0))):
+            vagrant.up(names, place.path / "vagrant.log", tell)
         write_private(state.ssh_config(place), vagrant.ssh_config())
     known = state.read(place)
     if known is None:

@@ -54,21 +54,23 @@ class Vagrant:
             _LAB: str(self._lab),
         }
 
-    def up(self, log: Path, tell: Tell) -> None:
-        """Make all machines and start them.
+    def up(self, names: Sequence[str], log: Path, tell: Tell) -> None:
+        """Make machines and start them.
 
         Args:
-            log: Gets all that Vagrant says.
+            names: Which.
+            log: Gets all that Vagrant says, after what it has.
             tell: Hears what happens to each machine.
 
         Raises:
             BringUpError: Vagrant gave up, or took too long.
         """
-        words = ("vagrant", "up", "--machine-readable", "--provider", provider(self._hypervisor))
+        words = ("vagrant", "up", "--machine-readable", "--provider", provider(self._hypervisor), *names)
         # It ends with us, where it can: a crash leaves less to end for `down`.
         killed = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
         said: list[answers.Line] = []
-        with log.open("wb") as sink, log.open("rb") as heard:
+        with log.open("ab") as sink, log.open("rb") as heard:
+            heard.seek(0, os.SEEK_END)
             process = HostRunner(cwd=self._folder).start(
                 (*killed, *words), stdout=sink, stderr=sink, env=self.environment
             )

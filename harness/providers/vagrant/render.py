@@ -59,6 +59,21 @@ def router(spec: LabSpec) -> Machine:
     return Machine(ROUTER, str(spec.router_address), 1, ROUTER_MEMORY)
 
 
+def turns(spec: LabSpec, cores: int) -> list[list[str]]:
+    """Machines that start side by side, one turn after the other; the router in the first.
+
+    While an emulated machine boots it takes one processor of this one, all of it; and vagrant-libvirt gives it ten
+    minutes until it has an address (`WaitTillUp`), whatever the Vagrantfile says.
+
+    Args:
+        spec: The lab.
+        cores: Processors of this machine.
+    """
+    names = [machine.name for machine in (router(spec), *machines(spec))]
+    size = max(1, cores) if emulated(spec) else len(names)
+    return [names[first : first + size] for first in range(0, len(names), size)]
+
+
 def vagrantfile(spec: LabSpec, unique: str = "") -> str:
     """The Vagrantfile.
 

@@ -114,17 +114,22 @@ def test_vagrant_makes_the_machines_and_every_step_of_each_is_told(
     place: LabDir, spec: LabSpec, programs: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, heard = programs(), list[Event]()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
     opened: list[str] = []
     monkeypatch.setattr(create, "_open", lambda machine: opened.append(machine.name))
     create.claim(place, spec, None)
     create.machines(place, spec, {"Vagrantfile": "x"}, Journal(None, heard.append))
     folder = state.folder(place)
     assert asked.read_text().splitlines() == [
-        f"{folder} libvirt up --machine-readable --provider libvirt",
+        f"{folder} libvirt up --machine-readable --provider libvirt router",
+        f"{folder} libvirt up --machine-readable --provider libvirt n1",
         f"{folder} libvirt ssh-config",
     ]
     notes = [one.title for one in heard if one.state == "note"]
-    assert notes[-2:] == ["n1: Starting domain", "n1: Machine booted and ready!"]
+    steps = ["Bringing machine 'n1' up with 'libvirt' provider", "n1: Starting domain", "n1: Machine booted and ready!"]
+    assert notes == [*steps, *steps], "of each turn, once"
+    log = (place.path / "vagrant.log").read_text()
+    assert log.count("booted and ready") == 2, "the log has all turns"
     assert [one.state for one in heard if one.step == "up.machines" and one.state != "note"] == ["started", "ok"]
     assert sorted(opened) == ["n1", "router"]
     assert state.ssh_config(place).stat().st_mode & 0o777 == 0o600

@@ -75,3 +75,15 @@ def test_the_rendered_folder_is_complete(tmp_path: Path) -> None:
             [*words, *extra], cwd=tmp_path, env=env, capture_output=True, text=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_emulated_machines_start_as_many_at_a_time_as_there_are_processors() -> None:
+    emulated = LabSpec(provider="vagrant", nodes=4, vagrant=Vagrant(hypervisor="qemu"))
+    assert render.turns(emulated, 2) == [["router", "n1"], ["n2", "n3"], ["n4"]]
+    assert render.turns(emulated, 8) == [["router", "n1", "n2", "n3", "n4"]]
+    assert render.turns(emulated, 0) == [["router"], ["n1"], ["n2"], ["n3"], ["n4"]]
+
+
+def test_machines_of_a_real_processor_start_all_at_once() -> None:
+    real = LabSpec(provider="vagrant", nodes=3, vagrant=Vagrant(hypervisor="libvirt"))
+    assert render.turns(real, 1) == [["router", "n1", "n2", "n3"]]
