@@ -53,6 +53,21 @@ class Completed:
         text = self.stderr.strip() or self.stdout.strip()
         return "\n".join(text.splitlines()[-lines:])
 
+    def insist(self, program: str, place: str = "") -> Completed:
+        """Itself, if the program succeeded.
+
+        Args:
+            program: Word or path that it was called by.
+            place: Where that was, unless it was here: `on n1`.
+
+        Raises:
+            CommandError: It failed.
+        """
+        if not self.ok:
+            words = (Path(program).name, place, f"failed with exit status {self.returncode}")
+            raise CommandError(" ".join(word for word in words if word), self)
+        return self
+
 
 class CommandError(CnilabError):
     """A program failed, timed out or is not there."""
@@ -174,10 +189,7 @@ class HostRunner:
         completed = Completed(
             vector, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         )
-        if check and not completed.ok:
-            msg = f"{Path(os.fspath(argv[0])).name} failed with exit status {completed.returncode}"
-            raise CommandError(msg, completed)
-        return completed
+        return completed.insist(os.fspath(argv[0])) if check else completed
 
     def start(
         self,

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import IO
 
 import websocket
@@ -108,10 +107,7 @@ class PodRunner:
         code, message = exit_status(bytes(found[STATUS]))
         stderr = found[STDERR].decode(errors="replace") or (message if code else "")
         done = Completed(vector, code, found[STDOUT].decode(errors="replace"), stderr)
-        if check and not done.ok:
-            msg = f"{Path(vector[0]).name} in pod {self.place} failed with exit status {code}"
-            raise CommandError(msg, done)
-        return done
+        return done.insist(vector[0], f"in pod {self.place}") if check else done
 
     def start(
         self,

@@ -183,10 +183,7 @@ class SshRunner(HostRunner):
             raise CommandError(
                 msg, cause=cause, where=done.command, next_step="'cnilab status' says which machines run"
             )
-        if check and not done.ok:
-            msg = f"{Path(os.fspath(argv[0])).name} on {self.way.host} failed with exit status {done.returncode}"
-            raise CommandError(msg, done)
-        return done
+        return done.insist(os.fspath(argv[0]), f"on {self.way.host}") if check else done
 
     def start(
         self,
