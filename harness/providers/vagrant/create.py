@@ -113,7 +113,8 @@ def _open(machine: VagrantNode) -> None:
     machine.runner.run(["mkdir", "-p", "/etc/ssh/sshd_config.d"], timeout=timeouts.NODE_READY)
     if machine.runner.run(["cat", drop_in], check=False).stdout != _SESSIONS:
         machine.runner.run(["tee", drop_in], input=_SESSIONS)
-        machine.runner.run(["systemctl", "reload", "ssh"])
+        # Told to reload, it would go on by itself, and listen to nobody for a while; open connections survive.
+        machine.runner.run(["systemctl", "restart", "ssh"], timeout=timeouts.NODE_READY)
     machine.way.close()
 
 

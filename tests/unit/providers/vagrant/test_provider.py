@@ -22,7 +22,7 @@ from harness.model.spec import LabSpec, Vagrant
 from harness.providers.vagrant import create, engine, provider, state
 from harness.providers.vagrant.node import VagrantNode
 from harness.providers.vagrant.ssh import Way
-from harness.runner import HostRunner, stop
+from harness.runner import Completed, HostRunner, stop
 from harness.steps import labs, providers, up_vagrant
 from harness.steps.on_vagrant import DRIVER, rendered
 
@@ -298,6 +298,32 @@ def test_programs_are_copied_where_they_are_missing_or_others(tmp_path: Path, mo
 
     create._give(Machine(), {"/opt/a/one": one, "/opt/a/two": two})  # type: ignore[arg-type]
     assert put == ["/opt/a/two"]
+
+
+def test_a_server_for_ssh_is_restarted_once_and_listens_when_that_has_returned() -> None:
+    """Told to reload, it listens to nobody for as long as it takes to start again: the next connection was refused."""
+    ran: list[tuple[str, ...]] = []
+    files: dict[str, str] = {}
+
+    class Machine:
+        way = type("Closing", (), {"close": lambda _: ran.append(("close",))})()
+
+        @property
+        def runner(self) -> Machine:
+            return self
+
+        def run(self, argv: list[str], *, input: str = "", **_: Any) -> Completed:  # noqa: A002 - as a runner has it
+            if argv[0] == "tee":
+                files[argv[1]] = input
+            ran.append(tuple(argv))
+            return Completed(tuple(argv), 0, files.get(argv[-1], "") if argv[0] == "cat" else "", "")
+
+    create._open(Machine())  # type: ignore[arg-type]
+    assert "MaxSessions 200" in files["/etc/ssh/sshd_config.d/lab.conf"]
+    assert ran[-2:] == [("systemctl", "restart", "ssh"), ("close",)]
+    ran.clear()
+    create._open(Machine())  # type: ignore[arg-type]
+    assert ("systemctl", "restart", "ssh") not in ran
 
 
 def test_a_machines_file_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
