@@ -240,7 +240,9 @@ class Kube:
             raise unanswered(request, way.server, error) from error
         if answer.status >= 400:
             raise refused(request, way.server, answer.status, answer.data)
-        return json.loads(answer.data) if answer.data[:1] in {b"{", b"["} else answer.data.decode(errors="replace")
+        # What it is called, and not what it begins with: many programs log in JSON.
+        spoken = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return json.loads(answer.data) if spoken == "application/json" else answer.data.decode(errors="replace")
 
     def apply(self, objects: Iterable[Object]) -> list[Object]:
         """Server-side apply (KEP-555); namespaces and the like first, all others at the same time."""
@@ -365,5 +367,5 @@ class Kube:
         """The end of a container's log."""
         query = {"tailLines": str(lines), **({"container": container} if container else {})}
         path = resource_path("v1", "Pod", namespace, pod) + "/log"
-        answer = self.raw("GET", path, query=query)
-        return answer if isinstance(answer, str) else json.dumps(answer)
+        answer: str = self.raw("GET", path, query=query)
+        return answer

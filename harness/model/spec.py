@@ -191,3 +191,8 @@ class LabSpec(Data):
         """Name of the NIC that carries pod traffic."""
         second = self.underlay.dual_homed or self.provider == "vagrant"
         return self.underlay.nic or ("eth1" if second else "eth0")
+
+    @property
+    def router_nic(self) -> str:
+        """Name of the router's NIC on the nodes' network: its first one, unless Vagrant has one before it."""
+        return self.cluster_nic if self.provider == "vagrant" else "eth0"

@@ -17,8 +17,10 @@ from harness.cluster import ports as numbers
 from harness.cluster.kube import Object
 from harness.errors import BringUpError
 from harness.model.journal import Journal
+from harness.model.node import Node
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
+from harness.runner import CommandError
 from harness.steps.attach import Attached
 
 GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
@@ -200,6 +202,7 @@ def _take(
             sites.append(Site(name=name, kind="outside", ip=str(node.address)))
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
+    limits = kernel_limits(attached.lab.nodes[0])
     inventory = Inventory(
         nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
@@ -209,10 +212,11 @@ def _take(
             "far": attached.lab.far is not None,
             "cap": shutil.which("tcpdump") is not None,
             "dis": False,
+            "neigh": bool(limits),
         },
         node_dns=dns["spec"]["clusterIP"] if dns else "",
     )
-    return Suite(attached, found, inventory, ways, kernel_limits())
+    return Suite(attached, found, inventory, ways, limits)
 
 
 def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
@@ -265,9 +269,17 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
     )
 
 
-def kernel_limits() -> dict[str, int | bool]:
-    """The neighbour limit of this machine's kernel, which all nodes of a namespace lab share."""
+def kernel_limits(node: Node) -> dict[str, int | bool]:
+    """The neighbour limit of a node's kernel; nothing where nobody can read it.
+
+    A kernel shows it in its first network namespace alone. A node that has that one has a kernel of its own; what is
+    in another one shares this machine's.
+    """
+    try:
+        return {"gc_thresh2": int(node.file(str(GC_THRESH))), "shared": False}
+    except CommandError:
+        pass
     try:
         return {"gc_thresh2": int(GC_THRESH.read_text(encoding="utf-8")), "shared": True}
     except OSError:
-        return {"shared": True}
+        return {}

@@ -151,12 +151,19 @@ def find(there: Attached, stock: Inventory, word: str) -> End:
 def path(there: Attached, sender: End, receiver: End) -> Iterator[TapPoint]:
     """Where to listen, from the sender to the receiver."""
     same = sender.node is not None and receiver.node is not None and sender.node.name == receiver.node.name
-    outside = receiver.node is None and IPv4Address(receiver.address) not in there.spec.pods.cidr
+    outside = _is_foreign(there, sender) or _is_foreign(there, receiver)
     yield from _leave(there, sender, stays=same, outside=outside)
     yield from reversed(list(_leave(there, receiver, stays=same, outside=outside)))
     router = there.lab.router
     if receiver.node is None and router is not None:
-        yield TapPoint(router.name, router.name, "eth0", router.runner, "icmp")
+        yield TapPoint(router.name, router.name, there.spec.router_nic, router.runner, "icmp")
+
+
+def _is_foreign(there: Attached, end: End) -> bool:
+    """Whether the end is not in the cluster: no overlay leads there."""
+    if end.node is not None:
+        return end.node.name not in there.spec.node_names
+    return IPv4Address(end.address) not in there.spec.pods.cidr
 
 
 def _leave(there: Attached, end: End, *, stays: bool, outside: bool) -> Iterator[TapPoint]:
@@ -172,11 +179,13 @@ def _leave(there: Attached, end: End, *, stays: bool, outside: bool) -> Iterator
             yield TapPoint(node.name, node.name, expect.bridge, node.runner, "icmp")
     if stays:
         return
-    cluster_node = node.name in there.spec.node_names
-    if expect.overlay_device and cluster_node and not outside:
+    if expect.overlay_device and not outside:
         yield TapPoint(node.name, node.name, expect.overlay_device, node.runner, "icmp")
     carried = f"icmp or udp port {expect.wire.port}" if expect.wire.port else "icmp"
-    yield TapPoint(node.name, node.name, there.spec.cluster_nic if cluster_node else "eth0", node.runner, carried)
+    own = dict.fromkeys(there.spec.node_names, there.spec.cluster_nic)
+    if there.lab.router is not None:
+        own[there.lab.router.name] = there.spec.router_nic
+    yield TapPoint(node.name, node.name, own.get(node.name, "eth0"), node.runner, carried)
 
 
 def judge(sender: End, receiver: End, taps: list[Tap], ping: Completed, size: int) -> Trace:

@@ -66,13 +66,15 @@ def test_a_token_of_any_other_kubeconfig_is_sent(tmp_path: Path) -> None:
 class Pool:
     """Keeps the last request's deadlines."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: str = "{}", spoken: str = "application/json") -> None:
         self.timeout = urllib3.Timeout()
+        self.said = said
+        self.spoken = spoken
 
     def request(self, method: str, url: str, **more: Any) -> SimpleNamespace:
         del method, url
         self.timeout = more["timeout"]
-        return SimpleNamespace(status=200, data=b"{}")
+        return SimpleNamespace(status=200, data=self.said.encode(), headers={"Content-Type": self.spoken})
 
 
 def test_a_slow_machine_stretches_the_handshake_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +84,12 @@ def test_a_slow_machine_stretches_the_handshake_too(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(api, "_way", lambda: SimpleNamespace(server="https://x", headers={}, pool=pool))
     assert api.raw("GET", "/version") == {}
     assert pool.timeout.connect_timeout == 6 * timeouts.CONNECT
+
+
+@pytest.mark.parametrize("said", ['{"level": "info"}\n{"level":"warn"}\n', '{"level":  "info"}\n', "[a] b\n", ""])
+def test_a_log_is_text_whatever_it_looks_like(said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcd logs in JSON: two lines of it were no JSON, and its log could not be collected."""
+    api = Kube(tmp_path / "kubeconfig")
+    way = SimpleNamespace(server="https://x", headers={}, pool=Pool(said, "text/plain; charset=utf-8"))
+    monkeypatch.setattr(api, "_way", lambda: way)
+    assert api.logs("kube-system", "etcd-n1") == said
