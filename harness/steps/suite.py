@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -210,7 +209,7 @@ def _take(
         environment={
             "router": attached.lab.router is not None,
             "far": attached.lab.far is not None,
-            "cap": shutil.which("tcpdump") is not None,
+            "cap": captures(attached.lab.nodes[0]),
             "dis": False,
             "neigh": bool(limits),
         },
@@ -267,6 +266,14 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
         endpoint_ips=tuple(addresses),
         external_name=item["spec"].get("externalName", ""),
     )
+
+
+def captures(node: Node) -> bool:
+    """Whether packets can be captured on a node: by its own tcpdump, which on some providers is this machine's."""
+    try:
+        return node.runner.run(["tcpdump", "--version"], check=False).ok
+    except CommandError:
+        return False
 
 
 def kernel_limits(node: Node) -> dict[str, int | bool]:
