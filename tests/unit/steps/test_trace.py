@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from harness.cni import catalogue
 from harness.model.records import Packet, Tap
+from harness.model.spec import LabSpec
 from harness.runner import Completed
-from harness.steps.trace import ECHO_REPLY, ECHO_REQUEST, End, Trace, judge
+from harness.steps.trace import ECHO_REPLY, ECHO_REQUEST, End, Trace, judge, path
 
 SIZE = 72
 SENDER, RECEIVER = End("a", "10.244.0.2", None, None, None), End("c", "10.244.1.3", None, None, None)
@@ -93,3 +98,30 @@ def test_a_tap_beside_the_path_is_no_hop() -> None:
 def test_other_packets_are_not_taken_for_the_ping(other: Packet) -> None:
     traced = judged(tap(0, "eth0", other), ok=False)
     assert traced.last_seen == "nowhere"
+
+
+def taps_of(provider: Any, sender: str, receiver: str) -> list[str]:
+    """Where one listens to a ping between machines, or to an address."""
+    spec = LabSpec(provider=provider)
+    machines = {name: SimpleNamespace(name=name, runner=None) for name in (*spec.node_names, "router", "far")}
+    lab = SimpleNamespace(router=machines["router"])
+    there: Any = SimpleNamespace(spec=spec, variant=catalogue.variant("flannel"), lab=lab)
+
+    def end(word: str) -> End:
+        node: Any = machines.get(word)
+        return End(word, word, node, None, None)
+
+    return [f"{point.place} {point.interface}" for point in path(there, end(sender), end(receiver))]
+
+
+def test_the_router_is_listened_to_at_its_nic_on_the_nodes_network() -> None:
+    assert taps_of("namespaces", "router", "n2") == ["router eth0", "n2 eth0"]
+    assert taps_of("vagrant", "router", "n2") == ["router eth1", "n2 eth1"]
+    assert taps_of("vagrant", "n1", "8.8.8.8") == ["n1 eth1", "router eth1"]
+    assert taps_of("vagrant", "far", "n2") == ["far eth0", "n2 eth1"]
+
+
+def test_no_overlay_leads_out_of_the_cluster() -> None:
+    assert "n1 flannel.1" in taps_of("namespaces", "n1", "n2")
+    for sender, receiver in (("n1", "router"), ("router", "n1"), ("n1", "8.8.8.8"), ("far", "n1")):
+        assert "n1 flannel.1" not in taps_of("namespaces", sender, receiver)
