@@ -63,6 +63,7 @@ class Machines:
             **self.cli.environment,
             "VAGRANT_HOME": str(self.cli.home / "vagrant.d"),
             "VAGRANT_CHECKPOINT_DISABLE": "1",
+            "KUBECACHEDIR": str(self.cli.home / "discovery"),
             "CNILAB_TIMEOUT_SCALE": os.environ.get("CNILAB_TIMEOUT_SCALE", "12"),
         }
 
@@ -161,7 +162,7 @@ def test_the_outside_world_answers_behind_the_router(lab: Machines) -> None:
 
 def test_a_lab_runs(lab: Machines) -> None:
     steps = json.loads(lab("apply", "pod-pause", "-o", "json", timeout=3600))["items"][0]["steps"]
-    assert {step["status"] for step in steps} <= {"pass", "info"}, steps
+    assert {step["status"] for step in steps} <= {"pass", "record"}, steps
 
 
 def test_the_suite_passes_with_what_the_router_saw(lab: Machines) -> None:
