@@ -28,6 +28,8 @@ GIB = 2**30
 
 FIRST_NODES_MEMORY = 600 * MIB
 NODE_MEMORY = 250 * MIB
+LINK_MEMORY = 3 * GIB
+"""What Go's linker takes for Kubernetes on the first run: 2.8 GiB, and little less with GOGC=50."""
 PODS_PER_NODE = 8
 """What labs and the conformance suite start on a node, with the cluster's own."""
 
@@ -174,7 +176,11 @@ def _inotify(plan: Plan) -> Verdict:
 
 def _memory(plan: Plan) -> Verdict:
     free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
-    detail = f"{free / GIB:.1f} GiB available, about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
+    what = f"about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
+    if free >= wanted and free < LINK_MEMORY and "kubernetes" in _missing_components(plan):
+        what = f"about {LINK_MEMORY / GIB:.1f} GiB wanted where Kubernetes is built"
+        return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=_ELSEWHERE)
+    detail = f"{free / GIB:.1f} GiB available, {what}"
     return Verdict(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
 
 
@@ -284,6 +290,7 @@ def _port(plan: Plan) -> Verdict:
     return Verdict(port > 0, "a free one was found" if port else "127.0.0.1 has no free TCP port")
 
 
+_ELSEWHERE = "import components from another machine: cnilab components export, then import"
 _LOAD = "load the module"
 _NAT = "a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
 

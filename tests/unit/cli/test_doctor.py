@@ -259,6 +259,20 @@ def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_p
     assert check("docker", whole, tmp_path, provider="kind", cni="cilium").status == "ok"
 
 
+def test_a_build_of_kubernetes_wants_more_memory_than_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = Machine(memory=2 * 2**30)
+    assert check("memory", small, tmp_path).status == "ok"
+    monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["kubernetes"])
+    found = check("memory", small, tmp_path)
+    assert (found.status, found.detail) == (
+        "limits",
+        "2.0 GiB available, about 3.0 GiB wanted where Kubernetes is built",
+    )
+    assert "import" in found.fix
+    assert check("memory", Machine(memory=3 * 2**30), tmp_path).status == "ok"
+    assert check("memory", Machine(memory=300 * 2**20), tmp_path).status == "blocks"
+
+
 def test_missing_programs_are_named_with_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNILAB_APT", "no")
     found = check("programs", Machine(missing={"nft", "tcpdump"}), tmp_path)
