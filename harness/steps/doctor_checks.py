@@ -11,6 +11,7 @@ from harness import apart
 from harness.components import carry, given, recipes, tools
 from harness.components.kubernetes import unsupported, with_kubernetes
 from harness.components.lock import load as load_lock
+from harness.components.sources import golang
 from harness.components.sources.build import MIN_GO
 from harness.components.store import Store
 from harness.components.versions import accepts, find_version
@@ -216,7 +217,7 @@ def _go(plan: Plan) -> Verdict:
     missing = _missing_components(plan)
     if not missing:
         return Verdict(ok=True, detail="not needed: what this lab takes is in the cache")
-    done = plan.host.run(["go", "version"])
+    done = plan.host.run(golang.VERSION)
     found = find_version(done.stdout) if done.ok else ""
     if accepts(f">={MIN_GO}", found):
         return Verdict(ok=True, detail=found)

@@ -120,8 +120,7 @@ class BuildSource:
         module = self.modules / build.module
         if not (module / build.modfile).is_file():
             return Refused(f"{module} has no {build.modfile}")
-        # Without a GOROOT of the user's own, which may be another version's.
-        go = probe_version(desk.runner, ("env", "GOENV=off", "GOROOT=", "go", "version")) if shutil.which("go") else ""
+        go = probe_version(desk.runner, golang.VERSION) if shutil.which("go") else ""
         if not accepts(f">={MIN_GO}", go):
             reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
             return Refused(reason, f"install Go {MIN_GO} or newer (https://go.dev/dl)")

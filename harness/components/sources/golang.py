@@ -31,6 +31,9 @@ DROPPED: Final = (
 )  # fmt: skip
 """What is empty is go's own choice."""
 
+VERSION: Final = ("env", "GOENV=off", "GOROOT=", "GOFLAGS=", "go", "version")
+"""The command that says which go it is: with a GOROOT of the user's own, or flags that it does not know, it fails."""
+
 _HARMLESS_FLAG: Final = re.compile(r"-modcacherw(=\w+)?|-p=\d+")
 _TOOLCHAIN_RULE: Final = re.compile(r"(local|path|auto)|(local|go[\w.]+)\+(auto|path)")
 

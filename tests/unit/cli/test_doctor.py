@@ -89,7 +89,7 @@ class Machine(Host):
         words = tuple(map(str, argv))
         self.ran.append(words)
         failed = bool(self.failing & set(words))
-        out = "go version go1.25.1 linux/amd64" if words[0] == "go" else ""
+        out = "go version go1.25.1 linux/amd64" if "go" in words else ""
         return Completed(words, int(failed), "" if failed else out, "refused" if failed else "")
 
     def call(self, name: str) -> int:
@@ -344,6 +344,21 @@ def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeyp
     assert check("components", Machine(), tmp_path).detail == "not in the cache: kubernetes"
     assert check("go", Machine(), tmp_path).detail == "1.25.1"
     assert check("go", Machine(failing={"go"}), tmp_path).status == "limits", "it has releases"
+
+
+@pytest.mark.parametrize(("variable", "value"), [("GOROOT", "/of/another"), ("GOFLAGS", "-odd"), ("GOENV", "FILE")])
+def test_go_is_asked_as_builds_ask_it_and_not_as_its_user_set_it(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["pause"])
+    script = '[ "$GOENV" = off ] && [ -z "$GOROOT$GOFLAGS" ] || exit 2\necho go version go1.25.1 linux/amd64\n'
+    (tmp_path / "go").write_text(f"#!/bin/sh\n{script}")
+    (tmp_path / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv(variable, value)
+    machine = Machine()
+    machine.run = Host().run  # type: ignore[method-assign]
+    assert check("go", machine, tmp_path).detail == "1.25.1"
 
 
 def test_what_has_no_release_needs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
