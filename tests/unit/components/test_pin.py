@@ -8,20 +8,15 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from harness import resources
 from harness.cli import app as entry
+from harness.cluster.pki import Authority
 from harness.components import pin
 from harness.components.lock import Lock, architecture, load
 from harness.components.sources.release import UNPINNED, BadDownloadError, published
@@ -72,45 +67,14 @@ class Site:
     asked: list[str] = field(default_factory=list)
 
 
-def certificate(folder: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that signs itself, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    begin = datetime.now(UTC) - timedelta(days=1)
-    public = key.public_key()
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=7))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=True,
-                key_cert_sign=True,
-                crl_sign=False,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "site.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """An authority's certificate, and in another file a key and a certificate for 127.0.0.1 that it issued."""
+    authority = Authority("site")
+    pair = authority.issue("site", names=["127.0.0.1"])
+    trusted, own = folder / "trusted.pem", folder / "site.pem"
+    trusted.write_text(authority.cert)
+    own.write_text(pair.key + pair.cert)
+    return trusted, own
 
 
 def serve(context: ssl.SSLContext | None) -> Iterator[Site]:
@@ -143,10 +107,10 @@ def serve(context: ssl.SSLContext | None) -> Iterator[Site]:
 
 @pytest.fixture
 def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    path = certificate(tmp_path)
-    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    trusted, own = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(own)
     yield from serve(context)
 
 
