@@ -24,6 +24,9 @@ from tests.tunnel import Tunnel
 ODD = "a b,c:'\"$(d)\\ä"
 """Characters that mean something to a shell, to the options of an overlay, or to nobody."""
 
+FOREIGN = {"LC_ALL": "xx_YY.ISO-8859-1", "LANGUAGE": "de:fr", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+"""A language that the machine does not have."""
+
 STRANGER = """\
 apiVersion: v1
 kind: Pod
@@ -51,8 +54,7 @@ class Caller(Cli):
     @property
     def environment(self) -> dict[str, str]:
         """See `Cli.environment`."""
-        language = {"LC_ALL": "xx_YY.ISO-8859-1", "LANGUAGE": "de:fr", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-        return {**super().environment, **language, "CNILAB_CACHE": str(self.cache)}
+        return {**super().environment, **FOREIGN, "CNILAB_CACHE": str(self.cache)}
 
     def argv(self, *words: str | Path) -> list[str]:
         """See `Cli.argv`."""

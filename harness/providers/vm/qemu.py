@@ -115,7 +115,8 @@ def command(
         *("-object", f"memory-backend-memfd,id=memory,size={memory},share=on", "-numa", "node,memdev=memory"),
         *("-kernel", str(kernel), "-initrd", str(files.initramfs)),
         *("-append", COMMAND_LINE),
-        *("-serial", f"file:{_escaped(files.console)}"),
+        # Not `-serial file:…`, which takes commas as they are.
+        *("-chardev", f"file,id=console,path={_escaped(files.console)}", "-serial", "chardev:console"),
         # The disk is thrown away with the machine: nothing needs to survive a crash of this one.
         *("-drive", f"file={_escaped(files.disk)},if=virtio,format=raw,cache=unsafe,discard=unmap"),
         *("-device", "virtio-rng-pci"),
