@@ -71,7 +71,19 @@ class Artefact(Data):
     digests: dict[Architecture, Digest] = Field(
         default_factory=dict, description="SHA-256 of the file, by architecture: what has none here is not downloaded"
     )
+    others: dict[str, dict[Architecture, Digest]] = Field(
+        default_factory=dict, description="The same for other versions, by version"
+    )
     files: dict[FileName, str] = Field(description="Delivered name -> member of the archive; empty: the file itself")
+
+    def pinned(self, version: str, default: str) -> dict[Architecture, Digest]:
+        """Digests of the file by architecture.
+
+        Args:
+            version: Whose file.
+            default: The version that `digests` are of.
+        """
+        return self.digests if version == default else self.others.get(version, {})
 
     @field_validator("url", "checksum")
     @classmethod
@@ -163,6 +175,10 @@ class Component(Data):
         if self.edits and not self.only_built:
             msg = "has edits, and a source that knows nothing of them: its tag would say what is not so"
             raise ValueError(msg)
+        for artefact in self.release.artefacts if self.release else ():
+            if strange := sorted(set(artefact.others) - set(self.minors.values())):
+                msg = f"has digests of {', '.join(strange)}, which `minors` does not name"
+                raise ValueError(msg)
         versions = {source.version for source in (self.release, self.build) if source} - {""}
         if self.kind == "image" and versions - {self.version}:
             msg = "has a source of another version: the tag of its image would say what is not in it"
@@ -176,11 +192,14 @@ class Component(Data):
         return not (self.system or self.package or self.release)
 
     def of_version(self, version: str) -> Self:
-        """The component with another version, whose release has other digests: none is known of it."""
+        """The component with another version, whose release has other digests; of most versions none are known."""
         release = self.release
         if release and version != self.version:
-            bare = tuple(one.model_copy(update={"digests": {}}) for one in release.artefacts)
-            release = release.model_copy(update={"artefacts": bare})
+            others = (
+                one.model_copy(update={"digests": one.pinned(version, self.version), "others": {}})
+                for one in release.artefacts
+            )
+            release = release.model_copy(update={"artefacts": tuple(others)})
         return self.model_copy(update={"version": version, "release": release})
 
     @property

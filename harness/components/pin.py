@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from harness.components.lock import ARCHITECTURES, Artefact, Component, Lock
 from harness.components.sources.release import BadDownloadError, published
 
-Digests = dict[tuple[str, int], dict[str, str]]
-"""Component and number of the artefact to digests by architecture."""
+Digests = dict[tuple[str, int], dict[str, dict[str, str]]]
+"""Component and number of the artefact to digests by version, the default one without name, and by architecture."""
+
+DEFAULT = ""
 
 _HEADING = re.compile(r"^\[\[?([^\]]+)\]\]?\s*$")
 _KEY = re.compile(r"^(\w+)\s*=")
+_OURS = ("digests", "others")
+"""Keys that are written here."""
 
 
 @dataclass(frozen=True)
@@ -60,30 +64,34 @@ def look(
     outcomes: list[Outcome] = []
     for component in (lock.find(name) for name in names or lock.component):
         for number, artefact in enumerate(component.release.artefacts if component.release else ()):
-            seen = list(_artefact(component, artefact, fetch))
-            outcomes += seen
-            found = {arch: one.digest for arch, one in zip(ARCHITECTURES.values(), seen, strict=True) if one.digest}
-            digests[component.name, number] = {**_pinned(artefact), **found}
+            place = digests.setdefault((component.name, number), {})
+            for version in (DEFAULT, *component.minors.values()):
+                seen = list(_artefact(component, artefact, version, fetch))
+                outcomes += seen
+                found = {arch: one.digest for arch, one in zip(ARCHITECTURES.values(), seen, strict=True) if one.digest}
+                place[version] = {**_pinned(artefact, version), **found}
     return digests, outcomes
 
 
-def _artefact(component: Component, artefact: Artefact, fetch: Callable[[str, str], str]) -> Iterator[Outcome]:
-    version = component.release.version if component.release else ""
+def _artefact(
+    component: Component, artefact: Artefact, version: str, fetch: Callable[[str, str], str]
+) -> Iterator[Outcome]:
+    named = version or (component.release.version if component.release else "")
     for arch in ARCHITECTURES.values():
-        url, checksum = (component.fill(text, version, arch) for text in (artefact.url, artefact.checksum))
-        before = _pinned(artefact)
+        url, checksum = (component.fill(text, named, arch) for text in (artefact.url, artefact.checksum))
+        before = _pinned(artefact, version)
         try:
             yield Outcome(component.name, url, fetch(checksum, url), before.get(arch, ""))
         except (BadDownloadError, OSError, http.client.HTTPException) as error:
             yield Outcome(component.name, url, "", before.get(arch, ""), f"{checksum}: {error}")
 
 
-def _pinned(artefact: Artefact) -> dict[str, str]:
-    return {str(arch): digest for arch, digest in artefact.digests.items()}
+def _pinned(artefact: Artefact, version: str) -> dict[str, str]:
+    return {str(arch): digest for arch, digest in artefact.pinned(version, DEFAULT).items()}
 
 
 def written(text: str, digests: Digests) -> str:
-    """The lock's text with digests: a line below each artefact's checksum, in place of one that is there.
+    """The lock's text with digests: lines below each artefact's checksum, in place of those that are there.
 
     Args:
         text: As it is.
@@ -95,13 +103,24 @@ def written(text: str, digests: Digests) -> str:
         if heading := _HEADING.match(line):
             place = _next(place, heading[1].split("."))
         key = _KEY.match(line)
-        if key and key[1] == "digests" and place in digests:
+        if key and key[1] in _OURS and place in digests:
             continue
         lines.append(line)
-        if key and key[1] == "checksum" and digests.get(place):
-            pairs = ", ".join(f'{arch} = "{digest}"' for arch, digest in sorted(digests[place].items()))
-            lines.append(f"digests = {{ {pairs} }}\n")
+        if key and key[1] == "checksum" and place in digests:
+            lines += _lines(digests[place])
     return "".join(lines)
+
+
+def _lines(known: dict[str, dict[str, str]]) -> Iterator[str]:
+    if mine := known.get(DEFAULT):
+        yield f"digests = {_table(mine)}\n"
+    if others := {version: found for version, found in known.items() if version and found}:
+        pairs = ", ".join(f'"{version}" = {_table(found)}' for version, found in others.items())
+        yield f"others = {{ {pairs} }}\n"
+
+
+def _table(found: dict[str, str]) -> str:
+    return f"{{ {', '.join(f'{arch} = {chr(34)}{digest}{chr(34)}' for arch, digest in sorted(found.items()))} }}"
 
 
 def _next(place: tuple[str, int], words: list[str]) -> tuple[str, int]:

@@ -58,7 +58,7 @@ _UNSAID: Any = {
     "accept_until": True,
     "end_of_life": True,
     "build": {"seconds", "upstream"},
-    "release": {"artefacts": {"__all__": {"digests"}}},
+    "release": {"artefacts": {"__all__": {"digests", "others"}}},
 }
 """Neither the words about a component, nor other versions, nor the guess how long it takes change what it is."""
 

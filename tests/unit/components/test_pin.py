@@ -20,6 +20,7 @@ from harness.cluster.pki import Authority
 from harness.components import pin
 from harness.components.lock import Lock, architecture, load
 from harness.components.sources.release import UNPINNED, BadDownloadError, published
+from harness.errors import SpecError
 from tests.unit.components.conftest import MakeStore
 from tests.unit.components.test_release import refusal
 
@@ -37,17 +38,19 @@ programs = { other = "other" }
 [component.tool]
 summary = "a tool"
 version = "2.0"
+minors = { "1.36" = "1.9" }
 kind = "bin"
 
 [component.tool.release]
 [[component.tool.release.artefacts]]
-url = "URL/tool-{arch}"
-checksum = "URL/tool-{arch}.sha256"
+url = "URL/{version}/tool-{arch}"
+checksum = "URL/{version}/tool-{arch}.sha256"
 files = { tool = "" }
 [[component.tool.release.artefacts]]
 url = "URL/more-{arch}"
-checksum = "URL/SUMS"
+checksum = "URL/{version}/SUMS"
 digests = { arm64 = "ARM" }
+others = { "1.9" = { arm64 = "ARM" } }
 files = { more = "" }  # the last one
 """
 
@@ -135,10 +138,13 @@ def test_published_checksums_are_written_into_the_lock(
     monkeypatch.setattr(resources, "root", lambda: tmp_path)
     # A release often sends on to another host.
     secure.pages |= {
-        "/tool-amd64.sha256": f"-> {secure.url}/elsewhere",
+        "/2.0/tool-amd64.sha256": f"-> {secure.url}/elsewhere",
         "/elsewhere": digest("a"),
-        "/tool-arm64.sha256": digest("b"),
-        "/SUMS": f"{digest('c')}  more-amd64\n{digest('d')}  more-arm64\n",
+        "/2.0/tool-arm64.sha256": digest("b"),
+        "/2.0/SUMS": f"{digest('c')}  more-amd64\n{digest('d')}  more-arm64\n",
+        "/1.9/tool-amd64.sha256": digest("e"),
+        "/1.9/tool-arm64.sha256": digest("f"),
+        "/1.9/SUMS": f"{digest('g')}  more-amd64\n{digest('h')}  more-arm64\n",
     }
     assert entry.run(["components", "pin", "-o", "name"]) == 0
     after = (tmp_path / "components.lock").read_text()
@@ -148,12 +154,18 @@ def test_published_checksums_are_written_into_the_lock(
         {"amd64": digest("a"), "arm64": digest("b")},
         {"amd64": digest("c"), "arm64": digest("d")},
     ]
-    lines = [line for line in after.splitlines() if not line.startswith("digests")]
-    assert lines == [line for line in before.splitlines() if not line.startswith("digests")]
+    older = tool.of_version("1.9").release
+    assert older
+    assert [one.digests for one in older.artefacts] == [
+        {"amd64": digest("e"), "arm64": digest("f")},
+        {"amd64": digest("g"), "arm64": digest("h")},
+    ]
+    lines = [line for line in after.splitlines() if not line.startswith(("digests", "others"))]
+    assert lines == [line for line in before.splitlines() if not line.startswith(("digests", "others"))]
     capsys.readouterr()
     assert entry.run(["components", "pin", "-o", "json"]) == 0
     assert (tmp_path / "components.lock").read_text() == after
-    assert capsys.readouterr().out.count('"keep"') == 4
+    assert capsys.readouterr().out.count('"keep"') == 8
 
 
 def test_what_cannot_be_had_is_named_and_the_rest_is_written(
@@ -161,20 +173,21 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_written(
 ) -> None:
     (tmp_path / "components.lock").write_text(lock_text(secure))
     monkeypatch.setattr(resources, "root", lambda: tmp_path)
-    secure.pages["/tool-amd64.sha256"] = digest("a")
+    secure.pages["/2.0/tool-amd64.sha256"] = digest("a")
     assert entry.run(["components", "pin", "tool"]) == 10
     out = capsys.readouterr().out
-    assert f"{secure.url}/tool-arm64.sha256: HTTP Error 404" in out
+    assert f"{secure.url}/2.0/tool-arm64.sha256: HTTP Error 404" in out
     tool = load(tmp_path / "components.lock").component["tool"]
     assert tool.release
     assert [one.digests for one in tool.release.artefacts] == [{"amd64": digest("a")}, {"arm64": digest("old")}]
+    assert [one.others for one in tool.release.artefacts] == [{}, {"1.9": {"arm64": digest("old")}}]
 
 
 def test_a_digest_that_changed_is_shown(secure: Site, tmp_path: Path) -> None:
     (tmp_path / "components.lock").write_text(lock_text(secure))
-    secure.pages["/SUMS"] = f"{digest('c')}  more-amd64\n{digest('new')}  more-arm64\n"
+    secure.pages["/2.0/SUMS"] = f"{digest('c')}  more-amd64\n{digest('new')}  more-arm64\n"
     _, outcomes = pin.look(load(tmp_path / "components.lock"), ["tool"])
-    assert [one.action for one in outcomes] == ["fail", "fail", "pin", "change"]
+    assert [one.action for one in outcomes] == ["fail", "fail", "fail", "fail", "pin", "change", "fail", "fail"]
 
 
 @pytest.mark.parametrize("hops", [1, 2])
@@ -223,8 +236,18 @@ def test_the_projects_own_lock_can_be_written() -> None:
     text = (resources.root() / "components.lock").read_text()
     lock = load()
     digests, outcomes = pin.look(lock, (), lambda _, url: digest(url))
-    assert len(outcomes) == 2 * len(digests)
+    assert len(outcomes) == 2 * sum(map(len, digests.values()))
     again = Lock.model_validate(tomllib.loads(pin.written(text, digests)))
     for name, component in again.component.items():
         for number, artefact in enumerate(component.release.artefacts if component.release else ()):
-            assert artefact.digests == digests[name, number]
+            found = digests[name, number]
+            assert {"": artefact.digests, **artefact.others} == found
+            assert set(found) == {"", *component.minors.values()}
+
+
+def test_digests_of_a_version_that_the_lock_does_not_have_are_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("URL", "https://example.test").replace("ARM", digest("old"))
+    (tmp_path / "lock").write_text(text.replace('"1.9" = { arm64', '"1.8" = { arm64'))
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "lock")
+    assert "has digests of 1.8, which `minors` does not name" in str(caught.value)
