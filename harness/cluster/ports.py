@@ -41,6 +41,20 @@ def taken(pods: Iterable[Object], services: Iterable[Object]) -> frozenset[int]:
     return frozenset(found - {0})
 
 
+LISTENING: Final = ("ss", "-Hlntu")
+"""The command that says where programs of a machine listen, whether an object tells of them or not."""
+
+
+def listening(text: str) -> frozenset[int]:
+    """Ports of a machine on which somebody listens.
+
+    Args:
+        text: What the command printed: protocol, state, two queues, local address and port, and the peer's.
+    """
+    ends = (fields[4].rpartition(":")[2] for line in text.splitlines() if len(fields := line.split()) > 4)
+    return frozenset(int(port) for port in ends if port.isdigit())
+
+
 def free(used: Iterable[int], seed: str) -> Iterator[int]:
     """Ports that nobody is known to have, in an order that two runs do not share.
 

@@ -104,7 +104,7 @@ def _ports(attached: Attached) -> dict[str, Ports]:
     pods = attached.kube.list("v1", "Pod")
     services = [item for item in attached.kube.list("v1", "Service") if item["metadata"]["namespace"] != NAMESPACE]
     present = [item for item in pods if item["metadata"]["namespace"] == NAMESPACE]
-    used = numbers.taken((item for item in pods if item not in present), services)
+    used = numbers.taken((item for item in pods if item not in present), services) | _listening(attached)
     free = numbers.free(used, attached.spec.name)
     usual = Ports()
     chosen = Ports(
@@ -113,6 +113,12 @@ def _ports(attached: Attached) -> dict[str, Ports]:
     )
     # Pods of an earlier run that are still there keep what they have: it cannot be changed.
     return {name: _had(present, name, chosen) for name in attached.spec.node_names}
+
+
+def _listening(attached: Attached) -> frozenset[int]:
+    """Ports that programs of nodes have, as far as nodes say: a pod in its node's network need not declare its own."""
+    seen = [node.runner.run(numbers.LISTENING, check=False) for node in attached.lab.nodes]
+    return frozenset(port for done in seen if done.ok for port in numbers.listening(done.stdout))
 
 
 def _had(present: Sequence[Object], node: str, chosen: Ports) -> Ports:

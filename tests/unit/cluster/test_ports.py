@@ -36,6 +36,16 @@ def test_what_is_free_is_not_taken_and_two_runs_begin_elsewhere() -> None:
     assert list(islice(ports.free((), "a"), 5)) != list(islice(ports.free((), "b"), 5))
 
 
+def test_ports_on_which_programs_listen_are_read_whatever_the_address_looks_like() -> None:
+    text = (
+        "udp   UNCONN 0      0            0.0.0.0:8472       0.0.0.0:*\n"
+        "tcp   LISTEN 0      4096   [::ffff:127.0.0.1]:10248            *:*\n"
+        "tcp   LISTEN 0      4096               *:8080             *:*\n"
+        "tcp   LISTEN 0      128     127.0.0.1%lo:53         0.0.0.0:*\n\n"
+    )
+    assert ports.listening(text) == {8472, 10248, 8080, 53}
+
+
 def test_pods_of_the_suite_declare_all_ports_that_they_take_of_their_node() -> None:
     spec = LabSpec(nodes=2)
     chosen = {"n1": manifests.Ports(20001, 20002)}
