@@ -6,6 +6,9 @@
 //	responder sandboxes  lists the pods that containerd runs on a node
 //	responder batch      runs many commands in many network namespaces at once
 //	responder canary     sends a marked frame out of an interface, which proves that a capture records
+//	responder unpack     makes a tree of programs of an archive on standard input
+//	responder in         runs a program that sees such a tree as its root
+//	responder wait       does nothing until it is told to end
 //
 // It is one static program of the standard library alone and starts in a few milliseconds, because a probe run starts
 // it in every pod.
@@ -16,12 +19,13 @@ import (
 	"os"
 
 	"cnilab.dev/components/responder/internal/agent"
+	"cnilab.dev/components/responder/internal/kit"
 	"cnilab.dev/components/responder/internal/node"
 	"cnilab.dev/components/responder/internal/serve"
 	"cnilab.dev/components/responder/internal/world"
 )
 
-const usage = "usage: responder serve|run|world|sandboxes|batch|canary [options]"
+const usage = "usage: responder serve|run|world|sandboxes|batch|canary|unpack|in|wait [options]"
 
 func main() {
 	if len(os.Args) < 2 {
@@ -35,6 +39,9 @@ func main() {
 		"sandboxes": node.Sandboxes,
 		"batch":     node.Batch,
 		"canary":    node.Canary,
+		"unpack":    kit.Unpack,
+		"in":        kit.In,
+		"wait":      kit.Wait,
 	}
 	command, known := commands[os.Args[1]]
 	if !known {

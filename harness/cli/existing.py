@@ -49,7 +49,11 @@ _RUN = (
         metavar="REFERENCE",
         help="With --kubeconfig: any image with a shell, or the responder's.  [default: one that nodes have]",
     ),
-    click.option("--node-image", metavar="REFERENCE", help="With --kubeconfig: where nodes get the toolbox's image."),
+    click.option(
+        "--node-image",
+        metavar="REFERENCE",
+        help="With --kubeconfig: where nodes get the toolbox; else it is sent.",
+    ),
     click.option(
         "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="With --kubeconfig: where to keep the run."
     ),
@@ -118,7 +122,7 @@ def _test(given: Given, own: Given) -> int:
         failure: CnilabError | None = None
         try:
             told = Journal(run, listener)
-            program = functools.partial(_responder, run, told)
+            program = functools.partial(_sent, run, told)
             results = run_existing(found, run, told, program, select=own["select"], strict=own["strict"])
         except CnilabError as error:
             failure = error
@@ -129,13 +133,14 @@ def _test(given: Given, own: Given) -> int:
     return conclude(results, own["output"], strict=own["strict"])
 
 
-def _responder(run: RunDir, journal: Journal) -> Path:
-    """The program that goes into pods of other images."""
+def _sent(run: RunDir, journal: Journal, what: str) -> Path:
+    """What goes into pods of other images: the responder, or packed programs for probes on nodes."""
     from harness.cli.stores import noted_store  # noqa: PLC0415
+    from harness.components.images import kit  # noqa: PLC0415
     from harness.model.spec import LabSpec  # noqa: PLC0415
 
     with noted_store(LabSpec(), run, journal) as store:
-        return store.ensure(["responder"])["responder"].path
+        return kit(store) if what == "kit" else store.ensure(["responder"])["responder"].path
 
 
 def _new_run(found: Survey, where: Path | None) -> RunDir:

@@ -31,14 +31,21 @@ class PodRunner:
         place: The container.
         prefix: Words before every command: `nsenter …`.
         tls: Shared between runners of one cluster.
+        root: Words before these: they lead to a tree of programs in the container, where the image's are no use.
     """
 
     def __init__(
-        self, access: Access, place: Place, prefix: tuple[str, ...] = (), tls: ssl.SSLContext | None = None
+        self,
+        access: Access,
+        place: Place,
+        prefix: tuple[str, ...] = (),
+        tls: ssl.SSLContext | None = None,
+        root: tuple[str, ...] = (),
     ) -> None:
         self.access = access
         self.place = place
         self.prefix = prefix
+        self.root = root
         self._tls = tls or (access.tls() if access.server.startswith("https:") else None)
 
     def into(self, place: Place) -> PodRunner:
@@ -47,10 +54,17 @@ class PodRunner:
 
     def within(self, *prefix: str) -> PodRunner:
         """The same container, with words before every command."""
-        return PodRunner(self.access, self.place, prefix, self._tls)
+        return PodRunner(self.access, self.place, prefix, self._tls, self.root)
+
+    def rooted(self, *root: str) -> PodRunner:
+        """The same container, with words before every command and before what keeps it on a leash."""
+        return PodRunner(self.access, self.place, self.prefix, self._tls, root)
 
     def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
-        """Prefix, environment and command."""
+        """Root, prefix, environment and command."""
+        return (*self.root, *self._within(argv, env))
+
+    def _within(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[str, ...]:
         settings = ("env", *(f"{key}={value}" for key, value in env.items())) if env else ()
         return (*self.prefix, *settings, *(str(word) for word in argv))
 
@@ -126,7 +140,7 @@ class PodRunner:
             msg = "a program in a pod cannot be given a standard input when it is only started"
             raise CommandError(msg, where=" ".join(map(str, argv)))
         where = (self.place.namespace, self.place.pod, self.place.container)
-        relay = (sys.executable, "-m", "harness.cluster.relay", *where, *LEASH, *self.vector(argv, env))
+        relay = (sys.executable, "-m", "harness.cluster.relay", *where, *self.root, *LEASH, *self._within(argv, env))
         # Secrets go through a pipe, never through the command line.
         source, sink = os.pipe()
         with os.fdopen(source, "rb") as reader, os.fdopen(sink, "w", encoding="utf-8") as writer:

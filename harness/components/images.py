@@ -7,6 +7,7 @@ it was packed.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -78,6 +79,43 @@ def _archive(store: Resolver, image: Image) -> Path:
     return path
 
 
+def kit(store: Resolver) -> Path:
+    """What probes on nodes need, without an image: a packed archive of programs with their libraries.
+
+    Args:
+        store: Delivers the programs and keeps the archive.
+
+    Raises:
+        PreflightError: A program cannot be had.
+    """
+    store.ensure(["responder"])
+    image = Image("kit", "kit", (), (), ("responder",), recipes.kit)
+    contents = image.contents(store)
+    place = store.cache / "images" / _key(image, contents)
+    path = place / "kit.tar.gz"
+    if not path.is_file():
+        with store.exclusive(f"image-{place.name}") as scratch:
+            if not path.is_file():
+                made = scratch / "made"
+                made.mkdir()
+                with (made / path.name).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as file:
+                    _write_layer(file, contents)
+                store.publish(made, place)
+        store.forget_old(place.parent, keep=2 * len(recipes.images(store.lock)))
+    place.touch()
+    return path
+
+
+def _write_layer(file: IO[bytes] | gzip.GzipFile, contents: Mapping[str, Content]) -> None:
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        writer = _Layer(tar)
+        for directory in _DIRECTORIES:
+            if directory not in contents:
+                writer.directory(directory)
+        for path, content in sorted(contents.items()):
+            writer.content(path, content)
+
+
 def image_digest(archive: Path) -> str:
     """Digest of an archive's manifest, without `sha256:`: what container runtimes call the image's digest."""
     return (archive.parent / "digest").read_text(encoding="ascii")
@@ -144,13 +182,8 @@ def write_archive(target: Path, image: Image, contents: Mapping[str, Content], s
     """
     references = (image.reference, *image.also)
     layer = scratch / "layer.tar"
-    with tarfile.open(layer, "w", format=tarfile.GNU_FORMAT) as tar:
-        writer = _Layer(tar)
-        for directory in _DIRECTORIES:
-            if directory not in contents:
-                writer.directory(directory)
-        for path, content in sorted(contents.items()):
-            writer.content(path, content)
+    with layer.open("wb") as file:
+        _write_layer(file, contents)
     layer_digest = file_digest(layer)
     config = _json(
         {

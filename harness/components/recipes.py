@@ -210,7 +210,16 @@ def _responder(store: Resolver) -> dict[str, Content]:
 
 
 def _toolbox(store: Resolver) -> dict[str, Content]:
-    found = store.tools.need(*_TOOLS)
+    return _with_tools(store, *_TOOLS)
+
+
+def kit(store: Resolver) -> dict[str, Content]:
+    """The toolbox without what is there for people alone: a fifth of it, when it is packed."""
+    return _with_tools(store, *(name for name in _TOOLS if name not in {"curl", "dig"}))
+
+
+def _with_tools(store: Resolver, *names: str) -> dict[str, Content]:
+    found = store.tools.need(*names)
     programs = {f"bin/{name}": path.resolve() for name, path in found.items()}
     return {
         **_BASE,

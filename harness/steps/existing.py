@@ -57,7 +57,7 @@ def run_existing(
         found: What the preflight found.
         run: Gets observations, captures, topology and results.
         journal: Gets steps.
-        program: The responder, for images that do not have it.
+        program: What is sent, for images that do not have it.
         select: Ids, areas or patterns, separated by commas; empty for all.
         strict: A failed SHOULD counts as failed.
 
@@ -99,6 +99,7 @@ def _describe(here: Stay, suite: Suite, run: RunDir) -> None:
         "nodes": _kinds(found),
         "left out": left_out(here.left_out),
         "image": f"{here.image}, into which the responder was sent" if here.streams else here.image,
+        "probes": f"{here.image}, into which programs were sent" if here.kit and "node" not in closed else "",
     }
     run.write_info(
         info.model_copy(

@@ -27,6 +27,7 @@ from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
 from harness.providers.existing.refusals import trouble
 from harness.runner import CommandError
+from harness.steps.existing_send import Sender
 from harness.steps.existing_stay import Stay
 from harness.steps.suite import GC_THRESH
 
@@ -65,11 +66,13 @@ class Look:
     Args:
         here: The run's stay there.
         enter: The way into pods; one TLS context for all.
+        sender: Brings programs into probes, where images do not.
     """
 
-    def __init__(self, here: Stay, enter: PodRunner) -> None:
+    def __init__(self, here: Stay, enter: PodRunner, sender: Sender) -> None:
         self.here = here
         self.enter = enter
+        self.sender = sender
 
     @property
     def kube(self) -> Kube:
@@ -87,21 +90,28 @@ class Look:
                 namespace=self.here.probes,
                 deadline=timeouts.POD_RUNNING,
             )
+            self.sender.equip(pods.values())
+            names = {name: str(pod["metadata"]["name"]) for name, pod in pods.items()}
             nodes = tuple(
-                ExistingNode(name, IPv4Address(address), self.enter.into(Place(self.here.probes, pods[name])).within)
+                ExistingNode(name, IPv4Address(address), self.way(names[name]).within)
                 for name, address in places.items()
             )
             with ThreadPoolExecutor(max_workers=_workers(nodes)) as pool:
                 links = dict(zip(places, pool.map(_links, nodes), strict=True))
             found = sandboxes.of_nodes(nodes)
             ours = {(one.namespace, one.pod) for one in found.sandboxes}
-            if not all((self.here.probes, pod) in ours for pod in pods.values()):
+            if not all((self.here.probes, pod) in ours for pod in names.values()):
                 msg = "the probes do not see themselves: the runtime is not containerd, or keeps its state elsewhere"
                 raise BringUpError(msg)
         except (CnilabError, json.JSONDecodeError, KeyError) as error:
             self.here.closed["node"] = str(error).replace("\n", " ")
             return Nodes()
         return Nodes(nodes, links, found)
+
+    def way(self, pod: str) -> PodRunner:
+        """The way to a probe's programs."""
+        runner = self.enter.into(Place(self.here.probes, pod))
+        return runner.rooted(*probe.into_kit(self.here.binary)) if self.here.kit else runner
 
     def with_veth(self, site: Site, nodes: Nodes) -> Site:
         """A site with its node's end of the cable, where that can be seen."""
@@ -219,12 +229,12 @@ class Look:
         return {"router": False, "far": False, "dis": False, "cap": True} | dict.fromkeys(closed, False)
 
 
-def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, str] | None:
-    """Names of the probes by node, once there is one on each."""
+def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, Object] | None:
+    """Probes by node, once there is one on each."""
     for one in filter(None, map(trouble, items)):
         raise one.error
     up = {
-        item["spec"].get("nodeName", ""): str(item["metadata"]["name"])
+        item["spec"].get("nodeName", ""): item
         for item in items
         if item.get("status", {}).get("containerStatuses")
         and all(one.get("ready") for one in item["status"]["containerStatuses"])

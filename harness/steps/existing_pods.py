@@ -22,7 +22,7 @@ from harness.model.records import Exchange
 from harness.model.spec import LabSpec
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
-from harness.providers.existing import shells, tenancy
+from harness.providers.existing import tenancy
 from harness.providers.existing.refusals import Trouble, trouble
 from harness.steps.existing_send import Sender
 from harness.steps.existing_stay import Stay
@@ -89,11 +89,6 @@ class Crew:
         with suppress(ApiError):
             services = self.here.kube.list("v1", "Service")
         return numbers.free(numbers.taken(pods, services), self.here.mark.run)
-
-    @property
-    def binary(self) -> str:
-        """Where the responder is in these pods."""
-        return shells.BINARY if self.here.streams else probes.CONTAINER_BINARY
 
     @property
     def plans(self) -> tuple[PodPlan, ...]:
@@ -181,7 +176,7 @@ class Crew:
     def site(self, plan: PodPlan, item: Object) -> probes.Site:
         """A pod as a place for probes."""
         way = self.enter.into(Place(self.here.namespace, plan.name, plan.containers[0]))
-        return probes.Site(plan.name, plan.node, item["status"]["podIP"], way, self.binary)
+        return probes.Site(plan.name, plan.node, item["status"]["podIP"], way, self.here.binary)
 
     def _deaf(self, items: Sequence[Object]) -> list[Trouble]:
         """Host-network pods whose port somebody else answers on, or nobody: no object tells what listens on a node."""

@@ -42,7 +42,7 @@ class Wish:
         context: Of it; empty for the current one.
         namespace: A namespace that is there already, in which to work; empty: one is made and removed.
         image: Where nodes get the responder, or any image with a shell; empty: one that is on the nodes.
-        node_image: Where nodes get the toolbox, for the probe on nodes.
+        node_image: Where nodes get the toolbox, for the probe on nodes; empty: its programs are sent, or are there.
         sample: How many nodes to look at.
         seed: Picks them.
         cni: Name of the network's variant, when the user knows it.
@@ -53,7 +53,7 @@ class Wish:
     context: str = ""
     namespace: str = ""
     image: str = ""
-    node_image: str = TOOLBOX
+    node_image: str = ""
     sample: int = survey.SAMPLE
     seed: int = 1
     cni: str = ""

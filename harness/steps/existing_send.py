@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from harness import timeouts
 from harness.cluster.execute import PodRunner
@@ -14,17 +15,20 @@ from harness.cluster.kube import ApiError, Object
 from harness.cluster.stream import Place
 from harness.errors import BringUpError
 from harness.model.journal import Journal
-from harness.providers.existing import shells
+from harness.providers.existing import probe, shells
 from harness.providers.existing.survey import NodeInfo
 from harness.runner import CommandError
 from harness.steps.existing_preflight import RESPONDER
 from harness.steps.existing_stay import Stay
 
-Program = Callable[[], Path]
-"""Gives the responder for this machine's architecture; it is asked when it is needed."""
+Program = Callable[[Literal["responder", "kit"]], Path]
+"""Gives what is sent, for this machine's architecture, when it is needed: the responder, or packed programs."""
 
 SEND: Final = 60.0
 """Seconds until the program is in a pod, before scaling: a megabyte and a half through the API server and kubelet."""
+
+EQUIP: Final = 180.0
+"""The same for a probe's programs, which are seven times as much."""
 
 _AT_ONCE: Final = 6
 
@@ -35,7 +39,7 @@ class Sender:
     Args:
         here: The run's stay in the cluster.
         enter: The way into pods.
-        program: The responder.
+        program: What is sent.
         journal: Gets a step.
     """
 
@@ -109,11 +113,44 @@ class Sender:
                 list(pool.map(functools.partial(self._send, parcel), places))
         self._filled |= {item["metadata"]["uid"] for item in waiting}
 
+    def equip(self, items: Iterable[Object]) -> None:
+        """Send probes on nodes their programs, where their image does not have them.
+
+        Args:
+            items: Probes that run.
+
+        Raises:
+            CnilabError: The programs cannot be had, or did not arrive.
+        """
+        probes = list(items)
+        if not self.here.kit or not probes:
+            return
+        self.fill(probes)
+        with self.journal.step("existing.equip", f"programs for probes on {len(probes)} nodes") as detail:
+            kit = self.program("kit").read_bytes()
+            digest = hashlib.sha256(kit).hexdigest()
+            detail |= {"bytes": len(kit), "digest": f"sha256:{digest}"}
+            places = [Place(item["metadata"]["namespace"], item["metadata"]["name"]) for item in probes]
+            with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="equip") as pool:
+                list(pool.map(functools.partial(self._unpack, kit, digest), places))
+
+    def _unpack(self, kit: bytes, digest: str, place: Place) -> None:
+        words = probe.unpacking(self.here.binary, len(kit))
+        try:
+            shown = self.enter.into(place).send(words, kit, timeout=EQUIP).decode(errors="replace").strip()
+        except CommandError as error:
+            msg = f"a probe's programs did not get into pod {place}"
+            step = "an image that has them: --node-image"
+            raise BringUpError(msg, cause=str(error), next_step=step) from error
+        if shown != digest:
+            msg = f"what arrived in pod {place} is not what was sent"
+            raise BringUpError(msg, cause=f"{shown[:100]!r} instead of {digest}", where=probe.KIT)
+
     def _parcel(self, place: Place) -> shells.Parcel:
         if self._tools is None:
             said = self.enter.into(place).send(shells.PROBE).decode(errors="replace")
             self._tools = frozenset(said.split())
-        parcel = _packed(self.program(), self._tools)
+        parcel = _packed(self.program("responder"), self._tools)
         if parcel.lacking:
             msg = f"nothing can be sent into pods of image {self.here.image}"
             raise BringUpError(msg, cause=f"it has no {parcel.lacking}", next_step="--image busybox:stable")

@@ -21,9 +21,10 @@ from harness.cluster.kube import ApiError, Kube, Object, object_path, resource_p
 from harness.errors import PreflightError, TearDownError
 from harness.model.journal import Journal
 from harness.model.labstate import start_time
+from harness.probes.plan import CONTAINER_BINARY
 from harness.providers.existing import probe, shells, tenancy
 from harness.providers.existing.tenancy import MANAGED, RUN, Mark
-from harness.steps.existing_preflight import RESPONDER, Survey
+from harness.steps.existing_preflight import RESPONDER, TOOLBOX, Survey
 
 KINDS: Final = (("v1", "Pod"), ("v1", "Service"), ("discovery.k8s.io/v1", "EndpointSlice"))
 """What a run makes in a namespace that is not its own."""
@@ -93,6 +94,25 @@ class Stay:
         """
         made = self.mark.put(item, namespace or self.namespace, self.images)
         return shells.streamed(made, self.image) if self.streams and made["kind"] == "Pod" else made
+
+    @property
+    def kit(self) -> bool:
+        """The programs of probes on nodes are sent: no image with them was named, or is on all nodes."""
+        wish, nodes = self.found.wish, self.found.chosen
+        there = not wish.image and bool(nodes) and all(TOOLBOX in one.images for one in nodes)
+        return not wish.node_image and not there
+
+    def probe_pod(self) -> Object:
+        """A probe on a node, without a name."""
+        image = self.found.wish.node_image or TOOLBOX
+        spec = probe.kit_spec(RESPONDER) if self.kit else probe.pod_spec(image)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": self.probes}, "spec": spec}
+        return self.adapt(pod, self.probes)
+
+    @property
+    def binary(self) -> str:
+        """Where the responder is in pods of the run."""
+        return shells.BINARY if self.streams else CONTAINER_BINARY
 
     def create(self, items: Sequence[Object]) -> None:
         """Make objects, several at a time.
@@ -170,8 +190,8 @@ class Stay:
 
     def _try_probe(self) -> None:
         """A namespace for probes, and one that is not kept."""
-        spec = probe.pod_spec(self.found.wish.node_image)
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "trial", "namespace": self.probes}, "spec": spec}
+        pod = self.probe_pod()
+        pod["metadata"]["name"] = "trial"
         try:
             self._post(self.mark.namespace(self.probes, privileged=True))
             refused = self._refused(pod, self.probes)

@@ -25,7 +25,7 @@ from harness.model.spec import LabSpec
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
 from harness.probes import podstate
-from harness.providers.existing import probe, shells
+from harness.providers.existing import probe
 from harness.providers.existing.probe import ExistingLab
 from harness.providers.existing.refusals import trouble
 from harness.runner import HostRunner, Runner
@@ -38,6 +38,7 @@ from harness.steps.existing_stay import Stay, left_behind, remove
 from harness.steps.suite import Suite, service_fact, serving
 
 SCOUT: Final = "scout"
+_CONFLICT: Final = 409
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def deploy(here: Stay, run: RunDir, journal: Journal, program: Program, *, polic
         here: The run's stay there.
         run: Its run directory.
         journal: Gets steps.
-        program: The responder, for images that do not have it.
+        program: What is sent, for images that do not have it.
         policies: They are to be tried, where they can be.
 
     Raises:
@@ -87,8 +88,8 @@ class Deployment:
         self.run = run
         self.journal = journal
         self.enter = PodRunner(here.found.access, Place("", ""))
-        self.look = Look(here, self.enter)
         self.sender = Sender(here, self.enter, program, journal)
+        self.look = Look(here, self.enter, self.sender)
 
     @property
     def kube(self) -> Kube:
@@ -100,7 +101,8 @@ class Deployment:
         here = self.here
         places = self.nodes()
         if "node" not in here.closed:
-            here.create([here.mark.put(probe.daemon_set(here.probes, here.found.wish.node_image, places), here.probes)])
+            agents = probe.daemon_set(here.probes, here.probe_pod()["spec"], places)
+            here.create([here.mark.put(agents, here.probes)])
         while True:
             try:
                 return self.attempt(places)
@@ -120,10 +122,14 @@ class Deployment:
         self.sender.choose()
         if found.nodes is None:
             return self.scouted()
-        ours = architecture() if here.streams else ""
-        for one in found.chosen:
-            if ours and one.architecture not in {"", ours}:
-                here.left_out[one.name] = f"it runs {one.architecture}, and the responder that is sent is for {ours}"
+        if here.streams or here.kit:
+            ours = architecture()
+            others = {one.name: one.architecture for one in found.chosen if one.architecture not in {"", ours}}
+            said = {name: f"it runs {theirs}, and what is sent is for {ours}" for name, theirs in others.items()}
+            if here.streams:
+                here.left_out |= said
+            elif said:
+                here.closed.setdefault("node", left_out(said))
         places = {one.name: one.address for one in found.chosen if one.name not in here.left_out}
         if not places:
             msg = "no node of the sample can run the responder that is sent into pods"
@@ -163,7 +169,7 @@ class Deployment:
                 site.node,
                 site.ip,
                 self.enter.into(Place(here.namespace, site.pod, site.containers[0])),
-                placed.crew.binary,
+                here.binary,
             )
             for site in placed.sites
         }
@@ -220,7 +226,9 @@ class Deployment:
         except ApiError as error:
             if not 400 <= error.status < 500:
                 raise
-            refused = [error.cause]
+            # Policies are about labels and names of namespaces, so there is one set of these in a cluster.
+            another = "another run tries policies here at this time: " if error.status == _CONFLICT else ""
+            refused = [f"{another}{error.cause}"]
         except BringUpError as error:
             refused = [str(error).replace("\n", " ")]
         here.closed["policies"] = refused[0]
@@ -253,8 +261,7 @@ class Deployment:
 
     def way(self, namespace: str, pod: str, name: str) -> probes.Site:
         """A pod of the run as a place for probes."""
-        binary = shells.BINARY if self.here.streams else probes.CONTAINER_BINARY
-        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), binary)
+        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), self.here.binary)
 
     def scouted(self) -> dict[str, str]:
         """Nodes that the scheduler spreads pods over, with their addresses, when nodes may not be listed."""

@@ -49,7 +49,7 @@ def count(found: Survey, run: Path) -> tuple[Placed, Counter[str], float]:
     found.kube.raw = counted  # type: ignore[method-assign]
     start = time.monotonic()
     with existing_stay.stay(found, Journal()) as here:
-        placed = Deployment(here, RunDir(run), Journal(), lambda: Path("/none")).placed()
+        placed = Deployment(here, RunDir(run), Journal(), lambda _: Path("/none")).placed()
     return placed, requests, time.monotonic() - start
 
 

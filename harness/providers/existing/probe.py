@@ -25,6 +25,9 @@ _LINKS: Final = {
     "/run/containerd": "/proc/1/root/run/containerd",
 }
 
+KIT: Final = "/kit"
+"""Where programs that are sent go, in a volume of the pod: the image's own file system may be read-only."""
+
 _THEIRS: Final = ("iptables-save", "bpftool")
 """Programs of the node, not of the image: there are two kinds of iptables, and the node's own is the right one."""
 
@@ -48,12 +51,12 @@ def prepare() -> tuple[str, ...]:
     return ("sh", "-c", script + "true")
 
 
-def daemon_set(namespace: str, image: str, nodes: Iterable[str]) -> Object:
+def daemon_set(namespace: str, spec: Object, nodes: Iterable[str]) -> Object:
     """The DaemonSet, on the nodes of the sample alone.
 
     Args:
         namespace: Where it goes.
-        image: With the agent, a shell, iproute2, nft and tcpdump.
+        spec: Of its pods.
         nodes: Names.
     """
     labels = {"app": NAME}
@@ -67,7 +70,7 @@ def daemon_set(namespace: str, image: str, nodes: Iterable[str]) -> Object:
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
-                    **pod_spec(image),
+                    **spec,
                     "affinity": {
                         "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
                     },
@@ -78,7 +81,40 @@ def daemon_set(namespace: str, image: str, nodes: Iterable[str]) -> Object:
 
 
 def pod_spec(image: str) -> Object:
-    """What a probe may do, and needs: the node's network and processes, and all capabilities there."""
+    """What a probe may do, and needs: the node's network and processes, and all capabilities there.
+
+    Args:
+        image: With the agent, a shell, iproute2, nft and tcpdump.
+    """
+    return _pod_spec({"image": image, "command": ["sleep", "1000000000"]})
+
+
+def kit_spec(image: str) -> Object:
+    """The same, for an image of the responder alone: it keeps the container running, and the programs are sent."""
+    spec = _pod_spec({"image": image, "args": ["wait"], "volumeMounts": [{"name": "kit", "mountPath": KIT}]})
+    return {**spec, "volumes": [{"name": "kit", "emptyDir": {}}]}
+
+
+def into_kit(binary: str) -> tuple[str, ...]:
+    """Words before a command that lead to the programs that were sent.
+
+    Args:
+        binary: Where the responder is in the container.
+    """
+    return (binary, "in", KIT)
+
+
+def unpacking(binary: str, size: int) -> tuple[str, ...]:
+    """The command that takes the programs from its standard input, and prints the digest of what it got.
+
+    Args:
+        binary: Where the responder is in the container.
+        size: Bytes that come.
+    """
+    return (binary, "unpack", KIT, str(size))
+
+
+def _pod_spec(container: Object) -> Object:
     return {
         "hostNetwork": True,
         "hostPID": True,
@@ -89,9 +125,8 @@ def pod_spec(image: str) -> Object:
         "containers": [
             {
                 "name": CONTAINER,
-                "image": image,
+                **container,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["sleep", "1000000000"],
                 "securityContext": {"privileged": True},
                 "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}},
             }

@@ -58,7 +58,8 @@ def streamed(pod: Object, image: str) -> Object:
         if container["image"] == image and "command" not in container:
             container["command"] = ["sh", "-c", _WAIT, "responder"]
             container["volumeMounts"] = [*container.get("volumeMounts", ()), {"name": "cnilab", "mountPath": FOLDER}]
-            spec["volumes"] = [{"name": "cnilab", "emptyDir": {}}]
+            others = [one for one in spec.get("volumes", ()) if one["name"] != "cnilab"]
+            spec["volumes"] = [*others, {"name": "cnilab", "emptyDir": {}}]
     return made
 
 

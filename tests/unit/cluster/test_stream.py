@@ -16,7 +16,7 @@ from harness.cluster.access import Access
 from harness.cluster.execute import PodRunner
 from harness.cluster.stream import CLOSE, PROTOCOLS, STATUS, STDERR, STDIN, STDOUT, Place, exit_status
 from harness.enter import LEASH
-from harness.runner import CommandError
+from harness.runner import CommandError, HostRunner
 from harness.timeouts import wait_until
 
 
@@ -141,6 +141,21 @@ def test_words_before_a_command_stay_before_it(place: Place) -> None:
     PodRunner(server.access, place).within("nsenter", "-t", "1", "--").run(["ip", "addr"], env={"A": "b"})
     server.close()
     assert "command=nsenter&command=-t&command=1&command=--&command=env&command=A%3Db&command=ip" in server.request
+
+
+def test_a_tree_of_programs_comes_before_all_other_words_and_before_the_leash(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+    monkeypatch.setattr(HostRunner, "start", lambda _, argv, **__: started.append(tuple(map(str, argv))))
+    root = PodRunner(Access(Path("config"), "here", "http://127.0.0.1:9"), place).rooted("/r", "in", "/kit")
+    entering = root.within("nsenter", "-n", "--")
+    assert " ".join(entering.vector(["ip"], {"A": "b"})) == "/r in /kit nsenter -n -- env A=b ip"
+    entering.start(["tcpdump"])
+    (words,) = started
+    there = words.index("/r")
+    assert words[there : there + 3] == ("/r", "in", "/kit")
+    assert words[there + 3 :] == (*LEASH, "nsenter", "-n", "--", "tcpdump")
 
 
 def test_a_refusal_names_the_pod_and_the_servers_reason(place: Place) -> None:

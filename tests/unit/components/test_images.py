@@ -12,7 +12,7 @@ import pytest
 from harness.cluster import coredns, node_config
 from harness.cni import flannel
 from harness.components import recipes
-from harness.components.images import write_archive
+from harness.components.images import kit, write_archive
 from harness.components.lock import load
 from harness.components.recipes import Content, Image
 from harness.components.resolver import Resolver
@@ -120,6 +120,25 @@ def test_a_script_can_be_run_and_a_directory_may_be_a_link(tmp_path: Path) -> No
         found = {info.name: info for info in tar.getmembers()}
     assert (found["install.sh"].mode, found["notes"].mode) == (0o755, 0o644)
     assert (found["var/run"].issym(), found["var/run"].linkname, found["run"].isdir()) == (True, "/run", True)
+
+
+def test_a_kit_is_made_once_and_has_places_for_the_kernels_file_systems(
+    tmp_path: Path, contents: dict[str, Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "cache", ("cache",))
+    monkeypatch.setattr(store, "ensure", dict.fromkeys)
+    monkeypatch.setattr(recipes, "kit", lambda _: contents)
+    path = kit(store)
+    first = path.read_bytes()
+    with tarfile.open(path, "r:gz") as tar:
+        members = {info.name: info for info in tar}
+        assert {"dev", "proc", "sys"} <= {name for name, info in members.items() if info.isdir()}
+        assert (members["bin/busybox"].mode, members["bin/sh"].linkname) == (0o755, "busybox")
+    changed = path.stat().st_mtime_ns
+    assert (kit(store), path.stat().st_mtime_ns) == (path, changed)
+    path.unlink()
+    path.parent.rmdir()
+    assert kit(store).read_bytes() == first
 
 
 def test_images_carry_the_names_that_manifests_use_and_the_versions_of_the_lock() -> None:

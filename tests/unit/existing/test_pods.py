@@ -95,7 +95,7 @@ def crew(fate: Fate, monkeypatch: pytest.MonkeyPatch, *, answers: Callable[[prob
     found = Survey(Wish(Path("/kubeconfig")), ACCESS, kube, "1.34.0", Rights({}), (), ())
     here = Stay(found, tenancy.mark("m", 1, 1, "run"), Journal(), image=RESPONDER)
     enter = PodRunner(ACCESS, Place("", ""))
-    made = Crew(here, LabSpec(nodes=2), enter, Sender(here, enter, lambda: Path("/none"), Journal()))
+    made = Crew(here, LabSpec(nodes=2), enter, Sender(here, enter, lambda _: Path("/none"), Journal()))
     made.make([item for item in made.objects() if item["kind"] == "Pod"])
     return made
 

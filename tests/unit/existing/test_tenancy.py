@@ -94,7 +94,7 @@ def test_only_namespaces_whose_pods_need_it_are_privileged() -> None:
 
 
 def test_probes_run_on_the_sample_alone_and_mount_nothing() -> None:
-    spec = probe.daemon_set("x", "img", ["a", "b"])["spec"]["template"]["spec"]
+    spec = probe.daemon_set("x", probe.pod_spec("img"), ["a", "b"])["spec"]["template"]["spec"]
     node_affinity = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     names = [term["matchFields"][0]["values"] for term in node_affinity["nodeSelectorTerms"]]
     assert names == [["a"], ["b"]]
