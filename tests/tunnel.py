@@ -59,6 +59,8 @@ class Tunnel:
                 return
             with socket.create_connection(("127.0.0.1", self._names[target]), PATIENCE) as server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                for end in (client, server):
+                    end.settimeout(None)  # who is through may be silent for as long as it likes
                 back = threading.Thread(target=_copy, args=(server, client), daemon=True)
                 back.start()
                 _copy(client, server)

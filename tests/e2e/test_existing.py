@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.inventory import HOST_PORT
+from conformance.inventory import HOST_PORT, NAMESPACE
 from conformance.manifests import IMAGE
 from harness import timeouts, yamlio
 from harness.cluster import ports as numbers
@@ -135,13 +135,18 @@ def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: T
     kubectl(there.lab, "apply", "-f", "-", text=text)
     kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
     before = there.objects()
-    wanted = "model.pod-pod.*,model.pod-node.*,mtu.exact,svc.hostport.reach,svc.hairpin"
+    # The vantage of nodes too: their programs are sent after the responder.
+    wanted = "model.pod-pod.*,model.pod-node.*,model.no-nat.wire,node.*,mtu.exact,svc.hostport.reach,svc.hairpin"
     there.user("test", "--kubeconfig", there.admin, "--image", "cnilab.dev/toolbox:1", "--select", wanted)
     found = there.results()
-    assert {one.id: one.statement for one in found.values() if one.status != "pass"} == {}
-    assert {"model.pod-pod.cross-node", "mtu.exact", "svc.hostport.reach", "svc.hairpin"} <= set(found)
+    unsure = {one.id: one.statement for one in found.values() if one.status not in {"pass", "not-applicable"}}
+    assert unsure == {}
+    passed = {one.id for one in found.values() if one.status == "pass"}
+    assert {"model.pod-pod.cross-node", "mtu.exact", "svc.hostport.reach", "svc.hairpin"} <= passed
+    assert {"node.links", "node.routes", "node.forward", "model.no-nat.wire"} <= passed
     run = RunDir(there.user.home / ".runs" / "latest")
     assert "into which the responder was sent" in run.info().host["image"]
+    assert "into which programs were sent" in run.info().host["probes"]
     assert there.objects() == before
     restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
     assert kubectl(there.lab, "-n", "default", "get", "pods", "-o", restarts).split() == ["0", "0"]
@@ -158,12 +163,49 @@ def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
     monkeypatch.setattr(numbers, "free", lambda used, seed: chain((HOST_PORT, RESPONDER_PORT), look(used, seed)))
     before = there.objects()
     with existing_stay.stay(examine(Wish(there.admin, pods_only=False)), Journal()) as here:
-        placed = Deployment(here, RunDir(tmp_path), Journal(), lambda: Path("/none")).placed()
+        placed = Deployment(here, RunDir(tmp_path), Journal(), lambda _: Path("/none")).placed()
         assert here.closed.keys() <= {"node"}
     ports = placed.crew.ports
     assert (ports["n1"].published == HOST_PORT, ports["n2"].own == RESPONDER_PORT) == (False, False)
     assert (ports["n2"].published, ports["n1"].own) == (HOST_PORT, RESPONDER_PORT)
     assert there.objects() == before
+    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
+
+
+def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Path) -> None:
+    before = there.objects()
+    other = There(there.lab, Cli(tmp_path), there.admin, there.limited)
+    words = ("test", "--kubeconfig", there.admin, "--select", "model.pod-pod.*,svc.hostport.reach,node.links,np.absent")
+    first = there.user.start(*words)
+
+    def tries_policies() -> bool:
+        assert first.poll() is None, first.communicate()[1]
+        return "namespace/cnilab-np-x" in kubectl(there.lab, "get", "namespaces", "-o", "name")
+
+    timeouts.wait_until("the first run to try policies", tries_policies, timeouts.ROLLOUT, interval=0.25)
+    other.user(*words, "--seed", "2")
+    _, said = first.communicate(timeout=600)
+    assert first.returncode == 0, said
+    one, two = there.results(), other.results()
+    assert {id_: result.status for id_, result in one.items()} == dict.fromkeys(one, "pass")
+    assert {id_: result.status for id_, result in two.items() if id_ != "np.absent"} == dict.fromkeys(
+        set(two) - {"np.absent"}, "pass"
+    )
+    assert "another run tries policies here" in two["np.absent"].statement
+    assert there.objects() == before
+
+
+def test_a_labs_own_suite_leaves_ports_of_others_to_them_declared_or_not(there: There) -> None:
+    cli, name = there.lab
+    text = yamlio.dumps_all(_takers())
+    kubectl(there.lab, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
+    kubectl(there.lab, "apply", "-f", "-", text=text)
+    kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
+    cli("test", "--lab", name, "--select", "svc.hostport.reach,model.pod-node.*")
+    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+    assert kubectl(there.lab, "-n", "default", "get", "pods", "-o", restarts).split() == ["0", "0"]
+    # The next test finds the lab's suite with its usual ports again.
+    kubectl(there.lab, "delete", "namespace", NAMESPACE, "--wait=true")
     kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.components import lock
+from harness.model.run import RunDir
 from harness.providers.namespaces import limits
 from tests.e2e import snapshot
 from tests.e2e.conftest import PREFIX, Cli
@@ -149,6 +151,32 @@ def test_nodes_of_an_image_as_kind_publishes_it_leave_the_machines_settings_alon
         kind.docker("rmi", published)
 
 
+def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
+    """Test a cluster by its kubeconfig alone, with an image that is there already and that has a shell.
+
+    The lab's own suite has the usual ports of its nodes.
+    """
+    user = KindCli(kind.home / "elsewhere", kind.engine)
+    user.home.mkdir()
+    theirs = user.home / "kubeconfig"
+    theirs.write_text(kubeconfig.read_text())
+    image = f"ghcr.io/flannel-io/flannel:{lock.load().component['flannel'].tag}"
+    names = ("get", "namespaces,pods", "-A", "-o", "name")
+    kubectl = ("exec", "--lab", NAME, f"{NAME}-control-plane", "--", "kubectl")
+    before = kind(*kubectl, *names).stdout
+    wanted = "model.pod-pod.*,model.pod-node.*,model.no-nat.wire,node.*,mtu.*,svc.hostport.reach"
+    user("test", "--kubeconfig", theirs, "--image", image, "--select", wanted)
+    run = RunDir(user.home / ".runs" / "latest")
+    found = {one.id: one for one in run.results()}
+    assert {one.id: one.statement for one in found.values() if one.status in {"fail", "error"}} == {}
+    passed = {one.id for one in found.values() if one.status == "pass"}
+    assert {"model.pod-pod.cross-node", "mtu.exact", "svc.hostport.reach"} <= passed
+    assert {"node.links", "node.forward", "model.no-nat.wire", "mtu.wire"} <= passed
+    assert run.info().host["image"].startswith(f"{image}, into which")
+    assert run.info().host["probes"].startswith(f"{image}, into which")
+    assert kind(*kubectl, *names).stdout == before
+
+
 @pytest.mark.usefixtures("room")
 def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
     containers, networks = kind.docker("ps", "-aq"), kind.docker("network", "ls", "-q")
@@ -174,6 +202,8 @@ def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
     assert [item["id"] for item in judged if item["status"] == "fail"] == []
     assert sum(status == "pass" for status in statuses.values()) >= 80
     assert all(item["reason"] for item in judged if item["status"] in {"skip", "error"})
+
+    somebody_elses(kind, kubeconfig)
 
     logs = Path(kind("collect", "-q").stdout.strip())
     assert (

@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness import yamlio
-from harness.cluster import contexts
-from harness.cluster.execute import PodRunner
-from harness.cluster.kube import Kube
-from harness.cluster.stream import Place
 from harness.model import sysctls
+from harness.model.run import RunDir
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 from tests.tunnel import Tunnel
@@ -105,11 +102,11 @@ def test_an_api_server_behind_a_proxy_is_reached_through_it_and_a_labs_own_never
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{tunnel.port}")
         monkeypatch.setenv("NO_PROXY", "example.com")
         cli("doctor", "--kubeconfig", far)
-        access = contexts.load(far)
-        pod = Kube(far, access=access).list("v1", "Pod", "kube-flannel")[0]
-        agent = pod["spec"]["containers"][0]
-        place = Place("kube-flannel", pod["metadata"]["name"], agent["name"])
-        assert PodRunner(access, place).run([agent["command"][0], "--version"]).ok
+        # Requests, short programs in pods and on nodes, and captures, each of which is a process of its own.
+        cli("test", "--kubeconfig", far, "--select", "model.pod-pod.*,model.no-nat.wire,node.links,dns.search")
+        found = {one.id: one.status for one in RunDir(cli.home / ".runs" / "latest").results()}
+        assert found == dict.fromkeys(found, "pass")
+        assert {"model.pod-pod.cross-node", "model.no-nat.wire", "node.links", "dns.search"} <= set(found)
         asked = len(tunnel.asked)
         assert {line.rpartition(" ")[0] for line in tunnel.asked} == {"CONNECT cluster.test:6443"}
         cli("test", "--lab", name, "--select", "model.self")
