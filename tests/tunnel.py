@@ -61,13 +61,14 @@ class Tunnel:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 for end in (client, server):
                     end.settimeout(None)  # who is through may be silent for as long as it likes
-                back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+                back = threading.Thread(target=copy, args=(server, client), daemon=True)
                 back.start()
-                _copy(client, server)
+                copy(client, server)
                 back.join()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def copy(source: socket.socket, target: socket.socket) -> None:
+    """Everything, to the end, which is told."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

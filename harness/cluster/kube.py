@@ -140,6 +140,10 @@ def reach(access: Access) -> Transport:
 
 def _through(url: str, more: dict[str, Any]) -> urllib3.PoolManager:
     proxy = proxies.parse(url)
+    if proxy.socks:
+        from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - few need it
+
+        return SOCKSProxyManager(proxy.url, **more)
     return urllib3.ProxyManager(proxy.url, proxy_headers=proxy.headers, **more)
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import socket
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,32 +20,39 @@ from harness.errors import UsageError
 NOWHERE: Final = "proxy.invalid"
 """A name that nobody has (RFC 6761)."""
 
-_PORTS: Final = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """An HTTP proxy that makes tunnels (CONNECT).
+    """An HTTP proxy that makes tunnels (CONNECT), or one that speaks SOCKS 5.
 
     Args:
         host: Name or address.
         port: Where it listens.
         login: User name and password; None where it asks for none.
+        socks: It speaks SOCKS 5.
     """
 
     host: str
     port: int
     login: tuple[str, str] | None = None
+    socks: bool = False
 
     @property
     def url(self) -> str:
-        """Without the login."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        """For urllib3: an HTTP proxy's without the login, which is in `headers`."""
+        place = f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        if not self.socks:
+            return f"http://{place}"
+        words = [urllib.parse.quote(word, safe="") for word in self.login or ()]
+        # With `h` names are the proxy's to look up, as Go has it for both.
+        return f"socks5h://{':'.join(words)}@{place}" if words else f"socks5h://{place}"
 
     @property
     def headers(self) -> dict[str, str] | None:
         """What says who we are, as CONNECT wants it."""
-        if not self.login:
+        if not self.login or self.socks:
             return None
         return {"Proxy-Authorization": f"Basic {base64.b64encode(':'.join(self.login).encode()).decode()}"}
 
@@ -72,7 +80,7 @@ def parse(url: str, where: str = "proxy") -> Proxy:
     """A proxy by its URL.
 
     Args:
-        url: `http://user:password@host:port`.
+        url: `http://user:password@host:port`, or with `socks5` or `socks5h`.
         where: Where it is written, for the error.
 
     Raises:
@@ -80,25 +88,40 @@ def parse(url: str, where: str = "proxy") -> Proxy:
     """
     try:
         parts = urllib.parse.urlsplit(url)
-        host, port = parts.hostname, parts.port or _PORTS["http"]
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
     except ValueError:
         parts, host, port = urllib.parse.urlsplit(""), None, 0
-    if parts.scheme == "http" and host:
+    if parts.scheme in {"http", "socks5", "socks5h"} and host:
         name, password = urllib.parse.unquote(parts.username or ""), urllib.parse.unquote(parts.password or "")
-        return Proxy(host, port, (name, password) if name else None)
+        return Proxy(host, port, (name, password) if name else None, socks=parts.scheme != "http")
     kind = f"it is a proxy of kind {parts.scheme}" if parts.scheme and host else "it is not a URL with a host"
     msg = f"{where}: this proxy cannot be used"
-    step = "name an http:// proxy, or none for this server: NO_PROXY, or 'proxy-url' in the kubeconfig"
-    raise UsageError(msg, cause=f"{kind}; http:// is spoken, for https servers too (CONNECT)", next_step=step)
+    step = "name an http:// or socks5:// proxy, or none for this server: NO_PROXY, or 'proxy-url' in the kubeconfig"
+    cause = f"{kind}; http:// is spoken, for https servers too (CONNECT), and socks5://"
+    raise UsageError(msg, cause=cause, next_step=step)
 
 
-def of_websocket(url: str) -> dict[str, Any]:
+def of_websocket(
+    server: str, url: str, tls: Callable[[socket.socket, str], socket.socket], patience: float
+) -> dict[str, Any]:
     """Options of websocket-client. Only with a proxy, and names that it is not for, it leaves the variables alone.
 
+    Through SOCKS the connection is made here, since it would want a library of its own for that.
+
     Args:
+        server: URL of the API server.
         url: Of the proxy; empty for none.
+        tls: Makes a connection to a host an encrypted one, where the server wants that.
+        patience: Seconds for connecting.
+
+    Raises:
+        OSError: The SOCKS proxy did not make the connection.
     """
     proxy = parse(url) if url else Proxy(NOWHERE, 1)
+    if proxy.socks:
+        parts = urllib.parse.urlsplit(server)
+        host = parts.hostname or ""
+        return {"socket": tls(_connected(proxy, host, parts.port or _PORTS[parts.scheme], patience), host)}
     return {
         "proxy_type": "http",
         "http_proxy_host": proxy.host,
@@ -106,6 +129,23 @@ def of_websocket(url: str) -> dict[str, Any]:
         "http_proxy_auth": proxy.login,
         "http_no_proxy": [NOWHERE if url else "*"],
     }
+
+
+def _connected(proxy: Proxy, host: str, port: int, patience: float) -> socket.socket:
+    import socks  # noqa: PLC0415 - few need it
+
+    name, password = proxy.login or (None, None)
+    found: socket.socket = socks.create_connection(
+        (host, port),
+        timeout=patience,
+        proxy_type=socks.SOCKS5,
+        proxy_addr=proxy.host,
+        proxy_port=proxy.port,
+        proxy_rdns=True,
+        proxy_username=name,
+        proxy_password=password,
+    )
+    return found
 
 
 def _by_variable(server: str, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 import urllib.parse
@@ -70,6 +71,10 @@ class Stream:
         query += [("command", word) for word in argv]
         url = access.server.replace("http", "ws", 1) + path + "?" + urllib.parse.urlencode(query)
         options: dict[str, Any] = {}
+
+        def encrypted(connection: socket.socket, host: str) -> socket.socket:
+            return tls.wrap_socket(connection, server_hostname=access.server_name or host) if tls else connection
+
         if tls is not None:
             options["sslopt"] = {"context": tls} | (
                 {"server_hostname": access.server_name} if access.server_name else {}
@@ -83,7 +88,7 @@ class Stream:
                 enable_multithread=True,
                 suppress_origin=True,
                 **options,
-                **proxies.of_websocket(access.proxy),
+                **proxies.of_websocket(access.server, access.proxy, encrypted, timeouts.scaled(CONNECT)),
             )
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", b"") or b""

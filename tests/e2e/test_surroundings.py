@@ -16,6 +16,7 @@ from harness.model import sysctls
 from harness.model.run import RunDir
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
+from tests.socks5 import Socks
 from tests.tunnel import Tunnel
 
 ODD = "a b,c:'\"$(d)\\ä"
@@ -111,6 +112,12 @@ def test_an_api_server_behind_a_proxy_is_reached_through_it_and_a_labs_own_never
         assert {line.rpartition(" ")[0] for line in tunnel.asked} == {"CONNECT cluster.test:6443"}
         cli("test", "--lab", name, "--select", "model.self")
         assert len(tunnel.asked) == asked
+    monkeypatch.delenv("HTTPS_PROXY")
+    with Socks({"cluster.test:6443": port}) as proxy:
+        cluster["proxy-url"] = f"socks5://127.0.0.1:{proxy.port}"
+        far.write_text(yamlio.dumps(known), encoding="utf-8")
+        cli("test", "--kubeconfig", far, "--select", "model.pod-pod.*,node.links")
+        assert set(proxy.asked) == {"cluster.test:6443"}
 
 
 def test_what_a_hardened_machine_hands_down_is_settled_in_a_pods_network(flannel: tuple[Cli, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 
 from harness.cluster import contexts, proxies
 from harness.cluster.execute import PodRunner
-from harness.cluster.kube import Kube, reach, transport
+from harness.cluster.kube import ApiError, Kube, reach, transport
+from harness.cluster.pki import Authority
 from harness.cluster.stream import STDOUT, Place
 from harness.errors import UsageError
 from harness.runner import CommandError
+from tests.socks5 import Socks
 from tests.tunnel import Tunnel
 from tests.unit.cluster.test_stream import DONE, Server, message
 
@@ -89,7 +92,7 @@ def test_what_the_kubeconfig_names_decides_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["socks5://proxy.test:1080", "https://proxy.test", "http://", "http://[x", "http://a:b"]
+    "url", ["socks4://proxy.test:1080", "https://proxy.test", "http://", "http://[x", "http://a:b"]
 )
 def test_a_proxy_that_is_not_spoken_to_is_refused_by_name(url: str) -> None:
     with pytest.raises(UsageError, match="HTTPS_PROXY: this proxy cannot be used"):
@@ -117,6 +120,48 @@ def test_a_program_in_a_pod_is_reached_through_it(tmp_path: Path, monkeypatch: p
     server.close()
     assert done.stdout == "hello"
     assert tunnel.asked == ["CONNECT api.test:80 HTTP/1.1"]
+
+
+@pytest.mark.parametrize("login", [None, ("me", "a@b")])
+def test_socks_leads_to_a_program_in_a_pod_and_to_the_api(login: tuple[str, str] | None, tmp_path: Path) -> None:
+    server = Server(message(STDOUT, "hello"), DONE)
+    port = server.listener.getsockname()[1]
+    with Socks({"api.test:80": port}, login) as proxy:
+        words = "me:a%40b@" if login else ""
+        more = f"proxy-url: 'socks5://{words}127.0.0.1:{proxy.port}'"
+        access = contexts.load(written(tmp_path / "config", "http://api.test", more))
+        assert PodRunner(access, Place("team-a", "a")).run(["echo"]).stdout == "hello"
+        server.close()
+        assert proxy.asked == ["api.test:80"], "the name is the proxy's to look up"
+        assert reach(access).pool.connection_pool_kw["_socks_options"]["username"] == (login[0] if login else None)
+
+
+def test_requests_and_programs_go_through_socks_encrypted(tmp_path: Path) -> None:
+    authority = Authority("test")
+    pair = authority.issue("api", names=["api.test"])
+    (tmp_path / "pair").write_text(pair.key + pair.cert)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pair")
+    (tmp_path / "ca").write_text(authority.cert)
+    server = Server(message(STDOUT, "hello"), DONE, tls=context)
+    with Socks({"api.test:6443": server.listener.getsockname()[1]}) as proxy:
+        more = f"proxy-url: 'socks5h://127.0.0.1:{proxy.port}', certificate-authority: '{tmp_path}/ca'"
+        access = contexts.load(written(tmp_path / "config", "https://api.test:6443", more))
+        assert PodRunner(access, Place("team-a", "a")).run(["echo"]).stdout == "hello"
+        server.close()
+        assert proxy.asked == ["api.test:6443"]
+
+
+def test_a_socks_proxy_that_knows_no_way_says_so(tmp_path: Path) -> None:
+    with Socks({}) as proxy:
+        more = f"proxy-url: 'socks5://127.0.0.1:{proxy.port}'"
+        access = contexts.load(written(tmp_path / "config", "http://api.test", more))
+        with pytest.raises(CommandError, match="no way into pod team-a/a") as caught:
+            PodRunner(access, Place("team-a", "a")).run(["echo"])
+        assert "Host unreachable" in caught.value.cause
+        with pytest.raises(ApiError) as refused:
+            Kube(tmp_path / "config", access=access).raw("GET", "/version", timeout=5.0)
+        assert "Host unreachable" in refused.value.cause
 
 
 def test_loopback_is_reached_directly_whatever_the_variables_say(

@@ -39,8 +39,9 @@ def test_a_connection_that_breaks_is_no_success() -> None:
 class Server:
     """An API server that knows one subresource: it says what it is told to, and remembers what it is sent."""
 
-    def __init__(self, *answers: bytes, refuse: str = "") -> None:
+    def __init__(self, *answers: bytes, refuse: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.answers = answers
+        self.tls = tls
         self.refuse = refuse
         self.request = ""
         self.sent: list[bytes] = []
@@ -55,6 +56,8 @@ class Server:
 
     def serve(self) -> None:
         client, _ = self.listener.accept()
+        if self.tls:
+            client = self.tls.wrap_socket(client, server_side=True)
         with client:
             head = b""
             while not head.endswith(b"\r\n\r\n"):
