@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness import yamlio
-from harness.model import sysctls
+from harness.model import firstly, sysctls
 from harness.model.run import RunDir
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
@@ -118,6 +118,43 @@ def test_an_api_server_behind_a_proxy_is_reached_through_it_and_a_labs_own_never
         far.write_text(yamlio.dumps(known), encoding="utf-8")
         cli("test", "--kubeconfig", far, "--select", "model.pod-pod.*,node.links")
         assert set(proxy.asked) == {"cluster.test:6443"}
+
+
+def program(path: Path, text: str) -> Path:
+    """A shell's program."""
+    path.write_text(text if text.startswith("#!") else f"#!/bin/sh\nset -eu\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+ODD_NETWORK = "for file in /proc/sys/net/ipv4/conf/*/arp_ignore; do echo 8 >$file; done"
+SHOWN = "cat /proc/sys/net/ipv4/conf/*/arp_ignore"
+
+
+def test_what_a_hardened_machine_hands_down_is_settled_in_nodes_of_kind_and_their_pods(tmp_path: Path) -> None:
+    first = tmp_path / "firstly"
+    hook = program(tmp_path / "hook", "exit 0")
+    program(first, firstly.script(str(first), str(hook)))
+    # As such a machine makes a container, which starts with the program; and its pods' namespaces, with the hook.
+    pod = program(tmp_path / "pod", f"{ODD_NETWORK}; {hook}; {SHOWN}")
+    inside = program(tmp_path / "inside", f"{SHOWN}; unshare --net {pod}")
+    node = program(tmp_path / "node", f"mount -t tmpfs tmpfs /run; {ODD_NETWORK}; exec {first} {inside}")
+    done = subprocess.run(["/usr/bin/unshare", "--net", "--mount", node], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"0"}
+    assert hook.read_text().count("--network") == 1
+
+
+def test_a_node_of_kind_on_a_usual_machine_keeps_its_hook_as_it_is(tmp_path: Path) -> None:
+    first = tmp_path / "firstly"
+    hook = program(tmp_path / "hook", "exit 0")
+    before = hook.read_text()
+    program(first, firstly.script(str(first), str(hook)))
+    usual = " ".join(f"'{word}'" for word in sysctls.words())
+    made = f'for word in {usual}; do for file in /proc/sys/${{word%=*}}; do echo "${{word#*=}}" >$file; done; done'
+    node = program(tmp_path / "node", f"mount -t tmpfs tmpfs /run; {made}; exec {first} true")
+    subprocess.run(["/usr/bin/unshare", "--net", "--mount", node], check=True)
+    assert hook.read_text() == before
 
 
 def test_what_a_hardened_machine_hands_down_is_settled_in_a_pods_network(flannel: tuple[Cli, str]) -> None:
