@@ -148,11 +148,25 @@ class LazyGroup(click.Group):
     show_default=True,
     help="Factor on all deadlines, for slow machines.",
 )
+@click.option(
+    "--registry-mirror",
+    multiple=True,
+    metavar="HOST=URL",
+    help="Where images of a registry come from instead, as quay.io=https://mirror.example.org. May be repeated.",
+)
 # Not named `version`: that is the section of the command, in files.
 @click.version_option(__version__, "--version", "program_version", prog_name="cnilab")
 @click.pass_context
-def cli(
-    ctx: click.Context, *, quiet: bool, verbose: int, color: str, state: Path, cache: Path, timeout_scale: float
+def cli(  # noqa: PLR0913 - one parameter per option, as click wants it
+    ctx: click.Context,
+    *,
+    quiet: bool,
+    verbose: int,
+    color: str,
+    state: Path,
+    cache: Path,
+    timeout_scale: float,
+    registry_mirror: tuple[str, ...],
 ) -> None:
     """Real Kubernetes networking on one Linux machine: labs that teach it, and checks that prove it."""
     ctx.color = colored(color)
@@ -162,6 +176,11 @@ def cli(
     os.environ["CNILAB_STATE"] = str(state)
     os.environ["CNILAB_CACHE"] = str(cache)
     os.environ["CNILAB_TIMEOUT_SCALE"] = f"{timeout_scale:g}"
+    os.environ["CNILAB_REGISTRY_MIRROR"] = " ".join(registry_mirror)
+    if registry_mirror:
+        from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for it
+
+        mirrors.known()  # a word that is wrong is told before anything begins
 
 
 def run(args: Sequence[str] | None = None) -> int:

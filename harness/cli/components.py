@@ -322,11 +322,15 @@ def import_(archive: Path) -> None:
     cnilab components add weave.tar
     cnilab --cache /srv/cnilab components add /media/usb/weave.tar
     cnilab components add weave.tar && cnilab up weave --kernel debian
+    cnilab components add cilium.tar && cnilab up cilium --cni-version 1.19.4
     """,
 )
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def add(archive: Path) -> None:
-    """Bring images that are neither built nor downloaded by this program, as 'docker save' wrote them."""
+    """Bring images that are neither built nor downloaded by this program, as 'docker save' wrote them.
+
+    These are weave's; and of any version of a network those that 'up --cni-version' would otherwise pull.
+    """
     from harness.components import given  # noqa: PLC0415
 
     for reference in given.add(_store(), archive):

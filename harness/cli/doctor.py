@@ -39,6 +39,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     mtu: int | None,
     kernel: str | None,
     provider: str | None,
+    cni_version: str | None,
     skip: tuple[str, ...],
     output: str,
 ) -> int:
@@ -47,7 +48,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     Checks for the lab that 'up' would make of the same words. blocks: no lab is possible (exit code 10); limits:
     something of it will not work; info: of no account to the usual variants.
     """
-    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider))
+    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider, cni_version))
     if under_another_kernel(spec):
         from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
 

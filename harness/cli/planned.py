@@ -59,7 +59,7 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
         *(Item("program", name, f"your own: {path}", {"path": str(path)}) for name, path in offer.programs.items()),
         *([_node_image(spec.kubernetes.version)] if spec.provider == "kind" else []),
         *images,
-        *_files(spec),
+        *_files(spec, store),
     ]
     first = [one.name for one in components if one.fields["state"] != "cached"]
     asked = [one.name for one in images if one.fields["source"] == "missing"]
@@ -107,26 +107,35 @@ def _components(store: Store, names: tuple[str, ...]) -> Iterator[Item]:
 
 def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item]:
     """Images that the nodes are given, and where each comes from."""
-    from harness.components import given, recipes  # noqa: PLC0415
+    from harness.components import given, pull, recipes  # noqa: PLC0415
 
-    theirs = {image.reference for image in recipes.images(store.lock) if image.given}
+    theirs = {image.reference: image for image in recipes.images(store.lock) if image.foreign}
     for reference in store.image_references(names):
+        image = theirs.get(reference)
         if reference in offer.images:
             path = offer.images[reference]
             yield Item("image", reference, f"your own: {path}", {"source": "offered", "path": str(path)})
-        elif reference not in theirs:
+        elif image is None:
             yield Item("image", reference, "made of components", {"source": "components"})
-        elif given.where(store.cache, reference).is_file():
+        elif given.place(store.cache, image).is_file():
             yield Item("image", reference, "your own: in the cache", {"source": "brought"})
+        elif image.pulled:
+            there = pull.place(store.cache, image).is_file()
+            detail = "pulled: in the cache" if there else f"would be pulled from {pull.origin(image)}"
+            yield Item("image", reference, detail, {"source": "pulled", "state": "cached" if there else "missing"})
         else:
             yield Item("image", reference, "your own to bring: see cnilab components add", {"source": "missing"})
 
 
-def _files(spec: LabSpec) -> Iterator[Item]:
+def _files(spec: LabSpec, store: Store) -> Iterator[Item]:
     from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.steps.render import render  # noqa: PLC0415
+    from harness.steps.render import charted, render  # noqa: PLC0415
 
-    for path, text in render(spec, variant(spec.cni)).items():
+    chosen = variant(spec.cni)
+    files = render(spec, chosen)
+    if spec.cni_version:
+        files = dict(sorted({**files, **charted(store, spec, chosen)}.items()))
+    for path, text in files.items():
         size = len(text.encode())
         yield Item("file", path, f"{size} bytes", {"bytes": size})
 

@@ -8,7 +8,8 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.context import say, settings
+from harness.cli.context import say
+from harness.cli.stores import store_for
 from harness.cli.up import overrides, read_spec, spec_options
 from harness.files import write_below
 
@@ -19,6 +20,7 @@ from harness.files import write_below
     cnilab render flannel
     cnilab render workshop.yaml --to plan/
     cnilab render flannel --nodes 3 --to plan/ --diff
+    cnilab render flannel --cni-version 0.27.4
     """,
 )
 @spec_options
@@ -39,26 +41,27 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     mtu: int | None,
     kernel: str | None,
     provider: str | None,
+    cni_version: str | None,
     directory: Path | None,
     diff: bool,
 ) -> int:
     """Show what up would do: every file, service and manifest of the lab. Starts and builds nothing.
 
     Of a network that comes as a Helm chart the values are shown, and, when helm is in the cache ('cnilab components
-    ensure helm cilium'), what helm makes of them. Without --to everything goes to stdout. With --diff the exit code is
-    1 when something differs.
+    ensure helm cilium'), what helm makes of them. With --cni-version its manifest or chart is downloaded, unless the
+    cache has it. Without --to everything goes to stdout. With --diff the exit code is 1 when something differs.
     """
     if diff and directory is None:
         msg = "--diff compares with a directory: give --to as well"
         raise click.UsageError(msg)
-    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider))
+    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider, cni_version))
     from harness.cni.catalogue import variant  # noqa: PLC0415
-    from harness.components.store import Store  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.render import charted, differences, render  # noqa: PLC0415
 
     chosen = variant(spec.cni)
     files = render(spec, chosen)
-    files |= charted(Store(settings().cache), spec, chosen)
+    files |= charted(store_for(spec, Journal(None), images=False), spec, chosen)
     if directory is None:
         for path, text in files.items():
             click.echo(f"==> {path} <==\n{text}")

@@ -16,18 +16,26 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
 
 
-def store_for(spec: LabSpec, journal: Journal) -> Store:
-    """The store with the lab's version of Kubernetes.
+def store_for(spec: LabSpec, journal: Journal, *, images: bool = True) -> Store:
+    """The store with the lab's versions of Kubernetes and of the network.
 
     Args:
         spec: The lab.
         journal: Told of downloads and builds.
+        images: It shall know the images of a network that is not pinned: these are named in what installs it, which is
+            downloaded when the cache does not have it.
     """
-    from harness.components.kubernetes import with_kubernetes  # noqa: PLC0415
-    from harness.components.lock import load as load_lock  # noqa: PLC0415 - the help must not wait for it
+    from harness.cni.catalogue import variant  # noqa: PLC0415 - the help must not wait for these
+    from harness.components.network import with_images  # noqa: PLC0415
     from harness.components.store import Store  # noqa: PLC0415
+    from harness.steps.needs import lock_for  # noqa: PLC0415
 
-    return Store(settings().cache, journal=journal, lock=with_kubernetes(load_lock(), spec.kubernetes.version))
+    store = Store(settings().cache, journal=journal, lock=lock_for(spec))
+    if spec.cni_version and images:
+        from harness.steps.networks import references  # noqa: PLC0415
+
+        store.lock = with_images(store.lock, references(store, spec, variant(spec.cni)))
+    return store
 
 
 @contextmanager

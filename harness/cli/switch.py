@@ -12,12 +12,13 @@ from harness.cli.context import say, settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
+from harness.cli.up import checked_version, version_option
 from harness.errors import CnilabError, TearDownError
 
 if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.run import RunDir
-    from harness.model.variant import Variant
+    from harness.model.spec import LabSpec
     from harness.steps.attach import Attached
     from harness.steps.switch import Switched
 
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
     cnilab switch cilium
     cnilab switch flannel --lab monday
     cnilab switch cilium-vxlan -o json && cnilab test
+    cnilab switch flannel --cni-version 0.27.4
     """,
 )
 @click.argument("variant")
 @lab_option()
+@version_option
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
 @output_option()
-def command(*, variant: str, lab: str | None, run_dir: Path | None, output: str) -> None:
-    """Give a running lab another pod network, on the same nodes.
+def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: Path | None, output: str) -> None:
+    """Give a running lab another pod network, or another version of it, on the same nodes.
 
     Pods leave, the first network's agents and all that they made go, every node must then look as if there had never
     been a network, and only then the second one comes up. Pods without a controller come back from copies. What is
@@ -49,24 +52,25 @@ def command(*, variant: str, lab: str | None, run_dir: Path | None, output: str)
     from harness.steps.switch import check, target_spec  # noqa: PLC0415
 
     chosen = load_variant(variant)
+    version = checked_version(variant, cni_version)
     name = there.spec.name
     with progress() as listener:
         with Journal(None, listener).step("switch.check", f"{there.variant.name} can become {variant}"):
-            check(there, chosen, cache=settings().cache)
+            check(there, chosen, cache=settings().cache, version=version)
         words = [there.variant.name, "--name", name]
-        run = new_run(target_spec(there.spec, chosen), words, run_dir)
+        target = target_spec(there.spec, chosen, version)
+        run = new_run(target, words, run_dir)
         journal = Journal(run, listener)
         try:
-            done = _switch(there, chosen, run, journal)
+            done = _switch(there, target, run, journal)
         except (CnilabError, KeyboardInterrupt) as error:
             finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
             if isinstance(error, CnilabError):
-                again = (
-                    f"'cnilab switch {variant} --lab {name}' goes on from there; 'cnilab down {name}' removes the lab"
-                )
+                same = " ".join(("cnilab switch", variant, "--lab", name, *_words(version)))
+                again = f"'{same}' goes on from there; 'cnilab down {name}' removes the lab"
                 error.next_step = "\n".join(filter(None, [error.next_step, again]))
             raise
-        finish(run, command=("cnilab", "switch", variant))
+        finish(run, command=("cnilab", "switch", variant, *_words(version)))
     emit(_listing(there, done, run), output)
     say(f"Lab '{name}' has the network {variant}. Run directory: {run.path}")
     if done.left:
@@ -79,8 +83,13 @@ def command(*, variant: str, lab: str | None, run_dir: Path | None, output: str)
         )
 
 
-def _switch(there: Attached, variant: Variant, run: RunDir, journal: Journal) -> Switched:
+def _words(version: str) -> tuple[str, ...]:
+    return ("--cni-version", version) if version else ()
+
+
+def _switch(there: Attached, target: LabSpec, run: RunDir, journal: Journal) -> Switched:
     from harness.cli.stores import noted_store  # noqa: PLC0415
+    from harness.cni.catalogue import variant as load_variant  # noqa: PLC0415
     from harness.model.labstate import LabDir  # noqa: PLC0415
     from harness.steps.providers import known_state  # noqa: PLC0415
     from harness.steps.switch import switch  # noqa: PLC0415
@@ -88,8 +97,9 @@ def _switch(there: Attached, variant: Variant, run: RunDir, journal: Journal) ->
     state = known_state(LabDir(there.state, there.spec.name))
     own = {name: Path(path) for name, path in state.own.items()} if state else {}
     own = {name: path for name, path in own.items() if path.is_file()}
-    with noted_store(there.spec, run, journal, own) as store:
-        return switch(there, variant, run=run, journal=journal, store=store)
+    with noted_store(target, run, journal, own) as store:
+        variant = load_variant(target.cni)
+        return switch(there, variant, run=run, journal=journal, store=store, version=target.cni_version)
 
 
 def _listing(there: Attached, done: Switched, run: RunDir) -> Listing:

@@ -57,11 +57,20 @@ def _read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
     variants = catalogue.names()
     if target in variants:
         return make_spec(
-            variants, {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given}
+            variants,
+            {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given},
+            network=pinned_network,
         )
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
-        return load_spec(path, variants=variants, labs=_lab_ids(), overrides=given, pinned=_pinned_kubernetes())
+        return load_spec(
+            path,
+            variants=variants,
+            labs=_lab_ids(),
+            overrides=given,
+            pinned=_pinned_kubernetes(),
+            network=pinned_network,
+        )
     import difflib  # noqa: PLC0415
 
     near = difflib.get_close_matches(target, variants, n=1)
@@ -86,10 +95,39 @@ def _pinned_kubernetes() -> list[str]:
     return list(versions(load()))
 
 
+def pinned_network(variant: str) -> str:
+    """The version of its network that a variant has unasked; empty for one that has none."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.components.lock import load  # noqa: PLC0415
+    from harness.components.network import pinned  # noqa: PLC0415
+
+    return pinned(load(), catalogue.variant(variant).driver)
+
+
+def checked_version(variant: str, version: str | None) -> str:
+    """A version of a variant's network as specs have it: empty for the pinned one.
+
+    Raises:
+        SpecError: It is none.
+    """
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.load import make_spec  # noqa: PLC0415
+
+    wanted = {"spec.cni": variant, **({"spec.cniVersion": version} if version else {})}
+    return make_spec(catalogue.names(), wanted, network=pinned_network).cni_version
+
+
+def version_option(function: Any) -> Any:
+    """`--cni-version`, of a spec and of a network that comes later."""
+    words = "Full version of the network: its project's own images, pulled or brought.  [default: the pinned one]"
+    return click.option("--cni-version", metavar="VERSION", help=words)(function)
+
+
 def spec_options(function: Any) -> Any:
     """The argument and the options that make a spec; the same for `up` and `render`."""
     for decorator in (
         click.option("--mtu", type=int, help="MTU of the wire between the nodes, in bytes."),
+        version_option,
         click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
         click.option("--provider", metavar="NAME", help="What makes the nodes: namespaces, kind or another one."),
@@ -114,6 +152,7 @@ def overrides(
     mtu: int | None,
     kernel: str | None = None,
     provider: str | None = None,
+    cni_version: str | None = None,
 ) -> dict[str, Any]:
     """Options by their path in a spec file."""
     return {
@@ -123,12 +162,13 @@ def overrides(
         "spec.underlay.mtu": mtu,
         "spec.kernel": kernel,
         "spec.provider": provider,
+        "spec.cniVersion": cni_version,
     }
 
 
 def decided(spec: LabSpec) -> dict[str, Any]:
     """All that options can say of a lab, as it was decided: where the words are read again, files may say otherwise."""
-    return overrides(spec.name, spec.nodes, spec.cni, spec.underlay.mtu, spec.kernel, spec.provider)
+    return overrides(spec.name, spec.nodes, spec.cni, spec.underlay.mtu, spec.kernel, spec.provider, spec.cni_version)
 
 
 def words_of(target: str, given: dict[str, Any]) -> list[str]:
@@ -138,7 +178,9 @@ def words_of(target: str, given: dict[str, Any]) -> list[str]:
         target: A spec file, or a variant's name.
         given: As `overrides` makes it.
     """
-    options = [(f"--{path.rsplit('.', 1)[-1]}", str(value)) for path, value in given.items() if value is not None]
+    from harness.model.load import option_of  # noqa: PLC0415 - the help must not wait for pydantic
+
+    options = [(option_of(path), str(value)) for path, value in given.items() if value is not None]
     return [target, *(word for option in options for word in option)]
 
 
@@ -167,6 +209,8 @@ def under_another_kernel(spec: LabSpec) -> bool:
     cnilab up cilium --dry-run -o json | jq -r '.items[] | select(.what == "image") | .name'
     cnilab up flannel --provider kind
     cnilab up flannel --component flanneld=dist/flanneld-amd64
+    cnilab up cilium --cni-version 1.19.4
+    cnilab --registry-mirror quay.io=http://127.0.0.1:5000 up cilium --cni-version 1.19.4
     """,
 )
 @spec_options
@@ -190,6 +234,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     mtu: int | None,
     kernel: str | None,
     provider: str | None,
+    cni_version: str | None,
     component: tuple[str, ...],
     retain: bool,
     replace: bool,
@@ -211,7 +256,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     if not dry_run and typed(ctx, "output"):
         msg = "-o is for what --dry-run shows; 'cnilab status -o json' describes a lab that is up"
         raise click.UsageError(msg)
-    given = overrides(name, nodes, cni, mtu, kernel, provider)
+    given = overrides(name, nodes, cni, mtu, kernel, provider, cni_version)
     spec = read_spec(target, given)
     if dry_run:
         return _plan(spec, component, output)
@@ -273,7 +318,7 @@ def _preflight(spec: LabSpec, journal: Journal) -> None:
     from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.steps.doctor import programs, require  # noqa: PLC0415
 
-    store_for(spec, journal).tools.install(*programs(spec))
+    store_for(spec, journal, images=False).tools.install(*programs(spec))
     require(spec, state=settings().state, cache=settings().cache)
 
 

@@ -8,6 +8,7 @@ import click
 
 from harness import __version__
 from harness.cli.command import command as define
+from harness.cli.context import settings
 from harness.cli.output import API_VERSION, emit_document
 
 
@@ -21,9 +22,13 @@ from harness.cli.output import API_VERSION, emit_document
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", help="Format.")
 def command(output: str) -> None:
-    """Versions of cnilab, of Python and of the kernel, and of every component that labs are made of."""
+    """Versions of cnilab, of Python and of the kernel, and of every component that labs are made of.
+
+    With -o json or yaml also the versions of Kubernetes that can be chosen, and images in the cache that were pulled.
+    """
     from harness.components.kubernetes import versions  # noqa: PLC0415 - the help must not wait for pydantic
     from harness.components.lock import load  # noqa: PLC0415
+    from harness.components.pull import known  # noqa: PLC0415
 
     lock = load()
     facts = {"cnilab": __version__, "python": platform.python_version(), "kernel": platform.release()}
@@ -42,4 +47,5 @@ def command(output: str) -> None:
             for minor, version in versions(lock).items()
         }
         document = {"apiVersion": API_VERSION, "kind": "Version", **facts, "components": pins, "edits": edits}
-        emit_document({**document, "kubernetes": selectable}, output)
+        pulled = [one.model_dump(mode="json") for one in known(settings().cache)]
+        emit_document({**document, "kubernetes": selectable, "pulled": pulled}, output)

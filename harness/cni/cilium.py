@@ -178,11 +178,25 @@ def _sorted(tree: Object) -> Object:
     return {key: _sorted(value) if isinstance(value, dict) else value for key, value in sorted(tree.items())}
 
 
+def images(defaults: Mapping[str, Any]) -> list[str]:
+    """Images of the agent and of the operator, as a chart names them by itself.
+
+    Args:
+        defaults: Its values.yaml. The operator of labs is the one that belongs to no cloud.
+    """
+    agent, operator = defaults["image"], defaults["operator"]["image"]
+    return [
+        f"{agent['repository']}:{agent['tag']}",
+        f"{operator['repository']}-generic{operator.get('suffix') or ''}:{operator['tag']}",
+    ]
+
+
 RELEASE = Release(
     "cilium",
     NAMESPACE,
     "cilium",
     values,
+    images,
     # What its operator makes with these values (pkg/k8s/synced/crd.go). It makes one after the other, and looks only
     # after a second whether the API server has it, so that agents would wait for ten seconds.
     kinds=(

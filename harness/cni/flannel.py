@@ -11,10 +11,13 @@ that start before the subnet file is there fail once and are tried again some tw
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 from harness.cni import apiserver
 from harness.cni.footprint import LEASES, PLUGIN_CHAINS, Footprint
+from harness.errors import BringUpError
 from harness.model import rbac
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -49,6 +52,51 @@ def manifests(spec: LabSpec, variant: Variant) -> list[Object]:
         variant: Gives the backend.
     """
     return [_namespace(), *_rbac(), _config(spec, variant), _daemonset(spec)]
+
+
+MANIFEST = "kube-flannel.yml"
+"""Of its module, in `Documentation`: how its project installs a version."""
+
+
+def adapted(objects: Iterable[Object], spec: LabSpec, variant: Variant) -> list[Object]:
+    """The project's own manifest of a version that is not pinned, with a lab's network and nothing else changed.
+
+    The backend and the network are told; and the CNI configuration, which is the same but for its version: that of the
+    variant is what every plugin speaks. flanneld is told the NIC of the cluster, and goes to the API server by its
+    address.
+
+    Args:
+        objects: As the manifest has them.
+        spec: Gives the pod network and the NIC of the cluster.
+        variant: Gives the backend.
+
+    Raises:
+        BringUpError: It has not the objects that are to be told this.
+    """
+    made = deepcopy(list(objects))
+    config = _only(made, "ConfigMap", "kube-flannel-cfg")
+    config["data"] |= _config(spec, variant)["data"]
+    pod = _only(made, "DaemonSet", NAME)["spec"]["template"]["spec"]
+    daemon = next((one for one in pod["containers"] if one["name"] == "kube-flannel"), None)
+    if daemon is None:
+        cause = f"the DaemonSet {NAME} has no container kube-flannel"
+        raise _foreign(cause)
+    daemon["args"] = [*daemon.get("args", ()), f"--iface={spec.cluster_nic}"]
+    daemon["env"] = [*daemon.get("env", ()), *apiserver.environment(spec)]
+    return made
+
+
+def _only(objects: list[Object], kind: str, name: str) -> Object:
+    for one in objects:
+        if one["kind"] == kind and one["metadata"]["name"] == name:
+            return one
+    cause = f"it has no {kind} {name}"
+    raise _foreign(cause)
+
+
+def _foreign(cause: str) -> BringUpError:
+    msg = f"{MANIFEST} of this version of flannel is not as this program knows it"
+    return BringUpError(msg, cause=cause, where="spec.cniVersion", next_step="choose a version that is nearer")
 
 
 def _labels() -> dict[str, str]:

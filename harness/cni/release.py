@@ -21,6 +21,7 @@ class Release:
         namespace: Where it lives.
         component: The component that brings the chart, packed as `chart.tar`.
         values: The values document of a lab's variant.
+        images: Full names of the images of its programs, by the chart's own default values.
         kinds: CustomResourceDefinitions that are made before, by their names; the component brings them as `crds.tar`.
         instead: Values by their paths that keep the chart's programs from making these kinds as well.
     """
@@ -29,5 +30,6 @@ class Release:
     namespace: str
     component: str
     values: Callable[[LabSpec, Variant], Object]
+    images: Callable[[Object], list[str]]
     kinds: tuple[str, ...] = ()
     instead: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ def _rbac() -> list[Object]:
 
 
 def _daemonset(spec: LabSpec, variant: Variant) -> Object:
-    kube, npc = variant.values["kube"], variant.values["npc"]
+    kube, npc = (_versioned(variant.values[name], spec) for name in ("kube", "npc"))
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -87,6 +87,11 @@ def _daemonset(spec: LabSpec, variant: Variant) -> Object:
             "updateStrategy": {"type": "RollingUpdate"},
         },
     }
+
+
+def _versioned(image: str, spec: LabSpec) -> str:
+    """An image of the version that the spec asks for."""
+    return f"{image.rpartition(':')[0]}:{spec.cni_version}" if spec.cni_version else image
 
 
 def _init(image: str) -> Object:

@@ -1,8 +1,8 @@
 """Look at the cache, check it, and carry it to another machine.
 
-An export has the components of the present lock and nothing else: images and containerd's root are made from them in
-seconds. The digests inside protect against damage on the way, not against a forger: import only what you trust, for
-its programs run as root.
+An export has the components of the present lock, charts and manifests of other versions of networks that were asked
+for, and nothing else: images and containerd's root are made from them in seconds. The digests inside protect against
+damage on the way, not against a forger: import only what you trust, for its programs run as root.
 
     <name>/<key>/entry.json
     <name>/<key>/files/<program>
@@ -21,7 +21,7 @@ from typing import IO, Literal, cast
 
 from pydantic import Field
 
-from harness.components import elf, own
+from harness.components import elf, own, pull
 from harness.components import entry as entries
 from harness.components.entry import Entry
 from harness.components.kubernetes import versions, with_kubernetes
@@ -114,6 +114,7 @@ def export(store: Resolver, archive: Path) -> list[ComponentStatus]:
         DamagedError: A file of the cache is not what it was.
     """
     found = [status for status in verify(store) if status.state != "missing"]
+    others = list(_of_other_versions(store))
     if broken := [problem for status in found for problem in status.problems]:
         msg = "the cache is damaged"
         raise DamagedError(msg, cause="\n".join(broken), next_step="cnilab components ensure")
@@ -125,6 +126,8 @@ def export(store: Resolver, archive: Path) -> list[ComponentStatus]:
         with scratch.open("wb") as file, _compressed(file, archive) as out, tarfile.open(fileobj=out, mode="w|") as tar:
             for status in found:
                 _add_entry(tar, store.directory(store.lock.component[status.name]))
+            for directory in others:
+                _add_entry(tar, directory)
         scratch.replace(archive)
     except OSError as error:
         msg = f"cannot write {archive}"
@@ -132,6 +135,15 @@ def export(store: Resolver, archive: Path) -> list[ComponentStatus]:
     finally:
         scratch.unlink(missing_ok=True)
     return found
+
+
+def _of_other_versions(store: Resolver) -> Iterator[Path]:
+    """Directories of what installs other versions of networks than the pinned ones."""
+    for component in store.lock.component.values():
+        for directory in sorted((store.cache / "components" / component.name).glob("*")) if component.published else ():
+            entry = entries.read(directory)
+            if entry and set(entry.files) == set(component.published) and not entries.damage(directory, entry):
+                yield directory
 
 
 @contextmanager
@@ -230,7 +242,7 @@ def prune(store: Resolver) -> list[Path]:
     locks = [store.lock, *(with_kubernetes(store.lock, minor) for minor in versions(store.lock))]
     wanted = {store.directory(component) for lock in locks for component in lock.component.values()}
     removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
-    for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER):
+    for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER, pull.FOLDER):
         removed += sorted((store.cache / kind).glob("*"))
     for path in removed:
         if path.is_dir():

@@ -1,7 +1,8 @@
 """Images that this project neither builds nor downloads: the user brings them, as `docker save` wrote them.
 
-<cache>/given/<name>/<name>.tar    the archive
-<cache>/given/<name>/digest        SHA-256 of the archive
+<cache>/given/<folder>/<name>.tar    the archive; the folder is the image's name, and a hash where it has many versions
+<cache>/given/<folder>/digest        SHA-256 of the folder's name and the archive's SHA-256
+<cache>/given/<folder>/archive       SHA-256 of the archive
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from harness.components.entry import file_digest
 from harness.components.recipes import Image
 from harness.components.resolver import Resolver
 from harness.errors import PreflightError, UsageError
+from harness.model.run import Pin
 
 _LIST_BYTES = 1 << 22
 
 
-def place(cache: Path, name: str) -> Path:
+SOURCE = "brought"
+"""What the pins of a run say of such an image."""
+
+
+def place(cache: Path, image: Image) -> Path:
     """Where the archive of an image is, or would be."""
-    return cache / "given" / name / f"{name}.tar"
-
-
-def where(cache: Path, reference: str) -> Path:
-    """The same, by the image's full name."""
-    return place(cache, reference.rpartition("/")[2].partition(":")[0])
+    return cache / "given" / image.place
 
 
 def advice(references: list[str]) -> str:
@@ -37,22 +38,25 @@ def advice(references: list[str]) -> str:
     return f"where they can be pulled: docker save {names} -o images.tar; here: cnilab components add images.tar"
 
 
-def require(store: Resolver, image: Image) -> Path:
-    """The archive of a given image.
-
-    Raises:
-        PreflightError: Nobody brought it yet.
-    """
-    path = place(store.cache, image.name)
+def find(store: Resolver, image: Image) -> Path | None:
+    """The archive of an image that somebody brought; None when nobody did."""
+    path = place(store.cache, image)
     if not path.is_file():
-        msg = f"the image {image.reference} is not here"
-        raise PreflightError(
-            msg,
-            cause="it is neither built nor downloaded by this program",
-            where=str(path),
-            next_step=advice([image.reference]),
-        )
+        return None
+    digest = path.with_name("archive")
+    known = digest.read_text(encoding="ascii") if digest.is_file() else file_digest(path)
+    store.add_pin(Pin(name=image.reference, version=image.reference.rpartition(":")[2], source=SOURCE, digest=known))
     return path
+
+
+def missing(store: Resolver, image: Image) -> PreflightError:
+    """The error about an image that nobody brought yet."""
+    return PreflightError(
+        f"the image {image.reference} is not here",
+        cause="it is neither built nor downloaded by this program",
+        where=str(place(store.cache, image)),
+        next_step=advice([image.reference]),
+    )
 
 
 def add(store: Resolver, archive: Path) -> list[str]:
@@ -69,20 +73,26 @@ def add(store: Resolver, archive: Path) -> list[str]:
         UsageError: It is no such archive, or has none of them.
     """
     there = references(archive)
-    wanted = [image for image in recipes.images(store.lock) if image.given and image.reference in there]
+    known = recipes.images(store.lock)
+    others = there - {image.reference for image in known}
+    versions = recipes.published(sorted(one for one in others if one.startswith(recipes.PUBLISHERS)))
+    wanted = [image for image in (*known, *versions) if image.foreign and image.reference in there]
     if not wanted:
-        known = ", ".join(image.reference for image in recipes.images(store.lock) if image.given)
+        names = ", ".join(image.reference for image in known if image.foreign)
+        known_step = f"{names}; or other versions of networks, of {', '.join(recipes.PUBLISHERS)}"
         msg = f"{archive} has no image that is brought this way"
-        raise UsageError(msg, cause=f"it has: {', '.join(sorted(there)) or 'none with a name'}", next_step=known)
+        raise UsageError(msg, cause=f"it has: {', '.join(sorted(there)) or 'none with a name'}", next_step=known_step)
     digest = file_digest(archive)
     for image in wanted:
-        with store.exclusive(f"given-{image.name}") as scratch:
+        target = place(store.cache, image)
+        with store.exclusive(f"given-{target.parent.name}") as scratch:
             made = scratch / "made"
             made.mkdir()
-            shutil.copyfile(archive, made / f"{image.name}.tar")
+            shutil.copyfile(archive, made / target.name)
             # Two images may be in one archive: what is made of them must differ all the same.
-            (made / "digest").write_text(hashlib.sha256(f"{image.name} {digest}".encode()).hexdigest(), "ascii")
-            store.publish(made, place(store.cache, image.name).parent)
+            (made / "digest").write_text(hashlib.sha256(f"{target.parent.name} {digest}".encode()).hexdigest(), "ascii")
+            (made / "archive").write_text(digest, "ascii")
+            store.publish(made, target.parent)
     return [image.reference for image in wanted]
 
 

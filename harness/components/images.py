@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from harness.components import given, recipes
+from harness.components import given, pull, recipes
 from harness.components.entry import file_digest
 from harness.components.lock import architecture
 from harness.components.recipes import Content, Image
@@ -58,8 +58,12 @@ def components(store: Resolver, names: Iterable[str]) -> list[str]:
 
 
 def _archive(store: Resolver, image: Image) -> Path:
+    if image.foreign and (brought := given.find(store, image)):
+        return brought
     if image.given:
-        return given.require(store, image)
+        raise given.missing(store, image)
+    if image.pulled:
+        return pull.archive(store, image)
     contents = image.contents(store)
     key = _key(image, contents)
     place = store.cache / "images" / key

@@ -120,6 +120,7 @@ class Folder(Data):
     module: str = Field(description="The module's path, as go.mod requires it")
     path: str = Field(description="Of the module's, relative to its root")
     without: tuple[str, ...] = Field(default=(), description="Names directly below it that are left out")
+    only: tuple[str, ...] = Field(default=(), description="Names directly below it that are all; empty: every one")
 
 
 class Build(Data):
@@ -166,6 +167,13 @@ class Component(Data):
     package: Package | None = None
     release: Release | None = None
     build: Build | None = None
+    published: dict[FileName, Folder] = Field(
+        default_factory=dict,
+        description="Of a network, what installs another version of it: delivered name -> folder of its module",
+    )
+    module: dict[FileName, Folder] = Field(
+        default_factory=dict, description="The same for the version that was asked for, of which nothing is built"
+    )
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:
@@ -201,6 +209,13 @@ class Component(Data):
             )
             release = release.model_copy(update={"artefacts": tuple(others)})
         return self.model_copy(update={"version": version, "release": release})
+
+    def as_published(self, version: str) -> Self:
+        """A network's component at a version that is not pinned: what installs its project's own images."""
+        nothing = dict.fromkeys(("system", "package", "release", "build"))
+        folders = {"module": self.published, "published": {}}
+        words = {"summary": f"{self.summary}; pinned is {self.version}"}
+        return self.model_copy(update={**nothing, **folders, **words, "version": version, "probe": (), "accept": ""})
 
     @property
     def pinned(self) -> str:
@@ -247,6 +262,9 @@ class Lock(Data):
 
     schema_: Literal[1] = Field(alias="schema")
     component: dict[FileName, Component]
+    pulled: tuple[str, ...] = Field(
+        default=(), description="Full names of images that are pulled or brought: those of a network that is not pinned"
+    )
     tool: dict[str, Tool] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -291,6 +309,7 @@ def programs(component: Component) -> set[str]:
         names |= set(component.package.files)
     if component.build:
         names |= set(component.build.files) | set(component.build.folders)
+    names |= set(component.module)
     for artefact in component.release.artefacts if component.release else ():
         names |= set(artefact.files)
     return names

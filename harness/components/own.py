@@ -71,7 +71,7 @@ def look(store: Resolver, words: Iterable[str], used: Collection[str], pulled: C
     """
     mine: dict[str, Path] = {}
     archives: dict[str, Path] = {}
-    images = {image.name: image for image in recipes.images(store.lock) if image.given and image.name in pulled}
+    images = {image.name: image for image in recipes.images(store.lock) if image.foreign and image.name in pulled}
     for name, path in map(split, words):
         file = Path(path).expanduser().absolute()
         if not file.is_file():

@@ -53,6 +53,7 @@ class Image:
         contents: Computes its files.
         also: Further full names of the same image.
         given: The user brings it; nothing of it is made here.
+        pulled: It is pulled, unless the user brings it; nothing of it is made here.
         env: Variables of its processes, as NAME=value.
     """
 
@@ -64,11 +65,53 @@ class Image:
     contents: Callable[[Resolver], dict[str, Content]]
     also: tuple[str, ...] = ()
     given: bool = False
+    pulled: bool = False
     env: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Nothing of it is made here."""
+        return self.given or self.pulled
+
+    @property
+    def place(self) -> str:
+        """Of its archive below a folder of the cache, where it is not made here. Of some there may be many versions."""
+        name = short_name(self.reference)
+        key = hashlib.sha256(self.reference.encode()).hexdigest()[:16]
+        return f"{name}-{key}/{name}.tar" if self.pulled else f"{name}/{name}.tar"
+
+
+PUBLISHERS = ("docker.io/flannel/", "docker.io/rajchaudhuri/", "ghcr.io/flannel-io/", "quay.io/cilium/")
+"""Where the projects of networks publish their images."""
+
+
+def short_name(reference: str) -> str:
+    """`cilium` of `quay.io/cilium/cilium:v1.19.4`."""
+    return reference.partition("@")[0].rpartition("/")[2].partition(":")[0]
+
+
+def published(references: Iterable[str]) -> list[Image]:
+    """Images that are pulled or brought, by their full names; short names are the last parts of those."""
+    known = list(references)
+    short = [short_name(one) for one in known]
+    names = [
+        name if short.count(name) == 1 else re.sub(r"[^a-z0-9.-]+", "-", one.lower())
+        for name, one in zip(short, known, strict=True)
+    ]
+    return [
+        Image(name, reference, (), (), (), lambda _: {}, pulled=True)
+        for name, reference in zip(names, known, strict=True)
+    ]
 
 
 def images(lock: Lock) -> list[Image]:
-    """All images of the lock's versions."""
+    """All images of the lock's versions. Those of a network that is not pinned have the names of those that are."""
+    others = published(lock.pulled)
+    taken = {image.name for image in others}
+    return [*(image for image in _pinned(lock) if image.name not in taken), *others]
+
+
+def _pinned(lock: Lock) -> list[Image]:
     flannel, plugin, coredns, cilium = (
         lock.component[name].tag for name in ("flannel", "cni-flannel", "coredns", "cilium")
     )

@@ -47,6 +47,9 @@ DEFAULT_SOURCES = ("cache", "system", "package", "release", "build")
 NETWORK_SOURCES = frozenset({"package", "release"})
 """Left out with CNILAB_OFFLINE=1. A build may still find its modules in Go's own cache."""
 
+OF_MODULES = frozenset({"cache", "build"})
+"""Those that know Go modules."""
+
 AT_ONCE = 16
 """Components at the same time; downloads mostly wait, and builds have a limit of their own."""
 
@@ -57,6 +60,7 @@ _UNSAID: Any = {
     "minors": True,
     "accept_until": True,
     "end_of_life": True,
+    "published": True,
     "build": {"seconds", "upstream"},
     "release": {"artefacts": {"__all__": {"digests", "others"}}},
 }
@@ -179,7 +183,7 @@ class Resolver:
             self._pins[item.name] = Pin(
                 name=item.name,
                 version=item.version,
-                source=item.source,
+                source="module" if self.lock.component[item.name].module else item.source,
                 digest=item.digest,
                 edits=self.lock.component[item.name].edits,
             )
@@ -246,7 +250,8 @@ class Resolver:
         self, component: Component, scratch: Path, say: Callable[[str], None], cancelled: threading.Event
     ) -> Resolved:
         refusals: list[tuple[str, Refused]] = []
-        for name in self.sources:
+        # Of one that is a module's folders all other sources know nothing.
+        for name in self.sources if not component.module else [one for one in self.sources if one in OF_MODULES]:
             if name == "cache":
                 refusals.append((name, Refused("not there yet")))
                 continue
@@ -396,6 +401,6 @@ def nothing_worked(component: Component, refusals: Sequence[tuple[str, Refused]]
     return PreflightError(
         f"{component.name} {component.pinned} ({component.summary}) cannot be had",
         cause="\n".join(f"{name}: {refused.reason}" for name, refused in refusals),
-        where="components.lock",
+        where="spec.cniVersion" if component.module else "components.lock",
         next_step="\n".join(remedies),
     )

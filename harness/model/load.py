@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from harness import yamlio
 from harness.errors import Problem, SpecError
 from harness.model.base import Data
 from harness.model.plain import dotted_path, plain_data, seen
-from harness.model.spec import ALL_LABS, LabName, LabSpec
+from harness.model.spec import ALL_LABS, CNI_VERSION, LabName, LabSpec
 
 API_VERSION = "cnilab.dev/v1"
 KIND = "Lab"
@@ -60,6 +61,7 @@ class Document(Data):
 _EXPECTED = {
     "metadata.name": "1 to 30 lower-case letters, digits and '-', beginning and ending with a letter or digit",
     "spec.kubernetes.version": 'a minor or full version, as "1.37" or "1.37.2"',
+    "spec.cniVersion": 'a full version of the network, as "1.19.4"',
     "spec.services.domain": "a DNS domain, as cluster.local",
 }
 """What to say where a regular expression would be no help."""
@@ -101,6 +103,7 @@ def load_spec(
     labs: Collection[str] = (),
     overrides: Mapping[str, Any] | None = None,
     pinned: Collection[str] = (),
+    network: Callable[[str], str] | None = None,
 ) -> LabSpec:
     """Read a spec file.
 
@@ -110,28 +113,32 @@ def load_spec(
         labs: Ids of all labs; empty: not checked.
         overrides: Values of command line options by path in the document: `{"spec.nodes": 3}`.
         pinned: Minor versions of Kubernetes that are made here; empty: not checked.
+        network: Says which version of its network a variant has unasked, empty for one that has none; None: not asked.
 
     Raises:
         UsageError: The file cannot be read.
         SpecError: Something in it is wrong; has every problem.
     """
     document = yamlio.read_user_file(path)
-    known = _Known(variants, labs, pinned)
+    known = _Known(variants, labs, pinned, network)
     return _build(document, f"{path}", known, overrides or {})
 
 
-def make_spec(variants: Collection[str], overrides: Mapping[str, Any]) -> LabSpec:
+def make_spec(
+    variants: Collection[str], overrides: Mapping[str, Any], network: Callable[[str], str] | None = None
+) -> LabSpec:
     """A spec from command line options alone.
 
     Args:
         variants: Names of all CNI variants.
         overrides: Values by path in the document.
+        network: As for `load_spec`.
 
     Raises:
         SpecError: A value is wrong.
     """
     base = {"apiVersion": API_VERSION, "kind": KIND}
-    return _build(base, _OPTIONS, _Known(variants), overrides)
+    return _build(base, _OPTIONS, _Known(variants, network=network), overrides)
 
 
 @dataclass(frozen=True)
@@ -142,11 +149,13 @@ class _Known:
         variants: Names of all CNI variants.
         labs: Ids of all labs.
         pinned: Minor versions of Kubernetes that are made here.
+        network: Says which version of its network a variant has unasked; empty for one that has none.
     """
 
     variants: Collection[str]
     labs: Collection[str] = ()
     pinned: Collection[str] = ()
+    network: Callable[[str], str] | None = None
 
 
 def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, Any]) -> LabSpec:
@@ -166,6 +175,8 @@ def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, An
             f"the {source} do not make a lab: {count}" if source == _OPTIONS else f"{source} is not a lab spec: {count}"
         )
         raise SpecError(msg, problems)
+    if known.network is not None and parsed.cni_version == known.network(parsed.cni):
+        return parsed.model_copy(update={"cni_version": ""})  # the pinned one, said aloud
     return parsed
 
 
@@ -185,9 +196,14 @@ class _Locator:
     def __call__(self, path: Path_) -> str:
         for dotted in self.overrides:
             if dotted == dotted_path(path):
-                return f"--{dotted.rsplit('.', 1)[-1]}"
+                return option_of(dotted)
         line, column = yamlio.position(self.document, path)
         return f"{self.source}:{line}:{column}" if self.source != _OPTIONS else self.source
+
+
+def option_of(dotted: str) -> str:
+    """The option of the command line for a field: `--cni-version` of `spec.cniVersion`."""
+    return "--" + re.sub(r"[A-Z]", lambda match: f"-{match[0].lower()}", dotted.rsplit(".", 1)[-1])
 
 
 def _set(document: dict[str, Any], path: Path_, value: Any) -> None:
@@ -293,10 +309,28 @@ def _references(document: dict[str, Any], locate: _Locator, known: _Known) -> It
         choices = "one of " + ", ".join(sorted(known.variants))
         yield Problem(locate(("spec", "cni")), "spec.cni", f"is {seen(cni)}", choices, _nearest(cni, known.variants))
     yield from _version(spec, locate, known.pinned)
+    yield from _network_version(spec, locate, known)
     for index, lab in enumerate(spec["labs"]) if known.labs and isinstance(spec.get("labs"), list) else ():
         if isinstance(lab, str) and lab not in {*known.labs, ALL_LABS}:
             hint = _nearest(lab, known.labs) or "'cnilab labs list' shows all"
             yield Problem(locate(("spec", "labs", index)), f"spec.labs.{index}", f"is {seen(lab)}", "a lab's id", hint)
+
+
+def _network_version(spec: dict[str, Any], locate: _Locator, known: _Known) -> Iterator[Problem]:
+    """What is nothing but settings of nodes has no version of its own; and a cluster of others has the one it has."""
+    version, cni = spec.get("cniVersion"), spec.get("cni", LabSpec().cni)
+    if known.network is None or not isinstance(version, str) or cni not in known.variants:
+        return
+    path: Path_ = ("spec", "cniVersion")
+    if not version or not re.fullmatch(CNI_VERSION, version):
+        return  # what is wrong with its form is said already
+    if not known.network(cni):
+        expected = f"no version: the variant {cni} is settings of the nodes, and has no images"
+    elif spec.get("provider") == "existing":
+        expected = "no version: the cluster has a network already"
+    else:
+        return
+    yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", expected)
 
 
 def _version(spec: dict[str, Any], locate: _Locator, pinned: Collection[str]) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from harness.model.base import Data
-from harness.model.spec import MAX_NODES, Kubernetes, LabName
+from harness.model.spec import CNI_VERSION, MAX_NODES, Kubernetes, LabName
 
 EVERY_VARIANT: Final = "all"
 
@@ -37,6 +37,9 @@ class Group(Data):
     kernel: Kernel = Field(default="host", description="Kernel that the labs run under")
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = 2
     kubernetes: str = Field(default=Kubernetes().version, description="Minor or full version")
+    cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
+        default="", alias="cniVersion", description="Full version of the network; empty: the pinned one"
+    )
     labs: Labs = Field(default="default", description="default: all that fit, but the long ones; all; none; or ids")
     minutes: Annotated[int, Field(ge=1, le=360)] = Field(default=30, description="A cell that takes longer is stopped")
     name: LabName | None = Field(default=None, description="Put before the variant in a cell's id")
@@ -71,6 +74,7 @@ class Cell:
         labs: `default`, `all`, `none`, or ids.
         minutes: A cell that takes longer is stopped.
         unavailable: Why it cannot run here; empty when it can.
+        cni_version: Of the network, in full; empty for the pinned one.
     """
 
     id: str
@@ -82,6 +86,7 @@ class Cell:
     labs: Labs
     minutes: int
     unavailable: str = ""
+    cni_version: str = ""
 
 
 def cells(matrix: Matrix, variants: Collection[str]) -> Iterator[Cell]:
@@ -103,6 +108,7 @@ def cells(matrix: Matrix, variants: Collection[str]) -> Iterator[Cell]:
                 kubernetes=group.kubernetes,
                 labs=group.labs,
                 minutes=group.minutes,
+                cni_version=group.cni_version,
             )
 
 

@@ -37,7 +37,9 @@ class Pin(Record):
 
     name: str
     version: str
-    source: str = Field(description="system, package, release, build; own: brought by the user")
+    source: str = Field(
+        description="system, package, release, build, module; pulled, brought; own: a program of the user"
+    )
     digest: str = Field(default="", description="sha256 of the file used")
     edits: tuple[str, ...] = Field(default=(), description="Where its source differs from its project's, by names")
 

@@ -16,6 +16,9 @@ LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
 KUBERNETES_VERSION: Final = r"^1\.\d{1,2}(\.\d{1,3})?$"
 """A version of Kubernetes: minor or full."""
 
+CNI_VERSION: Final = r"^(\d{1,4}\.\d{1,4}\.\d{1,4}(-[0-9A-Za-z.]{1,40})?)?$"
+"""A version of a network, in full; empty for the pinned one."""
+
 ALL_LABS: Final = "all"
 """Stands for every lab that the variant can do, the long ones too, where ids of labs are asked for."""
 
@@ -114,6 +117,11 @@ class LabSpec(Data):
         description="Kernel that the lab runs under: this machine's, or another in a VM",
     )
     cni: str = Field(default="flannel", description="Name of a CNI variant")
+    cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
+        default="",
+        alias="cniVersion",
+        description="Full version of the network: its project's own images, pulled or brought. Empty: the pinned one",
+    )
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="How many nodes")
     node_addresses: dict[str, IPv4Address] = Field(
         default_factory=dict,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,9 @@ class Charts:
         self.program.parent.mkdir(parents=True, exist_ok=True)
         self.program.unlink(missing_ok=True)
         link_or_copy(store.program(PROGRAM), self.program)
-        unpack(store, release, self.chart(release))
+        unpack(store, release.component, self.chart(release))
         if release.kinds:
-            unpack(store, release, self.kinds(release), KINDS)
+            unpack(store, release.component, self.kinds(release), KINDS)
 
     def install(self, release: Release, spec: LabSpec, variant: Variant, api: Kube) -> None:
         """Install a release, or change it to what it shall be.
@@ -98,7 +99,8 @@ class Charts:
         # What an interrupted installation made is its own: taken over, not refused.
         words = ("upgrade", "--install", "--take-ownership", "--hide-notes", "--values", path)
         instead = (word for setting in release.instead for word in ("--set", setting))
-        self._ask((*words, *instead, release.name, self.chart(release)), release)
+        with told_of_version(spec, variant, release):
+            self._ask((*words, *instead, release.name, self.chart(release)), release)
 
     def _definitions(self, release: Release) -> list[Object]:
         files = {path.stem: path for path in self.kinds(release).rglob("*.yaml")}
@@ -124,7 +126,8 @@ class Charts:
         path = self.values_file(release)
         if not path.exists():
             path.write_text(yamlio.dumps(release.values(spec, variant)), encoding="utf-8")
-        return self._helm.template(self.chart(release), release, path, spec.kubernetes.version)
+        with told_of_version(spec, variant, release):
+            return self._helm.template(self.chart(release), release, path, spec.kubernetes.version)
 
     def _ask(self, words: tuple[str | Path, ...], release: Release) -> None:
         kubeconfig = ("--kubeconfig", self._place.client_kubeconfig, "--namespace", release.namespace)
@@ -187,9 +190,41 @@ class Helm:
         return [item for item in yamlio.loads_all(self.run(words)) if item]
 
 
-def unpack(store: Store, release: Release, target: Path, name: str = CHART) -> None:
-    """Unpack a component's chart, or its kinds, in place of what is there."""
-    archive = store.ensure([release.component])[release.component].directory / name
+@contextmanager
+def told_of_version(spec: LabSpec, variant: Variant, release: Release) -> Iterator[None]:
+    """Errors of helm say, where it is so, that a variant's values are not made for the chart's version."""
+    try:
+        yield
+    except CommandError as error:
+        if spec.cni_version:
+            error.next_step = (
+                f"the values of the variant '{variant.name}' are made for the pinned version, and this is the chart of "
+                f"{release.name} {spec.cni_version}: choose a version that is nearer, or another variant"
+            )
+        raise
+
+
+def unknown_values(values: Mapping[str, Any], defaults: Mapping[str, Any], above: str = "") -> list[str]:
+    """Values, by their paths, that a chart does not know: Helm says nothing of them.
+
+    Args:
+        values: What it is told.
+        defaults: Its values.yaml; a table without a key there may have any.
+        above: Path of both.
+    """
+    found = []
+    for key, value in values.items():
+        path = f"{above}{key}"
+        if key not in defaults:
+            found.append(path)
+        elif isinstance(value, Mapping) and isinstance(defaults[key], Mapping) and defaults[key]:
+            found += unknown_values(value, defaults[key], f"{path}.")
+    return found
+
+
+def unpack(store: Store, component: str, target: Path, name: str = CHART) -> None:
+    """Unpack a component's chart, or another archive of it, in place of what is there."""
+    archive = store.ensure([component])[component].directory / name
     shutil.rmtree(target, ignore_errors=True)
     with tarfile.open(archive) as tar:
         for info in tar:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness import apart
 from harness.components import carry, given, recipes, tools
-from harness.components.kubernetes import unsupported, with_kubernetes
+from harness.components.kubernetes import unsupported
 from harness.components.lock import load as load_lock
 from harness.components.sources import golang
 from harness.components.sources.build import MIN_GO
@@ -22,7 +22,7 @@ from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
 from harness.steps import doctor_cgroups, doctor_container, doctor_docker, doctor_vagrant, providers
 from harness.steps.doctor_model import Check, Plan, Verdict
-from harness.steps.needs import needs
+from harness.steps.needs import lock_for, needs
 
 MIB = 2**20
 GIB = 2**30
@@ -142,8 +142,8 @@ def _ipset(plan: Plan) -> Verdict:
 
 
 def _weave_images(plan: Plan) -> Verdict:
-    wanted = [image.reference for image in recipes.images(load_lock()) if image.given]
-    missing = [one for one in wanted if not plan.host.exists(str(given.where(plan.cache, one)))]
+    wanted = [image for image in recipes.images(load_lock()) if image.given and not plan.spec.cni_version]
+    missing = [one.reference for one in wanted if not plan.host.exists(str(given.place(plan.cache, one)))]
     return Verdict(
         not missing, f"not in the cache: {', '.join(missing)}" if missing else "present", given.advice(missing)
     )
@@ -201,7 +201,7 @@ def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
 
 
 def _missing_components(plan: Plan) -> list[str]:
-    store = Store(plan.cache, lock=with_kubernetes(load_lock(), plan.spec.kubernetes.version))
+    store = Store(plan.cache, lock=lock_for(plan.spec))
     wanted = needs(plan.spec, store).components
     return [one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted]
 

@@ -253,7 +253,7 @@ def _point_at(store: Store, inside: Path) -> None:
 
     What the cache lacks stays away: inside it would be a link to nowhere, and no folder could be made in its place.
     """
-    for name in ("bin", "cni", "components", "given", "images", "libraries", "locks", "own", "scratch"):
+    for name in ("bin", "cni", "components", "given", "images", "libraries", "locks", "own", "pulled", "scratch"):
         if (store.cache / name).is_dir():
             (inside / name).symlink_to(store.cache / name)
 

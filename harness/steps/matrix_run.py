@@ -55,6 +55,7 @@ class Outcome:
 def item(cell: Cell) -> dict[str, Any]:
     """A cell as JSON-able data, as `matrix list -o json` prints it."""
     fields = asdict(cell)
+    fields["cniVersion"] = fields.pop("cni_version")
     return {**fields, "labs": list(cell.labs) if isinstance(cell.labs, tuple) else cell.labs}
 
 
@@ -91,8 +92,9 @@ def work(cell: Cell, directory: Path, state: Path) -> Work:
 
 
 def _options(cell: Cell) -> tuple[str, ...]:
-    usual = {"--provider": ("namespaces", "existing"), "--kernel": ("host",)}
+    usual = {"--provider": ("namespaces", "existing"), "--kernel": ("host",), "--cni-version": ("",)}
     given = {"--name": cell.id, "--nodes": str(cell.nodes), "--provider": cell.provider, "--kernel": cell.kernel}
+    given["--cni-version"] = cell.cni_version
     return tuple(word for name, value in given.items() if value not in usual.get(name, ()) for word in (name, value))
 
 
@@ -120,6 +122,7 @@ def spec(cell: Cell) -> dict[str, Any]:
             "provider": cell.provider,
             "kernel": cell.kernel,
             "cni": cell.variant,
+            **({"cniVersion": cell.cni_version} if cell.cni_version else {}),
             "nodes": cell.nodes,
             "kubernetes": {"version": cell.kubernetes},
             "labs": labs,

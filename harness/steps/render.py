@@ -20,7 +20,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.runner import HostRunner, Runner
 from harness.steps import charts, providers
-from harness.steps.networks import network
+from harness.steps.networks import chart, network, objects_of, unadapted
 
 CHARTS = "helm/"
 """Folder of what a network's chart is told, and, where helm is at hand, of what it makes of that."""
@@ -53,7 +53,8 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
     files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
     driver = network(variant)
     manifests = driver.manifests(spec, variant) if driver.manifests is not None else []
-    if manifests:
+    # What its project's own manifest of another version is, only that says; see `charted`.
+    if manifests and not unadapted(spec, variant):
         files[f"manifests/{variant.driver}.yaml"] = yamlio.dumps_all(manifests)
     if driver.release is not None:
         files[f"{CHARTS}{driver.release.name}-values.yaml"] = yamlio.dumps(driver.release.values(spec, variant))
@@ -63,22 +64,31 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
 def charted(store: Store, spec: LabSpec, variant: Variant, runner: Runner | None = None) -> dict[str, str]:
     """What helm makes of a network's chart, by relative path; nothing where helm or the chart is not in the cache.
 
+    Of a version that is not pinned its project's manifest, or the chart, is downloaded.
+
     Args:
         store: Has the cache.
         spec: The lab.
         variant: Its CNI variant.
         runner: Runs helm.
     """
-    release = network(variant).release
-    if release is None or not all(store.cached(name) for name in (charts.PROGRAM, release.component)):
+    if component := unadapted(spec, variant):
+        return {f"manifests/{component}.yaml": yamlio.dumps_all(objects_of(store, spec, variant))}
+    release = chart(spec, variant)
+    if release is None:
+        return {}
+    if spec.cni_version:
+        store.ensure([release.component])
+    if not all(store.cached(name) for name in (charts.PROGRAM, release.component)):
         return {}
     with tempfile.TemporaryDirectory(prefix="cnilab-") as scratch:
         folder = Path(scratch)
-        chart, values = folder / "chart", folder / "values.yaml"
-        charts.unpack(store, release, chart)
+        unpacked, values = folder / "chart", folder / "values.yaml"
+        charts.unpack(store, release.component, unpacked)
         values.write_text(yamlio.dumps(release.values(spec, variant)), encoding="utf-8")
         helm = charts.Helm(store.program(charts.PROGRAM), folder, runner or HostRunner())
-        objects = helm.template(chart, release, values, spec.kubernetes.version)
+        with charts.told_of_version(spec, variant, release):
+            objects = helm.template(unpacked, release, values, spec.kubernetes.version)
     return {f"{CHARTS}{release.name}.yaml": yamlio.dumps_all(objects)}
 
 

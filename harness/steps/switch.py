@@ -56,13 +56,14 @@ class Switched:
     left: list[Residue]
 
 
-def check(ready: Attached, variant: Variant, *, cache: Path) -> None:
+def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") -> None:
     """Refuse what cannot work, before anything is touched.
 
     Args:
         ready: The lab.
         variant: The second network.
         cache: The cache directory, for doctor.
+        version: Of the second network; empty for the pinned one.
 
     Raises:
         UsageError: The lab has that network already, its provider cannot, or some pods cannot be moved.
@@ -72,22 +73,25 @@ def check(ready: Attached, variant: Variant, *, cache: Path) -> None:
         msg = f"the network of a lab on '{ready.spec.provider}' cannot be switched"
         raise UsageError(msg, next_step="take the lab down and bring it up with the other variant")
     known = providers.known_state(LabDir(ready.state, ready.spec.name))
-    if variant.name == ready.variant.name and known is not None and known.ready:
-        msg = f"lab '{ready.spec.name}' has the network '{variant.name}' already"
+    same = (variant.name, version) == (ready.variant.name, ready.spec.cni_version)
+    if same and known is not None and known.ready:
+        msg = f"lab '{ready.spec.name}' has the network '{' '.join(filter(None, (variant.name, version)))}' already"
         raise UsageError(msg, next_step="name another variant; 'cnilab render VARIANT' shows what each one is")
     networks.network(variant)
-    target = target_spec(ready.spec, variant)
+    target = target_spec(ready.spec, variant, version)
     needed = [one for one in CHECKS if one.id in catalogue.needs(target)]
     doctor.require(target, state=ready.state, cache=cache, checks=needed)
     moving.require_movable(ready.kube.list("v1", "Pod"))
 
 
-def target_spec(spec: LabSpec, variant: Variant) -> LabSpec:
-    """The lab's spec with another network."""
-    return spec.model_copy(update={"cni": variant.name})
+def target_spec(spec: LabSpec, variant: Variant, version: str = "") -> LabSpec:
+    """The lab's spec with another network, or another version of it."""
+    return spec.model_copy(update={"cni": variant.name, "cni_version": version})
 
 
-def switch(ready: Attached, variant: Variant, *, run: RunDir, journal: Journal, store: Store) -> Switched:
+def switch(
+    ready: Attached, variant: Variant, *, run: RunDir, journal: Journal, store: Store, version: str = ""
+) -> Switched:
     """Take a lab's network away and give it another one. `check` was called.
 
     Args:
@@ -96,15 +100,16 @@ def switch(ready: Attached, variant: Variant, *, run: RunDir, journal: Journal, 
         run: The run directory of the lab's life with the second network.
         journal: Gets a step for every part.
         store: Delivers images.
+        version: Of the second network; empty for the pinned one.
 
     Raises:
         CnilabError: A part failed. The lab stays as it is then; the same call goes on from there.
     """
     place = LabDir(ready.state, ready.spec.name)
-    nodes, api = ready.lab.nodes, ready.kube
+    nodes, api, target = ready.lab.nodes, ready.kube, target_spec(ready.spec, variant, version)
     with journal.step("switch.images", f"images of {variant.name} to {len(nodes)} nodes") as detail:
-        detail["loaded"] = load_images(nodes, store, networks.network(variant).images)
-        networks.deliver(store, place, variant)
+        detail["loaded"] = load_images(nodes, store, networks.images(store.lock, target, variant))
+        store.ensure(networks.components(target, variant))
     _remember(place, ready=False, owner=os.getpid())
     before = _inventory(run, "before", nodes, journal)
     with journal.step("switch.pods", "pods leave the network") as detail:
@@ -121,8 +126,9 @@ def switch(ready: Attached, variant: Variant, *, run: RunDir, journal: Journal, 
         between = _inventory(run, "between", nodes, None)
         left = _left(ready, variant, before, between, store)
         detail["left"] = [str(one) for one in left]
-    _remember(place, spec=target_spec(ready.spec, variant), run=str(run.path))
-    ready = replace(ready, spec=target_spec(ready.spec, variant), variant=variant, run=run)
+    networks.deliver(store, place, target, variant)  # not before: what is removed is known by its own chart
+    _remember(place, spec=target, run=str(run.path))
+    ready = replace(ready, spec=target, variant=variant, run=run)
     if variant.kube_proxy:
         uninstall.each(nodes, uninstall.start_proxy)
     moving.taint(api, on=False)

@@ -46,7 +46,7 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs and images"):
         wanted = networks.network(order.variant).file_systems
         materials = replace(prepare(order, engine), file_systems=wanted)
-        networks.deliver(order.store, place, order.variant)
+        networks.deliver(order.store, place, spec, order.variant)
     image = create.guarded(engine, place, materials.image)
     text = cluster_config(spec, order.variant, image, cgroup_v1=engine.facts().cgroups == "1")
 

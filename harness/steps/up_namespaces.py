@@ -49,7 +49,7 @@ def bring_up(order: Order) -> Found:
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(order.store, order.needs)
-        networks.deliver(order.store, order.place, order.variant)
+        networks.deliver(order.store, order.place, spec, order.variant)
         issued = certificates.result()
     facts = machine_facts(containerd=order.store.ensure(["containerd"])["containerd"].version)
     if odd := inherited():

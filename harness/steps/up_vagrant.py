@@ -49,6 +49,7 @@ def _materials(order: Order) -> create.Materials:
     """Programs and images, from the cache or made now."""
     store, wanted = order.store, order.needs.images
     store.ensure(order.needs.components)
+    networks.deliver(store, order.place, order.spec, order.variant)
     return create.Materials(
         programs=store.bin_dir(providers.driver(order.spec.provider).components),
         responder=store.ensure(["responder"])["responder"].path,

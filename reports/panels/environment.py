@@ -24,9 +24,11 @@ _FOLDERS = ("captures", "labs", "faults", "logs", "ansible")
 def environment(source: Source) -> Environment:
     """The last panel; every run has one."""
     info = source.info
+    chosen = info.spec.get("cniVersion", "")
     facts = [
         ("lab", info.lab),
         ("variant", info.variant),
+        ("network", f"{chosen}, not the pinned version: its project's own images" if chosen else ""),
         ("provider", info.provider),
         ("Kubernetes", kubernetes_version(info)),
         ("support", next((event.title for event in source.events if event.step == SUPPORT), "")),

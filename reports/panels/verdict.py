@@ -30,12 +30,17 @@ def elapsed(start: str, end: str) -> float | None:
 
 
 def subject(info: RunInfo) -> str:
-    """`flannel 0.28.10 on Kubernetes 1.34.4 (namespaces)`."""
-    versions = [
-        pin.version.removeprefix("v")
-        for pin in info.pins
-        if info.variant == pin.name or info.variant.startswith(f"{pin.name}-")
-    ]
+    """`flannel 0.28.10 on Kubernetes 1.34.4 (namespaces)`; it says so where that is not the pinned version."""
+    chosen = str(info.spec.get("cniVersion", "") or "")
+    versions = (
+        [f"{chosen} (not the pinned version)"]
+        if chosen
+        else [
+            pin.version.removeprefix("v")
+            for pin in info.pins
+            if info.variant == pin.name or info.variant.startswith(f"{pin.name}-")
+        ]
+    )
     network = f"{info.variant} {versions[0]}" if versions else info.variant
     kubernetes = f" on Kubernetes {kubernetes_version(info)}" if info.kubernetes else ""
     return f"{network}{kubernetes} ({info.provider})"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import resources
-from harness.components import runtime
+from harness.components import daemon
 from harness.components.store import Store
 from harness.timeouts import wait_until
 from tests.e2e import snapshot
@@ -63,7 +63,7 @@ def test_a_prepared_root_has_its_images_unpacked(store: Store, tmp_path: Path) -
     # In the cache's file system: hard links do not leave it.
     with store.exclusive("e2e-clone") as scratch:
         copy = clone(root, scratch / "root")
-        with runtime._containerd(store, programs, copy, tmp_path / "log") as ctr:
+        with daemon.private(store, programs, copy, tmp_path / "log") as ctr:
             names = store.runner.run((*ctr, "images", "ls", "-q")).stdout.split()
             checked = store.runner.run((*ctr, "images", "check")).stdout.splitlines()[1:]
     assert sorted(names) == sorted(store.image_references(SMALL))

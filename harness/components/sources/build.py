@@ -14,7 +14,7 @@ from harness import resources, timeouts
 from harness.components.lock import Build, Component
 from harness.components.sources import golang
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
-from harness.components.sources.modules import Modules
+from harness.components.sources.modules import Modules, folders_of
 from harness.components.turns import Turns
 from harness.components.versions import accepts
 from harness.errors import CnilabError
@@ -115,18 +115,21 @@ class BuildSource:
     def deliver(self, component: Component, desk: Desk) -> Delivered | Refused:
         """See `Source.deliver`."""
         build = component.build
-        if build is None:
+        if build is None and not component.module:
             return Refused("the lock names no Go module")
-        module = self.modules / build.module
-        if not (module / build.modfile).is_file():
+        module = self.modules / build.module if build else Path()
+        if build and not (module / build.modfile).is_file():
             return Refused(f"{module} has no {build.modfile}")
         go = probe_version(desk.runner, golang.VERSION) if shutil.which("go") else ""
         if not accepts(f">={MIN_GO}", go):
             reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
             return Refused(reason, f"install Go {MIN_GO} or newer (https://go.dev/dl)")
+        user = golang.settings(desk.runner)
+        if build is None:
+            return folders_of(component, desk, golang.environment(user))
         if lacking := self._lacking(build):
             return lacking
-        env = golang.environment(build, golang.settings(desk.runner))
+        env = golang.environment(user, cgo=build.cgo)
         self._download(build, module, desk, env)
         with self.turns.turn(component.name, desk.check) as leave:
             desk.check()

@@ -11,7 +11,7 @@ import os
 import re
 from typing import Final
 
-from harness.components.lock import Build, architecture
+from harness.components.lock import architecture
 from harness.components.tools import offline
 from harness.runner import CommandError, Runner
 
@@ -60,12 +60,12 @@ def settings(runner: Runner) -> dict[str, str]:
     }
 
 
-def environment(build: Build, user: dict[str, str]) -> dict[str, str]:
+def environment(user: dict[str, str], *, cgo: bool = False) -> dict[str, str]:
     """Variables for go. GOWORK: a workspace around the checkout must not change what go.mod pins.
 
     Args:
-        build: What is built.
         user: As of `settings`.
+        cgo: What is built has C in it.
     """
     return {
         **dict.fromkeys(DROPPED, ""),
@@ -73,7 +73,7 @@ def environment(build: Build, user: dict[str, str]) -> dict[str, str]:
         "GOENV": "off",
         "GOOS": "linux",
         "GOARCH": architecture(),
-        "CGO_ENABLED": "1" if build.cgo else "0",
+        "CGO_ENABLED": "1" if cgo else "0",
         "GOWORK": "off",
         "GOGC": os.environ.get("GOGC", COMPILER_GOGC),
         **({"GOPROXY": "off"} if offline() else {}),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness import timeouts
-from harness.components.lock import Edit, Folder
+from harness.components.lock import Component, Edit, Folder
+from harness.components.sources.base import Delivered, Desk, Refused
 from harness.errors import PreflightError
 from harness.runner import Runner
 
@@ -76,16 +78,60 @@ class Modules:
             folder: Which one.
             archive: To be made.
         """
-        root = self.place(folder.module) / folder.path
-        with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
-            for path in sorted(root.rglob("*")):
-                relative = path.relative_to(root)
-                if not path.is_file() or relative.parts[0] in folder.without:
-                    continue
-                content = path.read_bytes()
-                info = tarfile.TarInfo(str(relative))
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
+        pack(self.place(folder.module), folder, archive)
+
+
+def pack(module: Path, folder: Folder, archive: Path) -> None:
+    """Write a folder of a module as a tar archive: sorted, owned by root, dated 1970.
+
+    Args:
+        module: The module's source.
+        folder: Which one.
+        archive: To be made.
+    """
+    root = module / folder.path
+    with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
+        for path in sorted(root.rglob("*")):
+            relative = path.relative_to(root)
+            first = relative.parts[0]
+            if not path.is_file() or first in folder.without or (folder.only and first not in folder.only):
+                continue
+            content = path.read_bytes()
+            info = tarfile.TarInfo(str(relative))
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def folders_of(component: Component, desk: Desk, env: Mapping[str, str]) -> Delivered | Refused:
+    """Deliver folders of a module at a version that no go.mod of ours pins; Go checks it against its database of sums.
+
+    Args:
+        component: Has folders of one module.
+        desk: Where to work.
+        env: Variables for go.
+    """
+    module = next(folder.module for folder in component.module.values())
+    words = ("env", "-C", str(desk.scratch), "go", "mod", "download", "-json", f"{module}@v{component.pinned}")
+    desk.say(f"downloading {module} v{component.pinned}")
+    done = desk.runner.run(words, check=False, timeout=timeouts.DOWNLOAD, env=env)
+    try:
+        told: dict[str, str] = json.loads(done.stdout)
+    except ValueError:
+        told = {"Error": done.tail()}
+    if not done.ok or "Dir" not in told:
+        reason = told.get("Error") or done.tail()
+        return Refused(f"go mod download: {reason}", f"'go list -m -versions {module}' names versions that are there")
+    for name, folder in component.module.items():
+        pack(Path(told["Dir"]), folder, desk.files / name)
+        if not archived(desk.files / name):
+            return Refused(f"{module} v{component.pinned} has no {folder.path}", "name a version that is nearer to it")
+    return Delivered(component.pinned, f"{module} v{component.pinned} {told.get('Sum', '')}".strip())
+
+
+def archived(archive: Path) -> list[str]:
+    """Names of the files in an archive."""
+    with tarfile.open(archive) as tar:
+        return tar.getnames()
 
 
 def _change(path: Path, edit: Edit) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cli.runs import finish
-from harness.errors import BringUpError
+from harness.components.lock import load
+from harness.errors import BringUpError, UsageError
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import state
@@ -27,6 +28,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CNILAB_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("CNILAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "1")
+    monkeypatch.setenv("CNILAB_REGISTRY_MIRROR", "")
     monkeypatch.delenv("TOX_ENV_NAME", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -99,6 +101,53 @@ def test_up_leaves_a_run_directory_that_says_how_to_do_it_again(bring_up: list[d
     assert (info.lab, info.variant, info.nodes, info.failure) == ("mine", "bridge", 1, {})
     assert info.finished
     assert bring_up[0]["run"].path.name.endswith("-mine")
+
+
+def test_up_with_another_version_of_the_network_says_so_where_it_says_how_to_do_it_again(
+    bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = ["quay.io/cilium/cilium:v1.19.4"]
+    monkeypatch.setattr("harness.steps.networks.references", lambda *_: named)
+    assert entry.run(["up", "cilium", "--cni-version", "1.19.4"]) == 0
+    (call,) = bring_up
+    assert call["spec"].cni_version == "1.19.4"
+    assert call["store"].lock.pulled == tuple(named)
+    assert call["run"].info().reproduce == "cnilab up cilium --cni-version 1.19.4"
+    # The pinned version said aloud is what it would be anyway, and is built.
+    assert entry.run(["up", "cilium", "--name", "b", "--cni-version", load().component["cilium"].version]) == 0
+    assert (bring_up[1]["spec"].cni_version, bring_up[1]["store"].lock.pulled) == ("", ())
+
+
+@pytest.mark.parametrize(
+    "words", [["up", "cilium", "--cni-version", "1.19"], ["up", "bridge", "--cni-version", "1.9.0"]]
+)
+def test_a_version_that_cannot_be_is_refused_before_anything_begins(
+    words: list[str], bring_up: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(words) == UsageError.exit_code
+    assert "--cni-version: spec.cniVersion: is " in capsys.readouterr().err
+    assert bring_up == []
+
+
+def test_a_mirror_that_is_none_is_refused_before_anything_begins(
+    bring_up: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert entry.run(["--registry-mirror", "quay.io=http://10.0.0.5", "up", "bridge"]) == UsageError.exit_code
+    assert "images would come in the clear" in capsys.readouterr().err
+    assert bring_up == []
+
+
+def test_mirrors_reach_programs_that_are_started(
+    bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CNILAB_REGISTRY_MIRROR", "")
+    mirrors = ["quay.io=https://a.example.org", "ghcr.io=https://b.example.org"]
+    assert entry.run([*(word for one in mirrors for word in ("--registry-mirror", one)), "up", "bridge"]) == 0
+    assert os.environ["CNILAB_REGISTRY_MIRROR"].split() == mirrors
+    # And one that is started reads them there.
+    assert entry.run(["up", "bridge", "--name", "other"]) == 0
+    assert os.environ["CNILAB_REGISTRY_MIRROR"].split() == mirrors
+    assert len(bring_up) == 2
 
 
 def test_what_is_run_on_the_lab_becomes_a_part_of_doing_it_again(

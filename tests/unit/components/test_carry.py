@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from harness.components import carry
+from harness.components import entry as entries
+from harness.components.entry import Entry
 from harness.components.kubernetes import with_kubernetes
 from harness.components.store import Store
 from harness.errors import UsageError
+from harness.model.journal import now
 
 SYSTEM = {"system": {"programs": {"tool": "tool"}}, "probe": ["tool", "--version"]}
 OTHER = {"system": {"programs": {"other": "other"}}}
@@ -193,3 +196,27 @@ def test_prune_keeps_what_the_lock_names(store: Store, make_store: MakeStore) ->
     newer.ensure(["tool"])
     assert carry.prune(newer) == [store.directory(store.lock.component["tool"])]
     assert (states(newer)["tool"], states(store)["tool"]) == ("cached", "missing")
+
+
+@pytest.mark.usefixtures("store")
+def test_what_installs_another_version_of_a_network_is_carried_too(make_store: MakeStore, tmp_path: Path) -> None:
+    folder = {"published": {"chart.tar": {"module": "example.org/net", "path": "chart"}}}
+    net = {**OTHER, **folder}
+    here = make_store("cache", "system", tool=SYSTEM, net=net)
+    component = here.lock.component["net"].as_published("0.9")
+    made = tmp_path / "made"
+    (made / "files").mkdir(parents=True)
+    (made / "files" / "chart.tar").write_text("a chart")
+    key = here.directory(component).name
+    files = entries.describe(made / "files")
+    entries.write(
+        made, Entry(name="net", key=key, version="0.9", source="build", origin="x", stored=now(), files=files)
+    )
+    here.publish(made, here.directory(component))
+    carry.export(here, tmp_path / "out.tar")
+    there = make_store("cache", cache="there", tool=SYSTEM, net=net)
+    assert {(one.name, one.version) for one in carry.import_(there, tmp_path / "out.tar")} == {
+        ("tool", "1.5"), ("net", "0.9"),
+    }  # fmt: skip
+    lock = there.lock.model_copy(update={"component": {"net": component}})
+    assert Store(there.cache, ("cache",), lock=lock).ensure(["net"])["net"].path.read_text() == "a chart"

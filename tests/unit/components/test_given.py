@@ -28,7 +28,7 @@ def test_an_archive_of_docker_brings_all_images_in_it(tmp_path: Path) -> None:
     saved = archive(tmp_path / "weave.tar", "manifest.json", [{"RepoTags": [tag]} for tag in tags])
     store = Resolver(tmp_path / "cache")
     assert given.add(store, saved) == [KUBE, NPC]
-    assert all(given.where(store.cache, one).is_file() for one in (KUBE, NPC))
+    assert all(given.place(store.cache, recipes.find(store.lock, one)).is_file() for one in (KUBE, NPC))
     paths = images.archives(store, ["weave-kube", "weave-npc"])
     assert [path.read_bytes() for path in paths] == 2 * [saved.read_bytes()]
     assert len({images.image_digest(path) for path in paths}) == 2

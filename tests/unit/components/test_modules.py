@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from harness.components.lock import Edit, Folder
-from harness.components.sources.modules import Modules
+from harness.components.lock import Build, Component, Edit, Folder, load
+from harness.components.network import with_network
+from harness.components.resolver import Resolver
+from harness.components.sources.base import Delivered, Desk, Refused
+from harness.components.sources.modules import Modules, archived, folders_of
 from harness.errors import PreflightError
 from harness.runner import HostRunner
 
 pytestmark = pytest.mark.skipif(shutil.which("go") is None, reason="go is not on PATH")
 DEPENDENCY = "example.org/dependency"
+BUILD = Build(module="net", target=".", files={"net": "net"})
 
 
 @pytest.fixture
@@ -31,6 +36,13 @@ def modules(tmp_path: Path) -> Modules:
     )
     (own / "go.sum").write_text("")
     return Modules(HostRunner(), own / "go.mod", {"GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOWORK": "off"})
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    for name in ("files", "desk"):
+        (tmp_path / name).mkdir()
+    return Desk(tmp_path / "files", tmp_path / "desk", HostRunner(), lambda _: None)
 
 
 def edit(find: str) -> Edit:
@@ -58,3 +70,62 @@ def test_a_folder_is_packed_in_order_without_what_is_left_out(modules: Modules, 
     modules.pack(Folder(module=DEPENDENCY, path="data", without=("tests",)), tmp_path / "data.tar")
     with tarfile.open(tmp_path / "data.tar") as tar:
         assert [(info.name, info.mtime) for info in tar] == [("a.c", 0)]
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> dict[str, str]:
+    """Variables that lead go to a proxy of files, which has version 1.2.3 of one module."""
+    served = tmp_path / "proxy" / DEPENDENCY / "@v"
+    served.mkdir(parents=True)
+    (served / "v1.2.3.info").write_text('{"Version": "v1.2.3"}')
+    (served / "v1.2.3.mod").write_text(f"module {DEPENDENCY}\n")
+    with zipfile.ZipFile(served / "v1.2.3.zip", "w") as archive:
+        for name in ("go.mod", "chart/Chart.yaml", "chart/values.yaml", "chart/notes.md"):
+            archive.writestr(f"{DEPENDENCY}@v1.2.3/{name}", f"module {DEPENDENCY}\n" if name == "go.mod" else name)
+    places = {"GOMODCACHE": str(tmp_path / "modules"), "GOCACHE": str(tmp_path / "cache")}
+    return {"GOPROXY": f"file://{tmp_path}/proxy", "GOSUMDB": "off", "GOFLAGS": "-modcacherw", "GOENV": "off", **places}
+
+
+def published(version: str, **folders: Folder) -> Component:
+    names = {name.replace("_", "."): folder for name, folder in folders.items()}
+    whole = Component(name="net", summary="a network", version="9.9.9", kind="image", build=BUILD, published=names)
+    return whole.as_published(version)
+
+
+def test_folders_of_another_version_come_from_its_module(proxy: dict[str, str], desk: Desk) -> None:
+    folder = Folder(module=DEPENDENCY, path="chart", only=("Chart.yaml", "values.yaml"))
+    found = folders_of(published("1.2.3", chart_tar=folder), desk, proxy)
+    assert isinstance(found, Delivered)
+    assert (found.version, found.origin.rpartition(" ")[0]) == ("1.2.3", f"{DEPENDENCY} v1.2.3")
+    assert found.origin.rpartition(" ")[2].startswith("h1:")
+    assert archived(desk.files / "chart.tar") == ["Chart.yaml", "values.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "reason", "remedy"),
+    [
+        ("1.2.4", "chart", "go mod download: ", f"'go list -m -versions {DEPENDENCY}'"),
+        ("1.2.3", "charts", f"{DEPENDENCY} v1.2.3 has no charts", "nearer"),
+    ],
+)
+def test_a_version_or_a_folder_that_is_not_there_is_refused(
+    version: str, path: str, reason: str, remedy: str, proxy: dict[str, str], desk: Desk
+) -> None:
+    found = folders_of(published(version, chart_tar=Folder(module=DEPENDENCY, path=path)), desk, proxy)
+    assert isinstance(found, Refused)
+    assert found.reason.startswith(reason)
+    assert remedy in found.remedy
+
+
+def test_the_error_about_a_version_names_the_pinned_one_and_nothing_that_cannot_be(
+    proxy: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in proxy.items():
+        monkeypatch.setenv(name, value)
+    lock = load()
+    cache = Resolver(tmp_path / "store", lock=with_network(lock, "flannel", "0.0.1"))
+    with pytest.raises(PreflightError, match=r"flannel 0\.0\.1 \(.*pinned is ") as caught:
+        cache.ensure(["flannel"])
+    assert [line.partition(":")[0] for line in caught.value.cause.splitlines()][:2] == ["cache", "build"]
+    assert caught.value.where == "spec.cniVersion"
+    assert lock.component["flannel"].version in str(caught.value)

@@ -20,6 +20,7 @@ from harness.model.spec import LabSpec
 GOLDEN = Path(__file__).parents[2] / "golden" / "spec"
 VARIANTS = ("bridge", "flannel", "flannel-host-gw")
 LABS = ("pod-pause", "pod-model", "flannel-routes")
+PINNED = {"bridge": "", "flannel": "0.28.10", "flannel-host-gw": "0.28.10"}
 
 
 def load(text: str, tmp_path: Path, **overrides: object) -> LabSpec:
@@ -55,10 +56,36 @@ def test_an_option_wins_over_the_file_and_is_named_when_it_is_wrong(tmp_path: Pa
     assert [problem.where for problem in error.value.problems] == ["--nodes"]
 
 
+@pytest.mark.parametrize(("asked", "became"), [("0.27.4", "0.27.4"), ("1.2.0-rc.1", "1.2.0-rc.1"), ("0.28.10", "")])
+def test_a_version_of_the_network_is_kept_unless_it_is_the_pinned_one(asked: str, became: str) -> None:
+    wanted = {"spec.cni": "flannel", "spec.cniVersion": asked}
+    assert make_spec(VARIANTS, wanted, network=PINNED.__getitem__).cni_version == became
+
+
+@pytest.mark.parametrize("version", ["v0.27.4", "0.27", "latest", "0.27.4@sha256:00", "../1.2.3", "1.2.3\n"])
+def test_what_is_no_version_of_a_network_is_refused_by_its_option(version: str) -> None:
+    with pytest.raises(SpecError) as error:
+        make_spec(VARIANTS, {"spec.cni": "flannel", "spec.cniVersion": version}, network=PINNED.__getitem__)
+    assert [(one.where, one.path) for one in error.value.problems] == [("--cni-version", "spec.cniVersion")]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"spec.cni": "bridge"}, "the variant bridge is settings of the nodes, and has no images"),
+        ({"spec.cni": "flannel", "spec.provider": "existing"}, "the cluster has a network already"),
+    ],
+)
+def test_what_has_no_network_of_ours_has_no_version(options: dict[str, str], said: str) -> None:
+    with pytest.raises(SpecError, match=said) as error:
+        make_spec(VARIANTS, {**options, "spec.cniVersion": "0.27.4"}, network=PINNED.__getitem__)
+    assert [one.where for one in error.value.problems] == ["--cni-version"]
+
+
 @pytest.mark.parametrize("case", sorted(path.stem for path in GOLDEN.glob("*.yaml")))
 def test_every_problem_of_a_file_is_reported_at_once(case: str, golden: Callable[[str, str], None]) -> None:
     with pytest.raises(SpecError) as error:
-        load_spec(GOLDEN / f"{case}.yaml", variants=VARIANTS, labs=LABS)
+        load_spec(GOLDEN / f"{case}.yaml", variants=VARIANTS, labs=LABS, network=PINNED.__getitem__)
     text = str(error.value).replace(f"{GOLDEN}/", "") + "\n"
     golden(f"spec/{case}.txt", text)
 

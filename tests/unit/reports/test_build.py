@@ -34,6 +34,15 @@ def test_the_banner_counts_what_holds(tmp_path: Path) -> None:
     assert verdict.tone == "good"
 
 
+def test_a_network_that_is_not_the_pinned_one_is_called_so(tmp_path: Path) -> None:
+    run = _only(tmp_path, _result())
+    run.write_info(run.info().model_copy(update={"spec": {"cniVersion": "0.27.4"}}))
+    report = build(run)
+    assert report.verdict.subject == "flannel 0.27.4 (not the pinned version) on Kubernetes 1.34.4 (namespaces)"
+    facts = {fact.name: fact.value for fact in report.environment.facts}
+    assert facts["network"] == "0.27.4, not the pinned version: its project's own images"
+
+
 def test_records_are_not_counted_as_requirements(tmp_path: Path) -> None:
     verdict = build(_only(tmp_path, _result(), _result(id="model.r", level="R"))).verdict
     assert verdict.sentence == "1 of 1 requirement holds"

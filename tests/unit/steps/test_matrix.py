@@ -54,6 +54,17 @@ def test_the_nightly_matrix_has_every_variant_on_namespaces() -> None:
     assert usual == set(catalogue.names())
 
 
+def test_a_cell_may_have_another_version_of_its_network(written: Callable[[str], Path], tmp_path: Path) -> None:
+    path = written("groups: [{name: old, variants: [flannel], cniVersion: 0.27.4}, {variants: [flannel]}]\n")
+    other, pinned = matrix.load(path)
+    (words,) = matrix_run.work(other, tmp_path / "x", tmp_path).parts
+    assert words[words.index("--cni-version") + 1] == "0.27.4"
+    assert "--cni-version" not in matrix_run.work(pinned, tmp_path / "y", tmp_path).parts[0]
+    assert matrix_run.item(other)["cniVersion"] == "0.27.4"
+    assert matrix_run.spec(cell(cni_version="0.27.4", labs="all"))["spec"]["cniVersion"] == "0.27.4"
+    assert "cniVersion" not in matrix_run.spec(cell(labs="all"))["spec"]
+
+
 def test_the_nightly_matrix_asks_for_every_provider_and_the_other_kernel() -> None:
     found = matrix.load()
     assert {one.provider for one in found} == {"namespaces", "kind", "vagrant", "existing"}

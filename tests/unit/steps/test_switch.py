@@ -47,6 +47,17 @@ def test_a_lab_that_has_the_network_already_is_left_alone(tmp_path: Path) -> Non
         switch.check(lab(tmp_path), catalogue.variant("flannel"), cache=tmp_path)
 
 
+def test_another_version_of_the_same_network_is_another_network(tmp_path: Path) -> None:
+    variant = catalogue.variant("flannel")
+    switch.check(lab(tmp_path), variant, cache=tmp_path, version="0.27.4")
+    there = lab(tmp_path)
+    there = replace(there, spec=switch.target_spec(there.spec, variant, "0.27.4"))
+    with pytest.raises(UsageError, match=r"has the network 'flannel 0\.27\.4' already"):
+        switch.check(there, variant, cache=tmp_path, version="0.27.4")
+    # And a switch that names none ends with the pinned one.
+    assert switch.target_spec(there.spec, variant).cni_version == ""
+
+
 def test_a_switch_that_was_interrupted_may_be_repeated(tmp_path: Path) -> None:
     switch.check(lab(tmp_path, ready=False), catalogue.variant("flannel"), cache=tmp_path)
 

@@ -1,0 +1,89 @@
+"""Where images of a registry come from instead: `--registry-mirror HOST=URL`, as containerd is told. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
+
+from harness.errors import UsageError
+
+VARIABLE = "CNILAB_REGISTRY_MIRROR"
+"""Has what the option says, separated by blanks."""
+
+CLEAR = "CNILAB_CLEAR_MIRRORS"
+"""1: a mirror on another machine may speak http, too. Nothing then keeps others on the way from changing an image."""
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?")
+_NAMES = {"docker.io": "registry-1.docker.io"}
+"""Registries whose names in references are not those of their hosts."""
+
+
+def parse(words: Iterable[str], *, clear: bool = False) -> dict[str, str]:
+    """URLs by the registries that they stand for.
+
+    Args:
+        words: Each HOST=URL.
+        clear: http is allowed on other machines than this one.
+
+    Raises:
+        UsageError: One is something else, or would send images in the clear.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        host, _, url = word.partition("=")
+        parts = urllib.parse.urlsplit(url)
+        try:
+            good = _HOST.fullmatch(host) and parts.scheme in {"http", "https"} and parts.hostname
+            port = parts.port
+        except ValueError:  # of the port
+            good, port = False, None
+        if not good or parts.query or parts.fragment or parts.username or '"' in url or "\\" in url:
+            msg = f"--registry-mirror {word[:100]!r}"
+            raise UsageError(
+                msg,
+                cause="it is HOST=URL: the registry in the names of images, and where they come from instead",
+                next_step="as in: --registry-mirror quay.io=https://mirror.example.org",
+            )
+        if parts.scheme == "http" and not clear and not _loopback(parts.hostname or ""):
+            msg = f"--registry-mirror {word[:100]!r}: images would come in the clear"
+            step = f"name an https:// URL; or, where you trust the way there, {CLEAR}=1"
+            raise UsageError(msg, cause="http is for this machine's own loopback", next_step=step)
+        del port
+        found[host] = url.rstrip("/")
+    return found
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def known(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What the user told this program.
+
+    Raises:
+        UsageError: As from `parse`.
+    """
+    return parse(environ.get(VARIABLE, "").split(), clear=environ.get(CLEAR, "").lower() in {"1", "yes", "true"})
+
+
+def registry(reference: str) -> str:
+    """`quay.io` of `quay.io/cilium/cilium:v1.19.4`."""
+    return reference.partition("/")[0]
+
+
+def source(reference: str, mirrors: Mapping[str, str]) -> str:
+    """The URL that an image comes from."""
+    host = registry(reference)
+    return mirrors.get(host) or f"https://{_NAMES.get(host, host)}"
+
+
+def hosts(url: str) -> str:
+    """A mirror as containerd's hosts.toml: it stands for the registry, which is not asked any more."""
+    path = urllib.parse.urlsplit(url).path
+    return f'server = "{url}"\n' + ("override_path = true\n" if path else "")
