@@ -74,7 +74,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry
 
     def make(registry: Registry) -> Store:
         made = Store(tmp_path / "cache", lock=network.with_images(load(), [AGENT]), runner=registry)
-        made.ensure = lambda names: {name: made.cached("pause") for name in names}  # type: ignore[assignment,misc]
+        monkeypatch.setattr(made, "ensure", lambda names: {name: made.cached("pause") for name in names})
         monkeypatch.setattr(made, "cached", lambda _: type("There", (), {"directory": tmp_path})())
         return made
 

@@ -58,7 +58,7 @@ FLANNEL, CILIUM, WEAVE = (catalogue.variant(name) for name in ("flannel", "ciliu
 
 
 def spec(cni: str, version: str, **rest: Any) -> LabSpec:
-    return LabSpec(cni=cni, cniVersion=version, **rest)
+    return LabSpec.model_validate({"cni": cni, "cniVersion": version, **rest})
 
 
 @pytest.fixture
