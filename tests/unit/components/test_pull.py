@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.components import daemon, given, images, mirrors, network, pull, recipes
+from harness.components import daemon, given, images, mirrors, network, own, pull, recipes
 from harness.components.lock import architecture, load
 from harness.components.store import Store
 from harness.errors import PreflightError, UsageError
@@ -173,3 +173,17 @@ def test_one_archive_may_have_two_versions(tmp_path: Path) -> None:
     assert sorted(given.add(store, saved)) == sorted(both)
     places = [given.place(store.cache, recipes.published([one])[0]) for one in both]
     assert len({images.image_digest(place) for place in places}) == 2
+
+
+def test_an_image_is_brought_with_the_lab_that_wants_it(store: Callable[[Registry], Store], tmp_path: Path) -> None:
+    saved = archive(tmp_path / "saved.tar", "manifest.json", [{"RepoTags": [AGENT]}])
+    lab = store(Registry(failing="nothing is pulled"))
+    offer = own.look(lab, [f"cilium={saved}"], (), ["cilium"])
+    assert offer.images == {AGENT: saved}
+    assert own.bring(lab, [f"cilium={saved}"], (), ["cilium"]) == {}
+    (path,) = images.archives(lab, ["cilium"])
+    assert path.read_bytes() == saved.read_bytes()
+    other = archive(tmp_path / "other.tar", "manifest.json", [{"RepoTags": [AGENT.replace("19.4", "19.3")]}])
+    with pytest.raises(UsageError, match="does not have that image") as caught:
+        own.look(lab, [f"cilium={other}"], (), ["cilium"])
+    assert AGENT in caught.value.next_step
