@@ -162,7 +162,15 @@ def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
     theirs.write_text(kubeconfig.read_text())
     image = f"ghcr.io/flannel-io/flannel:{lock.load().component['flannel'].tag}"
     names = ("get", "namespaces,pods", "-A", "-o", "name")
-    kubectl = ("exec", "--lab", NAME, f"{NAME}-control-plane", "--", "kubectl")
+    kubectl = (
+        "exec",
+        "--lab",
+        NAME,
+        f"{NAME}-control-plane",
+        "--",
+        "kubectl",
+        "--kubeconfig=/etc/kubernetes/admin.conf",
+    )
     before = kind(*kubectl, *names).stdout
     wanted = "model.pod-pod.*,model.pod-node.*,model.no-nat.wire,node.*,mtu.*,svc.hostport.reach"
     user("test", "--kubeconfig", theirs, "--image", image, "--select", wanted)
@@ -249,6 +257,7 @@ def test_a_name_that_a_cluster_of_kind_has_is_refused_and_that_cluster_left_alon
         kind.docker("rm", "-f", stranger)
 
 
+@pytest.mark.usefixtures("room")
 def test_a_registry_that_cannot_be_reached_leaves_nothing(kind: KindCli) -> None:
     environment = {**kind.environment, "CNILAB_NODE_IMAGE": "127.0.0.1:1/nobody/node:1"}
     done = subprocess.run(
