@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import yamlio
+from harness import timeouts, yamlio
 from harness.cni import catalogue
 from harness.errors import BringUpError, PreflightError, UsageError
 from harness.model.journal import Journal
@@ -206,7 +206,8 @@ def test_a_killed_bring_up_is_ended_before_anything_is_removed(
     works = engine.Vagrant(place.path, "qemu", place.path).environment
     process = HostRunner().start(["sleep", "1000"], env=works)
     try:
-        assert engine.living(place.path) == [process.pid]
+        # The kernel shows a program's environment a moment after it closed what the parent waits for.
+        timeouts.wait_until("it has its environment", lambda: engine.living(place.path) == [process.pid], 10)
         threading.Thread(target=process.wait, daemon=True).start()  # else it stays in the table of processes
         assert engine.end_all(place.path) == []
         assert process.wait(10) == -signal.SIGKILL
