@@ -120,6 +120,8 @@ class Bench:
         """`kind create cluster` with as many nodes, then flannel, as flannel's own manual has it."""
         nodes = [{"role": "worker" if number else "control-plane", "image": image} for number in range(NODES)]
         config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": nodes}
+        # Without it kubelet of 1.35 and later does not start on a machine with cgroup v1.
+        config["kubeadmConfigPatches"] = ["kind: KubeletConfiguration\nfailCgroupV1: false\n"]
         path = self.home / "hand.yaml"
         path.write_text(yamlio.dumps({**config, "networking": {"disableDefaultCNI": True}}), encoding="utf-8")
         kubeconfig = str(self.home / "hand.kubeconfig")
