@@ -21,6 +21,9 @@ from harness.errors import CnilabError
 
 Argv = Sequence[str | os.PathLike[str]]
 
+COPY = ("setpriv", "--pdeathsig", "KILL", "cp", "-a")
+"""Words that copy a tree, no longer than their caller lives: who cleans up after a killed one must find no writer."""
+
 
 @dataclass(frozen=True)
 class Completed:

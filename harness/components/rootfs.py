@@ -15,6 +15,7 @@ from harness.components import images, runtime
 from harness.components.apt import heartbeat
 from harness.components.store import Store, link_or_copy
 from harness.errors import PreflightError
+from harness.runner import COPY
 
 
 def suite() -> str:
@@ -51,7 +52,7 @@ def stamp(
 
 def grow(store: Store, system: Path, root: Path) -> None:
     """Begin a tree with the distribution's part, by hard links: whoever changes a file in it gives it a new one."""
-    store.runner.run(["cp", "-a", "--link", system, root], timeout=timeouts.ROLLOUT)
+    store.runner.run([*COPY, "--link", system, root], timeout=timeouts.ROLLOUT)
 
 
 def load(store: Store, root: Path, names: Sequence[str]) -> None:
@@ -63,7 +64,7 @@ def load(store: Store, root: Path, names: Sequence[str]) -> None:
     containerd = runtime.containerd_root(store, names)
     place = root / "var/lib/containerd"
     place.mkdir(parents=True, exist_ok=True)
-    store.runner.run(["cp", "-a", "--link", f"{containerd}/.", place], timeout=timeouts.ROLLOUT)
+    store.runner.run([*COPY, "--link", f"{containerd}/.", place], timeout=timeouts.ROLLOUT)
 
 
 def system(store: Store, packages: Sequence[str], *, what: str, instead: str, release: str = "") -> Path:

@@ -31,7 +31,7 @@ from harness.providers.namespaces import state as states
 from harness.providers.namespaces.layout import LabLayout
 from harness.providers.vm import machine, qemu
 from harness.providers.vm.channel import WATCHED, Patience, own
-from harness.runner import HostRunner
+from harness.runner import COPY, HostRunner
 
 if TYPE_CHECKING:
     from harness.steps.providers import Needs
@@ -243,7 +243,7 @@ def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayo
         copy = inside / root.parent.name
         copy.mkdir()
         same = root.stat().st_dev == disk.stat().st_dev
-        words = ["cp", "-a", *(["--link"] if same else []), str(root), str(copy / root.name)]
+        words = [*COPY, *(["--link"] if same else []), str(root), str(copy / root.name)]
         HostRunner().run(words, timeout=timeouts.DOWNLOAD)
     return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
 

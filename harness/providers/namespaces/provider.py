@@ -21,7 +21,7 @@ from harness.model.spec import LabSpec
 from harness.providers.namespaces import cgroups, limits, links, nodespec, state
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
 from harness.providers.namespaces.node import NamespaceNode
-from harness.runner import CommandError, HostRunner
+from harness.runner import COPY, CommandError, HostRunner
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def clone_tree(source: Path, target: Path) -> None:
     A boundary between cache and state directory makes it a plain copy: of file systems, or of mounts of the same one.
     """
     link = ["--link"] if _links_reach(source, target) else []
-    HostRunner().run(["cp", "-a", *link, f"{source}/.", target], timeout=timeouts.NODE_BOOT)
+    HostRunner().run([*COPY, *link, f"{source}/.", target], timeout=timeouts.NODE_BOOT)
     for database in target.rglob("*.db"):
         scratch = database.with_suffix(".copy")
         shutil.copy2(database, scratch)
