@@ -22,6 +22,11 @@ UMASK = 0o022
 _INHERITED = frozenset({"LANG", "LANGUAGE", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE"})
 
 
+def says_yes(name: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a variable allows or forbids what it is there for: 1, yes or true."""
+    return environ.get(name, "").lower() in {"1", "yes", "true"}
+
+
 @cache
 def utf8_locale(names: tuple[str, ...] = UTF8_LOCALES) -> str:
     """The locale of everything that is started; `C` where the machine has none with UTF-8.

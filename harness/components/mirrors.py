@@ -8,6 +8,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 
+from harness.caller import says_yes
 from harness.errors import UsageError
 
 VARIABLE = "CNILAB_REGISTRY_MIRROR"
@@ -35,12 +36,7 @@ def parse(words: Iterable[str], *, clear: bool = False) -> dict[str, str]:
     for word in words:
         host, _, url = word.partition("=")
         parts = urllib.parse.urlsplit(url)
-        try:
-            good = _HOST.fullmatch(host) and parts.scheme in {"http", "https"} and parts.hostname
-            port = parts.port
-        except ValueError:  # of the port
-            good, port = False, None
-        if not good or parts.query or parts.fragment or parts.username or '"' in url or "\\" in url:
+        if not _HOST.fullmatch(host) or not _is_place(parts) or '"' in url or "\\" in url:
             msg = f"--registry-mirror {word[:100]!r}"
             raise UsageError(
                 msg,
@@ -51,9 +47,17 @@ def parse(words: Iterable[str], *, clear: bool = False) -> dict[str, str]:
             msg = f"--registry-mirror {word[:100]!r}: images would come in the clear"
             step = f"name an https:// URL; or, where you trust the way there, {CLEAR}=1"
             raise UsageError(msg, cause="http is for this machine's own loopback", next_step=step)
-        del port
         found[host] = url.rstrip("/")
     return found
+
+
+def _is_place(parts: urllib.parse.SplitResult) -> bool:
+    """Scheme, host, perhaps a port and a path; and nothing else."""
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # of the port
+        return False
+    return bool(host) and parts.scheme in {"http", "https"} and not (parts.query or parts.fragment or parts.username)
 
 
 def _loopback(host: str) -> bool:
@@ -69,7 +73,7 @@ def known(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     Raises:
         UsageError: As from `parse`.
     """
-    return parse(environ.get(VARIABLE, "").split(), clear=environ.get(CLEAR, "").lower() in {"1", "yes", "true"})
+    return parse(environ.get(VARIABLE, "").split(), clear=says_yes(CLEAR, environ))
 
 
 def registry(reference: str) -> str:

@@ -120,7 +120,8 @@ def _lines(known: dict[str, dict[str, str]]) -> Iterator[str]:
 
 
 def _table(found: dict[str, str]) -> str:
-    return f"{{ {', '.join(f'{arch} = {chr(34)}{digest}{chr(34)}' for arch, digest in sorted(found.items()))} }}"
+    pairs = ", ".join(f'{arch} = "{digest}"' for arch, digest in sorted(found.items()))
+    return f"{{ {pairs} }}"
 
 
 def _next(place: tuple[str, int], words: list[str]) -> tuple[str, int]:

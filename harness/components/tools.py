@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from harness.caller import says_yes
 from harness.components.apt import Apt, heartbeat
 from harness.components.lock import Tool
 from harness.errors import PreflightError
@@ -47,7 +48,7 @@ def packages(known: Mapping[str, Tool], names: Iterable[str]) -> list[str]:
 
 def offline() -> bool:
     """Whether the user said that nothing must be fetched."""
-    return os.environ.get("CNILAB_OFFLINE", "").lower() in {"yes", "1", "true"}
+    return says_yes("CNILAB_OFFLINE")
 
 
 class Tools:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import shutil
 import socket
 import tarfile
@@ -20,6 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.caller import says_yes
 from harness.components.lock import Artefact, Component, Release, architecture, encrypted
 from harness.components.sources.base import Delivered, Desk, Refused, examine
 
@@ -131,7 +131,7 @@ class ReleaseSource:
 def _unpinned(component: Component, release: Release) -> Refused | None:
     """Why a release may not be had by its published checksums alone; None where it may, or need not."""
     bare = [one.url for one in release.artefacts if architecture() not in one.digests]
-    if not bare or os.environ.get(UNPINNED, "").lower() in {"yes", "1", "true"}:
+    if not bare or says_yes(UNPINNED):
         return None
     url = component.fill(bare[0], release.version)
     remedy = f"{UNPINNED}=1, to trust the checksum that is published beside a release"
