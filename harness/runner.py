@@ -21,7 +21,10 @@ from harness.errors import CnilabError
 
 Argv = Sequence[str | os.PathLike[str]]
 
-COPY = ("setpriv", "--pdeathsig", "KILL", "cp", "-a")
+WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""Words before a program that ends with its caller, also with one that was killed (prctl(2), PR_SET_PDEATHSIG)."""
+
+COPY = (*WITH_US, "cp", "-a")
 """Words that copy a tree, no longer than their caller lives: who cleans up after a killed one must find no writer."""
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import apart, timeouts
 from harness.components.resolver import Resolver
 from harness.errors import NotYetError, PreflightError
-from harness.runner import stop
+from harness.runner import WITH_US, stop
 
 NAMESPACE = "k8s.io"
 """containerd's namespace for everything that belongs to Kubernetes."""
@@ -62,7 +62,7 @@ def private(store: Resolver, programs: Path, root: Path, log: Path) -> Iterator[
     config.write_text(_config(place), encoding="utf-8")
     with log.open("wb") as out:
         # Mounts made while unpacking never show on the machine, and containerd does not outlive this process.
-        isolation = ("setpriv", "--pdeathsig", "KILL", *apart.words())
+        isolation = (*WITH_US, *apart.words())
         argv: list[str | Path] = [
             *isolation,
             "/bin/sh",

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -64,22 +64,38 @@ def _archive(store: Resolver, image: Image) -> Path:
         raise given.missing(store, image)
     if image.pulled:
         return pull.archive(store, image)
+
+    def write(contents: Mapping[str, Content], target: Path, scratch: Path) -> None:
+        digest = write_archive(target, image, contents, scratch)
+        target.with_name("digest").write_text(digest, encoding="ascii")
+
+    path = _kept(store, image, f"{image.name}.tar", write)
+    version = image.reference.rpartition(":")[2]
+    store.add_pin(Pin(name=image.reference, version=version, source="build", digest=image_digest(path)))
+    return path
+
+
+def _kept(store: Resolver, image: Image, name: str, write: Callable[[Mapping[str, Content], Path, Path], None]) -> Path:
+    """What is made of an image's files, from the cache, or made now.
+
+    Args:
+        store: Has the cache.
+        image: Whose files.
+        name: Of what is made.
+        write: Makes it of the files, at a path; the last argument is a directory for scratch.
+    """
     contents = image.contents(store)
-    key = _key(image, contents)
-    place = store.cache / "images" / key
-    path = place / f"{image.name}.tar"
+    place = store.cache / "images" / _key(image, contents)
+    path = place / name
     if not path.is_file():
-        with store.exclusive(f"image-{key}") as scratch:
+        with store.exclusive(f"image-{place.name}") as scratch:
             if not path.is_file():
                 made = scratch / "made"
                 made.mkdir()
-                digest = write_archive(made / path.name, image, contents, scratch)
-                (made / "digest").write_text(digest, encoding="ascii")
+                write(contents, made / name, scratch)
                 store.publish(made, place)
         store.forget_old(place.parent, keep=2 * len(recipes.images(store.lock)))
     place.touch()
-    version = image.reference.rpartition(":")[2]
-    store.add_pin(Pin(name=image.reference, version=version, source="build", digest=image_digest(path)))
     return path
 
 
@@ -94,20 +110,12 @@ def kit(store: Resolver) -> Path:
     """
     store.ensure(["responder"])
     image = Image("kit", "kit", (), (), ("responder",), recipes.kit)
-    contents = image.contents(store)
-    place = store.cache / "images" / _key(image, contents)
-    path = place / "kit.tar.gz"
-    if not path.is_file():
-        with store.exclusive(f"image-{place.name}") as scratch:
-            if not path.is_file():
-                made = scratch / "made"
-                made.mkdir()
-                with (made / path.name).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as file:
-                    _write_layer(file, contents)
-                store.publish(made, place)
-        store.forget_old(place.parent, keep=2 * len(recipes.images(store.lock)))
-    place.touch()
-    return path
+
+    def write(contents: Mapping[str, Content], target: Path, _: Path) -> None:
+        with target.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as file:
+            _write_layer(file, contents)
+
+    return _kept(store, image, "kit.tar.gz", write)
 
 
 def _write_layer(file: IO[bytes] | gzip.GzipFile, contents: Mapping[str, Content]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,8 @@ def origin(image: Image) -> str:
 
 def known(cache: Path) -> list[Pulled]:
     """All images in the cache that were pulled."""
-    return sorted(_records(cache), key=lambda one: one.reference)
-
-
-def _records(cache: Path) -> Iterator[Pulled]:
-    for path in (cache / FOLDER).glob(f"*/{_RECORD}"):
-        try:
-            yield Pulled.model_validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError):
-            continue  # damaged: pulled anew when it is wanted
+    found = filter(None, map(_record, (cache / FOLDER).glob(f"*/{_RECORD}")))
+    return sorted(found, key=lambda one: one.reference)
 
 
 def archive(store: Resolver, image: Image) -> Path:
@@ -105,10 +98,14 @@ def archive(store: Resolver, image: Image) -> Path:
 
 
 def _read(path: Path) -> Pulled | None:
-    if not path.is_file() or not path.with_name("digest").is_file():
-        return None
+    whole = path.is_file() and path.with_name("digest").is_file()
+    return _record(path.with_name(_RECORD)) if whole else None
+
+
+def _record(path: Path) -> Pulled | None:
+    """What is written of an image; None where that is damaged: it is pulled anew when it is wanted."""
     try:
-        return Pulled.model_validate_json(path.with_name(_RECORD).read_text(encoding="utf-8"))
+        return Pulled.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValidationError):
         return None
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import apart, timeouts
+from harness import apart, proc, timeouts
 from harness.errors import CnilabError
 from harness.runner import Argv, Completed, HostRunner
 
@@ -88,11 +88,8 @@ class Host:
         return shutil.disk_usage(path).free
 
     def memory_available(self) -> int:
-        """Bytes that new programs can have without swapping (proc(5), MemAvailable)."""
-        for line in self.read("/proc/meminfo").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return 0
+        """Bytes that new programs can have."""
+        return proc.memory_available(self.read("/proc/meminfo"))
 
     def capabilities(self) -> int:
         """The effective set, as a bit mask (capabilities(7))."""

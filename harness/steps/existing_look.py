@@ -26,10 +26,9 @@ from harness.probes import podstate
 from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
 from harness.providers.existing.refusals import trouble
-from harness.runner import CommandError
 from harness.steps.existing_send import Sender
 from harness.steps.existing_stay import Stay
-from harness.steps.suite import GC_THRESH
+from harness.steps.suite import GC_THRESH, own_limits
 
 PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
 """Gates that only a network's own data can open."""
@@ -209,9 +208,8 @@ class Look:
 
     def limits(self, nodes: Nodes) -> dict[str, int | bool]:
         """The neighbour limit of a node's kernel; closes the gate where it cannot be read."""
-        if nodes.nodes:
-            with suppress(CommandError, ValueError):
-                return {"gc_thresh2": int(nodes.nodes[0].file(str(GC_THRESH))), "shared": False}
+        if nodes.nodes and (own := own_limits(nodes.nodes[0])):
+            return own
         self.here.closed["neigh"] = self.here.closed.get("node", f"{GC_THRESH} is not there: a kernel shows it once")
         return {}
 

@@ -106,11 +106,10 @@ class Sender:
         if not self.here.streams or not waiting:
             return
         with self.journal.step("existing.send", f"the responder into {len(waiting)} pods") as detail:
-            places = [Place(item["metadata"]["namespace"], item["metadata"]["name"]) for item in waiting]
+            places = _places(waiting)
             parcel = self._parcel(places[0])
             detail |= {"bytes": len(parcel.data), "digest": f"sha256:{parcel.digest}"}
-            with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="send") as pool:
-                list(pool.map(functools.partial(self._send, parcel), places))
+            _at_each(places, functools.partial(self._send, parcel))
         self._filled |= {item["metadata"]["uid"] for item in waiting}
 
     def equip(self, items: Iterable[Object]) -> None:
@@ -130,9 +129,7 @@ class Sender:
             kit = self.program("kit").read_bytes()
             digest = hashlib.sha256(kit).hexdigest()
             detail |= {"bytes": len(kit), "digest": f"sha256:{digest}"}
-            places = [Place(item["metadata"]["namespace"], item["metadata"]["name"]) for item in probes]
-            with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="equip") as pool:
-                list(pool.map(functools.partial(self._unpack, kit, digest), places))
+            _at_each(_places(probes), functools.partial(self._unpack, kit, digest))
 
     def _unpack(self, kit: bytes, digest: str, place: Place) -> None:
         words = probe.unpacking(self.here.binary, len(kit))
@@ -168,6 +165,16 @@ class Sender:
             msg = f"what arrived in pod {place} is not the responder that was sent"
             raise BringUpError(msg, cause=f"{shown[:100]!r} instead of {parcel.digest}", where=shells.BINARY)
         into.send(shells.BEGIN)
+
+
+def _places(items: Iterable[Object]) -> list[Place]:
+    return [Place(item["metadata"]["namespace"], item["metadata"]["name"]) for item in items]
+
+
+def _at_each(places: Iterable[Place], send: Callable[[Place], None]) -> None:
+    """Send to several pods at a time; one that fails is raised."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="send") as pool:
+        list(pool.map(send, places))
 
 
 @functools.cache

@@ -282,16 +282,22 @@ def captures(node: Node) -> bool:
         return False
 
 
+def own_limits(node: Node) -> dict[str, int | bool]:
+    """The neighbour limit of a node with a kernel of its own; nothing where the node cannot read it."""
+    try:
+        return {"gc_thresh2": int(node.file(str(GC_THRESH))), "shared": False}
+    except (CommandError, ValueError):
+        return {}
+
+
 def kernel_limits(node: Node) -> dict[str, int | bool]:
     """The neighbour limit of a node's kernel; nothing where nobody can read it.
 
     A kernel shows it in its first network namespace alone. A node that has that one has a kernel of its own; what is
     in another one shares this machine's.
     """
-    try:
-        return {"gc_thresh2": int(node.file(str(GC_THRESH))), "shared": False}
-    except CommandError:
-        pass
+    if own := own_limits(node):
+        return own
     try:
         return {"gc_thresh2": int(GC_THRESH.read_text(encoding="utf-8")), "shared": True}
     except OSError:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from harness import resources, timeouts
+from harness import proc, resources, timeouts
 from harness.components.lock import Build, Component
 from harness.components.sources import golang
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
@@ -79,9 +79,7 @@ def only_links(lines: list[str], build: Build) -> bool:
 
 
 def _memory_available() -> int:
-    """Bytes, as Linux estimates them (proc(5), MemAvailable)."""
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable:")), 0)
+    return proc.memory_available(Path("/proc/meminfo").read_text(encoding="ascii"))
 
 
 def downloaded(lines: list[str]) -> str:

@@ -23,7 +23,7 @@ from harness.providers.kind.answers import KIND, Container, Network
 from harness.providers.kind.engine import Engine
 from harness.providers.kind.node import KindLab, KindNode
 from harness.providers.kind.provider import in_order, pid_of
-from harness.runner import CommandError, Completed, HostRunner, stop
+from harness.runner import WITH_US, CommandError, Completed, HostRunner, stop
 
 TOOLS = "/opt/cnilab/bin"
 
@@ -205,7 +205,7 @@ def _kind_create(
     """
     argv = (
         # It ends with us, where it can: a crash leaves less to end for `down`.
-        *(("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()),
+        *(WITH_US if shutil.which(WITH_US[0]) else ()),
         materials.programs / "kind",
         *("create", "cluster", "--name", place.name, "--config", place.path / "kind.yaml"),
         # Retained after a failure: its logs say why; `down` takes it away.

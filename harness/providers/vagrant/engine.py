@@ -13,7 +13,7 @@ from typing import IO
 from harness import timeouts
 from harness.errors import BringUpError, CnilabError
 from harness.providers.vagrant import answers
-from harness.runner import CommandError, Completed, HostRunner, stop
+from harness.runner import WITH_US, CommandError, Completed, HostRunner, stop
 
 _VIRSH = ("virsh", "-q", "-c", "qemu:///system")
 _LAB = "CNILAB_VAGRANT_LAB"
@@ -67,7 +67,7 @@ class Vagrant:
         """
         words = ("vagrant", "up", "--machine-readable", "--provider", provider(self._hypervisor), *names)
         # It ends with us, where it can: a crash leaves less to end for `down`.
-        killed = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+        killed = WITH_US if shutil.which(WITH_US[0]) else ()
         said: list[answers.Line] = []
         with log.open("ab") as sink, log.open("rb") as heard:
             heard.seek(0, os.SEEK_END)
