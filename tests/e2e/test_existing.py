@@ -117,23 +117,33 @@ def test_an_administrator_sees_pods_nodes_and_the_wire_and_nothing_is_left(there
     assert there.objects() == before
 
 
-def _takers() -> list[dict[str, object]]:
-    """Pods that have ports which the suite would have liked: one tells so, one does not."""
+@pytest.fixture
+def takers(there: There) -> Iterator[None]:
+    """Pods that have ports which the suite would have liked: one declares its port, one does not."""
 
     def pod(name: str, node: str, ports: list[dict[str, object]], *, host: bool) -> dict[str, object]:
-        container = {"name": "main", "image": IMAGE, "args": ["serve", "--name", name], "ports": ports}
+        # Ready says that it listens: a look at the node's ports before that would find them free.
+        ready = {"tcpSocket": {"port": RESPONDER_PORT}, "periodSeconds": 1}
+        args = ["serve", "--name", name]
+        container = {"name": "main", "image": IMAGE, "args": args, "ports": ports, "readinessProbe": ready}
         spec = {"nodeName": node, "hostNetwork": host, "terminationGracePeriodSeconds": 0, "containers": [container]}
         spec["tolerations"] = [{"operator": "Exists"}]
         return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
 
     declared = [{"containerPort": RESPONDER_PORT, "hostPort": HOST_PORT, "protocol": "TCP"}]
-    return [pod("taker", "n1", declared, host=False), pod("listener", "n2", [], host=True)]
-
-
-def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: There) -> None:
-    text = yamlio.dumps_all(_takers())
+    text = yamlio.dumps_all([pod("taker", "n1", declared, host=False), pod("listener", "n2", [], host=True)])
+    # The lab's own suite has these ports, where a test before these ones ran it.
+    kubectl(there.lab, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
     kubectl(there.lab, "apply", "-f", "-", text=text)
     kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
+    yield
+    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+    assert kubectl(there.lab, "-n", "default", "get", "pods", "-o", restarts).split() == ["0", "0"]
+    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
+
+
+@pytest.mark.usefixtures("takers")
+def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: There) -> None:
     before = there.objects()
     # The vantage of nodes too: their programs are sent after the responder.
     wanted = "model.pod-pod.*,model.pod-node.*,model.no-nat.wire,node.*,mtu.exact,svc.hostport.reach,svc.hairpin"
@@ -148,17 +158,12 @@ def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: T
     assert "into which the responder was sent" in run.info().host["image"]
     assert "into which programs were sent" in run.info().host["probes"]
     assert there.objects() == before
-    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
-    assert kubectl(there.lab, "-n", "default", "get", "pods", "-o", restarts).split() == ["0", "0"]
-    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
 
 
+@pytest.mark.usefixtures("takers")
 def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
     there: There, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    text = yamlio.dumps_all(_takers())
-    kubectl(there.lab, "apply", "-f", "-", text=text)
-    kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
     look = numbers.free
     monkeypatch.setattr(numbers, "free", lambda used, seed: chain((HOST_PORT, RESPONDER_PORT), look(used, seed)))
     before = there.objects()
@@ -169,7 +174,6 @@ def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
     assert (ports["n1"].published == HOST_PORT, ports["n2"].own == RESPONDER_PORT) == (False, False)
     assert (ports["n2"].published, ports["n1"].own) == (HOST_PORT, RESPONDER_PORT)
     assert there.objects() == before
-    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
 
 
 def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Path) -> None:
@@ -195,18 +199,12 @@ def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Pa
     assert there.objects() == before
 
 
+@pytest.mark.usefixtures("takers")
 def test_a_labs_own_suite_leaves_ports_of_others_to_them_declared_or_not(there: There) -> None:
     cli, name = there.lab
-    text = yamlio.dumps_all(_takers())
-    kubectl(there.lab, "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true")
-    kubectl(there.lab, "apply", "-f", "-", text=text)
-    kubectl(there.lab, "wait", "--for=condition=Ready", "--timeout=60s", "pod/taker", "pod/listener")
     cli("test", "--lab", name, "--select", "svc.hostport.reach,model.pod-node.*")
-    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
-    assert kubectl(there.lab, "-n", "default", "get", "pods", "-o", restarts).split() == ["0", "0"]
     # The next test finds the lab's suite with its usual ports again.
     kubectl(there.lab, "delete", "namespace", NAMESPACE, "--wait=true")
-    kubectl(there.lab, "delete", "-f", "-", "--now", text=text)
 
 
 def test_a_user_with_a_role_in_one_namespace_sees_pods_and_nothing_is_left(there: There) -> None:
