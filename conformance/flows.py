@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from conformance.context import Context
 from conformance.inventory import NodeFact
@@ -59,6 +60,11 @@ def node_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
         yield f"node to {address}", Flow(node.address, address, "", context.spec.cluster_nic)
 
 
+def rules(context: Context, node: str) -> tuple[Any, Any]:
+    """The saved rules of a node: what iptables and nft said."""
+    return context.node_dump(node, "rules-iptables"), context.node_dump(node, "rules-nft")
+
+
 def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> set[str] | None:
     """What the saved rules of a node may do with a packet; None when they were not read.
 
@@ -69,8 +75,7 @@ def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> 
         hook: forward or postrouting.
         flow: The packet.
     """
-    text = context.node_dump(node, "rules-iptables")
-    nft = context.node_dump(node, "rules-nft")
+    text, nft = rules(context, node)
     if not isinstance(text, str) and not isinstance(nft, list):
         return None
     found = verdicts(parse(text), kind, hook.upper(), flow) if isinstance(text, str) else {ACCEPT}

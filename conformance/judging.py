@@ -110,12 +110,12 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
     if not verdict.legs:
         status, reason = "error", "empty-census"
         statement = "nothing was examined: the census of this check is empty"
+    elif wrong:  # before the controls: where nothing could be read, a census only says that nothing was
+        status, reason = "error", wrong[0].reason or "lab"
+        statement = _headline(wrong, len(verdict.legs))
     elif broken:
         status, reason = "error", "control"
         statement = f"no verdict: control {broken[0].kind} is broken: {broken[0].detail}"
-    elif wrong:
-        status, reason = "error", wrong[0].reason or "lab"
-        statement = _headline(wrong, len(verdict.legs))
     elif failed and check.level != "R":
         status, reason = "fail", failed[0].reason
         statement = _headline(failed, len(verdict.legs))

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.context import Context
+from conformance.legs import broken
 from conformance.maths import inside
+from harness.model.records import Leg
 
 Json = Mapping[str, Any]
 
@@ -14,6 +16,30 @@ Json = Mapping[str, Any]
 def rows(data: Any) -> list[Json]:
     """The rows of a dump; empty when the command failed or was never run."""
     return [row for row in data if isinstance(row, Mapping) and row] if isinstance(data, Sequence) else []
+
+
+def reason(*data: Any) -> str:
+    """Why none of these answers of a kernel can be used; empty when one of them can.
+
+    Args:
+        data: Dumps, as the context has them: None where nothing was asked, `{"error": …}` where the command failed.
+    """
+    missing = [one for one in data if one is None or (isinstance(one, Mapping) and set(one) == {"error"})]
+    if len(missing) < len(data):
+        return ""
+    said = (str(one["error"]) for one in missing if one)
+    return "; ".join(dict.fromkeys(said)) or "nobody asked"
+
+
+def unread(leg: str, what: str, *data: Any) -> Leg:
+    """A leg on which nothing can be said, because a kernel's answer is missing: the sentence ends with why.
+
+    Args:
+        leg: Its name.
+        what: The beginning of the sentence, such as "the links of n1 were not read".
+        data: The answers that would have been used.
+    """
+    return broken(leg, f"{what}: {reason(*data) or 'nothing of it was in the answer'}")
 
 
 def links(context: Context, node: str) -> dict[str, Json]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from conformance.context import Context
-from conformance.flows import decisions, pod_to_pod, translated
-from conformance.legs import any_ok, broken, census, control, evidence_of, failed, leg_name, passed, reached, where
+from conformance.flows import decisions, pod_to_pod, rules, translated
+from conformance.kernel import unread
+from conformance.legs import any_ok, census, control, evidence_of, failed, leg_name, passed, reached, where
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
 from conformance.netfilter import Flow, parse, verdicts
@@ -117,7 +118,7 @@ def scope(context: Context) -> Verdict:
             found = decisions(context, node.name, "nat", "postrouting", flow)
             leg = f"{node.name}/{name}"
             if found is None:
-                legs.append(broken(leg, f"the rules of {node.name} were not read"))
+                legs.append(unread(leg, f"the rules of {node.name} were not read", *rules(context, node.name)))
             elif translated(found):
                 text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
                 legs.append(failed(leg, "unexpected", text, "no translation", sorted(found)))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from conformance.checks.reach import NM
 from conformance.context import Context
-from conformance.kernel import sandboxes
-from conformance.legs import broken, census, control, failed, names, passed
+from conformance.kernel import reason, sandboxes, unread
+from conformance.legs import census, control, failed, names, passed
 from conformance.maths import inside, overlaps
 from conformance.model import Check, Verdict
 from harness.model.records import Evidence, Leg
@@ -73,8 +73,8 @@ def leases_match(context: Context) -> Verdict:
     leased_total = 0
     for node in context.inventory.nodes:
         store = context.node_dump(node.name, "leases")
-        if not isinstance(store, dict) or "error" in store:
-            legs.append(broken(node.name, f"the lease store of {node.name} was not read"))
+        if not isinstance(store, dict) or reason(store):
+            legs.append(unread(node.name, f"the lease store of {node.name} was not read", store))
             continue
         leased = {path.rpartition("/")[2] for path in store if _is_lease(context, path)}
         running = {

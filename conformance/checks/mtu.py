@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.context import Context
 from conformance.inventory import Site
-from conformance.kernel import links, pod_links
+from conformance.kernel import links, pod_links, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -41,7 +41,9 @@ def agree(context: Context) -> Verdict:
     for node in context.inventory.nodes:
         there = links(context, node.name)
         if not there:
-            legs.append(broken(node.name, f"the links of {node.name} were not examined"))
+            legs.append(
+                unread(node.name, f"the links of {node.name} were not read", context.node_dump(node.name, "addr"))
+            )
             continue
         effective = context.effective(node.name)
         wanted = {context.spec.cluster_nic: node.mtu}
@@ -59,7 +61,9 @@ def agree(context: Context) -> Verdict:
     for site in context.inventory.pods:
         link = pod_links(context, site.name).get("eth0")
         if link is None:
-            legs.append(broken(site.name, f"the links of pod {site.name} were not examined"))
+            legs.append(
+                unread(site.name, f"the links of pod {site.name} were not read", context.pod_dump(site.name, "addr"))
+            )
             continue
         below = context.inventory.node(site.node).mtu
         wanted_mtu = _link_mtu(context, below, context.effective(site.node))

@@ -12,10 +12,11 @@ from conformance.flows import (
     node_to_outside,
     pod_to_outside,
     pod_to_pod,
+    rules,
     translated,
 )
 from conformance.inventory import NodeFact
-from conformance.kernel import addresses, is_up, links, pod_routes_to, rows
+from conformance.kernel import addresses, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
 from conformance.maths import base, inside
 from conformance.model import Check, Verdict
@@ -53,8 +54,9 @@ def routes(context: Context) -> Verdict:
     examined = 0
     for node in context.inventory.nodes:
         found = pod_routes_to(context, node.name, whole)
-        if not rows(context.node_dump(node.name, "route")):
-            legs.append(broken(node.name, f"the routes of {node.name} were not read"))
+        read = context.node_dump(node.name, "route")
+        if not rows(read):
+            legs.append(unread(node.name, f"the routes of {node.name} were not read", read))
             continue
         examined += 1
         wanted = _wanted_routes(context, node)
@@ -206,8 +208,8 @@ def sysctls(context: Context) -> Verdict:
     legs: list[Leg] = []
     for node in context.inventory.nodes:
         values = context.node_dump(node.name, "sysctl")
-        if not isinstance(values, dict) or not values:
-            legs.append(broken(node.name, f"the sysctls of {node.name} were not read"))
+        if not values or reason(values):
+            legs.append(unread(node.name, f"the sysctls of {node.name} were not read", values))
             continue
         wanted = {"net.ipv4.ip_forward": "1"}
         devices = [
@@ -254,7 +256,7 @@ def forwarding(context: Context) -> Verdict:
             found = decisions(context, node.name, "filter", "forward", flow)
             leg = f"{node.name}/{name}/{flow.proto}"
             if found is None:
-                legs.append(broken(leg, f"the rules of {node.name} were not read"))
+                legs.append(unread(leg, f"the rules of {node.name} were not read", *rules(context, node.name)))
             elif dropped(found):
                 text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
                 legs.append(failed(leg, "unexpected", text, "accept", sorted(found)))
@@ -287,7 +289,7 @@ def masquerade_rules(context: Context) -> Verdict:
             found = decisions(context, node.name, "nat", "postrouting", flow)
             leg = f"{node.name}/{name}/{flow.proto}"
             if found is None:
-                legs.append(broken(leg, f"the rules of {node.name} were not read"))
+                legs.append(unread(leg, f"the rules of {node.name} were not read", *rules(context, node.name)))
                 continue
             what = "masquerade" if wanted else "accept"
             good = translated(found) if wanted else not translated(found)
@@ -312,7 +314,9 @@ def node_links(context: Context) -> Verdict:
     for node in context.inventory.nodes:
         there = links(context, node.name)
         if not there:
-            legs.append(broken(node.name, f"the links of {node.name} were not read"))
+            legs.append(
+                unread(node.name, f"the links of {node.name} were not read", context.node_dump(node.name, "addr"))
+            )
             continue
         for name in context.expect.links:
             leg = f"{node.name}:{name}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
 from conformance.context import Context
+from conformance.kernel import unread
 from conformance.legs import broken, check_value, control, failed, names, passed, recorded
 from conformance.manifests import crowd_addresses
 from conformance.model import Check, Judge, Verdict
@@ -174,7 +175,7 @@ def resolv_conf(context: Context) -> Verdict:
     for site in sites:
         text = context.pod_dump(site.name, "resolv-conf")
         if not isinstance(text, str):
-            legs.append(broken(site.name, f"/etc/resolv.conf of {site.name} was not read"))
+            legs.append(unread(site.name, f"/etc/resolv.conf of {site.name} was not read", text))
             continue
         found = parse_resolv_conf(text)
         found["search"] = list(found["search"])[:3]

@@ -159,11 +159,12 @@ def outdated(*, output: str) -> None:
 
     Other pinned versions of Kubernetes are compared with the newest patch of their own minor version.
     """
+    from harness.cli.context import default_cache  # noqa: PLC0415
     from harness.components.lock import load  # noqa: PLC0415
     from harness.components.outdated import ages  # noqa: PLC0415
     from harness.runner import HostRunner  # noqa: PLC0415
 
-    found = ages(load(), HostRunner())
+    found = ages(load(), HostRunner(), default_cache())
     rows = [
         (f"{one.name} {one.minor}".strip(), one.pinned, one.newest or "-", one.state, one.module, one.reason)
         for one in found

@@ -26,6 +26,7 @@ from harness.components import entry as entries
 from harness.components.entry import Entry
 from harness.components.kubernetes import versions, with_kubernetes
 from harness.components.resolver import Resolver
+from harness.components.sources import toolchain
 from harness.errors import CnilabError, UsageError
 from harness.model.base import Record
 
@@ -242,6 +243,8 @@ def prune(store: Resolver) -> list[Path]:
     locks = [store.lock, *(with_kubernetes(store.lock, minor) for minor in versions(store.lock))]
     wanted = {store.directory(component) for lock in locks for component in lock.component.values()}
     removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
+    go = toolchain.place(store.cache, store.lock.go) if store.lock.go else None
+    removed += [path for path in sorted(store.cache.glob("go/*")) if path != go]
     for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER, pull.FOLDER):
         removed += sorted((store.cache / kind).glob("*"))
     for path in removed:

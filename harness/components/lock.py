@@ -248,6 +248,15 @@ class Component(Data):
         return text
 
 
+class GoPin(Data):
+    """The Go that builds use where the machine has none, or one that is too old."""
+
+    version: str
+    sums: dict[Architecture, Annotated[str, StringConstraints(pattern=r"^h1:[A-Za-z0-9+/]{43}=$")]] = Field(
+        description="By architecture, as Go's database of sums has it of the module golang.org/toolchain"
+    )
+
+
 class Tool(Data):
     """An ordinary program of the machine, or a library's header."""
 
@@ -266,6 +275,7 @@ class Lock(Data):
         default=(), description="Full names of images that are pulled or brought: those of a network that is not pinned"
     )
     tool: dict[str, Tool] = Field(default_factory=dict)
+    go: GoPin | None = None
 
     @model_validator(mode="before")
     @classmethod

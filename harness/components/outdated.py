@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from shutil import which
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field
@@ -16,6 +19,7 @@ from pydantic import Field
 from harness import timeouts
 from harness.components.kubernetes import minor_of
 from harness.components.lock import Component, Lock
+from harness.components.sources import toolchain
 from harness.components.tools import offline
 from harness.components.versions import find_version
 from harness.errors import CnilabError
@@ -47,27 +51,35 @@ class Answer(Record):
     reason: str = ""
 
 
-def ages(lock: Lock, runner: Runner) -> list[Age]:
+def ages(lock: Lock, runner: Runner, cache: Path) -> list[Age]:
     """Ask for every component that names its module.
 
     Args:
         lock: What is pinned.
         runner: Runs go.
+        cache: May have a go, where the machine has none.
     """
     components = [one for one in lock.component.values() if one.build and one.build.upstream]
     modules = list(dict.fromkeys(one.build.upstream for one in components if one.build))
-    answers = ask(modules, runner)
+    own = {} if which("go") else toolchain.variables(cache, lock.go)
+    answers = ask(modules, runner, own)
     return [age for one in components if one.build for age in judge(one, answers[one.build.upstream])]
 
 
-def ask(modules: Iterable[str], runner: Runner) -> dict[str, Answer]:
-    """All versions of modules; or why they are not known."""
+def ask(modules: Iterable[str], runner: Runner, way: Mapping[str, str] = MappingProxyType({})) -> dict[str, Answer]:
+    """All versions of modules; or why they are not known.
+
+    Args:
+        modules: Their paths.
+        runner: Runs go.
+        way: Variables that lead to it, where it is not the machine's own.
+    """
     wanted = list(modules)
     if offline():
         return dict.fromkeys(wanted, Answer(reason="CNILAB_OFFLINE is set: nothing is asked"))
     argv = ("env", "-C", "/", "go", "list", "-m", "-e", "-versions", "-json", *wanted)
     try:
-        done = runner.run(argv, env=_NO_MODULE, timeout=timeouts.DOWNLOAD)
+        done = runner.run(argv, env={**way, **_NO_MODULE}, timeout=timeouts.DOWNLOAD)
     except CnilabError as error:
         return dict.fromkeys(wanted, Answer(reason=error.cause or error.what))
     return {name: Answer(reason="go says nothing of it") for name in wanted} | _answers(done.stdout)

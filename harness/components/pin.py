@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from harness.components.lock import ARCHITECTURES, Artefact, Component, Lock
-from harness.components.sources.release import BadDownloadError, published
+from harness.components.sources.download import BadDownloadError
+from harness.components.sources.release import published
 
 Digests = dict[tuple[str, int], dict[str, dict[str, str]]]
 """Component and number of the artefact to digests by version, the default one without name, and by architecture."""

@@ -130,7 +130,7 @@ class Resolver:
         self.installed = Installed(self.cache, self.runner)
         apt = Apt(self.runner, self.installed.add)
         self.tools = Tools(self.lock.tool, apt, lambda text: self.journal.note("components.tools", text))
-        self.modules = BuildSource(self.tools.need)
+        self.modules = BuildSource(self.tools.need, own=self)
         offers: dict[str, Source] = {
             source.name: source for source in (SystemSource(), PackageSource(apt), ReleaseSource(), self.modules)
         }

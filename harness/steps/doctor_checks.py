@@ -11,7 +11,7 @@ from harness import apart
 from harness.components import carry, given, recipes, tools
 from harness.components.kubernetes import unsupported
 from harness.components.lock import load as load_lock
-from harness.components.sources import golang
+from harness.components.sources import golang, toolchain
 from harness.components.sources.build import MIN_GO
 from harness.components.store import Store
 from harness.components.versions import accepts, find_version
@@ -221,10 +221,17 @@ def _go(plan: Plan) -> Verdict:
     found = find_version(done.stdout) if done.ok else ""
     if accepts(f">={MIN_GO}", found):
         return Verdict(ok=True, detail=found)
+    pinned = load_lock().go
+    obstacle = toolchain.obstacle(pinned)
+    if pinned and not obstacle:
+        there = toolchain.place(plan.cache, pinned).is_dir()
+        how = "is in the cache" if there else "comes from Go's module proxy into the cache (70 MB)"
+        return Verdict(ok=True, detail=f"{found or 'not found'}; {pinned.version} {how}")
     # Others may come as a release or a package; up finds out.
     known = load_lock().component
     sources = [name for name in missing if known[name].only_built]
-    detail = f"{found or 'not found'}; it builds {', '.join(sources)}" if sources else found or "not found"
+    detail = f"{found or 'not found'}; {obstacle}"
+    detail += f"; it builds {', '.join(sources)}" if sources else ""
     return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
 
 

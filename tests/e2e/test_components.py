@@ -15,6 +15,7 @@ import pytest
 
 from harness import resources
 from harness.components import daemon
+from harness.components.lock import load
 from harness.components.store import Store
 from harness.timeouts import wait_until
 from tests.e2e import snapshot
@@ -94,6 +95,26 @@ def test_a_killed_preparation_takes_containerd_with_it_and_the_next_one_works(st
     wait_until("containerd to end with its harness", lambda: not processes(mark), 10)
     assert store.containerd_root(SMALL).is_dir()
     assert list((store.cache / "scratch").glob("root-*")) == []
+
+
+def test_a_machine_without_go_builds_with_the_pinned_one(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From nothing: an empty cache, and a PATH that has no go, or one that is too old."""
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "go").write_text("#!/bin/sh\necho go version go1.19.8 linux/amd64\n")
+    (old / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old}:/usr/sbin:/usr/bin:/sbin:/bin")
+    monkeypatch.setenv("CNILAB_CACHE", str(tmp_path / "cache"))
+    pinned = load().go
+    assert pinned is not None
+    cli("components", "ensure", "pause")
+    origin = {item["name"]: item["origin"] for item in cli.data("components", "list")["items"]}["pause"]
+    assert origin == f"go build of components/pause, Go {pinned.version}"
+    assert f"go{pinned.version}".encode() in Store(tmp_path / "cache").program("pause").read_bytes()
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "cache/go").glob("*/bin/*")}
+    assert modes == {0o755}
 
 
 def test_programs_of_ones_own_run_in_the_lab(cli: Cli, untouched: list[str], tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 from harness import timeouts
@@ -95,10 +96,16 @@ class Source(Protocol):
         ...
 
 
-def probe_version(runner: Runner, argv: Argv) -> str:
-    """The version that a program prints; empty when it fails or prints none."""
+def probe_version(runner: Runner, argv: Argv, env: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The version that a program prints; empty when it fails or prints none.
+
+    Args:
+        runner: Runs it.
+        argv: Program and arguments.
+        env: Variables added to the environment.
+    """
     try:
-        done = runner.run(argv)
+        done = runner.run(argv, env=env)
     except CommandError:
         return ""
     return find_version(done.stdout) or find_version(done.stderr)

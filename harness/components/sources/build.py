@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from harness import proc, resources, timeouts
 from harness.components.lock import Build, Component
-from harness.components.sources import golang
+from harness.components.sources import golang, toolchain
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
 from harness.components.sources.modules import Modules, folders_of
 from harness.components.turns import Turns
@@ -96,16 +96,20 @@ def _tags(build: Build) -> tuple[str, ...]:
 
 
 class BuildSource:
-    """Builds with the machine's Go.
+    """Builds with the machine's Go, or with ours where it has none.
 
     Args:
         need: Finds or installs tools that a build needs, as `Tools.need` does.
         modules: Folder of the modules; by default the project's `components/`.
+        own: The cache, which gets a Go where the machine has none that would do; None asks for one to be installed.
     """
 
     name: ClassVar[str] = "build"
 
-    def __init__(self, need: Callable[[str], dict[str, Path]], modules: Path | None = None) -> None:
+    def __init__(
+        self, need: Callable[[str], dict[str, Path]], modules: Path | None = None, own: toolchain.Cache | None = None
+    ) -> None:
+        self.own = own
         self.modules = modules or resources.root() / "components"
         self.need = need
         self.turns = Turns(max(1, (os.cpu_count() or 1) // CORES_PER_BUILD))
@@ -118,11 +122,11 @@ class BuildSource:
         module = self.modules / build.module if build else Path()
         if build and not (module / build.modfile).is_file():
             return Refused(f"{module} has no {build.modfile}")
-        go = probe_version(desk.runner, golang.VERSION) if shutil.which("go") else ""
-        if not accepts(f">={MIN_GO}", go):
-            reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
-            return Refused(reason, f"install Go {MIN_GO} or newer (https://go.dev/dl)")
-        user = golang.settings(desk.runner)
+        found = self._go(desk)
+        if isinstance(found, Refused):
+            return found
+        go, way = found
+        user = golang.settings(desk.runner, way)
         if build is None:
             return folders_of(component, desk, golang.environment(user))
         if lacking := self._lacking(build):
@@ -138,6 +142,20 @@ class BuildSource:
                 return progress(lines)
 
             return self._build(component, build, module, desk, env, go, describe)
+
+    def _go(self, desk: Desk) -> tuple[str, dict[str, str]] | Refused:
+        """A go that will do: its version, and variables that lead to it; the machine's own before ours."""
+        go = probe_version(desk.runner, golang.VERSION) if shutil.which("go") else ""
+        if accepts(f">={MIN_GO}", go):
+            return go, {}
+        reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
+        remedy = f"install Go {MIN_GO} or newer (https://go.dev/dl)"
+        if self.own is None:
+            return Refused(reason, remedy)
+        if refused := toolchain.deliver(self.own, self.own.lock.go, desk):
+            return Refused(f"{reason}; {refused.reason}", remedy)
+        way = toolchain.variables(self.own.cache, self.own.lock.go)
+        return probe_version(desk.runner, golang.VERSION, way), way
 
     def _download(self, build: Build, module: Path, desk: Desk, env: dict[str, str]) -> None:
         """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from harness.components.lock import architecture
@@ -38,21 +40,23 @@ _HARMLESS_FLAG: Final = re.compile(r"-modcacherw(=\w+)?|-p=\d+")
 _TOOLCHAIN_RULE: Final = re.compile(r"(local|path|auto)|(local|go[\w.]+)\+(auto|path)")
 
 
-def settings(runner: Runner) -> dict[str, str]:
+def settings(runner: Runner, way: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """The user's own settings that stay, wherever they are written.
 
     Args:
         runner: Runs go.
+        way: Variables that lead to it, where it is not the machine's own.
     """
     words = ("env", "-C", "/", "go", "env", "-json", *KEPT, "GOFLAGS", "GOTOOLCHAIN")
     try:
-        told: dict[str, str] = json.loads(runner.run(words).stdout)
+        told: dict[str, str] = json.loads(runner.run(words, env=way).stdout)
     except (CommandError, ValueError):
         told = {}  # with a GOROOT that is not there go says nothing; what variables say is still inherited
     kept = {key: told[key] for key in KEPT if told.get(key)}
     flags = (told.get("GOFLAGS") or os.environ.get("GOFLAGS", "")).split()
     rule = told.get("GOTOOLCHAIN") or os.environ.get("GOTOOLCHAIN", "")
     return {
+        **way,
         **kept,
         "GOFLAGS": " ".join(["-mod=readonly", *(flag for flag in flags if _HARMLESS_FLAG.fullmatch(flag))]),
         # Whether a newer one may be fetched is the user's to say; which one a module is built with is go.mod's.

@@ -7,42 +7,29 @@ downloaded, unless the user says that the published checksum is enough: CNILAB_U
 from __future__ import annotations
 
 import hashlib
-import http.client
 import shutil
 import socket
 import tarfile
 import threading
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from harness.caller import says_yes
-from harness.components.lock import Artefact, Component, Release, architecture, encrypted
+from harness.components.lock import Artefact, Component, Release, architecture
 from harness.components.sources.base import Delivered, Desk, Refused, examine
+from harness.components.sources.download import NETWORK_ERRORS, BadDownloadError, download, opened
 
 CONNECT = 2.0
 """Seconds until a host counts as out of reach. A network without a way out often drops packets instead of refusing."""
 
-IDLE = 30.0
-"""Seconds without a byte after which a download counts as broken."""
-
-ATTEMPTS = 2
-_CHUNK = 1 << 20
-_NETWORK_ERRORS = (OSError, http.client.HTTPException)
+_MOST = 1 << 20
+"""Bytes of published checksums that are read: no file of them is longer."""
 
 UNPINNED = "CNILAB_UNPINNED"
 """Variable of a user who takes a release by its published checksum alone."""
-
-
-class BadDownloadError(Exception):
-    """A download that did not give what was promised."""
-
-
-class _BadRedirectError(BadDownloadError):
-    """A host that sends on to where nothing is encrypted."""
 
 
 class Reach:
@@ -117,11 +104,11 @@ class ReleaseSource:
             if not expected:
                 witness = component.fill(artefact.checksum, version)
                 expected = published(witness, url)
-            found = _download(url, archive, desk)
+            found = download(url, archive, desk)
             if found != expected:
                 return Refused(f"{url} has SHA-256 {found}, but {witness} says {expected}")
             _unpack(component, artefact, archive, desk)
-        except (BadDownloadError, *_NETWORK_ERRORS, tarfile.TarError) as error:
+        except (BadDownloadError, *NETWORK_ERRORS, tarfile.TarError) as error:
             return Refused(f"{url}: {error}")
         finally:
             archive.unlink(missing_ok=True)
@@ -138,24 +125,6 @@ def _unpinned(component: Component, release: Release) -> Refused | None:
     return Refused(f"the lock pins no digest of {url}, so it is not downloaded", remedy)
 
 
-class _Encrypted(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but none that leads into the clear."""
-
-    def redirect_request(self, req: urllib.request.Request, *rest: Any) -> urllib.request.Request | None:
-        """See the base class; the last argument is where to."""
-        target = str(rest[-1])
-        if not encrypted(target) or (req.full_url.startswith("https:") and not target.startswith("https:")):
-            msg = f"redirected to {target}, which is not encrypted"
-            raise _BadRedirectError(msg)
-        return super().redirect_request(req, *rest)
-
-
-def _open(url: str) -> http.client.HTTPResponse:
-    opener = urllib.request.build_opener(_Encrypted())
-    response: http.client.HTTPResponse = opener.open(url, timeout=IDLE)
-    return response
-
-
 def published(checksum: str, url: str) -> str:
     """The checksum of a file, as its project publishes it.
 
@@ -168,8 +137,8 @@ def published(checksum: str, url: str) -> str:
         OSError: It cannot be had.
         http.client.HTTPException: Likewise.
     """
-    with _open(checksum) as response:
-        return _named(response.read(_CHUNK).decode(errors="replace"), url)
+    with opened(checksum) as response:
+        return _named(response.read(_MOST).decode(errors="replace"), url)
 
 
 def _named(text: str, url: str) -> str:
@@ -198,36 +167,6 @@ def _sha256(text: str) -> str:
         msg = f"the published checksum is not a SHA-256: {text[:80]}"
         raise BadDownloadError(msg)
     return text.lower()
-
-
-def _download(url: str, target: Path, desk: Desk) -> str:
-    """Fetch a file whole; returns its SHA-256."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return _download_once(url, target, desk)
-        except (BadDownloadError, *_NETWORK_ERRORS) as error:
-            if attempt == ATTEMPTS or isinstance(error, (urllib.error.HTTPError, _BadRedirectError)):
-                raise
-            desk.say(f"{error}; trying again")
-    raise AssertionError
-
-
-def _download_once(url: str, target: Path, desk: Desk) -> str:
-    digest = hashlib.sha256()
-    done = 0
-    with _open(url) as response, target.open("wb") as file:
-        total = int(response.headers.get("Content-Length") or 0)
-        while chunk := response.read(_CHUNK):
-            desk.check()
-            file.write(chunk)
-            digest.update(chunk)
-            done += len(chunk)
-            of = f" of {total >> 20}" if total else ""
-            desk.say(f"{done >> 20}{of} MiB of {url.rsplit('/', 1)[-1]}")
-    if total and done != total:
-        msg = f"ended after {done} of {total} bytes"
-        raise BadDownloadError(msg)
-    return digest.hexdigest()
 
 
 def _unpack(component: Component, artefact: Artefact, archive: Path, desk: Desk) -> None:

@@ -17,6 +17,7 @@ import pytest
 from harness.cli import app as entry
 from harness.cni import catalogue
 from harness.components.lock import load as load_lock
+from harness.components.sources import toolchain
 from harness.components.sources.build import MIN_GO
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import Kubernetes, LabSpec
@@ -343,6 +344,7 @@ def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeyp
     monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["kubernetes"])
     assert check("components", Machine(), tmp_path).detail == "not in the cache: kubernetes"
     assert check("go", Machine(), tmp_path).detail == "1.25.1"
+    monkeypatch.setenv("GOPROXY", "off")
     assert check("go", Machine(failing={"go"}), tmp_path).status == "limits", "it has releases"
 
 
@@ -361,11 +363,28 @@ def test_go_is_asked_as_builds_ask_it_and_not_as_its_user_set_it(
     assert check("go", machine, tmp_path).detail == "1.25.1"
 
 
-def test_what_has_no_release_needs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["kubernetes", "flannel", "pause"])
+    monkeypatch.setenv("CNILAB_OFFLINE", "1")
     found = check("go", Machine(failing={"go"}), tmp_path)
-    assert (found.status, found.detail) == ("blocks", "not found; it builds flannel, pause")
+    reason = "not found; CNILAB_OFFLINE=1 forbids to fetch one; it builds flannel, pause"
+    assert (found.status, found.detail) == ("blocks", reason)
     assert found.fix.startswith(f"install Go {MIN_GO} or later")
+
+
+def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_checks, "_missing_components", lambda _: ["pause"])
+    for name in ("CNILAB_OFFLINE", "GOPROXY"):
+        monkeypatch.delenv(name, raising=False)
+    pinned = load_lock().go
+    assert pinned
+    found = check("go", Machine(failing={"go"}), tmp_path)
+    detail = f"not found; {pinned.version} comes from Go's module proxy into the cache (70 MB)"
+    assert (found.status, found.detail) == ("ok", detail)
+    toolchain.place(tmp_path / "cache", pinned).mkdir(parents=True)
+    assert check("go", Machine(failing={"go"}), tmp_path).detail.endswith(f"{pinned.version} is in the cache")
 
 
 @pytest.mark.parametrize(

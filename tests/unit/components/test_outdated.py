@@ -76,7 +76,7 @@ def test_a_module_that_the_proxy_refuses_does_not_hide_the_others(record: Path) 
 
 def test_who_is_offline_is_told_so_and_nothing_is_asked(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
-    found = ages(load(), HostRunner())
+    found = ages(load(), HostRunner(), Path("/none"))
     assert {age.state for age in found} == {"unknown"}
     assert all("CNILAB_OFFLINE" in age.reason for age in found)
     assert not record.exists()
@@ -91,7 +91,7 @@ def test_without_go_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_each_module_is_asked_for_once(record: Path) -> None:
     record.with_name("answer").write_text("")
-    ages(load(), HostRunner())
+    ages(load(), HostRunner(), Path("/none"))
     words = record.read_text().split()
     assert len(words) == len(set(words))
     assert PLUGINS in words

@@ -19,7 +19,8 @@ from harness.cli import app as entry
 from harness.cluster.pki import Authority
 from harness.components import pin
 from harness.components.lock import Lock, architecture, load
-from harness.components.sources.release import UNPINNED, BadDownloadError, published
+from harness.components.sources.download import BadDownloadError
+from harness.components.sources.release import UNPINNED, published
 from harness.errors import SpecError
 from tests.unit.components.conftest import MakeStore
 from tests.unit.components.test_release import refusal

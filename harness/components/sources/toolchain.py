@@ -1,0 +1,165 @@
+"""A Go of the project's own, where the machine has none or one that is too old.
+
+It comes from where the go command itself takes newer toolchains from: Go's module proxy, as the module
+golang.org/toolchain (https://go.dev/doc/toolchain). What comes is checked against the sum in components.lock, which is
+that of Go's database of sums: over the content of every file (golang.org/x/mod/sumdb/dirhash, Hash1). Nothing is
+installed; it lies in the cache, and nothing but builds sees it:
+
+    <cache>/go/<version>-<architecture>/bin/go
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import urllib.parse
+import zipfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
+
+from harness.components.lock import GoPin, Lock, architecture
+from harness.components.sources.base import Desk, Refused
+from harness.components.sources.download import NETWORK_ERRORS, BadDownloadError, download
+from harness.components.tools import offline
+
+PROXY: Final = "https://proxy.golang.org"
+"""Where Go's modules come from, unless GOPROXY says otherwise."""
+
+MODULE: Final = "golang.org/toolchain"
+
+_PROGRAMS: Final = ("bin/", "pkg/tool/")
+"""What is executable: a module's archive has no modes."""
+
+_RENAMED: Final = ("src/_go.mod", "src/go.mod")
+"""No module has another one's go.mod in it, so that the standard library's has another name on the way."""
+
+
+class Cache(Protocol):
+    """What is needed of the cache of components."""
+
+    cache: Path
+    lock: Lock
+
+    @property
+    def exclusive(self) -> Callable[..., AbstractContextManager[Path]]:
+        """See `Resolver.exclusive`."""
+
+    @property
+    def publish(self) -> Callable[[Path, Path], None]:
+        """See `Resolver.publish`."""
+
+
+def proxies() -> list[str]:
+    """Addresses of Go's module proxies that can be asked without Go, in order, as GOPROXY lists them."""
+    words = re.split("[,|]", os.environ.get("GOPROXY") or PROXY)
+    return [word.strip().rstrip("/") for word in words if _usable(word.strip())]
+
+
+def _usable(proxy: str) -> bool:
+    # What has a password in it is Go's to send: here it would end up in messages.
+    parts = urllib.parse.urlsplit(proxy)
+    return parts.scheme in {"https", "http", "file"} and "@" not in parts.netloc
+
+
+def obstacle(pinned: GoPin | None) -> str:
+    """Why this machine cannot even try to fetch one; empty when it can.
+
+    Args:
+        pinned: What the lock says.
+    """
+    if pinned is None or architecture() not in pinned.sums:
+        return f"no Go for {architecture()} is pinned"
+    if offline():
+        return "CNILAB_OFFLINE=1 forbids to fetch one"
+    return "" if proxies() else "GOPROXY names no proxy that can be asked without Go"
+
+
+def place(cache: Path, pinned: GoPin) -> Path:
+    """Where it is, or will be, in the cache."""
+    return cache / "go" / f"{pinned.version}-{architecture()}"
+
+
+def variables(cache: Path, pinned: GoPin | None) -> dict[str, str]:
+    """What leads programs to the one in the cache, if it is there."""
+    folder = place(cache, pinned) / "bin" if pinned else None
+    return {"PATH": f"{folder}:{os.environ.get('PATH', os.defpath)}"} if folder and folder.is_dir() else {}
+
+
+def deliver(store: Cache, pinned: GoPin | None, desk: Desk) -> Refused | None:
+    """Put it into the cache, unless it is there already; or say why that is impossible.
+
+    Args:
+        store: The cache.
+        pinned: What the lock says.
+        desk: Told how far it is.
+
+    Raises:
+        CancelledError: The work was cancelled.
+        PreflightError: The cache cannot be written.
+    """
+    if pinned and place(store.cache, pinned).is_dir():
+        return None
+    if reason := obstacle(pinned):
+        return Refused(reason)
+    assert pinned is not None  # noqa: S101 - an obstacle otherwise
+    target = place(store.cache, pinned)
+    with store.exclusive(f"go-{pinned.version}", desk.say, desk.cancelled) as scratch:
+        reasons = [] if target.is_dir() else [_fetch(proxy, pinned, scratch, desk) for proxy in proxies()]
+        if target.is_dir() or not all(reasons):
+            if not target.is_dir():
+                store.publish(scratch / "go", target)
+            return None
+    return Refused("; ".join(reasons))
+
+
+def _fetch(proxy: str, pinned: GoPin, scratch: Path, desk: Desk) -> str:
+    """Fetch and unpack; why it is not to be had there, or nothing."""
+    module = f"{MODULE}@v0.0.1-go{pinned.version}.linux-{architecture()}"
+    path, _, version = module.partition("@")
+    url = f"{proxy}/{path}/@v/{version}.zip"
+    archive, made = scratch / "go.zip", scratch / "go"
+    desk.say(f"Go {pinned.version} is fetched: this machine has none that would do")
+    try:
+        download(url, archive, desk)
+        shutil.rmtree(made, ignore_errors=True)
+        found = unpack(archive, module, made)
+    except (BadDownloadError, *NETWORK_ERRORS, zipfile.BadZipFile) as error:
+        return f"{url}: {error}"
+    wanted = pinned.sums[architecture()]  # type: ignore[index]  # an obstacle otherwise
+    return "" if found == wanted else f"{url} has the sum {found}, but components.lock says {wanted}"
+
+
+def unpack(archive: Path, module: str, target: Path) -> str:
+    """Unpack a module's archive, and return its sum, `h1:` and SHA-256 in base 64: whoever uses it compares that first.
+
+    Args:
+        archive: As a module proxy has it.
+        module: Path and version, which every name in it begins with.
+        target: Directory to be made.
+
+    Raises:
+        BadDownloadError: A name in it leads elsewhere.
+        zipfile.BadZipFile: It is no archive.
+    """
+    lines = []
+    with zipfile.ZipFile(archive) as files:
+        for name in sorted(files.namelist()):
+            relative = name.removeprefix(f"{module}/")
+            if relative == name or ".." in PurePosixPath(name).parts or relative.startswith("/"):
+                msg = f"the archive has a file {name!r}, which is not the module's"
+                raise BadDownloadError(msg)
+            path = target / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = files.read(name)
+            path.write_bytes(content)
+            path.chmod(0o755 if relative.startswith(_PROGRAMS) else 0o644)
+            lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+    renamed, its_own = (target / name for name in _RENAMED)
+    if renamed.is_file():
+        shutil.copyfile(renamed, its_own)
+    return f"h1:{base64.b64encode(hashlib.sha256(''.join(lines).encode()).digest()).decode()}"
