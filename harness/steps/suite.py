@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,9 @@ def _ports(attached: Attached) -> dict[str, Ports]:
 
 def _listening(attached: Attached) -> frozenset[int]:
     """Ports that programs of nodes have, as far as nodes say: a pod in its node's network need not declare its own."""
-    seen = [node.runner.run(numbers.LISTENING, check=False) for node in attached.lab.nodes]
+    nodes = attached.lab.nodes
+    with ThreadPoolExecutor(max(1, len(nodes))) as pool:
+        seen = list(pool.map(lambda node: node.runner.run(numbers.LISTENING, check=False), nodes))
     return frozenset(port for done in seen if done.ok for port in numbers.listening(done.stdout))
 
 
