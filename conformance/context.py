@@ -30,6 +30,41 @@ DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
 """What kube-proxy is known not to do, by its mode."""
 
 
+_SUBJECTS: Final[Mapping[str, str]] = {
+    "addr": "links",
+    "counters": "counters",
+    "fdb": "forwarding entries (FDB)",
+    "kernel": "limits",
+    "leases": "lease store",
+    "neigh": "neighbour entries",
+    "resolv-conf": "/etc/resolv.conf",
+    "route": "routes",
+    "rules": "rules",
+    "rules-iptables": "rules",
+    "rules-nft": "rules",
+    "sandboxes": "sandboxes",
+    "sysctl": "sysctls",
+    "verbs": "answers of CNI plugins",
+}
+"""Subjects of dumps, as a sentence has them."""
+
+
+class UnreadError(Exception):
+    """What a judge asked for was asked of the cluster, and did not come: nothing can be said about the network."""
+
+
+def could_not(place: str, what: str, why: str) -> str:
+    """The sentence about a dump that failed.
+
+    Args:
+        place: A node or a pod.
+        what: The subject of the dump.
+        why: What the command said.
+    """
+    subject = _SUBJECTS.get(what, what)
+    return f"{subject if subject.startswith('/') else f'the {subject}'} of {place} could not be read: {why}"
+
+
 @dataclass(frozen=True)
 class Context:
     """A run as data.
@@ -121,16 +156,31 @@ class Context:
         return self._keyed.get((purpose, src, dst, proto))
 
     def node_dump(self, node: str, what: str) -> Any:
-        """What a node's kernel said; None when it was not asked."""
-        return self.dumps.get(("node", node, what))
+        """What a node's kernel said; None when it was not asked. Raises UnreadError as `read` does."""
+        return self.read("node", node, what)
 
     def pod_dump(self, pod: str, what: str) -> Any:
-        """What a pod's kernel said; None when it was not asked."""
-        return self.dumps.get(("pod", pod, what))
+        """What a pod's kernel said; None when it was not asked. Raises UnreadError as `read` does."""
+        return self.read("pod", pod, what)
 
     def api(self, what: str) -> Any:
-        """What the API said."""
-        return self.dumps.get(("api", "cluster", what))
+        """What the API said; None when it was not asked. Raises UnreadError as `read` does."""
+        return self.read("api", "cluster", what)
+
+    def read(self, vantage: str, place: str, what: str) -> Any:
+        """What was dumped last; None when nobody asked.
+
+        Raises:
+            UnreadError: The command failed: without its answer nothing can be said about the network.
+        """
+        data = self.attempt(vantage, place, what)
+        if isinstance(data, Mapping) and set(data) == {"error"}:
+            raise UnreadError(could_not(place, what, str(data["error"])))
+        return data
+
+    def attempt(self, vantage: str, place: str, what: str) -> Any:
+        """The same for who can do without: `{"error": …}` where the command failed."""
+        return self.dumps.get((vantage, place, what))
 
     def effective(self, node: str) -> int:
         """Effective pod MTU E = U - O of a node, in bytes."""

@@ -62,7 +62,7 @@ def node_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
 
 def rules(context: Context, node: str) -> tuple[Any, Any]:
     """The saved rules of a node: what iptables and nft said."""
-    return context.node_dump(node, "rules-iptables"), context.node_dump(node, "rules-nft")
+    return context.attempt("node", node, "rules-iptables"), context.attempt("node", node, "rules-nft")
 
 
 def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> set[str] | None:
@@ -76,8 +76,8 @@ def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> 
         flow: The packet.
     """
     text, nft = rules(context, node)
-    if not isinstance(text, str) and not isinstance(nft, list):
-        return None
+    if not isinstance(text, str) and not rows(nft):
+        return None  # nft alone does not see what legacy iptables has
     found = verdicts(parse(text), kind, hook.upper(), flow) if isinstance(text, str) else {ACCEPT}
     ruleset = rows(nft)
     if ruleset:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from conformance.context import Context
+from conformance.context import Context, UnreadError
 from conformance.legs import FLAKY
 from conformance.model import Check, Verdict
 from harness.model.records import Evidence, Leg, Result
@@ -68,6 +68,8 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
     start = time.perf_counter()
     try:
         verdict = check.judge(context)
+    except UnreadError as error:
+        return _result(check, gates, status="error", reason="unread", statement=str(error))
     except Exception as error:  # noqa: BLE001 - a judge that trips over odd data has no verdict, and must not hide others
         return _result(
             check, gates, status="error", reason="judge", statement=f"the judge failed: {type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from conformance.context import Context
+from conformance.context import Context, could_not
 from conformance.legs import broken
 from conformance.maths import inside
 from harness.model.records import Leg
@@ -31,25 +31,32 @@ def reason(*data: Any) -> str:
     return "; ".join(dict.fromkeys(said)) or "nobody asked"
 
 
-def unread(leg: str, what: str, *data: Any) -> Leg:
-    """A leg on which nothing can be said, because a kernel's answer is missing: the sentence ends with why.
+def unread(leg: str, place: str, what: str, *data: Any) -> Leg:
+    """A leg on which nothing can be said, because a kernel's answer is missing: the sentence says why.
 
     Args:
         leg: Its name.
-        what: The beginning of the sentence, such as "the links of n1 were not read".
-        data: The answers that would have been used.
+        place: Whose kernel: a node or a pod.
+        what: The subject of the dump.
+        data: The answers that would have been used, those that failed among them.
     """
-    return broken(leg, f"{what}: {reason(*data) or 'nothing of it was in the answer'}")
+    failed = [one for one in data if reason(one)]
+    return broken(leg, could_not(place, what, reason(*failed) if failed else "it was not in the answer"), "unread")
 
 
 def links(context: Context, node: str) -> dict[str, Json]:
     """Links of a node by name, with their addresses."""
-    return {str(row.get("ifname")): row for row in rows(context.node_dump(node, "addr"))}
+    return by_name(context.node_dump(node, "addr"))
 
 
 def pod_links(context: Context, pod: str) -> dict[str, Json]:
     """Links of a pod by name, with their addresses."""
-    return {str(row.get("ifname")): row for row in rows(context.pod_dump(pod, "addr"))}
+    return by_name(context.pod_dump(pod, "addr"))
+
+
+def by_name(data: Any) -> dict[str, Json]:
+    """Rows of `ip address`, by the links' names."""
+    return {str(row.get("ifname")): row for row in rows(data)}
 
 
 def addresses(link: Json | None, *, family: str = "inet") -> list[str]:

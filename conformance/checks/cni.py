@@ -59,7 +59,7 @@ class Verbs:
 def each(context: Context) -> Iterator[Verbs]:
     """The nodes whose plugins were called."""
     for node in context.inventory.nodes:
-        data = context.dumps.get(("cni", node.name, "verbs"))
+        data = context.read("cni", node.name, "verbs")
         if isinstance(data, dict):
             yield Verbs(node.name, data)
 

@@ -41,7 +41,7 @@ def egress_source(context: Context) -> Verdict:
     """The outside sees the address of the pod's own node."""
     sightings = {
         str(row.get("nonce")): str(row.get("src"))
-        for row in context.dumps.get(("recorder", "router", "sightings")) or []
+        for row in context.read("recorder", "router", "sightings") or []
         if row.get("nonce")
     }
     legs: list[Leg] = []
@@ -118,7 +118,7 @@ def scope(context: Context) -> Verdict:
             found = decisions(context, node.name, "nat", "postrouting", flow)
             leg = f"{node.name}/{name}"
             if found is None:
-                legs.append(unread(leg, f"the rules of {node.name} were not read", *rules(context, node.name)))
+                legs.append(unread(leg, node.name, "rules", *rules(context, node.name)))
             elif translated(found):
                 text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
                 legs.append(failed(leg, "unexpected", text, "no translation", sorted(found)))

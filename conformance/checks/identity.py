@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.context import Context
-from conformance.kernel import addresses, held, is_up, pod_links, reason, sandbox, sandboxes, unread
+from conformance.kernel import addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -35,7 +35,7 @@ def pod_ip_unique(context: Context) -> Verdict:
     for site in context.inventory.pods:
         mine = [address for address, owner in owners if owner.startswith(f"pod {site.name} ")]
         if not mine:
-            legs.append(unread(site.name, f"no address of {where(site)} was read", context.pod_dump(site.name, "addr")))
+            legs.append(unread(site.name, where(site), "addr", context.attempt("pod", site.name, "addr")))
             continue
         clash = [address for address in mine if address in shared]
         service = [address for address in mine if inside(address, str(context.spec.services.cidr))]
@@ -77,12 +77,12 @@ def pod_ip_agrees(context: Context) -> Verdict:
             seen_by_peers.setdefault(src.name, set()).add(split_endpoint(one.peer)[0])
     legs: list[Leg] = []
     for site in context.inventory.pods:
-        kernel = addresses(pod_links(context, site.name).get("eth0"))
+        read = context.attempt("pod", site.name, "addr")
+        kernel = addresses(by_name(read).get("eth0"))
         api = list(site.api_ips)
         peers = sorted(seen_by_peers.get(site.name, ()))
-        read = context.pod_dump(site.name, "addr")
         if not kernel and reason(read):
-            legs.append(unread(site.name, f"the links of pod {site.name} were not read", read))
+            legs.append(unread(site.name, where(site), "addr", read))
         elif set(api) <= set(kernel) and set(peers) <= set(api):
             legs.append(passed(site.name, api, kernel, "ip"))
         else:
@@ -109,9 +109,9 @@ def pod_ip_in_range(context: Context) -> Verdict:
     legs = []
     whole = str(context.spec.pods.cidr)
     for site in context.inventory.pods:
-        kernel = addresses(pod_links(context, site.name).get("eth0"))
+        kernel = addresses(by_name(context.attempt("pod", site.name, "addr")).get("eth0"))
         if not kernel:
-            legs.append(unread(site.name, f"no address of {where(site)} was read", context.pod_dump(site.name, "addr")))
+            legs.append(unread(site.name, where(site), "addr", context.attempt("pod", site.name, "addr")))
             continue
         share = context.inventory.node(site.node).pod_cidr if context.gates.get("ncidr") else ""
         outside = [ip for ip in kernel if not inside(ip, whole)]

@@ -72,9 +72,9 @@ def leases_match(context: Context) -> Verdict:
     legs: list[Leg] = []
     leased_total = 0
     for node in context.inventory.nodes:
-        store = context.node_dump(node.name, "leases")
+        store = context.attempt("node", node.name, "leases")
         if not isinstance(store, dict) or reason(store):
-            legs.append(unread(node.name, f"the lease store of {node.name} was not read", store))
+            legs.append(unread(node.name, node.name, "leases", store))
             continue
         leased = {path.rpartition("/")[2] for path in store if _is_lease(context, path)}
         running = {

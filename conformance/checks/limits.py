@@ -58,11 +58,11 @@ def conntrack_headroom(context: Context) -> Verdict:
     """The connection table is at most 80 % full."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        read = context.node_dump(node.name, "sysctl")
+        read = context.attempt("node", node.name, "sysctl")
         values = read or {}
         count, most = (values.get(f"net.netfilter.nf_conntrack_{name}") for name in ("count", "max"))
         if count is None or not most:
-            legs.append(unread(node.name, f"the connection table of {node.name} was not read", read))
+            legs.append(unread(node.name, node.name, "sysctl", read))
             continue
         legs.append(_headroom(node.name, int(count), int(most)))
     return Verdict(
@@ -91,7 +91,7 @@ def conntrack_counters(context: Context) -> Verdict:
         if before is None or after is None:
             asked = [context.batched_dumps.get((batch, "node", node.name, "counters")) for batch in ("B0", "B1")]
             missing = [one for one in asked if reason(one)]
-            legs.append(unread(node.name, f"the counters of {node.name} were not read before and after", *missing))
+            legs.append(unread(node.name, node.name, "counters", *missing))
             continue
         rises = {key: value - before.get(key, 0) for key, value in after.items() if value > before.get(key, 0)}
         text = f"while pods talked, {node.name} dropped packets: " + ", ".join(
@@ -121,13 +121,14 @@ def _drops(context: Context, batch: str, node: str) -> dict[str, int] | None:
 
 def neighbours(context: Context) -> Verdict:
     """A full mesh fits the kernel's neighbour table, which all nodes of one kernel share."""
-    read = context.node_dump(context.inventory.nodes[0].name, "kernel")
+    first = context.inventory.nodes[0].name
+    read = context.attempt("node", first, "kernel")
     facts = read or {}
     needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes))
     shared = bool(facts.get("shared", True))
     limit = facts.get("gc_thresh2")
     if limit is None:
-        return Verdict((unread("kernel", "net.ipv4.neigh.default.gc_thresh2 was not read", read),))
+        return Verdict((unread("kernel", first, "kernel", read),))
     leg = _entries(needed, int(limit), "the kernel of all nodes" if shared else "a node's kernel")
     return Verdict(
         (leg,),

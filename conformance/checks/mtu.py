@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conformance.context import Context
 from conformance.inventory import Site
-from conformance.kernel import links, pod_links, unread
+from conformance.kernel import by_name, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -39,11 +39,10 @@ def agree(context: Context) -> Verdict:
     """Every link's MTU fits the formula E = U - O, on every node and in every pod."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        there = links(context, node.name)
+        read = context.attempt("node", node.name, "addr")
+        there = by_name(read)
         if not there:
-            legs.append(
-                unread(node.name, f"the links of {node.name} were not read", context.node_dump(node.name, "addr"))
-            )
+            legs.append(unread(node.name, node.name, "addr", read))
             continue
         effective = context.effective(node.name)
         wanted = {context.spec.cluster_nic: node.mtu}
@@ -59,11 +58,10 @@ def agree(context: Context) -> Verdict:
             text = f"{name} of {node.name} has MTU {found}, not {mtu} = {_formula(context, node.mtu, mtu)}"
             legs.append(check_value(f"{node.name}:{name}", mtu, found, text, unit="B"))
     for site in context.inventory.pods:
-        link = pod_links(context, site.name).get("eth0")
+        read = context.attempt("pod", site.name, "addr")
+        link = by_name(read).get("eth0")
         if link is None:
-            legs.append(
-                unread(site.name, f"the links of pod {site.name} were not read", context.pod_dump(site.name, "addr"))
-            )
+            legs.append(unread(site.name, where(site), "addr", read))
             continue
         below = context.inventory.node(site.node).mtu
         wanted_mtu = _link_mtu(context, below, context.effective(site.node))

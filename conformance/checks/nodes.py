@@ -16,7 +16,7 @@ from conformance.flows import (
     translated,
 )
 from conformance.inventory import NodeFact
-from conformance.kernel import addresses, is_up, links, pod_routes_to, reason, rows, unread
+from conformance.kernel import addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
 from conformance.maths import base, inside
 from conformance.model import Check, Verdict
@@ -53,11 +53,11 @@ def routes(context: Context) -> Verdict:
     whole = str(context.spec.pods.cidr)
     examined = 0
     for node in context.inventory.nodes:
-        found = pod_routes_to(context, node.name, whole)
-        read = context.node_dump(node.name, "route")
+        read = context.attempt("node", node.name, "route")
         if not rows(read):
-            legs.append(unread(node.name, f"the routes of {node.name} were not read", read))
+            legs.append(unread(node.name, node.name, "route", read))
             continue
+        found = pod_routes_to(context, node.name, whole)
         examined += 1
         wanted = _wanted_routes(context, node)
         for cidr, facts in wanted.items():
@@ -207,9 +207,9 @@ def sysctls(context: Context) -> Verdict:
     """Forwarding on, strict reverse path filtering off where paths may differ, bridged packets seen by iptables."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        values = context.node_dump(node.name, "sysctl")
+        values = context.attempt("node", node.name, "sysctl")
         if not values or reason(values):
-            legs.append(unread(node.name, f"the sysctls of {node.name} were not read", values))
+            legs.append(unread(node.name, node.name, "sysctl", values))
             continue
         wanted = {"net.ipv4.ip_forward": "1"}
         devices = [
@@ -256,7 +256,7 @@ def forwarding(context: Context) -> Verdict:
             found = decisions(context, node.name, "filter", "forward", flow)
             leg = f"{node.name}/{name}/{flow.proto}"
             if found is None:
-                legs.append(unread(leg, f"the rules of {node.name} were not read", *rules(context, node.name)))
+                legs.append(unread(leg, node.name, "rules", *rules(context, node.name)))
             elif dropped(found):
                 text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
                 legs.append(failed(leg, "unexpected", text, "accept", sorted(found)))
@@ -289,7 +289,7 @@ def masquerade_rules(context: Context) -> Verdict:
             found = decisions(context, node.name, "nat", "postrouting", flow)
             leg = f"{node.name}/{name}/{flow.proto}"
             if found is None:
-                legs.append(unread(leg, f"the rules of {node.name} were not read", *rules(context, node.name)))
+                legs.append(unread(leg, node.name, "rules", *rules(context, node.name)))
                 continue
             what = "masquerade" if wanted else "accept"
             good = translated(found) if wanted else not translated(found)
@@ -312,11 +312,10 @@ def node_links(context: Context) -> Verdict:
     """The variant's links are there and up, the bridge has its address, and pods' veths are its ports."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        there = links(context, node.name)
+        read = context.attempt("node", node.name, "addr")
+        there = by_name(read)
         if not there:
-            legs.append(
-                unread(node.name, f"the links of {node.name} were not read", context.node_dump(node.name, "addr"))
-            )
+            legs.append(unread(node.name, node.name, "addr", read))
             continue
         for name in context.expect.links:
             leg = f"{node.name}:{name}"

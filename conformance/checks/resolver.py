@@ -9,7 +9,7 @@ from typing import Any
 from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
 from conformance.context import Context
 from conformance.kernel import unread
-from conformance.legs import broken, check_value, control, failed, names, passed, recorded
+from conformance.legs import broken, check_value, control, failed, names, passed, recorded, where
 from conformance.manifests import crowd_addresses
 from conformance.model import Check, Judge, Verdict
 from harness.model.records import Leg
@@ -105,7 +105,7 @@ def large(context: Context) -> Verdict:
 
 def forward(context: Context) -> Verdict:
     """A name outside the cluster's zone resolves through the router's own server, which saw the query."""
-    sightings = context.dumps.get(("recorder", "router", "dns")) or []
+    sightings = context.read("recorder", "router", "dns") or []
     asked = {str(row.get("qname", "")).rstrip(".").lower() for row in sightings}
     legs = []
     for one in context.lookups.get("forward", ()):
@@ -173,9 +173,9 @@ def resolv_conf(context: Context) -> Verdict:
     }
     sites = (*context.inventory.pods, *context.inventory.hosts)
     for site in sites:
-        text = context.pod_dump(site.name, "resolv-conf")
+        text = context.attempt("pod", site.name, "resolv-conf")
         if not isinstance(text, str):
-            legs.append(unread(site.name, f"/etc/resolv.conf of {site.name} was not read", text))
+            legs.append(unread(site.name, where(site), "resolv-conf", text))
             continue
         found = parse_resolv_conf(text)
         found["search"] = list(found["search"])[:3]

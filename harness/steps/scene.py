@@ -48,7 +48,7 @@ def scene(suite: Suite, context: Context) -> Scene:
 
 def _policed(suite: Suite, context: Context) -> Iterator[tuple[str, Runner]]:
     """Network namespaces of the pods on which policies are tried, when they are there: they came after the others."""
-    if context.api("policy") is None:
+    if context.attempt("api", "cluster", "policy") is None:
         return
     found = sandboxes.take(suite.attached.lab)
     for one in found.sandboxes:
@@ -68,7 +68,7 @@ def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
     yield "U", spec.cluster_nic
     yield "ZONE", spec.services.domain
     yield "DNS", context.inventory.node_dns
-    plugins = (context.dumps.get(("cni", context.inventory.nodes[0].name, "verbs")) or {}).get("conf") or {}
+    plugins = (context.attempt("cni", context.inventory.nodes[0].name, "verbs") or {}).get("conf") or {}
     yield "CONF", f"/etc/cni/net.d/{expect.conf_file}"
     if plugins:
         yield "PLUGIN", f"/opt/cni/bin/{plugins['plugins'][0]['type']}"
@@ -84,7 +84,7 @@ def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
         yield "PORT", str(expect.wire.port)
     if expect.lease_dir:
         yield "LEASES", expect.lease_dir
-    if rule := masquerade_rule(str(context.node_dump(context.inventory.nodes[0].name, "rules-iptables") or "")):
+    if rule := masquerade_rule(_rules(context)):
         yield "MASQ", rule
 
 
@@ -131,6 +131,12 @@ def masquerade_rule(text: str) -> str:
     return ""
 
 
+def _rules(context: Context) -> str:
+    """Rules of iptables on the first node; none where they could not be read."""
+    text = context.attempt("node", context.inventory.nodes[0].name, "rules-iptables")
+    return text if isinstance(text, str) else ""
+
+
 def missing(fault: Fault, context: Context) -> list[str]:
     """Preconditions of a fault that this lab does not have."""
     return [need for need in fault.needs if not _holds(need, context)]
@@ -138,14 +144,14 @@ def missing(fault: Fault, context: Context) -> list[str]:
 
 def _holds(need: Gate | Situation, context: Context) -> bool:  # noqa: PLR0911 - one return per situation
     first = context.inventory.nodes[0].name
-    rules = str(context.node_dump(first, "rules-iptables") or "")
+    rules = _rules(context)
     match need:
         case "three":
             return len(context.inventory.nodes) > 2
         case "routed":
             return context.expect.remote_route != "none"
         case "brnf":
-            sysctls = context.node_dump(first, "sysctl") or {}
+            sysctls = context.attempt("node", first, "sysctl") or {}
             return str(sysctls.get("net.bridge.bridge-nf-call-iptables")) == "1"
         case "kp-iptables":
             return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
