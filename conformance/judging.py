@@ -69,10 +69,15 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
     try:
         verdict = check.judge(context)
     except UnreadError as error:
-        return _result(check, gates, status="error", reason="unread", statement=str(error))
+        return _result(check, gates, status="error", reason="unread", statement=str(error), next=check.next)
     except Exception as error:  # noqa: BLE001 - a judge that trips over odd data has no verdict, and must not hide others
         return _result(
-            check, gates, status="error", reason="judge", statement=f"the judge failed: {type(error).__name__}: {error}"
+            check,
+            gates,
+            status="error",
+            reason="judge",
+            statement=f"the judge failed: {type(error).__name__}: {error}",
+            next=check.next,
         )
     wall_ms = (time.perf_counter() - start) * 1000
     because = context.deviations.get(check.id)

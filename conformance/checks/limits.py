@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from conformance.context import Context
 from conformance.kernel import reason, rows, unread
 from conformance.legs import any_ok, broken, census, control, failed, passed, where
@@ -89,9 +91,12 @@ def conntrack_counters(context: Context) -> Verdict:
     for node in context.inventory.nodes:
         before, after = (_drops(context, batch, node.name) for batch in ("B0", "B1"))
         if before is None or after is None:
-            asked = [context.batched_dumps.get((batch, "node", node.name, "counters")) for batch in ("B0", "B1")]
-            missing = [one for one in asked if reason(one)]
-            legs.append(unread(node.name, node.name, "counters", *missing))
+            asked = [_asked(context, batch, node.name, "counters") for batch in ("B0", "B1")]
+            legs.append(unread(node.name, node.name, "counters", *asked))
+            continue
+        rules = [_asked(context, batch, node.name, "rules-nft") for batch in ("B0", "B1")]
+        if any(map(reason, rules)) and not all(map(reason, rules)):
+            legs.append(unread(node.name, node.name, "rules", *rules))  # one alone says nothing of what rose
             continue
         rises = {key: value - before.get(key, 0) for key, value in after.items() if value > before.get(key, 0)}
         text = f"while pods talked, {node.name} dropped packets: " + ", ".join(
@@ -112,11 +117,15 @@ def conntrack_counters(context: Context) -> Verdict:
 
 def _drops(context: Context, batch: str, node: str) -> dict[str, int] | None:
     """Packets dropped so far: by the connection table, and by rules that count."""
-    read = {what: context.batched_dumps.get((batch, "node", node, what)) for what in ("counters", "rules-nft")}
-    counters = read["counters"]
-    if not isinstance(counters, dict) or "error" in counters:
+    counters = _asked(context, batch, node, "counters")
+    if reason(counters):
         return None
-    return {key: int(counters.get(key, 0)) for key in COUNTERS} | drop_counters(rows(read["rules-nft"]))
+    dropped = drop_counters(rows(_asked(context, batch, node, "rules-nft")))
+    return {key: int(counters.get(key, 0)) for key in COUNTERS} | dropped
+
+
+def _asked(context: Context, batch: str, node: str, what: str) -> Any:
+    return context.batched_dumps.get((batch, "node", node, what))
 
 
 def neighbours(context: Context) -> Verdict:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from conformance.context import Context
 from conformance.inventory import Site
+from conformance.kernel import reason
 from conformance.legs import (
     any_ok,
     broken,
@@ -216,7 +217,7 @@ def udp_arrivals(context: Context, pod: str) -> tuple[int, int]:
 
 def _rise(context: Context, pod: str, counter: str) -> int:
     before, after = (context.batched_dumps.get((batch, "pod", pod, "counters")) for batch in ("B0", "B1"))
-    if not isinstance(before, dict) or not isinstance(after, dict):
+    if before is None or after is None or any(map(reason, (before, after))):
         return 0
     return int(after.get(counter, 0)) - int(before.get(counter, 0))
 

@@ -97,16 +97,16 @@ def _wish(given: Given) -> Wish:
     )
 
 
-def _not_with(own: Given, *names: str) -> None:
-    for name in names:
+def _not_with(own: Given, **options: str) -> None:
+    for name, option in options.items():
         if own.get(name):
-            msg = f"--{name} is about labs, and does not go with --kubeconfig"
+            msg = f"{option} is about labs, and does not go with --kubeconfig"
             raise click.UsageError(msg)
 
 
 def _test(given: Given, own: Given) -> int:
     """`cnilab test --kubeconfig`."""
-    _not_with(own, "lab", "faults", "only")
+    _not_with(own, lab="--lab", faults="--faults", only="--fault")
     from harness.cli.runs import finish  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.existing import run_existing  # noqa: PLC0415
@@ -118,7 +118,7 @@ def _test(given: Given, own: Given) -> int:
             found = examine(_wish(given))
         if found.blocked is not None:
             raise found.blocked
-        run = _new_run(found, given["run_dir"])
+        run = _new_run(found, given["run_dir"], own)
         failure: CnilabError | None = None
         try:
             told = Journal(run, listener)
@@ -143,15 +143,23 @@ def _sent(run: RunDir, journal: Journal, what: str) -> Path:
         return kit(store) if what == "kit" else store.ensure(["responder"])["responder"].path
 
 
-def _new_run(found: Survey, where: Path | None) -> RunDir:
+def _new_run(found: Survey, where: Path | None, own: Given) -> RunDir:
     from harness.cli.runs import new_run  # noqa: PLC0415
     from harness.steps.existing_suite import described_before  # noqa: PLC0415
 
     run = new_run(described_before(found), [], where)
     wish = found.wish
     words = ["cnilab", "test", "--kubeconfig", str(wish.kubeconfig), "--context", found.access.context]
-    words += ["--namespace", wish.namespace] if wish.namespace else []
     words += ["--sample", str(wish.sample), "--seed", str(wish.seed), *(["--pods-only"] if wish.pods_only else [])]
+    said = {
+        "--namespace": wish.namespace,
+        "--image": wish.image,
+        "--node-image": wish.node_image,
+        "--network": wish.cni,
+        "--select": own["select"],
+    }
+    words += [word for option, value in said.items() if value for word in (option, value)]
+    words += ["--strict"] if own["strict"] else []
     run.write_info(run.info().model_copy(update={"reproduce": shlex.join(words)}))
     return run
 

@@ -12,9 +12,9 @@ from harness.components import carry, given, recipes, tools
 from harness.components.kubernetes import unsupported
 from harness.components.lock import load as load_lock
 from harness.components.sources import golang, toolchain
-from harness.components.sources.build import MIN_GO
+from harness.components.sources.golang import MIN_GO
 from harness.components.store import Store
-from harness.components.versions import accepts, find_version
+from harness.components.versions import find_version
 from harness.errors import CnilabError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
@@ -72,12 +72,11 @@ def _load(plan: Plan, module: str) -> str:
 
 
 def _br_netfilter(plan: Plan) -> Verdict:
-    there = plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    if not there and plan.host.which("modprobe"):
-        # Loading is what the first lab would do anyway, and it changes no setting of the machine's own network.
-        plan.host.run(["modprobe", "br_netfilter"])
-        there = plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables")
-    return Verdict(there, "present" if there else "/proc/sys/net/bridge is not there", _load(plan, "br_netfilter"))
+    if plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
+        return Verdict(ok=True, detail="present")
+    if plan.host.which("modprobe") and plan.host.run(["modprobe", "--dry-run", "br_netfilter"]).ok:
+        return Verdict(ok=True, detail="a module, which the first lab loads")
+    return Verdict(ok=False, detail="/proc/sys/net/bridge is not there", fix=_load(plan, "br_netfilter"))
 
 
 def _iptables(plan: Plan) -> Verdict:
@@ -217,20 +216,24 @@ def _go(plan: Plan) -> Verdict:
     missing = _missing_components(plan)
     if not missing:
         return Verdict(ok=True, detail="not needed: what this lab takes is in the cache")
+    pinned = load_lock().go
     done = plan.host.run(golang.VERSION)
     found = find_version(done.stdout) if done.ok else ""
-    if accepts(f">={MIN_GO}", found):
+    rule = plan.host.run(("env", "-C", "/", "go", "env", "GOTOOLCHAIN")).stdout.strip() if found else ""
+    reason = golang.too_old(found, pinned.version if pinned else MIN_GO, rule) if found else "not found"
+    if not reason:
         return Verdict(ok=True, detail=found)
-    pinned = load_lock().go
+    if pinned and toolchain.place(plan.cache, pinned).is_dir():
+        return Verdict(ok=True, detail=f"{reason}; {pinned.version} is in the cache")
     obstacle = toolchain.obstacle(pinned)
     if pinned and not obstacle:
-        there = toolchain.place(plan.cache, pinned).is_dir()
-        how = "is in the cache" if there else "comes from Go's module proxy into the cache (70 MB)"
-        return Verdict(ok=True, detail=f"{found or 'not found'}; {pinned.version} {how}")
+        return Verdict(
+            ok=True, detail=f"{reason}; {pinned.version} comes into the cache (70 MB from Go's module proxy)"
+        )
     # Others may come as a release or a package; up finds out.
     known = load_lock().component
     sources = [name for name in missing if known[name].only_built]
-    detail = f"{found or 'not found'}; {obstacle}"
+    detail = f"{reason}; {obstacle}"
     detail += f"; it builds {', '.join(sources)}" if sources else ""
     return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
 

@@ -254,12 +254,12 @@ def _trial(*, host_network: bool = False, host_port: bool = False) -> Object:
 
 
 def machine() -> str:
-    """This machine, without naming it."""
+    """This machine, without naming it: containers of one image have names of their own, and often no id."""
     try:
-        text = Path("/etc/machine-id").read_text(encoding="ascii")
+        text = Path("/etc/machine-id").read_text(encoding="ascii").strip()
     except OSError:
-        text = socket.gethostname()
-    return hashlib.sha256(f"cnilab {text.strip()}".encode()).hexdigest()[:12]
+        text = ""
+    return hashlib.sha256(f"cnilab {text} {socket.gethostname()}".encode()).hexdigest()[:12]
 
 
 def leftovers(kube: Kube, namespace: str, *, everybody: bool = False) -> list[str]:

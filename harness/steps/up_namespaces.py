@@ -89,11 +89,17 @@ def container_spec(programs: Path, runner: Runner | None = None) -> str:
 def load_modules(runner: Runner | None = None) -> None:
     """Load what nothing in a lab would load by itself: modprobe(8) is not asked for it, as it is for a kind of link.
 
-    kube-proxy and flannel want br_netfilter; on a kernel with modules flannel ends without it. No setting of the
-    machine's own network changes. Where it cannot be loaded, `doctor` has said so.
+    kube-proxy and flannel want br_netfilter; on a kernel with modules flannel ends without it. Once it is loaded, the
+    kernel shows what crosses any bridge to iptables, in each network namespace unless it is told otherwise. The
+    machine's own is told so: there it goes on as before. Where it cannot be loaded, `doctor` has said so.
     """
-    if not BRIDGE_FILTER.exists() and shutil.which("modprobe"):
-        (runner or HostRunner()).run(["modprobe", "br_netfilter"], check=False)
+    if BRIDGE_FILTER.exists() or not shutil.which("modprobe"):
+        return
+    (runner or HostRunner()).run(["modprobe", "br_netfilter"], check=False)
+    for program in ("iptables", "ip6tables", "arptables"):
+        setting = BRIDGE_FILTER.with_name(f"bridge-nf-call-{program}")
+        if setting.exists():
+            setting.write_text("0\n", encoding="ascii")
 
 
 def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,9 +15,9 @@ from harness import proc, resources, timeouts
 from harness.components.lock import Build, Component
 from harness.components.sources import golang, toolchain
 from harness.components.sources.base import Delivered, Desk, Refused, probe_version, run_long
+from harness.components.sources.golang import MIN_GO
 from harness.components.sources.modules import Modules, folders_of
 from harness.components.turns import Turns
-from harness.components.versions import accepts
 from harness.errors import CnilabError
 from harness.runner import CommandError
 
@@ -35,9 +36,6 @@ FASTER = ("-gcflags=all=-dwarf=false",)
 
 _PINS = (".mod", ".sum")
 
-MIN_GO = "1.21"
-"""From here on the go command fetches the newer toolchain that a module asks for, unless GOTOOLCHAIN forbids it."""
-
 
 def source_digest(module: Path, modfile: str = "go.mod") -> str:
     """SHA-256 over the module's own files: go.mod and go.sum pin everything else by hash.
@@ -54,6 +52,12 @@ def source_digest(module: Path, modfile: str = "go.mod") -> str:
         digest.update(f"{path.relative_to(module)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def asked_by(modfile: Path) -> str:
+    """The version of Go that a go.mod asks for."""
+    found = re.search(r"^go ([\d.]+)$", modfile.read_text(encoding="utf-8"), re.MULTILINE)
+    return found.group(1) if found else MIN_GO
 
 
 def progress(lines: list[str]) -> str:
@@ -122,7 +126,7 @@ class BuildSource:
         module = self.modules / build.module if build else Path()
         if build and not (module / build.modfile).is_file():
             return Refused(f"{module} has no {build.modfile}")
-        found = self._go(desk)
+        found = self._go(desk, asked_by(module / build.modfile) if build else MIN_GO)
         if isinstance(found, Refused):
             return found
         go, way = found
@@ -143,19 +147,29 @@ class BuildSource:
 
             return self._build(component, build, module, desk, env, go, describe)
 
-    def _go(self, desk: Desk) -> tuple[str, dict[str, str]] | Refused:
-        """A go that will do: its version, and variables that lead to it; the machine's own before ours."""
+    def _go(self, desk: Desk, asked: str) -> tuple[str, dict[str, str]] | Refused:
+        """A go that will do: its version, and variables that lead to it; the machine's own before ours.
+
+        Args:
+            desk: Where to work.
+            asked: The version that the module asks for.
+        """
         go = probe_version(desk.runner, golang.VERSION) if shutil.which("go") else ""
-        if accepts(f">={MIN_GO}", go):
+        reason = golang.too_old(go, asked, golang.settings(desk.runner)["GOTOOLCHAIN"]) if go else "go is not on PATH"
+        if not reason:
             return go, {}
-        reason = f"go is version {go}, and {MIN_GO} or newer is needed" if go else "go is not on PATH"
-        remedy = f"install Go {MIN_GO} or newer (https://go.dev/dl)"
-        if self.own is None:
+        remedy = f"install Go {asked} or newer (https://go.dev/dl)"
+        if self.own is None or self.own.lock.go is None:
             return Refused(reason, remedy)
         if refused := toolchain.deliver(self.own, self.own.lock.go, desk):
             return Refused(f"{reason}; {refused.reason}", remedy)
         way = toolchain.variables(self.own.cache, self.own.lock.go)
-        return probe_version(desk.runner, golang.VERSION, way), way
+        own = probe_version(desk.runner, golang.VERSION, way)
+        if own == self.own.lock.go.version:
+            return own, way
+        place = toolchain.place(self.own.cache, self.own.lock.go)
+        # PATH cannot have it in it, or its file system runs nothing.
+        return Refused(f"{reason}; the one in {place} does not run: a colon in its path, or noexec?", remedy)
 
     def _download(self, build: Build, module: Path, desk: Desk, env: dict[str, str]) -> None:
         """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""
@@ -216,4 +230,7 @@ class BuildSource:
             (out / built).replace(desk.files / name)
         for name, folder in build.folders.items():
             modules.pack(folder, desk.files / name)
-        return Delivered(component.fill("{version}", build.version), f"go build of components/{build.module}, Go {go}")
+        # The go command may have had a newer one compile, as the module asks for it: the program knows.
+        compiler = golang.compiler(desk.runner, desk.files / next(iter(build.files)), env) or go
+        version = component.fill("{version}", build.version)
+        return Delivered(version, f"go build of components/{build.module}, Go {compiler}")

@@ -10,11 +10,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from harness.components.lock import architecture
 from harness.components.tools import offline
+from harness.components.versions import accepts
 from harness.runner import CommandError, Runner
 
 COMPILER_GOGC: Final = "400"
@@ -32,6 +34,9 @@ DROPPED: Final = (
     "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_FFLAGS", "CGO_LDFLAGS",
 )  # fmt: skip
 """What is empty is go's own choice."""
+
+MIN_GO: Final = "1.21"
+"""From here on the go command fetches the newer toolchain that a module asks for, unless GOTOOLCHAIN forbids it."""
 
 VERSION: Final = ("env", "GOENV=off", "GOROOT=", "GOFLAGS=", "go", "version")
 """The command that says which go it is: with a GOROOT of the user's own, or flags that it does not know, it fails."""
@@ -62,6 +67,34 @@ def settings(runner: Runner, way: Mapping[str, str] = MappingProxyType({})) -> d
         # Whether a newer one may be fetched is the user's to say; which one a module is built with is go.mod's.
         "GOTOOLCHAIN": rule if _TOOLCHAIN_RULE.fullmatch(rule) else "auto",
     }
+
+
+def too_old(found: str, asked: str, rule: str) -> str:
+    """Why a go will not do; empty when it will.
+
+    Args:
+        found: Its version.
+        asked: The version that a module asks for.
+        rule: What GOTOOLCHAIN says; empty for nothing.
+    """
+    if not accepts(f">={MIN_GO}", found):
+        return f"go is version {found}, and {MIN_GO} or newer is needed"
+    if accepts(f">={asked}", found) or not rule or "auto" in rule:
+        return ""
+    return f"go is version {found}, {asked} is asked for, and GOTOOLCHAIN={rule} forbids it to fetch a newer one"
+
+
+def compiler(runner: Runner, program: Path, way: Mapping[str, str]) -> str:
+    """The version of Go that compiled a program, as its build information has it; empty where that is not known.
+
+    Args:
+        runner: Runs go.
+        program: Built by it.
+        way: Variables that lead to it.
+    """
+    done = runner.run(("go", "version", program), env=way, check=False)
+    found: list[str] = re.findall(r"\bgo(\d+(?:\.\d+)+)\b", done.stdout)
+    return found[-1] if done.ok and found else ""
 
 
 def environment(user: dict[str, str], *, cgo: bool = False) -> dict[str, str]:

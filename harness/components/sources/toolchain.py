@@ -17,6 +17,7 @@ import re
 import shutil
 import urllib.parse
 import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
@@ -34,6 +35,9 @@ MODULE: Final = "golang.org/toolchain"
 
 _PROGRAMS: Final = ("bin/", "pkg/tool/")
 """What is executable: a module's archive has no modes."""
+
+_DAMAGED: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What `zipfile` raises for an archive that is cut off, damaged, of another method of compression, or encrypted."""
 
 _RENAMED: Final = ("src/_go.mod", "src/go.mod")
 """No module has another one's go.mod in it, so that the standard library's has another name on the way."""
@@ -62,7 +66,10 @@ def proxies() -> list[str]:
 
 def _usable(proxy: str) -> bool:
     # What has a password in it is Go's to send: here it would end up in messages.
-    parts = urllib.parse.urlsplit(proxy)
+    try:
+        parts = urllib.parse.urlsplit(proxy)
+    except ValueError:
+        return False  # Go says what is wrong with it, where there is one
     return parts.scheme in {"https", "http", "file"} and "@" not in parts.netloc
 
 
@@ -108,27 +115,31 @@ def deliver(store: Cache, pinned: GoPin | None, desk: Desk) -> Refused | None:
         return Refused(reason)
     assert pinned is not None  # noqa: S101 - an obstacle otherwise
     target = place(store.cache, pinned)
+    reasons = []
     with store.exclusive(f"go-{pinned.version}", desk.say, desk.cancelled) as scratch:
-        reasons = [] if target.is_dir() else [_fetch(proxy, pinned, scratch, desk) for proxy in proxies()]
-        if target.is_dir() or not all(reasons):
-            if not target.is_dir():
-                store.publish(scratch / "go", target)
+        if target.is_dir():
             return None
+        for number, proxy in enumerate(proxies()):
+            made = scratch / f"{number}"
+            reason = _fetch(proxy, pinned, made, desk)
+            if not reason:
+                store.publish(made / "go", target)
+                return None
+            reasons.append(reason)
     return Refused("; ".join(reasons))
 
 
-def _fetch(proxy: str, pinned: GoPin, scratch: Path, desk: Desk) -> str:
-    """Fetch and unpack; why it is not to be had there, or nothing."""
+def _fetch(proxy: str, pinned: GoPin, made: Path, desk: Desk) -> str:
+    """Fetch and unpack into a directory of its own; why it is not to be had there, or nothing."""
     module = f"{MODULE}@v0.0.1-go{pinned.version}.linux-{architecture()}"
     path, _, version = module.partition("@")
     url = f"{proxy}/{path}/@v/{version}.zip"
-    archive, made = scratch / "go.zip", scratch / "go"
+    made.mkdir()
     desk.say(f"Go {pinned.version} is fetched: this machine has none that would do")
     try:
-        download(url, archive, desk)
-        shutil.rmtree(made, ignore_errors=True)
-        found = unpack(archive, module, made)
-    except (BadDownloadError, *NETWORK_ERRORS, zipfile.BadZipFile) as error:
+        download(url, made / "go.zip", desk)
+        found = unpack(made / "go.zip", module, made / "go")
+    except (BadDownloadError, *NETWORK_ERRORS, *_DAMAGED) as error:
         return f"{url}: {error}"
     wanted = pinned.sums[architecture()]  # type: ignore[index]  # an obstacle otherwise
     return "" if found == wanted else f"{url} has the sum {found}, but components.lock says {wanted}"
@@ -144,7 +155,7 @@ def unpack(archive: Path, module: str, target: Path) -> str:
 
     Raises:
         BadDownloadError: A name in it leads elsewhere.
-        zipfile.BadZipFile: It is no archive.
+        zipfile.BadZipFile: It is no archive; what else `zipfile` raises for one that is damaged.
     """
     lines = []
     with zipfile.ZipFile(archive) as files:

@@ -18,7 +18,7 @@ from harness.cli import app as entry
 from harness.cni import catalogue
 from harness.components.lock import load as load_lock
 from harness.components.sources import toolchain
-from harness.components.sources.build import MIN_GO
+from harness.components.sources.golang import MIN_GO
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import Kubernetes, LabSpec
 from harness.providers.kind.answers import EngineFacts
@@ -90,7 +90,7 @@ class Machine(Host):
         words = tuple(map(str, argv))
         self.ran.append(words)
         failed = bool(self.failing & set(words))
-        out = "go version go1.25.1 linux/amd64" if "go" in words else ""
+        out = {"version": "go version go1.25.1 linux/amd64", "GOTOOLCHAIN": "auto"}.get(words[-1], "")
         return Completed(words, int(failed), "" if failed else out, "refused" if failed else "")
 
     def call(self, name: str) -> int:
@@ -176,7 +176,7 @@ CASES: list[tuple[str, Machine, str, str]] = [
     *[(kind, Machine(no_links={kind}), "info", "refused") for kind in ("geneve", "wireguard", "ipip", "dummy")],
     (
         "br-netfilter",
-        Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"}),
+        Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"}, failing={"modprobe"}),
         "limits",
         "/proc/sys/net/bridge is not there",
     ),
@@ -381,10 +381,19 @@ def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.Monke
     pinned = load_lock().go
     assert pinned
     found = check("go", Machine(failing={"go"}), tmp_path)
-    detail = f"not found; {pinned.version} comes from Go's module proxy into the cache (70 MB)"
+    detail = f"not found; {pinned.version} comes into the cache (70 MB from Go's module proxy)"
     assert (found.status, found.detail) == ("ok", detail)
     toolchain.place(tmp_path / "cache", pinned).mkdir(parents=True)
-    assert check("go", Machine(failing={"go"}), tmp_path).detail.endswith(f"{pinned.version} is in the cache")
+    monkeypatch.setenv("CNILAB_OFFLINE", "1")
+    found = check("go", Machine(failing={"go"}), tmp_path)
+    assert (found.status, found.detail) == ("ok", f"not found; {pinned.version} is in the cache")
+
+
+def test_the_module_of_bridges_is_looked_for_and_not_loaded(tmp_path: Path) -> None:
+    machine = Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"})
+    found = check("br-netfilter", machine, tmp_path)
+    assert (found.status, found.detail) == ("ok", "a module, which the first lab loads")
+    assert [words for words in machine.ran if "modprobe" in words] == [("modprobe", "--dry-run", "br_netfilter")]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import zipfile
 from pathlib import Path
@@ -163,6 +164,68 @@ def test_another_sum_than_the_pinned_one_is_refused_and_nothing_stays(
     assert not without_go.exists()
 
 
+def test_the_first_proxy_that_has_it_is_the_last_that_is_asked(
+    served: Served, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one behind it, which has something else under that name, must not get the last word."""
+    own = store(tmp_path, offer(served, monkeypatch))
+    url, folder = served
+    name = f"v0.0.1-go1.22.0.linux-{architecture()}"
+    files = {**FILES, "bin/go": "#!/bin/sh\nexit 66\n"}
+    packed(folder / "evil/golang.org/toolchain/@v" / f"{name}.zip", f"{toolchain.MODULE}@{name}", files)
+    for order in (f"{url},{url}/evil", f"{url}/evil,{url}"):
+        monkeypatch.setenv("GOPROXY", order)
+        assert toolchain.deliver(own, own.lock.go, desk) is None
+        assert (own.cache / f"go/1.22.0-{architecture()}/bin/go").read_text() == FAKE_GO
+        shutil.rmtree(own.cache / "go")
+
+
+def test_a_damaged_archive_is_a_reason_and_no_crash(
+    served: Served, tmp_path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = store(tmp_path, offer(served, monkeypatch))
+    (archive,) = served[1].rglob("*.zip")
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
+        name = f"{toolchain.MODULE}@{archive.stem}/bin/go"
+        files.writestr(name, "x" * 10_000)
+    content = archive.read_bytes()
+    start = content.index(name.encode()) + len(name)
+    archive.write_bytes(content[:start] + b"\xff" * 8 + content[start + 8 :])
+    refused = toolchain.deliver(own, own.lock.go, desk)
+    assert refused is not None
+    assert "Error -3 while decompressing" in refused.reason or "CRC" in refused.reason
+
+
+def test_one_that_does_not_run_in_its_place_is_refused(
+    served: Served, without_go: Path, module: Path, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = store(tmp_path / "a:b", offer(served, monkeypatch))
+    answer = BuildSource(find, module.parent, own).deliver(thing(), desk)
+    assert isinstance(answer, Refused)
+    assert "does not run: a colon in its path, or noexec?" in answer.reason
+    assert not without_go.exists()
+
+
+def test_one_that_may_not_fetch_what_the_module_asks_for_is_passed_over(
+    served: Served, without_go: Path, module: Path, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the golang images of Docker: GOTOOLCHAIN=local."""
+    (module / "go.mod").write_text("module example.org/thing\n\ngo 1.22.0\n")
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "go").write_text(FAKE_GO.replace("1.22.0", "1.21.5"))
+    (old / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{old}:/usr/bin:/bin")
+    own = store(tmp_path, offer(served, monkeypatch))
+    for rule, version in (("auto", "1.21.5"), ("local", "1.22.0"), ("path", "1.22.0"), ("go1.21.5+auto", "1.21.5")):
+        monkeypatch.setenv("FAKE_GO_ENV", f'{{"GOTOOLCHAIN": "{rule}"}}')
+        answer = BuildSource(find, module.parent, own).deliver(thing(), desk)
+        assert isinstance(answer, Delivered), answer
+        assert answer.origin.endswith(f"Go {version}"), rule
+        shutil.rmtree(desk.scratch / "out")
+    assert without_go.exists()
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
@@ -170,6 +233,7 @@ def test_another_sum_than_the_pinned_one_is_refused_and_nothing_stays(
         ("GOPROXY", "off", "GOPROXY names no proxy"),
         ("GOPROXY", "direct", "GOPROXY names no proxy"),
         ("GOPROXY", "https://me:secret@proxy.example", "GOPROXY names no proxy"),
+        ("GOPROXY", "https://[bad", "GOPROXY names no proxy"),
     ],
 )
 @pytest.mark.usefixtures("without_go")

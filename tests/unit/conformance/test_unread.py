@@ -99,3 +99,38 @@ def test_rules_are_unread_when_neither_program_read_them() -> None:
 )
 def test_the_reason_is_that_of_all_that_failed(data: tuple[object, ...], words: str) -> None:
     assert reason(*data) == words
+
+
+def rules(number: int) -> list[dict[str, object]]:
+    """A rule that has dropped so many packets."""
+    expr = [{"counter": {"packets": number, "bytes": 0}}, {"drop": None}]
+    return [{"rule": {"family": "ip", "table": "t", "chain": "c", "handle": 4, "expr": expr}}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        (rules(7), rules(7), "pass"),
+        (rules(7), rules(8), "fail"),
+        ({"error": WHY}, rules(7), "error"),
+        (rules(7), {"error": WHY}, "error"),
+        # A kernel that has no nft at all: its connection table is judged alone.
+        ({"error": WHY}, {"error": WHY}, "pass"),
+    ],
+)
+def test_what_rules_dropped_before_is_no_loss_where_it_was_read_only_afterwards(
+    before: object, after: object, status: str
+) -> None:
+    whole = simlab.context()
+    data = {"B0": before, "B1": after}
+
+    def seen(one: Observation) -> Observation:
+        return one.model_copy(update={"data": data[one.batch]}) if isinstance(one, Dump) and counted(one) else one
+
+    def counted(one: Dump) -> bool:
+        return one.what == "rules-nft" and one.batch in data
+
+    observations = tuple(map(seen, whole.observations))
+    assert sum(isinstance(one, Dump) and counted(one) and one.data == after for one in observations) >= 1
+    found = judge(Context(whole.spec, whole.variant, whole.inventory, observations), CHECKS["ct.counters"], CHECKS)
+    assert found.status == status, found.statement

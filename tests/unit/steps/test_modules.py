@@ -9,15 +9,24 @@ from harness.steps import up_namespaces
 
 
 class Recorded(HostRunner):
-    """Remembers what it is asked to run."""
+    """Remembers what it is asked to run.
 
-    def __init__(self) -> None:
+    Args:
+        bridge: Where settings of bridges are shown.
+        brings: Programs for which the module has a setting; none where there is no module.
+    """
+
+    def __init__(self, bridge: Path, *brings: str) -> None:
         super().__init__()
+        self.bridge = bridge
+        self.brings = brings
         self.asked: list[list[str]] = []
 
     def run(self, argv, **_):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
         self.asked.append([str(word) for word in argv])
-        return Completed(tuple(self.asked[-1]), 1, "", "not found")
+        for program in self.brings:
+            (self.bridge / f"bridge-nf-call-{program}").write_text("1\n")
+        return Completed(tuple(self.asked[-1]), int(not self.brings), "", "")
 
 
 def test_a_kernel_with_modules_gets_the_bridges_filter_before_a_node_is_made(
@@ -26,9 +35,20 @@ def test_a_kernel_with_modules_gets_the_bridges_filter_before_a_node_is_made(
     """Without it flannel ends: "Failed to check br_netfilter"; and a failure to load it is not this function's."""
     monkeypatch.setattr(up_namespaces, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
     monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
-    runner = Recorded()
+    runner = Recorded(tmp_path)
     up_namespaces.load_modules(runner)
     assert runner.asked == [["modprobe", "br_netfilter"]]
-    (tmp_path / "bridge-nf-call-iptables").touch()
+    (tmp_path / "bridge-nf-call-iptables").write_text("1\n")
     up_namespaces.load_modules(runner)
     assert len(runner.asked) == 1
+    assert (tmp_path / "bridge-nf-call-iptables").read_text() == "1\n", "it was there before: it is the machine's own"
+
+
+def test_the_machines_own_bridges_go_on_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up_namespaces, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
+    monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
+    up_namespaces.load_modules(Recorded(tmp_path, "iptables", "ip6tables"))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "bridge-nf-call-iptables": "0\n",
+        "bridge-nf-call-ip6tables": "0\n",
+    }
