@@ -54,7 +54,8 @@ This page is made from the registry (`python -m conformance.page`); [writing a c
 add one.
 
 **Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
-(`error`: a positive control is broken, or nothing was examined) is exit code 11: the lab is broken, not the network.
+(`error`: a control is broken, nothing was examined, or something could not be read) is exit code 11: the lab is broken,
+not the network.
 **Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
 suite itself never names a CNI. A variant may also declare a deviation: a requirement that it is known not to meet, with
 the reason; kube-proxy's mode `ipvs` has one, too. It is recorded with all its legs, and does not fail the run.

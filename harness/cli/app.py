@@ -152,7 +152,8 @@ class LazyGroup(click.Group):
     "--registry-mirror",
     multiple=True,
     metavar="HOST=URL",
-    help="Where images of a registry come from instead, as quay.io=https://mirror.example.org. May be repeated.",
+    help="With --cni-version, where images of a registry come from instead: quay.io=https://mirror.example.org. May be "
+    "repeated; in its variable they are separated by blanks.",
 )
 # Not named `version`: that is the section of the command, in files.
 @click.version_option(__version__, "--version", "program_version", prog_name="cnilab")

@@ -348,7 +348,11 @@ def add(archive: Path) -> None:
     """,
 )
 def prune() -> None:
-    """Remove from the cache what this version does not use. Not while a lab is up: its nodes run programs from it."""
+    """Remove from the cache what this version does not use, and what it makes again of the rest.
+
+    Those are images, containerd's roots and boxes, and also images that were pulled and programs of your own. What was
+    brought with 'components add' stays. Not while a lab is up: its nodes run programs from the cache.
+    """
     from harness.cli.select import names  # noqa: PLC0415
     from harness.components import carry  # noqa: PLC0415
 

@@ -43,7 +43,13 @@ def remove(name: str, journal: Journal) -> list[str]:
     """,
 )
 @click.argument("labs", metavar="[NAME]...", nargs=-1)
-@click.option("--all", "everything", cls=Option, is_flag=True, help="Every lab of this state directory.")
+@click.option(
+    "--all",
+    "everything",
+    cls=Option,
+    is_flag=True,
+    help="Every lab of this state directory; with --kubeconfig, every run.",
+)
 @down_cluster
 def command(labs: tuple[str, ...], *, everything: bool) -> None:
     """Remove a lab and all that it made: processes, namespaces, mounts, cgroups, files.

@@ -130,7 +130,7 @@ def spec_options(function: Any) -> Any:
         version_option,
         click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
-        click.option("--provider", metavar="NAME", help="What makes the nodes: namespaces, kind or another one."),
+        click.option("--provider", metavar="NAME", help="What makes the nodes: namespaces, kind or vagrant."),
         click.option("--nodes", type=int, help="How many nodes, 1 to 20."),
         click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),

@@ -235,7 +235,7 @@ def _checked(directory: Path) -> Entry:
 
 
 def prune(store: Resolver) -> list[Path]:
-    """Remove what the present lock does not use, for whichever Kubernetes. Not while a lab is up: its nodes run it.
+    """Remove what the present lock does not use, and what is made of the rest again. Not while a lab is up: it runs it.
 
     Returns:
         The directories removed.
@@ -245,7 +245,7 @@ def prune(store: Resolver) -> list[Path]:
     removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
     go = toolchain.place(store.cache, store.lock.go) if store.lock.go else None
     removed += [path for path in sorted(store.cache.glob("go/*")) if path != go]
-    for kind in ("bin", "cni", "images", "containerd-root", "libraries", own.FOLDER, pull.FOLDER):
+    for kind in ("bin", "cni", "images", "containerd-root", "libraries", "boxes", own.FOLDER, pull.FOLDER):
         removed += sorted((store.cache / kind).glob("*"))
     for path in removed:
         if path.is_dir():

@@ -8,21 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness import apart
-from harness.components import carry, given, recipes, tools
+from harness.components import given, recipes, tools
 from harness.components.kubernetes import unsupported
 from harness.components.lock import load as load_lock
-from harness.components.sources import golang, toolchain
-from harness.components.sources.golang import MIN_GO
-from harness.components.store import Store
-from harness.components.versions import find_version
 from harness.errors import CnilabError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps import doctor_cgroups, doctor_container, doctor_docker, doctor_vagrant, providers
+from harness.steps import doctor_builds, doctor_cgroups, doctor_container, doctor_docker, doctor_vagrant, providers
 from harness.steps.doctor_model import Check, Plan, Verdict
-from harness.steps.needs import lock_for, needs
 
 MIB = 2**20
 GIB = 2**30
@@ -177,7 +172,7 @@ def _inotify(plan: Plan) -> Verdict:
 def _memory(plan: Plan) -> Verdict:
     free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
     what = f"about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
-    if free >= wanted and free < LINK_MEMORY and "kubernetes" in _missing_components(plan):
+    if free >= wanted and free < LINK_MEMORY and "kubernetes" in doctor_builds.missing(plan):
         what = f"about {LINK_MEMORY / GIB:.1f} GiB wanted where Kubernetes is built"
         return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=_ELSEWHERE)
     detail = f"{free / GIB:.1f} GiB available, {what}"
@@ -190,52 +185,13 @@ def _disk_state(plan: Plan) -> Verdict:
 
 def _disk_cache(plan: Plan) -> Verdict:
     # A build of Kubernetes needs Go's module and build caches beside the cache itself.
-    missing = _missing_components(plan)
+    missing = doctor_builds.missing(plan)
     return _disk(plan, plan.cache, 8 * GIB if missing else 100 * MIB)
 
 
 def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
     free = plan.host.free_bytes(place)
     return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB wanted")
-
-
-def _missing_components(plan: Plan) -> list[str]:
-    store = Store(plan.cache, lock=lock_for(plan.spec))
-    wanted = needs(plan.spec, store).components
-    return [one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted]
-
-
-def _components(plan: Plan) -> Verdict:
-    missing = _missing_components(plan)
-    if not missing:
-        return Verdict(ok=True, detail="all that this lab takes are in the cache")
-    return Verdict(ok=False, detail=f"not in the cache: {', '.join(missing)}")
-
-
-def _go(plan: Plan) -> Verdict:
-    missing = _missing_components(plan)
-    if not missing:
-        return Verdict(ok=True, detail="not needed: what this lab takes is in the cache")
-    pinned = load_lock().go
-    done = plan.host.run(golang.VERSION)
-    found = find_version(done.stdout) if done.ok else ""
-    rule = plan.host.run(("env", "-C", "/", "go", "env", "GOTOOLCHAIN")).stdout.strip() if found else ""
-    reason = golang.too_old(found, pinned.version if pinned else MIN_GO, rule) if found else "not found"
-    if not reason:
-        return Verdict(ok=True, detail=found)
-    if pinned and toolchain.place(plan.cache, pinned).is_dir():
-        return Verdict(ok=True, detail=f"{reason}; {pinned.version} is in the cache")
-    obstacle = toolchain.obstacle(pinned)
-    if pinned and not obstacle:
-        return Verdict(
-            ok=True, detail=f"{reason}; {pinned.version} comes into the cache (70 MB from Go's module proxy)"
-        )
-    # Others may come as a release or a package; up finds out.
-    known = load_lock().component
-    sources = [name for name in missing if known[name].only_built]
-    detail = f"{reason}; {obstacle}"
-    detail += f"; it builds {', '.join(sources)}" if sources else ""
-    return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
 
 
 def _support(plan: Plan) -> Verdict:
@@ -353,22 +309,7 @@ CHECKS: tuple[Check, ...] = (
         _neighbours,
     ),
     Check("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise it", _inotify),
-    Check(
-        "components",
-        "components",
-        "info",
-        "the first up downloads or builds them: up to 15 minutes",
-        "cnilab components ensure",
-        _components,
-    ),
-    Check(
-        "go",
-        "Go",
-        "limits",
-        "what has no release and no package cannot be built",
-        f"install Go {MIN_GO} or later (https://go.dev/dl), or import components from another machine",
-        _go,
-    ),
+    *doctor_builds.CHECKS,
     Check(
         "kubernetes",
         "Kubernetes",

@@ -281,7 +281,11 @@ def _vantage(id_: str, title: str, why_not: str, good: str, consequence: str, *,
 def _node_rows(found: Survey) -> list[Row]:
     if found.nodes is None:
         words = "nodes may not be listed"
-        return [Row("nodes", "nodes", "limits", words, "pods that are spread by the scheduler show which there are")]
+        rows_ = [Row("nodes", "nodes", "limits", words, "pods that are spread by the scheduler show which there are")]
+        if not found.wish.image:
+            words = f"{RESPONDER}, as what nodes have is not known"
+            rows_.append(Row("image", "image", "limits", words, "where nodes do not have it: name one with --image"))
+        return rows_
     bad = [one for one in found.nodes if not one.usable]
     zones = {one.zone for one in found.nodes if one.zone}
     detail = f"{len(found.nodes)} nodes" + (f" in {len(zones)} zones" if zones else "")

@@ -28,7 +28,7 @@ class KindDriver:
     model: type[LabState] = LabState
     checks: Sequence[str] = (
         "docker", "docker-cli", "docker-image", "memory", "disk-state", "disk-cache", "port", "inotify", "components",
-        "go", "kubernetes", "leftovers",
+        "go", "compilers", "kubernetes", "leftovers",
     )  # fmt: skip
 
     blocking: Sequence[str] = ("docker", "docker-cli")

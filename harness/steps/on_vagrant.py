@@ -33,7 +33,7 @@ class VagrantDriver:
     model: type[LabState] = LabState
     checks: Sequence[str] = (
         "vagrant", "vagrant-hypervisor", "vagrant-box", "vagrant-memory", "vagrant-disk", "vagrant-port", "ssh",
-        "ansible", "disk-state", "disk-cache", "components", "go", "leftovers",
+        "ansible", "disk-state", "disk-cache", "components", "go", "compilers", "leftovers",
     )  # fmt: skip
     blocking: Sequence[str] = ()
     components: Sequence[str] = COMPONENTS
