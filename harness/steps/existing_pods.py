@@ -189,13 +189,23 @@ class Crew:
             seen = [one for one in run_plans(work, batch="B0", deadline=_QUICK, retries=0) if isinstance(one, Exchange)]
             answers = {name: [one for one in seen if one.src == name] for name in open_}
             open_ = {name: open_[name] for name, got in answers.items() if any(one.token != name for one in got)}
-            if not open_ or not self.here.streams:
+            # A program that finds no port ends: nothing can be run in its container, until it is started again.
+            lost = {name for name in open_ if any(one.outcome == "error" for one in answers[name])}
+            if lost and (ended := self._ended(lost)):
+                return ended
+            if not open_ or not (self.here.streams or lost):
                 break
         return [
             Trouble(name, plans[name].node, "port", f"port {plans[name].port} of node {plans[name].node} is taken", why)
             for name in open_
             if plans[name].host_network and (why := _taken(answers[name], name))
         ]
+
+    def _ended(self, names: set[str]) -> list[Trouble]:
+        """What is wrong with pods that ran a moment ago."""
+        here = self.here
+        items = here.kube.list("v1", "Pod", here.namespace, labels=f"{here.mark.selector},app=probe")
+        return [one for item in items if item["metadata"]["name"] in names and (one := trouble(item))]
 
     def _mend(self, troubles: Sequence[Trouble]) -> None:
         """Choose other ports, do without what cannot be had, or give a node up."""

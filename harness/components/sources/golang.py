@@ -20,7 +20,7 @@ from harness.components.versions import accepts
 from harness.runner import CommandError, Runner
 
 COMPILER_GOGC: Final = "400"
-"""How much garbage go's compiler may make before it looks for it: 8 % of the time, for memory that is there anyway."""
+"""How much garbage go's compiler may make before it looks for it: 7 % of its time, for memory that is there anyway."""
 
 KEPT: Final = (
     "GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE", "GOAUTH", "GOVCS",

@@ -31,6 +31,8 @@ from harness.steps.existing_stay import Stay
 ACCESS = Access(Path("/kubeconfig"), "test", "http://127.0.0.1:1")
 FORBIDDEN = 403
 
+NOT_RUN = {"outcome": "error", "detail": 'container not found ("main")'}
+
 Fate = Callable[[Object], Mapping[str, Any] | None]
 """Status of a pod that is made; None: it runs."""
 
@@ -79,13 +81,14 @@ def unpulled(item: Object) -> dict[str, Any]:
 
 
 def crew(fate: Fate, monkeypatch: pytest.MonkeyPatch, *, answers: Callable[[probes.Site], str] | None = None) -> Crew:
-    """A crew of two nodes; `answers` says which token answers at the port of a host-network pod."""
+    """A crew of two nodes; `answers` says which token answers on a host-network pod; an empty one: no program runs."""
 
     def ask(work: Mapping[probes.Site, Sequence[probes.Probe]], **_: Any) -> list[Observation]:
         return [
             Exchange(
                 batch="B0", purpose="self", src=site.name, src_node=site.node, src_ip=site.ip, dst=site.name,
-                dst_node=site.node, proto="tcp", dial="", outcome="ok", token=answers(site) if answers else site.name,
+                dst_node=site.node, proto="tcp", dial="",
+                **({"outcome": "ok", "token": said} if (said := answers(site) if answers else site.name) else NOT_RUN),
             )
             for site in work
         ]  # fmt: skip
@@ -147,6 +150,29 @@ def test_a_port_on_which_somebody_else_answers_is_replaced(monkeypatch: pytest.M
     assert numbers.of_pod(made.serving()["h2"]) == {made.ports["n2"].own}
     assert made.ports["n2"].own != before
     assert cluster(made).made == {"a": 1, "b": 1, "h1": 1, "c": 1, "d": 1, "h2": 2}
+
+
+def test_a_program_that_ended_after_the_look_because_its_port_is_taken_gets_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Running, and then gone: between the two a pod looks well, and nothing can be run in it."""
+    last = {"reason": "Error", "message": "bind: address already in use", "exitCode": 1}
+    looks: list[str] = []
+
+    def answers(site: probes.Site) -> str:
+        looks.append(site.name)
+        if site.name != "h2" or looks.count("h2") > 2:
+            return site.name
+        if looks.count("h2") == 2:  # kubelet tells a moment later
+            (status,) = cluster(made).pods["h2"]["status"]["containerStatuses"]
+            status |= {"ready": False, "state": {"terminated": last}}
+        return ""
+
+    made = crew(lambda _: None, monkeypatch, answers=answers)
+    before = made.ports["n2"].own
+    assert numbers.of_pod(made.serving()["h2"]) == {made.ports["n2"].own} != {before}
+    assert cluster(made).made == {"a": 1, "b": 1, "h1": 1, "c": 1, "d": 1, "h2": 2}
+    assert made.here.closed == {}
 
 
 @pytest.mark.parametrize("why", ["port", "evicted"])
