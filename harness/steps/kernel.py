@@ -226,6 +226,8 @@ def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayo
         prepared = pool.submit(prepare, store, needs) if needs else None
         compiled = pool.submit(compile_modules, store)
         store.tools.need(*TOOLS)
+        if machine.virtiofsd() is None:
+            store.tools.install("virtiofsd")  # until Debian 12 it came with qemu; there is no package of that name
         machine.require_programs()
         chosen = kernel.deliver(store, spec.kernel)
         made = prepared.result() if prepared else None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import timeouts
+from harness import apart, timeouts
 from harness.components.apt import Apt
 from harness.runner import HostRunner
 
@@ -127,20 +127,7 @@ def engine(place: Path, cgroup: str) -> Iterator[Engine]:
     path = f"{root}/usr/bin:{root}/usr/sbin:{os.environ['PATH']}"
     with (place / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(
-            [
-                "/usr/bin/unshare",
-                "--net",
-                "--mount",
-                "--propagation",
-                "private",
-                "--",
-                "sh",
-                "-c",
-                START,
-                "sh",
-                place,
-                *words,
-            ],
+            [*apart.words("--net"), "sh", "-c", START, "sh", place, *words],
             env={**os.environ, "PATH": path},
             stdout=log,
             stderr=log,

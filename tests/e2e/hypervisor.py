@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import timeouts
+from harness import apart, timeouts
 from harness.components.apt import Apt
 from harness.components.tools import may_install, which
 from harness.runner import HostRunner
@@ -133,10 +133,10 @@ def hypervisor(place: Path) -> Iterator[Hypervisor]:
     (place / "etc/upper/libvirt").mkdir()
     (place / "etc/upper/libvirt/libvirtd.conf").write_text(DAEMON)
     (place / "etc/upper/libvirt/qemu.conf").write_text(MACHINES)
-    unshare = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation")
+    own = apart.words("--net", "--pid", "--fork", "--kill-child", "--mount-proc")
     with (place / "libvirtd.log").open("wb") as log:
         process = subprocess.Popen(
-            [*unshare, "private", "--", "sh", "-c", START, "sh", place], stdout=log, stderr=log, start_new_session=True
+            [*own, "sh", "-c", START, "sh", place], stdout=log, stderr=log, start_new_session=True
         )
     try:
         yield _answering(process, place / "libvirtd.log")

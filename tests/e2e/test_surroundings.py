@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import yamlio
+from harness import apart, yamlio
 from harness.model import firstly, sysctls
 from harness.model.run import RunDir
 from tests.e2e.conftest import Cli
@@ -139,7 +139,7 @@ def test_what_a_hardened_machine_hands_down_is_settled_in_nodes_of_kind_and_thei
     pod = program(tmp_path / "pod", f"{ODD_NETWORK}; {hook}; {SHOWN}")
     inside = program(tmp_path / "inside", f"{SHOWN}; unshare --net {pod}")
     node = program(tmp_path / "node", f"mount -t tmpfs tmpfs /run; {ODD_NETWORK}; exec {first} {inside}")
-    done = subprocess.run(["/usr/bin/unshare", "--net", "--mount", node], capture_output=True, text=True, check=False)
+    done = subprocess.run([*apart.words("--net"), node], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {"0"}
     assert hook.read_text().count("--network") == 1
@@ -153,7 +153,7 @@ def test_a_node_of_kind_on_a_usual_machine_keeps_its_hook_as_it_is(tmp_path: Pat
     usual = " ".join(f"'{word}'" for word in sysctls.words())
     made = f'for word in {usual}; do for file in /proc/sys/${{word%=*}}; do echo "${{word#*=}}" >$file; done; done'
     node = program(tmp_path / "node", f"mount -t tmpfs tmpfs /run; {made}; exec {first} true")
-    subprocess.run(["/usr/bin/unshare", "--net", "--mount", node], check=True)
+    subprocess.run([*apart.words("--net"), node], check=True)
     assert hook.read_text() == before
 
 

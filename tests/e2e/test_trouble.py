@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import timeouts
+from harness import apart, timeouts
 from tests.e2e import snapshot
 from tests.e2e.conftest import Cli
 
@@ -123,7 +123,7 @@ def in_small_file_system(cli: Cli, size: str, *words: str) -> subprocess.Complet
     """Run with a state directory that holds only so much, in a mount namespace of its own."""
     cli.state.mkdir(parents=True, exist_ok=True)
     script = 'mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@"'
-    argv = ["unshare", "--mount", "sh", "-c", script, "sh", size, str(cli.state), *cli.argv(*words)]
+    argv = [*apart.words(), "sh", "-c", script, "sh", size, str(cli.state), *cli.argv(*words)]
     return subprocess.run(argv, cwd=cli.home, env=cli.environment, capture_output=True, text=True, check=False)
 
 

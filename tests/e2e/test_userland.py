@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import apart
 from tests.e2e import userland
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.engine import engine
@@ -39,7 +40,7 @@ def test_a_lab_in_a_chroot_is_a_lab(cli: Cli, untouched: list[str], tmp_path: Pa
     script = 'mount --rbind / "$1" && cd "$2" && root=$1 && shift 2 && exec chroot "$root" "$@"'
 
     def run(*words: str) -> str:
-        argv: list[str | Path] = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+        argv: list[str | Path] = [*apart.words(), "sh", "-c", script, "sh"]
         done = subprocess.run(
             [*argv, root, cli.home, *cli.argv(*words)],
             env=cli.environment,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import apart
 from harness.components import rootfs
 from harness.components.store import Store
 from harness.enter import this_machine
@@ -158,8 +159,8 @@ def chroot(root: Path, *, bound: bool = False, shared: Sequence[Path] = (), sour
         shared: Directories that are in it under their own paths, too.
         source: The clone in it.
     """
-    apart = ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", ENTER, "sh")
-    return Place(source, (*apart, root, "yes" if bound else "no", *shared, "--", source))
+    into = (*apart.words(), "sh", "-c", ENTER, "sh")
+    return Place(source, (*into, root, "yes" if bound else "no", *shared, "--", source))
 
 
 @contextmanager

@@ -158,6 +158,11 @@ def require_short(folder: Path) -> None:
         raise PreflightError(msg, cause=cause, where=str(folder), next_step=step)
 
 
+def virtiofsd() -> str | None:
+    """Path of virtiofsd, which distributions keep in different places."""
+    return shutil.which("virtiofsd") or next((path for path in VIRTIOFSD if Path(path).exists()), None)
+
+
 def require_programs() -> tuple[str, str]:
     """Paths of qemu and virtiofsd.
 
@@ -166,7 +171,7 @@ def require_programs() -> tuple[str, str]:
     """
     emulator = f"qemu-system-{os.uname().machine}"
     found = shutil.which(emulator)
-    daemon = shutil.which("virtiofsd") or next((path for path in VIRTIOFSD if Path(path).exists()), None)
+    daemon = virtiofsd()
     missing = [name for name, path in ((emulator, found), ("virtiofsd", daemon)) if path is None]
     if found is None or daemon is None:
         msg = "another kernel needs a virtual machine, and this one lacks programs for it"
