@@ -46,7 +46,7 @@ class Cli:
     @property
     def environment(self) -> dict[str, str]:
         """The user's environment, without settings of the user's own cnilab, but with the warm cache."""
-        settings = ("CACHE", "SOURCES", "OFFLINE", "APT", "TIMEOUT_SCALE", "UNPINNED")
+        settings = ("CACHE", "SOURCES", "OFFLINE", "APT", "TIMEOUT_SCALE", "UNPINNED", "VM_FAST")
         kept = {f"CNILAB_{name}" for name in settings}
         base = {key: value for key, value in os.environ.items() if not key.startswith("CNILAB_") or key in kept}
         return {**base, "CNILAB_STATE": str(self.state), "XDG_CONFIG_HOME": str(self.home), "CI": "1", "NO_COLOR": "1"}
