@@ -14,12 +14,18 @@ AGENT_PORT = 1022
 
 COMMAND_LINE = (
     "console=ttyS0 quiet panic=-1 net.ifnames=0 tsc=reliable clocksource=tsc mitigations=off nowatchdog "
-    "init_on_alloc=0 rcupdate.rcu_expedited=1"
+    "rcupdate.rcu_expedited=1"
 )
 """An emulated processor's time stamps are one for all its cores, though the kernel cannot know: told nothing, it reads
 a clock chip instead. That costs a hundred times as much, and Go's runtime reads the clock all the time. Nobody but the
-lab is in there, so nothing needs to be protected from anybody, nor pages to be cleared twice; and namespaces end, which
-they do all the time, without waiting for the kernel's next round."""
+lab is in there, so nothing needs to be protected from anybody; and namespaces end, which they do all the time, without
+waiting for the kernel's next round."""
+
+CLEARED: dict[Accelerator, str] = {"kvm": "init_on_alloc=0", "tcg": "init_on_alloc=1"}
+"""Whether pages are cleared before they are used. A processor would only do it twice. An emulator keeps what it
+translated of a page's code until the machine itself writes to that page, and finds it by the physical page (CF_PCREL of
+qemu's target/i386); what virtiofsd writes into a page it does not see. Then a page that had other code before ran that:
+with qemu 10.0 and Linux 6.12 Python ended with a segmentation fault, each time; cleared before, it never did."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ def command(
         # virtiofsd reads and writes the guest's memory, so it must be shared.
         *("-object", f"memory-backend-memfd,id=memory,size={memory},share=on", "-numa", "node,memdev=memory"),
         *("-kernel", str(kernel), "-initrd", str(files.initramfs)),
-        *("-append", COMMAND_LINE),
+        *("-append", f"{COMMAND_LINE} {CLEARED[hardware.accelerator]}"),
         # Not `-serial file:…`, which takes commas as they are.
         *("-chardev", f"file,id=console,path={_escaped(files.console)}", "-serial", "chardev:console"),
         # The disk is thrown away with the machine: nothing needs to survive a crash of this one.
