@@ -48,8 +48,15 @@ if "exec" in words and "--process" in words:
 os.execv({runc!r}, ["runc", *words[1:]])
 """
 
+# Docker makes all mounts private from the root directory on, which in a plain chroot is no mount point: there it gets a
+# view of the tree that begins with one.
 START = """\
 set -e
+if ! mountpoint -q /; then
+  mkdir -p "$1/tree"
+  mount --rbind / "$1/tree"
+  exec chroot "$1/tree" sh -c "$START" sh "$@"
+fi
 ip link set lo up
 for place in etc opt; do
   mkdir -p "$1/layers/$place/upper" "$1/layers/$place/work"
@@ -128,7 +135,7 @@ def engine(place: Path, cgroup: str) -> Iterator[Engine]:
     with (place / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(
             [*apart.words("--net"), "sh", "-c", START, "sh", place, *words],
-            env={**os.environ, "PATH": path},
+            env={**os.environ, "PATH": path, "START": START},
             stdout=log,
             stderr=log,
             start_new_session=True,
