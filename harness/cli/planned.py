@@ -128,10 +128,10 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
 
 
 def _files(spec: LabSpec, store: Store) -> Iterator[Item]:
-    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.cni import catalogue  # noqa: PLC0415
     from harness.steps.render import charted, render  # noqa: PLC0415
 
-    chosen = variant(spec.cni)
+    chosen = catalogue.of(spec)
     files = render(spec, chosen)
     if spec.cni_version:
         files = dict(sorted({**files, **charted(store, spec, chosen)}.items()))

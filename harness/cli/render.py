@@ -55,11 +55,11 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         msg = "--diff compares with a directory: give --to as well"
         raise click.UsageError(msg)
     spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider, cni_version))
-    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.render import charted, differences, render  # noqa: PLC0415
 
-    chosen = variant(spec.cni)
+    chosen = catalogue.of(spec)
     files = render(spec, chosen)
     files |= charted(store_for(spec, Journal(None), images=False), spec, chosen)
     if directory is None:

@@ -368,7 +368,7 @@ def component_words(components: Iterable[str]) -> list[str]:
 def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path], *, raise_limits: bool) -> Path:
     # These bring the Kubernetes client and more: only now, when a lab is really made.
     from harness.cli.stores import noted_store  # noqa: PLC0415
-    from harness.cni.catalogue import variant  # noqa: PLC0415
+    from harness.cni.catalogue import of  # noqa: PLC0415
     from harness.steps.up import bring_up  # noqa: PLC0415
 
     if aged := _out_of_support(spec):
@@ -377,7 +377,7 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
         with noted_store(spec, run, journal, own) as store:
             attached = bring_up(
                 spec,
-                variant(spec.cni),
+                of(spec),
                 run=run,
                 journal=journal,
                 store=store,

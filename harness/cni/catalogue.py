@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,26 @@ def variant(name: str) -> Variant:
             Problem(str(path), ".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()
         ]
         raise SpecError(msg, problems) from error
+
+
+def of(spec: LabSpec) -> Variant:
+    """A lab's variant, with what is to be expected of the network's version that it asks for.
+
+    Raises:
+        UsageError: There is none of that name; suggests the nearest.
+        SpecError: Its file is wrong.
+    """
+    chosen = variant(spec.cni)
+    limits = chosen.expect.overhead_before if spec.cni_version else {}
+    for limit in sorted(limits, key=_numbers):
+        if _numbers(spec.cni_version) < _numbers(limit):
+            expect = chosen.expect.model_copy(update={"overhead": limits[limit]})
+            return chosen.model_copy(update={"expect": expect})
+    return chosen
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def needs(spec: LabSpec) -> tuple[str, ...]:

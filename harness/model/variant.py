@@ -53,6 +53,11 @@ class Expectations(Data):
     """What is true of every healthy cluster of this variant. An empty cell is a load error, not a default."""
 
     overhead: int = Field(description="Bytes that the encapsulation takes from the underlay's MTU")
+    overhead_before: dict[str, int] = Field(
+        default_factory=dict,
+        alias="overheadBefore",
+        description="A version of the network -> the same for the versions before it",
+    )
     overhead_on: Literal["interface", "route", "none"] = Field(
         alias="overheadOn", description="Where a pod sees the smaller MTU"
     )

@@ -61,7 +61,7 @@ def attached(found: Found, place: LabDir) -> Attached:
     kubectl = HostRunner((str(program), "--kubeconfig", str(found.lab.kubeconfig), "--cache-dir", str(cache)))
     return Attached(
         spec=found.state.spec,
-        variant=catalogue.variant(found.state.spec.cni),
+        variant=catalogue.of(found.state.spec),
         lab=found.lab,
         kube=Kube(place.client_kubeconfig),
         kubectl=kubectl,

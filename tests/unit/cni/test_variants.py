@@ -88,3 +88,12 @@ def test_with_kind_the_corefile_names_the_router_since_nodes_may_still_have_the_
 
 def test_coredns_manifests_are_as_recorded(golden: Callable[[str, str], None]) -> None:
     golden("cluster/coredns.yaml", yamlio.dumps_all(coredns.manifests(LabSpec())))
+
+
+@pytest.mark.parametrize(
+    ("version", "overhead"), [("", 95), ("1.20.0", 95), ("1.20.2", 95), ("1.21.0", 95), ("1.19.4", 80), ("1.9.1", 80)]
+)
+def test_what_a_network_takes_may_depend_on_its_version(version: str, overhead: int) -> None:
+    spec = LabSpec(cni="cilium-wireguard", cni_version=version)
+    assert catalogue.of(spec).expect.overhead == overhead
+    assert catalogue.of(LabSpec(cni="flannel", cni_version=version)) == catalogue.variant("flannel")
