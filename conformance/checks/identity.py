@@ -109,9 +109,10 @@ def pod_ip_in_range(context: Context) -> Verdict:
     legs = []
     whole = str(context.spec.pods.cidr)
     for site in context.inventory.pods:
-        kernel = addresses(by_name(context.attempt("pod", site.name, "addr")).get("eth0"))
+        read = context.attempt("pod", site.name, "addr")
+        kernel = addresses(by_name(read).get("eth0"))
         if not kernel:
-            legs.append(unread(site.name, where(site), "addr", context.attempt("pod", site.name, "addr")))
+            legs.append(unread(site.name, where(site), "addr", read))
             continue
         share = context.inventory.node(site.node).pod_cidr if context.gates.get("ncidr") else ""
         outside = [ip for ip in kernel if not inside(ip, whole)]

@@ -89,15 +89,14 @@ def conntrack_counters(context: Context) -> Verdict:
     """During the mesh no packet was dropped by the connection table or by a rule."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
-        before, after = (_drops(context, batch, node.name) for batch in ("B0", "B1"))
-        if before is None or after is None:
-            asked = [_asked(context, batch, node.name, "counters") for batch in ("B0", "B1")]
-            legs.append(unread(node.name, node.name, "counters", *asked))
+        counters, rules = (_asked(context, node.name, what) for what in ("counters", "rules-nft"))
+        if any(map(reason, counters)):
+            legs.append(unread(node.name, node.name, "counters", *counters))
             continue
-        rules = [_asked(context, batch, node.name, "rules-nft") for batch in ("B0", "B1")]
         if any(map(reason, rules)) and not all(map(reason, rules)):
             legs.append(unread(node.name, node.name, "rules", *rules))  # one alone says nothing of what rose
             continue
+        before, after = map(_drops, counters, rules)
         rises = {key: value - before.get(key, 0) for key, value in after.items() if value > before.get(key, 0)}
         text = f"while pods talked, {node.name} dropped packets: " + ", ".join(
             f"{key} +{rise}" for key, rise in rises.items()
@@ -115,17 +114,14 @@ def conntrack_counters(context: Context) -> Verdict:
     )
 
 
-def _drops(context: Context, batch: str, node: str) -> dict[str, int] | None:
+def _drops(counters: Any, rules: Any) -> dict[str, int]:
     """Packets dropped so far: by the connection table, and by rules that count."""
-    counters = _asked(context, batch, node, "counters")
-    if reason(counters):
-        return None
-    dropped = drop_counters(rows(_asked(context, batch, node, "rules-nft")))
-    return {key: int(counters.get(key, 0)) for key in COUNTERS} | dropped
+    return {key: int(counters.get(key, 0)) for key in COUNTERS} | drop_counters(rows(rules))
 
 
-def _asked(context: Context, batch: str, node: str, what: str) -> Any:
-    return context.batched_dumps.get((batch, "node", node, what))
+def _asked(context: Context, node: str, what: str) -> list[Any]:
+    """What a node's kernel said before and after the mesh."""
+    return [context.batched_dumps.get((batch, "node", node, what)) for batch in ("B0", "B1")]
 
 
 def neighbours(context: Context) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from conformance.context import Context
 from conformance.inventory import Site
@@ -216,9 +217,10 @@ def udp_arrivals(context: Context, pod: str) -> tuple[int, int]:
 
 
 def _rise(context: Context, pod: str, counter: str) -> int:
-    before, after = (context.batched_dumps.get((batch, "pod", pod, "counters")) for batch in ("B0", "B1"))
-    if before is None or after is None or any(map(reason, (before, after))):
+    read: list[Any] = [context.batched_dumps.get((batch, "pod", pod, "counters")) for batch in ("B0", "B1")]
+    if any(map(reason, read)):
         return 0
+    before, after = read
     return int(after.get(counter, 0)) - int(before.get(counter, 0))
 
 

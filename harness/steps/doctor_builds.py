@@ -71,7 +71,7 @@ def _is_there(plan: Plan, name: str) -> bool:
     return plan.host.exists(file) if file else plan.host.which(name) is not None
 
 
-_ELSEWHERE = "import components from another machine: cnilab components export, then import"
+ELSEWHERE: Final = "import components from another machine: cnilab components export, then import"
 
 CHECKS: Final[tuple[Check, ...]] = (
     Check(
@@ -87,7 +87,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "Go",
         "limits",
         "what has no release and no package cannot be built",
-        f"install Go {MIN_GO} or later (https://go.dev/dl), or {_ELSEWHERE}",
+        f"install Go {MIN_GO} or later (https://go.dev/dl), or {ELSEWHERE}",
         _go,
     ),
     Check(
@@ -95,7 +95,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "compilers of C",
         "limits",
         "what has C in it cannot be built",
-        _ELSEWHERE,
+        ELSEWHERE,
         _compilers,
     ),
 )

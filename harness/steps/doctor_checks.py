@@ -174,7 +174,7 @@ def _memory(plan: Plan) -> Verdict:
     what = f"about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
     if free >= wanted and free < LINK_MEMORY and "kubernetes" in doctor_builds.missing(plan):
         what = f"about {LINK_MEMORY / GIB:.1f} GiB wanted where Kubernetes is built"
-        return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=_ELSEWHERE)
+        return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=doctor_builds.ELSEWHERE)
     detail = f"{free / GIB:.1f} GiB available, {what}"
     return Verdict(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
 
@@ -257,7 +257,6 @@ def _port(plan: Plan) -> Verdict:
     return Verdict(port > 0, "a free one was found" if port else "127.0.0.1 has no free TCP port")
 
 
-_ELSEWHERE = "import components from another machine: cnilab components export, then import"
 _LOAD = "load the module"
 _NAT = "a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
 

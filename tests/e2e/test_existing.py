@@ -15,6 +15,7 @@ import pytest
 
 from conformance.inventory import HOST_PORT, NAMESPACE
 from conformance.manifests import IMAGE
+from conformance.policy.cases import PREFIX
 from harness import timeouts, yamlio
 from harness.cluster import ports as numbers
 from harness.model.journal import Journal
@@ -68,7 +69,7 @@ def there(flannel: tuple[Cli, str], tmp_path_factory: pytest.TempPathFactory) ->
     cli, name = flannel
     # The lab's own suite keeps the namespaces on which it tries policies, and there is one set of these in a cluster.
     spaces = kubectl(flannel, "get", "namespaces", "-o", "name").split()
-    if arenas := [one for one in spaces if one.startswith("namespace/cnilab-np-")]:
+    if arenas := [one for one in spaces if one.startswith(f"namespace/{PREFIX}")]:
         kubectl(flannel, "delete", *arenas, "--wait=true")
     home = tmp_path_factory.mktemp("elsewhere")
     admin, limited = home / "admin.kubeconfig", home / "limited.kubeconfig"

@@ -129,8 +129,7 @@ class BuildSource:
         found = self._go(desk, asked_by(module / build.modfile) if build else MIN_GO)
         if isinstance(found, Refused):
             return found
-        go, way = found
-        user = golang.settings(desk.runner, way)
+        go, user = found
         if build is None:
             return folders_of(component, desk, golang.environment(user))
         if lacking := self._lacking(build):
@@ -148,25 +147,27 @@ class BuildSource:
             return self._build(component, build, module, desk, env, go, describe)
 
     def _go(self, desk: Desk, asked: str) -> tuple[str, dict[str, str]] | Refused:
-        """A go that will do: its version, and variables that lead to it; the machine's own before ours.
+        """A go that will do: its version, and the user's settings with what leads to it; the machine's own before ours.
 
         Args:
             desk: Where to work.
             asked: The version that the module asks for.
         """
-        go = probe_version(desk.runner, golang.VERSION) if shutil.which("go") else ""
-        reason = golang.too_old(go, asked, golang.settings(desk.runner)["GOTOOLCHAIN"]) if go else "go is not on PATH"
-        if not reason:
-            return go, {}
+        reason = "go is not on PATH"
+        if shutil.which("go") and (go := probe_version(desk.runner, golang.VERSION)):
+            user = golang.settings(desk.runner)
+            reason = golang.too_old(go, asked, user["GOTOOLCHAIN"])
+            if not reason:
+                return go, user
         remedy = f"install Go {asked} or newer (https://go.dev/dl)"
         if self.own is None or self.own.lock.go is None:
             return Refused(reason, remedy)
-        if refused := toolchain.deliver(self.own, self.own.lock.go, desk):
+        if refused := toolchain.deliver(self.own, desk):
             return Refused(f"{reason}; {refused.reason}", remedy)
         way = toolchain.variables(self.own.cache, self.own.lock.go)
         own = probe_version(desk.runner, golang.VERSION, way)
         if own == self.own.lock.go.version:
-            return own, way
+            return own, golang.settings(desk.runner, way)
         place = toolchain.place(self.own.cache, self.own.lock.go)
         # PATH cannot have it in it, or its file system runs nothing.
         return Refused(f"{reason}; the one in {place} does not run: a colon in its path, or noexec?", remedy)

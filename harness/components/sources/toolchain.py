@@ -97,24 +97,24 @@ def variables(cache: Path, pinned: GoPin | None) -> dict[str, str]:
     return {"PATH": f"{folder}:{os.environ.get('PATH', os.defpath)}"} if folder and folder.is_dir() else {}
 
 
-def deliver(store: Cache, pinned: GoPin | None, desk: Desk) -> Refused | None:
+def deliver(store: Cache, desk: Desk) -> Refused | None:
     """Put it into the cache, unless it is there already; or say why that is impossible.
 
     Args:
-        store: The cache.
-        pinned: What the lock says.
+        store: The cache; its lock says which one.
         desk: Told how far it is.
 
     Raises:
         CancelledError: The work was cancelled.
         PreflightError: The cache cannot be written.
     """
-    if pinned and place(store.cache, pinned).is_dir():
+    pinned = store.lock.go
+    target = place(store.cache, pinned) if pinned else None
+    if target and target.is_dir():
         return None
-    if reason := obstacle(pinned):
+    reason = obstacle(pinned)
+    if reason or pinned is None or target is None:
         return Refused(reason)
-    assert pinned is not None  # noqa: S101 - an obstacle otherwise
-    target = place(store.cache, pinned)
     reasons = []
     with store.exclusive(f"go-{pinned.version}", desk.say, desk.cancelled) as scratch:
         if target.is_dir():

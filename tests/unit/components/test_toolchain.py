@@ -104,6 +104,14 @@ def without_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "record"
 
 
+def first_on_path(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A go of the machine's own."""
+    folder.mkdir()
+    (folder / "go").write_text(script)
+    (folder / "go").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
 def offer(served: Served, monkeypatch: pytest.MonkeyPatch, sum_: str = "") -> GoPin:
     """A proxy that has a toolchain, whose go is the fake one of the tests of builds."""
     url, folder = served
@@ -132,17 +140,13 @@ def test_where_there_is_no_go_a_build_has_the_pinned_one(
     assert (own.cache / f"go/1.22.0-{architecture()}/bin/go").read_text() == FAKE_GO
     # The second time nobody is asked.
     monkeypatch.setenv("GOPROXY", "off")
-    assert toolchain.deliver(own, own.lock.go, desk) is None
+    assert toolchain.deliver(own, desk) is None
 
 
 def test_one_that_is_too_old_is_passed_over(
     served: Served, without_go: Path, module: Path, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "go").write_text("#!/bin/sh\necho go version go1.19.8 linux/amd64\n")
-    (old / "go").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{old}:/usr/bin:/bin")
+    first_on_path(tmp_path / "old", "#!/bin/sh\necho go version go1.19.8 linux/amd64\n", monkeypatch)
     own = store(tmp_path, offer(served, monkeypatch))
     answer = BuildSource(find, module.parent, own).deliver(thing(), desk)
     assert isinstance(answer, Delivered), answer
@@ -175,7 +179,7 @@ def test_the_first_proxy_that_has_it_is_the_last_that_is_asked(
     packed(folder / "evil/golang.org/toolchain/@v" / f"{name}.zip", f"{toolchain.MODULE}@{name}", files)
     for order in (f"{url},{url}/evil", f"{url}/evil,{url}"):
         monkeypatch.setenv("GOPROXY", order)
-        assert toolchain.deliver(own, own.lock.go, desk) is None
+        assert toolchain.deliver(own, desk) is None
         assert (own.cache / f"go/1.22.0-{architecture()}/bin/go").read_text() == FAKE_GO
         shutil.rmtree(own.cache / "go")
 
@@ -191,7 +195,7 @@ def test_a_damaged_archive_is_a_reason_and_no_crash(
     content = archive.read_bytes()
     start = content.index(name.encode()) + len(name)
     archive.write_bytes(content[:start] + b"\xff" * 8 + content[start + 8 :])
-    refused = toolchain.deliver(own, own.lock.go, desk)
+    refused = toolchain.deliver(own, desk)
     assert refused is not None
     assert "Error -3 while decompressing" in refused.reason or "CRC" in refused.reason
 
@@ -211,11 +215,7 @@ def test_one_that_may_not_fetch_what_the_module_asks_for_is_passed_over(
 ) -> None:
     """As in the golang images of Docker: GOTOOLCHAIN=local."""
     (module / "go.mod").write_text("module example.org/thing\n\ngo 1.22.0\n")
-    old = tmp_path / "old"
-    old.mkdir()
-    (old / "go").write_text(FAKE_GO.replace("1.22.0", "1.21.5"))
-    (old / "go").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{old}:/usr/bin:/bin")
+    first_on_path(tmp_path / "old", FAKE_GO.replace("1.22.0", "1.21.5"), monkeypatch)
     own = store(tmp_path, offer(served, monkeypatch))
     for rule, version in (("auto", "1.21.5"), ("local", "1.22.0"), ("path", "1.22.0"), ("go1.21.5+auto", "1.21.5")):
         monkeypatch.setenv("FAKE_GO_ENV", f'{{"GOTOOLCHAIN": "{rule}"}}')
@@ -282,7 +282,7 @@ def test_builds_that_begin_together_fetch_it_once(
 
     def build(number: int) -> None:
         desk = Desk(tmp_path / f"files{number}", tmp_path / f"scratch{number}", HostRunner(), lambda _: None)
-        assert toolchain.deliver(own, own.lock.go, desk) is None
+        assert toolchain.deliver(own, desk) is None
 
     threads = [threading.Thread(target=build, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -300,7 +300,7 @@ def test_who_gives_up_waits_for_no_download(
     own = store(tmp_path, offer(served, monkeypatch))
     desk.cancelled.set()
     with pytest.raises(CancelledError):
-        toolchain.deliver(own, own.lock.go, desk)
+        toolchain.deliver(own, desk)
     assert not list((own.cache / "go").glob("*"))
 
 
