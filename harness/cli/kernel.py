@@ -49,7 +49,7 @@ def redirected(ctx: click.Context) -> int | None:
         return None
     interactive = ctx.command.name == "exec"
     tty = interactive and os.isatty(0) and os.isatty(1)
-    from harness.providers.vm.channel import Patience  # noqa: PLC0415
+    from harness.vm.channel import Patience  # noqa: PLC0415
 
     # After an interrupt it cleans up in there, where seconds are longer, and bounds that itself; unless it hangs.
     patience = Patience(interrupted=CLEANING, on_interrupt=unbounded)
@@ -99,8 +99,8 @@ def leave(name: str) -> None:
     """
     if not lives_in_machine(name):
         return
-    from harness.providers.vm.channel import Patience  # noqa: PLC0415
     from harness.steps.kernel import find  # noqa: PLC0415
+    from harness.vm.channel import Patience  # noqa: PLC0415
 
     inside: Inside | None = find(settings().state, name)
     if inside is None or not inside.answers():

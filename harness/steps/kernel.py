@@ -29,9 +29,9 @@ from harness.model.wellknown import EMULATED, INSIDE
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces import state as states
 from harness.providers.namespaces.layout import LabLayout
-from harness.providers.vm import machine, qemu
-from harness.providers.vm.channel import WATCHED, Patience, own
 from harness.runner import COPY, HostRunner
+from harness.vm import machine, qemu
+from harness.vm.channel import WATCHED, Patience, own
 
 if TYPE_CHECKING:
     from harness.steps.providers import Needs
@@ -56,7 +56,7 @@ _MODULES = (
 
 FAST_CLOCK = "CNILAB_VM_FAST"
 """1: an emulated machine uses two cores and the real time. Twice as fast where nothing else runs; where something does,
-things in there are late and end. See `steady` of harness.providers.vm.qemu.Hardware."""
+things in there are late and end. See `steady` of harness.vm.qemu.Hardware."""
 
 _CODE = (Path(sys.prefix), Path(sys.base_prefix), resources.root())
 """Where modules are, here and inside."""

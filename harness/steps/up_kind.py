@@ -19,10 +19,10 @@ from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.providers import limits
 from harness.providers.kind import config, create
 from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
-from harness.providers.namespaces import limits
 from harness.steps import networks, providers
 from harness.steps.kubeconfigs import split_client
 from harness.steps.providers import Found, Order

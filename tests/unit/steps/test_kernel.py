@@ -11,8 +11,8 @@ from harness.model.journal import Journal
 from harness.model.spec import LabSpec
 from harness.model.wellknown import INSIDE
 from harness.providers.namespaces.layout import LabLayout
-from harness.providers.vm import machine
 from harness.steps import kernel
+from harness.vm import machine
 
 LAYOUT = LabLayout(Path("/state"), "one")
 

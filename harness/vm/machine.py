@@ -24,9 +24,9 @@ from harness import apart, timeouts
 from harness.errors import BringUpError, PreflightError
 from harness.model.base import Record
 from harness.model.wellknown import API_PORT
-from harness.providers.vm import guest, initramfs, qemu
-from harness.providers.vm.channel import Door
 from harness.runner import HostRunner, stop
+from harness.vm import guest, initramfs, qemu
+from harness.vm.channel import Door
 
 DISK = 24 << 30
 """Bytes; the file is sparse."""

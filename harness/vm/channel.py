@@ -19,7 +19,7 @@ from typing import IO, Any, TextIO
 from harness import connection as connections
 from harness import timeouts
 from harness.errors import BringUpError, CnilabError, NotYetError
-from harness.providers.vm.guest import EXIT, HEADER, SIGNAL, STDERR, STDIN, STDOUT
+from harness.vm.guest import EXIT, HEADER, SIGNAL, STDERR, STDIN, STDOUT
 
 CONNECT = 10.0
 """Seconds until the way in takes a connection."""

@@ -17,8 +17,8 @@ import pytest
 
 from harness import timeouts
 from harness.errors import BringUpError, NotYetError
-from harness.providers.vm import guest
-from harness.providers.vm.channel import Door, Patience
+from harness.vm import guest
+from harness.vm.channel import Door, Patience
 
 TOKEN = "secret"
 

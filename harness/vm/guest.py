@@ -32,7 +32,7 @@ DRAIN = 2.0
 
 LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
-# Limits of a machine that does nothing else: see harness.providers.namespaces.limits.
+# Limits of a machine that does nothing else: see harness.providers.limits.
 SYSCTLS = {
     "fs/inotify/max_user_instances": "8192",
     "fs/inotify/max_user_watches": "524288",

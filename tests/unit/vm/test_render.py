@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import PreflightError
 from harness.model.wellknown import API_PORT
-from harness.providers.vm import initramfs, machine, qemu
+from harness.vm import initramfs, machine, qemu
 
 BUSYBOX = "/bin/busybox"
 
@@ -55,7 +55,7 @@ def test_qemus_words_are_as_recorded(accelerator: qemu.Accelerator, golden: Call
         ("root", "run"),
         {40001: qemu.AGENT_PORT, 40002: API_PORT},
     )
-    golden(f"providers/vm/{accelerator}.txt", "".join(f"{shlex.quote(word)}\n" for word in words))
+    golden(f"vm/{accelerator}.txt", "".join(f"{shlex.quote(word)}\n" for word in words))
 
 
 def test_nothing_gets_out_and_only_the_loopback_gets_in() -> None:
