@@ -32,7 +32,7 @@ def store_for(spec: LabSpec, journal: Journal, *, images: bool = True) -> Store:
 
     store = Store(settings().cache, journal=journal, lock=lock_for(spec))
     if spec.cni_version and images:
-        from harness.steps.networks import references  # noqa: PLC0415
+        from harness.cni.networks import references  # noqa: PLC0415
 
         store.lock = with_images(store.lock, references(store, spec, variant(spec.cni)))
     return store

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from harness.cni import catalogue
+from harness.cni import catalogue, networks
 from harness.components.kubernetes import with_kubernetes
 from harness.components.lock import Lock, load
 from harness.components.network import with_network
 from harness.components.store import Store
 from harness.model.spec import LabSpec
-from harness.steps import networks, providers
+from harness.steps import providers
 from harness.steps.providers import Needs
 
 IMAGES = ("pause", "toolbox", "responder", "coredns")

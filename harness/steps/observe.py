@@ -13,6 +13,7 @@ from conformance.batches import Batch
 from conformance.context import saved
 from conformance.reads import Reads, kept
 from harness import timeouts
+from harness.cni.networks import network
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
 from harness.model.world import PUBLIC
@@ -25,7 +26,6 @@ from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
 from harness.steps.cni_verbs import observe_verbs
-from harness.steps.networks import network
 from harness.steps.policy import observe_policies
 from harness.steps.suite import Suite
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from harness import yamlio
 from harness.cluster import coredns
+from harness.cni import charts
+from harness.cni.networks import chart, network, objects_of, unadapted
 from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.runner import HostRunner, Runner
-from harness.steps import charts, providers
-from harness.steps.networks import chart, network, objects_of, unadapted
+from harness.steps import providers
 
 CHARTS = "helm/"
 """Folder of what a network's chart is told, and, where helm is at hand, of what it makes of that."""

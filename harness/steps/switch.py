@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.cni import catalogue
+from harness.cni import catalogue, networks
 from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model import labstate
@@ -26,7 +26,7 @@ from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.probes import netstate
-from harness.steps import doctor, moving, networks, providers, uninstall, watchdog
+from harness.steps import doctor, moving, providers, uninstall, watchdog
 from harness.steps.attach import Attached
 from harness.steps.doctor_checks import CHECKS
 from harness.steps.images import load_images

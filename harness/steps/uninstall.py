@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from harness import timeouts
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.plan import STOPPED
+from harness.cni import charts, networks
+from harness.cni.charts import Charts
 from harness.cni.footprint import Footprint, removal
 from harness.errors import NotYetError
 from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.probes import inventory, netstate
-from harness.steps import charts, networks
 from harness.steps.attach import Attached
-from harness.steps.charts import Charts
 from harness.steps.residue import Residue
 
 T = TypeVar("T")

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from harness import timeouts
 from harness.cluster import coredns, kube
+from harness.cni import networks
 from harness.components.store import Store
 from harness.errors import BringUpError, NotYetError
 from harness.model.journal import Journal
@@ -25,7 +27,7 @@ from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
-from harness.steps import diagnosis, networks, providers, watchdog
+from harness.steps import diagnosis, providers, watchdog
 from harness.steps.attach import Attached, attached
 from harness.steps.needs import needs
 from harness.steps.providers import Order
@@ -119,7 +121,7 @@ def _start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, 
         # CoreDNS needs no node to be applied; its pod is scheduled when the first node is ready.
         dns = pool.submit(ready.kube.apply, coredns.manifests(ready.spec))
         # Agents that wait for what they need by themselves start as soon as there is a node to start on.
-        network = pool.submit(networks.apply_network, ready, ()) if early else None
+        network = pool.submit(_apply_network, ready, ()) if early else None
         with journal.step(f"{stage}.nodes", f"{len(names)} nodes registered, each with a podCIDR"):
             nodes = watch.until(
                 "every node to be registered with a podCIDR",
@@ -129,7 +131,7 @@ def _start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, 
         dns.result()
     with journal.step(f"{stage}.cni", ready.variant.title):
         if network is None:
-            networks.apply_network(ready, nodes)
+            _apply_network(ready, nodes)
         else:
             network.result()
     with journal.step(f"{stage}.ready", "nodes Ready"):
@@ -140,6 +142,19 @@ def _start_network(ready: Attached, journal: Journal, watch: watchdog.Watchdog, 
             watch.until(f"{workload} to be rolled out", done, timeouts.ROLLOUT)
     with journal.step(f"{stage}.dns", "cluster DNS answers"):
         watch.until("the cluster's DNS to answer a node", lambda: _dns_answers(ready), timeouts.DNS_ANSWERS)
+
+
+def _apply_network(ready: Attached, nodes: Sequence[dict[str, Any]]) -> None:
+    """Manifests or a chart for agents, commands on nodes for the rest.
+
+    Args:
+        ready: The lab.
+        nodes: Its Node objects; may be empty for a driver that does not wait for them.
+    """
+    driver = networks.network(ready.variant)
+    networks.install(LabDir(ready.state, ready.spec.name), ready.spec, ready.variant, ready.kube)
+    if driver.configure is not None:
+        driver.configure(ready.spec, ready.variant, ready.lab.nodes, nodes)
 
 
 def _registered(ready: Attached, names: set[str]) -> list[dict[str, Any]]:

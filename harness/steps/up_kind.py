@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from harness import enter, timeouts
 from harness.cluster import coredns, node_config
+from harness.cluster.client_kubeconfig import split_client
 from harness.cluster.kube import ApiError, Kube
+from harness.cni import networks
 from harness.components import node_image
 from harness.components.store import Store
 from harness.errors import CnilabError, PreflightError
@@ -23,8 +25,7 @@ from harness.providers import limits
 from harness.providers.kind import config, create
 from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
-from harness.steps import networks, providers
-from harness.steps.kubeconfigs import split_client
+from harness.steps import providers
 from harness.steps.providers import Found, Order
 
 INOTIFY_PER_NODE = 24

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.cluster import pki, plan
+from harness.cluster.client_kubeconfig import write_client
 from harness.cluster.kubeconfig import kubeconfig
 from harness.cluster.node_config import MachineFacts
+from harness.cni import networks
 from harness.components.store import Store
 from harness.enter import PROGRAMS, cgroup_v1
 from harness.files import write_private
@@ -29,8 +31,7 @@ from harness.model.wellknown import EMULATED
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.runner import HostRunner, Runner
-from harness.steps import networks, providers
-from harness.steps.kubeconfigs import write_client
+from harness.steps import providers
 from harness.steps.providers import Found, Needs, Order
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")

@@ -7,6 +7,8 @@ from typing import Any
 
 from harness import timeouts, yamlio
 from harness.ansible.play import play
+from harness.cluster.client_kubeconfig import split_client
+from harness.cni import networks
 from harness.containerd import import_missing
 from harness.errors import BringUpError
 from harness.model.labstate import LabDir
@@ -14,8 +16,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.providers.vagrant import create, provider, render, state
 from harness.providers.vagrant.node import VagrantLab
-from harness.steps import networks, providers
-from harness.steps.kubeconfigs import split_client
+from harness.steps import providers
 from harness.steps.on_vagrant import rendered
 from harness.steps.providers import Found, Order
 

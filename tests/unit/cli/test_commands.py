@@ -107,7 +107,7 @@ def test_up_with_another_version_of_the_network_says_so_where_it_says_how_to_do_
     bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = ["quay.io/cilium/cilium:v1.19.4"]
-    monkeypatch.setattr("harness.steps.networks.references", lambda *_: named)
+    monkeypatch.setattr("harness.cni.networks.references", lambda *_: named)
     assert entry.run(["up", "cilium", "--cni-version", "1.19.4"]) == 0
     (call,) = bring_up
     assert call["spec"].cni_version == "1.19.4"

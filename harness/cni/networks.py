@@ -11,20 +11,19 @@ from typing import Any
 
 from harness import yamlio
 from harness.cluster.kube import Kube
-from harness.cni import bridge, cilium, flannel, weave
+from harness.cni import bridge, charts, cilium, flannel, weave
+from harness.cni.charts import Charts
 from harness.cni.footprint import Footprint
 from harness.cni.release import Release
 from harness.components import recipes
 from harness.components.lock import Lock
 from harness.components.store import Store
 from harness.errors import BringUpError
+from harness.model.datapath import Datapath
 from harness.model.labstate import LabDir
+from harness.model.node import Node
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
-from harness.probes.datapath import Datapath
-from harness.steps import charts
-from harness.steps.attach import Attached
-from harness.steps.charts import Charts
 
 Object = dict[str, Any]
 
@@ -45,8 +44,9 @@ class Network:
         adapted: Gives the project's own manifest, of a version that is not pinned, what the lab is; None where
             `manifests` is for all versions.
         release: Its Helm chart; None where it has none.
-        configure: Does what manifests cannot, once the nodes are registered with their podCIDRs. Agents need not wait
-            for those: one that is too early ends, and kubelet starts it again after a second.
+        configure: Does what manifests cannot, on a lab's nodes, once they are registered with their podCIDRs: given
+            the nodes, and their objects. Agents need not wait for those: one that is too early ends, and kubelet
+            starts it again after a second.
         datapath: Where it keeps its eBPF.
         file_systems: Directory of a node to the type of file system that must be mounted there before agents start.
         footprint: What it leaves behind, for whoever takes it away again.
@@ -56,24 +56,22 @@ class Network:
     manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
     adapted: Callable[[Iterable[Object], LabSpec, Variant], list[Object]] | None = None
     release: Release | None = None
-    configure: Callable[[Attached, Sequence[Object]], None] | None = None
+    configure: Callable[[LabSpec, Variant, Sequence[Node], Sequence[Object]], None] | None = None
     datapath: Datapath | None = None
     file_systems: Mapping[str, str] = field(default_factory=dict)
     footprint: Footprint = field(default_factory=Footprint)
 
 
-def _configure_bridge(ready: Attached, nodes: Sequence[Object]) -> None:
-    peers = {
-        node["metadata"]["name"]: bridge.peer(node, ready.spec.node_address(node["metadata"]["name"])) for node in nodes
-    }
+def _configure_bridge(spec: LabSpec, variant: Variant, nodes: Sequence[Node], objects: Sequence[Object]) -> None:
+    names = [node["metadata"]["name"] for node in objects]
+    peers = {name: bridge.peer(node, spec.node_address(name)) for name, node in zip(names, objects, strict=True)}
 
-    def configure(name: str) -> None:
-        node = next(node for node in ready.lab.nodes if node.name == name)
-        for command in bridge.node_commands(ready.spec, ready.variant, peers[name], peers):
+    def configure(node: Node) -> None:
+        for command in bridge.node_commands(spec, variant, peers[node.name], peers):
             node.runner.run(command.argv, input=command.stdin)
 
     with ThreadPoolExecutor() as pool:
-        list(pool.map(configure, peers))
+        list(pool.map(configure, [node for node in nodes if node.name in peers]))
 
 
 _NETWORKS = {
@@ -245,16 +243,3 @@ def objects(place: LabDir, spec: LabSpec, variant: Variant) -> list[Object]:
     made = _made(place, spec, variant)
     release = chart(spec, variant)
     return [*made, *Charts(place).objects(release, spec, variant)] if release is not None else made
-
-
-def apply_network(ready: Attached, nodes: Sequence[Object]) -> None:
-    """Give the cluster its pod network: manifests or a chart for agents, commands on nodes for the rest.
-
-    Args:
-        ready: The lab.
-        nodes: Its Node objects; may be empty for a driver that does not wait for them.
-    """
-    driver = network(ready.variant)
-    install(LabDir(ready.state, ready.spec.name), ready.spec, ready.variant, ready.kube)
-    if driver.configure is not None:
-        driver.configure(ready, nodes)
