@@ -91,7 +91,7 @@ def _switch(there: Attached, target: LabSpec, run: RunDir, journal: Journal) -> 
     from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.cni.catalogue import variant as load_variant  # noqa: PLC0415
     from harness.model.labstate import LabDir  # noqa: PLC0415
-    from harness.steps.providers import known_state  # noqa: PLC0415
+    from harness.providers.registry import known_state  # noqa: PLC0415
     from harness.steps.switch import switch  # noqa: PLC0415
 
     state = known_state(LabDir(there.state, there.spec.name))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
-    from harness.steps.providers import Needs
+    from harness.providers.protocol import Needs
 
 
 KERNELS = ("host", "debian")
@@ -42,7 +42,7 @@ def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
         UsageError: It is neither, or something in it is wrong.
     """
     spec = _read_spec(target, overrides)
-    from harness.steps.providers import driver  # noqa: PLC0415 - the help must not wait for it
+    from harness.providers.registry import driver  # noqa: PLC0415 - the help must not wait for it
 
     # A spec may name providers that this version lacks, so that its schema need not change with them.
     driver(spec.provider)
@@ -354,7 +354,7 @@ def offered(components: tuple[str, ...], spec: LabSpec) -> Offer:
 def _needed(spec: LabSpec) -> tuple[Store, Needs]:
     from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.needs import needs  # noqa: PLC0415
+    from harness.providers.needs import needs  # noqa: PLC0415
 
     store = store_for(spec, Journal(None))
     return store, needs(spec, store)

@@ -41,10 +41,10 @@ def bring_up(
     from harness.cli.down import remove  # noqa: PLC0415
     from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.providers.needs import needs  # noqa: PLC0415
     from harness.steps import kernel  # noqa: PLC0415
     from harness.steps.doctor import programs  # noqa: PLC0415
     from harness.steps.down import made_by_this_process  # noqa: PLC0415
-    from harness.steps.needs import needs  # noqa: PLC0415
     from harness.vm.channel import Patience  # noqa: PLC0415
 
     run = run_path(spec, run_dir)

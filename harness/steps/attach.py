@@ -12,9 +12,9 @@ from harness.model.node import Lab
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.providers import registry
+from harness.providers.protocol import Found
 from harness.runner import HostRunner, Runner
-from harness.steps import providers
-from harness.steps.providers import Found
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def attach(name: str, state: Path) -> Attached:
     Raises:
         UsageError: There is no such lab, or it is broken.
     """
-    return attached(providers.find(name, state), LabDir(state, name))
+    return attached(registry.find(name, state), LabDir(state, name))
 
 
 def attached(found: Found, place: LabDir) -> Attached:

@@ -16,9 +16,9 @@ from harness.errors import CnilabError
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.run import RunDir
+from harness.providers.registry import driver_of
 from harness.runner import Runner
 from harness.steps.attach import Attached, attach
-from harness.steps.providers import driver_of
 
 REDACTED = "REDACTED"
 

@@ -11,10 +11,10 @@ from harness.components import tools
 from harness.components.lock import load as load_lock
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
+from harness.providers.registry import driver
 from harness.steps.doctor_checks import CHECKS
 from harness.steps.doctor_host import Host
 from harness.steps.doctor_model import Check, Finding, Plan, Status
-from harness.steps.providers import driver
 
 
 def concerning(spec: LabSpec) -> list[Check]:

@@ -10,8 +10,8 @@ from harness.components.sources import golang, toolchain
 from harness.components.sources.golang import MIN_GO
 from harness.components.store import Store
 from harness.components.versions import find_version
+from harness.providers.needs import lock_for, needs
 from harness.steps.doctor_model import Check, Plan, Verdict
-from harness.steps.needs import lock_for, needs
 
 
 def missing(plan: Plan) -> list[str]:

@@ -14,9 +14,10 @@ from harness.components.lock import load as load_lock
 from harness.errors import CnilabError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
+from harness.providers import registry
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps import doctor_builds, doctor_cgroups, doctor_container, doctor_docker, doctor_vagrant, providers
+from harness.steps import doctor_builds, doctor_cgroups, doctor_container, doctor_docker, doctor_vagrant
 from harness.steps.doctor_model import Check, Plan, Verdict
 
 MIB = 2**20
@@ -221,7 +222,7 @@ def _left_over(plan: Plan, name: str) -> str:
         return "no state file"
     if not known.ready:
         return "" if labstate.start_time(known.owner) else "bring-up was killed"
-    machines = providers.driver(known.spec.provider).machines(LabDir(plan.state, name))
+    machines = registry.driver(known.spec.provider).machines(LabDir(plan.state, name))
     dead = [machine.name for machine in machines if machine.status != "Running"]
     return f"not running: {', '.join(dead)}" if dead else ""
 

@@ -144,8 +144,8 @@ class Host:
 
     def node_image(self, version: str) -> str:
         """The image that a lab on kind with that Kubernetes would use; empty when the engine has none."""
+        from harness.providers.kind.bring_up import known_image  # noqa: PLC0415
         from harness.providers.kind.engine import Engine  # noqa: PLC0415
-        from harness.steps.up_kind import known_image  # noqa: PLC0415
 
         return known_image(Engine(), version)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.model import labstate
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir, LabState
-from harness.steps import providers
+from harness.providers import registry
 
 
 def labs_on_this_machine(directory: Path) -> list[str]:
@@ -43,6 +43,6 @@ def tear_down(directory: Path, name: str, journal: Journal) -> list[str]:
         What is left, in words; empty is good.
     """
     with journal.step("down", f"lab {name}") as detail:
-        left = providers.delete(LabDir(directory, name))
+        left = registry.delete(LabDir(directory, name))
         detail["left"] = left
     return left

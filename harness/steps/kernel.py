@@ -34,7 +34,7 @@ from harness.vm import machine, qemu
 from harness.vm.channel import WATCHED, Patience, own
 
 if TYPE_CHECKING:
-    from harness.steps.providers import Needs
+    from harness.providers.protocol import Needs
 
 FOLDER = "vm"
 """Of a lab's directory: the machine's files. Where it is there, the lab lives in a machine."""
@@ -50,7 +50,7 @@ _MODULES = (
     "harness.pytest_plugin.plugin",
     "harness.steps.conformance",
     "harness.steps.labs",
-    "harness.steps.up_namespaces",
+    "harness.providers.namespaces.bring_up",
 )
 """What most programs inside import, and all that these import."""
 
@@ -220,7 +220,7 @@ def _groups(layout: LabLayout) -> tuple[Path, ...]:
 
 
 def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout) -> machine.Materials:
-    from harness.steps.up_namespaces import prepare  # noqa: PLC0415 - brings certificates and more
+    from harness.providers.namespaces.bring_up import prepare  # noqa: PLC0415 - brings certificates and more
 
     with ThreadPoolExecutor() as pool:
         prepared = pool.submit(prepare, store, needs) if needs else None

@@ -20,8 +20,8 @@ from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.providers import registry
 from harness.runner import HostRunner, Runner
-from harness.steps import providers
 
 CHARTS = "helm/"
 """Folder of what a network's chart is told, and, where helm is at hand, of what it makes of that."""
@@ -50,7 +50,7 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
         variant: Its CNI variant.
     """
     files = {"spec.yaml": yamlio.dumps(json.loads(spec.model_dump_json(by_alias=True)))}
-    files |= providers.driver(spec.provider).render(spec, variant)
+    files |= registry.driver(spec.provider).render(spec, variant)
     files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
     driver = network(variant)
     manifests = driver.manifests(spec, variant) if driver.manifests is not None else []

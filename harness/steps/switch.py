@@ -26,7 +26,8 @@ from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.probes import netstate
-from harness.steps import doctor, moving, providers, uninstall, watchdog
+from harness.providers import registry
+from harness.steps import doctor, moving, uninstall, watchdog
 from harness.steps.attach import Attached
 from harness.steps.doctor_checks import CHECKS
 from harness.steps.images import load_images
@@ -72,7 +73,7 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
     if ready.spec.provider != "namespaces":
         msg = f"the network of a lab on '{ready.spec.provider}' cannot be switched"
         raise UsageError(msg, next_step="take the lab down and bring it up with the other variant")
-    known = providers.known_state(LabDir(ready.state, ready.spec.name))
+    known = registry.known_state(LabDir(ready.state, ready.spec.name))
     same = (variant.name, version) == (ready.variant.name, ready.spec.cni_version)
     if same and known is not None and known.ready:
         msg = f"lab '{ready.spec.name}' has the network '{' '.join(filter(None, (variant.name, version)))}' already"
@@ -142,7 +143,7 @@ def switch(
 
 
 def _remember(place: LabDir, **changes: Any) -> None:
-    known = providers.known_state(place)
+    known = registry.known_state(place)
     if known is not None:
         labstate.write(place, known.model_copy(update=changes))
 

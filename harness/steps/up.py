@@ -27,10 +27,11 @@ from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.probes.agent import run_plans
 from harness.probes.plan import LookupProbe, Site
-from harness.steps import diagnosis, providers, watchdog
+from harness.providers import registry
+from harness.providers.needs import needs
+from harness.providers.protocol import Order
+from harness.steps import diagnosis, watchdog
 from harness.steps.attach import Attached, attached
-from harness.steps.needs import needs
-from harness.steps.providers import Order
 
 
 def bring_up(
@@ -59,12 +60,12 @@ def bring_up(
     """
     place = LabDir(state, spec.name)
     order = Order(spec, variant, needs(spec, store), place, run, journal, store, raise_limits)
-    ready = attached(providers.driver(spec.provider).bring_up(order), place)
+    ready = attached(registry.driver(spec.provider).bring_up(order), place)
     watch = watchdog.Watchdog(place)
     with journal.step("up.api", "API server"):
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)
     start_network(ready, journal, watchdog.Watchdog(place, ready.kube))
-    providers.mark_ready(place, own=store.own)
+    registry.mark_ready(place, own=store.own)
     return ready
 
 

@@ -11,7 +11,7 @@ from harness import timeouts
 from harness.cluster.kube import ApiError, Kube, Object
 from harness.errors import BringUpError, CnilabError
 from harness.model.labstate import LabDir
-from harness.steps.providers import driver_of
+from harness.providers.registry import driver_of
 
 T = TypeVar("T")
 

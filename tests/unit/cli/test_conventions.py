@@ -15,8 +15,8 @@ from harness.cli.command import Group, Option, variable
 from harness.components.kubernetes import versions
 from harness.components.lock import load
 from harness.errors import PreflightError, UsageError
+from harness.providers.kind.bring_up import IMAGE_VARIABLE, PUBLISHED
 from harness.providers.kind.engine import no_engine
-from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
 from tests.unit.components.test_given import KUBE, NPC, archive
 

@@ -21,8 +21,9 @@ from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.records import Event
 from harness.model.spec import LabSpec
+from harness.providers import needs
 from harness.runner import CommandError, Completed
-from harness.steps import needs, render
+from harness.steps import render
 
 # As short as can be, and of no project: names are what this program looks for.
 MANIFEST = """\

@@ -28,11 +28,11 @@ from harness.model.machine import Machine
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
+from harness.providers import registry
 from harness.providers.namespaces import provider
 from harness.providers.namespaces.layout import LabLayout
+from harness.providers.protocol import Found, Needs, Order
 from harness.runner import HostRunner, Runner
-from harness.steps import providers
-from harness.steps.providers import Found, Needs, Order
 
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
@@ -42,7 +42,7 @@ _BASE64 = re.compile(r"(-data: ?)[A-Za-z0-9+/=]{60,}")
 
 
 def bring_up(order: Order) -> Found:
-    """Make the machines of a lab; see `providers.Driver`."""
+    """Make the machines of a lab; see `protocol.Driver`."""
     spec, journal = order.spec, order.journal
     layout = LabLayout(order.place.state, order.place.name)
     provider.claim(layout, spec, order.run.path, raise_limits=order.raise_limits)
@@ -149,7 +149,7 @@ def prepare(store: Store, needs: Needs) -> provider.Materials:
         store.ensure(needs.components)
         tools.result()
     return provider.Materials(
-        store.bin_dir(providers.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
+        store.bin_dir(registry.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )
 
 

@@ -21,12 +21,11 @@ from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
-from harness.providers import limits
+from harness.providers import limits, registry
 from harness.providers.kind import config, create
 from harness.providers.kind.answers import EngineError
 from harness.providers.kind.engine import Engine, default_host
-from harness.steps import providers
-from harness.steps.providers import Found, Order
+from harness.providers.protocol import Found, Order
 
 INOTIFY_PER_NODE = 24
 """inotify instances (inotify(7)) of a node: systemd, containerd, kubelet; and a control plane's half."""
@@ -37,7 +36,7 @@ PUBLISHED = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a26593
 
 
 def bring_up(order: Order) -> Found:
-    """Make a cluster with kind; see `providers.Driver`."""
+    """Make a cluster with kind; see `protocol.Driver`."""
     spec, place, journal = order.spec, order.place, order.journal
     engine = Engine()
     create.name_is_free(engine, spec)
@@ -142,7 +141,7 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
         wanted = order.needs.images
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
         return create.Materials(
-            programs=store.bin_dir(providers.driver(order.spec.provider).components),
+            programs=store.bin_dir(registry.driver(order.spec.provider).components),
             responder=store.ensure(["responder"])["responder"].path,
             cni=store.cni_dir(),
             image=chosen.result(),

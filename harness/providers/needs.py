@@ -8,8 +8,8 @@ from harness.components.lock import Lock, load
 from harness.components.network import with_network
 from harness.components.store import Store
 from harness.model.spec import LabSpec
-from harness.steps import providers
-from harness.steps.providers import Needs
+from harness.providers import registry
+from harness.providers.protocol import Needs
 
 IMAGES = ("pause", "toolbox", "responder", "coredns")
 """What every lab has pods of, or needs to have pods at all."""
@@ -32,7 +32,7 @@ def needs(spec: LabSpec, store: Store) -> Needs:
         spec: The lab.
         store: Knows what images are made of.
     """
-    driver = providers.driver(spec.provider)
+    driver = registry.driver(spec.provider)
     variant = catalogue.variant(spec.cni)
     wanted = (*IMAGES, *networks.images(store.lock, spec, variant))
     images = tuple(name for name in wanted if name not in driver.own_images)

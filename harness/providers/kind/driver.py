@@ -11,7 +11,7 @@ from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.providers.kind import state
 from harness.providers.kind.state import LabState
-from harness.steps.providers import Exits, Found, MachineHealth, MachineStatus, Order
+from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -23,7 +23,7 @@ COMPONENTS = ("kind", "kubernetes", "responder")
 
 @dataclass(frozen=True)
 class KindDriver:
-    """See `providers.Driver`. What only some commands need is imported where it is used: Docker's SDK above all."""
+    """See `protocol.Driver`. What only some commands need is imported where it is used: Docker's SDK above all."""
 
     model: type[LabState] = LabState
     checks: Sequence[str] = (
@@ -37,25 +37,25 @@ class KindDriver:
     own_images: Sequence[str] = ("pause",)
 
     def bring_up(self, order: Order) -> Found:
-        """See `providers.Driver`."""
-        from harness.steps.up_kind import bring_up  # noqa: PLC0415
+        """See `protocol.Driver`."""
+        from harness.providers.kind.bring_up import bring_up  # noqa: PLC0415
 
         return bring_up(order)
 
     def find(self, place: LabDir) -> Found:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.kind import provider  # noqa: PLC0415
 
         return Found(*provider.find(place))
 
     def delete(self, place: LabDir) -> list[str]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.kind import provider  # noqa: PLC0415
 
         return provider.delete(place)
 
     def machines(self, place: LabDir) -> list[MachineStatus]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         known = state.read(place)
         if known is None:
             return []
@@ -63,7 +63,7 @@ class KindDriver:
         return [_status(machine, there) for machine in known.machines]
 
     def living(self, place: LabDir) -> list[Node]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.kind.provider import lab_of  # noqa: PLC0415
 
         known = state.read(place)
@@ -73,19 +73,19 @@ class KindDriver:
         return [node for node in (*lab.nodes, lab.router, lab.far) if node is not None and there.get(node.container)]
 
     def logs(self, place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.kind.provider import logs  # noqa: PLC0415
 
         return logs(place)
 
     def exits(self, place: LabDir) -> list[Exits]:
-        """See `providers.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
+        """See `protocol.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
         del place
         return []
 
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
-        """See `providers.Driver`."""
-        from harness.steps.up_kind import rendered  # noqa: PLC0415
+        """See `protocol.Driver`."""
+        from harness.providers.kind.bring_up import rendered  # noqa: PLC0415
 
         return rendered(spec, variant)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, cast
 from harness import resources
 from harness.model.labstate import LabDir
 from harness.model.node import Node
+from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
 from harness.providers.vagrant import state
 from harness.providers.vagrant.state import LabState
-from harness.steps.providers import Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -28,7 +28,7 @@ COMPONENTS = ("kubernetes", "responder")
 
 @dataclass(frozen=True)
 class VagrantDriver:
-    """See `providers.Driver`. What only some commands need is imported where it is used."""
+    """See `protocol.Driver`. What only some commands need is imported where it is used."""
 
     model: type[LabState] = LabState
     checks: Sequence[str] = (
@@ -41,25 +41,25 @@ class VagrantDriver:
     own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
-        """See `providers.Driver`."""
-        from harness.steps.up_vagrant import bring_up  # noqa: PLC0415
+        """See `protocol.Driver`."""
+        from harness.providers.vagrant.bring_up import bring_up  # noqa: PLC0415
 
         return bring_up(order)
 
     def find(self, place: LabDir) -> Found:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.vagrant import provider  # noqa: PLC0415
 
         return Found(*provider.find(place))
 
     def delete(self, place: LabDir) -> list[str]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.vagrant import provider  # noqa: PLC0415
 
         return provider.delete(place)
 
     def machines(self, place: LabDir) -> list[MachineStatus]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.vagrant import provider  # noqa: PLC0415
 
         known = state.read(place)
@@ -73,7 +73,7 @@ class VagrantDriver:
         ]
 
     def living(self, place: LabDir) -> list[Node]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.vagrant import provider  # noqa: PLC0415
 
         known = state.read(place)
@@ -86,13 +86,13 @@ class VagrantDriver:
         return [*living, *far]
 
     def logs(self, place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.vagrant.provider import logs  # noqa: PLC0415
 
         return logs(place)
 
     def exits(self, place: LabDir) -> list[Exits]:
-        """See `providers.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
+        """See `protocol.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
         del place
         return []
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from harness.model.labstate import LabDir
 from harness.model.node import Node
+from harness.providers.logs import tail_bytes
 from harness.providers.namespaces import state
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
 from harness.providers.namespaces.state import LabState
-from harness.steps.logs import tail_bytes
-from harness.steps.providers import Exits, Found, MachineHealth, MachineStatus, Order
+from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -30,7 +30,7 @@ LAST_LINES = 5
 
 @dataclass(frozen=True)
 class NamespacesDriver:
-    """See `providers.Driver`. What only some commands need is imported where it is used."""
+    """See `protocol.Driver`. What only some commands need is imported where it is used."""
 
     model: type[LabState] = LabState
     checks: Sequence[str] = ()
@@ -40,30 +40,30 @@ class NamespacesDriver:
     own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
-        """See `providers.Driver`."""
-        from harness.steps.up_namespaces import bring_up  # noqa: PLC0415 - certificates, images and more
+        """See `protocol.Driver`."""
+        from harness.providers.namespaces.bring_up import bring_up  # noqa: PLC0415 - certificates, images and more
 
         return bring_up(order)
 
     def find(self, place: LabDir) -> Found:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.namespaces import provider  # noqa: PLC0415
 
         return Found(*provider.find(_layout(place)))
 
     def delete(self, place: LabDir) -> list[str]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.namespaces import provider  # noqa: PLC0415
 
         return provider.delete(_layout(place))
 
     def machines(self, place: LabDir) -> list[MachineStatus]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         known = state.read(_layout(place))
         return [_status(machine) for machine in known.machines] if known else []
 
     def living(self, place: LabDir) -> list[Node]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         from harness.providers.namespaces.provider import lab_of  # noqa: PLC0415
 
         known = state.read(_layout(place))
@@ -74,19 +74,19 @@ class NamespacesDriver:
         return [node for node in (*lab.nodes, lab.router, lab.far, lab.fabric) if node.name in alive]
 
     def logs(self, place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         for machine in _machines(place):
             for path in sorted(machine.log.glob("*")) if machine.log.is_dir() else ():
                 if path.is_file() and not path.is_symlink():
                     yield f"{machine.name}/{path.name}", lambda path=path: tail_bytes(path)  # type: ignore[misc]
 
     def exits(self, place: LabDir) -> list[Exits]:
-        """See `providers.Driver`."""
+        """See `protocol.Driver`."""
         return [one for machine in _machines(place) for one in _exits(machine)]
 
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
-        """See `providers.Driver`."""
-        from harness.steps.up_namespaces import rendered  # noqa: PLC0415
+        """See `protocol.Driver`."""
+        from harness.providers.namespaces.bring_up import rendered  # noqa: PLC0415
 
         return rendered(spec, variant)
 

@@ -14,15 +14,15 @@ from harness.errors import BringUpError
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
+from harness.providers import registry
+from harness.providers.protocol import Found, Order
 from harness.providers.vagrant import create, provider, render, state
+from harness.providers.vagrant.driver import rendered
 from harness.providers.vagrant.node import VagrantLab
-from harness.steps import providers
-from harness.steps.on_vagrant import rendered
-from harness.steps.providers import Found, Order
 
 
 def bring_up(order: Order) -> Found:
-    """Make the machines of a lab, and a cluster of them; see `providers.Driver`."""
+    """Make the machines of a lab, and a cluster of them; see `protocol.Driver`."""
     spec, place, journal = order.spec, order.place, order.journal
     known = create.claim(place, spec, order.run.path)
     with ThreadPoolExecutor() as pool:
@@ -52,7 +52,7 @@ def _materials(order: Order) -> create.Materials:
     store.ensure(order.needs.components)
     networks.deliver(store, order.place, order.spec, order.variant)
     return create.Materials(
-        programs=store.bin_dir(providers.driver(order.spec.provider).components),
+        programs=store.bin_dir(registry.driver(order.spec.provider).components),
         responder=store.ensure(["responder"])["responder"].path,
         cni=store.cni_dir(),
         loads=dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True)),
