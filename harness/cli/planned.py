@@ -129,7 +129,7 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
 
 def _files(spec: LabSpec, store: Store) -> Iterator[Item]:
     from harness.cni import catalogue  # noqa: PLC0415
-    from harness.steps.render import charted, render  # noqa: PLC0415
+    from harness.steps.lifecycle.render import charted, render  # noqa: PLC0415
 
     chosen = catalogue.of(spec)
     files = render(spec, chosen)

@@ -68,8 +68,8 @@ def bring_up(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 raise KeyboardInterrupt
         return SimpleNamespace(lab=SimpleNamespace(kubeconfig=layout.kubeconfig))
 
-    monkeypatch.setattr("harness.steps.up.bring_up", fake)
-    monkeypatch.setattr("harness.steps.doctor.require", lambda *_, **__: [])
+    monkeypatch.setattr("harness.steps.lifecycle.up.bring_up", fake)
+    monkeypatch.setattr("harness.steps.doctor.examine.require", lambda *_, **__: [])
     return calls
 
 
@@ -268,7 +268,7 @@ def test_down_says_what_is_left_and_exits_12(
     places: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab(places, "mine")
-    monkeypatch.setattr("harness.steps.down.tear_down", lambda *_: ["cgroup /sys/fs/cgroup/cnilab/mine"])
+    monkeypatch.setattr("harness.steps.lifecycle.down.tear_down", lambda *_: ["cgroup /sys/fs/cgroup/cnilab/mine"])
     assert entry.run(["down", "mine"]) == 12
     assert "cause: mine: cgroup /sys/fs/cgroup/cnilab/mine" in capsys.readouterr().err
 
@@ -424,7 +424,7 @@ def test_a_file_that_a_full_disk_refuses_ends_a_bring_up_like_any_failure(
 
     gone: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.steps.up.bring_up", full)
+    monkeypatch.setattr("harness.steps.lifecycle.up.bring_up", full)
     monkeypatch.setattr("harness.cli.up._give_up", given_up)
     code = entry.run(["--state", str(tmp_path / "state"), "up", "flannel", "--name", "full", "--skip-preflight"])
     said = capsys.readouterr().err

@@ -351,7 +351,7 @@ def test_formats_are_for_a_dry_run(
     (places / "cnilab.toml").write_text("[up]\nreplace = true\n")
     assert entry.run(["up", "flannel", "--dry-run"]) == 0, "settings are for all times, and no contradiction"
     assert json.loads(capsys.readouterr().out)["kind"] == "PlannedItemList"
-    monkeypatch.setattr("harness.steps.doctor.require", refuse)
+    monkeypatch.setattr("harness.steps.doctor.examine.require", refuse)
     assert entry.run(["up", "flannel"]) == PreflightError.exit_code, "it got as far as doctor"
 
 

@@ -19,7 +19,7 @@ from harness.errors import BringUpError
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.runner import CommandError, Completed, HostRunner
-from harness.steps.render import charted
+from harness.steps.lifecycle.render import charted
 
 SPEC, VARIANT = LabSpec(name="h-lab", cni="cilium"), catalogue.variant("cilium")
 MANIFEST = "---\n# Source: empty\n---\nkind: ConfigMap\nmetadata: {name: cilium-config}\n"

@@ -12,8 +12,8 @@ from harness.model.journal import Journal
 from harness.model.run import RunDir
 from harness.providers.logs import tail_bytes
 from harness.providers.namespaces.layout import LabLayout
-from harness.steps import collect as module
-from harness.steps.collect import REDACTED, collect, redact, redact_object
+from harness.steps.lifecycle import collect as module
+from harness.steps.lifecycle.collect import REDACTED, collect, redact, redact_object
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06YWRtaW4ifQ.c2lnbmF0dXJl-_x"
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\nIBzz\n-----END EC PRIVATE KEY-----"

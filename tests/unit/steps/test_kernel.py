@@ -11,7 +11,7 @@ from harness.model.journal import Journal
 from harness.model.spec import LabSpec
 from harness.model.wellknown import INSIDE
 from harness.providers.namespaces.layout import LabLayout
-from harness.steps import kernel
+from harness.steps.kernel import inside as kernel
 from harness.vm import machine
 
 LAYOUT = LabLayout(Path("/state"), "one")

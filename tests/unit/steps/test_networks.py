@@ -23,7 +23,7 @@ from harness.model.records import Event
 from harness.model.spec import LabSpec
 from harness.providers import needs
 from harness.runner import CommandError, Completed
-from harness.steps import render
+from harness.steps.lifecycle import render
 
 # As short as can be, and of no project: names are what this program looks for.
 MANIFEST = """\

@@ -25,7 +25,7 @@ from harness.providers.vagrant.driver import DRIVER, rendered
 from harness.providers.vagrant.node import VagrantNode
 from harness.providers.vagrant.ssh import Way
 from harness.runner import Completed, HostRunner, stop
-from harness.steps import labs
+from harness.steps.labs import apply
 
 UP = r"""
 echo "1795908402,,ui,info,Bringing machine 'n1' up with 'libvirt' provider..."
@@ -278,7 +278,7 @@ def test_playbooks_reach_machines_over_the_same_connection(place: LabDir, spec: 
 
     attached = Attached()
     attached.lab, attached.kubectl = lab, None  # type: ignore[attr-defined]
-    hosts = yamlio.loads(labs.hosts(attached))["all"]["children"]  # type: ignore[arg-type]
+    hosts = yamlio.loads(apply.hosts(attached))["all"]["children"]  # type: ignore[arg-type]
     assert hosts["nodes"]["hosts"]["n1"]["ansible_connection"] == "ssh"
     assert hosts["outside"]["hosts"]["router"]["ansible_become"] is True
 
