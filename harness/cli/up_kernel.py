@@ -15,21 +15,24 @@ from harness.cli.stores import store_for
 from harness.errors import CnilabError
 
 if TYPE_CHECKING:
+    from harness.cli.spec_options import Asked
     from harness.model.journal import Journal
-    from harness.model.spec import LabSpec
+
+HANDED_OVER = "asked.json"
+"""Of the run directory: the lab that was asked for, for the program inside."""
 
 LAST_WORDS = 3.0
 """Seconds, before scaling, that a bring-up inside has for its last words after an interrupt. It need not clean up."""
 
 
 def bring_up(
-    spec: LabSpec, words: list[str], run_dir: Path | None, own: dict[str, Path], *, replace: bool, retain: bool
+    asked: Asked, words: list[str], run_dir: Path | None, own: dict[str, Path], *, replace: bool, retain: bool
 ) -> int:
     """`up --kernel`: start a machine with that kernel, and bring the lab up in it.
 
     Args:
-        spec: The lab.
-        words: What asks for the same lab in there.
+        asked: The lab.
+        words: Of `up` in there, without those that say what the lab is.
         run_dir: Run directory, if the user named one.
         own: Programs that the user brought.
         replace: Take down an earlier lab of that name first.
@@ -47,6 +50,7 @@ def bring_up(
     from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
     from harness.vm.channel import Patience  # noqa: PLC0415
 
+    spec = asked.spec
     run = run_path(spec, run_dir)
     with progress() as listener:
         journal = Journal(None, listener)
@@ -70,9 +74,13 @@ def bring_up(
     kubeconfig = None
     try:
         # The run directory is decided here, since only that one is shared; of two, the last one counts.
+        handed_over = run / HANDED_OVER
+        asked.write(handed_over)
         # What it says on standard output is the path of a kubeconfig that is good in there.
         patience = Patience(interrupted=None if retain else LAST_WORDS)
-        code = inside.cnilab([*words, "--run-dir", str(run)], out=io.StringIO(), patience=patience)
+        code = inside.cnilab(
+            [*words, "--handed-over", str(handed_over), "--run-dir", str(run)], out=io.StringIO(), patience=patience
+        )
         kubeconfig = None if code else kernel.adopt(inside)
     finally:
         if kubeconfig is None:

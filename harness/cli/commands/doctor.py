@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
-from harness.cli.commands.up import overrides, read_spec, spec_options, under_another_kernel
 from harness.cli.context import WORDS, say, settings
 from harness.cli.existing import doctor_cluster
 from harness.cli.output import Listing, emit, output_option
+from harness.cli.spec_options import Asked, spec_options, under_another_kernel
 from harness.errors import PreflightError
 
 if TYPE_CHECKING:
@@ -30,25 +30,13 @@ if TYPE_CHECKING:
 @click.option("--skip", multiple=True, metavar="CHECK", help="Leave out a check; may be given several times.")
 @output_option()
 @doctor_cluster
-def command(  # noqa: PLR0913 - one parameter per option, as click wants it
-    target: str,
-    *,
-    name: str | None,
-    nodes: int | None,
-    cni: str | None,
-    mtu: int | None,
-    kernel: str | None,
-    provider: str | None,
-    cni_version: str | None,
-    skip: tuple[str, ...],
-    output: str,
-) -> int:
+def command(*, asked: Asked, skip: tuple[str, ...], output: str) -> int:
     """Check this machine: what is missing, what follows from it, how to mend it.
 
     Checks for the lab that 'up' would make of the same words. blocks: no lab is possible (exit code 10); limits:
     something of it will not work; info: of no account to the usual variants.
     """
-    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider, cni_version))
+    spec = asked.spec
     if under_another_kernel(spec):
         from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
 

@@ -8,8 +8,8 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.commands.up import overrides, read_spec, spec_options
 from harness.cli.context import say
+from harness.cli.spec_options import Asked, spec_options
 from harness.cli.stores import store_for
 from harness.files import write_below
 
@@ -32,19 +32,7 @@ from harness.files import write_below
     help="Write files below this.",
 )
 @click.option("--diff", is_flag=True, help="With --to: show what would change there, and write nothing.")
-def command(  # noqa: PLR0913 - one parameter per option, as click wants it
-    target: str,
-    *,
-    name: str | None,
-    nodes: int | None,
-    cni: str | None,
-    mtu: int | None,
-    kernel: str | None,
-    provider: str | None,
-    cni_version: str | None,
-    directory: Path | None,
-    diff: bool,
-) -> int:
+def command(*, asked: Asked, directory: Path | None, diff: bool) -> int:
     """Show what up would do: every file, service and manifest of the lab. Starts and builds nothing.
 
     Of a network that comes as a Helm chart the values are shown, and, when helm is in the cache ('cnilab components
@@ -54,7 +42,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     if diff and directory is None:
         msg = "--diff compares with a directory: give --to as well"
         raise click.UsageError(msg)
-    spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider, cni_version))
+    spec = asked.spec
     from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.lifecycle.render import charted, differences, render  # noqa: PLC0415

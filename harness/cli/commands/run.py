@@ -14,17 +14,10 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.commands.up import (
-    component_option,
-    component_words,
-    offered,
-    overrides,
-    read_spec,
-    spec_options,
-    words_of,
-)
+from harness.cli.commands.up import component_option, component_words, offered
 from harness.cli.context import WORDS, say, settings
 from harness.cli.output import Listing, emit, output_option
+from harness.cli.spec_options import Asked, spec_options
 from harness.errors import CnilabError
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
@@ -97,8 +90,8 @@ class _Whole:
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     ctx: click.Context,
     /,
-    target: str,
     *,
+    asked: Asked,
     component: tuple[str, ...],
     replace: bool,
     keep: bool,
@@ -109,7 +102,6 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     run_dir: Path | None,
     raise_limits: bool,
     output: str,
-    **given: str | int | None,
 ) -> int:
     """Do it all: up, apply, test, two traces, collect, report, down.
 
@@ -117,17 +109,17 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     failed lab does not keep the suite from running, and at the end nothing is left (but with --keep). Where 'up' is
     refused, as for a name that is taken, nothing else is done. The exit code is that of the first part that failed.
     """
-    wanted = overrides(**given)  # type: ignore[arg-type]  # the options of spec_options, by name
-    spec = read_spec(target, wanted)
+    spec = asked.spec
     from harness.model.spec import ALL_LABS  # noqa: PLC0415 - the help must not wait for pydantic
 
     if component:
         offered(component, spec)  # a word that is wrong is told before anything begins
-    words = [*words_of(target, wanted), *component_words(component)]
+    words = component_words(component)
     words += ["--run-dir", str(run_dir)] if run_dir else []
     words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]
     whole = _Whole(ctx, silent=output not in {"table", "wide"})
     before, up = _newest(spec.name, run_dir), False
+    asked.hand_over(ctx)
     try:
         up = whole.do("up", *words) == 0
         if up:

@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from harness.cli.command import command as define
-from harness.cli.context import say, settings, shown
+from harness.cli.context import say, settings
 from harness.cli.output import export_line, output_option
 from harness.cli.progress import progress
-from harness.errors import BringUpError, CnilabError, UsageError
+from harness.cli.spec_options import Asked, spec_options, under_another_kernel
+from harness.errors import BringUpError, CnilabError
 from harness.model.wellknown import SUPPORT
 
 if TYPE_CHECKING:
@@ -27,175 +28,15 @@ if TYPE_CHECKING:
     from harness.providers.protocol import Needs
 
 
-KERNELS = ("host", "debian")
-"""Those that a lab can run under; see harness.model.spec."""
-
-
-def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
-    """The lab that `up` and `render` are asked for.
-
-    Args:
-        target: A spec file, or a CNI variant's name.
-        overrides: Values of options by path in a spec file; None where the option was not given.
-
-    Raises:
-        UsageError: It is neither, or something in it is wrong.
-    """
-    spec = _read_spec(target, overrides)
-    from harness.providers.registry import driver  # noqa: PLC0415 - the help must not wait for it
-
-    # A spec may name providers that this version lacks, so that its schema need not change with them.
-    driver(spec.provider)
-    return spec
-
-
-def _read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
-    from harness.cni import catalogue  # noqa: PLC0415 - the help must not wait for pydantic
-    from harness.model.load import load_spec, make_spec  # noqa: PLC0415
-
-    given = {path: value for path, value in overrides.items() if value is not None}
-    variants = catalogue.names()
-    if target in variants:
-        return make_spec(
-            variants,
-            {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given},
-            network=pinned_network,
-        )
-    path = Path(target)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
-        return load_spec(
-            path,
-            variants=variants,
-            labs=_lab_ids(),
-            overrides=given,
-            pinned=_pinned_kubernetes(),
-            network=pinned_network,
-        )
-    import difflib  # noqa: PLC0415
-
-    near = difflib.get_close_matches(target, variants, n=1)
-    msg = f"'{shown(target)}' is neither a CNI variant nor a spec file"
-    raise UsageError(
-        msg,
-        cause=f"variants: {', '.join(variants)}",
-        next_step=f"did you mean '{near[0]}'?" if near else "name a variant, or a file that ends in .yaml",
-    )
-
-
-def _lab_ids() -> list[str]:
-    from harness import resources  # noqa: PLC0415
-
-    return sorted(path.parent.name for path in (resources.root() / "labs").glob("*/lab.yaml"))
-
-
-def _pinned_kubernetes() -> list[str]:
-    from harness.components.kubernetes import versions  # noqa: PLC0415
-    from harness.components.lock import load  # noqa: PLC0415
-
-    return list(versions(load()))
-
-
-def pinned_network(variant: str) -> str:
-    """The version of its network that a variant has unasked; empty for one that has none."""
-    from harness.cni import catalogue  # noqa: PLC0415
-    from harness.components.lock import load  # noqa: PLC0415
-    from harness.components.network import pinned  # noqa: PLC0415
-
-    return pinned(load(), catalogue.variant(variant).driver)
-
-
-def checked_version(variant: str, version: str | None) -> str:
-    """A version of a variant's network as specs have it: empty for the pinned one.
-
-    Raises:
-        SpecError: It is none.
-    """
-    from harness.cni import catalogue  # noqa: PLC0415
-    from harness.model.load import make_spec  # noqa: PLC0415
-
-    wanted = {"spec.cni": variant, **({"spec.cniVersion": version} if version else {})}
-    return make_spec(catalogue.names(), wanted, network=pinned_network).cni_version
-
-
-def version_option(function: Any) -> Any:
-    """`--cni-version`, of a spec and of a network that comes later."""
-    words = "Full version of the network: its project's own images, pulled or brought.  [default: the pinned one]"
-    return click.option("--cni-version", metavar="VERSION", help=words)(function)
-
-
-def spec_options(function: Any) -> Any:
-    """The argument and the options that make a spec; the same for `up` and `render`."""
-    for decorator in (
-        click.option("--mtu", type=int, help="MTU of the wire between the nodes, in bytes."),
-        version_option,
-        click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
-        click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
-        click.option("--provider", metavar="NAME", help="What makes the nodes: namespaces, kind or vagrant."),
-        click.option("--nodes", type=int, help="How many nodes, 1 to 20."),
-        click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
-        click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
-    ):
-        function = decorator(function)
-    return function
-
-
 def component_option(function: Any) -> Any:
     """`--component`, which a spec does not have: paths are a machine's own."""
     words = "Use a program of your own: flanneld=./flanneld; or bring an image: weave-kube=images.tar. May be repeated."
     return click.option("--component", multiple=True, metavar="NAME=PATH", help=words)(function)
 
 
-def overrides(
-    name: str | None,
-    nodes: int | None,
-    cni: str | None,
-    mtu: int | None,
-    kernel: str | None = None,
-    provider: str | None = None,
-    cni_version: str | None = None,
-) -> dict[str, Any]:
-    """Options by their path in a spec file."""
-    return {
-        "metadata.name": name,
-        "spec.nodes": nodes,
-        "spec.cni": cni,
-        "spec.underlay.mtu": mtu,
-        "spec.kernel": kernel,
-        "spec.provider": provider,
-        "spec.cniVersion": cni_version,
-    }
-
-
-def decided(spec: LabSpec) -> dict[str, Any]:
-    """All that options can say of a lab, as it was decided: where the words are read again, files may say otherwise."""
-    return overrides(spec.name, spec.nodes, spec.cni, spec.underlay.mtu, spec.kernel, spec.provider, spec.cni_version)
-
-
-def words_of(target: str, given: dict[str, Any]) -> list[str]:
-    """What asks for the same lab again.
-
-    Args:
-        target: A spec file, or a variant's name.
-        given: As `overrides` makes it.
-    """
-    from harness.model.load import option_of  # noqa: PLC0415 - the help must not wait for pydantic
-
-    options = [(option_of(path), str(value)) for path, value in given.items() if value is not None]
-    return [target, *(word for option in options for word in option)]
-
-
 def typed(ctx: click.Context, name: str) -> bool:
     """Whether an option was given with the command, and not by a file or a variable, which hold for many commands."""
     return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-
-
-def under_another_kernel(spec: LabSpec) -> bool:
-    """Whether the lab is to be in a virtual machine, and this is not it."""
-    if spec.kernel == "host":
-        return False
-    from harness.steps.kernel.inside import wanted  # noqa: PLC0415
-
-    return wanted(spec)
 
 
 @define(
@@ -226,15 +67,8 @@ def under_another_kernel(spec: LabSpec) -> bool:
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     ctx: click.Context,
     /,
-    target: str,
     *,
-    name: str | None,
-    nodes: int | None,
-    cni: str | None,
-    mtu: int | None,
-    kernel: str | None,
-    provider: str | None,
-    cni_version: str | None,
+    asked: Asked,
     component: tuple[str, ...],
     retain: bool,
     replace: bool,
@@ -256,8 +90,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     if not dry_run and typed(ctx, "output"):
         msg = "-o is for what --dry-run shows; 'cnilab status -o json' describes a lab that is up"
         raise click.UsageError(msg)
-    given = overrides(name, nodes, cni, mtu, kernel, provider, cni_version)
-    spec = read_spec(target, given)
+    spec = asked.spec
     if dry_run:
         return _plan(spec, component, output)
     own = taken_over(component, spec)
@@ -265,9 +98,9 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         from harness.cli.up_kernel import bring_up  # noqa: PLC0415
 
         flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
-        words = [*settings().words, "up", *words_of(target, decided(spec)), *(flag for flag, on in flags.items() if on)]
+        words = [*settings().words, "up", *(flag for flag, on in flags.items() if on)]
         words += component_words(f"{program}={copy}" for program, copy in own.items())
-        return bring_up(spec, words, run_dir, own, replace=replace, retain=retain)
+        return bring_up(asked, words, run_dir, own, replace=replace, retain=retain)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
@@ -280,7 +113,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             from harness.cli.commands.down import remove  # noqa: PLC0415
 
             remove(spec.name, Journal(None, listener))
-        run = new_run(spec, [*words_of(target, given), *component_words(component)], run_dir)
+        run = new_run(spec, [*asked.words, *component_words(component)], run_dir)
         journal = Journal(run, listener)
         try:
             kubeconfig = _bring_up(spec, run, journal, own, raise_limits=raise_limits)

@@ -11,6 +11,7 @@ import pytest
 
 from harness.cli import up_kernel
 from harness.cli.app import run
+from harness.cli.spec_options import Asked
 from harness.steps.kernel import inside as kernel
 from harness.vm.channel import WATCHED, Patience, gone
 
@@ -143,10 +144,11 @@ def test_a_lab_inside_is_what_was_decided_outside(
     monkeypatch.setattr(kernel, "adopt", lambda inside: tmp_path / "kubeconfig" if inside else None)
     code, asked = bring_up(monkeypatch, Young(0), "--retain")
     assert code == 0
-    assert asked[:2] == ["up", "flannel"]
-    assert asked[asked.index("--nodes") + 1] == "3"
-    assert asked[asked.index("--mtu") + 1] == "1500"
+    assert asked[0] == "up"
     assert "--retain" in asked
+    handed_over = Asked.read(Path(asked[asked.index("--handed-over") + 1]))
+    assert (handed_over.spec.cni, handed_over.spec.nodes, handed_over.spec.kernel) == ("flannel", 3, "debian")
+    assert handed_over.words == ["flannel", "--name", "new", "--nodes", "3", "--kernel", "debian"]
     assert ended == []
 
 

@@ -235,7 +235,8 @@ def test_help_imports_no_heavy_module() -> None:
 
 WAITING = """
 import sys, time
-from harness.cli import app as main, interrupt, version
+from harness.cli import app as main, interrupt
+from harness.cli.commands import version
 interrupt.PATIENCE = float(sys.argv[2])
 def wait(**_):
     try:

@@ -13,6 +13,7 @@ import pytest
 from harness.cli import app as entry
 from harness.cli.command import command as define
 from harness.cli.runs import run_path
+from harness.cli.spec_options import taken_over
 from harness.errors import BringUpError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
@@ -40,7 +41,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
         @define(name, examples="x", context_settings={"ignore_unknown_options": True})
         @click.argument("words", nargs=-1, type=click.UNPROCESSED)
         def command(words: tuple[str, ...]) -> int:
-            made.append((name, *words))
+            asked = taken_over(click.get_current_context())
+            made.append((name, *(asked.words if asked and asked.decided else ()), *words))
             click.echo(f"data of {name}")
             outcome = (tmp_path / name).read_text(encoding="utf-8") if (tmp_path / name).exists() else "0"
             if outcome == "begin":
