@@ -144,7 +144,7 @@ class Bench:
         self.timed(self.kind, "delete", *words)
 
     def manifest(self) -> Path:
-        """Flannel's objects as they are upstream: see harness.cni.flannel for what differs."""
+        """Flannel's objects as they are upstream: see harness.cni.flannel.manifests for what differs."""
         self.cnilab("render", "flannel", "--provider", "kind", "--to", str(self.home / "plan"))
         objects = yamlio.loads_all((self.home / "plan/manifests/flannel.yaml").read_text(encoding="utf-8"))
         for one in objects:

@@ -56,7 +56,7 @@ add one.
 **Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
 (`error`: a control is broken, nothing was examined, or something could not be read) is exit code 11: the lab is broken,
 not the network.
-**Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/variants/*.yaml`; the
+**Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/*/variants/*.yaml`; the
 suite itself never names a CNI. A variant may also declare a deviation: a requirement that it is known not to meet, with
 the reason; kube-proxy's mode `ipvs` has one, too. It is recorded with all its legs, and does not fail the run.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6

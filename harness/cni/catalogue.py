@@ -1,4 +1,4 @@
-"""The CNI variants that this version knows: data files beside this module."""
+"""The CNI variants that this version knows: files in `variants`, in the folder of the network that they are of."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from harness import yamlio
 from harness.errors import Problem, SpecError, UsageError
 from harness.model.spec import LabSpec
-from harness.model.variant import Variant
+from harness.model.variant import DRIVERS, Variant
 
-_FOLDER = Path(__file__).parent / "variants"
+_FOLDER = Path(__file__).parent
 
 _OF_PROXY_MODE: Mapping[str, tuple[str, ...]] = {"nftables": ("nftables",), "ipvs": ("ipvs", "ipset", "dummy")}
 """What kube-proxy needs of the kernel in its modes: for IPVS a dummy link has the addresses of all Services."""
@@ -26,7 +26,12 @@ NOT_OF_KERNEL = frozenset({"weave-images"})
 
 def names() -> list[str]:
     """Names of all variants."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    return sorted(_files())
+
+
+@cache
+def _files() -> dict[str, Path]:
+    return {path.stem: path for driver in DRIVERS for path in (_FOLDER / driver / "variants").glob("*.yaml")}
 
 
 @cache
@@ -42,9 +47,9 @@ def variant(name: str) -> Variant:
         msg = f"there is no CNI variant named {name[:60]!r}"
         hint = f"did you mean '{near[0]}'?" if near else "choose one of those"
         raise UsageError(msg, cause=f"variants: {', '.join(names())}", next_step=hint)
-    path = _FOLDER / f"{name}.yaml"
+    path = _files()[name]
     try:
-        return Variant.model_validate(yamlio.loads(path.read_text(encoding="utf-8")))
+        return Variant.model_validate({"driver": path.parts[-3], **yamlio.loads(path.read_text(encoding="utf-8"))})
     except ValidationError as error:
         msg = f"variant file {path.name} is wrong"
         problems = [

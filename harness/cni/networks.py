@@ -1,29 +1,30 @@
-"""How each driver gives a cluster its pod network: what it needs beforehand, and what is done."""
+"""Pod networks by their variant: what an installation needs beforehand, and what is done.
+
+A network is a folder beside this module; see `docs/adding-a-network.md`.
+"""
 
 from __future__ import annotations
 
 import fnmatch
+import importlib
 import tarfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from harness import yamlio
 from harness.cluster.kube import Kube
-from harness.cni import bridge, charts, cilium, flannel, weave
+from harness.cni import charts
 from harness.cni.charts import Charts
-from harness.cni.footprint import Footprint
+from harness.cni.flannel import manifests as flannel
+from harness.cni.network import Configuration, Network
 from harness.cni.release import Release
 from harness.components import recipes
 from harness.components.lock import Lock
 from harness.components.store import Store
-from harness.errors import BringUpError
-from harness.model.datapath import Datapath
 from harness.model.labstate import LabDir
-from harness.model.node import Node
 from harness.model.spec import LabSpec
-from harness.model.variant import Variant
+from harness.model.variant import DRIVERS, Variant
 
 Object = dict[str, Any]
 
@@ -34,74 +35,26 @@ _MANIFESTS = "manifests"
 """Of a lab's directory: the same, unpacked."""
 
 
-@dataclass(frozen=True)
-class Network:
-    """One driver.
+def of(driver: str) -> Network:
+    """The network of a driver: `NETWORK` of the module `network` in its folder beside this module.
 
     Args:
-        images: What its pods are made of.
-        manifests: Renders its objects, or those that must be there before its chart; None for one that has none.
-        adapted: Gives the project's own manifest, of a version that is not pinned, what the lab is; None where
-            `manifests` is for all versions.
-        release: Its Helm chart; None where it has none.
-        configure: Does what manifests cannot, on a lab's nodes, once they are registered with their podCIDRs: given
-            the nodes, and their objects. Agents need not wait for those: one that is too early ends, and kubelet
-            starts it again after a second.
-        datapath: Where it keeps its eBPF.
-        file_systems: Directory of a node to the type of file system that must be mounted there before agents start.
-        footprint: What it leaves behind, for whoever takes it away again.
+        driver: One of `model.variant.Driver`, but `generic`, which is the network of a cluster that others made.
     """
-
-    images: tuple[str, ...] = ()
-    manifests: Callable[[LabSpec, Variant], list[Object]] | None = None
-    adapted: Callable[[Iterable[Object], LabSpec, Variant], list[Object]] | None = None
-    release: Release | None = None
-    configure: Callable[[LabSpec, Variant, Sequence[Node], Sequence[Object]], None] | None = None
-    datapath: Datapath | None = None
-    file_systems: Mapping[str, str] = field(default_factory=dict)
-    footprint: Footprint = field(default_factory=Footprint)
-
-
-def _configure_bridge(spec: LabSpec, variant: Variant, nodes: Sequence[Node], objects: Sequence[Object]) -> None:
-    names = [node["metadata"]["name"] for node in objects]
-    peers = {name: bridge.peer(node, spec.node_address(name)) for name, node in zip(names, objects, strict=True)}
-
-    def configure(node: Node) -> None:
-        for command in bridge.node_commands(spec, variant, peers[node.name], peers):
-            node.runner.run(command.argv, input=command.stdin)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(configure, [node for node in nodes if node.name in peers]))
-
-
-_NETWORKS = {
-    "bridge": Network(configure=_configure_bridge, footprint=bridge.FOOTPRINT),
-    "cilium": Network(
-        ("cilium", "cilium-operator"),
-        cilium.manifests,
-        release=cilium.RELEASE,
-        datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
-        file_systems={"/sys/fs/bpf": "bpf", cilium.CGROUP_ROOT: "cgroup2"},
-        footprint=cilium.FOOTPRINT,
-    ),
-    "flannel": Network(
-        ("flannel", "flannel-cni-plugin"), flannel.manifests, flannel.adapted, footprint=flannel.FOOTPRINT
-    ),
-    "weave": Network(("weave-kube", "weave-npc"), weave.manifests, footprint=weave.FOOTPRINT),
-}
+    module = importlib.import_module(f"{__package__}.{driver}.network")
+    found: Network = module.NETWORK
+    return found
 
 
 def network(variant: Variant) -> Network:
-    """The driver of a variant.
+    """The network of a variant."""
+    return of(variant.driver)
 
-    Raises:
-        BringUpError: This version has none.
-    """
-    try:
-        return _NETWORKS[variant.driver]
-    except KeyError:
-        msg = f"variant '{variant.name}' cannot be brought up by this version"
-        raise BringUpError(msg, cause=f"its driver '{variant.driver}' is not there yet") from None
+
+def configurations() -> dict[str, Configuration]:
+    """Where agents say how they work, by driver; of those that have more than one way."""
+    known = {driver: of(driver).configuration for driver in DRIVERS}
+    return {driver: found for driver, found in known.items() if found is not None}
 
 
 def chart(spec: LabSpec, variant: Variant) -> Release | None:

@@ -6,32 +6,14 @@ and nothing about links, routes or rules.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from harness.cni import catalogue, cilium
+from harness.cni import catalogue, networks
 from harness.model.variant import Expectations, Hops, Variant, Wire
 
 GENERIC: Final = "generic"
-
-CONFIG_MAPS: Final[Mapping[str, tuple[str, str]]] = {
-    "flannel": ("kube-flannel", "kube-flannel-cfg"),
-    "cilium": ("kube-system", "cilium-config"),
-}
-"""Namespace and name of the ConfigMap that says how an agent works, by driver."""
-
-_DECISIVE: Final = (
-    "routing-mode",
-    "tunnel-protocol",
-    "kube-proxy-replacement",
-    "ipam",
-    "enable-wireguard",
-    "enable-ipsec",
-    "enable-policy",
-)
-"""Keys of cilium's configuration that make another variant of it; all others are details."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +68,20 @@ def recognise(seen: Seen, *, dns: bool) -> Recognised:
     driver = drivers[0]
     config = seen.config.get(driver)
     candidates = [catalogue.variant(name) for name in catalogue.names() if catalogue.variant(name).driver == driver]
-    if driver not in CONFIG_MAPS:
+    known = networks.of(driver).configuration
+    if known is None:
         agents = sorted(_agents(candidates[0]) & {name.partition("/")[2] for name in seen.daemon_sets})
         return Recognised(
             candidates[0], f"DaemonSet {agents[0]}" if agents else f"CNI configuration {seen.conf_files[0]}"
         )
-    namespace, name = CONFIG_MAPS[driver]
+    config_map = f"ConfigMap {known.namespace}/{known.name}"
     if config is None:
-        return Recognised(generic(dns=dns), f"looks like {driver}, whose ConfigMap {namespace}/{name} cannot be read")
-    found = _flannel(config, candidates) if driver == "flannel" else _cilium(config, candidates)
+        return Recognised(generic(dns=dns), f"looks like {driver}, whose {config_map} cannot be read")
+    found = known.variant(config, candidates)
     if found is None:
-        return Recognised(generic(dns=dns), f"{driver} in a mode that the catalogue lacks, by {namespace}/{name}")
+        return Recognised(generic(dns=dns), f"{driver} in a mode that the catalogue lacks, by its {config_map}")
     variant, cidr = found
-    return Recognised(variant, f"ConfigMap {namespace}/{name}", cidr)
+    return Recognised(variant, config_map, cidr)
 
 
 def _drivers(seen: Seen) -> list[str]:
@@ -113,52 +96,6 @@ def _drivers(seen: Seen) -> list[str]:
 
 def _agents(known: Variant) -> set[str]:
     return {workload.split("/")[2] for workload in known.workloads if "/DaemonSet/" in workload}
-
-
-def _flannel(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Variant, str] | None:
-    try:
-        net = json.loads(config["net-conf.json"])
-        backend: Mapping[str, Any] = net["Backend"]
-    except (KeyError, ValueError, TypeError):
-        return None
-    if backend.get("DirectRouting"):
-        return None  # routes here, tunnel there: no one form holds for all pairs of nodes
-    for known in candidates:
-        if known.values.get("backend", {}).get("Type") == backend.get("Type"):
-            return _tuned(known, backend, nftables=bool(net.get("EnableNFTables"))), str(net.get("Network", ""))
-    return None
-
-
-def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Variant:
-    """A flannel variant with this cluster's tunnel: its identifier is part of the device's name."""
-    expect = known.expect
-    if expect.wire.kind == "vxlan":
-        vni, port = int(backend.get("VNI", 1)), int(backend.get("Port", 8472))
-        device = f"flannel.{vni}"
-        expect = expect.model_copy(
-            update={
-                "wire": expect.wire.model_copy(update={"vni": vni, "port": port}),
-                "links": tuple(device if link == expect.overlay_device else link for link in expect.links),
-                "overlay_device": device,
-            }
-        )
-    if nftables:
-        expect = expect.model_copy(update={"masquerade": "flannel-nftables"})
-    return known.model_copy(update={"expect": expect})
-
-
-def _cilium(config: Mapping[str, str], candidates: list[Variant]) -> tuple[Variant, str] | None:
-    def decisive(values: Mapping[str, Any]) -> dict[str, str]:
-        chosen = {key: str(values[key]) for key in _DECISIVE if values.get(key) not in {None, "", "false", "default"}}
-        if chosen.get("routing-mode") != "tunnel":
-            chosen.pop("tunnel-protocol", None)  # kept in the configuration, and of no account
-        return chosen
-
-    wanted = decisive(config)
-    for known in candidates:
-        if decisive(cilium.decisive(known.values["helm"])) == wanted:
-            return known, str(config.get("cluster-pool-ipv4-cidr", ""))
-    return None
 
 
 def generic(*, dns: bool) -> Variant:

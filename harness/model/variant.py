@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -15,8 +15,14 @@ Gate = Literal[
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 
-Driver = Literal["flannel", "bridge", "cilium", "weave", "generic"]
-"""Who makes the network; `generic` is one that somebody else made."""
+Driver = Literal["bridge", "cilium", "flannel", "weave", "generic"]
+"""Who makes the network: names of folders of `harness/cni`; `generic` is one that somebody else made.
+
+To name a network here is what registers it.
+"""
+
+DRIVERS: Final = tuple(driver for driver in get_args(Driver) if driver != "generic")
+"""Those that this program can bring up."""
 
 WireKind = Literal["plain", "vxlan", "geneve", "wireguard", "ipip", "esp"]
 """How a packet between nodes looks on the underlay."""

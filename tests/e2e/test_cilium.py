@@ -14,7 +14,8 @@ import pytest
 
 from conformance.checks import policy
 from harness import timeouts, yamlio
-from harness.cni import catalogue, cilium
+from harness.cni import catalogue
+from harness.cni.cilium import values
 from harness.components.lock import load
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_cluster import kubectl
@@ -104,7 +105,7 @@ def test_helm_knows_what_it_installed_and_can_change_it(lab: tuple[Cli, str]) ->
 
 def catalogue_version() -> str:
     """The version of the chart, as the lock pins it."""
-    return load().component[cilium.RELEASE.component].pinned
+    return load().component[values.RELEASE.component].pinned
 
 
 def test_the_chart_makes_of_a_variant_what_is_recorded(warm: Cli) -> None:

@@ -16,7 +16,7 @@ from harness import timeouts
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
 from harness.cluster.stream import Place
-from harness.cni import catalogue, recognise
+from harness.cni import catalogue, networks, recognise
 from harness.cni.recognise import Recognised, Seen
 from harness.errors import BringUpError, CnilabError
 from harness.model.spec import LabSpec
@@ -129,9 +129,9 @@ class Look:
         with suppress(ApiError):
             agents = self.kube.list("apps/v1", "DaemonSet")
         config: dict[str, Mapping[str, str]] = {}
-        for driver, (namespace, name) in recognise.CONFIG_MAPS.items():
+        for driver, configured in networks.configurations().items():
             with suppress(ApiError):
-                found = self.kube.get("v1", "ConfigMap", name, namespace)
+                found = self.kube.get("v1", "ConfigMap", configured.name, configured.namespace)
                 config |= {driver: found.get("data") or {}} if found else {}
         files: tuple[str, ...] = ()
         if nodes.nodes:

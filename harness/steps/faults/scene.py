@@ -11,6 +11,7 @@ from conformance.kernel import links
 from conformance.maths import base, first_host
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX
+from harness.cni import networks
 from harness.faults.inject import Scene
 from harness.faults.model import Fault, Situation
 from harness.model.variant import Gate
@@ -18,9 +19,6 @@ from harness.model.world import PUBLIC
 from harness.probes import inventory as sandboxes
 from harness.runner import Runner
 from harness.steps.suite.deploy import Suite
-
-AGENTS = {"flannel": ("flanneld",), "cilium": ("cilium-agent",), "weave": ("weaver",), "bridge": ()}
-"""Programs of each driver that repair the network by themselves."""
 
 LOWER = 100
 """Bytes by which the fault `underlay-low` lowers an MTU."""
@@ -41,7 +39,7 @@ def scene(suite: Suite, context: Context) -> Scene:
     return Scene(
         runners=runners,
         values=dict(_values(suite, context)),
-        agents=AGENTS[suite.attached.variant.driver],
+        agents=networks.network(suite.attached.variant).agents,
         nodes=tuple(node.name for node in suite.inventory.nodes),
     )
 

@@ -11,8 +11,9 @@ import pytest
 
 from harness import yamlio
 from harness.cluster.kube import Kube
-from harness.cni import catalogue, charts, cilium
+from harness.cni import catalogue, charts
 from harness.cni.charts import Charts, Helm
+from harness.cni.cilium import values as cilium
 from harness.components.resolver import Resolved
 from harness.components.store import Store
 from harness.errors import BringUpError

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from harness import yamlio
-from harness.cni import catalogue, cilium
+from harness.cni import catalogue
+from harness.cni.cilium import values as cilium
 from harness.components import recipes
 from harness.components.lock import load
 from harness.model.spec import LabSpec, Pods, Underlay

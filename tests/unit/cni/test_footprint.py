@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from harness.cni import bridge, cilium, flannel
+from harness.cni.bridge import nodes
+from harness.cni.cilium import values
+from harness.cni.flannel import manifests
 from harness.cni.footprint import comment, removal, target, without
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
 
@@ -37,7 +39,7 @@ COMMIT
 
 
 def test_chains_go_with_the_rules_that_lead_to_them_and_others_rules_stay() -> None:
-    assert without(FLANNEL_SAVED, flannel.FOOTPRINT).splitlines() == [
+    assert without(FLANNEL_SAVED, manifests.FOOTPRINT).splitlines() == [
         "*filter",
         '-D FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
         "-F FLANNEL-FWD",
@@ -57,10 +59,10 @@ def test_chains_go_with_the_rules_that_lead_to_them_and_others_rules_stay() -> N
 
 
 def test_a_rule_without_a_chain_of_its_own_is_known_by_its_comment() -> None:
-    rule = f'-A POSTROUTING -s 10.244.0.0/24 -m comment --comment "{bridge.COMMENT}" -j MASQUERADE'
+    rule = f'-A POSTROUTING -s 10.244.0.0/24 -m comment --comment "{nodes.COMMENT}" -j MASQUERADE'
     saved = f"*nat\n:POSTROUTING ACCEPT\n{rule}\nCOMMIT\n"
-    assert without(saved, bridge.FOOTPRINT) == f"*nat\n{rule.replace('-A', '-D', 1)}\nCOMMIT\n"
-    assert without(saved, flannel.FOOTPRINT) == ""
+    assert without(saved, nodes.FOOTPRINT) == f"*nat\n{rule.replace('-A', '-D', 1)}\nCOMMIT\n"
+    assert without(saved, manifests.FOOTPRINT) == ""
 
 
 def test_targets_and_comments_of_rules() -> None:
@@ -73,7 +75,7 @@ def test_targets_and_comments_of_rules() -> None:
 
 def test_a_bare_node_needs_no_command() -> None:
     node = NetState(node="n1", links=(Link(name="lo"), Link(name="eth0")), firewall={"iptables": "*nat\nCOMMIT\n"})
-    assert [list(removal(node, one.FOOTPRINT, PODS, NICS)) for one in (bridge, cilium, flannel)] == [[], [], []]
+    assert [list(removal(node, one.FOOTPRINT, PODS, NICS)) for one in (nodes, values, manifests)] == [[], [], []]
 
 
 def test_routes_into_the_pod_network_and_tables_of_the_drivers_go_and_the_nodes_own_stay() -> None:
@@ -92,7 +94,7 @@ def test_routes_into_the_pod_network_and_tables_of_the_drivers_go_and_the_nodes_
         ),
         neighbours=(Neighbour(dst="172.18.0.12", dev="eth0"), Neighbour(dst="10.244.0.1", dev="lxc1")),
     )
-    (command,) = removal(node, cilium.FOOTPRINT, PODS, NICS)
+    (command,) = removal(node, values.FOOTPRINT, PODS, NICS)
     assert command.argv == ("ip", "-4", "-force", "-batch", "-")
     assert command.stdin.splitlines() == [
         "rule delete priority 9 from all fwmark 0x200/0xf00 lookup 2004",
@@ -113,7 +115,7 @@ def test_programs_are_taken_off_the_nodes_own_interfaces_once() -> None:
             Program(id=5, name="mine", place="tc eth0 clsact/ingress", dev="eth0"),
         ),
     )
-    commands = removal(node, cilium.FOOTPRINT, PODS, NICS)
+    commands = removal(node, values.FOOTPRINT, PODS, NICS)
     assert [command.argv[:3] for command in commands] == [("tc", "qdisc", "del"), ("bpftool", "cgroup", "detach")]
     assert commands[1].argv[-3:] == ("cgroup_inet4_connect", "id", "4")
 
@@ -124,7 +126,7 @@ def test_of_files_only_the_tops_are_named_and_what_is_mounted_stays() -> None:
         files=("/opt/cni/bin/bridge", "/opt/cni/bin/cilium-cni", "/run/cilium/state", "/var/lib/cni/results/a"),
         pins=("/sys/fs/bpf/tc", "/sys/fs/bpf/tc/globals", "/sys/fs/bpf/tc/globals/cilium_lxc", "/sys/fs/bpf/other"),
     )
-    (command,) = removal(node, cilium.FOOTPRINT, PODS, NICS)
+    (command,) = removal(node, values.FOOTPRINT, PODS, NICS)
     assert command.argv == (
         "rm", "-rf", "--", "/opt/cni/bin/cilium-cni", "/run/cilium/state", "/var/lib/cni/results/a", "/sys/fs/bpf/tc",
     )  # fmt: skip

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from harness import yamlio
-from harness.cni import catalogue, charts, cilium, flannel, networks
+from harness.cni import catalogue, charts, networks
+from harness.cni.cilium import values
+from harness.cni.flannel import manifests
 from harness.components import network
 from harness.components.lock import load
 from harness.components.resolver import Resolved
@@ -72,7 +74,7 @@ def store(tmp_path: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch) 
     """A store that has a manifest and a chart of other versions."""
     made = tmp_path / "component"
     made.mkdir()
-    for archive, name, text in (("manifest.tar", flannel.MANIFEST, MANIFEST), ("chart.tar", "values.yaml", DEFAULTS)):
+    for archive, name, text in (("manifest.tar", manifests.MANIFEST, MANIFEST), ("chart.tar", "values.yaml", DEFAULTS)):
         with tarfile.open(made / archive, "w") as tar:
             info = tarfile.TarInfo(name)
             info.size = len(text)
@@ -100,7 +102,7 @@ def test_a_projects_manifest_is_told_the_lab_and_nothing_else(store: Store, gold
 def test_a_manifest_of_another_shape_is_refused(away: str, said: str) -> None:
     objects = yamlio.loads_all(MANIFEST.replace(away, away.replace("kube-flannel", "other").replace("Map", "Mop")))
     with pytest.raises(BringUpError, match=said):
-        flannel.adapted(objects, spec("flannel", "0.1.0"), FLANNEL)
+        manifests.adapted(objects, spec("flannel", "0.1.0"), FLANNEL)
 
 
 def test_images_are_those_that_the_manifest_or_the_chart_names(store: Store) -> None:
@@ -126,7 +128,7 @@ def test_a_lab_takes_these_images_and_builds_nothing_of_the_network() -> None:
 
 
 def test_a_charts_kinds_are_left_to_its_own_operator_where_they_are_not_known() -> None:
-    assert networks.chart(spec("cilium", ""), CILIUM) is cilium.RELEASE
+    assert networks.chart(spec("cilium", ""), CILIUM) is values.RELEASE
     other = networks.chart(spec("cilium", "1.19.4"), CILIUM)
     assert other is not None
     assert (other.kinds, other.instead, other.name) == ((), (), "cilium")
@@ -136,7 +138,7 @@ def test_the_manifest_is_the_labs_own_and_what_was_installed_is_known_by_it(stor
     place, wanted = LabDir(tmp_path, "v-lab"), spec("flannel", "0.27.4")
     networks.deliver(store, place, wanted, FLANNEL)
     assert networks.objects(place, wanted, FLANNEL) == networks.objects_of(store, wanted, FLANNEL)
-    assert networks.objects(place, spec("flannel", ""), FLANNEL) == flannel.manifests(spec("flannel", ""), FLANNEL)
+    assert networks.objects(place, spec("flannel", ""), FLANNEL) == manifests.manifests(spec("flannel", ""), FLANNEL)
 
 
 def test_values_that_another_chart_does_not_know_are_told(store: Store, events: list[Event], tmp_path: Path) -> None:
@@ -167,12 +169,12 @@ def test_a_refusal_of_helm_says_that_the_values_are_for_another_version() -> Non
 
     with (
         pytest.raises(CommandError) as caught,
-        charts.told_of_version(wanted, CILIUM, cilium.RELEASE),
+        charts.told_of_version(wanted, CILIUM, values.RELEASE),
     ):
         refuse()
     assert "values don't meet" in caught.value.cause
     assert "chart of cilium 1.15.19" in caught.value.next_step
-    with pytest.raises(CommandError) as caught, charts.told_of_version(LabSpec(cni="cilium"), CILIUM, cilium.RELEASE):
+    with pytest.raises(CommandError) as caught, charts.told_of_version(LabSpec(cni="cilium"), CILIUM, values.RELEASE):
         refuse()
     assert caught.value.next_step == ""
 

@@ -8,12 +8,14 @@ import pytest
 
 from harness import yamlio
 from harness.cluster import coredns
-from harness.cni import bridge, catalogue, flannel
+from harness.cni import catalogue
+from harness.cni.bridge import nodes
+from harness.cni.flannel import manifests
 from harness.errors import UsageError
 from harness.model.spec import LabSpec, Pods, Underlay
 
 PEERS = {
-    name: bridge.Peer(name, IPv4Address(address), IPv4Network(cidr))
+    name: nodes.Peer(name, IPv4Address(address), IPv4Network(cidr))
     for name, address, cidr in (
         ("n1", "172.18.0.11", "10.244.0.0/24"),
         ("n2", "172.18.0.12", "10.244.1.0/24"),
@@ -39,18 +41,18 @@ def test_an_unknown_variant_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["flannel", "flannel-host-gw"])
 def test_flannel_manifests_are_as_recorded(name: str, golden: Callable[[str, str], None]) -> None:
-    golden(f"cni/{name}.yaml", yamlio.dumps_all(flannel.manifests(LabSpec(cni=name), catalogue.variant(name))))
+    golden(f"cni/{name}.yaml", yamlio.dumps_all(manifests.manifests(LabSpec(cni=name), catalogue.variant(name))))
 
 
 def test_flannel_uses_the_nic_of_the_cluster_and_the_pod_network_of_the_spec() -> None:
     spec = LabSpec(underlay=Underlay(dual_homed=True), pods=Pods(cidr=IPv4Network("10.50.0.0/16")))
-    text = yamlio.dumps_all(flannel.manifests(spec, catalogue.variant("flannel")))
+    text = yamlio.dumps_all(manifests.manifests(spec, catalogue.variant("flannel")))
     assert "--iface=eth1" in text
     assert '"Network": "10.50.0.0/16"' in text.replace('\\"', '"')
 
 
 def test_cni_configuration_is_installed_after_the_subnet_file() -> None:
-    daemonset = flannel.manifests(LabSpec(), catalogue.variant("flannel"))[-1]
+    daemonset = manifests.manifests(LabSpec(), catalogue.variant("flannel"))[-1]
     pod = daemonset["spec"]["template"]["spec"]
     assert [container["name"] for container in pod["initContainers"]] == ["install-cni-plugin"]
     hook = pod["containers"][0]["lifecycle"]["postStart"]["exec"]["command"][-1]
@@ -58,7 +60,7 @@ def test_cni_configuration_is_installed_after_the_subnet_file() -> None:
 
 
 def test_bridge_nodes_route_to_every_other_node_and_to_none_else() -> None:
-    commands = bridge.node_commands(LabSpec(nodes=3), catalogue.variant("bridge"), PEERS["n2"], PEERS)
+    commands = nodes.node_commands(LabSpec(nodes=3), catalogue.variant("bridge"), PEERS["n2"], PEERS)
     assert commands[0].stdin.splitlines() == [
         "route replace 10.244.0.0/24 via 172.18.0.11 dev eth0",
         "route replace 10.244.2.0/24 via 172.18.0.13 dev eth0",
@@ -66,7 +68,7 @@ def test_bridge_nodes_route_to_every_other_node_and_to_none_else() -> None:
 
 
 def test_bridge_configuration_comes_last_and_is_valid_json() -> None:
-    *_, last = bridge.node_commands(LabSpec(nodes=3), catalogue.variant("bridge"), PEERS["n1"], PEERS)
+    *_, last = nodes.node_commands(LabSpec(nodes=3), catalogue.variant("bridge"), PEERS["n1"], PEERS)
     assert last.argv == ("tee", "/etc/cni/net.d/10-bridge.conflist")
     conf = json.loads(last.stdin)
     assert conf["plugins"][0]["ipam"]["ranges"] == [[{"subnet": "10.244.0.0/24"}]]
@@ -74,7 +76,7 @@ def test_bridge_configuration_comes_last_and_is_valid_json() -> None:
 
 
 def test_bridge_masquerades_only_what_leaves_the_pod_network() -> None:
-    commands = bridge.node_commands(LabSpec(nodes=2), catalogue.variant("bridge"), PEERS["n1"], PEERS)
+    commands = nodes.node_commands(LabSpec(nodes=2), catalogue.variant("bridge"), PEERS["n1"], PEERS)
     rules = commands[1].stdin
     assert "-s 10.244.0.0/24 ! -d 10.244.0.0/16" in rules
     assert rules.count("MASQUERADE") == 1

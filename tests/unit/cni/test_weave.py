@@ -4,7 +4,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Network
 
 from harness import yamlio
-from harness.cni import catalogue, weave
+from harness.cni import catalogue
+from harness.cni.weave import manifests
 from harness.model.spec import LabSpec, Pods, Underlay
 
 VARIANT = catalogue.variant("weave")
@@ -12,12 +13,12 @@ SPEC = LabSpec(cni="weave", pods=Pods(cidr=IPv4Network("10.32.0.0/12")))
 
 
 def told(spec: LabSpec) -> dict[str, str]:
-    pod = weave.manifests(spec, VARIANT)[-1]["spec"]["template"]["spec"]
+    pod = manifests.manifests(spec, VARIANT)[-1]["spec"]["template"]["spec"]
     return {one["name"]: one["value"] for one in pod["containers"][0]["env"] if "value" in one}
 
 
 def test_manifests_are_as_recorded(golden: Callable[[str, str], None]) -> None:
-    golden("cni/weave.yaml", yamlio.dumps_all(weave.manifests(SPEC, VARIANT)))
+    golden("cni/weave.yaml", yamlio.dumps_all(manifests.manifests(SPEC, VARIANT)))
 
 
 def test_named_alone_it_has_weaves_own_range() -> None:

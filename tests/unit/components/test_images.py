@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.cluster import coredns, node_config
-from harness.cni import flannel
+from harness.cni.flannel import manifests as flannel
 from harness.components import recipes
 from harness.components.images import kit, write_archive
 from harness.components.lock import load

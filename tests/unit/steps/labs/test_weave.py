@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.cni import catalogue, weave
+from harness.cni import catalogue
+from harness.cni.weave import manifests
 from harness.model import labfile
 from harness.model.records import LabStep
 from harness.model.spec import LabSpec
@@ -58,7 +59,7 @@ class WeaveCluster(FakeCluster):
         if "kubectl apply" in words or "delete daemonset" in words:
             return self._changed(argv)
         answers: dict[str, Any] = {
-            "get daemonset": {**weave.manifests(SPEC, VARIANT)[-1], "status": {"numberReady": 2}},
+            "get daemonset": {**manifests.manifests(SPEC, VARIANT)[-1], "status": {"numberReady": 2}},
             "get events": {"items": [{"involvedObject": {"uid": "u1"}, "message": self.event, "count": 3}]},
             "get pods": {"items": [{}, {}] if self.routers else []},
             "get pod app": {**POD, "status": WAITS},
@@ -98,7 +99,7 @@ def test_the_manifest_that_repairs_is_the_one_that_was_there(tmp_path: Path) -> 
     cluster = WeaveCluster()
     run(cluster, tmp_path)
     (applied,) = cluster.applied
-    assert applied == weave.manifests(SPEC, VARIANT)[-1]
+    assert applied == manifests.manifests(SPEC, VARIANT)[-1]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ Object = dict[str, Any]
 
 NAMESPACE = "kube-flannel"
 NAME = "kube-flannel-ds"
+CONFIG_MAP = "kube-flannel-cfg"
 IMAGE = "ghcr.io/flannel-io/flannel:v0.28.10"
 PLUGIN_IMAGE = "cnilab.dev/flannel-cni-plugin:v0.9.1"
 """Not flannel's own image, which is of a repository that Go's proxy does not serve: see components.lock."""
@@ -74,7 +75,7 @@ def adapted(objects: Iterable[Object], spec: LabSpec, variant: Variant) -> list[
         BringUpError: It has not the objects that are to be told this.
     """
     made = deepcopy(list(objects))
-    config = _only(made, "ConfigMap", "kube-flannel-cfg")
+    config = _only(made, "ConfigMap", CONFIG_MAP)
     config["data"] |= _config(spec, variant)["data"]
     pod = _only(made, "DaemonSet", NAME)["spec"]["template"]["spec"]
     daemon = next((one for one in pod["containers"] if one["name"] == "kube-flannel"), None)
@@ -143,7 +144,7 @@ def _config(spec: LabSpec, variant: Variant) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
-            "name": "kube-flannel-cfg",
+            "name": CONFIG_MAP,
             "namespace": NAMESPACE,
             "labels": {"tier": "node", "app": "flannel", **_labels()},
         },
@@ -228,6 +229,6 @@ def _volumes() -> list[Object]:
         {"name": "run", "hostPath": {"path": "/run/flannel", "type": "DirectoryOrCreate"}},
         {"name": "cni-plugin", "hostPath": {"path": "/opt/cni/bin"}},
         {"name": "cni", "hostPath": {"path": "/etc/cni/net.d", "type": "DirectoryOrCreate"}},
-        {"name": "flannel-cfg", "configMap": {"name": "kube-flannel-cfg"}},
+        {"name": "flannel-cfg", "configMap": {"name": CONFIG_MAP}},
         {"name": "xtables-lock", "hostPath": {"path": "/run/xtables.lock", "type": "FileOrCreate"}},
     ]

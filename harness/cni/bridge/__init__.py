@@ -1,0 +1,1 @@
+"""The pod network `bridge`: the bridge plugin and static routes, without an agent."""

@@ -1,0 +1,1 @@
+"""The pod network `cilium`, and its variants."""

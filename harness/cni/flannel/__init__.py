@@ -1,0 +1,1 @@
+"""The pod network `flannel`, and its variants."""
