@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 
 
 def documents() -> list[Path]:
-    return [ROOT / "README.md", *sorted(DOCS.glob("*.md")), ROOT / "labs" / "README.md", ROOT / "workshop" / "README.md"]
+    return [*(ROOT / place / "README.md" for place in (".", "labs", "workshop")), *sorted(DOCS.glob("*.md"))]
 
 
 def name(path: Path) -> str:
