@@ -40,7 +40,7 @@ def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     there = attached(lab)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.labs import run_labs  # noqa: PLC0415
+    from harness.steps.labs.apply import run_labs  # noqa: PLC0415
 
     run = require_run(there)
     with progress() as listener:

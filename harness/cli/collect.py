@@ -33,7 +33,7 @@ def command(*, lab: str | None) -> None:
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.model.labstate import LabDir, LabState, read  # noqa: PLC0415
     from harness.model.run import RunDir  # noqa: PLC0415
-    from harness.steps.collect import collect  # noqa: PLC0415
+    from harness.steps.lifecycle.collect import collect  # noqa: PLC0415
 
     if lab is not None and checked_name(lab) not in names():
         run = last_run(lab)

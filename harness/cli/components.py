@@ -196,7 +196,7 @@ def build_node_image(*, again: bool, kubernetes: str | None) -> None:
     mirror of the distribution.
     """
     from harness.providers.kind.engine import Engine  # noqa: PLC0415
-    from harness.steps.node_image import build  # noqa: PLC0415
+    from harness.providers.kind.node_image import build  # noqa: PLC0415
 
     with progress() as listener:
         click.echo(build(_store(listener, kubernetes), Engine(), again=again))

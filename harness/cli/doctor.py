@@ -14,7 +14,7 @@ from harness.cli.up import overrides, read_spec, spec_options, under_another_ker
 from harness.errors import PreflightError
 
 if TYPE_CHECKING:
-    from harness.steps.doctor_model import Finding
+    from harness.steps.doctor.model import Finding
 
 
 @define(
@@ -53,8 +53,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
 
         return examine_inside(spec, click.get_current_context().meta[WORDS])
-    from harness.steps.doctor import examine  # noqa: PLC0415
-    from harness.steps.doctor_model import Plan  # noqa: PLC0415
+    from harness.steps.doctor.examine import examine  # noqa: PLC0415
+    from harness.steps.doctor.model import Plan  # noqa: PLC0415
 
     findings = examine(Plan(spec, settings().state, settings().cache), skip=skip)
     emit(_listing(findings), output)

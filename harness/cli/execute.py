@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.runner import HostRunner, Runner
 
 if TYPE_CHECKING:
-    from harness.steps.attach import Attached
+    from harness.steps.lifecycle.attach import Attached
 
 SURROUNDINGS = ("router", "far", "fabric")
 

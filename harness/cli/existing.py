@@ -19,7 +19,7 @@ from harness.errors import CnilabError, PreflightError, UsageError
 if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.run import RunDir
-    from harness.steps.existing_preflight import Survey, Wish
+    from harness.steps.existing.preflight import Survey, Wish
 
 Given = dict[str, Any]
 Handler = Callable[[Given, Given], int | None]
@@ -89,7 +89,7 @@ def on_cluster(handler: Handler, *options: Callable[[Any], Any]) -> Callable[[Ca
 
 
 def _wish(given: Given) -> Wish:
-    from harness.steps.existing_preflight import Wish  # noqa: PLC0415 - the help must not wait for it
+    from harness.steps.existing.preflight import Wish  # noqa: PLC0415 - the help must not wait for it
 
     known = {"network": "cni"}
     return Wish(
@@ -109,8 +109,8 @@ def _test(given: Given, own: Given) -> int:
     _not_with(own, lab="--lab", faults="--faults", only="--fault")
     from harness.cli.runs import finish  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.existing import run_existing  # noqa: PLC0415
-    from harness.steps.existing_preflight import examine  # noqa: PLC0415
+    from harness.steps.existing.preflight import examine  # noqa: PLC0415
+    from harness.steps.existing.run import run_existing  # noqa: PLC0415
 
     with progress() as listener:
         journal = Journal(None, listener)
@@ -145,7 +145,7 @@ def _sent(run: RunDir, journal: Journal, what: str) -> Path:
 
 def _new_run(found: Survey, where: Path | None, own: Given) -> RunDir:
     from harness.cli.runs import new_run  # noqa: PLC0415
-    from harness.steps.existing_suite import described_before  # noqa: PLC0415
+    from harness.steps.existing.deploy import described_before  # noqa: PLC0415
 
     run = new_run(described_before(found), [], where)
     wish = found.wish
@@ -166,7 +166,7 @@ def _new_run(found: Survey, where: Path | None, own: Given) -> RunDir:
 
 def _doctor(given: Given, own: Given) -> int:
     """`cnilab doctor --kubeconfig`."""
-    from harness.steps.existing_preflight import examine, rows  # noqa: PLC0415
+    from harness.steps.existing.preflight import examine, rows  # noqa: PLC0415
 
     found = examine(_wish(given | {"network": own.get("cni")}))
     table = rows(found)
@@ -193,8 +193,8 @@ def _down(given: Given, own: Given) -> None:
         msg = "names are of labs, and do not go with --kubeconfig"
         raise click.UsageError(msg)
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.existing import clear_leftovers  # noqa: PLC0415
-    from harness.steps.existing_preflight import examine  # noqa: PLC0415
+    from harness.steps.existing.preflight import examine  # noqa: PLC0415
+    from harness.steps.existing.run import clear_leftovers  # noqa: PLC0415
 
     found = examine(_wish(given))
     if not given["namespace"] and not found.rights.has("namespaces"):

@@ -17,7 +17,7 @@ from harness.errors import CnilabError
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
-    from harness.steps.kernel import Inside
+    from harness.steps.kernel.inside import Inside
 
 GOODBYE = 60.0
 """Seconds, before scaling, that a lab inside has for going down by itself; it ends with its machine in any case."""
@@ -42,14 +42,14 @@ def redirected(ctx: click.Context) -> int | None:
     name = lab or (known[0] if len(known) == 1 else None)
     if name is None or name not in known or not lives_in_machine(name):
         return None  # also where there is no such lab: the command itself says it best
-    from harness.steps.kernel import find  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.steps.kernel.inside import find  # noqa: PLC0415 - the help must not wait for pydantic
 
     inside = find(settings().state, name)
     if inside is None:
         return None
     interactive = ctx.command.name == "exec"
     tty = interactive and os.isatty(0) and os.isatty(1)
-    from harness.providers.vm.channel import Patience  # noqa: PLC0415
+    from harness.vm.channel import Patience  # noqa: PLC0415
 
     # After an interrupt it cleans up in there, where seconds are longer, and bounds that itself; unless it hangs.
     patience = Patience(interrupted=CLEANING, on_interrupt=unbounded)
@@ -82,7 +82,7 @@ def examine(spec: LabSpec, words: list[str]) -> int:
         The exit code.
     """
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps import kernel  # noqa: PLC0415
+    from harness.steps.kernel import inside as kernel  # noqa: PLC0415
 
     spec = spec.model_copy(update={"name": f"doctor-{os.getpid()}"})
     with progress() as listener:
@@ -99,8 +99,8 @@ def leave(name: str) -> None:
     """
     if not lives_in_machine(name):
         return
-    from harness.providers.vm.channel import Patience  # noqa: PLC0415
-    from harness.steps.kernel import find  # noqa: PLC0415
+    from harness.steps.kernel.inside import find  # noqa: PLC0415
+    from harness.vm.channel import Patience  # noqa: PLC0415
 
     inside: Inside | None = find(settings().state, name)
     if inside is None or not inside.answers():

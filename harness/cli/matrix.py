@@ -17,7 +17,7 @@ from harness.cli.output import FORMATS, Listing, emit, output_option
 
 if TYPE_CHECKING:
     from harness.model.matrix import Cell
-    from harness.steps.matrix_run import Outcome
+    from harness.steps.matrix.run import Outcome
 
 PROGRAM = (sys.executable, "-P", "-m", "harness.cli.main")
 """This program; -P keeps the working directory off the module path."""
@@ -80,7 +80,7 @@ def list_(path: Path | None, *, here: bool, output: str) -> None:
 
 
 def _cells(path: Path | None, *, here: bool) -> list[Cell]:
-    from harness.steps import matrix  # noqa: PLC0415 - the help must not wait for it
+    from harness.steps.matrix import plan as matrix  # noqa: PLC0415 - the help must not wait for it
 
     found = matrix.load(path)
     return matrix.judged(found, settings().state, settings().cache) if here else found
@@ -104,7 +104,7 @@ def _github(found: list[Cell]) -> str:
 
 
 def _listing(found: list[Cell]) -> Listing:
-    from harness.steps.matrix_run import item  # noqa: PLC0415
+    from harness.steps.matrix.run import item  # noqa: PLC0415
 
     rows = [
         (
@@ -148,8 +148,8 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
     directories, and a report of them all, are in one directory.
     """
     from harness.runner import HostRunner  # noqa: PLC0415
-    from harness.steps import matrix  # noqa: PLC0415
-    from harness.steps.matrix_run import run_cells  # noqa: PLC0415
+    from harness.steps.matrix import plan as matrix  # noqa: PLC0415
+    from harness.steps.matrix.run import run_cells  # noqa: PLC0415
 
     found = matrix.choose(matrix.load(path), wanted)
     found = matrix.judged(found, settings().state, settings().cache)
@@ -214,8 +214,8 @@ def report(runs: tuple[Path, ...], into: Path, history: Path | None, plan: Path 
 
 
 def _report(runs: Sequence[Path], into: Path, history: Path | None, plan: Path | None) -> list[Path]:
-    from harness.steps.matrix_run import RECORD  # noqa: PLC0415
-    from harness.steps.night import write_night  # noqa: PLC0415
+    from harness.steps.matrix.report import write_night  # noqa: PLC0415
+    from harness.steps.matrix.run import RECORD  # noqa: PLC0415
 
     # A link is `latest`, which would count a run twice.
     directories = [path for path in runs if path.is_dir() and not path.is_symlink()]

@@ -46,7 +46,7 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
         output: Format; see `output.FORMATS`.
     """
     from harness.model.journal import Journal  # noqa: PLC0415 - the help must not wait for these
-    from harness.steps.needs import needs  # noqa: PLC0415
+    from harness.providers.needs import needs  # noqa: PLC0415
 
     store = store_for(spec, Journal(None))
     wanted = needs(spec, store)
@@ -129,7 +129,7 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
 
 def _files(spec: LabSpec, store: Store) -> Iterator[Item]:
     from harness.cni import catalogue  # noqa: PLC0415
-    from harness.steps.render import charted, render  # noqa: PLC0415
+    from harness.steps.lifecycle.render import charted, render  # noqa: PLC0415
 
     chosen = catalogue.of(spec)
     files = render(spec, chosen)
@@ -142,8 +142,8 @@ def _files(spec: LabSpec, store: Store) -> Iterator[Item]:
 
 def _node_image(version: str) -> Item:
     """The image of kind's nodes, as far as it can be known by asking the engine, and by nothing more."""
+    from harness.providers.kind.bring_up import IMAGE_VARIABLE, PUBLISHED, known_image  # noqa: PLC0415
     from harness.providers.kind.engine import Engine  # noqa: PLC0415 - Docker's SDK takes a quarter of a second
-    from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED, known_image  # noqa: PLC0415
 
     named = os.environ.get(IMAGE_VARIABLE, "")
     name, _, digest = (named or PUBLISHED).partition("@sha256:")

@@ -57,7 +57,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     spec = read_spec(target, overrides(name, nodes, cni, mtu, kernel, provider, cni_version))
     from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.render import charted, differences, render  # noqa: PLC0415
+    from harness.steps.lifecycle.render import charted, differences, render  # noqa: PLC0415
 
     chosen = catalogue.of(spec)
     files = render(spec, chosen)

@@ -32,7 +32,7 @@ def command(directory: Path | None, *, lab: str | None) -> None:
     Reads the run directory and nothing else, so it works for a lab that is gone. Without arguments: the newest run.
     """
     run = _run(directory, lab)
-    from harness.steps.report import write_reports  # noqa: PLC0415
+    from harness.steps.lifecycle.report import write_reports  # noqa: PLC0415
 
     try:
         written = write_reports(run)

@@ -153,7 +153,7 @@ def _newest(name: str, run_dir: Path | None) -> Path | None:
 
 def _ours(name: str) -> bool:
     """Whether there is a lab that this process was about to bring up."""
-    from harness.steps.down import made_by_this_process  # noqa: PLC0415
+    from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
 
     with contextlib.suppress(CnilabError):  # of a state that cannot be read
         return made_by_this_process(settings().state, name)

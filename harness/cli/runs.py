@@ -18,7 +18,7 @@ from harness.errors import CnilabError, UsageError
 from harness.model.journal import now
 from harness.model.run import RunDir, RunInfo
 from harness.model.spec import LabSpec
-from harness.steps.attach import Attached
+from harness.steps.lifecycle.attach import Attached
 
 
 def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:

@@ -13,7 +13,7 @@ from harness.errors import BringUpError, NotYoursError, UsageError
 from harness.model import labstate
 
 if TYPE_CHECKING:
-    from harness.steps.attach import Attached
+    from harness.steps.lifecycle.attach import Attached
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,6 +80,6 @@ def _whose() -> list[str]:
 
 def attached(lab: str | None) -> Attached:
     """Attach to the chosen lab."""
-    from harness.steps.attach import attach  # noqa: PLC0415 - brings the Kubernetes client
+    from harness.steps.lifecycle.attach import attach  # noqa: PLC0415 - brings the Kubernetes client
 
     return attach(chosen(lab), settings().state)

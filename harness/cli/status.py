@@ -15,7 +15,7 @@ from harness.errors import NotYoursError, UsageError
 
 if TYPE_CHECKING:
     from harness.model.labstate import LabState
-    from harness.steps.providers import MachineStatus
+    from harness.providers.protocol import MachineStatus
 
 
 @define(
@@ -49,7 +49,7 @@ def _state(name: str) -> LabState | None:
 
 def _statuses(known: LabState) -> list[MachineStatus]:
     from harness.model.labstate import LabDir  # noqa: PLC0415
-    from harness.steps.providers import driver  # noqa: PLC0415
+    from harness.providers.registry import driver  # noqa: PLC0415
 
     return driver(known.spec.provider).machines(LabDir(settings().state, known.name))
 

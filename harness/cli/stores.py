@@ -28,11 +28,11 @@ def store_for(spec: LabSpec, journal: Journal, *, images: bool = True) -> Store:
     from harness.cni.catalogue import variant  # noqa: PLC0415 - the help must not wait for these
     from harness.components.network import with_images  # noqa: PLC0415
     from harness.components.store import Store  # noqa: PLC0415
-    from harness.steps.needs import lock_for  # noqa: PLC0415
+    from harness.providers.needs import lock_for  # noqa: PLC0415
 
     store = Store(settings().cache, journal=journal, lock=lock_for(spec))
     if spec.cni_version and images:
-        from harness.steps.networks import references  # noqa: PLC0415
+        from harness.cni.networks import references  # noqa: PLC0415
 
         store.lock = with_images(store.lock, references(store, spec, variant(spec.cni)))
     return store

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
-    from harness.steps.attach import Attached
-    from harness.steps.switch import Switched
+    from harness.steps.lifecycle.attach import Attached
+    from harness.steps.network.switch import Switched
 
 
 @define(
@@ -49,7 +49,7 @@ def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: 
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.cni.catalogue import variant as load_variant  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.switch import check, target_spec  # noqa: PLC0415
+    from harness.steps.network.switch import check, target_spec  # noqa: PLC0415
 
     chosen = load_variant(variant)
     version = checked_version(variant, cni_version)
@@ -91,8 +91,8 @@ def _switch(there: Attached, target: LabSpec, run: RunDir, journal: Journal) -> 
     from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.cni.catalogue import variant as load_variant  # noqa: PLC0415
     from harness.model.labstate import LabDir  # noqa: PLC0415
-    from harness.steps.providers import known_state  # noqa: PLC0415
-    from harness.steps.switch import switch  # noqa: PLC0415
+    from harness.providers.registry import known_state  # noqa: PLC0415
+    from harness.steps.network.switch import switch  # noqa: PLC0415
 
     state = known_state(LabDir(there.state, there.spec.name))
     own = {name: Path(path) for name, path in state.own.items()} if state else {}

@@ -51,11 +51,11 @@ def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: t
     with progress() as listener:
         journal = Journal(run, listener)
         if faults or only:
-            from harness.steps.mutation import run_faults  # noqa: PLC0415
+            from harness.steps.faults.run import run_faults  # noqa: PLC0415
 
             mutations = run_faults(there, run, journal, only=only)
         else:
-            from harness.steps.conformance import run_conformance  # noqa: PLC0415
+            from harness.steps.suite.run import run_conformance  # noqa: PLC0415
 
             results = run_conformance(there, run, journal, select=select, strict=strict)
     finish(

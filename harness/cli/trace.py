@@ -13,7 +13,7 @@ from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
 
 if TYPE_CHECKING:
-    from harness.steps.trace import Hop, Trace
+    from harness.steps.suite.trace import Hop, Trace
 
 
 @define(
@@ -39,7 +39,7 @@ def command(source: str, target: str, *, size: int, lab: str | None, output: str
     there = attached(lab)
     from harness.cli.runs import require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.trace import trace  # noqa: PLC0415
+    from harness.steps.suite.trace import trace  # noqa: PLC0415
 
     run = require_run(there)
     with progress() as listener:

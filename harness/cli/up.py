@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
-    from harness.steps.providers import Needs
+    from harness.providers.protocol import Needs
 
 
 KERNELS = ("host", "debian")
@@ -42,7 +42,7 @@ def read_spec(target: str, overrides: dict[str, Any]) -> LabSpec:
         UsageError: It is neither, or something in it is wrong.
     """
     spec = _read_spec(target, overrides)
-    from harness.steps.providers import driver  # noqa: PLC0415 - the help must not wait for it
+    from harness.providers.registry import driver  # noqa: PLC0415 - the help must not wait for it
 
     # A spec may name providers that this version lacks, so that its schema need not change with them.
     driver(spec.provider)
@@ -193,7 +193,7 @@ def under_another_kernel(spec: LabSpec) -> bool:
     """Whether the lab is to be in a virtual machine, and this is not it."""
     if spec.kernel == "host":
         return False
-    from harness.steps.kernel import wanted  # noqa: PLC0415
+    from harness.steps.kernel.inside import wanted  # noqa: PLC0415
 
     return wanted(spec)
 
@@ -316,7 +316,7 @@ def _out_of_support(spec: LabSpec) -> str:
 def _preflight(spec: LabSpec, journal: Journal) -> None:
     """Ask doctor, after what it asks with has been installed: a new machine lacks even `iptables`."""
     from harness.cli.stores import store_for  # noqa: PLC0415
-    from harness.steps.doctor import programs, require  # noqa: PLC0415
+    from harness.steps.doctor.examine import programs, require  # noqa: PLC0415
 
     store_for(spec, journal, images=False).tools.install(*programs(spec))
     require(spec, state=settings().state, cache=settings().cache)
@@ -354,7 +354,7 @@ def offered(components: tuple[str, ...], spec: LabSpec) -> Offer:
 def _needed(spec: LabSpec) -> tuple[Store, Needs]:
     from harness.cli.stores import store_for  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.needs import needs  # noqa: PLC0415
+    from harness.providers.needs import needs  # noqa: PLC0415
 
     store = store_for(spec, Journal(None))
     return store, needs(spec, store)
@@ -369,7 +369,7 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
     # These bring the Kubernetes client and more: only now, when a lab is really made.
     from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.cni.catalogue import of  # noqa: PLC0415
-    from harness.steps.up import bring_up  # noqa: PLC0415
+    from harness.steps.lifecycle.up import bring_up  # noqa: PLC0415
 
     if aged := _out_of_support(spec):
         journal.note(SUPPORT, aged)
@@ -398,8 +398,8 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
 def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> None:
     """After a failure: keep the evidence, then leave nothing behind, unless the user wants to look at it."""
     from harness.cli.down import remove  # noqa: PLC0415
-    from harness.steps.collect import collect  # noqa: PLC0415
-    from harness.steps.down import made_by_this_process  # noqa: PLC0415
+    from harness.steps.lifecycle.collect import collect  # noqa: PLC0415
+    from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
 
     if not made_by_this_process(settings().state, spec.name):
         return  # there is none, or somebody else's lab has that name

@@ -41,11 +41,11 @@ def bring_up(
     from harness.cli.down import remove  # noqa: PLC0415
     from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.providers.vm.channel import Patience  # noqa: PLC0415
-    from harness.steps import kernel  # noqa: PLC0415
-    from harness.steps.doctor import programs  # noqa: PLC0415
-    from harness.steps.down import made_by_this_process  # noqa: PLC0415
-    from harness.steps.needs import needs  # noqa: PLC0415
+    from harness.providers.needs import needs  # noqa: PLC0415
+    from harness.steps.doctor.examine import programs  # noqa: PLC0415
+    from harness.steps.kernel import inside as kernel  # noqa: PLC0415
+    from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
+    from harness.vm.channel import Patience  # noqa: PLC0415
 
     run = run_path(spec, run_dir)
     with progress() as listener:
@@ -87,7 +87,7 @@ def bring_up(
 
 def _end(name: str, journal: Journal) -> None:
     """Remove a machine whose lab did not come up: what is in there ends with it, and nobody asks what it leaves."""
-    from harness.steps.down import tear_down  # noqa: PLC0415
+    from harness.steps.lifecycle.down import tear_down  # noqa: PLC0415
 
     for what in tear_down(settings().state, name, journal):
         click.echo(f"left over: {what}", err=True)

@@ -1,4 +1,4 @@
-"""A network that comes as a Helm chart: which one, and what it is told. Pure; `harness.steps.charts` installs it."""
+"""A network that comes as a Helm chart: which one, and what it is told. Pure; `harness.cni.charts` installs it."""
 
 from __future__ import annotations
 

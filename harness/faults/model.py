@@ -12,7 +12,7 @@ from harness.model.base import Data
 from harness.model.variant import Gate
 
 Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward"]
-"""What a fault may need of a cluster beside its gates; `harness.steps.scene` reads each from what was observed."""
+"""What a fault may need of a cluster beside its gates; `harness.steps.faults.scene` reads each from observations."""
 
 _SPLICE = re.compile(r"^\{\*(\w+)\}$")
 _NAME = re.compile(r"\{(\w+)\}")

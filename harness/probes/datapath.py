@@ -6,34 +6,13 @@ Everything is read with bpftool in the node's own namespaces, so another node's 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from harness.model.datapath import Datapath
 from harness.model.node import Node
 from harness.model.records import Dump
 
 _DIRECTIONS = {1: "ingress", 2: "egress", 3: "service"}
-
-
-@dataclass(frozen=True)
-class Datapath:
-    """Where an agent keeps its eBPF.
-
-    Args:
-        pins: Directory of pinned maps.
-        cgroup: Group that socket programs are attached to.
-        maps: Name of a pinned hash map by what it holds.
-        counters: Name of the pinned per-processor map that counts verdicts, by reason and direction in the first two
-            bytes of its key; packets and bytes are 64 bits each.
-        reasons: What a reason means; others are shown by their number.
-    """
-
-    pins: str
-    cgroup: str
-    maps: Mapping[str, str]
-    counters: str
-    reasons: Mapping[int, str] = field(default_factory=dict)
 
 
 def observe_datapath(node: Node, datapath: Datapath, *, batch: str, when: str) -> Dump:

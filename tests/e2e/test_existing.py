@@ -23,9 +23,9 @@ from harness.model.records import Result
 from harness.model.run import RunDir
 from harness.model.world import RESPONDER_PORT
 from harness.providers.existing.rights import ROLE
-from harness.steps import existing_stay
-from harness.steps.existing_preflight import Wish, examine
-from harness.steps.existing_suite import Deployment
+from harness.steps.existing import stay
+from harness.steps.existing.deploy import Deployment
+from harness.steps.existing.preflight import Wish, examine
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 
@@ -172,7 +172,7 @@ def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
     look = numbers.free
     monkeypatch.setattr(numbers, "free", lambda used, seed: chain((HOST_PORT, RESPONDER_PORT), look(used, seed)))
     before = there.objects()
-    with existing_stay.stay(examine(Wish(there.admin, pods_only=False)), Journal()) as here:
+    with stay.stay(examine(Wish(there.admin, pods_only=False)), Journal()) as here:
         placed = Deployment(here, RunDir(tmp_path), Journal(), lambda _: Path("/none")).placed()
         assert here.closed.keys() <= {"node"}
     ports = placed.crew.ports

@@ -13,9 +13,9 @@ import pytest
 from harness.model.journal import Journal
 from harness.model.run import RunDir
 from harness.providers.existing.rights import WANTED
-from harness.steps import existing_stay
-from harness.steps.existing_preflight import POLL, Survey, Wish, examine
-from harness.steps.existing_suite import Deployment, Placed
+from harness.steps.existing import stay
+from harness.steps.existing.deploy import Deployment, Placed
+from harness.steps.existing.preflight import POLL, Survey, Wish, examine
 from tests.e2e.conftest import Cli
 from tests.e2e.fleet import fleet
 
@@ -48,7 +48,7 @@ def count(found: Survey, run: Path) -> tuple[Placed, Counter[str], float]:
 
     found.kube.raw = counted  # type: ignore[method-assign]
     start = time.monotonic()
-    with existing_stay.stay(found, Journal()) as here:
+    with stay.stay(found, Journal()) as here:
         placed = Deployment(here, RunDir(run), Journal(), lambda _: Path("/none")).placed()
     return placed, requests, time.monotonic() - start
 

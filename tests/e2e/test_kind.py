@@ -13,7 +13,7 @@ import pytest
 
 from harness.components import lock
 from harness.model.run import RunDir
-from harness.providers.namespaces import limits
+from harness.providers import limits
 from tests.e2e import snapshot
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.engine import Engine, engine

@@ -18,7 +18,8 @@ from harness.model.journal import Journal, now
 from harness.model.labstate import no_such_lab, require_free
 from harness.model.machine import Machine
 from harness.model.spec import LabSpec
-from harness.providers.namespaces import cgroups, limits, links, nodespec, state
+from harness.providers import limits
+from harness.providers.namespaces import cgroups, links, nodespec, state
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
 from harness.providers.namespaces.node import NamespaceNode
 from harness.runner import COPY, CommandError, HostRunner

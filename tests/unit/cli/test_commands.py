@@ -68,8 +68,8 @@ def bring_up(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 raise KeyboardInterrupt
         return SimpleNamespace(lab=SimpleNamespace(kubeconfig=layout.kubeconfig))
 
-    monkeypatch.setattr("harness.steps.up.bring_up", fake)
-    monkeypatch.setattr("harness.steps.doctor.require", lambda *_, **__: [])
+    monkeypatch.setattr("harness.steps.lifecycle.up.bring_up", fake)
+    monkeypatch.setattr("harness.steps.doctor.examine.require", lambda *_, **__: [])
     return calls
 
 
@@ -107,7 +107,7 @@ def test_up_with_another_version_of_the_network_says_so_where_it_says_how_to_do_
     bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = ["quay.io/cilium/cilium:v1.19.4"]
-    monkeypatch.setattr("harness.steps.networks.references", lambda *_: named)
+    monkeypatch.setattr("harness.cni.networks.references", lambda *_: named)
     assert entry.run(["up", "cilium", "--cni-version", "1.19.4"]) == 0
     (call,) = bring_up
     assert call["spec"].cni_version == "1.19.4"
@@ -268,7 +268,7 @@ def test_down_says_what_is_left_and_exits_12(
     places: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab(places, "mine")
-    monkeypatch.setattr("harness.steps.down.tear_down", lambda *_: ["cgroup /sys/fs/cgroup/cnilab/mine"])
+    monkeypatch.setattr("harness.steps.lifecycle.down.tear_down", lambda *_: ["cgroup /sys/fs/cgroup/cnilab/mine"])
     assert entry.run(["down", "mine"]) == 12
     assert "cause: mine: cgroup /sys/fs/cgroup/cnilab/mine" in capsys.readouterr().err
 
@@ -424,7 +424,7 @@ def test_a_file_that_a_full_disk_refuses_ends_a_bring_up_like_any_failure(
 
     gone: list[str] = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.steps.up.bring_up", full)
+    monkeypatch.setattr("harness.steps.lifecycle.up.bring_up", full)
     monkeypatch.setattr("harness.cli.up._give_up", given_up)
     code = entry.run(["--state", str(tmp_path / "state"), "up", "flannel", "--name", "full", "--skip-preflight"])
     said = capsys.readouterr().err

@@ -15,8 +15,8 @@ from harness.cli.command import Group, Option, variable
 from harness.components.kubernetes import versions
 from harness.components.lock import load
 from harness.errors import PreflightError, UsageError
+from harness.providers.kind.bring_up import IMAGE_VARIABLE, PUBLISHED
 from harness.providers.kind.engine import no_engine
-from harness.steps.up_kind import IMAGE_VARIABLE, PUBLISHED
 from tests.unit.cli.test_main import commands
 from tests.unit.components.test_given import KUBE, NPC, archive
 
@@ -351,7 +351,7 @@ def test_formats_are_for_a_dry_run(
     (places / "cnilab.toml").write_text("[up]\nreplace = true\n")
     assert entry.run(["up", "flannel", "--dry-run"]) == 0, "settings are for all times, and no contradiction"
     assert json.loads(capsys.readouterr().out)["kind"] == "PlannedItemList"
-    monkeypatch.setattr("harness.steps.doctor.require", refuse)
+    monkeypatch.setattr("harness.steps.doctor.examine.require", refuse)
     assert entry.run(["up", "flannel"]) == PreflightError.exit_code, "it got as far as doctor"
 
 

@@ -26,11 +26,11 @@ from harness.providers.kind.engine import no_engine
 from harness.providers.namespaces import cgroups, state
 from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
-from harness.steps import doctor_builds
-from harness.steps.doctor import examine, programs, require
-from harness.steps.doctor_checks import CHECKS, neighbour_entries
-from harness.steps.doctor_host import LINKS, PATIENCE, Host
-from harness.steps.doctor_model import Check, Finding, Plan, Verdict
+from harness.steps.doctor import builds
+from harness.steps.doctor.checks import CHECKS, neighbour_entries
+from harness.steps.doctor.examine import examine, programs, require
+from harness.steps.doctor.host import LINKS, PATIENCE, Host
+from harness.steps.doctor.model import Check, Finding, Plan, Verdict
 
 EVERYTHING = (1 << 41) - 1
 
@@ -122,7 +122,7 @@ class Machine(Host):
 
 @pytest.fixture(autouse=True)
 def _components_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: [])
+    monkeypatch.setattr(builds, "missing", lambda _: [])
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +263,7 @@ def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_p
 def test_a_build_of_kubernetes_wants_more_memory_than_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Machine(memory=2 * 2**30)
     assert check("memory", small, tmp_path).status == "ok"
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["kubernetes"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes"])
     found = check("memory", small, tmp_path)
     assert (found.status, found.detail) == (
         "limits",
@@ -341,7 +341,7 @@ def test_more_nodes_need_more_neighbours() -> None:
 
 
 def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["kubernetes"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes"])
     assert check("components", Machine(), tmp_path).detail == "not in the cache: kubernetes"
     assert check("go", Machine(), tmp_path).detail == "1.25.1"
     monkeypatch.setenv("GOPROXY", "off")
@@ -352,7 +352,7 @@ def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeyp
 def test_go_is_asked_as_builds_ask_it_and_not_as_its_user_set_it(
     variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["pause"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["pause"])
     script = '[ "$GOENV" = off ] && [ -z "$GOROOT$GOFLAGS" ] || exit 2\necho go version go1.25.1 linux/amd64\n'
     (tmp_path / "go").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "go").chmod(0o755)
@@ -366,7 +366,7 @@ def test_go_is_asked_as_builds_ask_it_and_not_as_its_user_set_it(
 def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["kubernetes", "flannel", "pause"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes", "flannel", "pause"])
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
     found = check("go", Machine(failing={"go"}), tmp_path)
     reason = "not found; CNILAB_OFFLINE=1 forbids to fetch one; it builds flannel, pause"
@@ -375,7 +375,7 @@ def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
 
 
 def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["pause"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["pause"])
     for name in ("CNILAB_OFFLINE", "GOPROXY"):
         monkeypatch.delenv(name, raising=False)
     pinned = load_lock().go
@@ -391,19 +391,19 @@ def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_compilers_of_what_is_missing_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else `up` ends after minutes of other builds."""
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["flannel", "runc", "pause"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["flannel", "runc", "pause"])
     header = "/usr/include/seccomp.h"
     assert check("compilers", Machine(), tmp_path).detail == "found: gcc, pkg-config, libseccomp"
     bare = Machine(missing={"gcc", "apt-get"}, absent={header}, user=1000)
     found = check("compilers", bare, tmp_path)
     assert (found.status, found.detail) == ("limits", "missing: gcc, libseccomp")
     assert found.fix == "apt-get install gcc libc6-dev libseccomp-dev"
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["pause"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["pause"])
     assert check("compilers", bare, tmp_path).detail == "not needed"
 
 
 def test_compilers_that_up_installs_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_builds, "missing", lambda _: ["flannel"])
+    monkeypatch.setattr(builds, "missing", lambda _: ["flannel"])
     machine = Machine(missing={"gcc"})
     plan = Plan(LabSpec(), tmp_path, tmp_path, machine, coming=True)
     (found,) = examine(plan, checks=[one for one in CHECKS if one.id == "compilers"])
@@ -429,7 +429,7 @@ def test_components_are_those_of_the_lab(
     spec: LabSpec, absent: set[str], present: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    missing = set(doctor_builds.missing(Plan(spec, tmp_path, tmp_path / "cache")))
+    missing = set(builds.missing(Plan(spec, tmp_path, tmp_path / "cache")))
     assert present <= missing
     assert not absent & missing
 
@@ -437,7 +437,7 @@ def test_components_are_those_of_the_lab(
 def test_an_empty_cache_lacks_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     plan = Plan(LabSpec(), tmp_path, tmp_path / "cache")
-    assert "kubernetes" in doctor_builds.missing(plan)
+    assert "kubernetes" in builds.missing(plan)
 
 
 def written(tmp_path: Path, name: str, *, ready: bool, owner: int, pid: int = 0) -> None:
@@ -553,7 +553,7 @@ def checks(*severities: str) -> list[Check]:
 
 
 def test_require_names_everything_that_blocks_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.steps.doctor.CHECKS", tuple(checks("blocks", "limits", "blocks")))
+    monkeypatch.setattr("harness.steps.doctor.examine.CHECKS", tuple(checks("blocks", "limits", "blocks")))
     with pytest.raises(PreflightError) as error:
         require(LabSpec(), state=tmp_path, cache=tmp_path)
     assert error.value.cause == "thing 0: gone\nthing 2: gone"
@@ -564,7 +564,7 @@ def test_require_names_everything_that_blocks_and_nothing_else(tmp_path: Path, m
 def test_require_lets_pass_what_only_limits_and_does_not_ask_for_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.steps.doctor.CHECKS", tuple(checks("limits", "info")))
+    monkeypatch.setattr("harness.steps.doctor.examine.CHECKS", tuple(checks("limits", "info")))
     assert [one.status for one in require(LabSpec(), state=tmp_path, cache=tmp_path)] == ["limits"]
 
 
@@ -619,7 +619,7 @@ def test_links_are_tried_in_one_throw_away_namespace(monkeypatch: pytest.MonkeyP
 def test_the_command_prints_findings_and_exits_10_when_one_blocks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("harness.steps.doctor.CHECKS", tuple(checks("blocks", "info")))
+    monkeypatch.setattr("harness.steps.doctor.examine.CHECKS", tuple(checks("blocks", "info")))
     places = ["--state", str(tmp_path / "s"), "--cache", str(tmp_path / "c")]
     assert entry.run([*places, "doctor", "-o", "json"]) == 10
     document = json.loads(capsys.readouterr().out)

@@ -11,8 +11,8 @@ import pytest
 
 from harness.cli import up_kernel
 from harness.cli.app import run
-from harness.providers.vm.channel import WATCHED, Patience, gone
-from harness.steps import kernel
+from harness.steps.kernel import inside as kernel
+from harness.vm.channel import WATCHED, Patience, gone
 
 
 class Recorded:

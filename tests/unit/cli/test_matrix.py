@@ -12,7 +12,7 @@ import pytest
 from harness.cli import matrix as command
 from harness.cli.app import run
 from harness.model.matrix import Cell
-from harness.steps import matrix
+from harness.steps.matrix import plan
 
 RUN = """
 import json, pathlib, sys
@@ -45,7 +45,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return [replace(cell, unavailable="no machine" if cell.id.startswith("far") else "") for cell in found]
 
     monkeypatch.setattr(command, "PROGRAM", (sys.executable, "-c", RUN))
-    monkeypatch.setattr(matrix, "judged", judged)
+    monkeypatch.setattr(plan, "judged", judged)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.yaml"
     path.write_text(MINE)

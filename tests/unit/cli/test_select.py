@@ -14,7 +14,7 @@ from harness.cli.select import lives_in_machine
 from harness.errors import NotYoursError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
-from harness.steps import providers
+from harness.providers import registry
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_names_in_somebody_elses_directory_are_neither_listed_nor_free(
 
 def test_nothing_of_somebody_elses_lab_is_removed(others: Path) -> None:
     with pytest.raises(NotYoursError):
-        providers.delete(LabDir(others, "near"))
+        registry.delete(LabDir(others, "near"))
     assert (others / "labs/near").exists()
 
 

@@ -12,7 +12,7 @@ from harness.cni import catalogue, cilium
 from harness.components import recipes
 from harness.components.lock import load
 from harness.model.spec import LabSpec, Pods, Underlay
-from harness.steps.render import render
+from harness.steps.lifecycle.render import render
 
 VARIANTS = [name for name in catalogue.names() if catalogue.variant(name).driver == "cilium"]
 

@@ -24,7 +24,7 @@ from conformance.policy.cases import (
 )
 from conformance.policy.semantics import Endpoint
 from harness.model.records import Exchange, Lookup, Observation, Try
-from harness.steps.policy_record import Arena, Round, record
+from harness.steps.suite.policy.record import Arena, Round, record
 
 NODES: Final = ("n1", "n2")
 CASES: Final = catalogue()

@@ -9,8 +9,8 @@ import pytest
 
 from conformance import manifests
 from harness.model.spec import LabSpec
-from harness.steps import suite
-from harness.steps.cni_verbs import active_conf
+from harness.steps.suite import deploy
+from harness.steps.suite.cni_verbs import active_conf
 
 SPEC = LabSpec(nodes=2)
 PLANS = manifests.pod_plans(SPEC)
@@ -29,7 +29,7 @@ def pods(**change: Any) -> list[dict[str, Any]]:
 
 
 def test_running_pods_are_ready() -> None:
-    assert suite.running(pods(), PLANS)
+    assert deploy.running(pods(), PLANS)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_running_pods_are_ready() -> None:
     ids=["no status", "a container is missing", "a container is not ready", "it is being deleted", "on another node"],
 )
 def test_a_pod_that_is_not_whole_is_not_ready(change: dict[str, Any]) -> None:
-    assert not suite.running(pods(**change), PLANS)
+    assert not deploy.running(pods(**change), PLANS)
 
 
 def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Endpoint slices as the controller makes them."""
     made = []
     for service in manifests.services(SPEC):
-        chosen = suite._selected(running, service)
+        chosen = deploy._selected(running, service)
         endpoints = [{"addresses": [pod["status"]["podIP"]], "conditions": {"ready": True}} for pod in chosen]
         name = service["metadata"]["name"]
         made.append({"metadata": {"labels": {"kubernetes.io/service-name": name}}, "endpoints": endpoints})
@@ -61,14 +61,14 @@ def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_service_serves_when_its_endpoints_are_the_pods_that_it_selects() -> None:
     running = pods()
     made = slices(running)
-    assert suite.serving(made, running, manifests.services(SPEC))
+    assert deploy.serving(made, running, manifests.services(SPEC))
     made[0]["endpoints"][0]["conditions"]["ready"] = False
-    assert not suite.serving(made, running, manifests.services(SPEC))
+    assert not deploy.serving(made, running, manifests.services(SPEC))
 
 
 def test_the_sole_services_have_one_backend_each_and_the_empty_one_none() -> None:
     running = pods()
-    found = {service["metadata"]["name"]: suite._selected(running, service) for service in manifests.services(SPEC)}
+    found = {service["metadata"]["name"]: deploy._selected(running, service) for service in manifests.services(SPEC)}
     assert {name: len(chosen) for name, chosen in found.items() if name.startswith("sole-")} == {
         "sole-a": 1,
         "sole-c": 1,

@@ -18,9 +18,9 @@ from harness.providers.existing import probe, shells, tenancy
 from harness.providers.existing.rights import Rights
 from harness.providers.existing.survey import NodeInfo
 from harness.runner import CommandError, Completed
-from harness.steps.existing_preflight import RESPONDER, TOOLBOX, Survey, Wish
-from harness.steps.existing_send import Sender
-from harness.steps.existing_stay import Stay
+from harness.steps.existing.preflight import RESPONDER, TOOLBOX, Survey, Wish
+from harness.steps.existing.send import Sender
+from harness.steps.existing.stay import Stay
 
 ACCESS = Access(Path("/kubeconfig"), "test", "http://127.0.0.1:1")
 KIT = b"many programs"

@@ -22,11 +22,11 @@ from harness.model.spec import LabSpec
 from harness.probes import plan as probes
 from harness.providers.existing import tenancy
 from harness.providers.existing.rights import Rights
-from harness.steps import existing_pods
-from harness.steps.existing_pods import TRIES, Crew, NodeLost
-from harness.steps.existing_preflight import RESPONDER, Survey, Wish
-from harness.steps.existing_send import Sender
-from harness.steps.existing_stay import Stay
+from harness.steps.existing import pods as existing_pods
+from harness.steps.existing.pods import TRIES, Crew, NodeLost
+from harness.steps.existing.preflight import RESPONDER, Survey, Wish
+from harness.steps.existing.send import Sender
+from harness.steps.existing.stay import Stay
 
 ACCESS = Access(Path("/kubeconfig"), "test", "http://127.0.0.1:1")
 FORBIDDEN = 403

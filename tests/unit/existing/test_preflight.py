@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.providers.existing import rights, survey
 from harness.providers.existing.rights import Part, Rights
 from harness.providers.existing.survey import NodeInfo
-from harness.steps.existing_preflight import Survey, Wish, examine, rows
+from harness.steps.existing.preflight import Survey, Wish, examine, rows
 
 CONFIG = Path("/home/me/config")
 NODES = tuple(NodeInfo(f"n{number}", f"192.0.2.{number}", zone=f"z{number % 2}") for number in range(1, 14))

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from harness.cluster.kube import ApiError, Kube
-from harness.steps import existing_stay
+from harness.steps.existing import stay
 
 
 class Cluster:
@@ -36,7 +36,7 @@ class Cluster:
 
 
 def remove(cluster: Cluster) -> list[str]:
-    return existing_stay.remove(cast("Kube", cluster), "run=x", "mine")
+    return stay.remove(cast("Kube", cluster), "run=x", "mine")
 
 
 def failure(status: int) -> ApiError:
@@ -57,5 +57,5 @@ def test_one_that_refuses_is_not(status: int) -> None:
 
 
 def test_what_stays_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(existing_stay, "GONE", 0.3)
+    monkeypatch.setattr(stay, "GONE", 0.3)
     assert remove(Cluster(stubborn=True)) == ["Pod a", "Pod b"]

@@ -11,7 +11,7 @@ import pytest
 from harness.model.lab import LabDefinition
 from harness.model.records import Packet, Tap
 from harness.runner import Argv, Completed
-from harness.steps.lab_place import Spot, TapWanted
+from harness.steps.labs.place import Spot, TapWanted
 
 Answer = Callable[[str, tuple[str, ...]], Completed]
 

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import UsageError
 from harness.model.topology import Interface
 from harness.probes.inventory import Container, Sandbox
-from harness.steps.lab_cluster import OperatorRunner, node_facts, pod_facts
+from harness.steps.labs.cluster import OperatorRunner, node_facts, pod_facts
 from tests.unit.labs.conftest import FakeRunner, said
 
 NODE: dict[str, Any] = {

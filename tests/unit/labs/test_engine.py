@@ -12,7 +12,7 @@ import pytest
 from harness.model.lab import LabDefinition
 from harness.model.records import LabStep, Packet
 from harness.runner import CommandError, Completed
-from harness.steps.lab_run import LabRun
+from harness.steps.labs.run import LabRun
 from tests.unit.labs.conftest import Answer, FakeCluster, said
 
 MakeLab = Callable[..., LabDefinition]

@@ -14,7 +14,7 @@ from harness.errors import SpecError
 from harness.model import labfile
 from harness.model.lab import LabDefinition, LabGate
 from harness.model.variant import Gate
-from harness.steps.lab_cluster import READ_ONLY
+from harness.steps.labs.cluster import READ_ONLY
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "labs"
 LABS = resources.root() / "labs"

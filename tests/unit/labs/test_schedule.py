@@ -12,7 +12,7 @@ from harness.errors import BringUpError, UsageError
 from harness.model import labfile
 from harness.model.lab import LabDefinition, Needs
 from harness.model.records import LabStep
-from harness.steps.labs import Ability, choose, lacking, put_off, schedule
+from harness.steps.labs.apply import Ability, choose, lacking, put_off, schedule
 
 FLANNEL = Ability(frozenset({"br", "masq", "multi"}), 2, "flannel", "vxlan", "iptables")
 

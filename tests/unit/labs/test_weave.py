@@ -16,8 +16,8 @@ from harness.model import labfile
 from harness.model.records import LabStep
 from harness.model.spec import LabSpec
 from harness.runner import Completed
-from harness.steps.lab_run import LabRun
-from harness.steps.labs import ability, lacking
+from harness.steps.labs.apply import ability, lacking
+from harness.steps.labs.run import LabRun
 from tests.unit.labs.conftest import FakeCluster, said
 
 LAB = next(lab for lab in labfile.read_all() if lab.id == "weave-agent-down")

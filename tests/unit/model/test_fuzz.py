@@ -14,7 +14,7 @@ from harness.cluster import contexts
 from harness.errors import CnilabError, UsageError
 from harness.model import labfile
 from harness.model.load import load_spec
-from harness.steps import matrix
+from harness.steps.matrix import plan
 
 PART = 500
 """Specs of one test: twenty of them can be shared between processes."""
@@ -143,14 +143,14 @@ def test_ten_thousand_specs_with_mistakes_are_read_or_refused(first: int, tmp_pa
 
 
 @pytest.mark.parametrize("content", SEEDS, ids=range(len(SEEDS)))
-@pytest.mark.parametrize("load", [spec, labfile.read, matrix.load, contexts.load])
+@pytest.mark.parametrize("load", [spec, labfile.read, plan.load, contexts.load])
 def test_what_once_ended_as_a_bug_is_refused(load: Callable[[Path], object], content: bytes, tmp_path: Path) -> None:
     assert judge(load, tmp_path / "lab.yaml", content) == "refused"
 
 
 @pytest.mark.parametrize(
     ("load", "text", "count"),
-    [(labfile.read, LAB, 60), (matrix.load, MATRIX, 60), (contexts.load, KUBECONFIG, 1000)],
+    [(labfile.read, LAB, 60), (plan.load, MATRIX, 60), (contexts.load, KUBECONFIG, 1000)],
     ids=["lab", "matrix", "kubeconfig"],
 )
 def test_other_files_with_mistakes_are_read_or_refused(

@@ -9,8 +9,8 @@ from harness.cluster.node_config import CONTAINER_SPEC, MachineFacts, containerd
 from harness.model import sysctls
 from harness.model.spec import LabSpec
 from harness.providers.namespaces import nodespec
+from harness.providers.namespaces.bring_up import container_spec, inherited
 from harness.runner import Argv, Completed, HostRunner
-from harness.steps.up_namespaces import container_spec, inherited
 from tests.unit.cluster.test_plan import machines
 
 

@@ -21,13 +21,12 @@ from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model import firstly
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
-from harness.providers.kind import clients, config, create, outside, provider, state
+from harness.providers.kind import bring_up, clients, config, create, outside, provider, state
 from harness.providers.kind.answers import Container, EngineError, EngineFacts, Network
 from harness.providers.kind.engine import Engine, no_engine
 from harness.providers.kind.node import KindNode, is_local
+from harness.providers.kind.node_image import CHANGES
 from harness.runner import Completed, HostRunner
-from harness.steps import up_kind
-from harness.steps.node_image import CHANGES
 from harness.timeouts import wait_until
 
 FACTS = EngineFacts("20.10.24+dfsg1", "1.41", "1", "cgroupfs", rootless=False, podman=False)
@@ -73,7 +72,7 @@ class FakeEngine:
 @pytest.mark.parametrize("cni", ["flannel", "cilium"])
 def test_the_configuration_is_as_recorded(cni: str, golden: Callable[[str, str], None]) -> None:
     spec, variant = LabSpec(name="one", cni=cni), catalogue.variant(cni)
-    text = up_kind.cluster_config(spec, variant, "cnilab.dev/node:v1.37.2-0", cgroup_v1=False)
+    text = bring_up.cluster_config(spec, variant, "cnilab.dev/node:v1.37.2-0", cgroup_v1=False)
     golden(f"providers/kind/cluster-{cni}.yaml", text)
 
 
@@ -81,7 +80,7 @@ def test_the_spec_decides_ranges_and_masks() -> None:
     spec = LabSpec(
         pods=Pods(cidr=IPv4Network("10.1.0.0/16"), node_mask=26), kubernetes=Kubernetes(proxy_mode="nftables")
     )
-    text = up_kind.cluster_config(spec, catalogue.variant("flannel"), "image", cgroup_v1=False)
+    text = bring_up.cluster_config(spec, catalogue.variant("flannel"), "image", cgroup_v1=False)
     assert "podSubnet: 10.1.0.0/16" in text
     assert "node-cidr-mask-size: '26'" in text
     assert "kubeProxyMode: nftables" in text
@@ -89,7 +88,7 @@ def test_the_spec_decides_ranges_and_masks() -> None:
 
 @pytest.mark.parametrize("cgroup_v1", [True, False])
 def test_kubelet_is_allowed_cgroup_v1_where_the_engines_machine_has_it(cgroup_v1: bool) -> None:
-    text = up_kind.cluster_config(LabSpec(), catalogue.variant("flannel"), "image", cgroup_v1=cgroup_v1)
+    text = bring_up.cluster_config(LabSpec(), catalogue.variant("flannel"), "image", cgroup_v1=cgroup_v1)
     assert ("failCgroupV1: false" in text) is cgroup_v1
 
 
@@ -203,7 +202,7 @@ def test_programs_reach_a_pod_through_the_engine_where_it_is_elsewhere() -> None
 @pytest.fixture
 def no_docker_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    monkeypatch.delenv(up_kind.IMAGE_VARIABLE, raising=False)
+    monkeypatch.delenv(bring_up.IMAGE_VARIABLE, raising=False)
     monkeypatch.setattr("shutil.which", lambda _: None)
 
 
@@ -273,35 +272,35 @@ def test_what_kind_says_is_explained(name: str, golden: Callable[[str, str], Non
 
 
 def test_a_machine_whose_limits_are_too_low(golden: Callable[[str, str], None]) -> None:
-    up_kind.require_room(LabSpec(), 128, 80)
-    up_kind.require_room(LabSpec(), None, 1000)
-    golden("providers/kind/no-room.txt", refused(lambda: up_kind.require_room(LabSpec(), 128, 90)))
+    bring_up.require_room(LabSpec(), 128, 80)
+    bring_up.require_room(LabSpec(), None, 1000)
+    golden("providers/kind/no-room.txt", refused(lambda: bring_up.require_room(LabSpec(), 128, 90)))
 
 
 @pytest.mark.usefixtures("no_docker_host")
 def test_no_node_image_and_no_registry(golden: Callable[[str, str], None]) -> None:
-    error = refused(lambda: up_kind.node_image_of(None, FakeEngine(), "1.37"))  # type: ignore[arg-type]
+    error = refused(lambda: bring_up.node_image_of(None, FakeEngine(), "1.37"))  # type: ignore[arg-type]
     golden("providers/kind/no-image.txt", error)
 
 
 @pytest.mark.usefixtures("no_docker_host")
 def test_an_image_that_the_user_names_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     engine: Any = FakeEngine(images=("cnilab.dev/node:v1.37.2-0", "mine:1"))
-    assert up_kind.known_image(engine, "1.37") == "cnilab.dev/node:v1.37.2-0"
-    monkeypatch.setenv(up_kind.IMAGE_VARIABLE, "mine:1")
-    assert up_kind.known_image(engine, "1.37") == "mine:1"
-    monkeypatch.setenv(up_kind.IMAGE_VARIABLE, "mine:2")
-    assert up_kind.known_image(engine, "1.37") == ""
+    assert bring_up.known_image(engine, "1.37") == "cnilab.dev/node:v1.37.2-0"
+    monkeypatch.setenv(bring_up.IMAGE_VARIABLE, "mine:1")
+    assert bring_up.known_image(engine, "1.37") == "mine:1"
+    monkeypatch.setenv(bring_up.IMAGE_VARIABLE, "mine:2")
+    assert bring_up.known_image(engine, "1.37") == ""
 
 
 @pytest.mark.usefixtures("no_docker_host")
 def test_an_image_of_another_kubernetes_is_not_taken() -> None:
-    engine: Any = FakeEngine(images=("cnilab.dev/node:v1.37.2-0", "cnilab.dev/node:v1.36.3-0", up_kind.PUBLISHED))
+    engine: Any = FakeEngine(images=("cnilab.dev/node:v1.37.2-0", "cnilab.dev/node:v1.36.3-0", bring_up.PUBLISHED))
     for version in ("1.36", "1.36.3"):
-        assert up_kind.known_image(engine, version) == "cnilab.dev/node:v1.36.3-0"
-    assert up_kind.known_image(engine, "1.3") == ""
+        assert bring_up.known_image(engine, version) == "cnilab.dev/node:v1.36.3-0"
+    assert bring_up.known_image(engine, "1.3") == ""
     with pytest.raises(PreflightError, match=r"no node image with Kubernetes 1\.35") as caught:
-        up_kind.node_image_of(None, engine, "1.35")  # type: ignore[arg-type]
+        bring_up.node_image_of(None, engine, "1.35")  # type: ignore[arg-type]
     assert "build-node-image --kubernetes 1.35" in caught.value.next_step
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from harness.errors import PreflightError
 from harness.model.spec import LabSpec
-from harness.providers.namespaces import limits, provider, state
+from harness.providers import limits
+from harness.providers.namespaces import provider, state
 from harness.providers.namespaces.layout import LabLayout
 
 AMPLE = {limits.INOTIFY: 8192, limits.NEIGHBOURS: 65536}

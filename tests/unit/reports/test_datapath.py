@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from harness.model.datapath import Datapath
 from harness.model.records import Dump
-from harness.probes.datapath import Datapath, verdicts
+from harness.probes.datapath import verdicts
 from reports.panels.datapath import datapath
 
 THERE = Datapath("/pins", "/cgroup", {}, "counters", {0: "forwarded", 133: "denied by policy"})

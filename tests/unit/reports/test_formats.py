@@ -10,7 +10,7 @@ import pytest
 from harness.errors import ReportError
 from harness.model.records import Leg, Result
 from harness.model.run import RunDir
-from harness.steps.report import WRITERS, write_reports
+from harness.steps.lifecycle.report import WRITERS, write_reports
 from harness.yamlio import loads
 from reports import conformance_yaml, ctrf, escape, junit, markdown
 from reports.build import build

@@ -11,16 +11,15 @@ import pytest
 
 from harness import yamlio
 from harness.cluster.kube import Kube
-from harness.cni import catalogue, cilium
+from harness.cni import catalogue, charts, cilium
+from harness.cni.charts import Charts, Helm
 from harness.components.resolver import Resolved
 from harness.components.store import Store
 from harness.errors import BringUpError
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.runner import CommandError, Completed, HostRunner
-from harness.steps import charts
-from harness.steps.charts import Charts, Helm
-from harness.steps.render import charted
+from harness.steps.lifecycle.render import charted
 
 SPEC, VARIANT = LabSpec(name="h-lab", cni="cilium"), catalogue.variant("cilium")
 MANIFEST = "---\n# Source: empty\n---\nkind: ConfigMap\nmetadata: {name: cilium-config}\n"

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from harness.model.journal import Journal
 from harness.model.run import RunDir
+from harness.providers.logs import tail_bytes
 from harness.providers.namespaces.layout import LabLayout
-from harness.steps import collect as module
-from harness.steps.collect import REDACTED, collect, redact, redact_object
-from harness.steps.logs import tail_bytes
+from harness.steps.lifecycle import collect as module
+from harness.steps.lifecycle.collect import REDACTED, collect, redact, redact_object
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06YWRtaW4ifQ.c2lnbmF0dXJl-_x"
 KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\nIBzz\n-----END EC PRIVATE KEY-----"
@@ -114,7 +114,7 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_taken(tmp_path: Path, monk
             raise PermissionError(13, "Permission denied")
         return path.read_text()
 
-    monkeypatch.setattr("harness.steps.on_namespaces.tail_bytes", read)
+    monkeypatch.setattr("harness.providers.namespaces.driver.tail_bytes", read)
     run = RunDir(tmp_path / "run")
     collect("dead", tmp_path, run, Journal())
     assert (run.path / "logs/n1/b.log").read_text() == "b.log"

@@ -13,11 +13,11 @@ from harness.cni import catalogue
 from harness.errors import BringUpError
 from harness.model.spec import LabSpec
 from harness.runner import HostRunner
-from harness.steps import diagnosis
-from harness.steps.attach import Attached
-from harness.steps.diagnosis import SIGNS, diagnose, last_words
-from harness.steps.doctor_checks import CHECKS
-from harness.steps.doctor_model import Check, Verdict
+from harness.steps.doctor.checks import CHECKS
+from harness.steps.doctor.model import Check, Verdict
+from harness.steps.lifecycle import diagnosis
+from harness.steps.lifecycle.attach import Attached
+from harness.steps.lifecycle.diagnosis import SIGNS, diagnose, last_words
 
 LOG = """\
 level=info msg="Cilium 1.20.2"

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from harness.model.spec import LabSpec, Vagrant
+from harness.providers.vagrant.driver import DRIVER
 from harness.runner import Argv, Completed
-from harness.steps import doctor
-from harness.steps.doctor import concerning, examine
-from harness.steps.doctor_host import PATIENCE, Host
-from harness.steps.doctor_model import Finding, Plan
-from harness.steps.doctor_vagrant import CHECKS
-from harness.steps.on_vagrant import DRIVER
+from harness.steps.doctor import examine as doctor
+from harness.steps.doctor.examine import concerning, examine
+from harness.steps.doctor.host import PATIENCE, Host
+from harness.steps.doctor.model import Finding, Plan
+from harness.steps.doctor.vagrant import CHECKS
 
 RECORDED = Path(__file__).parents[1] / "providers/vagrant/recorded"
 

@@ -11,8 +11,8 @@ from harness.model.journal import Journal
 from harness.model.spec import LabSpec
 from harness.model.wellknown import INSIDE
 from harness.providers.namespaces.layout import LabLayout
-from harness.providers.vm import machine
-from harness.steps import kernel
+from harness.steps.kernel import inside as kernel
+from harness.vm import machine
 
 LAYOUT = LabLayout(Path("/state"), "one")
 
@@ -48,7 +48,7 @@ def test_modules_are_compiled_once_and_here(tmp_path: Path, monkeypatch: pytest.
     store = Store(tmp_path / "cache")
     kernel.compile_modules(store)
     (made,) = store.cache.rglob("timeouts.*.pyc")
-    assert str(made.parent).endswith(str(Path(kernel.__file__).parents[1]))
+    assert str(made.parent).endswith(str(Path(timeouts.__file__).parent))
     before = made.stat().st_mtime_ns
     kernel.compile_modules(store)
     assert made.stat().st_mtime_ns == before

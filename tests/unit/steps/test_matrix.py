@@ -15,8 +15,9 @@ from harness.model.load import load_spec
 from harness.model.matrix import Cell
 from harness.model.spec import Kubernetes
 from harness.runner import HostRunner
-from harness.steps import matrix, matrix_run
-from harness.steps.doctor_model import Check, Finding, Plan, Status, Verdict
+from harness.steps.doctor.model import Check, Finding, Plan, Status, Verdict
+from harness.steps.matrix import plan as matrix
+from harness.steps.matrix import run
 
 EXPECTED = "expected the name of one of the"
 HEAD = "apiVersion: cnilab.dev/v1\nkind: Matrix\n"
@@ -57,12 +58,12 @@ def test_the_nightly_matrix_has_every_variant_on_namespaces() -> None:
 def test_a_cell_may_have_another_version_of_its_network(written: Callable[[str], Path], tmp_path: Path) -> None:
     path = written("groups: [{name: old, variants: [flannel], cniVersion: 0.27.4}, {variants: [flannel]}]\n")
     other, pinned = matrix.load(path)
-    (words,) = matrix_run.work(other, tmp_path / "x", tmp_path).parts
+    (words,) = run.work(other, tmp_path / "x", tmp_path).parts
     assert words[words.index("--cni-version") + 1] == "0.27.4"
-    assert "--cni-version" not in matrix_run.work(pinned, tmp_path / "y", tmp_path).parts[0]
-    assert matrix_run.item(other)["cniVersion"] == "0.27.4"
-    assert matrix_run.spec(cell(cni_version="0.27.4", labs="all"))["spec"]["cniVersion"] == "0.27.4"
-    assert "cniVersion" not in matrix_run.spec(cell(labs="all"))["spec"]
+    assert "--cni-version" not in run.work(pinned, tmp_path / "y", tmp_path).parts[0]
+    assert run.item(other)["cniVersion"] == "0.27.4"
+    assert run.spec(cell(cni_version="0.27.4", labs="all"))["spec"]["cniVersion"] == "0.27.4"
+    assert "cniVersion" not in run.spec(cell(labs="all"))["spec"]
 
 
 def test_the_nightly_matrix_asks_for_every_provider_and_the_other_kernel() -> None:
@@ -143,19 +144,19 @@ def test_the_machine_is_asked_once_per_provider(tmp_path: Path) -> None:
 
 def test_words_of_a_usual_cell_can_be_typed(tmp_path: Path) -> None:
     wanted = cell("debian-weave", variant="weave", kernel="debian", labs="none")
-    (words,) = matrix_run.work(wanted, tmp_path, tmp_path).parts
+    (words,) = run.work(wanted, tmp_path, tmp_path).parts
     expected = "run weave --name debian-weave --nodes 2 --kernel debian --run-dir DIR --replace --no-labs"
     assert list(words) == expected.replace("DIR", str(tmp_path)).split()
 
 
 def test_what_words_cannot_say_is_a_spec_that_can_be_read(tmp_path: Path) -> None:
-    (words,) = matrix_run.work(cell("k", provider="kind", labs=("pod-model",)), tmp_path / "k", tmp_path).parts
+    (words,) = run.work(cell("k", provider="kind", labs=("pod-model",)), tmp_path / "k", tmp_path).parts
     spec = load_spec(Path(words[1]), variants=catalogue.names(), labs=["pod-model"])
     assert (spec.name, spec.provider, spec.cni, spec.labs) == ("k", "kind", "flannel", ("pod-model",))
 
 
 def test_a_cluster_of_others_is_reached_by_its_kubeconfig_alone_and_taken_down(tmp_path: Path) -> None:
-    found = matrix_run.work(cell("x", provider="existing"), tmp_path / "x", tmp_path / "state")
+    found = run.work(cell("x", provider="existing"), tmp_path / "x", tmp_path / "state")
     assert [part[0] for part in (*found.parts, *found.ending)] == ["up", "test", "report", "down"]
     assert found.parts[1][1:3] == ("--kubeconfig", str(tmp_path / "state/labs/x/kubeconfig"))
     assert "existing" not in found.parts[0]
@@ -181,10 +182,10 @@ sys.exit({"cilium": 1, "weave": 11}.get(variant, 0))
 """
 
 
-def night(tmp_path: Path, cells: list[Cell]) -> tuple[list[matrix_run.Outcome], list[str]]:
+def night(tmp_path: Path, cells: list[Cell]) -> tuple[list[run.Outcome], list[str]]:
     told: list[str] = []
     program = [sys.executable, "-c", PROGRAM]
-    return matrix_run.run_cells(cells, tmp_path / "night", tmp_path, program, HostRunner(), told.append), told
+    return run.run_cells(cells, tmp_path / "night", tmp_path, program, HostRunner(), told.append), told
 
 
 def test_a_failed_cell_does_not_keep_the_others_from_running(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.providers.namespaces import bring_up
 from harness.runner import Completed, HostRunner
-from harness.steps import up_namespaces
 
 
 class Recorded(HostRunner):
@@ -33,21 +33,21 @@ def test_a_kernel_with_modules_gets_the_bridges_filter_before_a_node_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without it flannel ends: "Failed to check br_netfilter"; and a failure to load it is not this function's."""
-    monkeypatch.setattr(up_namespaces, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
+    monkeypatch.setattr(bring_up, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
     monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
     runner = Recorded(tmp_path)
-    up_namespaces.load_modules(runner)
+    bring_up.load_modules(runner)
     assert runner.asked == [["modprobe", "br_netfilter"]]
     (tmp_path / "bridge-nf-call-iptables").write_text("1\n")
-    up_namespaces.load_modules(runner)
+    bring_up.load_modules(runner)
     assert len(runner.asked) == 1
     assert (tmp_path / "bridge-nf-call-iptables").read_text() == "1\n", "it was there before: it is the machine's own"
 
 
 def test_the_machines_own_bridges_go_on_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up_namespaces, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
+    monkeypatch.setattr(bring_up, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
     monkeypatch.setattr("shutil.which", lambda name: f"/sbin/{name}")
-    up_namespaces.load_modules(Recorded(tmp_path, "iptables", "ip6tables"))
+    bring_up.load_modules(Recorded(tmp_path, "iptables", "ip6tables"))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "bridge-nf-call-iptables": "0\n",
         "bridge-nf-call-ip6tables": "0\n",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.steps.moving import TAINT, copies, in_pod_network, require_movable, tolerates
+from harness.steps.network.moving import TAINT, copies, in_pod_network, require_movable, tolerates
 
 
 def pod(name: str, *, controller: str = "", phase: str = "Running", **spec: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness import yamlio
-from harness.cni import catalogue, cilium, flannel
+from harness.cni import catalogue, charts, cilium, flannel, networks
 from harness.components import network
 from harness.components.lock import load
 from harness.components.resolver import Resolved
@@ -21,8 +21,9 @@ from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.records import Event
 from harness.model.spec import LabSpec
+from harness.providers import needs
 from harness.runner import CommandError, Completed
-from harness.steps import charts, needs, networks, render
+from harness.steps.lifecycle import render
 
 # As short as can be, and of no project: names are what this program looks for.
 MANIFEST = """\

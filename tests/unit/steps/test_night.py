@@ -10,8 +10,9 @@ import pytest
 
 from harness.errors import ReportError, UsageError
 from harness.model.run import RunDir
-from harness.steps import matrix, matrix_run
-from harness.steps.night import write_night
+from harness.steps.matrix import plan as matrix
+from harness.steps.matrix import run as matrix_run
+from harness.steps.matrix.report import write_night
 from tests.unit.reports import page, sample
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.probes.plan import LookupProbe, Site
 from harness.runner import HostRunner
-from harness.steps.observe import DEADLINES, Pace, probe
+from harness.steps.suite.observe import DEADLINES, Pace, probe
 
 AGENT = '#!/bin/sh\nd=${0%/*}\ncat > "$d/plan.json"\n'
 

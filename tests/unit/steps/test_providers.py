@@ -10,8 +10,9 @@ from harness.errors import UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.spec import LabSpec
+from harness.providers import registry
 from harness.providers.namespaces.state import LabState as NamespacesState
-from harness.steps import providers
+from harness.providers.protocol import Driver
 
 
 def known(place: LabDir, **changes: object) -> None:
@@ -21,13 +22,13 @@ def known(place: LabDir, **changes: object) -> None:
 
 def test_a_provider_that_this_version_lacks_is_named_with_those_it_has() -> None:
     with pytest.raises(UsageError, match="the provider 'marbles' is not there yet") as caught:
-        providers.driver("marbles")
+        registry.driver("marbles")
     assert "namespaces" in caught.value.next_step
 
 
-@pytest.mark.parametrize("name", providers.NAMES)
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_every_driver_can_look_for_a_lab_that_is_not_there(name: str, tmp_path: Path) -> None:
-    place, driver = LabDir(tmp_path, "ghost"), providers.driver(name)
+    place, driver = LabDir(tmp_path, "ghost"), registry.driver(name)
     assert issubclass(driver.model, LabState)
     assert driver.delete(place) == []
     assert driver.machines(place) == []
@@ -44,8 +45,8 @@ def test_the_common_part_is_read_without_the_provider_and_the_rest_is_kept(tmp_p
     assert labstate.read(place, LabState) == LabState(
         name="one", created="2026-01-01T00:00:00Z", spec=LabSpec(name="one")
     )
-    providers.mark_ready(place, own={})
-    state = providers.known_state(place)
+    registry.mark_ready(place, own={})
+    state = registry.known_state(place)
     assert isinstance(state, NamespacesState)
     assert state.ready
     assert state.raised == {"a/b": 3}
@@ -55,11 +56,11 @@ def test_a_lab_without_a_readable_state_can_be_removed(tmp_path: Path) -> None:
     place = LabDir(tmp_path, "torn")
     place.path.mkdir(parents=True)
     place.state_file.write_text("{")
-    assert providers.delete(place) == []
+    assert registry.delete(place) == []
     assert not place.path.exists()
 
 
-@pytest.mark.parametrize("name", [*providers.NAMES, "vagrant"])
+@pytest.mark.parametrize("name", registry.NAMES)
 def test_every_driver_has_all_that_is_asked_of_one(name: str) -> None:
-    wanted = {word for word in vars(providers.Driver) if not word.startswith("_")}
-    assert {word for word in wanted if not hasattr(providers.driver(name), word)} == set()
+    wanted = {word for word in vars(Driver) if not word.startswith("_")}
+    assert {word for word in wanted if not hasattr(registry.driver(name), word)} == set()

@@ -6,7 +6,7 @@ import pytest
 
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
 from harness.model.spec import LabSpec
-from harness.steps.residue import bare, residue
+from harness.steps.network.residue import bare, residue
 
 BARE_SAVED = """\
 *filter

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.runner import CommandError, HostRunner
-from harness.steps import suite
+from harness.steps.suite import deploy
 
 
 class Machine:
@@ -25,7 +25,7 @@ class Machine:
 
 
 def limits(machine: Any) -> dict[str, int | bool]:
-    return suite.kernel_limits(machine)
+    return deploy.kernel_limits(machine)
 
 
 def test_a_node_with_a_kernel_of_its_own_has_its_own_table() -> None:
@@ -35,7 +35,7 @@ def test_a_node_with_a_kernel_of_its_own_has_its_own_table() -> None:
 def test_nodes_in_namespaces_share_the_table_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "gc_thresh2"
     here.write_text("1024\n")
-    monkeypatch.setattr(suite, "GC_THRESH", here)
+    monkeypatch.setattr(deploy, "GC_THRESH", here)
     assert limits(Machine()) == {"gc_thresh2": 1024, "shared": True}
     here.unlink()
     assert limits(Machine()) == {}, "nobody can read it: the check does not apply"
@@ -50,4 +50,4 @@ def test_packets_are_captured_where_the_node_has_a_tcpdump(
         (tmp_path / "tcpdump").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere" if not program else f"{tmp_path}:/bin")
     node: Any = type("Node", (), {"runner": HostRunner()})()
-    assert suite.captures(node) is can
+    assert deploy.captures(node) is can

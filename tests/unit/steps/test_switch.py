@@ -17,9 +17,9 @@ from harness.model.spec import LabSpec
 from harness.probes.netstate import rules_of, without_counters
 from harness.providers.namespaces.state import LabState
 from harness.runner import HostRunner
-from harness.steps import switch
-from harness.steps.attach import Attached
-from harness.steps.doctor_model import Check, Verdict
+from harness.steps.doctor.model import Check, Verdict
+from harness.steps.lifecycle.attach import Attached
+from harness.steps.network import switch
 
 
 class Api(Kube):

@@ -11,7 +11,7 @@ from harness.cni import catalogue
 from harness.model.records import Packet, Tap
 from harness.model.spec import LabSpec
 from harness.runner import Completed
-from harness.steps.trace import ECHO_REPLY, ECHO_REQUEST, End, Trace, judge, path
+from harness.steps.suite.trace import ECHO_REPLY, ECHO_REQUEST, End, Trace, judge, path
 
 SIZE = 72
 SENDER, RECEIVER = End("a", "10.244.0.2", None, None, None), End("c", "10.244.1.3", None, None, None)

@@ -13,9 +13,9 @@ from harness.cluster.kube import ApiError, Kube
 from harness.errors import NotYetError
 from harness.model.records import Lookup
 from harness.model.wellknown import EMULATED
-from harness.steps import up
-from harness.steps.attach import Attached
-from harness.steps.up import LATE_HOOKS, api_ready
+from harness.steps.lifecycle import up
+from harness.steps.lifecycle.attach import Attached
+from harness.steps.lifecycle.up import LATE_HOOKS, api_ready
 
 
 class Starting:

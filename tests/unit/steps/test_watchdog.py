@@ -15,7 +15,7 @@ from harness.cluster.kube import ApiError, Kube
 from harness.cluster.refusals import unanswered
 from harness.errors import BringUpError, CnilabError, NotYetError
 from harness.providers.namespaces.layout import LabLayout
-from harness.steps.watchdog import GIVE_UP_AFTER, Watchdog, dying_containers, explain
+from harness.steps.lifecycle.watchdog import GIVE_UP_AFTER, Watchdog, dying_containers, explain
 
 
 class Api(Kube):

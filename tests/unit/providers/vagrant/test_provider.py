@@ -19,12 +19,13 @@ from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.records import Event
 from harness.model.spec import LabSpec, Vagrant
-from harness.providers.vagrant import create, engine, provider, state
+from harness.providers import registry
+from harness.providers.vagrant import bring_up, create, engine, provider, state
+from harness.providers.vagrant.driver import DRIVER, rendered
 from harness.providers.vagrant.node import VagrantNode
 from harness.providers.vagrant.ssh import Way
 from harness.runner import Completed, HostRunner, stop
-from harness.steps import labs, providers, up_vagrant
-from harness.steps.on_vagrant import DRIVER, rendered
+from harness.steps.labs import apply
 
 UP = r"""
 echo "1795908402,,ui,info,Bringing machine 'n1' up with 'libvirt' provider..."
@@ -219,7 +220,7 @@ def test_a_damaged_state_does_not_keep_a_lab_from_being_removed(place: LabDir, p
     asked = programs(machines=f"{state.unique_name(place)}-n7\n")
     state.folder(place).mkdir(parents=True)
     place.state_file.write_text("{")
-    assert providers.delete(place) == []
+    assert registry.delete(place) == []
     assert not place.path.exists()
     assert f"undefine {state.unique_name(place)}-n7" in asked.read_text()
 
@@ -264,7 +265,7 @@ def test_the_far_host_is_a_namespace_of_the_router(place: LabDir, spec: LabSpec)
 
 def test_playbooks_reach_machines_over_the_same_connection(place: LabDir, spec: LabSpec) -> None:
     lab = provider.lab_of(place, claimed(place, spec))
-    found = yamlio.loads(up_vagrant.inventory(lab, spec, catalogue.variant("cilium")))
+    found = yamlio.loads(bring_up.inventory(lab, spec, catalogue.variant("cilium")))
     n1 = found["all"]["children"]["control_plane"]["hosts"]["n1"]
     assert n1["cluster_address"] == "172.18.0.11"
     assert f"ControlPath={lab.nodes[0].way.control}" in n1["ansible_ssh_args"]
@@ -277,7 +278,7 @@ def test_playbooks_reach_machines_over_the_same_connection(place: LabDir, spec: 
 
     attached = Attached()
     attached.lab, attached.kubectl = lab, None  # type: ignore[attr-defined]
-    hosts = yamlio.loads(labs.hosts(attached))["all"]["children"]  # type: ignore[arg-type]
+    hosts = yamlio.loads(apply.hosts(attached))["all"]["children"]  # type: ignore[arg-type]
     assert hosts["nodes"]["hosts"]["n1"]["ansible_connection"] == "ssh"
     assert hosts["outside"]["hosts"]["router"]["ansible_become"] is True
 

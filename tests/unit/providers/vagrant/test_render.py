@@ -15,7 +15,7 @@ from harness.cni import catalogue
 from harness.files import write_below
 from harness.model.spec import LabSpec, Underlay, Vagrant
 from harness.providers.vagrant import render
-from harness.steps import render as steps
+from harness.steps.lifecycle import render as steps
 
 
 def spec(hypervisor: str = "virtualbox", **more: Any) -> LabSpec:

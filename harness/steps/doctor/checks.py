@@ -1,0 +1,345 @@
+"""The checks of `doctor`, as data. Whatever can be tried cheaply is tried, not guessed from versions."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from harness import apart
+from harness.components import given, recipes, tools
+from harness.components.kubernetes import unsupported
+from harness.components.lock import load as load_lock
+from harness.errors import CnilabError, UsageError
+from harness.model import labstate
+from harness.model.labstate import LabDir, LabState
+from harness.providers import registry
+from harness.providers.namespaces import cgroups
+from harness.providers.namespaces.layout import group_suffix
+from harness.steps.doctor import builds, container, docker, vagrant
+from harness.steps.doctor import cgroups as doctor_cgroups
+from harness.steps.doctor.model import Check, Plan, Verdict
+
+MIB = 2**20
+GIB = 2**30
+
+FIRST_NODES_MEMORY = 600 * MIB
+NODE_MEMORY = 250 * MIB
+LINK_MEMORY = 3 * GIB
+"""What Go's linker takes for Kubernetes on the first run: 2.8 GiB, and little less with GOGC=50."""
+PODS_PER_NODE = 8
+"""What labs and the conformance suite start on a node, with the cluster's own."""
+
+
+def _root(plan: Plan) -> Verdict:
+    uid = plan.host.uid()
+    return Verdict(uid == 0, "root" if uid == 0 else f"user id {uid}")
+
+
+def _programs(plan: Plan) -> Verdict:
+    known = load_lock().tool
+    missing = [name for name, tool in known.items() if not tool.optional and not plan.host.which(name)]
+    if not missing:
+        return Verdict(ok=True, detail=f"{len(known)} found")
+    detail, fix = f"missing: {', '.join(missing)}", tools.advice(known, missing, coming=plan.coming)
+    return Verdict(ok=False, detail=detail, fix=fix, severity="limits" if plan.coming else None)
+
+
+def _namespaces(plan: Plan) -> Verdict:
+    flags = ("--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--mount-proc")
+    done = plan.host.run([*apart.words(*flags, mountinfo=plan.host.read("/proc/self/mountinfo")), "true"])
+    return Verdict(done.ok, "net, mnt, uts, ipc, pid, cgroup" if done.ok else done.tail(1))
+
+
+def _link(kind: str) -> Callable[[Plan], Verdict]:
+    def probe(plan: Plan) -> Verdict:
+        if not container.holds(plan, "NET_ADMIN"):
+            return Verdict(ok=False, detail="not known without CAP_NET_ADMIN", fix=container.PRIVILEGED)
+        found = plan.host.links.get(kind, False)
+        words = "made one in a throw-away namespace" if found else "the kernel refused to make one"
+        return Verdict(found, words, _load(plan, kind))
+
+    return probe
+
+
+def _load(plan: Plan, module: str) -> str:
+    """How to get a part of the kernel: one without loadable modules has it built in, or never."""
+    return f"modprobe {module}" if plan.host.exists("/proc/modules") else f"a kernel that is built with {module}"
+
+
+def _br_netfilter(plan: Plan) -> Verdict:
+    if plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
+        return Verdict(ok=True, detail="present")
+    if plan.host.which("modprobe") and plan.host.run(["modprobe", "--dry-run", "br_netfilter"]).ok:
+        return Verdict(ok=True, detail="a module, which the first lab loads")
+    return Verdict(ok=False, detail="/proc/sys/net/bridge is not there", fix=_load(plan, "br_netfilter"))
+
+
+def _iptables(plan: Plan) -> Verdict:
+    rule = ["-t", "nat", "-A", "POSTROUTING", "-m", "comment", "--comment", "cnilab", "-j", "MASQUERADE"]
+    done = plan.host.unshared(["iptables", "-w", *rule])
+    version = plan.host.run(["iptables", "--version"]).stdout.strip()
+    return Verdict(done.ok, version if done.ok else done.tail(1))
+
+
+def _nftables(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["nft", "add", "table", "inet", "cnilab"])
+    return Verdict(done.ok, "added a table in a throw-away namespace" if done.ok else done.tail(1))
+
+
+def _netem(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
+    return Verdict(done.ok, "present" if done.ok else done.tail(1), _load(plan, "sch_netem"))
+
+
+def _overlay(plan: Plan) -> Verdict:
+    place = plan.state
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".cnilab-doctor-", dir=place) as scratch:
+            for folder in ("lower", "upper", "work", "merged"):
+                (Path(scratch) / folder).mkdir()
+            # From within: the directory may have any name, and commas and colons mean something in these options.
+            options = "lowerdir=lower,upperdir=upper,workdir=work"
+            words = ["env", "-C", scratch, "mount", "-t", "overlay", "overlay", "-o", options, "merged"]
+            done = plan.host.unshared(words)
+    except OSError as error:
+        return Verdict(ok=False, detail=f"{place}: {error.strerror}")
+    return Verdict(done.ok, f"on {place}" if done.ok else done.tail(1))
+
+
+def _bpf(plan: Plan) -> Verdict:
+    if container.filtered(plan, "bpf"):
+        return Verdict(ok=False, detail="the system call bpf is refused", fix=container.UNFILTERED)
+    done = plan.host.unshared(["mount", "-t", "bpf", "bpf", "/mnt"])
+    return Verdict(done.ok, "can be mounted" if done.ok else done.tail(1))
+
+
+def _ipvs(plan: Plan) -> Verdict:
+    # The match is what asks the kernel for IPVS; there is no other way without a program of its own.
+    done = plan.host.unshared(["iptables", "-w", "-A", "OUTPUT", "-m", "ipvs", "--ipvs"])
+    words = "added a match in a throw-away namespace" if done.ok else "the kernel has none, or not its match"
+    return Verdict(done.ok, words, _load(plan, "xt_ipvs"))
+
+
+def _esp(plan: Plan) -> Verdict:
+    state = ["src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "1", "mode", "tunnel"]
+    cipher = ["aead", "rfc4106(gcm(aes))", "0x" + 20 * "00", "128"]
+    done = plan.host.unshared(["ip", "xfrm", "state", "add", *state, *cipher])
+    detail = "added a state in a throw-away namespace" if done.ok else "the kernel refused an ESP state"
+    return Verdict(done.ok, detail)
+
+
+def _ipset(plan: Plan) -> Verdict:
+    done = plan.host.unshared(["ipset", "create", "cnilab", "hash:ip"])
+    return Verdict(done.ok, "made one in a throw-away namespace" if done.ok else done.tail(1))
+
+
+def _weave_images(plan: Plan) -> Verdict:
+    wanted = [image for image in recipes.images(load_lock()) if image.given and not plan.spec.cni_version]
+    missing = [one.reference for one in wanted if not plan.host.exists(str(given.place(plan.cache, one)))]
+    return Verdict(
+        not missing, f"not in the cache: {', '.join(missing)}" if missing else "present", given.advice(missing)
+    )
+
+
+def neighbour_entries(plan: Plan) -> int:
+    """Entries that a lab's neighbour tables have together; the kernel counts them for all namespaces in one.
+
+    A pod knows its gateway and the pods of its node that it talks to; a node its pods, the other nodes, and with an
+    overlay their tunnel ends.
+    """
+    nodes = plan.spec.nodes
+    return nodes * (PODS_PER_NODE * (PODS_PER_NODE + 1) + PODS_PER_NODE + 2 * nodes + 4)
+
+
+def _neighbours(plan: Plan) -> Verdict:
+    text = plan.host.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3").strip()
+    limit, wanted = int(text) if text.isdigit() else 0, neighbour_entries(plan)
+    if limit == 0:
+        return Verdict(ok=True, detail="the kernel does not say")
+    fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={max(4096, 2 * wanted)}"
+    return Verdict(limit >= wanted, f"{limit} entries allowed, about {wanted} wanted for {plan.spec.nodes} nodes", fix)
+
+
+def _inotify(plan: Plan) -> Verdict:
+    text = plan.host.read("/proc/sys/fs/inotify/max_user_instances").strip()
+    limit, wanted = int(text) if text.isdigit() else 0, 24 * plan.spec.nodes
+    fix = f"sysctl -w fs.inotify.max_user_instances={max(512, 2 * wanted)}"
+    return Verdict(limit >= wanted, f"{limit} instances allowed, about {wanted} wanted", fix)
+
+
+def _memory(plan: Plan) -> Verdict:
+    free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
+    what = f"about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
+    if free >= wanted and free < LINK_MEMORY and "kubernetes" in builds.missing(plan):
+        what = f"about {LINK_MEMORY / GIB:.1f} GiB wanted where Kubernetes is built"
+        return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=builds.ELSEWHERE)
+    detail = f"{free / GIB:.1f} GiB available, {what}"
+    return Verdict(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
+
+
+def _disk_state(plan: Plan) -> Verdict:
+    return _disk(plan, plan.state, (200 + 100 * plan.spec.nodes) * MIB)
+
+
+def _disk_cache(plan: Plan) -> Verdict:
+    # A build of Kubernetes needs Go's module and build caches beside the cache itself.
+    missing = builds.missing(plan)
+    return _disk(plan, plan.cache, 8 * GIB if missing else 100 * MIB)
+
+
+def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
+    free = plan.host.free_bytes(place)
+    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB wanted")
+
+
+def _support(plan: Plan) -> Verdict:
+    version = plan.spec.kubernetes.version
+    text = unsupported(load_lock(), version, plan.host.today())
+    return Verdict(not text, text or version)
+
+
+def _leftovers(plan: Plan) -> Verdict:
+    found, fixes = [], []
+    for name in labstate.names(plan.state):
+        reason = _left_over(plan, name)
+        if reason:
+            found.append(f"{name} ({reason})")
+            fixes.append(f"cnilab down {name}")
+    return Verdict(not found, f"left by earlier runs: {', '.join(found)}" if found else "none", "; ".join(fixes))
+
+
+def _left_over(plan: Plan, name: str) -> str:
+    try:
+        known = labstate.read(LabDir(plan.state, name), LabState)
+    except UsageError:
+        return "its state cannot be read"
+    except CnilabError as error:
+        return error.what
+    if known is None:
+        return "no state file"
+    if not known.ready:
+        return "" if labstate.start_time(known.owner) else "bring-up was killed"
+    machines = registry.driver(known.spec.provider).machines(LabDir(plan.state, name))
+    dead = [machine.name for machine in machines if machine.status != "Running"]
+    return f"not running: {', '.join(dead)}" if dead else ""
+
+
+def _stray_cgroups(plan: Plan) -> Verdict:
+    labs = set(labstate.names(plan.state))
+    suffix = group_suffix(plan.state)
+    stray: dict[str, int] = {}
+    for hierarchy in doctor_cgroups.mounted(plan):
+        with suppress(OSError):
+            for group in (hierarchy.path / cgroups.TOP).glob(f"*{suffix}"):
+                name = group.name.removesuffix(suffix)
+                if name not in labs:
+                    stray[name] = max(stray.get(name, 0), len(set(cgroups.processes(group))))
+    if not stray:
+        return Verdict(ok=True, detail="none")
+    found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
+    return Verdict(
+        ok=False, detail=f"of labs without a state: {found}", fix="; ".join(map("cnilab down {}".format, sorted(stray)))
+    )
+
+
+def _stray_mounts(plan: Plan) -> Verdict:
+    below = f"{plan.state}/labs/"
+    mounts = [line.split()[4] for line in plan.host.read("/proc/self/mountinfo").splitlines() if len(line.split()) > 4]
+    stray = [mount for mount in mounts if mount.startswith(below)]
+    fix = "; ".join(f"umount -l {mount}" for mount in stray[:3])
+    return Verdict(not stray, f"{len(stray)} below {below}" if stray else "none", fix)
+
+
+def _port(plan: Plan) -> Verdict:
+    port = plan.host.loopback_port()
+    return Verdict(port > 0, "a free one was found" if port else "127.0.0.1 has no free TCP port")
+
+
+_LOAD = "load the module"
+_NAT = "a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
+
+CHECKS: tuple[Check, ...] = (
+    Check("root", "root", "blocks", "namespaces cannot be made", "run it with sudo", _root),
+    *container.CAPABILITIES,
+    Check("programs", "programs of this machine", "blocks", "nodes lack tools", "install them", _programs),
+    Check(
+        "namespaces",
+        "namespaces",
+        "blocks",
+        "nodes cannot be made",
+        "a kernel with NET_NS, PID_NS, UTS_NS, IPC_NS and CGROUPS",
+        _namespaces,
+    ),
+    Check("veth", "veth links", "blocks", "no wires", _LOAD, _link("veth"), "ip"),
+    Check("bridge", "bridges", "blocks", "no wire between nodes", _LOAD, _link("bridge"), "ip"),
+    Check(
+        "br-netfilter",
+        "br_netfilter",
+        "limits",
+        "Services fail between pods of one node",
+        _LOAD,
+        _br_netfilter,
+    ),
+    Check("vxlan", "VXLAN links", "limits", "no variant flannel", _LOAD, _link("vxlan"), "ip"),
+    Check("iptables", "iptables", "blocks", "no Services, no masquerade", _NAT, _iptables, "iptables"),
+    Check("nftables", "nftables", "limits", "no proxyMode nftables", "a kernel with NF_TABLES_INET", _nftables, "nft"),
+    Check(
+        "overlay",
+        "overlayfs on the state directory",
+        "blocks",
+        "containers and nodes have no root file system",
+        "put --state on ext4, xfs or tmpfs: overlayfs does not stack on overlayfs",
+        _overlay,
+    ),
+    *doctor_cgroups.CHECKS,
+    *container.OTHER,
+    Check("memory", "memory", "limits", "programs are killed", "fewer nodes", _memory),
+    Check("disk-state", "disk, state", "blocks", "nodes cannot write", "free some, or move it: --state", _disk_state),
+    Check("disk-cache", "disk, cache", "blocks", "components cannot be kept", "free some, or --cache", _disk_cache),
+    Check("port", "loopback port", "blocks", "kubectl has no way in", "end some programs", _port),
+    Check(
+        "neighbours",
+        "neighbour table",
+        "limits",
+        "packets are lost when it overflows; it is one for the whole machine",
+        "fewer nodes",
+        _neighbours,
+    ),
+    Check("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise it", _inotify),
+    *builds.CHECKS,
+    Check(
+        "kubernetes",
+        "Kubernetes",
+        "limits",
+        "its project mends nothing in it any more",
+        "leave out kubernetes.version, or name a newer one",
+        _support,
+    ),
+    Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),
+    Check("leftovers-cgroups", "leftovers: cgroups", "info", "their processes go on", "see above", _stray_cgroups),
+    Check("leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts),
+    Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
+    Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset, "ipset"),
+    Check("ipvs", "IPVS", "info", "no proxyMode ipvs", _LOAD, _ipvs, "iptables"),
+    Check("esp", "IPsec (ESP)", "info", "no IPsec overlays", "a kernel with INET_ESP and CRYPTO_GCM", _esp, "ip"),
+    Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve"), "ip"),
+    Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard"), "ip"),
+    Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip"), "ip"),
+    Check("dummy", "dummy links", "info", "no variant weave", _LOAD, _link("dummy"), "ip"),
+    Check(
+        "weave-images",
+        "images of weave",
+        "info",
+        "no variant weave; they can be neither built nor downloaded here",
+        "cnilab components add",
+        _weave_images,
+    ),
+    Check("netem", "netem", "info", "no faults that delay or lose packets", _LOAD, _netem, "tc"),
+    *docker.CHECKS,
+    *vagrant.CHECKS,
+)
+"""In the order in which a reader wants them: what everything stands on first."""

@@ -1,0 +1,65 @@
+"""Checks of `doctor` that concern labs on kind: the Docker engine, its command line, and a node image."""
+
+from __future__ import annotations
+
+from harness.cni.catalogue import variant
+from harness.errors import CnilabError
+from harness.providers.kind.answers import EngineFacts
+from harness.steps.doctor.model import Check, Plan, Verdict
+
+_NAMESPACES = "leave --provider away: namespaces need no Docker"
+
+
+def _engine(plan: Plan) -> Verdict:
+    try:
+        facts = plan.host.docker()
+    except CnilabError as error:
+        return Verdict(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
+    if facts.too_old:
+        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="an engine of version 20.10 or later")
+    if facts.rootless and facts.cgroups == "1":
+        return Verdict(ok=False, detail=f"{facts}: kind wants cgroup v2 of a rootless engine", fix="a rootful engine")
+    return _with_bpf(facts, plan.spec.cni) or Verdict(ok=True, detail=str(facts))
+
+
+def _with_bpf(facts: EngineFacts, name: str) -> Verdict | None:
+    """What keeps agents that load BPF from working in kind's nodes; None where nothing does."""
+    if "bpf" not in variant(name).needs:
+        return None
+    if not facts.gives_bpf:
+        detail = f"{facts} keeps CAP_BPF and CAP_PERFMON from kind's nodes, and {name}'s agent asks for them"
+        return Verdict(ok=False, detail=detail, fix=f"an engine of version 23 or later, or {_NAMESPACES}")
+    if facts.cgroups == "1":
+        # Nodes would share the root of the only cgroup v2 there is, the machine's, and all its programs with it.
+        detail = f"{facts}: kind's nodes have no cgroup v2 of their own, which {name}'s agent attaches programs to"
+        return Verdict(ok=False, detail=detail, fix=f"a machine with cgroup v2 alone, or {_NAMESPACES}")
+    return None
+
+
+def _command(plan: Plan) -> Verdict:
+    path = plan.host.which("docker")
+    return Verdict(path is not None, path or "not found")
+
+
+def _image(plan: Plan) -> Verdict:
+    try:
+        found = plan.host.node_image(plan.spec.kubernetes.version)
+    except CnilabError as error:
+        return Verdict(ok=False, detail=error.what)
+    return Verdict(bool(found), found or "the engine has none; up pulls the one that kind publishes")
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("docker", "Docker engine", "info", "no labs on kind", _NAMESPACES, _engine),
+    Check(
+        "docker-cli", "docker on PATH", "info", "no labs on kind, which runs it", "apt-get install docker.io", _command
+    ),
+    Check(
+        "docker-image",
+        "kind's node image",
+        "info",
+        "up pulls 400 MB, or fails where no registry can be reached",
+        "cnilab components build-node-image",
+        _image,
+    ),
+)

@@ -1,0 +1,93 @@
+"""What doctor asks, of what, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from harness.components import tools
+from harness.model.spec import LabSpec
+from harness.steps.doctor.host import Host
+
+Severity = Literal["blocks", "limits", "info"]
+Status = Literal["ok", "blocks", "limits", "info"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the machine shall do, for checks of room.
+
+    Args:
+        spec: The lab.
+        state: The state directory.
+        cache: The cache directory.
+        host: The machine.
+        coming: What is missing and can be installed is still to be, by `up`.
+    """
+
+    spec: LabSpec
+    state: Path
+    cache: Path
+    host: Host = field(default_factory=Host)
+    coming: bool = field(default_factory=tools.may_install)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Args:
+        ok: All is well.
+        detail: What was found, in a few words.
+        fix: Better advice than the check's own, when the finding allows it.
+        severity: Another severity than the check's own, likewise.
+    """
+
+    ok: bool
+    detail: str = ""
+    fix: str = ""
+    severity: Severity | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the machine.
+
+    Args:
+        id: Stable, for `--skip`.
+        title: What is asked.
+        severity: What a failure means: no lab at all; a lab that lacks something; nothing for the default lab.
+        consequence: What follows from a failure.
+        fix: How to mend it.
+        probe: Answers the question.
+        program: A program of the machine that asks the kernel: without it nothing is known of the kernel.
+        provider: Of labs that it concerns; empty: of all that ask for it.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    consequence: str
+    fix: str
+    probe: Callable[[Plan], Verdict] = field(repr=False)
+    program: str = ""
+    provider: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A check and its answer.
+
+    Args:
+        check: The check.
+        status: `ok`, or what the failure means.
+        detail: What was found.
+        fix: How to mend it; empty when all is well.
+    """
+
+    check: Check
+    status: Status
+    detail: str
+    fix: str

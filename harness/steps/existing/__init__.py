@@ -1,0 +1,1 @@
+"""The suite on a cluster that somebody else built, which is afterwards as it was before."""

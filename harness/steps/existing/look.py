@@ -1,0 +1,274 @@
+"""What a cluster that is not ours turns out to be: nodes, network, ranges and names; and what stays unseen."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any, Final
+
+from conformance.inventory import NodeFact, Site
+from harness import timeouts
+from harness.cluster.execute import PodRunner
+from harness.cluster.kube import ApiError, Kube, Object
+from harness.cluster.stream import Place
+from harness.cni import catalogue, recognise
+from harness.cni.recognise import Recognised, Seen
+from harness.errors import BringUpError, CnilabError
+from harness.model.spec import LabSpec
+from harness.probes import inventory as sandboxes
+from harness.probes import plan as probes
+from harness.probes import podstate
+from harness.providers.existing import probe, survey
+from harness.providers.existing.probe import ExistingNode
+from harness.providers.existing.refusals import trouble
+from harness.steps.existing.send import Sender
+from harness.steps.existing.stay import Stay
+from harness.steps.suite.deploy import GC_THRESH, own_limits
+
+PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
+"""Gates that only a network's own data can open."""
+
+_ZONE_OF = re.compile(r"^\S+\.svc\.(\S+)$")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes through their probes.
+
+    Args:
+        nodes: All of them, or none.
+        links: `ip -j addr` of each.
+        found: What runs there.
+    """
+
+    nodes: tuple[ExistingNode, ...] = ()
+    links: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
+    found: sandboxes.Inventory | None = None
+
+    def nic(self, name: str, address: str) -> tuple[str, IPv4Network | None, int]:
+        """Name, network and MTU of the link that has a node's address."""
+        for link in (self.links or {}).get(name, ()):
+            for one in link.get("addr_info", ()):
+                if one.get("local") == address:
+                    return str(link["ifname"]), IPv4Interface(f"{address}/{one['prefixlen']}").network, int(link["mtu"])
+        return "", None, 0
+
+
+class Look:
+    """Finds out about a cluster, and closes gates, with the reason, for what cannot be found out.
+
+    Args:
+        here: The run's stay there.
+        enter: The way into pods; one TLS context for all.
+        sender: Brings programs into probes, where images do not.
+    """
+
+    def __init__(self, here: Stay, enter: PodRunner, sender: Sender) -> None:
+        self.here = here
+        self.enter = enter
+        self.sender = sender
+
+    @property
+    def kube(self) -> Kube:
+        """The cluster's API."""
+        return self.here.kube
+
+    def nodes(self, places: Mapping[str, str]) -> Nodes:
+        """The nodes through their probes; closes the gate, with the reason, when that fails."""
+        try:
+            pods = self.kube.wait(
+                f"a probe on each of {len(places)} nodes",
+                "v1",
+                "Pod",
+                lambda items: _probes(items, set(places)),
+                namespace=self.here.probes,
+                deadline=timeouts.POD_RUNNING,
+            )
+            self.sender.equip(pods.values())
+            names = {name: str(pod["metadata"]["name"]) for name, pod in pods.items()}
+            nodes = tuple(
+                ExistingNode(name, IPv4Address(address), self.way(names[name]).within)
+                for name, address in places.items()
+            )
+            with ThreadPoolExecutor(max_workers=_workers(nodes)) as pool:
+                links = dict(zip(places, pool.map(_links, nodes), strict=True))
+            found = sandboxes.of_nodes(nodes)
+            ours = {(one.namespace, one.pod) for one in found.sandboxes}
+            if not all((self.here.probes, pod) in ours for pod in names.values()):
+                msg = "the probes do not see themselves: the runtime is not containerd, or keeps its state elsewhere"
+                raise BringUpError(msg)
+        except (CnilabError, json.JSONDecodeError, KeyError) as error:
+            self.here.closed["node"] = str(error).replace("\n", " ")
+            return Nodes()
+        return Nodes(nodes, links, found)
+
+    def way(self, pod: str) -> PodRunner:
+        """The way to a probe's programs."""
+        runner = self.enter.into(Place(self.here.probes, pod))
+        return runner.rooted(*probe.into_kit(self.here.binary)) if self.here.kit else runner
+
+    def with_veth(self, site: Site, nodes: Nodes) -> Site:
+        """A site with its node's end of the cable, where that can be seen."""
+        if nodes.found is None or site.kind != "pod":
+            return site
+        with suppress(BringUpError):
+            return site.model_copy(update={"host_veth": nodes.found.find(site.namespace, site.pod).host_veth})
+        return site
+
+    def recognised(self, nodes: Nodes, *, dns: bool) -> Recognised:
+        """The cluster's network; closes the gate, with the reason, when it is none of the catalogue's."""
+        wish = self.here.found.wish
+        if wish.cni:
+            return Recognised(catalogue.variant(wish.cni), "named by the user")
+        agents: list[Object] = []
+        with suppress(ApiError):
+            agents = self.kube.list("apps/v1", "DaemonSet")
+        config: dict[str, Mapping[str, str]] = {}
+        for driver, (namespace, name) in recognise.CONFIG_MAPS.items():
+            with suppress(ApiError):
+                found = self.kube.get("v1", "ConfigMap", name, namespace)
+                config |= {driver: found.get("data") or {}} if found else {}
+        files: tuple[str, ...] = ()
+        if nodes.nodes:
+            listed = nodes.nodes[0].runner.run(["ls", "/proc/1/root/etc/cni/net.d"], check=False).stdout.split()
+            files = tuple(sorted(one for one in listed if one.endswith((".conflist", ".conf", ".json"))))
+        names = {f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in agents}
+        ours = {f"{self.here.probes}/{probe.NAME}"}
+        known = recognise.recognise(Seen(frozenset(names - ours), config, files), dns=dns)
+        if not known.known:
+            self.here.closed["known"] = f"the network is not recognised: {known.why}"
+        return known
+
+    def node_facts(
+        self,
+        places: Mapping[str, str],
+        nodes: Nodes,
+        known: Recognised,
+        ways: Mapping[str, probes.Site],
+        sites: Sequence[Site],
+    ) -> tuple[NodeFact, ...]:
+        """The nodes as data. Where its NIC cannot be seen, a node's MTU is its pods', and what the tunnel takes."""
+        shares = {one.name: one.pod_cidr for one in self.here.found.chosen}
+        expect = known.variant.expect
+        takes = expect.overhead if expect.overhead_on == "interface" else 0
+
+        def fact(name: str) -> NodeFact:
+            mtu = nodes.nic(name, places[name])[2] if known.known else 0
+            if not mtu:
+                pod = next(site for site in sites if site.node == name and site.kind == "pod")
+                mtu = podstate.link_mtu(ways[pod.name]) + takes
+            return NodeFact(name=name, address=places[name], pod_cidr=shares.get(name, ""), mtu=mtu)
+
+        with ThreadPoolExecutor(max_workers=_workers(places)) as pool:
+            return tuple(pool.map(fact, places))
+
+    def described(
+        self,
+        spec: LabSpec,
+        known: Recognised,
+        nodes: Nodes,
+        places: Mapping[str, str],
+        *,
+        pods: Sequence[str],
+        domain: str,
+    ) -> LabSpec:
+        """The cluster as a spec; closes gates for what could not be found out."""
+        shares = [one.pod_cidr for one in self.here.found.nodes or () if one.pod_cidr]
+        cidr = known.cidr or str(survey.supernet(shares) or "")
+        services = _service_range(self.kube)
+        nics = {nodes.nic(name, address)[:2] for name, address in places.items()}
+        names = {name for name, _ in nics}
+        network = survey.supernet(str(net) for _, net in nics if net is not None)
+        lacking = [
+            word for word, value in (("pods", cidr), ("Services", services), ("nodes", str(network or ""))) if not value
+        ]
+        if lacking:
+            self.here.closed["ranges"] = f"the range of {' and '.join(lacking)} is not known"
+        if len(names) > 1:
+            words = ", ".join(sorted(names))
+            self.here.closed.setdefault("known", f"nodes have their address on links of different names: {words}")
+        changes = {
+            "cni": known.variant.name,
+            "pods": spec.pods.model_copy(update={"cidr": IPv4Network(cidr) if cidr else survey.supernet(pods)}),
+            "services": spec.services.model_copy(
+                update={"domain": domain or spec.services.domain}
+                | ({"cidr": IPv4Network(services)} if services else {})
+            ),
+            "underlay": spec.underlay.model_copy(
+                update={"nic": next(iter(names)) if len(names) == 1 else ""}
+                | {"cidr": network or survey.supernet(places.values())}
+            ),
+        }
+        return spec.model_copy(update=changes)
+
+    def limits(self, nodes: Nodes) -> dict[str, int | bool]:
+        """The neighbour limit of a node's kernel; closes the gate where it cannot be read."""
+        if nodes.nodes and (own := own_limits(nodes.nodes[0])):
+            return own
+        self.here.closed["neigh"] = self.here.closed.get("node", f"{GC_THRESH} is not there: a kernel shows it once")
+        return {}
+
+    def environment(self) -> dict[str, bool]:
+        """Gates that the cluster decides, and why they are closed."""
+        closed = self.here.closed
+        closed["router"] = closed["far"] = "nothing of ours plays the outside world of this cluster"
+        closed["verbs"] = "calling CNI plugins by hand would change a node"
+        if len(self.here.found.chosen) == 1:
+            closed.setdefault("hport", "there is no other node, and no router, to dial a host port from")
+        if "known" in closed:
+            closed.update((gate, closed["known"]) for gate in PROMISED if gate not in closed)
+        if blind := closed.get("node") or closed.get("known"):
+            closed["cap"] = blind
+        return {"router": False, "far": False, "dis": False, "cap": True} | dict.fromkeys(closed, False)
+
+
+def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, Object] | None:
+    """Probes by node, once there is one on each."""
+    for one in filter(None, map(trouble, items)):
+        raise one.error
+    up = {
+        item["spec"].get("nodeName", ""): item
+        for item in items
+        if item.get("status", {}).get("containerStatuses")
+        and all(one.get("ready") for one in item["status"]["containerStatuses"])
+    }
+    return up if nodes <= set(up) else None
+
+
+def _links(node: ExistingNode) -> list[dict[str, Any]]:
+    node.runner.run(probe.prepare())
+    listed: list[dict[str, Any]] = json.loads(node.runner.run(["ip", "-j", "addr"]).stdout)
+    return listed
+
+
+def _workers(items: Sequence[object] | Mapping[str, object]) -> int:
+    return max(1, min(16, len(items)))
+
+
+def domain_of(resolver: str) -> str:
+    """The cluster's zone, from a pod's search list; empty where there is none."""
+    for line in resolver.splitlines():
+        words = line.split()
+        if words[:1] == ["search"]:
+            found = [match[1] for word in words[1:] if (match := _ZONE_OF.match(word))]
+            return found[0] if found else ""
+    return ""
+
+
+def nameserver(resolver: str) -> str:
+    """The first name server that a pod is told."""
+    return next((line.split()[1] for line in resolver.splitlines() if line.startswith("nameserver ")), "")
+
+
+def _service_range(kube: Kube) -> str:
+    """The IPv4 range of Services (ServiceCIDR, KEP-1880); empty where it may not be read."""
+    with suppress(ApiError):
+        items = kube.raw("GET", "/apis/networking.k8s.io/v1/servicecidrs")["items"]
+        cidrs = [cidr for item in items for cidr in item["spec"].get("cidrs") or () if ":" not in cidr]
+        return str(cidrs[0]) if len(cidrs) == 1 else ""
+    return ""

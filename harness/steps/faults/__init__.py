@@ -1,0 +1,1 @@
+"""Break a lab in known ways, and see which checks notice."""

@@ -1,0 +1,1 @@
+"""Labs under another kernel than this machine's."""

@@ -1,0 +1,1 @@
+"""Labs: chosen for the cluster at hand, applied, run step by step, and judged."""

@@ -1,0 +1,319 @@
+"""Labs: chosen for the cluster at hand, applied with one playbook, run side by side where they do not disturb.
+
+labs/<id>/lab.yaml ─► needs met? ─► manifests ─► playbooks/labs.yaml ─► steps ─► labs.jsonl, labs/<id>/*.txt
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import resources, yamlio
+from harness.ansible import inventory
+from harness.ansible.play import Play, play
+from harness.errors import CnilabError, UsageError
+from harness.model import labfile
+from harness.model.expression import evaluate, render
+from harness.model.journal import Journal
+from harness.model.lab import NETWORK, LabDefinition, Needs
+from harness.model.node import Node
+from harness.model.records import LabStep
+from harness.model.run import RunDir
+from harness.model.spec import ALL_LABS
+from harness.steps.labs.cluster import Cluster
+from harness.steps.labs.run import LabRun
+from harness.steps.lifecycle.attach import Attached
+
+AT_ONCE = 5
+"""Labs that run at the same time; most of their time they wait for programs."""
+
+PLAYBOOK = "labs.yaml"
+
+EACH = "each"
+"""Key of a manifest's document, not of Kubernetes: an expression; the object is made for each `item` of it."""
+
+WAITED = ("Pod", "Job", "Deployment", "StatefulSet", "DaemonSet")
+"""Kinds that must be up before the first step."""
+
+
+def list_labs() -> list[LabDefinition]:
+    """All labs of the project, in order of their ids.
+
+    Raises:
+        SpecError: A lab file is wrong.
+    """
+    return labfile.read_all()
+
+
+@dataclass(frozen=True)
+class Ability:
+    """What a cluster offers to labs.
+
+    Args:
+        gates: Features that hold.
+        nodes: How many.
+        driver: Of the CNI variant.
+        wire: How packets between nodes look.
+        proxy: Mode of kube-proxy.
+        masquerade: Who masquerades what pods send to the outside.
+    """
+
+    gates: frozenset[str]
+    nodes: int
+    driver: str
+    wire: str
+    proxy: str
+    masquerade: str = ""
+
+
+def ability(attached: Attached) -> Ability:
+    """What the attached cluster offers."""
+    gates = set(attached.variant.gates)
+    if len(attached.lab.nodes) > 1:
+        gates.add("multi")
+    if attached.lab.router is not None:
+        gates |= {"router", "cap"}
+    return Ability(
+        frozenset(gates),
+        len(attached.lab.nodes),
+        attached.variant.driver,
+        attached.variant.expect.wire.kind,
+        attached.spec.kubernetes.proxy_mode,
+        attached.variant.expect.masquerade,
+    )
+
+
+def lacking(needs: Needs, has: Ability) -> str:
+    """Why a lab makes no sense on a cluster; empty when it does."""
+    missing = [f"feature '{gate}'" for gate in needs.gates if gate not in has.gates]
+    if needs.nodes > has.nodes:
+        missing.append(f"{needs.nodes} nodes (there is {has.nodes})")
+    for what, wanted, found in (
+        ("driver", needs.driver, has.driver),
+        ("wire format", needs.wire, has.wire),
+        ("kube-proxy mode", needs.proxy, has.proxy),
+        ("masquerade by", needs.masquerade, has.masquerade),
+    ):
+        if wanted and found not in wanted:
+            missing.append(f"{what} {' or '.join(wanted)} (here: {found})")
+    return "needs " + ", ".join(missing) if missing else ""
+
+
+def put_off(lab: LabDefinition, asked: Collection[str]) -> str:
+    """Why a lab that would make sense does not run: it takes long, and nobody asked for it."""
+    if not lab.long or asked:
+        return ""
+    return (
+        f"changes the network of the whole cluster for a while; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
+    )
+
+
+def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefinition]:
+    """The labs with the given ids, or all.
+
+    Raises:
+        UsageError: An id is unknown.
+    """
+    known = {ALL_LABS, *(lab.id for lab in labs)}
+    for unknown in sorted(set(only) - known):
+        near = difflib.get_close_matches(unknown, known, n=1)
+        msg = f"there is no lab with the id {unknown[:60]!r}"
+        raise UsageError(msg, next_step=f"did you mean '{near[0]}'?" if near else "cnilab labs list")
+    return [lab for lab in labs if lab.id in only or not only or ALL_LABS in only]
+
+
+def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collection[str] = ()) -> list[LabStep]:
+    """Apply and run labs.
+
+    Args:
+        attached: The cluster.
+        run: Records go to its `labs.jsonl`, transcripts to `labs/`, captures to `captures/`.
+        journal: Gets a step for each lab.
+        only: Ids, or `all`; empty: all that the cluster can do and that are not long.
+
+    Returns:
+        A record for every expectation; labs that do not fit have one that says why.
+
+    Raises:
+        UsageError: An id is unknown.
+        PlaybookError: Manifests could not be applied, or did not come up.
+    """
+    asked = only or attached.spec.labs
+    wanted = choose(list_labs(), asked)
+    has = ability(attached)
+    reasons = {lab.id: lacking(lab.needs, has) or put_off(lab, asked) for lab in wanted}
+    fitting = [lab for lab in wanted if not reasons[lab.id]]
+    records = [_unfit(lab, reasons[lab.id]) for lab in wanted if reasons[lab.id]]
+    run.add_lab_steps(records)
+    if not fitting:
+        return records
+    cluster = Cluster(attached, run.path)
+    apply_labs(attached, fitting, run, journal, cluster.facts("labs"))
+    cluster.refresh()
+
+    stop = threading.Event()
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        def keep(record: LabStep) -> None:
+            run.add_lab_steps([record])
+
+        with journal.step(f"labs.{lab.id}", lab.title) as closing:
+            made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep, stop).run()
+            closing["expectations"] = len(made)
+            failed = [record for record in made if record.status in {"fail", "error"}]
+            closing["failed"] = len(failed)
+            if failed:
+                closing["missed"] = f"{failed[0].title}: {failed[0].reason or failed[0].observed}"
+        return made
+
+    for made in schedule(fitting, one, stop, nodes=has.nodes).values():
+        records += made
+    return records
+
+
+def _unfit(lab: LabDefinition, reason: str) -> LabStep:
+    return LabStep(lab=lab.id, step="needs", title=lab.title, place="operator", status="skip", reason=reason)
+
+
+# -- applying ----------------------------------------------------------------------------------------------------------
+
+
+def manifests(labs: Sequence[LabDefinition], root: Path, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All objects of all labs, each once, with their expressions replaced.
+
+    Args:
+        labs: Whose manifests.
+        root: Where `labs/` is.
+        facts: Variables of expressions; a lab's own `param` is added.
+    """
+    objects: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for lab in labs:
+        context = {**facts, "param": lab.parameters, "lab": lab.id}
+        for name in lab.manifests:
+            text = (root / "labs" / lab.id / name).read_text(encoding="utf-8")
+            for document in yamlio.loads_all(text):
+                for item in evaluate(document.pop(EACH), context) if EACH in document else [None]:
+                    made = _rendered(document, {**context, "item": item})
+                    meta = made["metadata"]
+                    objects[made["kind"], meta.get("namespace", ""), meta["name"]] = made
+    return sorted(objects.values(), key=lambda made: made["kind"] != "Namespace")
+
+
+def _rendered(value: Any, context: Mapping[str, Any]) -> Any:
+    """Expressions are replaced inside single values, after parsing: none can add structure to a document."""
+    if isinstance(value, dict):
+        return {key: _rendered(item, context) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rendered(item, context) for item in value]
+    return render(value, context) if isinstance(value, str) else value
+
+
+def hosts(attached: Attached) -> str:
+    """The inventory of an attached cluster, as YAML."""
+
+    def host(node: Node) -> inventory.Host:
+        variables = getattr(node, "playbook_variables", None)
+        if variables:
+            return inventory.Host(node.name, str(variables["ansible_host"]), variables)
+        pid = getattr(node, "pid", None)
+        if not isinstance(pid, int) or not pid:
+            msg = f"playbooks cannot reach {node.name}"
+            raise UsageError(msg, cause="its processes are not this machine's, or may not be entered")
+        return inventory.namespace_host(node.name, str(node.address), pid)
+
+    router = attached.lab.router
+    return inventory.render(
+        [host(node) for node in attached.lab.nodes],
+        host(router) if router is not None else None,
+        {
+            "kubeconfig": str(attached.lab.kubeconfig),
+            "kubectl": getattr(attached.kubectl, "prefix", ("kubectl",))[0],
+        },
+        inventory.python(),
+    )
+
+
+def apply_labs(
+    attached: Attached, labs: Sequence[LabDefinition], run: RunDir, journal: Journal, facts: Mapping[str, Any]
+) -> Play:
+    """Prepare the nodes and apply the manifests of all labs, in one run of Ansible.
+
+    Args:
+        attached: The cluster.
+        labs: Whose manifests.
+        run: Keeps what is applied.
+        journal: Gets Ansible's tasks.
+        facts: Variables of expressions in manifests.
+
+    Raises:
+        PlaybookError: As of `play`.
+    """
+    objects = manifests(labs, resources.root(), facts)
+    folder = run.directory("ansible/manifests")
+    (folder / "labs.yaml").write_text(yamlio.dumps_all(objects), encoding="utf-8")
+    ready = [
+        {"kind": made["kind"].lower(), "name": made["metadata"]["name"], "namespace": made["metadata"]["namespace"]}
+        for made in objects
+        if made["kind"] in WAITED
+    ]
+    variables = {"manifests_dir": str(folder), "rollout_ready": ready}
+    return play(PLAYBOOK, hosts(attached), run.path, journal, variables=variables)
+
+
+# -- scheduling --------------------------------------------------------------------------------------------------------
+
+
+def schedule(
+    labs: Sequence[LabDefinition],
+    one: Callable[[LabDefinition], list[LabStep]],
+    stop: threading.Event,
+    at_once: int = AT_ONCE,
+    nodes: int = 2,
+) -> dict[str, list[LabStep]]:
+    """Run labs at the same time, but never two of which one disturbs what the other watches.
+
+    Labs that disturb start first, and among them those that exclude most others: the longest chain begins at once, and
+    what only watches fills the gaps. Those that change the whole network come last, one by one.
+
+    Args:
+        labs: What to run.
+        one: Runs one lab.
+        stop: Set when this is interrupted, so that labs that run end soon, and repair what they broke.
+        at_once: Most at the same time.
+        nodes: Of the cluster.
+
+    Returns:
+        Records by lab, in the order of `labs`.
+    """
+    crowd = {lab.id: sum(lab.conflicts(other, nodes) for other in labs if other is not lab) for lab in labs}
+    waiting = sorted(labs, key=lambda lab: (NETWORK in lab.disturbs, not lab.disturbs, -crowd[lab.id], lab.id))
+    running: dict[Future[list[LabStep]], LabDefinition] = {}
+    done: dict[str, list[LabStep]] = {}
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            while waiting or running:
+                for lab in list(waiting):
+                    if len(running) < at_once and not any(lab.conflicts(other, nodes) for other in running.values()):
+                        waiting.remove(lab)
+                        running[pool.submit(one, lab)] = lab
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    lab = running.pop(future)
+                    done[lab.id] = _outcome(lab, future)
+        except BaseException:
+            stop.set()
+            raise
+    return {lab.id: done[lab.id] for lab in labs}
+
+
+def _outcome(lab: LabDefinition, future: Future[list[LabStep]]) -> list[LabStep]:
+    """A lab's records; one that says why, when the lab itself broke."""
+    try:
+        return future.result()
+    except CnilabError as error:
+        return [LabStep(lab=lab.id, step="lab", title=lab.title, place="operator", status="error", reason=str(error))]

@@ -1,0 +1,301 @@
+"""One lab, from its first step to its last: commands, captures, faults, expectations, records.
+
+Whatever happens, every fault that was injected is repaired before `LabRun.run` returns.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import timeouts
+from harness.errors import CnilabError
+from harness.model.expression import ExpressionError, evaluate, render
+from harness.model.lab import LabDefinition, Step
+from harness.model.records import Evidence, LabStep
+from harness.model.records import Tap as TapRecord
+from harness.runner import CommandError, Completed
+from harness.steps.labs import judge
+from harness.steps.labs.judge import Outcome
+from harness.steps.labs.place import Spot, Surroundings, TapWanted
+
+HUNG = 124
+"""Exit status, as timeout(1) has it, of a program that did not end, or could not be started."""
+
+PARALLEL_PLACES = 4
+"""Commands of one step that run at the same time."""
+
+Keep = Callable[[LabStep], None]
+
+
+class StepError(CnilabError):
+    """A step's command failed, so that the steps after it would mean nothing."""
+
+    exit_code = 1
+
+
+@dataclass
+class _State:
+    """What a lab knows while it runs."""
+
+    saved: dict[str, Any] = field(default_factory=dict)
+    broken: list[tuple[str, Spot]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    captured: dict[str, Any] = field(default_factory=dict)
+    stopped: str = ""
+
+
+class LabRun:
+    """Runs one lab.
+
+    Args:
+        definition: The lab.
+        around: The cluster.
+        folder: Where transcripts and captures go; made on demand.
+        base: The run directory, for paths in records.
+        keep: Called with every record as soon as it is there.
+        stop: Once set, no further step begins; faults are still repaired.
+    """
+
+    def __init__(
+        self,
+        definition: LabDefinition,
+        around: Surroundings,
+        folder: Path,
+        base: Path,
+        keep: Keep,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.lab = definition
+        self.around = around
+        self.folder = folder
+        self.base = base
+        self.keep = keep
+        self.stop = stop or threading.Event()
+
+    def run(self) -> list[LabStep]:
+        """Run all steps.
+
+        Returns:
+            The records, also given to `keep` one by one.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = _State()
+        records: list[LabStep] = []
+
+        def keep(new: Iterable[LabStep]) -> None:
+            for record in new:
+                records.append(record)
+                self.keep(record)
+
+        stopped = ""
+        try:
+            state.facts = self.around.facts(self.lab.namespace)
+            for number, step in enumerate(self.lab.steps, start=1):
+                stopped = stopped or ("interrupted" if self.stop.is_set() else "")
+                if stopped and not step.always:
+                    keep([judge.bare(self.lab.id, step, "skip", reason=stopped)])
+                    continue
+                start = time.monotonic()
+                try:
+                    if step.when and not evaluate(step.when, self._context(state)):
+                        keep([judge.bare(self.lab.id, step, "skip", reason=f"only when {step.when}")])
+                        continue
+                    keep(self._step(number, step, state))
+                except (CnilabError, ExpressionError) as error:
+                    # An expression that cannot be computed misses something that a healthy cluster has.
+                    status: judge.Status = "fail" if isinstance(error, StepError | ExpressionError) else "error"
+                    keep([judge.bare(self.lab.id, step, status, str(error), time.monotonic() - start)])
+                    state.stopped = f"step '{step.id}' did not get through"
+                stopped = stopped or state.stopped
+        finally:
+            keep(self._repair_all(state))
+            if stopped:
+                # The step that tells of new pods may be one that did not run; the next lab is not to pay for it.
+                self.around.refresh()
+        return records
+
+    # -- one step ------------------------------------------------------------------------------------------------
+
+    def _context(self, state: _State) -> dict[str, Any]:
+        own = {"saved": state.saved, "captured": state.captured, "param": self.lab.parameters, "lab": self.lab.id}
+        return {**state.facts, **own}
+
+    def _step(self, number: int, step: Step, state: _State) -> list[LabStep]:
+        start = time.monotonic()
+        context = self._context(state)
+        outcomes: list[Outcome] = []
+        if step.repair:
+            outcomes += self._repair(step, state, context)
+        if step.inject:
+            outcomes += self._inject(step.inject, state, context)
+        wanted = [
+            TapWanted(
+                tap.name,
+                render(tap.on, context),
+                render(tap.interface, context),
+                tuple(render(word, context) for word in tap.filter),
+            )
+            for tap in step.capture
+        ]
+        none: dict[str, TapRecord] = {}
+        stem = f"{self.lab.id}-{step.id}"
+        with self.around.taps(wanted, self.lab.namespace, stem) if wanted else nullcontext(none) as taps:
+            ran = self._commands(step, context) if step.run else []
+        if step.refresh:
+            self.around.refresh()
+            state.facts = self.around.facts(self.lab.namespace)
+            context = self._context(state)
+        packets = {name: [packet.model_dump(mode="json") for packet in tap.packets] for name, tap in taps.items()}
+        state.captured |= {
+            name: {"path": str(self.base / tap.pcap), "packets": packets[name]} for name, tap in taps.items()
+        }
+        failed = [one for one in ran if one.problem]
+        if failed:
+            state.stopped = f"step '{step.id}' did not get through"
+            ran = [*failed, *(one for one in ran if not one.problem)]
+            verdict = judge.broken(self.lab.id, step, failed)
+        else:
+            verdict = judge.judge(self.lab.id, step, ran, {**context, "taps": packets}, len(outcomes))
+        if step.save:
+            state.saved[step.save] = verdict.value
+        evidence = [*self._transcript(number, step, [*outcomes, *ran]), *self._pcaps(taps), *verdict.evidence]
+        return judge.finish(verdict, [*outcomes, *ran], evidence, time.monotonic() - start)
+
+    def _commands(self, step: Step, context: Mapping[str, Any]) -> list[Outcome]:
+        """Run the step's command in each of its places, for each of its items."""
+        spots = self.around.spots(render(step.on, context), self.lab.namespace, step.container)
+        jobs: list[tuple[Spot, Any, dict[str, Any]]] = []
+        for spot in spots:
+            here = {**context, **spot.facts}
+            items = evaluate(step.for_, here) if step.for_ else [None]
+            jobs += [(spot, item, {**here, "item": item}) for item in items]
+        if not jobs:
+            msg = f"step '{step.id}' has nowhere to run"
+            raise StepError(msg, where=f"lab {self.lab.id}", cause=f"no place for '{step.on}'")
+        if len(jobs) == 1:
+            return [self._command(step, *jobs[0])]
+        with ThreadPoolExecutor(PARALLEL_PLACES) as pool:
+            return list(pool.map(lambda job: self._command(step, *job), jobs))
+
+    def _command(self, step: Step, spot: Spot, item: Any, context: dict[str, Any]) -> Outcome:
+        """Run the command once, or until `retryUntil` holds."""
+        argv = tuple(render(word, context) for word in step.run)
+        text = render(step.input, context)
+
+        def once() -> Outcome:
+            start = time.monotonic()
+            try:
+                done = spot.runner.run(argv, input=text or None, timeout=step.deadline, check=False)
+            except CommandError as error:
+                done = Completed(argv, HUNG, "", str(error))
+            return judge.outcome(step, spot, item, argv, done, time.monotonic() - start, context)
+
+        outcome = once()
+        if step.retry_until:
+            # Starting kubectl costs a sixth of a second of CPU, so it is asked less often.
+            interval, longest = (0.3, 1.0) if spot.name == "operator" else (0.05, 0.5)
+            for _ in timeouts.ticks(step.deadline, interval=interval, longest=longest):
+                if self._holds(step.retry_until, outcome):
+                    break
+                outcome = once()
+            else:
+                return replace(outcome, problem=f"waited {step.deadline:.0f} s in vain for: {step.retry_until}")
+        if outcome.returncode != 0 and not step.may_fail:
+            return replace(outcome, problem=f"{argv[0]} failed with exit status {outcome.returncode}")
+        return outcome
+
+    @staticmethod
+    def _holds(source: str, outcome: Outcome) -> bool:
+        """True when the expression is; something missing is not there yet."""
+        try:
+            return bool(evaluate(source, outcome.context))
+        except ExpressionError:
+            return False
+
+    # -- faults --------------------------------------------------------------------------------------------------
+
+    def _inject(self, name: str, state: _State, context: Mapping[str, Any]) -> list[Outcome]:
+        fault = self.lab.faults[name]
+        outcomes = []
+        for spot in self.around.spots(render(fault.on, context), self.lab.namespace):
+            state.broken.append((name, spot))
+            argv = tuple(render(word, {**context, **spot.facts}) for word in fault.inject)
+            done = spot.runner.run(argv, timeout=self.lab.faults[name].deadline, check=False)
+            outcomes.append(judge.action(spot, done, argv))
+            if outcomes[-1].returncode != 0:
+                msg = f"could not inject '{fault.title}'"
+                raise StepError(msg, where=spot.label, cause=outcomes[-1].tail())
+        return outcomes
+
+    def _repair(self, step: Step, state: _State, context: Mapping[str, Any]) -> list[Outcome]:
+        """Repair a step's fault, where the step says, or everywhere."""
+        only = None
+        if step.repair_on:
+            only = {spot.label for spot in self.around.spots(render(step.repair_on, context), self.lab.namespace)}
+        outcomes: list[Outcome] = []
+        for broken in [entry for entry in state.broken if entry[0] == step.repair]:
+            if only is None or broken[1].label in only:
+                outcomes += self._undo(*broken, context)
+                state.broken.remove(broken)
+        bad = next((outcome for outcome in outcomes if outcome.returncode != 0), None)
+        if bad is not None:
+            msg = f"could not repair '{step.repair}'"
+            raise StepError(msg, where=bad.spot.label, cause=bad.tail())
+        return outcomes
+
+    def _undo(self, name: str, spot: Spot, context: Mapping[str, Any]) -> list[Outcome]:
+        fault = self.lab.faults[name]
+        outcomes = []
+        here = {**context, **spot.facts}
+        for words, text in ((fault.repair, fault.input), *((words, "") for words in fault.also)):
+            argv = tuple(render(word, here) for word in words)
+            done = spot.runner.run(argv, input=render(text, here) or None, timeout=fault.deadline, check=False)
+            outcomes.append(judge.action(spot, done, argv))
+        return outcomes
+
+    def _repair_all(self, state: _State) -> list[LabStep]:
+        """Repair what is still broken, last injected first; one record for each."""
+        records = []
+        context = self._context(state)
+        for name, spot in reversed(state.broken):
+            try:
+                outcomes = self._undo(name, spot, context)
+                good = all(outcome.returncode == 0 for outcome in outcomes)
+                reason = "" if good else "; ".join(outcome.tail() for outcome in outcomes)
+            except (CnilabError, ExpressionError) as error:
+                good, reason = False, str(error)
+            records.append(
+                LabStep(
+                    lab=self.lab.id,
+                    step=f"repair-{name}",
+                    title=f"Repair: {self.lab.faults[name].title}",
+                    place=spot.label,
+                    command=shlex.join(self.lab.faults[name].repair),
+                    status="pass" if good else "error",
+                    reason=reason,
+                )
+            )
+        state.broken.clear()
+        return records
+
+    # -- evidence ------------------------------------------------------------------------------------------------
+
+    def _transcript(self, number: int, step: Step, outcomes: list[Outcome]) -> list[Evidence]:
+        if not outcomes:
+            return []
+        path = self.folder / f"{number:02}-{step.id}.txt"
+        path.write_text("".join(outcome.transcript() for outcome in outcomes), encoding="utf-8")
+        commands = sorted({shlex.join(outcome.argv) for outcome in outcomes})
+        detail = {"transcript": str(path.relative_to(self.base)), "commands": commands[:8], "runs": len(outcomes)}
+        return [Evidence(kind="log", detail=detail)]
+
+    def _pcaps(self, taps: Mapping[str, TapRecord]) -> list[Evidence]:
+        return [Evidence(kind="pcap", detail=judge.tap_detail(name, tap)) for name, tap in taps.items()]

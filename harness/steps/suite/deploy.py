@@ -1,0 +1,307 @@
+"""The conformance suite's presence in a cluster: its pods and Services, what they turned out to be, and the ways in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from conformance import manifests
+from conformance.context import Context
+from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.manifests import PodPlan, Ports
+from harness import timeouts
+from harness.cluster import ports as numbers
+from harness.cluster.kube import Object
+from harness.errors import BringUpError
+from harness.model.journal import Journal
+from harness.model.node import Node
+from harness.probes import inventory as sandboxes
+from harness.probes import plan as probes
+from harness.runner import CommandError
+from harness.steps.lifecycle.attach import Attached
+
+GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
+"""The kernel's neighbour limit: one for all network namespaces, and shown only in the first."""
+
+
+def _as_it_is(item: Object) -> Object:
+    return item
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The suite, deployed.
+
+    Args:
+        attached: The lab.
+        sandboxes: What runs on the nodes.
+        inventory: The same as data, for judges.
+        sites: Ways to run probes, by site name.
+        limits: What is known of the kernel's tables; nothing where it cannot be read.
+        adapt: Makes an object of ours one for this cluster.
+        labels: Selector of the suite's pods in all namespaces; empty for a cluster that has few others.
+        way: The way into a pod by namespace, pod and name of the site; None: through the nodes.
+    """
+
+    attached: Attached
+    sandboxes: sandboxes.Inventory
+    inventory: Inventory
+    sites: Mapping[str, probes.Site]
+    limits: Mapping[str, int | bool] = field(default_factory=dict)
+    adapt: Callable[[Object], Object] = _as_it_is
+    labels: str = ""
+    way: Callable[[str, str, str], probes.Site] | None = None
+
+    @property
+    def gates(self) -> Mapping[str, bool]:
+        """Features that hold here, as judges see them."""
+        return Context(self.attached.spec, self.attached.variant, self.inventory, ()).gates
+
+
+def deploy(attached: Attached, journal: Journal) -> Suite:
+    """Deploy pods and Services where they are not yet there, wait until they serve, and take stock.
+
+    Raises:
+        BringUpError: Pods or endpoints are not ready in time; names those that are not.
+    """
+    with journal.step("test.deploy", "pods and Services of the suite") as detail:
+        ports = _ports(attached)
+        plans = manifests.pod_plans(attached.spec, ports)
+        wanted = manifests.objects(attached.spec, ports)
+        if running(attached.kube.list("v1", "Pod", NAMESPACE), plans):
+            wanted = [item for item in wanted if item["kind"] != "Pod"]
+        attached.kube.apply(wanted)
+        detail["objects"] = len(wanted)
+    with journal.step("test.ready", "pods and endpoints ready"):
+        pods = attached.kube.wait(
+            f"{len(plans)} pods in {NAMESPACE} to be ready",
+            "v1",
+            "Pod",
+            lambda items: items if running(items, plans) else None,
+            namespace=NAMESPACE,
+            deadline=timeouts.POD_RUNNING,
+        )
+        services = attached.kube.list("v1", "Service", NAMESPACE)
+        slices = attached.kube.wait(
+            f"endpoints in {NAMESPACE} to be ready",
+            "discovery.k8s.io/v1",
+            "EndpointSlice",
+            lambda items: items if serving(items, pods, services) else None,
+            namespace=NAMESPACE,
+            deadline=timeouts.POD_RUNNING,
+        )
+    return _take(attached, plans, pods, services, slices)
+
+
+def _ports(attached: Attached) -> dict[str, Ports]:
+    """Ports of nodes that the suite's pods have, or can have: the usual ones, where nothing else in the lab has them.
+
+    Raises:
+        BringUpError: The API does not answer.
+    """
+    pods = attached.kube.list("v1", "Pod")
+    services = [item for item in attached.kube.list("v1", "Service") if item["metadata"]["namespace"] != NAMESPACE]
+    present = [item for item in pods if item["metadata"]["namespace"] == NAMESPACE]
+    used = numbers.taken((item for item in pods if item not in present), services) | _listening(attached)
+    free = numbers.free(used, attached.spec.name)
+    usual = Ports()
+    chosen = Ports(
+        usual.published if usual.published not in used else next(free),
+        usual.own if usual.own not in used else next(free),
+    )
+    # Pods of an earlier run that are still there keep what they have: it cannot be changed.
+    return {name: _had(present, name, chosen) for name in attached.spec.node_names}
+
+
+def _listening(attached: Attached) -> frozenset[int]:
+    """Ports that programs of nodes have, as far as nodes say: a pod in its node's network need not declare its own."""
+    nodes = attached.lab.nodes
+    with ThreadPoolExecutor(max(1, len(nodes))) as pool:
+        seen = list(pool.map(lambda node: node.runner.run(numbers.LISTENING, check=False), nodes))
+    return frozenset(port for done in seen if done.ok for port in numbers.listening(done.stdout))
+
+
+def _had(present: Sequence[Object], node: str, chosen: Ports) -> Ports:
+    for item in present:
+        if item["spec"].get("nodeName") == node and (had := numbers.of_pod(item)):
+            kind = "own" if item["spec"].get("hostNetwork") else "published"
+            chosen = replace(chosen, **{kind: min(had)})
+    return chosen
+
+
+def running(items: list[Object], plans: Sequence[PodPlan]) -> bool:
+    """All planned pods are there, on their node, and all their containers run."""
+    found = {item["metadata"]["name"]: item for item in items if not item["metadata"].get("deletionTimestamp")}
+    for plan in plans:
+        item = found.get(plan.name)
+        if item is None or item["spec"].get("nodeName") != plan.node or not item.get("status", {}).get("podIPs"):
+            return False
+        statuses = item["status"].get("containerStatuses", ())
+        if len(statuses) != len(plan.containers) or not all(status.get("ready") for status in statuses):
+            return False
+    return True
+
+
+def _selected(pods: list[Object], service: Object) -> list[Object]:
+    selector = service["spec"].get("selector")
+    if not selector:
+        return []
+    return [pod for pod in pods if selector.items() <= pod["metadata"].get("labels", {}).items()]
+
+
+def _endpoints(slices: Sequence[Object], service: str) -> list[str]:
+    """Ready endpoint addresses of a Service."""
+    return sorted(
+        address
+        for item in slices
+        if item["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service
+        for endpoint in item.get("endpoints") or ()
+        if endpoint.get("conditions", {}).get("ready", True)
+        for address in endpoint["addresses"]
+    )
+
+
+def serving(slices: list[Object], pods: list[Object], services: list[Object]) -> bool:
+    """Every Service's endpoints are the pods that it selects."""
+    return all(
+        _endpoints(slices, service["metadata"]["name"])
+        == sorted(pod["status"]["podIP"] for pod in _selected(pods, service))
+        for service in services
+        if service["spec"].get("selector")
+    )
+
+
+def _take(
+    attached: Attached,
+    plans: Sequence[PodPlan],
+    pods: list[Object],
+    services: list[Object],
+    slices: list[Object],
+) -> Suite:
+    """Data of what is there, and runners into it."""
+    found = sandboxes.take(attached.lab)
+    ways: dict[str, probes.Site] = {}
+    sites: list[Site] = []
+    by_name = {pod["metadata"]["name"]: pod for pod in pods}
+    for plan in plans:
+        pod = by_name[plan.name]
+        sandbox = found.find(NAMESPACE, plan.name)
+        ways[plan.name] = found.site(sandbox, container=plan.containers[0])
+        sites.append(
+            Site(
+                name=plan.name,
+                kind="hostnet" if plan.host_network else "pod",
+                node=plan.node,
+                port=plan.port,
+                ip=pod["status"]["podIP"],
+                api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
+                namespace=NAMESPACE,
+                pod=plan.name,
+                containers=plan.containers,
+                host_veth=sandbox.host_veth,
+            )
+        )
+    for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
+        if node is not None:
+            ways[name] = probes.Site(name, "", str(node.address), node.runner)
+            sites.append(Site(name=name, kind="outside", ip=str(node.address)))
+    facts = tuple(service_fact(item, slices, sites) for item in services)
+    dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
+    limits = kernel_limits(attached.lab.nodes[0])
+    inventory = Inventory(
+        nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
+        sites=tuple(sites),
+        services=facts,
+        environment={
+            "router": attached.lab.router is not None,
+            "far": attached.lab.far is not None,
+            "cap": captures(attached.lab.nodes[0]),
+            "dis": False,
+            "neigh": bool(limits),
+        },
+        node_dns=dns["spec"]["clusterIP"] if dns else "",
+    )
+    return Suite(attached, found, inventory, ways, limits)
+
+
+def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
+    objects = {item["metadata"]["name"]: item for item in attached.kube.list("v1", "Node")}
+    missing = [node.name for node in attached.lab.nodes if node.name not in objects]
+    if missing:
+        msg = f"node {missing[0]} is not known to the API"
+        raise BringUpError(msg, next_step="kubectl get nodes")
+    return tuple(
+        NodeFact(
+            name=node.name,
+            address=str(node.address),
+            pod_cidr=objects[node.name]["spec"].get("podCIDR", ""),
+            mtu=int(node.file(f"/sys/class/net/{attached.spec.cluster_nic}/mtu")),
+            host_port=host_ports[node.name],
+        )
+        for node in attached.lab.nodes
+    )
+
+
+def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) -> ServiceFact:
+    """A Service as data.
+
+    Args:
+        item: The Service.
+        slices: Of its namespace.
+        sites: Who may be an endpoint.
+    """
+    name = item["metadata"]["name"]
+    addresses = _endpoints(slices, name)
+    owners = {site.ip: site.name for site in sites if site.kind == "pod"}
+    ports: list[dict[str, Any]] = item["spec"].get("ports") or []
+    return ServiceFact(
+        name=name,
+        role=item["metadata"].get("annotations", {}).get("cnilab.dev/role", name),
+        namespace=item["metadata"]["namespace"],
+        cluster_ip=item["spec"].get("clusterIP") or "",
+        ports=tuple(
+            ServicePort(
+                name=port.get("name", ""),
+                proto="udp" if port.get("protocol") == "UDP" else "tcp",
+                port=port["port"],
+                node_port=port.get("nodePort"),
+            )
+            for port in ports
+        ),
+        endpoints=tuple(owners[address] for address in addresses if address in owners),
+        endpoint_ips=tuple(addresses),
+        external_name=item["spec"].get("externalName", ""),
+    )
+
+
+def captures(node: Node) -> bool:
+    """Whether packets can be captured on a node: by its own tcpdump, which on some providers is this machine's."""
+    try:
+        return node.runner.run(["tcpdump", "--version"], check=False).ok
+    except CommandError:
+        return False
+
+
+def own_limits(node: Node) -> dict[str, int | bool]:
+    """The neighbour limit of a node with a kernel of its own; nothing where the node cannot read it."""
+    try:
+        return {"gc_thresh2": int(node.file(str(GC_THRESH))), "shared": False}
+    except (CommandError, ValueError):
+        return {}
+
+
+def kernel_limits(node: Node) -> dict[str, int | bool]:
+    """The neighbour limit of a node's kernel; nothing where nobody can read it.
+
+    A kernel shows it in its first network namespace alone. A node that has that one has a kernel of its own; what is
+    in another one shares this machine's.
+    """
+    if own := own_limits(node):
+        return own
+    try:
+        return {"gc_thresh2": int(GC_THRESH.read_text(encoding="utf-8")), "shared": True}
+    except OSError:
+        return {}

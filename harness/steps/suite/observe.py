@@ -1,0 +1,345 @@
+"""Running the suite's batches: plans of probes go out, observations come back. One program run per place and batch."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from conformance import manifests, plan
+from conformance.batches import Batch
+from conformance.context import saved
+from conformance.reads import Reads, kept
+from harness import timeouts
+from harness.cni.networks import network
+from harness.model.journal import Journal
+from harness.model.records import Dump, Exchange, Observation
+from harness.model.world import PUBLIC
+from harness.probes import facts, kernel, podstate
+from harness.probes import inventory as sandboxes
+from harness.probes import plan as probes
+from harness.probes.agent import run_plans
+from harness.probes.capture import TapPoint, listen
+from harness.probes.datapath import observe_datapath
+from harness.probes.recorder import Recorder
+from harness.runner import CommandError
+from harness.steps.suite.cni_verbs import observe_verbs
+from harness.steps.suite.deploy import Suite
+from harness.steps.suite.policy.play import observe_policies
+
+DEADLINES: Mapping[Batch, float] = {
+    "B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B6": 10.0, "B7": 10.0,
+}  # fmt: skip
+"""Seconds for all probes of a batch, before scaling; red legs overlap, so they cost it once.
+
+B6: until the policies of one round are enforced.
+"""
+
+MANY = 10
+"""Sites that probe at the same time within the usual deadline; more get more time."""
+
+LOOK = 0.3
+"""Seconds for one look at a Service that moves, before scaling."""
+
+PROXY_READY = 10.0
+"""Seconds until kube-proxy has programmed new Services, before scaling."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How patient a run is.
+
+    Args:
+        deadlines: Seconds for all probes of a batch, before scaling.
+        retries: Further attempts at a failed probe.
+        churn: With the many connections of the mesh batch.
+        kernel: With all kernel state; without it only what the underlay's probes need.
+        moves: With a Service that moves to another pod: it takes as long as the proxy does.
+        policies: Only cases of these requirements; empty for all.
+        only: Of the mesh, Service and DNS probes, and of kernel state, what is read; None for all.
+    """
+
+    deadlines: Mapping[Batch, float] = field(default_factory=lambda: DEADLINES)
+    retries: int = 2
+    churn: bool = True
+    kernel: bool = True
+    moves: bool = True
+    policies: frozenset[str] = frozenset()
+    only: Reads | None = None
+
+    def deadline(self, batch: Batch) -> float:
+        """Seconds for a batch, before scaling: whoever waits scales."""
+        return self.deadlines[batch]
+
+
+Groups = tuple[tuple[Batch, ...], ...]
+APART: Groups = (("B0",), ("B1",), ("B2",), ("B3", "B4"), ("B5", "B7"), ("B6",))
+BESIDE: Groups = (("B0",), ("B1",), ("B2",), ("B3", "B4", "B6"), ("B5", "B7"))
+"""Batches that run at the same time, in order: where policies are enforced, and where they are not."""
+
+
+def observe(
+    suite: Suite, batches: Iterable[Batch], run: Path, journal: Journal, pace: Pace | None = None
+) -> list[Observation]:
+    """Run batches in order, Services and DNS at the same time; policies that nobody enforces disturb neither.
+
+    Args:
+        suite: The deployed suite.
+        batches: Which.
+        run: Run directory, for captures.
+        journal: Gets a step per batch.
+        pace: Deadlines and retries.
+    """
+    wanted = list(dict.fromkeys(batches))
+    patient = pace or Pace()
+    seen: list[Observation] = list(saved(suite.inventory, suite.attached.variant))
+    for group in APART if "np" in suite.attached.variant.gates else BESIDE:
+        chosen = [batch for batch in wanted if batch in group]
+        if not chosen:
+            continue
+        with ThreadPoolExecutor(max_workers=len(chosen), thread_name_prefix="batch") as pool:
+            for part in pool.map(lambda batch: _batch(suite, batch, run, journal, patient), chosen):
+                seen += part
+    return seen
+
+
+def _batch(suite: Suite, batch: Batch, run: Path, journal: Journal, pace: Pace) -> list[Observation]:
+    runners: Mapping[Batch, tuple[str, Callable[[Suite, Path, Pace], list[Observation]]]] = {
+        "B0": ("kernel state of nodes and pods", _b0),
+        "B1": ("reach, identity, translation", _b1),
+        "B2": ("packet sizes, captures", _b2),
+        "B3": ("Services", _b3),
+        "B4": ("DNS", _b4),
+        "B5": ("egress", _b5),
+        "B6": ("network policies", _b6),
+        "B7": ("CNI verbs", _b7),
+    }
+    title, work = runners[batch]
+    with journal.step(f"test.observe.{batch.lower()}", f"{batch}: {title}") as detail:
+        found = work(suite, run, pace)
+        detail["observations"] = len(found)
+    return found
+
+
+def probe(suite: Suite, asked: plan.Plan, batch: Batch, pace: Pace, deadline: float | None = None) -> list[Observation]:
+    """Run a plan at the sites that it names."""
+    work: dict[probes.Site, Sequence[probes.Probe]] = {suite.sites[name]: asked[name] for name in asked}
+    patience = max(1.0, len(work) / MANY)
+    return run_plans(work, batch=batch, deadline=deadline or pace.deadline(batch) * patience, retries=pace.retries)
+
+
+def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    """Kernel state first: the underlay is probed at the MTU that it has now.
+
+    Sandboxes are listed anew: what other batches left running has leases, too.
+    """
+    only = () if pace.kernel else ("addr",)
+    running = sandboxes.take(suite.attached.lab)
+    dumps = _state(suite, "B0", running, pods=pace.kernel, only=_read(only, pace, "addr"))
+    dumps += running.dumps("B0")
+    first = suite.inventory.nodes[0].name
+    if suite.limits:
+        dumps.append(Dump(batch="B0", vantage="node", place=first, node=first, what="kernel", data=dict(suite.limits)))
+    nic = suite.attached.spec.cluster_nic
+    present = {
+        one.place: int(link["mtu"])
+        for one in dumps
+        if one.vantage == "node" and one.what == "addr" and isinstance(one.data, list)
+        for link in one.data
+        if link.get("ifname") == nic
+    }
+    return [*dumps, *probe(suite, plan.underlay(suite.inventory, present), "B0", pace)]
+
+
+def _read(subjects: Sequence[str], pace: Pace, *always: str) -> tuple[str, ...]:
+    """Subjects of kernel state that are asked for at a pace; of all when none are named."""
+    if pace.only is None:
+        return tuple(subjects)
+    return tuple({*always, *(one for one in subjects or facts.FACTS if one in pace.only.subjects)})
+
+
+def _state(
+    suite: Suite, batch: Batch, running: sandboxes.Inventory, *, pods: bool = True, only: Sequence[str] = ()
+) -> list[Dump]:
+    """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
+    namespace = suite.inventory.namespace
+    if suite.gates.get("node"):
+        return kernel.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+    inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
+    subjects = [
+        podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
+    ]
+    return podstate.dump(subjects, batch=batch, only=only)
+
+
+def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    """The mesh, then the drop counters of nodes and pods again; around it, what eBPF the nodes run."""
+    panels = pace.kernel and pace.only is None
+    before = _datapath(suite, "before") if panels else []
+    seen = probe(suite, kept(plan.mesh(suite.inventory), pace.only), "B1", pace)
+    if pace.churn:
+        seen += probe(suite, plan.connections(suite.inventory), "B1", pace)
+    only = _read(("counters", "rules-nft"), pace)
+    after = _state(suite, "B1", suite.sandboxes, only=only) if only else []
+    return [*before, *seen, *after, *(_datapath(suite, "after") if panels else ())]
+
+
+def _datapath(suite: Suite, when: str) -> list[Observation]:
+    if not suite.gates.get("known"):
+        return []
+    there = network(suite.attached.variant).datapath
+    if there is None:
+        return []
+    with ThreadPoolExecutor() as pool:
+        return list(
+            pool.map(lambda node: observe_datapath(node, there, batch="B1", when=when), suite.attached.lab.nodes)
+        )
+
+
+def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
+    """A few packets under the eyes of taps, then the ladders and payloads."""
+    seen: list[Observation] = []
+    pairs = plan.node_pairs(suite.inventory)
+    if pairs and suite.gates.get("cap"):
+        seen += _captured(suite, run, pace)
+    return seen + probe(suite, plan.packets(suite.inventory, suite.attached.variant.expect), "B2", pace)
+
+
+def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
+    src, dst = plan.node_pairs(suite.inventory)[0]
+    largest = plan.path_mtu(suite.inventory, suite.attached.variant.expect, src, dst)
+    nic = suite.attached.spec.cluster_nic
+    points = []
+    hosts = f"host {src.ip} or host {dst.ip}"
+    underlay = " and ".join(f"host {suite.inventory.node(site.node).address}" for site in (src, dst))
+    for site in (src, dst):
+        runner = suite.sandboxes.netns_runner(suite.sandboxes.find(site.namespace, site.pod))
+        points.append(TapPoint(site.node, site.name, "eth0", runner, hosts))
+    for site in (src, dst):
+        node = suite.sandboxes.node(site.node)
+        overlay = suite.attached.variant.expect.wire
+        tunnel = f"({underlay} and udp port {overlay.port})" if overlay.port else f"({underlay} and (udp or esp))"
+        points.insert(-1, TapPoint(site.node, site.node, nic, node.runner, f"{hosts} or {tunnel}"))
+    try:
+        with listen(points, flow=f"{src.name}<>{dst.name}", batch="B2", run=run, name="cross-node") as taps:
+            seen = probe(suite, plan.wire(src, dst, largest), "B2", pace, deadline=pace.deadline("B2") / 2)
+    except CommandError:
+        return []  # an interface that is down has no tap; judges of captures then have nothing, and say so
+    return [*seen, *taps.stop()]
+
+
+def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    gates = suite.gates
+    if not gates.get("svc"):
+        return []
+    seen = probe(suite, kept(plan.services(suite.inventory, gates), pace.only), "B3", pace)
+    return seen + _moved(suite, pace) if pace.moves else seen
+
+
+def _moved(suite: Suite, pace: Pace) -> list[Observation]:
+    """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
+    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    if service is None or sites is None:
+        return []
+    client, one, other = sites
+    quick = replace(pace, retries=0)
+
+    def look(purpose: str) -> list[Exchange]:
+        seen = probe(suite, plan.moving(service, client, purpose), "B3", quick, deadline=LOOK)
+        return [found for found in seen if isinstance(found, Exchange)]
+
+    before = look("before")
+    if before[0].outcome != "ok":
+        suite.attached.kube.apply([suite.adapt(manifests.moving_slice(one.ip))])
+        for _ in timeouts.ticks(PROXY_READY, 0.1):
+            before = look("before")
+            if before[0].outcome == "ok":
+                break
+    source, target = (other, one) if before[0].token == other.name else (one, other)
+    suite.attached.kube.apply([suite.adapt(manifests.moving_slice(target.ip))])
+    facts: dict[str, object] = {"from": source.name, "to": target.name, "seconds": None}
+    after: list[Exchange] = []
+    for elapsed in timeouts.ticks(pace.deadlines["B3"], 0.05):
+        after = look("moved")
+        facts["waited"] = round(elapsed, 3)
+        if all(found.token == target.name for found in after):
+            facts["seconds"] = round(elapsed, 3)
+            break
+    return [*before, *after, Dump(batch="B3", vantage="api", place="cluster", what="moved", data=facts)]
+
+
+def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    gates = suite.gates
+    if not gates.get("dns"):
+        return []
+    router = suite.attached.lab.router
+    recorder = Recorder(router) if router is not None else None
+    mark = recorder.mark() if recorder else 0
+    dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
+    asked = kept(plan.lookups(suite.inventory, suite.attached.spec, gates), pace.only)
+    seen = probe(suite, asked, "B4", pace)
+    found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
+    return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]
+
+
+def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    gates = suite.gates
+    router = suite.attached.lab.router
+    if router is None:
+        return []
+    recorder = Recorder(router)
+    mark = recorder.mark()
+    seen = probe(
+        suite,
+        plan.egress(suite.inventory, suite.attached.variant.expect, gates, secrets.choice(plan.SOURCE_PORTS)),
+        "B5",
+        pace,
+    )
+    arrived = [
+        one
+        for one in recorder.since(mark)
+        if one.dst == str(PUBLIC.ip) and one.proto in {"tcp", "udp", "icmp"} and one.nonce
+    ]
+    data = [one.model_dump(mode="json") for one in arrived]
+    return [*seen, Dump(batch="B5", vantage="recorder", place="router", what="sightings", data=data)]
+
+
+def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
+    """Where policies are enforced after all others: nothing else is looked at while they hold."""
+    if not suite.gates.get("policies"):
+        return []
+    return observe_policies(suite, pace.deadlines["B6"], pace.policies)
+
+
+def _b7(suite: Suite, _run: Path, _pace: Pace) -> list[Observation]:
+    """The plugins of the first node; they are the same on all."""
+    if not suite.gates.get("verbs"):
+        return []
+    return [observe_verbs(suite.attached.lab.nodes[0], suite.attached.variant)]
+
+
+def wait_for_proxy(suite: Suite, journal: Journal) -> None:
+    """Wait until every node's proxy has programmed the suite's Services.
+
+    Services that never answer are no reason to stop: the judges will say so.
+    """
+    asked: plan.Plan = {}
+    virtual = [one for one in suite.inventory.services if one.endpoints and one.cluster_ip not in {"", "None"}]
+    for place in suite.inventory.hosts or plan.first_pods(suite.inventory):
+        asked[place.name] = [
+            probes.ExchangeProbe(plan.vip(service, "tcp"), purpose="proxy")
+            for service in virtual
+            if service.role != "itp-local"
+        ]
+    if not asked or not virtual:
+        return
+    with journal.step("test.proxy", "virtual addresses programmed") as detail:
+        for elapsed in timeouts.ticks(PROXY_READY, 0.1):
+            seen = probe(suite, asked, "B3", Pace(retries=0), deadline=0.4)
+            silent = [one for one in seen if isinstance(one, Exchange) and one.outcome != "ok"]
+            detail["seconds"] = round(elapsed, 2)
+            detail["silent"] = len(silent)
+            if not silent:
+                return
