@@ -75,7 +75,7 @@ command below its name: [up].
 
 def find(name: str) -> click.Command:
     """A command of the table, its module imported now."""
-    module = importlib.import_module(f"harness.cli.{COMMANDS[name][1]}")
+    module = importlib.import_module(f"harness.cli.commands.{COMMANDS[name][1]}")
     command: click.Command = module.command
     return command
 

@@ -38,7 +38,7 @@ def bring_up(
     Returns:
         The exit code.
     """
-    from harness.cli.down import remove  # noqa: PLC0415
+    from harness.cli.commands.down import remove  # noqa: PLC0415
     from harness.cli.runs import point_latest_at, run_path  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.providers.needs import needs  # noqa: PLC0415

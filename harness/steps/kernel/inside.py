@@ -46,7 +46,7 @@ BYTECODE = "bytecode"
 """Of the cache, here and inside: compiled modules. To compile them on an emulated processor takes half a minute."""
 
 _MODULES = (
-    "harness.cli.up",
+    "harness.cli.commands.up",
     "harness.pytest_plugin.plugin",
     "harness.steps.suite.run",
     "harness.steps.labs.apply",

@@ -425,7 +425,7 @@ def test_a_file_that_a_full_disk_refuses_ends_a_bring_up_like_any_failure(
     gone: list[str] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("harness.steps.lifecycle.up.bring_up", full)
-    monkeypatch.setattr("harness.cli.up._give_up", given_up)
+    monkeypatch.setattr("harness.cli.commands.up._give_up", given_up)
     code = entry.run(["--state", str(tmp_path / "state"), "up", "flannel", "--name", "full", "--skip-preflight"])
     said = capsys.readouterr().err
     assert code == 11

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import matrix as command
 from harness.cli.app import run
+from harness.cli.commands import matrix as command
 from harness.model.matrix import Cell
 from harness.steps.matrix import plan
 

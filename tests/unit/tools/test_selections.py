@@ -40,7 +40,12 @@ def selections() -> list[tuple[str, str]]:
 
 def test_they_are_found() -> None:
     found = {path for path, _ in selections()}
-    assert {"docs/getting-started.md", "workshop/setup.sh", "harness/cli/test.py", "tests/e2e/test_kernel.py"} <= found
+    assert {
+        "docs/getting-started.md",
+        "workshop/setup.sh",
+        "harness/cli/commands/test.py",
+        "tests/e2e/test_kernel.py",
+    } <= found
 
 
 @pytest.mark.parametrize(("place", "words"), selections(), ids=" ".join)

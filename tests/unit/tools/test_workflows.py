@@ -119,7 +119,7 @@ def test_what_is_too_long_for_every_commit_runs_at_night() -> None:
 def test_what_the_workflow_reads_of_a_cell_is_there() -> None:
     jobs = yamlio.loads((ROOT / ".github/workflows/nightly.yml").read_text())["jobs"]
     text = yamlio.dumps(jobs["cell"])
-    from harness.cli.matrix import _github  # noqa: PLC0415
+    from harness.cli.commands.matrix import _github  # noqa: PLC0415
     from harness.steps.matrix.plan import load  # noqa: PLC0415
 
     printed = _github([cell for cell in load() if not cell.unavailable])

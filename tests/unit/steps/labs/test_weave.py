@@ -18,7 +18,7 @@ from harness.model.spec import LabSpec
 from harness.runner import Completed
 from harness.steps.labs.apply import ability, lacking
 from harness.steps.labs.run import LabRun
-from tests.unit.labs.conftest import FakeCluster, said
+from tests.unit.steps.labs.conftest import FakeCluster, said
 
 LAB = next(lab for lab in labfile.read_all() if lab.id == "weave-agent-down")
 VARIANT = catalogue.variant("weave")

@@ -10,7 +10,7 @@ from harness.errors import UsageError
 from harness.model.topology import Interface
 from harness.probes.inventory import Container, Sandbox
 from harness.steps.labs.cluster import OperatorRunner, node_facts, pod_facts
-from tests.unit.labs.conftest import FakeRunner, said
+from tests.unit.steps.labs.conftest import FakeRunner, said
 
 NODE: dict[str, Any] = {
     "metadata": {"name": "n2", "annotations": {"flannel.alpha.coreos.com/public-ip": "172.18.0.12"}},

@@ -14,9 +14,17 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
+from harness.cli.commands.up import (
+    component_option,
+    component_words,
+    offered,
+    overrides,
+    read_spec,
+    spec_options,
+    words_of,
+)
 from harness.cli.context import WORDS, say, settings
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import component_option, component_words, offered, overrides, read_spec, spec_options, words_of
 from harness.errors import CnilabError
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))

@@ -277,7 +277,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             with journal.step("up.preflight", "this machine is fit for the lab"):
                 _preflight(spec, journal)
         if replace:
-            from harness.cli.down import remove  # noqa: PLC0415
+            from harness.cli.commands.down import remove  # noqa: PLC0415
 
             remove(spec.name, Journal(None, listener))
         run = new_run(spec, [*words_of(target, given), *component_words(component)], run_dir)
@@ -397,7 +397,7 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
 
 def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> None:
     """After a failure: keep the evidence, then leave nothing behind, unless the user wants to look at it."""
-    from harness.cli.down import remove  # noqa: PLC0415
+    from harness.cli.commands.down import remove  # noqa: PLC0415
     from harness.steps.lifecycle.collect import collect  # noqa: PLC0415
     from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
 

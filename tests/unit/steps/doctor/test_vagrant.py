@@ -17,7 +17,7 @@ from harness.steps.doctor.host import PATIENCE, Host
 from harness.steps.doctor.model import Finding, Plan
 from harness.steps.doctor.vagrant import CHECKS
 
-RECORDED = Path(__file__).parents[1] / "providers/vagrant/recorded"
+RECORDED = Path(__file__).parents[2] / "providers/vagrant/recorded"
 
 SAYS = {
     "vagrant --version": "Vagrant 2.3.4\n",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
+from harness.cli.commands.up import checked_version, version_option
 from harness.cli.context import say, settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, lab_option
-from harness.cli.up import checked_version, version_option
 from harness.errors import CnilabError, TearDownError
 
 if TYPE_CHECKING:

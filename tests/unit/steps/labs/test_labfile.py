@@ -16,7 +16,7 @@ from harness.model.lab import LabDefinition, LabGate
 from harness.model.variant import Gate
 from harness.steps.labs.cluster import READ_ONLY
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "labs"
+GOLDEN = Path(__file__).parents[3] / "golden" / "labs"
 LABS = resources.root() / "labs"
 
 CATALOGUE = {

@@ -116,7 +116,7 @@ def test_the_documented_role_is_all_that_pods_need() -> None:
 
 
 def test_the_page_shows_that_role() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "existing.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "existing.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(apiVersion: rbac.*?)```", page, re.DOTALL)
     assert yamlio.loads(shown)["rules"] == list(rights.ROLE)
 

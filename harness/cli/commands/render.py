@@ -8,9 +8,9 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
+from harness.cli.commands.up import overrides, read_spec, spec_options
 from harness.cli.context import say
 from harness.cli.stores import store_for
-from harness.cli.up import overrides, read_spec, spec_options
 from harness.files import write_below
 
 

@@ -16,7 +16,7 @@ from harness.ansible.play import Failures, _forget_environment, journal_event, s
 from harness.model import labfile
 from harness.steps.labs.apply import manifests
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "labs"
+GOLDEN = Path(__file__).parents[3] / "golden" / "labs"
 
 
 def test_the_inventory_is_as_it_was() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import timeouts
 from harness.components import kernel as kernels
 from harness.components.store import Store
 from harness.errors import PreflightError

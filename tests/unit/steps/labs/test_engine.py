@@ -13,7 +13,7 @@ from harness.model.lab import LabDefinition
 from harness.model.records import LabStep, Packet
 from harness.runner import CommandError, Completed
 from harness.steps.labs.run import LabRun
-from tests.unit.labs.conftest import Answer, FakeCluster, said
+from tests.unit.steps.labs.conftest import Answer, FakeCluster, said
 
 MakeLab = Callable[..., LabDefinition]
 ECHO = {"id": "echo", "title": "Echo", "run": ["echo", "x"]}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
+from harness.cli.commands.up import overrides, read_spec, spec_options, under_another_kernel
 from harness.cli.context import WORDS, say, settings
 from harness.cli.existing import doctor_cluster
 from harness.cli.output import Listing, emit, output_option
-from harness.cli.up import overrides, read_spec, spec_options, under_another_kernel
 from harness.errors import PreflightError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Commands of `cnilab`: one module each, imported when it runs."""
