@@ -30,11 +30,8 @@ _NAMED = re.compile(
 _NODE = re.compile(r"^n\d .*\bv(?P<version>1\.\d+\.\d+)\s*$", re.MULTILINE)
 
 HISTORY = {
-    ("docs/performance.md", "kubernetes", "8.6"): "minutes",
-    ("docs/performance.md", "coredns", "1.5"): "minutes",
-    ("docs/performance.md", "flannel", "1.6"): "minutes",
-    ("docs/performance.md", "etcd", "3.6"): "an attempt of its time",
     ("docs/performance.md", "cilium", "1.15"): "what it cost before 1.20",
+    ("docs/evidence.md", "cilium", "1.15"): "what was seen of it before 1.20",
 }
 """What is no pin: a version of which the text tells a story, or another number."""
 
