@@ -142,7 +142,7 @@ def deliver(store: Store, key: str = INSECURE_KEY, *, again: bool = False) -> Pa
     Args:
         store: Delivers what it is made of, and keeps it.
         key: Public key of who may log in as `vagrant`.
-        again: Make it even if the cache has it.
+        again: Make the box even if the cache has it.
 
     Raises:
         UsageError: The key is no public key of ssh.

@@ -44,7 +44,7 @@ def command(archives: tuple[Path, ...], *, lab: str | None, output: str) -> None
                 try:
                     rows += [(image, name) for name, job in jobs for image in job.result()]
                 except RefusedError as error:
-                    msg = f"{archive.name} is not an image that containerd takes"
+                    msg = f"{archive.name} is not an image that containerd accepts"
                     step = f"docker save IMAGE -o {archive.name}"
                     raise UsageError(msg, cause=error.cause, where=error.where, next_step=step) from error
     items = [{"image": image, "node": node} for image, node in rows]

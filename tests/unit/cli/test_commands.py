@@ -240,7 +240,7 @@ def test_up_does_not_write_into_another_run(
 ) -> None:
     assert entry.run(["up", "--run-dir", "here"]) == 0
     assert entry.run(["up", "--replace", "--run-dir", "here"]) == 4
-    assert "holds an earlier run" in capsys.readouterr().err
+    assert "contains an earlier run" in capsys.readouterr().err
     assert len(bring_up) == 1
     assert (places / "here/run.json").exists()
 
@@ -279,7 +279,7 @@ def test_down_never_leaves_the_state_directory(places: Path, capsys: pytest.Capt
     for name in ("../../precious", "..", ".", "/", "a/../../x", "*", "-"):
         assert entry.run(["down", "--", name]) == 4
     assert (places / "precious").exists()
-    assert "cannot be the name of a lab" in capsys.readouterr().err
+    assert "is not a valid name of a lab" in capsys.readouterr().err
 
 
 def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.CaptureFixture[str]) -> None:

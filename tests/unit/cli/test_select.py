@@ -43,7 +43,7 @@ def test_a_lab_lives_in_a_machine_when_it_has_one(state: Path) -> None:
     assert asked(state, "far")
     assert not asked(state, "near")
     assert not asked(state, "nowhere")
-    with pytest.raises(UsageError, match="cannot be the name of a lab"):
+    with pytest.raises(UsageError, match="is not a valid name of a lab"):
         asked(state, "../labs/far")
 
 
