@@ -35,10 +35,10 @@ def driver(name: str) -> Driver:
     """
     module = _MODULES.get(name)
     if name == "existing":
-        msg = "a cluster that is there already is not brought up"
-        raise UsageError(msg, next_step="cnilab test --kubeconfig FILE runs the conformance suite on it")
+        msg = "an existing cluster cannot be brought up"
+        raise UsageError(msg, next_step="'cnilab test --kubeconfig FILE' runs the conformance suite on it")
     if module is None:
-        msg = f"the provider '{name}' is not there yet"
+        msg = f"the provider '{name}' does not exist yet"
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(NAMES)}")
     found: Driver = importlib.import_module(module).DRIVER
     return found

@@ -249,7 +249,7 @@ def test_a_name_that_a_cluster_of_kind_has_is_refused_and_that_cluster_left_alon
     (stranger,) = kind.docker("create", "--label", label, "--name", f"{NAME}-control-plane", kind.image)
     try:
         done = kind("up", "--provider", "kind", "--name", NAME, code=10)
-        assert f"kind has a cluster named '{NAME}' already" in done.stderr
+        assert f"kind already has a cluster named '{NAME}'" in done.stderr
         assert kind.labs() == {}
         kind("down", NAME)
         assert stranger[:12] in kind.docker("ps", "-aq")

@@ -82,7 +82,7 @@ def _of_container(one: Object, name: str, node: str) -> Iterator[Trouble]:
     ended = state.get("terminated") or (one.get("lastState") or {}).get("terminated") or {}
     said = f"{waiting.get('reason') or ''}: {waiting.get('message') or ''}".strip(": ")
     if waiting.get("reason") in _NEVER:
-        yield Trouble(name, node, "image", f"image {one['image']} cannot be had on node {node}", said, _IMAGE)
+        yield Trouble(name, node, "image", f"image {one['image']} is not available on node {node}", said, _IMAGE)
     last = f"{ended.get('reason') or ''}: {ended.get('message') or ''}".strip(": ")
     if not one.get("ready") and ended.get("exitCode"):
         if _PORT.search(last):

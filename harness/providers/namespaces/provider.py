@@ -186,7 +186,7 @@ def _links_reach(source: Path, target: Path) -> bool:
 def _remember(layout: LabLayout, materials: Materials, replies: Mapping[str, Mapping[str, int]]) -> state.LabState:
     known = state.read(layout)
     if known is None:
-        msg = f"lab '{layout.name}' was taken down while it came up"
+        msg = f"lab '{layout.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     machines = tuple(
         machine.model_copy(

@@ -63,7 +63,7 @@ def _materials(order: Order) -> create.Materials:
 def _remember(place: LabDir, materials: create.Materials) -> state.LabState:
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down while it came up"
+        msg = f"lab '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     known = known.model_copy(update={"programs": str(materials.programs)})
     state.write(place, known)

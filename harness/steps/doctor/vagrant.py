@@ -116,7 +116,7 @@ CHECKS: tuple[Check, ...] = (
         "box",
         "info",
         "vagrant downloads it from its catalogue, or fails where that cannot be reached",
-        'vagrant box add --name cnilab/node "$(cnilab components build-box -q)", and spec.vagrant.box: cnilab/node',
+        'vagrant box add --name cnilab/node "$(cnilab components build-box -q)"; then spec.vagrant.box: cnilab/node',
         _box,
     ),
     _check("vagrant-memory", "memory, machines", "limits", "machines swap, or do not start", "fewer nodes", _memory),

@@ -62,7 +62,7 @@ class Crew:
     """The pods of one attempt, with the ports that they take.
 
     Args:
-        here: The run's stay in the cluster; its gates close when ports or pods cannot be had.
+        here: The run's stay in the cluster; its gates close when ports or pods are not available.
         spec: The nodes.
         enter: The way into pods.
         sender: Brings the program, where images do not.

@@ -119,7 +119,7 @@ class Sender:
             items: Probes that run.
 
         Raises:
-            CnilabError: The programs cannot be had, or did not arrive.
+            CnilabError: The programs are not available, or did not arrive.
         """
         probes = list(items)
         if not self.here.kit or not probes:

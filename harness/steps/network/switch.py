@@ -73,13 +73,13 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
         PreflightError: The kernel lacks what the variant needs.
     """
     if ready.spec.provider != "namespaces":
-        msg = f"the network of a lab on '{ready.spec.provider}' cannot be switched"
+        msg = f"the provider '{ready.spec.provider}' does not support switching the network"
         raise UsageError(msg, next_step="take the lab down and bring it up with the other variant")
     known = registry.known_state(LabDir(ready.state, ready.spec.name))
     same = (variant.name, version) == (ready.variant.name, ready.spec.cni_version)
     if same and known is not None and known.ready:
         msg = f"lab '{ready.spec.name}' has the network '{' '.join(filter(None, (variant.name, version)))}' already"
-        raise UsageError(msg, next_step="name another variant; 'cnilab render VARIANT' shows what each one is")
+        raise UsageError(msg, next_step="choose another variant; 'cnilab render VARIANT' shows each one")
     networks.network(variant)
     target = target_spec(ready.spec, variant, version)
     needed = [one for one in CHECKS if one.id in catalogue.needs(target)]

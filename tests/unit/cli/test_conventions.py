@@ -106,7 +106,7 @@ def test_a_version_that_nothing_here_pins_is_told_like_every_mistake_of_a_spec(
     text = capsys.readouterr().err
     assert "old.yaml:4:3: spec.nodes: is 0; expected 1 to 20" in text
     assert "old.yaml:5:16: spec.kubernetes.version: is '1.30'; expected 1." in text
-    assert "or a full version (the release of a version in full is downloaded)" in text
+    assert "or a full version (a full version is downloaded as a release)" in text
 
 
 @pytest.fixture
@@ -364,7 +364,7 @@ def test_a_dry_run_refuses_what_up_refuses(capsys: pytest.CaptureFixture[str]) -
     assert entry.run(["up", "flannel", "--provider", "marbles", "--dry-run"]) == UsageError.exit_code
     assert "expected 'namespaces', 'kind', 'vagrant' or 'existing'" in capsys.readouterr().err
     assert entry.run(["up", "flannel", "--provider", "kind", "--kernel", "debian", "--dry-run"]) != 0
-    assert "kernel: debian is for labs of namespaces" in capsys.readouterr().err
+    assert "kernel: debian needs provider namespaces" in capsys.readouterr().err
 
 
 def test_a_dry_run_names_what_its_user_brings(places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ def test_what_others_need_stays_and_stays_on_record(tmp_path: Path) -> None:
     assert (found.kept, "libpcap0.8" in found.removed) == (("libpcap0.8",), False)
     installed.remove(found.removed)
     assert installed.names() == ["libpcap0.8"]
-    with pytest.raises(PreflightError, match="other packages would go with them") as caught:
+    with pytest.raises(PreflightError, match="other packages would be removed with them") as caught:
         installed.remove(["libpcap0.8"])
     assert caught.value.cause == "nmap"
     assert "libpcap0.8" in machine.there

@@ -111,7 +111,7 @@ def test_a_kubernetes_that_nobody_mends_is_told_beside_its_version(full: RunDir)
 
 def test_a_directory_without_anything_still_gives_a_report(tmp_path: Path) -> None:
     report = build(RunDir(tmp_path))
-    assert report.verdict.sentence == "nothing was judged yet"
+    assert report.verdict.sentence == "no check was judged yet"
     assert report.environment.problems
 
 

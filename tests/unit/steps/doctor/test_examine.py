@@ -369,7 +369,7 @@ def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
     monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes", "flannel", "pause"])
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
     found = check("go", Machine(failing={"go"}), tmp_path)
-    reason = "not found; CNILAB_OFFLINE=1 forbids to fetch one; it builds flannel, pause"
+    reason = "not found; CNILAB_OFFLINE=1 does not allow a download; it builds flannel, pause"
     assert (found.status, found.detail) == ("blocks", reason)
     assert found.fix.startswith(f"install Go {MIN_GO} or later")
 
