@@ -180,8 +180,8 @@ def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
     passed = {one.id for one in found.values() if one.status == "pass"}
     assert {"model.pod-pod.cross-node", "mtu.exact", "svc.hostport.reach"} <= passed
     assert {"node.links", "node.forward", "model.no-nat.wire", "mtu.wire"} <= passed
-    assert run.info().host["image"].startswith(f"{image}, into which")
-    assert run.info().host["probes"].startswith(f"{image}, into which")
+    assert run.info().host["image"].startswith(f"{image}, with the responder sent")
+    assert run.info().host["probes"].startswith(f"{image}, with programs sent")
     assert kind(*kubectl, *names).stdout == before
 
 

@@ -55,7 +55,7 @@ def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: 
     version = checked_version(variant, cni_version)
     name = there.spec.name
     with progress() as listener:
-        with Journal(None, listener).step("switch.check", f"{there.variant.name} can become {variant}"):
+        with Journal(None, listener).step("switch.check", f"check the switch from {there.variant.name} to {variant}"):
             check(there, chosen, cache=settings().cache, version=version)
         words = [there.variant.name, "--name", name]
         target = target_spec(there.spec, chosen, version)

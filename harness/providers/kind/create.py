@@ -166,7 +166,7 @@ def create(
     with ThreadPoolExecutor(2) as pool:
         # The router is the network's first address, so it cannot meet an address that the engine gave a node.
         around = pool.submit(outside.create, engine, place, network, materials.image, materials.responder)
-        with journal.step("up.machines", f"kind makes {spec.nodes} nodes"):
+        with journal.step("up.machines", f"kind creates {spec.nodes} nodes"):
             _kind_create(engine, place, spec, materials, network, early)
         router = around.result()
     known = state.read(place)

@@ -115,17 +115,17 @@ def switch(
         store.ensure(networks.components(target, variant))
     _remember(place, ready=False, owner=os.getpid())
     before = _inventory(run, "before", nodes, journal)
-    with journal.step("switch.pods", "pods leave the network") as detail:
+    with journal.step("switch.pods", "delete pods of the old network") as detail:
         copies = _keep(place, moving.copies(api.list("v1", "Pod")))
         moving.taint(api, on=True)
         detail["pods"] = moved = moving.drain(api, nodes)
-    with journal.step("switch.agents", f"agents and objects of {ready.variant.name} go"):
+    with journal.step("switch.agents", f"delete agents and objects of {ready.variant.name}"):
         uninstall.remove_objects(ready)
-    with journal.step("switch.clean", f"what {ready.variant.name} left on the nodes goes") as detail:
+    with journal.step("switch.clean", f"delete what {ready.variant.name} left on the nodes") as detail:
         if not variant.kube_proxy:
             uninstall.each(nodes, uninstall.stop_proxy)
         detail["commands"] = removed = uninstall.clean_nodes(ready)
-    with journal.step("switch.residue", "nodes as if there had never been a network") as detail:
+    with journal.step("switch.residue", "verify that nothing of the old network is left") as detail:
         between = _inventory(run, "between", nodes, None)
         left = _left(ready, variant, before, between, store)
         detail["left"] = [str(one) for one in left]
@@ -136,7 +136,7 @@ def switch(
         uninstall.each(nodes, uninstall.start_proxy)
     moving.taint(api, on=False)
     start_network(ready, journal, watchdog.Watchdog(place, api), "switch")
-    with journal.step("switch.back", "pods that nobody else makes come back") as detail:
+    with journal.step("switch.back", "create pods without a controller again") as detail:
         detail["pods"] = moving.post(api, copies)
         _pods_file(place).unlink(missing_ok=True)
     _inventory(run, "after", nodes, journal)

@@ -133,7 +133,7 @@ def test_host_ports_that_cannot_be_had_cost_their_check(monkeypatch: pytest.Monk
 
     made = crew(fate, monkeypatch)
     assert set(made.serving()) == {"a", "b", "c", "d", "h1", "h2"}
-    assert f"{TRIES} ports of node n1 were taken" in made.here.closed["hport"]
+    assert f"{TRIES} ports of node n1 were in use" in made.here.closed["hport"]
     assert "NodePorts" in made.here.closed["hport"]
     assert set(made.here.closed) == {"hport"}
 
