@@ -14,11 +14,11 @@ from reports.panels.requirements import AREAS
 from reports.text import Ids, duration, slug
 
 _TONES: Final = {
-    "good": Mark("good", "✓", "as it should be"),
+    "good": Mark("good", "✓", "as expected"),
     "bad": Mark("bad", "✗", "fails"),
-    "warn": Mark("warn", "~", "as it should be, with remarks"),
+    "warn": Mark("warn", "~", "as expected, with remarks"),
     "lab": Mark("lab", "!", "the lab failed"),
-    "muted": Mark("muted", "·", "nothing judged"),
+    "muted": Mark("muted", "·", "no verdict at all"),
     "note": Mark("note", "•", "recorded"),
 }
 NOTHING: Final = Mark("muted", "", "not judged")
@@ -67,7 +67,7 @@ def _share(cell: Cell, area: str, last: dict[str, str]) -> Share:
     items = [item for name, item in cell.requirements.items() if name.partition(".")[0] == area]
     judged = [item for item in items if item.level != "RECORD" and item.status in ("pass", "fail", "error")]
     if not judged:
-        return Share(NOTHING, "", "", f"{cell.name}: nothing of {AREAS.get(area, area)} was judged")
+        return Share(NOTHING, "", "", f"{cell.name}: no requirement of {AREAS.get(area, area)} was judged")
     held = sum(item.status == "pass" for item in judged)
     worst = marks.worst([item.mark for item in judged])
     was = [last[item.id] for item in judged if last.get(item.id) in HELD | BROKEN]

@@ -33,7 +33,7 @@ def decode(packet: Packet, where: str, owners: Owners) -> Decoded:
         _ethernet(packet, "outer", owners, layers, segments)
         _ip(packet, "outer", owners, layers, segments)
         source = f"{packet.src_port}" if packet.src_port is not None else ""
-        note = "" if packet.dst_port == IANA_VXLAN else f"IANA gave VXLAN {IANA_VXLAN}; Linux and flannel use 8472"
+        note = "" if packet.dst_port == IANA_VXLAN else f"IANA assigned {IANA_VXLAN}; Linux and flannel use 8472"
         layers.append(
             LayerRow(
                 "tunnel",

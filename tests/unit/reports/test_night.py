@@ -123,7 +123,7 @@ def test_changes_are_told_against_the_last_run_of_the_same_cell_worst_first(tmp_
         ("new failure", ["a.one"]),
         ("newly flaky", ["a.three"]),
         ("fixed", ["a.two"]),
-        ("no longer there", ["a.four"]),
+        ("removed", ["a.four"]),
     ]
 
 
