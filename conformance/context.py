@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from conformance.batches import BATCHES
 from conformance.inventory import Inventory, Site
-from conformance.maths import effective_mtu
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant
@@ -184,7 +183,7 @@ class Context:
 
     def effective(self, node: str) -> int:
         """Effective pod MTU E = U - O of a node, in bytes."""
-        return effective_mtu(self.inventory.node(node).mtu, self.expect.overhead)
+        return self.expect.pod_mtu(self.inventory.node(node).mtu)
 
     def site(self, name: str) -> Site:
         """A site by its name."""

@@ -155,7 +155,7 @@ class Look:
         """The nodes as data. Where its NIC cannot be seen, a node's MTU is its pods', and what the tunnel takes."""
         shares = {one.name: one.pod_cidr for one in self.here.found.chosen}
         expect = known.variant.expect
-        takes = expect.overhead if expect.overhead_on == "interface" else 0
+        takes = -expect.link_mtu(0)
 
         def fact(name: str) -> NodeFact:
             mtu = nodes.nic(name, places[name])[2] if known.known else 0

@@ -73,7 +73,7 @@ def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
     underlay = context.inventory.nodes[0].mtu
     yield "UMTU", str(underlay)
     yield "ULOW", str(underlay - LOWER)
-    yield "E", str(underlay - expect.overhead)
+    yield "E", str(expect.pod_mtu(underlay))
     if expect.overlay_device:
         yield "V", expect.overlay_device
     if expect.bridge:

@@ -226,7 +226,7 @@ class Cluster:
             "node_list": list(now.nodes.values()),
             "all_pods": now.pods,
             "pods": _by_name(now.pods, namespace),
-            "pod_mtu": spec.underlay.mtu - variant.expect.overhead,
+            "pod_mtu": variant.expect.pod_mtu(spec.underlay.mtu),
             "patience": timeouts.stretched(1),
         }  # fmt: skip
 
