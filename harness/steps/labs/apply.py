@@ -19,6 +19,7 @@ from harness.ansible.play import Play, play
 from harness.errors import CnilabError, UsageError
 from harness.model import labfile
 from harness.model.expression import evaluate, render
+from harness.model.features import gates
 from harness.model.journal import Journal
 from harness.model.lab import NETWORK, LabDefinition, Needs
 from harness.model.node import Node
@@ -27,6 +28,7 @@ from harness.model.run import RunDir
 from harness.model.spec import ALL_LABS
 from harness.steps.labs.cluster import Cluster
 from harness.steps.labs.run import LabRun
+from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
 
 AT_ONCE = 5
@@ -73,13 +75,9 @@ class Ability:
 
 def ability(attached: Attached) -> Ability:
     """What the attached cluster offers."""
-    gates = set(attached.variant.gates)
-    if len(attached.lab.nodes) > 1:
-        gates.add("multi")
-    if attached.lab.router is not None:
-        gates |= {"router", "cap"}
+    truth = gates(attached.variant, len(attached.lab.nodes), around(attached.lab))
     return Ability(
-        frozenset(gates),
+        frozenset(gate for gate, holds in truth.items() if holds),
         len(attached.lab.nodes),
         attached.variant.driver,
         attached.variant.expect.wire.kind,

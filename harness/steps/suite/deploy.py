@@ -21,6 +21,7 @@ from harness.model.node import Node
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
 from harness.runner import CommandError
+from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
 
 GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
@@ -215,13 +216,7 @@ def _take(
         nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
         services=facts,
-        environment={
-            "router": attached.lab.router is not None,
-            "far": attached.lab.far is not None,
-            "cap": captures(attached.lab.nodes[0]),
-            "dis": False,
-            "neigh": bool(limits),
-        },
+        environment={**around(attached.lab), "dis": False, "neigh": bool(limits)},
         node_dns=dns["spec"]["clusterIP"] if dns else "",
     )
     return Suite(attached, found, inventory, ways, limits)
@@ -275,14 +270,6 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
         endpoint_ips=tuple(addresses),
         external_name=item["spec"].get("externalName", ""),
     )
-
-
-def captures(node: Node) -> bool:
-    """Whether packets can be captured on a node: by its own tcpdump, which on some providers is this machine's."""
-    try:
-        return node.runner.run(["tcpdump", "--version"], check=False).ok
-    except CommandError:
-        return False
 
 
 def own_limits(node: Node) -> dict[str, int | bool]:
