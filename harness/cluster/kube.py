@@ -237,7 +237,7 @@ class Kube:
                 url,
                 body=None if body is None else json.dumps(body),
                 headers=headers,
-                timeout=urllib3.Timeout(connect=timeouts.scaled(timeouts.CONNECT), read=timeouts.scaled(timeout)),
+                timeout=urllib3.Timeout(connect=timeouts.stretched(timeouts.CONNECT), read=timeouts.stretched(timeout)),
                 retries=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:

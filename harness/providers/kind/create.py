@@ -272,7 +272,7 @@ def kind_is_late(said: str, place: LabDir) -> BringUpError:
         said: What it said.
         place: The lab's directories.
     """
-    msg = f"waited {timeouts.scaled(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
+    msg = f"waited {timeouts.stretched(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return BringUpError(
         msg,

@@ -43,7 +43,7 @@ class Engine:
     """
 
     def __init__(self, host: str = "") -> None:
-        patience = int(timeouts.scaled(timeouts.BUILD))
+        patience = int(timeouts.stretched(timeouts.BUILD))
         socket = Path((host or default_host()).removeprefix("unix://"))
         if socket.is_absolute() and not socket.exists():
             absent = f"there is no {socket}"

@@ -164,9 +164,9 @@ def put(machine: Node, source: Path, path: str) -> None:
         machine.runner.start(argv, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            out, _ = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
+            out, _ = process.communicate(timeout=timeouts.stretched(timeouts.ROLLOUT))
         except subprocess.TimeoutExpired as error:
-            msg = f"{source.name} was not copied to {machine.name} within {timeouts.scaled(timeouts.ROLLOUT):.0f} s"
+            msg = f"{source.name} was not copied to {machine.name} within {timeouts.stretched(timeouts.ROLLOUT):.0f} s"
             raise BringUpError(msg, where=path) from error
         finally:
             stop(process)
