@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.context import Context
+from conformance.dumps import by_name, unread
 from conformance.inventory import Site
-from conformance.kernel import by_name, unread
 from conformance.legs import (
     any_ok,
     broken,

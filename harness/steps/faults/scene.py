@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 
 from conformance.context import Context
+from conformance.dumps import links
 from conformance.inventory import NAMESPACE
-from conformance.kernel import links
 from conformance.maths import base, first_host
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX

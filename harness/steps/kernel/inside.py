@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from harness import resources, timeouts
-from harness.components import kernel
+from harness.components import kernel_package
 from harness.components.store import Store
 from harness.errors import CnilabError, PreflightError
 from harness.files import write_private
@@ -229,7 +229,7 @@ def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayo
         if machine.virtiofsd() is None:
             store.tools.install("virtiofsd")  # until Debian 12 it came with qemu; there is no package of that name
         machine.require_programs()
-        chosen = kernel.deliver(store, spec.kernel)
+        chosen = kernel_package.deliver(store, spec.kernel)
         made = prepared.result() if prepared else None
         compiled.result()
     disk = layout.path / FOLDER / "disk"

@@ -17,7 +17,7 @@ from harness.cni.networks import network
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
 from harness.model.world import PUBLIC
-from harness.probes import facts, kernel, podstate
+from harness.probes import facts, kernel_state, podstate
 from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
@@ -166,7 +166,7 @@ def _state(
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside

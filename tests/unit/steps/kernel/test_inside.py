@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness import timeouts
-from harness.components import kernel as kernels
+from harness.components import kernel_package as kernels
 from harness.components.store import Store
 from harness.errors import PreflightError
 from harness.model.journal import Journal
