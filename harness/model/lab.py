@@ -138,7 +138,7 @@ class Tap(Data):
     filter: tuple[Word, ...] = Field(default=(), description="Words of a pcap filter")
 
 
-class Fault(Data):
+class LabFault(Data):
     """Something broken on purpose, always repaired at the end."""
 
     title: Sentence
@@ -216,7 +216,7 @@ class LabDefinition(Data):
     playbook: str = Field(default="apply-labs.yaml", description="In `playbooks/`; applies the manifests")
     watches: tuple[Resource, ...] = Field(default=("dataplane",), description="What must hold still while the lab runs")
     disturbs: tuple[Resource, ...] = Field(default=(), description="What the lab changes while it runs")
-    faults: dict[Slug, Fault] = Field(default_factory=dict)
+    faults: dict[Slug, LabFault] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1)
 
     @property

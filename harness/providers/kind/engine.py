@@ -21,9 +21,9 @@ from harness.errors import PreflightError
 from harness.providers.kind.answers import (
     MTU,
     Container,
+    DockerNetwork,
     EngineError,
     EngineFacts,
-    Network,
     container_of,
     free_subnet,
     network_of,
@@ -183,7 +183,7 @@ class Engine:
 
     def make_network(
         self, name: str, labels: Mapping[str, str], mtu: int, subnet: IPv4Network | None, gateway: int = 2
-    ) -> Network:
+    ) -> DockerNetwork:
         """Make a bridge network, whose first address is left to the lab's router.
 
         Args:
@@ -229,13 +229,13 @@ class Engine:
             if "." in config.get("Subnet", "")
         ]
 
-    def networks(self, labels: Mapping[str, str]) -> list[Network]:
+    def networks(self, labels: Mapping[str, str]) -> list[DockerNetwork]:
         """Networks with these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
         with self._refusals("the engine does not say which networks there are"):
             return [network_of(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
 
-    def remove_network(self, network: Network) -> None:
+    def remove_network(self, network: DockerNetwork) -> None:
         """Remove a network that may be there; a stopped container's end does not hold it."""
         with self._refusals(f"network {network.name} could not be removed"), contextlib.suppress(NotFound):
             self._client.networks.get(network.id).remove()
@@ -257,7 +257,7 @@ class Engine:
             found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return [one.attrs for one in found]
 
-    def make(self, name: str, image: str, network: Network, address: IPv4Address, **more: Any) -> str:
+    def make(self, name: str, image: str, network: DockerNetwork, address: IPv4Address, **more: Any) -> str:
         """Make a container with a fixed address, and do not start it yet.
 
         Args:

@@ -16,7 +16,7 @@ from harness.faults.inject import Scene
 from harness.faults.model import Fault, Situation
 from harness.model.variant import Gate
 from harness.model.world import PUBLIC
-from harness.probes import inventory as sandboxes
+from harness.probes import sandboxes
 from harness.runner import Runner
 from harness.steps.suite.deploy import Suite
 

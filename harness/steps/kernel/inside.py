@@ -172,7 +172,7 @@ def start(
     layout = LabLayout(state, spec.name)
     machine.require_short(layout.path / FOLDER)
     labstate.require_free(layout)
-    known = states.LabState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
+    known = states.NamespacesState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
     states.write(layout, known)
     if run is not None:
         run.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def _groups(layout: LabLayout) -> tuple[Path, ...]:
     return ()
 
 
-def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout) -> machine.Materials:
+def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout) -> machine.MachineMaterials:
     from harness.providers.namespaces.bring_up import prepare  # noqa: PLC0415 - brings certificates and more
 
     with ThreadPoolExecutor() as pool:
@@ -247,7 +247,7 @@ def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayo
         same = root.stat().st_dev == disk.stat().st_dev
         words = [*COPY, *(["--link"] if same else []), str(root), str(copy / root.name)]
         HostRunner().run(words, timeout=timeouts.DOWNLOAD)
-    return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
+    return machine.MachineMaterials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
 
 
 def _point_at(store: Store, inside: Path) -> None:
@@ -307,7 +307,7 @@ def adopt(inside: Inside) -> Path:
         The kubeconfig.
     """
     layout, way = inside.layout, machine.door(inside.state)
-    known = states.LabState.model_validate_json(way.read(layout.state_file))
+    known = states.NamespacesState.model_validate_json(way.read(layout.state_file))
     way.relay(known.api_port)
     text = way.read(layout.kubeconfig)
     text = text.replace(f"https://127.0.0.1:{known.api_port}", f"https://127.0.0.1:{inside.state.api_port}")

@@ -16,7 +16,7 @@ from harness.model import world
 from harness.model.node import Node
 from harness.model.records import Tap as TapRecord
 from harness.probes import capture
-from harness.probes.inventory import Inventory, Sandbox, take
+from harness.probes.sandboxes import Sandbox, Sandboxes, take
 from harness.runner import Argv, Completed, HostRunner, Runner, RunOptions
 from harness.steps.labs.place import Spot, TapWanted
 from harness.steps.lifecycle.attach import Attached
@@ -88,7 +88,7 @@ class Snapshot:
 
     nodes: dict[str, dict[str, Any]]
     pods: list[dict[str, Any]]
-    inventory: Inventory
+    inventory: Sandboxes
 
 
 def node_facts(node: Mapping[str, Any]) -> dict[str, Any]:

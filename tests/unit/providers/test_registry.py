@@ -11,7 +11,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.spec import PROVIDERS, LabSpec
 from harness.providers import registry
-from harness.providers.namespaces.state import LabState as NamespacesState
+from harness.providers.namespaces.state import NamespacesState
 from harness.providers.protocol import Driver
 
 
