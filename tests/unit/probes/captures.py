@@ -1,4 +1,4 @@
-"""Small captures of all that the decoder knows. With what tshark makes of them, they are in the folder of that name.
+"""Small captures of all that the decoder knows. They are in the folder `stored`, with what tshark makes of them.
 
 python -m tests.unit.probes.captures        writes both anew; needs tshark
 """
@@ -16,7 +16,7 @@ from harness.probes import pcap
 from tests.unit.probes import frames as make
 from tests.unit.probes import tshark
 
-FOLDER: Final = Path(__file__).parent / "captures"
+FOLDER: Final = Path(__file__).parent / "stored"
 
 A, C, N1, N2 = "10.244.1.2", "10.244.2.2", "172.18.0.11", "172.18.0.12"
 A6, C6, N16, N26 = "fd00:244:1::2", "fd00:244:2::2", "fd00:18::11", "fd00:18::12"
