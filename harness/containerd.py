@@ -75,12 +75,12 @@ def import_archive(node: Node, archive: Path) -> list[str]:
             stop(process)
     text = out.decode(errors="replace")
     if process.returncode:
-        msg = f"containerd does not take {archive.name}"
+        msg = f"containerd does not accept {archive.name}"
         raise RefusedError(
             msg,
             cause="\n".join(text.strip().splitlines()[-3:]),
             where=f"node {node.name}",
-            next_step="is there room on the disk? 'cnilab components verify' reads what it was made of",
+            next_step="check the free disk space; 'cnilab components verify' checks the components",
         )
     return _imported(text)
 

@@ -106,7 +106,7 @@ def _too_late(what: str, deadline: float, last: CnilabError | None) -> BringUpEr
     """The error of a deadline that passed."""
     error = BringUpError(
         f"waited {scaled(deadline):.0f} s for {what}",
-        next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow",
+        next_step="if this machine is slow, extend all deadlines with CNILAB_TIMEOUT_SCALE=4",
     )
     if last is not None:
         error.cause = "\n".join(filter(None, [f"last seen: {last.what}", last.cause]))

@@ -70,7 +70,7 @@ def _requirement(suite: ET.Element, item: Requirement) -> None:
         case "skip" | "not-applicable":
             _child(case, "skipped", f"{item.status}: {item.statement}", "")
         case _ if item.flaky:
-            ET.SubElement(case, "system-out").text = "passed only when tried again"
+            ET.SubElement(case, "system-out").text = "passed only after a retry"
         case _:
             pass
 

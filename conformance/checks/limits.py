@@ -148,7 +148,7 @@ def neighbours(context: Context) -> Verdict:
 def _entries(needed: int, limit: int, whose: str) -> Leg:
     if needed < limit:
         return passed("kernel", limit, needed, "count")
-    text = f"a full mesh needs up to {needed} neighbour entries, {whose} keeps {limit}"
+    text = f"a full mesh needs up to {needed} neighbour entries, but {whose} keeps only {limit}"
     return failed("kernel", "wrong-value", text, limit, needed, "count")
 
 

@@ -116,7 +116,7 @@ def leave(name: str) -> None:
     try:
         code = inside.cnilab(["--quiet", "down", name], patience=Patience(GOODBYE, interrupted=0.0))
     except CnilabError as error:
-        say(f"{error.what}; it is ended as it is")
+        say(f"{error.what}; it is stopped without that")
         return
     if code:
         say(f"'cnilab down' in the virtual machine of lab '{name}' ended with {code}")

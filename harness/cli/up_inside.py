@@ -37,7 +37,7 @@ def bring_up(
         run_dir: Run directory, if the user named one.
         own: Programs that the user brought.
         replace: Take down an earlier lab of that name first.
-        retain: Keep what is there when bring-up fails.
+        retain: Keep the lab if the bring-up fails.
 
     Returns:
         The exit code.

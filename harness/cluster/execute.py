@@ -128,7 +128,7 @@ class PodRunner(ProgramRunner):
         The program's own standard input is its leash, so it cannot be given another.
         """
         if stdin not in {None, subprocess.DEVNULL}:
-            msg = "a program in a pod cannot be given a standard input when it is only started"
+            msg = "a program that is only started in a pod cannot have a standard input"
             raise CommandError(msg, where=" ".join(map(str, argv)))
         where = (self.place.namespace, self.place.pod, self.place.container)
         relay = (sys.executable, "-m", "harness.cluster.relay", *where, *self.root, *LEASH, *self._within(argv, env))

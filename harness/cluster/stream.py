@@ -95,7 +95,7 @@ class Stream:
             msg = f"the API server did not run a program in pod {place}: status {error.status_code}"
             raise CommandError(msg, cause=_message(body), where=" ".join(argv)) from error
         except (websocket.WebSocketException, OSError) as error:
-            msg = f"no way into pod {place}"
+            msg = f"no connection into pod {place}"
             raise CommandError(msg, cause=str(error) or type(error).__name__, where=" ".join(argv)) from error
 
     def write(self, data: bytes) -> None:

@@ -66,7 +66,7 @@ def request(probe: Probe) -> dict[str, Any]:
 
 def line_of(lines: Mapping[str, Line], index: int) -> Line:
     """The agent's line for a probe; what went wrong instead, when there is none."""
-    missing: Line = {"outcome": "error", "detail": "the agent ended without a line for this probe"}
+    missing: Line = {"outcome": "error", "detail": "the agent ended without a result for this probe"}
     return lines.get(str(index)) or lines.get("failure") or missing
 
 
@@ -188,7 +188,7 @@ def _burst(site: Prober, probe: BurstProbe, batch: str, line: Line, counts: Mapp
         received=received,
         duplicates=counted.get("duplicates", 0),
         ms=line.get("ms", 0.0),
-        detail=line.get("detail", "") or ("" if received is not None else "no count from the receiver"),
+        detail=line.get("detail", "") or ("" if received is not None else "the receiver did not report a count"),
     )
 
 

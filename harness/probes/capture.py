@@ -82,7 +82,7 @@ class _Listener:
         if not self._read_until(b"listening on", timeouts.TAP_LISTENING):
             self.end()
             msg = f"tcpdump on {self.point.interface} of {self.point.place} did not start"
-            raise CommandError(msg, cause=self._words(), where=self.point.command, next_step="ip link, there")
+            raise CommandError(msg, cause=self._words(), where=self.point.command, next_step="run 'ip link' there")
 
     def mark(self, word: str) -> bool:
         """Send a marked frame and wait until the capture has it; False when it never gets there.

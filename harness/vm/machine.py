@@ -152,9 +152,9 @@ def require_short(folder: Path) -> None:
     files = qemu.Files(folder)
     longest = max(len(os.fsencode(files.socket(tag))) for tag in (initramfs.ROOT_TAG, initramfs.RUN_TAG))
     if longest > LONGEST_SOCKET:
-        msg = "the virtual machine's sockets would have paths that are too long"
-        cause = f"{longest} bytes, and a Unix socket's path has at most {LONGEST_SOCKET} (unix(7))"
-        step = f"name a state directory that is {longest - LONGEST_SOCKET} bytes shorter, with --state"
+        msg = "the paths of the virtual machine's sockets are too long"
+        cause = f"{longest} bytes; the path of a Unix socket may have at most {LONGEST_SOCKET} (unix(7))"
+        step = f"set a state directory that is {longest - LONGEST_SOCKET} bytes shorter with --state"
         raise PreflightError(msg, cause=cause, where=str(folder), next_step=step)
 
 
@@ -174,7 +174,7 @@ def require_programs() -> tuple[str, str]:
     daemon = virtiofsd()
     missing = [name for name, path in ((emulator, found), ("virtiofsd", daemon)) if path is None]
     if found is None or daemon is None:
-        msg = "another kernel needs a virtual machine, and this one lacks programs for it"
+        msg = "another kernel needs a virtual machine, but this machine lacks programs for it"
         raise PreflightError(
             msg,
             cause=f"missing: {', '.join(missing)}",
@@ -339,7 +339,7 @@ def _says(files: qemu.Files, process: subprocess.Popen[bytes], what: str, deadli
 
 
 def _last_words(files: qemu.Files) -> str:
-    return _tail(files.console) or _tail(files.errors) or "its kernel said nothing"
+    return _tail(files.console) or _tail(files.errors) or "its kernel printed nothing"
 
 
 def _tail(path: Path, lines: int = 8) -> str:

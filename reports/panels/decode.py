@@ -64,7 +64,7 @@ def _tunnel(packet: Packet, inner: Packet, layers: list[LayerRow], segments: lis
         fields: tuple[Fact, ...] = (Fact("VNI", f"{packet.vni}", "24 bits"),)
     else:
         size, name, fields = VXLAN, "VXLAN", _vxlan(packet)
-        note = "" if packet.dst_port == IANA_VXLAN else f"IANA gave VXLAN {IANA_VXLAN}; Linux and flannel use 8472"
+        note = "" if packet.dst_port == IANA_VXLAN else f"IANA assigned {IANA_VXLAN}; Linux and flannel use 8472"
     ports = (
         Fact("source port", source, "one per inner flow"),
         Fact("destination port", f"{packet.dst_port}", note),

@@ -89,7 +89,7 @@ class Engine:
 
 
 def packages(place: Path) -> Path:
-    """Unpack Docker's packages below a directory; skips the test where they cannot be had."""
+    """Unpack Docker's packages below a directory; skips the test where they is not available."""
     root = place / "root"
     if not Apt.present():
         pytest.skip("no Docker engine answers, and without apt none can be unpacked")

@@ -159,5 +159,5 @@ def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
         candidate = IPv4Network(f"192.168.{third}.0/20")
         if not any(candidate.overlaps(other) for other in known):
             return candidate
-    msg = "all of Docker's usual ranges are taken"
-    raise EngineError(msg, next_step="docker network prune, or another spec.underlay.cidr")
+    msg = "all of Docker's usual ranges are in use"
+    raise EngineError(msg, next_step="run 'docker network prune', or set another spec.underlay.cidr")

@@ -79,7 +79,7 @@ def name_is_free(engine: Engine, spec: LabSpec) -> None:
     """
     taken = engine.containers({KIND: spec.name})
     if taken:
-        msg = f"kind has a cluster named '{spec.name}' already"
+        msg = f"kind already has a cluster named '{spec.name}'"
         raise PreflightError(
             msg,
             cause=f"containers: {', '.join(sorted(one.name for one in taken))}",
@@ -166,12 +166,12 @@ def create(
     with ThreadPoolExecutor(2) as pool:
         # The router is the network's first address, so it cannot meet an address that the engine gave a node.
         around = pool.submit(outside.create, engine, place, network, materials.image, materials.responder)
-        with journal.step("up.machines", f"kind makes {spec.nodes} nodes"):
+        with journal.step("up.machines", f"kind creates {spec.nodes} nodes"):
             _kind_create(engine, place, spec, materials, network, early)
         router = around.result()
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down while it came up"
+        msg = f"lab '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     nodes = engine.on_network(network.name, {KIND: spec.name})
     known = known.model_copy(
@@ -276,8 +276,8 @@ def kind_is_late(said: str, place: LabDir) -> BringUpError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return BringUpError(
         msg,
-        cause=f"last seen: {lines[-1] if lines else 'kind said nothing'}",
-        next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow",
+        cause=f"last seen: {lines[-1] if lines else 'kind printed nothing'}",
+        next_step="if this machine is slow, extend all deadlines with CNILAB_TIMEOUT_SCALE=4",
         log=str(place.path / "kind.log"),
     )
 
@@ -293,15 +293,15 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
     first = next((number for number, line in enumerate(lines) if line.startswith("failed to create")), -1)
     cause = "\n".join(dict.fromkeys((*lines[first : first + 1], *lines[-1:])))
     text = done.stderr
-    step = "the node's log, which is collected, says more"
+    step = "see the node's log, which is collected"
     if "port is already allocated" in text or "address already in use" in text:
-        step = "another program has the port that kind chose: try again"
+        step = "another program uses the port that kind chose: try again"
     elif "already exist for a cluster" in text:
         step = f"kind delete cluster --name {place.name}, or another name: --name"
     elif "failed to pull image" in text:
         step = "cnilab components build-node-image"
     elif "could not find a log line that matches" in text:
-        step = "the node's systemd did not start: 'cnilab doctor --provider kind' looks at cgroups"
+        step = "the node's systemd did not start: 'cnilab doctor --provider kind' checks the cgroups"
     return BringUpError(
         "kind could not make the cluster", cause=cause, next_step=step, log=str(place.path / "kind.log")
     )

@@ -54,7 +54,7 @@ def bring_up(order: Order) -> Found:
         issued = certificates.result()
     facts = machine_facts(containerd=order.store.ensure(["containerd"])["containerd"].version)
     if odd := inherited():
-        journal.note("up.materials", f"pods get settings of their own: this machine's would be {', '.join(odd)}")
+        journal.note("up.materials", f"pods get their own settings, because this machine's are {', '.join(odd)}")
         facts = replace(facts, container_spec=container_spec(materials.programs))
     machines = plan.machines(spec, issued, facts, kube_proxy=order.variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)

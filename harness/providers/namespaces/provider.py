@@ -190,7 +190,7 @@ def _remember(
 ) -> state.NamespacesState:
     known = state.read(layout)
     if known is None:
-        msg = f"lab '{layout.name}' was taken down while it came up"
+        msg = f"lab '{layout.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     machines = tuple(
         machine.model_copy(

@@ -92,16 +92,16 @@ def machines(place: LabDir, spec: LabSpec, files: Mapping[str, str], journal: Jo
     def tell(step: Progress) -> None:
         journal.note("up.machines", f"{step.machine}: {step.text}" if step.machine else step.text)
 
-    with journal.step("up.machines", f"vagrant makes {spec.nodes + 1} machines"):
+    with journal.step("up.machines", f"vagrant creates {spec.nodes + 1} machines"):
         for names in render.turns(spec, len(os.sched_getaffinity(0))):
             vagrant.up(names, place.path / "vagrant.log", tell)
         write_private(state.ssh_config(place), vagrant.ssh_config())
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down while it came up"
+        msg = f"lab '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     lab = provider.lab_of(place, known)
-    with journal.step("up.ssh", "every machine is reached"):
+    with journal.step("up.ssh", "ssh connection to every machine"):
         _each(provider.all_machines(lab), _open)
     labstate.write(place, known.model_copy(update={"started": True}))
     return lab

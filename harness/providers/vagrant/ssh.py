@@ -119,7 +119,7 @@ def control_path(lab: Path, machine: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        msg = f"{folder} is not yours alone"
+        msg = f"other users have access to {folder}"
         raise PreflightError(msg, cause=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}", next_step="remove it")
     return folder / f"{hashlib.blake2b(str(lab.resolve()).encode(), digest_size=4).hexdigest()}-{machine}"
 
@@ -177,7 +177,7 @@ class SshRunner(HostRunner):
         if cause := trouble(done.returncode, done.stderr):
             msg = f"no connection to {self.way.host}"
             raise CommandError(
-                msg, cause=cause, where=done.command, next_step="'cnilab status' says which machines run"
+                msg, cause=cause, where=done.command, next_step="'cnilab status' shows which machines run"
             )
         return done
 

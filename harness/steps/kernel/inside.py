@@ -193,9 +193,12 @@ def start(
         try:
             materials = _materials(spec, store, needs, layout, program)
         except OSError as error:
-            msg = "the files of the virtual machine could not be made"
+            msg = "the files of the virtual machine could not be created"
             raise PreflightError(
-                msg, cause=str(error), where=str(layout.path), next_step="make room, or --state DIR"
+                msg,
+                cause=str(error),
+                where=str(layout.path),
+                next_step="free disk space, or set another directory with --state",
             ) from error
     paths = (*_CODE, store.cache, Path.cwd())
     folder = layout.path / FOLDER
@@ -344,5 +347,5 @@ def passing(spec: LabSpec, store: Store, state: Path, journal: Journal, program:
     finally:
         left = tear_down(state, spec.name, journal)
         if left:
-            msg = "something of the virtual machine is left over"
+            msg = "parts of the virtual machine are left over"
             raise CnilabError(msg, cause="\n".join(left))

@@ -54,7 +54,7 @@ class OperatorRunner:
         if program in READ_ONLY:
             return self._host, argv
         msg = f"the operator has no program '{program}'"
-        raise UsageError(msg, next_step=f"use kubectl or {', '.join(sorted(READ_ONLY))}, or run it on a node")
+        raise UsageError(msg, next_step=f"use kubectl or {', '.join(sorted(READ_ONLY))}, or run the program on a node")
 
     def run(self, argv: Argv, **options: Unpack[RunOptions]) -> Completed:
         """See `Runner.run`."""

@@ -211,7 +211,7 @@ def _expectation(lab: str, step: Step, expect: Expect, scopes: Sequence[tuple[st
         wrong, reason = ["nothing to judge: the list is empty"], "the census is empty"
     status: Status = "record" if expect.level == "record" else "fail" if wrong else "pass"
     if wrong and count > 1:
-        reason = reason or f"not so in {len(wrong)} of {count}"
+        reason = reason or f"not true in {len(wrong)} of {count}"
     observed = "\n".join(wrong[:6]) if wrong else (f"{count} of {count}; " if count > 1 else "") + right[0]
     return LabStep(
         lab=lab, step=step.id, title=step.title, place="operator", status=status, expectation=expect.because,

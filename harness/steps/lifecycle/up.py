@@ -178,7 +178,7 @@ def _nodes_ready(ready: Attached, names: set[str]) -> bool:
     }
     waiting = {name: conditions.get(name, {}) for name in sorted(names)}
     states = [
-        f"{name} is not Ready: {condition.get('message') or 'kubelet has not said why'}"
+        f"{name} is not Ready: {condition.get('message') or 'kubelet has not given a reason'}"
         for name, condition in waiting.items()
         if condition.get("status") != "True"
     ]
@@ -195,7 +195,7 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
         raise NotYetError(msg)
     status = item["status"]
     if status.get("observedGeneration", 0) < item["metadata"]["generation"]:
-        msg = "its controller has not seen it yet"
+        msg = "its controller has not processed it yet"
         raise NotYetError(msg)
     if kind == "DaemonSet":
         wanted, now = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
@@ -218,11 +218,11 @@ def _dns_answers(ready: Attached) -> bool:
     )
     answers = run_plans({site: [probe]}, batch="up", deadline=0.5, retries=0)
     if not any(getattr(answer, "answers", ()) for answer in answers):
-        raise NotYetError("; ".join(map(_said, answers)) or "the probe said nothing")
+        raise NotYetError("; ".join(map(_said, answers)) or "the probe printed nothing")
     return True
 
 
 def _said(answer: Observation) -> str:
     """How a question ended that got no address."""
     outcome, detail = getattr(answer, "outcome", "no answer"), getattr(answer, "detail", "")
-    return ": ".join(filter(None, ["the question ended with", str(outcome), str(detail)]))
+    return ": ".join(filter(None, ["the query ended with", str(outcome), str(detail)]))

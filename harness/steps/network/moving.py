@@ -67,7 +67,7 @@ def require_movable(pods: Iterable[Object]) -> None:
         raise UsageError(
             msg,
             cause=", ".join(names[:10]),
-            next_step="take the toleration with 'operator: Exists' and no key out of their templates, or delete them",
+            next_step="remove the toleration with 'operator: Exists' and no key from their templates, or delete them",
         )
 
 

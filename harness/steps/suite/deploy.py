@@ -226,7 +226,7 @@ def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact,
     objects = {item["metadata"]["name"]: item for item in attached.kube.list("v1", "Node")}
     missing = [node.name for node in attached.lab.nodes if node.name not in objects]
     if missing:
-        msg = f"node {missing[0]} is not known to the API"
+        msg = f"node {missing[0]} is not known to the API server"
         raise BringUpError(msg, next_step="kubectl get nodes")
     return tuple(
         NodeFact(

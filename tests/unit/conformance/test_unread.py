@@ -87,8 +87,8 @@ def test_rules_are_unread_when_neither_program_read_them() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ((), "nobody asked"),
-        ((None,), "nobody asked"),
+        ((), "it was not read"),
+        ((None,), "it was not read"),
         (({"error": "x"},), "x"),
         (({"error": "x"}, {"error": "x"}), "x"),
         (({"error": "x"}, {"error": "y"}, None), "x; y"),

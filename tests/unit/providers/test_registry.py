@@ -21,7 +21,7 @@ def known(place: LabDir, **changes: object) -> None:
 
 
 def test_a_provider_that_this_version_lacks_is_named_with_those_it_has() -> None:
-    with pytest.raises(UsageError, match="the provider 'marbles' is not there yet") as caught:
+    with pytest.raises(UsageError, match="the provider 'marbles' does not exist yet") as caught:
         registry.driver("marbles")
     assert "namespaces" in caught.value.next_step
 

@@ -55,7 +55,7 @@ class FakeEngine:
         return [image for image in self.have if image.startswith(f"{repository}:")]
 
     def pull(self, reference: str) -> None:
-        msg = f"image {reference} cannot be had"
+        msg = f"image {reference} is not available"
         raise EngineError(msg, cause="no such host")
 
     def default_mtu(self) -> int:
@@ -421,7 +421,7 @@ def test_a_container_that_always_comes_back_is_named(tmp_path: Path, monkeypatch
     monkeypatch.setattr(provider, "Engine", LateEngine("a", stubborn=True))
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
-    assert provider.delete(place) == ["container a: it came back"]
+    assert provider.delete(place) == ["container a: it was created again"]
     assert place.state_file.exists()
 
 
@@ -433,7 +433,7 @@ def test_a_client_that_does_not_end_keeps_the_lab_on_record(tmp_path: Path, monk
     monkeypatch.setattr(clients, "end_kind", print)
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
-    assert provider.delete(place) == ["process 4711: a client of the engine that still works"]
+    assert provider.delete(place) == ["process 4711: a client of the engine that is still running"]
     assert place.state_file.exists()
 
 
@@ -442,7 +442,7 @@ class SilentEngine(LateEngine):
 
     def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
-        msg = "the engine does not say which networks there are"
+        msg = "the engine did not list its networks"
         raise EngineError(msg, cause="connection refused")
 
 
@@ -453,7 +453,7 @@ def test_an_engine_that_ends_meanwhile_is_not_a_bug(tmp_path: Path, monkeypatch:
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
     (left,) = provider.delete(place)
-    assert "containers of lab one: the engine does not say which networks" in left
+    assert "containers of lab one: the engine did not list its networks" in left
     assert place.state_file.exists()
 
 
@@ -465,7 +465,7 @@ class ForbiddenEngine(LateEngine):
     def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
         self.asked += 1
-        msg = "the engine does not say which networks there are"
+        msg = "the engine did not list its networks"
         raise EngineError(msg, cause="Permission denied") from PermissionError(13, "Permission denied")
 
 

@@ -1,4 +1,4 @@
-"""A pod that cannot be had costs its checks, not the run: ports are chosen again, and nodes and gates given up."""
+"""A pod that is not available costs its checks, not the run: ports are chosen again, and nodes and gates given up."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_host_ports_that_cannot_be_had_cost_their_check(monkeypatch: pytest.Monk
 
     made = crew(fate, monkeypatch)
     assert set(made.serving()) == {"a", "b", "c", "d", "h1", "h2"}
-    assert f"{TRIES} ports of node n1 were taken" in made.here.closed["hport"]
+    assert f"{TRIES} ports of node n1 were in use" in made.here.closed["hport"]
     assert "NodePorts" in made.here.closed["hport"]
     assert set(made.here.closed) == {"hport"}
 
@@ -206,7 +206,7 @@ def test_a_quota_costs_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_image_that_no_node_can_have_ends_the_run_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     made = crew(unpulled, monkeypatch)
-    with pytest.raises(BringUpError, match=r"cannot be had on node n[12]") as error:
+    with pytest.raises(BringUpError, match=r"is not available on node n[12]") as error:
         made.serving()
     assert not isinstance(error.value, NodeLost)
     assert "--image" in error.value.next_step
