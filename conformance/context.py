@@ -10,16 +10,12 @@ from typing import Any, Final
 
 from conformance.batches import BATCHES
 from conformance.inventory import Inventory, Site
-from conformance.maths import effective_mtu
+from harness.model import features
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant
 
 ExchangeKey = tuple[str, str, str, str]
-
-VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies")
-"""Gates that are open unless the inventory's environment closes them: what a cluster of ours always allows."""
-
 
 DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "ipvs": {
@@ -90,10 +86,7 @@ class Context:
     @cached_property
     def gates(self) -> dict[str, bool]:
         """Truth of every gate: the lab decides some, the variant declares the rest."""
-        truth = dict.fromkeys((*self.variant.gates, *VANTAGES), True)
-        truth["multi"] = len(self.inventory.nodes) > 1
-        truth["nonp"] = not truth.get("np", False)
-        return truth | self.inventory.environment
+        return features.gates(self.variant, len(self.inventory.nodes), self.inventory.environment)
 
     @cached_property
     def deviations(self) -> dict[str, str]:
@@ -184,7 +177,7 @@ class Context:
 
     def effective(self, node: str) -> int:
         """Effective pod MTU E = U - O of a node, in bytes."""
-        return effective_mtu(self.inventory.node(node).mtu, self.expect.overhead)
+        return self.expect.pod_mtu(self.inventory.node(node).mtu)
 
     def site(self, name: str) -> Site:
         """A site by its name."""

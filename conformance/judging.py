@@ -168,6 +168,7 @@ def _result(check: Check, gates: Mapping[str, bool], **facts: object) -> Result:
         {
             "id": check.id,
             "title": check.title,
+            "area": check.area,
             "level": check.level,
             "source": check.source,
             "gates": dict(gates),

@@ -20,11 +20,6 @@ MIN_IPV6_MTU: Final = 1280
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def effective_mtu(underlay: int, overhead: int) -> int:
-    """Largest IP packet of a pod that fits the underlay after encapsulation, in bytes."""
-    return underlay - overhead
-
-
 def pair_mtu(source: int, target: int) -> int:
     """Effective MTU between two ends: the smaller of the two, in bytes."""
     return min(source, target)

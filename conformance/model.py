@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from conformance.batches import Batch
 from harness.model.records import Control, Evidence, Leg
+from harness.model.requirement import Area, Level
 from harness.model.variant import Gate
 
 if TYPE_CHECKING:
     from conformance.context import Context
-
-Level = Literal["M", "S", "R"]
-"""MUST, SHOULD, record only."""
-
-Area = Literal["identity", "reach", "nat", "ipam", "mtu", "dns", "services", "egress", "policy", "nodes", "cni"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,7 @@ class Check:
         after: Prerequisites: when one of them does not pass, this one is blocked rather than judged.
         needs: Further batches whose observations it reads.
         inverse: What the inverted probe inside the check shows, for checks that no fault can kill safely.
+        area: The part of the catalogue that it is of; the registry says which.
     """
 
     id: str
@@ -72,6 +69,7 @@ class Check:
     after: tuple[str, ...] = ()
     needs: tuple[Batch, ...] = ()
     inverse: str = ""
+    area: Area | Literal[""] = ""
 
     def applies(self, gates: Mapping[str, bool]) -> bool:
         """All its gates are open."""

@@ -186,12 +186,12 @@ def connections(inventory: Inventory) -> Plan:
 def ladder_sizes(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> tuple[int, ...]:
     """Sizes of IP packets to try between two pods, bytes."""
     low = pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu)
-    return ladder(low - expect.overhead, low, tuple(case.size for case in sizes().ladder))
+    return ladder(expect.pod_mtu(low), low, tuple(case.size for case in sizes().ladder))
 
 
 def path_mtu(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> int:
     """Largest packet between two pods, bytes: the smaller effective MTU of the two nodes."""
-    return pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu) - expect.overhead
+    return expect.pod_mtu(pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu))
 
 
 def packets(inventory: Inventory, expect: Expectations) -> Plan:
@@ -410,7 +410,7 @@ def egress(
         plan[pod.name] += both(outside, "egress-port", source_port=source_port)
     if gates.get("far"):
         far = Target("far", "", str(FAR_HOST))
-        largest = {node.name: node.mtu - expect.overhead for node in inventory.nodes}
+        largest = {node.name: expect.pod_mtu(node.mtu) for node in inventory.nodes}
         for pod in first_pods(inventory):
             plan[pod.name] += [
                 ExchangeProbe(far, purpose="far-small", size=sizes().small),

@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from conformance.batches import BATCHES, Batch
@@ -25,10 +26,11 @@ from conformance.checks import (
     services,
     sources,
 )
-from conformance.model import Area, Check
+from conformance.model import Check
 from harness.errors import UsageError
+from harness.model.requirement import Area
 
-AREAS: Final[dict[Area, tuple[Check, ...]]] = {
+_OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "nodes": nodes.CHECKS + limits.CHECKS,
     "identity": identity.CHECKS,
     "ipam": ipam.CHECKS,
@@ -40,6 +42,10 @@ AREAS: Final[dict[Area, tuple[Check, ...]]] = {
     "egress": egress.CHECKS,
     "policy": policy.CHECKS,
     "cni": cni.CHECKS,
+}
+
+AREAS: Final[dict[Area, tuple[Check, ...]]] = {
+    area: tuple(replace(check, area=area) for check in checks) for area, checks in _OF_MODULES.items()
 }
 """Checks by area: one test module each."""
 

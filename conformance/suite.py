@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from conformance.model import Area, Check
+from conformance.model import Check
 from conformance.registry import AREAS
+from harness.model.requirement import Area
 
 if TYPE_CHECKING:
     from _pytest.mark import ParameterSet

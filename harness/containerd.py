@@ -67,9 +67,9 @@ def import_archive(node: Node, archive: Path) -> list[str]:
         node.runner.start(argv, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            out, _ = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
+            out, _ = process.communicate(timeout=timeouts.stretched(timeouts.ROLLOUT))
         except subprocess.TimeoutExpired as error:
-            msg = f"{archive.name} was not imported within {timeouts.scaled(timeouts.ROLLOUT):.0f} s"
+            msg = f"{archive.name} was not imported within {timeouts.stretched(timeouts.ROLLOUT):.0f} s"
             raise BringUpError(msg, where=f"node {node.name}") from error
         finally:
             stop(process)

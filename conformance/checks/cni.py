@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.context import Context
-from conformance.kernel import addresses, rows
+from conformance.dumps import addresses, rows
 from conformance.legs import check_value, control, failed, names, passed
 from conformance.model import Check, Verdict
 from harness.model.records import Evidence, Leg

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from conformance.context import Context
+from conformance.dumps import unread
 from conformance.flows import decisions, pod_to_pod, rules, translated
-from conformance.kernel import unread
 from conformance.legs import any_ok, census, control, evidence_of, failed, leg_name, passed, reached, where
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict

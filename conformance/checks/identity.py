@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.context import Context
-from conformance.kernel import addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
+from conformance.dumps import addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
 from conformance.legs import (
     any_ok,
     broken,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from conformance.checks.reach import NM
 from conformance.context import Context
-from conformance.kernel import reason, sandboxes, unread
+from conformance.dumps import reason, sandboxes, unread
 from conformance.legs import census, control, failed, names, passed
 from conformance.maths import inside, overlaps
 from conformance.model import Check, Verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.context import Context
-from conformance.kernel import reason, rows, unread
+from conformance.dumps import reason, rows, unread
 from conformance.legs import any_ok, broken, census, control, failed, passed, where
 from conformance.maths import neighbour_entries
 from conformance.model import Check, Verdict

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.context import Context
+from conformance.dumps import by_name, unread
 from conformance.inventory import Site
-from conformance.kernel import by_name, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -18,7 +18,7 @@ from conformance.legs import (
     reached,
     where,
 )
-from conformance.maths import TCP_HEADER, effective_mtu, fragments, tcp_mss
+from conformance.maths import TCP_HEADER, fragments, tcp_mss
 from conformance.model import Check, Verdict
 from conformance.plan import ladder_pairs, node_pairs, path_mtu
 from conformance.tables import sizes
@@ -48,10 +48,10 @@ def agree(context: Context) -> Verdict:
         wanted = {context.spec.cluster_nic: node.mtu}
         if context.expect.overlay_device:
             own = context.expect.overlay_mtu
-            wanted[context.expect.overlay_device] = own or _link_mtu(context, node.mtu, effective)
+            wanted[context.expect.overlay_device] = own or context.expect.link_mtu(node.mtu)
         if context.expect.bridge and context.inventory.on(node.name):
             wanted[context.expect.bridge] = effective
-        wanted |= {site.host_veth: _link_mtu(context, node.mtu, effective)
+        wanted |= {site.host_veth: context.expect.link_mtu(node.mtu)
                    for site in context.inventory.on(node.name) if site.host_veth}  # fmt: skip
         for name, mtu in wanted.items():
             found = int(there[name]["mtu"]) if name in there else None
@@ -64,7 +64,7 @@ def agree(context: Context) -> Verdict:
             legs.append(unread(site.name, where(site), "addr", read))
             continue
         below = context.inventory.node(site.node).mtu
-        wanted_mtu = _link_mtu(context, below, context.effective(site.node))
+        wanted_mtu = context.expect.link_mtu(below)
         text = (
             f"eth0 of pod {site.name} on {site.node} has MTU {link['mtu']}, "
             f"not {wanted_mtu} = {_formula(context, below, wanted_mtu)}"
@@ -72,6 +72,7 @@ def agree(context: Context) -> Verdict:
         legs.append(check_value(site.name, wanted_mtu, int(link["mtu"]), text, unit="B"))
     examined = sum(leg.status != "error" for leg in legs)
     sample = next((node.mtu for node in context.inventory.nodes), 0)
+    expect = context.expect
     return Verdict(
         tuple(legs),
         (
@@ -81,16 +82,10 @@ def agree(context: Context) -> Verdict:
                 "pods",
             ),
             control("P4", examined, f"{examined} links examined"),
-            control("P5", effective_mtu(1500, 50) == 1450, "1500 - 50 = 1450"),
+            control("P5", expect.model_copy(update={"overhead": 50}).pod_mtu(1500) == 1450, "1500 - 50 = 1450"),
         ),
-        summary=f"{examined} links fit U - O: {sample} - {context.expect.overhead} = "
-        f"{effective_mtu(sample, context.expect.overhead)} B",
+        summary=f"{examined} links fit U - O: {sample} - {expect.overhead} = {expect.pod_mtu(sample)} B",
     )
-
-
-def _link_mtu(context: Context, underlay: int, effective: int) -> int:
-    """MTU of a pod's own link: the effective one, unless the variant puts the smaller value on the route."""
-    return effective if context.expect.overhead_on == "interface" else underlay
 
 
 def _formula(context: Context, underlay: int, wanted: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.context import Context
+from conformance.dumps import addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.flows import (
     decisions,
     dropped,
@@ -16,7 +17,6 @@ from conformance.flows import (
     translated,
 )
 from conformance.inventory import NodeFact
-from conformance.kernel import addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
 from conformance.maths import base, inside
 from conformance.model import Check, Verdict

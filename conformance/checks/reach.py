@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from conformance.context import Context
+from conformance.dumps import reason
 from conformance.inventory import Site
-from conformance.kernel import reason
 from conformance.legs import (
     any_ok,
     broken,

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
 from conformance.context import Context
-from conformance.kernel import unread
+from conformance.dumps import unread
 from conformance.legs import broken, check_value, control, failed, names, passed, recorded, where
 from conformance.manifests import crowd_addresses
 from conformance.model import Check, Judge, Verdict

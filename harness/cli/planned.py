@@ -75,14 +75,14 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
 
 def _kernel(name: str, store: Store) -> Item:
     """The kernel of the lab's virtual machine: the one in the cache, else the package that would be downloaded."""
-    from harness.components import kernel  # noqa: PLC0415
+    from harness.components import kernel_package  # noqa: PLC0415
     from harness.components.lock import architecture  # noqa: PLC0415
 
-    found = kernel.cached(store, name)
+    found = kernel_package.cached(store, name)
     if found is not None:
         known = {"state": "cached", "release": found.release}
         return Item("kernel", name, "cached, in a virtual machine", known, f"{name} {found.release}")
-    package = kernel.PACKAGES[name].format(arch=architecture())
+    package = kernel_package.PACKAGES[name].format(arch=architecture())
     detail = f"would be downloaded: package {package}; in a virtual machine"
     return Item("kernel", name, detail, {"state": "missing", "package": package})
 

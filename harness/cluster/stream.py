@@ -82,13 +82,13 @@ class Stream:
         try:
             self._socket = websocket.create_connection(
                 url,
-                timeout=timeouts.scaled(CONNECT),
+                timeout=timeouts.stretched(CONNECT),
                 header=[f"{key}: {value}" for key, value in access.headers.items()],
                 subprotocols=list(PROTOCOLS),
                 enable_multithread=True,
                 suppress_origin=True,
                 **options,
-                **proxies.of_websocket(access.server, access.proxy, encrypted, timeouts.scaled(CONNECT)),
+                **proxies.of_websocket(access.server, access.proxy, encrypted, timeouts.stretched(CONNECT)),
             )
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", b"") or b""

@@ -138,7 +138,7 @@ class Tap(Data):
     filter: tuple[Word, ...] = Field(default=(), description="Words of a pcap filter")
 
 
-class Fault(Data):
+class LabFault(Data):
     """Something broken on purpose, always repaired at the end."""
 
     title: Sentence
@@ -185,12 +185,14 @@ class Step(Data):
 
 Resource = Annotated[
     str,
-    StringConstraints(pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules|policies|network)$"),
+    StringConstraints(
+        pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules|policies|network|api)$"
+    ),
 ]
 """What labs share. `@first` and `@last` mean that of the first or the last node alone."""
 
-NETWORK: Final = "network"
-"""The pod network of the whole cluster: a lab that disturbs it meets no other."""
+ALONE: Final = frozenset({"network", "api"})
+"""The pod network of the whole cluster, and its API server, which every lab asks: who disturbs them meets no other."""
 
 
 def _meet(one: Resource, other: Resource, nodes: int) -> bool:
@@ -214,8 +216,13 @@ class LabDefinition(Data):
     playbook: str = Field(default="apply-labs.yaml", description="In `playbooks/`; applies the manifests")
     watches: tuple[Resource, ...] = Field(default=("dataplane",), description="What must hold still while the lab runs")
     disturbs: tuple[Resource, ...] = Field(default=(), description="What the lab changes while it runs")
-    faults: dict[Slug, Fault] = Field(default_factory=dict)
+    faults: dict[Slug, LabFault] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1)
+
+    @property
+    def alone(self) -> bool:
+        """No other lab may run at the same time."""
+        return not ALONE.isdisjoint(self.disturbs)
 
     def conflicts(self, other: LabDefinition, nodes: int = 2) -> bool:
         """True when the two must not run at the same time.
@@ -224,7 +231,7 @@ class LabDefinition(Data):
             other: The other lab.
             nodes: Of the cluster; the first of one node is also the last.
         """
-        if NETWORK in self.disturbs or NETWORK in other.disturbs:
+        if self.alone or other.alone:
             return True
         pairs = [*itertools.product(self.disturbs, other.watches), *itertools.product(other.disturbs, self.watches)]
         return any(_meet(one, another, nodes) for one, another in pairs)

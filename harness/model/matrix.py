@@ -19,12 +19,10 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from harness.model.base import Data
-from harness.model.spec import CNI_VERSION, MAX_NODES, Kubernetes, LabName
+from harness.model.spec import CNI_VERSION, MAX_NODES, Kernel, Kubernetes, LabName, Provider
 
 EVERY_VARIANT: Final = "all"
 
-Provider = Literal["namespaces", "kind", "vagrant", "existing"]
-Kernel = Literal["host", "debian"]
 LabId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Labs = Literal["default", "all", "none"] | tuple[LabId, ...]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.requirement import Level
 
 Outcome = Literal[
     "ok", "timeout", "refused", "unreachable", "msgsize", "reset", "short", "corrupt", "lost", "error"
@@ -273,7 +274,8 @@ class Result(Record):
     schema_: int = Field(default=1, alias="schema")
     id: str
     title: str
-    level: Literal["M", "S", "R"]
+    area: str = Field(default="", description="The part of the catalogue; empty in records of older versions")
+    level: Level
     source: str = Field(default="", description="Where the requirement comes from")
     gates: dict[str, bool] = Field(default_factory=dict)
     status: Literal["pass", "fail", "skip", "not-applicable", "error"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -111,12 +111,26 @@ class Vagrant(Data):
     )
 
 
+Provider = Literal["namespaces", "kind", "vagrant", "existing"]
+"""Who makes the nodes: names of folders of `harness/providers`; `existing` is a cluster that others made.
+
+To name a provider here is what registers it.
+"""
+
+PROVIDERS: Final = tuple(name for name in get_args(Provider) if name != "existing")
+"""Those that this program can bring up; the first is the default."""
+
+
+Kernel = Literal["host", "debian"]
+"""What a lab runs under: this machine's kernel, or another in a virtual machine."""
+
+
 class LabSpec(Data):
     """Everything that decides what a lab is."""
 
     name: LabName = "lab"
-    provider: Literal["namespaces", "kind", "vagrant", "existing"] = "namespaces"
-    kernel: Literal["host", "debian"] = Field(
+    provider: Provider = "namespaces"
+    kernel: Kernel = Field(
         default="host",
         description="Kernel of the lab: this machine's, or another one in a VM",
     )

@@ -89,6 +89,22 @@ class Expectations(Data):
     node_to_pod_source: Literal["gateway", "tunnel", "node", "record"] = Field(alias="nodeToPodSource")
     heal_seconds: dict[str, float] = Field(alias="healSeconds", description="What the agent repairs, within seconds")
 
+    def pod_mtu(self, underlay: int) -> int:
+        """The largest IP packet of a pod that the underlay carries after encapsulation, in bytes.
+
+        Args:
+            underlay: MTU of the underlay, in bytes.
+        """
+        return underlay - self.overhead
+
+    def link_mtu(self, underlay: int) -> int:
+        """MTU of a pod's own link, in bytes: the same, unless the network puts the smaller value on the route.
+
+        Args:
+            underlay: MTU of the underlay, in bytes.
+        """
+        return self.pod_mtu(underlay) if self.overhead_on == "interface" else underlay
+
 
 class Variant(Data):
     """One way to give a cluster its pod network."""

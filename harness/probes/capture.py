@@ -113,7 +113,7 @@ class _Listener:
         if self._process.stderr is not None:
             self._process.stderr.close()
         try:
-            self._process.wait(timeouts.scaled(timeouts.PROCESS_EXIT))
+            self._process.wait(timeouts.stretched(timeouts.PROCESS_EXIT))
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -12,35 +12,25 @@ from pathlib import Path
 from harness.errors import CnilabError, NotYoursError, UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
+from harness.model.spec import PROVIDERS
 from harness.providers.protocol import Driver, Found
-
-_MODULES = {
-    "namespaces": "harness.providers.namespaces.driver",
-    "kind": "harness.providers.kind.driver",
-    "vagrant": "harness.providers.vagrant.driver",
-}
-"""Provider to the module that has its `DRIVER`."""
-
-NAMES = tuple(_MODULES)
-"""Providers that this version can bring up."""
 
 _DEFAULT = "namespaces"
 
 
 def driver(name: str) -> Driver:
-    """The driver of a provider.
+    """The driver of a provider: `DRIVER` of the module `driver` in its folder beside this module.
 
     Raises:
         UsageError: This version has none.
     """
-    module = _MODULES.get(name)
     if name == "existing":
         msg = "an existing cluster cannot be brought up"
         raise UsageError(msg, next_step="'cnilab test --kubeconfig FILE' runs the conformance suite on it")
-    if module is None:
+    if name not in PROVIDERS:
         msg = f"the provider '{name}' does not exist yet"
-        raise UsageError(msg, next_step=f"spec.provider: {', '.join(NAMES)}")
-    found: Driver = importlib.import_module(module).DRIVER
+        raise UsageError(msg, next_step=f"spec.provider: {', '.join(PROVIDERS)}")
+    found: Driver = importlib.import_module(f"{__package__}.{name}.driver").DRIVER
     return found
 
 
@@ -60,7 +50,7 @@ def driver_of(place: LabDir) -> Driver:
         common = labstate.read(place, LabState)
     except UsageError:
         common = None
-    return driver(common.spec.provider if common and common.spec.provider in _MODULES else _DEFAULT)
+    return driver(common.spec.provider if common and common.spec.provider in PROVIDERS else _DEFAULT)
 
 
 def find(name: str, state: Path) -> Found:
@@ -100,7 +90,7 @@ def delete(place: LabDir) -> list[str]:
     if common is not None:
         return driver(common.spec.provider).delete(place)
     # The default provider needs no state at all, and takes the lab's directory with it: it comes last.
-    return [left for name in reversed(NAMES) for left in driver(name).delete(place)]
+    return [left for name in reversed(PROVIDERS) for left in driver(name).delete(place)]
 
 
 def mark_ready(place: LabDir, *, own: Mapping[str, Path]) -> None:

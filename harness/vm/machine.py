@@ -79,7 +79,7 @@ class VmState(Record):
 
 
 @dataclass(frozen=True)
-class Materials:
+class MachineMaterials:
     """What a machine is made of.
 
     Args:
@@ -183,7 +183,7 @@ def require_programs() -> tuple[str, str]:
     return found, daemon
 
 
-def start(materials: Materials, wanted: Wanted) -> tuple[VmState, int]:
+def start(materials: MachineMaterials, wanted: Wanted) -> tuple[VmState, int]:
     """Start a machine, on the processor if that works, else in software.
 
     Returns:
@@ -234,7 +234,9 @@ def _make_disk(files: qemu.Files, content: Path) -> None:
     HostRunner().run(words, timeout=timeouts.DOWNLOAD)
 
 
-def _launch(materials: Materials, wanted: Wanted, hardware: qemu.Hardware) -> tuple[subprocess.Popen[bytes], VmState]:
+def _launch(
+    materials: MachineMaterials, wanted: Wanted, hardware: qemu.Hardware
+) -> tuple[subprocess.Popen[bytes], VmState]:
     files = qemu.Files(wanted.folder)
     emulator, daemon = require_programs()
     state = VmState(
@@ -302,7 +304,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _initramfs(materials: Materials, wanted: Wanted, state: VmState) -> bytes:
+def _initramfs(materials: MachineMaterials, wanted: Wanted, state: VmState) -> bytes:
     busybox = shutil.which("busybox")
     if busybox is None:
         msg = "busybox is missing on this machine"

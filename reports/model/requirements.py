@@ -50,9 +50,17 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Area:
-    """All requirements of one subject."""
+    """All requirements of one subject.
+
+    Args:
+        anchor: Of its heading.
+        key: As the catalogue has it.
+        name: For people.
+        requirements: In the order of the catalogue.
+    """
 
     anchor: str
+    key: str
     name: str
     requirements: tuple[Requirement, ...]
 

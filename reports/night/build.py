@@ -14,7 +14,7 @@ from reports.night.model import Absent, Night
 from reports.night.parity import Catalogue, parity
 from reports.night.surroundings import surroundings
 from reports.night.trends import flaky, trend
-from reports.panels.requirements import AREAS
+from reports.panels.requirements import area_name
 from reports.text import Ids, clock, plural
 
 
@@ -54,7 +54,7 @@ def build(
         changes=changed,
         cells=tuple(row(cell, areas, entries, ids, notes.get(cell.key, "")) for cell in cells),
         absent=absent,
-        area_names=tuple(AREAS.get(area, area) for area in areas),
+        area_names=tuple(map(area_name, areas)),
         grid=grid(cells),
         parity=parity(cells, absent, labs),
         trends=tuple(trend(cell, entries) for cell in cells),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from harness.model.run import RunInfo
+from harness.model.spec import Provider
 from reports.model import LabCard, Requirement, Requirements, Verdict
 from reports.night.history import Entry
 from reports.panels.labs import labs
@@ -16,7 +17,7 @@ from reports.panels.verdict import kubernetes_version, trouble, verdict
 from reports.source import Source
 from reports.text import Ids, shorten, unique
 
-_PROVIDERS: Final = ("namespaces", "kind", "vagrant", "existing")
+_PROVIDERS: Final = get_args(Provider)
 _SENTENCE: Final = 200
 
 

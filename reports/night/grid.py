@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from reports import marks
-from reports.model import Mark, Requirement
+from reports.model import Area, Mark, Requirement
 from reports.night.cells import Cell, status_of
 from reports.night.history import BROKEN, HELD, Entry, before
 from reports.night.model import CellRow, GridArea, GridCell, GridRow, Share
-from reports.panels.requirements import AREAS
+from reports.panels.requirements import area_name, area_order
 from reports.text import Ids, duration, slug
 
 _TONES: Final = {
@@ -30,10 +30,16 @@ def cell_mark(cell: Cell) -> Mark:
 
 
 def areas_of(cells: Sequence[Cell]) -> tuple[str, ...]:
-    """First words of all requirements, in the order of the catalogue."""
-    keys = {name.partition(".")[0] for cell in cells for name in cell.requirements}
-    order = list(AREAS)
-    return tuple(sorted(keys, key=lambda key: (order.index(key) if key in order else len(order), key)))
+    """Areas of all requirements, in the order of the catalogue."""
+    return tuple(sorted({area.key for cell in cells for area in _areas(cell)}, key=area_order))
+
+
+def _areas(cell: Cell) -> tuple[Area, ...]:
+    return cell.areas.areas if cell.areas is not None else ()
+
+
+def _of_area(cell: Cell, key: str) -> tuple[Requirement, ...]:
+    return next((area.requirements for area in _areas(cell) if area.key == key), ())
 
 
 def row(cell: Cell, areas: Sequence[str], history: Sequence[Entry], ids: Ids, note: str = "") -> CellRow:
@@ -41,7 +47,7 @@ def row(cell: Cell, areas: Sequence[str], history: Sequence[Entry], ids: Ids, no
 
     Args:
         cell: The run.
-        areas: Columns: first words of requirements.
+        areas: Columns.
         history: Of all cells, for the arrows.
         ids: Gives the anchor.
         note: What else to know.
@@ -64,10 +70,10 @@ def row(cell: Cell, areas: Sequence[str], history: Sequence[Entry], ids: Ids, no
 
 
 def _share(cell: Cell, area: str, last: dict[str, str]) -> Share:
-    items = [item for name, item in cell.requirements.items() if name.partition(".")[0] == area]
+    items = _of_area(cell, area)
     judged = [item for item in items if item.level != "RECORD" and item.status in ("pass", "fail", "error")]
     if not judged:
-        return Share(NOTHING, "", "", f"{cell.name}: no requirement of {AREAS.get(area, area)} was judged")
+        return Share(NOTHING, "", "", f"{cell.name}: no requirement of {area_name(area)} was judged")
     held = sum(item.status == "pass" for item in judged)
     worst = marks.worst([item.mark for item in judged])
     was = [last[item.id] for item in judged if last.get(item.id) in HELD | BROKEN]
@@ -77,7 +83,7 @@ def _share(cell: Cell, area: str, last: dict[str, str]) -> Share:
         mark=worst,
         text=f"{held}/{len(judged)}",
         href=cell.link(slug("area", area)),
-        title=f"{cell.name}, {AREAS.get(area, area)}: {held} of {len(judged)} hold",
+        title=f"{cell.name}, {area_name(area)}: {held} of {len(judged)} hold",
         trend="↑" if now > then else "↓" if now < then else "",
     )
 
@@ -93,15 +99,14 @@ def _labs(cell: Cell) -> Share:
 
 def grid(cells: Sequence[Cell]) -> tuple[GridArea, ...]:
     """Requirements by cells, area by area."""
-    return tuple(GridArea(AREAS.get(area, area), tuple(_rows(cells, area))) for area in areas_of(cells))
+    return tuple(GridArea(area_name(area), tuple(_rows(cells, area))) for area in areas_of(cells))
 
 
 def _rows(cells: Sequence[Cell], area: str) -> list[GridRow]:
     first: dict[str, Requirement] = {}
     for cell in cells:
-        for name, item in cell.requirements.items():
-            if name.partition(".")[0] == area:
-                first.setdefault(name, item)
+        for item in _of_area(cell, area):
+            first.setdefault(item.id, item)
     return [
         GridRow(name, item.title, item.level, tuple(_cell(cell, name) for cell in cells))
         for name, item in first.items()

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from harness.model.records import Evidence, Leg, Result
+from harness.model.requirement import AREAS, LEVELS
 from reports import marks
 from reports.model import Area, EvidenceItem, Fact, LegRow, Requirement, Requirements
 from reports.text import Ids, shorten, value
-
-AREAS: Final = {
-    "model": "Pod network model",
-    "ipam": "Address management",
-    "cni": "CNI contract",
-    "svc": "Services",
-    "dns": "DNS",
-    "mtu": "MTU and packet size",
-    "egress": "Leaving the cluster",
-    "conn": "Connections",
-    "ct": "Connection tracking",
-    "neigh": "Neighbour table",
-    "np": "NetworkPolicy",
-    "dual": "Dual stack",
-    "v6": "IPv6",
-    "node": "Node state",
-    "robust": "Robustness",
-    "residue": "Residue",
-}
-"""Names of the areas by the first word of a requirement's id, in the order of the catalogue."""
-
-LEVELS: Final = {"M": "MUST", "S": "SHOULD", "R": "RECORD"}
 
 _LEGS_PASS, _LEGS_FAIL = 8, 60
 _EVIDENCE_PASS, _EVIDENCE_FAIL = 2, 8
@@ -43,16 +22,32 @@ def requirements(results: list[Result], ids: Ids) -> Requirements | None:
     """All verdicts of a run; None when nothing was judged."""
     if not results:
         return None
-    order = list(AREAS)
     by_area: dict[str, list[Requirement]] = {}
     for result in results:
-        by_area.setdefault(result.id.partition(".")[0], []).append(_requirement(result, ids))
-    keys = sorted(by_area, key=lambda key: (order.index(key) if key in order else len(order), key))
-    areas = tuple(Area(ids.new("area", key), AREAS.get(key, key), tuple(by_area[key])) for key in keys)
+        by_area.setdefault(area_of(result), []).append(_requirement(result, ids))
+    areas = tuple(
+        Area(ids.new("area", key), key, area_name(key), tuple(by_area[key])) for key in sorted(by_area, key=area_order)
+    )
     everything = [item for area in areas for item in area.requirements]
     rank = {"bad": 0, "lab": 1, "warn": 2}
     attention = sorted((item for item in everything if item.needs_attention), key=lambda item: rank[item.mark.tone])
     return Requirements(tuple(attention), areas)
+
+
+def area_of(result: Result) -> str:
+    """The area of a requirement; of a record of an older version the first word of its id."""
+    return result.area or result.id.partition(".")[0]
+
+
+def area_name(area: str) -> str:
+    """What an area is about; its own name for one that is not of the catalogue."""
+    return next((name for key, name in AREAS.items() if key == area), area)
+
+
+def area_order(area: str) -> tuple[int, str]:
+    """Sorts areas as the catalogue has them, others behind."""
+    order: list[str] = [*AREAS]
+    return (order.index(area) if area in order else len(order), area)
 
 
 def _requirement(result: Result, ids: Ids) -> Requirement:

@@ -38,7 +38,7 @@ def command(*, asked: Asked, skip: tuple[str, ...], output: str) -> int:
     """
     spec = asked.spec
     if under_another_kernel(spec):
-        from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
+        from harness.cli.inside import examine as examine_inside  # noqa: PLC0415
 
         return examine_inside(spec, click.get_current_context().meta[WORDS])
     from harness.steps.doctor.examine import examine  # noqa: PLC0415

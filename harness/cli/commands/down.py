@@ -26,7 +26,7 @@ def remove(name: str, journal: Journal) -> list[str]:
     """
     if name not in names():
         return []
-    from harness.cli.kernel import leave  # noqa: PLC0415
+    from harness.cli.inside import leave  # noqa: PLC0415
     from harness.steps.lifecycle.down import tear_down  # noqa: PLC0415
 
     leave(name)

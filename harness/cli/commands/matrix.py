@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import program
 from harness.cli.command import Command, Group, Option
 from harness.cli.context import say, settings
 from harness.cli.output import FORMATS, Listing, emit, output_option
@@ -18,9 +18,6 @@ from harness.cli.output import FORMATS, Listing, emit, output_option
 if TYPE_CHECKING:
     from harness.model.matrix import Cell
     from harness.steps.matrix.run import Outcome
-
-PROGRAM = (sys.executable, "-P", "-m", "harness.cli.main")
-"""This program; -P keeps the working directory off the module path."""
 
 JOB_MINUTES = 60
 """What a job may take besides its cell."""
@@ -164,7 +161,7 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
 
 def _program() -> list[str]:
     """This program with the options that it was given."""
-    return [*PROGRAM, *settings().words]
+    return [*program.ARGV, *settings().words]
 
 
 def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:

@@ -95,7 +95,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         return _plan(spec, component, output)
     own = taken_over(component, spec)
     if under_another_kernel(spec):
-        from harness.cli.up_kernel import bring_up  # noqa: PLC0415
+        from harness.cli.up_inside import bring_up  # noqa: PLC0415
 
         flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
         words = [*settings().words, "up", *(flag for flag, on in flags.items() if on)]

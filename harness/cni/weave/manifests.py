@@ -104,7 +104,7 @@ def _router(spec: LabSpec, variant: Variant, image: str) -> Object:
     told = {
         "INIT_CONTAINER": "true",
         "IPALLOC_RANGE": str(spec.pods.cidr),
-        "WEAVE_MTU": str(spec.underlay.mtu - variant.expect.overhead),
+        "WEAVE_MTU": str(variant.expect.pod_mtu(spec.underlay.mtu)),
         "KUBE_PEERS": " ".join(str(spec.node_address(name)) for name in spec.node_names),
     }
     mounts = {"weavedb": "/weavedb", "dbus": "/host/var/lib/dbus", "cni-machine-id": "/host/etc/machine-id"}

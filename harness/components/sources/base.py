@@ -169,7 +169,7 @@ def run_long(
                 if elapsed >= 1:  # what is done at once is not worth a line
                     desk.say(f"{elapsed:.0f} s, {describe(log.read_text(errors='replace').splitlines())}")
             else:
-                msg = f"{argv[0]!s} did not finish within {timeouts.scaled(deadline):.0f} s"
+                msg = f"{argv[0]!s} did not finish within {timeouts.stretched(deadline):.0f} s"
                 said = describe(log.read_text(errors="replace").splitlines())
                 raise CommandError(msg, cause=f"last seen: {said}", where=" ".join(map(str, argv)), log=str(log))
         finally:

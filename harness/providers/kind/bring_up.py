@@ -127,7 +127,7 @@ def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
     return {"kind.yaml": cluster_config(spec, variant, image, cgroup_v1=enter.cgroup_v1())}
 
 
-def prepare(order: Order, engine: Engine) -> create.Materials:
+def prepare(order: Order, engine: Engine) -> create.KindMaterials:
     """Programs and images, from the cache or made now; and a node image that the engine has.
 
     Args:
@@ -140,7 +140,7 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
         store.ensure(order.needs.components)
         wanted = order.needs.images
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
-        return create.Materials(
+        return create.KindMaterials(
             programs=store.bin_dir(registry.driver(order.spec.provider).components),
             responder=store.ensure(["responder"])["responder"].path,
             cni=store.cni_dir(),

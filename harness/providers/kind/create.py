@@ -19,7 +19,7 @@ from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.providers.kind import clients, outside, provider, state
-from harness.providers.kind.answers import KIND, Container, Network
+from harness.providers.kind.answers import KIND, Container, DockerNetwork
 from harness.providers.kind.engine import Engine
 from harness.providers.kind.node import KindLab, KindNode
 from harness.providers.kind.provider import in_order, pid_of
@@ -31,7 +31,7 @@ Early = Callable[[LabSpec, str, Callable[[], bool]], None]
 
 
 @dataclass(frozen=True)
-class Materials:
+class KindMaterials:
     """Prepared files that nodes get.
 
     Args:
@@ -51,14 +51,14 @@ class Materials:
     file_systems: Mapping[str, str] = field(default_factory=dict)
 
 
-def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.LabState:
+def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.KindState:
     """Take a lab's name: its state file exists from here on.
 
     Raises:
         PreflightError: A lab or a cluster of this name is there.
     """
     labstate.require_free(place)
-    fresh = state.LabState(
+    fresh = state.KindState(
         name=spec.name,
         created=now(),
         spec=spec,
@@ -112,7 +112,7 @@ def guarded(engine: Engine, place: LabDir, image: str) -> str:
     return name
 
 
-def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> Network:
+def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> DockerNetwork:
     """The network of the nodes: the spec's addresses where they are free, else others.
 
     The MTU is the spec's, but never more than that of the engine's own default network.
@@ -122,7 +122,7 @@ def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> Network:
     return engine.make_network(state.network_name(place), state.labels(place), mtu, subnet)
 
 
-def resolved(spec: LabSpec, network: Network, nodes: Sequence[Container]) -> LabSpec:
+def resolved(spec: LabSpec, network: DockerNetwork, nodes: Sequence[Container]) -> LabSpec:
     """The spec with what the engine decided: addresses, MTU, and names of the nodes.
 
     Args:
@@ -141,10 +141,10 @@ def create(
     place: LabDir,
     spec: LabSpec,
     config: str,
-    materials: Materials,
+    materials: KindMaterials,
     journal: Journal,
     early: Early,
-) -> tuple[state.LabState, KindLab]:
+) -> tuple[state.KindState, KindLab]:
     """Make the network, the cluster and the router of a claimed lab.
 
     Args:
@@ -196,7 +196,7 @@ def _machine(container: Container) -> state.MachineState:
 
 
 def _kind_create(
-    engine: Engine, place: LabDir, spec: LabSpec, materials: Materials, network: Network, early: Early
+    engine: Engine, place: LabDir, spec: LabSpec, materials: KindMaterials, network: DockerNetwork, early: Early
 ) -> None:
     """Run kind to its end, and say when the first node has an API server: the rest can start then.
 
@@ -230,8 +230,8 @@ def _watch(
     engine: Engine,
     place: LabDir,
     spec: LabSpec,
-    materials: Materials,
-    network: Network,
+    materials: KindMaterials,
+    network: DockerNetwork,
     early: Early,
     process: subprocess.Popen[bytes],
 ) -> None:
@@ -255,7 +255,7 @@ def _node(container: Container) -> KindNode:
     return KindNode(container.name, IPv4Address(0), container.id, pid_of(container))
 
 
-def _kubeconfig(place: LabDir, materials: Materials, nodes: Sequence[Container]) -> str:
+def _kubeconfig(place: LabDir, materials: KindMaterials, nodes: Sequence[Container]) -> str:
     """The kubeconfig that kind would write, as soon as kubeadm has made its own; empty before."""
     try:
         _node(min(nodes, key=in_order)).file("/etc/kubernetes/admin.conf")
@@ -272,7 +272,7 @@ def kind_is_late(said: str, place: LabDir) -> BringUpError:
         said: What it said.
         place: The lab's directories.
     """
-    msg = f"waited {timeouts.scaled(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
+    msg = f"waited {timeouts.stretched(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return BringUpError(
         msg,
@@ -314,7 +314,7 @@ def _unfilter(node: KindNode) -> None:
     node.runner.run(outside.unfiltered(names))
 
 
-def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials) -> None:
+def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: KindMaterials) -> None:
     """Give a node what every node of a lab has: the way outside, the responder, CNI plugins, images."""
     runner = node.runner
     _unfilter(node)  # the network is there already, and may have made its links

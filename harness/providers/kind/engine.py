@@ -21,9 +21,9 @@ from harness.errors import PreflightError
 from harness.providers.kind.answers import (
     MTU,
     Container,
+    DockerNetwork,
     EngineError,
     EngineFacts,
-    Network,
     container_of,
     free_subnet,
     network_of,
@@ -43,7 +43,7 @@ class Engine:
     """
 
     def __init__(self, host: str = "") -> None:
-        patience = int(timeouts.scaled(timeouts.BUILD))
+        patience = int(timeouts.stretched(timeouts.BUILD))
         socket = Path((host or default_host()).removeprefix("unix://"))
         if socket.is_absolute() and not socket.exists():
             absent = f"there is no {socket}"
@@ -183,7 +183,7 @@ class Engine:
 
     def make_network(
         self, name: str, labels: Mapping[str, str], mtu: int, subnet: IPv4Network | None, gateway: int = 2
-    ) -> Network:
+    ) -> DockerNetwork:
         """Make a bridge network, whose first address is left to the lab's router.
 
         Args:
@@ -229,13 +229,13 @@ class Engine:
             if "." in config.get("Subnet", "")
         ]
 
-    def networks(self, labels: Mapping[str, str]) -> list[Network]:
+    def networks(self, labels: Mapping[str, str]) -> list[DockerNetwork]:
         """Networks with these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
         with self._refusals("the engine did not list its networks"):
             return [network_of(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
 
-    def remove_network(self, network: Network) -> None:
+    def remove_network(self, network: DockerNetwork) -> None:
         """Remove a network that may be there; a stopped container's end does not hold it."""
         with self._refusals(f"network {network.name} could not be removed"), contextlib.suppress(NotFound):
             self._client.networks.get(network.id).remove()
@@ -257,7 +257,7 @@ class Engine:
             found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return [one.attrs for one in found]
 
-    def make(self, name: str, image: str, network: Network, address: IPv4Address, **more: Any) -> str:
+    def make(self, name: str, image: str, network: DockerNetwork, address: IPv4Address, **more: Any) -> str:
         """Make a container with a fixed address, and do not start it yet.
 
         Args:

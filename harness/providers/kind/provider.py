@@ -28,7 +28,7 @@ def in_order(node: Container) -> tuple[bool, int, str]:
     return (node.role != "control-plane", len(node.name), node.name)
 
 
-def lab_of(place: LabDir, known: state.LabState) -> KindLab:
+def lab_of(place: LabDir, known: state.KindState) -> KindLab:
     """The lab that a state file describes."""
     machines = {one.name: KindNode(one.name, one.address, one.id, one.pid) for one in known.machines}
     router = machines.get(outside.ROUTER)
@@ -44,7 +44,7 @@ def lab_of(place: LabDir, known: state.LabState) -> KindLab:
     )
 
 
-def find(place: LabDir) -> tuple[state.LabState, KindLab]:
+def find(place: LabDir) -> tuple[state.KindState, KindLab]:
     """A lab that is up.
 
     Raises:

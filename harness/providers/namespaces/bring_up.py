@@ -139,7 +139,7 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
     return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
 
 
-def prepare(store: Store, needs: Needs) -> provider.Materials:
+def prepare(store: Store, needs: Needs) -> provider.NodeMaterials:
     """Programs and images, from the cache or made now.
 
     Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
@@ -148,7 +148,7 @@ def prepare(store: Store, needs: Needs) -> provider.Materials:
         tools = pool.submit(store.tools.need_all)
         store.ensure(needs.components)
         tools.result()
-    return provider.Materials(
+    return provider.NodeMaterials(
         store.bin_dir(registry.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )
 

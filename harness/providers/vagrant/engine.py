@@ -81,7 +81,7 @@ class Vagrant:
                     if ended:
                         break
                 else:
-                    msg = f"vagrant did not make the machines within {timeouts.scaled(timeouts.MACHINES_UP):.0f} s"
+                    msg = f"vagrant did not make the machines within {timeouts.stretched(timeouts.MACHINES_UP):.0f} s"
                     last = next((one.text for one in reversed(said) if one.text), "")
                     step = "if this machine is slow, extend all deadlines with CNILAB_TIMEOUT_SCALE=4"
                     raise BringUpError(msg, cause=last, next_step=step, log=str(log))

@@ -22,9 +22,8 @@ from harness.errors import BringUpError, PreflightError
 from harness.model.journal import Journal
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
-from harness.probes import podstate
+from harness.probes import podstate, sandboxes
 from harness.providers.existing import probe
 from harness.providers.existing.probe import ExistingLab
 from harness.providers.existing.refusals import trouble
@@ -164,7 +163,7 @@ class Deployment:
         """The suite, and what it is in."""
         here, look, placed = self.here, self.look, self.placed()
         ways = {
-            site.name: probes.Site(
+            site.name: probes.Prober(
                 site.name,
                 site.node,
                 site.ip,
@@ -259,9 +258,9 @@ class Deployment:
             )
             self.sender.fill(ready)
 
-    def way(self, namespace: str, pod: str, name: str) -> probes.Site:
+    def way(self, namespace: str, pod: str, name: str) -> probes.Prober:
         """A pod of the run as a place for probes."""
-        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), self.here.binary)
+        return probes.Prober(name, "", "", self.enter.into(Place(namespace, pod)), self.here.binary)
 
     def scouted(self) -> dict[str, str]:
         """Nodes that the scheduler spreads pods over, with their addresses, when nodes may not be listed."""

@@ -20,9 +20,8 @@ from harness.cni import catalogue, networks, recognise
 from harness.cni.recognise import Recognised, Seen
 from harness.errors import BringUpError, CnilabError
 from harness.model.spec import LabSpec
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
-from harness.probes import podstate
+from harness.probes import podstate, sandboxes
 from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
 from harness.providers.existing.refusals import trouble
@@ -48,7 +47,7 @@ class Nodes:
 
     nodes: tuple[ExistingNode, ...] = ()
     links: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
-    found: sandboxes.Inventory | None = None
+    found: sandboxes.Sandboxes | None = None
 
     def nic(self, name: str, address: str) -> tuple[str, IPv4Network | None, int]:
         """Name, network and MTU of the link that has a node's address."""
@@ -149,13 +148,13 @@ class Look:
         places: Mapping[str, str],
         nodes: Nodes,
         known: Recognised,
-        ways: Mapping[str, probes.Site],
+        ways: Mapping[str, probes.Prober],
         sites: Sequence[Site],
     ) -> tuple[NodeFact, ...]:
         """The nodes as data. Where its NIC cannot be seen, a node's MTU is its pods', and what the tunnel takes."""
         shares = {one.name: one.pod_cidr for one in self.here.found.chosen}
         expect = known.variant.expect
-        takes = expect.overhead if expect.overhead_on == "interface" else 0
+        takes = -expect.link_mtu(0)
 
         def fact(name: str) -> NodeFact:
             mtu = nodes.nic(name, places[name])[2] if known.known else 0

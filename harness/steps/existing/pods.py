@@ -173,10 +173,10 @@ class Crew:
             deadline=timeouts.POD_RUNNING,
         )
 
-    def site(self, plan: PodPlan, item: Object) -> probes.Site:
+    def site(self, plan: PodPlan, item: Object) -> probes.Prober:
         """A pod as a place for probes."""
         way = self.enter.into(Place(self.here.namespace, plan.name, plan.containers[0]))
-        return probes.Site(plan.name, plan.node, item["status"]["podIP"], way, self.here.binary)
+        return probes.Prober(plan.name, plan.node, item["status"]["podIP"], way, self.here.binary)
 
     def _deaf(self, items: Sequence[Object]) -> list[Trouble]:
         """Host-network pods whose port somebody else answers on, or nobody: no object tells what listens on a node."""
@@ -257,7 +257,7 @@ class Crew:
             self.here.closed.setdefault("policies", f"its cases need pods in their node's network: {reason}")
 
 
-def _self(site: probes.Site, port: int) -> list[probes.Probe]:
+def _self(site: probes.Prober, port: int) -> list[probes.Probe]:
     return [probes.ExchangeProbe(site.target(port), proto=proto, purpose="self") for proto in ("tcp", "udp")]
 
 

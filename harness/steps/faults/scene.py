@@ -6,8 +6,8 @@ import ipaddress
 from collections.abc import Iterator
 
 from conformance.context import Context
+from conformance.dumps import links
 from conformance.inventory import NAMESPACE
-from conformance.kernel import links
 from conformance.maths import base, first_host
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX
@@ -16,7 +16,7 @@ from harness.faults.inject import Scene
 from harness.faults.model import Fault, Situation
 from harness.model.variant import Gate
 from harness.model.world import PUBLIC
-from harness.probes import inventory as sandboxes
+from harness.probes import sandboxes
 from harness.runner import Runner
 from harness.steps.suite.deploy import Suite
 
@@ -73,7 +73,7 @@ def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
     underlay = context.inventory.nodes[0].mtu
     yield "UMTU", str(underlay)
     yield "ULOW", str(underlay - LOWER)
-    yield "E", str(underlay - expect.overhead)
+    yield "E", str(expect.pod_mtu(underlay))
     if expect.overlay_device:
         yield "V", expect.overlay_device
     if expect.bridge:

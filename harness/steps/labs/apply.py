@@ -19,14 +19,16 @@ from harness.ansible.play import Play, play
 from harness.errors import CnilabError, UsageError
 from harness.model import labfile
 from harness.model.expression import evaluate, render
+from harness.model.features import gates
 from harness.model.journal import Journal
-from harness.model.lab import NETWORK, LabDefinition, Needs
+from harness.model.lab import LabDefinition, Needs
 from harness.model.node import Node
 from harness.model.records import LabStep
 from harness.model.run import RunDir
 from harness.model.spec import ALL_LABS
 from harness.steps.labs.cluster import Cluster
 from harness.steps.labs.run import LabRun
+from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
 
 AT_ONCE = 5
@@ -73,13 +75,9 @@ class Ability:
 
 def ability(attached: Attached) -> Ability:
     """What the attached cluster offers."""
-    gates = set(attached.variant.gates)
-    if len(attached.lab.nodes) > 1:
-        gates.add("multi")
-    if attached.lab.router is not None:
-        gates |= {"router", "cap"}
+    truth = gates(attached.variant, len(attached.lab.nodes), around(attached.lab))
     return Ability(
-        frozenset(gates),
+        frozenset(gate for gate, holds in truth.items() if holds),
         len(attached.lab.nodes),
         attached.variant.driver,
         attached.variant.expect.wire.kind,
@@ -276,7 +274,7 @@ def schedule(
     """Run labs at the same time, but never two of which one disturbs what the other watches.
 
     Labs that disturb start first, and among them those that exclude most others: the longest chain begins at once, and
-    what only watches fills the gaps. Those that change the whole network come last, one by one.
+    what only watches fills the gaps. Those that meet no other come last, one by one.
 
     Args:
         labs: What to run.
@@ -289,7 +287,7 @@ def schedule(
         Records by lab, in the order of `labs`.
     """
     crowd = {lab.id: sum(lab.conflicts(other, nodes) for other in labs if other is not lab) for lab in labs}
-    waiting = sorted(labs, key=lambda lab: (NETWORK in lab.disturbs, not lab.disturbs, -crowd[lab.id], lab.id))
+    waiting = sorted(labs, key=lambda lab: (lab.alone, not lab.disturbs, -crowd[lab.id], lab.id))
     running: dict[Future[list[LabStep]], LabDefinition] = {}
     done: dict[str, list[LabStep]] = {}
     with ThreadPoolExecutor(at_once) as pool:

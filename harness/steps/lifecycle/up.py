@@ -26,7 +26,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.probes.agent import run_plans
-from harness.probes.plan import LookupProbe, Site
+from harness.probes.plan import LookupProbe, Prober
 from harness.providers import registry
 from harness.providers.needs import needs
 from harness.providers.protocol import Order
@@ -212,7 +212,7 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
 def _dns_answers(ready: Attached) -> bool:
     """A node asks the DNS Service's virtual address for a name that every cluster has."""
     node = ready.lab.nodes[0]
-    site = Site(name=node.name, node=node.name, ip=str(node.address), runner=node.runner)
+    site = Prober(name=node.name, node=node.name, ip=str(node.address), runner=node.runner)
     probe = LookupProbe(
         f"kubernetes.default.svc.{ready.spec.services.domain}.", server=str(ready.spec.services.dns_address)
     )

@@ -18,9 +18,10 @@ from harness.cluster.kube import Object
 from harness.errors import BringUpError
 from harness.model.journal import Journal
 from harness.model.node import Node
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
+from harness.probes import sandboxes
 from harness.runner import CommandError
+from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
 
 GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
@@ -47,13 +48,13 @@ class Suite:
     """
 
     attached: Attached
-    sandboxes: sandboxes.Inventory
+    sandboxes: sandboxes.Sandboxes
     inventory: Inventory
-    sites: Mapping[str, probes.Site]
+    sites: Mapping[str, probes.Prober]
     limits: Mapping[str, int | bool] = field(default_factory=dict)
     adapt: Callable[[Object], Object] = _as_it_is
     labels: str = ""
-    way: Callable[[str, str, str], probes.Site] | None = None
+    way: Callable[[str, str, str], probes.Prober] | None = None
 
     @property
     def gates(self) -> Mapping[str, bool]:
@@ -183,7 +184,7 @@ def _take(
 ) -> Suite:
     """Data of what is there, and runners into it."""
     found = sandboxes.take(attached.lab)
-    ways: dict[str, probes.Site] = {}
+    ways: dict[str, probes.Prober] = {}
     sites: list[Site] = []
     by_name = {pod["metadata"]["name"]: pod for pod in pods}
     for plan in plans:
@@ -206,7 +207,7 @@ def _take(
         )
     for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
         if node is not None:
-            ways[name] = probes.Site(name, "", str(node.address), node.runner)
+            ways[name] = probes.Prober(name, "", str(node.address), node.runner)
             sites.append(Site(name=name, kind="outside", ip=str(node.address)))
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
@@ -215,13 +216,7 @@ def _take(
         nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
         services=facts,
-        environment={
-            "router": attached.lab.router is not None,
-            "far": attached.lab.far is not None,
-            "cap": captures(attached.lab.nodes[0]),
-            "dis": False,
-            "neigh": bool(limits),
-        },
+        environment={**around(attached.lab), "dis": False, "neigh": bool(limits)},
         node_dns=dns["spec"]["clusterIP"] if dns else "",
     )
     return Suite(attached, found, inventory, ways, limits)
@@ -275,14 +270,6 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
         endpoint_ips=tuple(addresses),
         external_name=item["spec"].get("externalName", ""),
     )
-
-
-def captures(node: Node) -> bool:
-    """Whether packets can be captured on a node: by its own tcpdump, which on some providers is this machine's."""
-    try:
-        return node.runner.run(["tcpdump", "--version"], check=False).ok
-    except CommandError:
-        return False
 
 
 def own_limits(node: Node) -> dict[str, int | bool]:

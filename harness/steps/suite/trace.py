@@ -14,9 +14,9 @@ from harness.model.journal import Journal
 from harness.model.node import Node
 from harness.model.records import Packet, Tap
 from harness.model.run import RunDir
-from harness.probes import capture, inventory
+from harness.probes import capture, sandboxes
 from harness.probes.capture import TapPoint
-from harness.probes.inventory import Inventory, Sandbox
+from harness.probes.sandboxes import Sandbox, Sandboxes
 from harness.runner import Completed, Runner
 from harness.steps.lifecycle.attach import Attached
 
@@ -105,7 +105,7 @@ def trace(there: Attached, source: str, target: str, *, run: RunDir, journal: Jo
     Raises:
         UsageError: An end is not there.
     """
-    stock = inventory.take(there.lab)
+    stock = sandboxes.take(there.lab)
     sender, receiver = find(there, stock, source), find(there, stock, target)
     if sender.runner is None:
         msg = f"'{source}' is an address: a trace must begin at a pod, a node, or the router"
@@ -123,7 +123,7 @@ def trace(there: Attached, source: str, target: str, *, run: RunDir, journal: Jo
     return judge(sender, receiver, seen, done, size)
 
 
-def find(there: Attached, stock: Inventory, word: str) -> End:
+def find(there: Attached, stock: Sandboxes, word: str) -> End:
     """The end that a user means by a word.
 
     Raises:

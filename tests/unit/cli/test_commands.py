@@ -38,7 +38,7 @@ def lab(places: Path, lab_name: str, *, ready: bool = True, run: str = "") -> La
     layout = LabLayout(places / "state", lab_name)
     me = os.getpid()
     machine = state.MachineState(name="n1", address=IPv4Address("172.18.0.11"), pid=me, started=state.start_time(me))
-    known = state.LabState(
+    known = state.NamespacesState(
         name=lab_name,
         created="2026-01-01T00:00:00Z",
         spec=LabSpec(name=lab_name, nodes=1),

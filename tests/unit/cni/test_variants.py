@@ -99,3 +99,18 @@ def test_what_a_network_takes_may_depend_on_its_version(version: str, overhead: 
     spec = LabSpec(cni="cilium-wireguard", cni_version=version)
     assert catalogue.of(spec).expect.overhead == overhead
     assert catalogue.of(LabSpec(cni="flannel", cni_version=version)) == catalogue.variant("flannel")
+
+
+@pytest.mark.parametrize(
+    ("name", "pod", "link"),
+    [
+        ("flannel", 1450, 1450),
+        ("flannel-host-gw", 1500, 1500),
+        ("cilium", 1500, 1500),
+        ("cilium-vxlan", 1450, 1500),
+        ("cilium-wireguard", 1405, 1500),
+    ],
+)
+def test_what_a_pod_may_send_and_what_its_link_says(name: str, pod: int, link: int) -> None:
+    expect = catalogue.variant(name).expect
+    assert (expect.pod_mtu(1500), expect.link_mtu(1500)) == (pod, link)

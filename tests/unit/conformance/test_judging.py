@@ -9,11 +9,12 @@ import pytest
 from conformance.context import DEVIATIONS
 from conformance.judging import exit_code, judge, roll_up
 from conformance.legs import broken, control, failed, passed
-from conformance.model import Check, Level, Verdict
+from conformance.model import Check, Verdict
 from conformance.registry import AREAS, CHECKS, batches, select, with_prerequisites
 from harness.cni import catalogue
 from harness.errors import UsageError
 from harness.model.records import Leg, Result
+from harness.model.requirement import Level
 from harness.model.spec import Kubernetes
 from tests.unit.conformance import simlab
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from conformance.context import Context
+from conformance.dumps import reason
 from conformance.judging import judge
-from conformance.kernel import reason
 from conformance.registry import CHECKS
 from harness.model.records import Dump, Observation, Result
 from tests.unit.conformance import simlab

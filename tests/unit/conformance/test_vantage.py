@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.context import VANTAGES, Context
+from conformance.context import Context
 from conformance.judging import judge, judge_all
 from conformance.registry import CHECKS
+from harness.model.features import VANTAGES
 from tests.unit.conformance import simlab
 
 WHY = {"hosts": "namespace team-a enforces Pod Security 'baseline'", "node": "not allowed to list nodes"}

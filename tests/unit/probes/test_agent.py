@@ -13,16 +13,16 @@ from harness.probes.agent import (
     ChurnProbe,
     ExchangeProbe,
     LookupProbe,
+    Prober,
     RungProbe,
-    Site,
     Target,
     run_plans,
 )
 from tests.unit.probes.fake import Answer, FakeRunner
 
 
-def site(name: str, answer: Answer, ip: str = "10.244.1.2") -> Site:
-    return Site(name, f"n-{name}", ip, FakeRunner(answer), "/responder")
+def site(name: str, answer: Answer, ip: str = "10.244.1.2") -> Prober:
+    return Prober(name, f"n-{name}", ip, FakeRunner(answer), "/responder")
 
 
 def answering(**fields: Any) -> Answer:

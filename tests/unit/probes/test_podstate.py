@@ -10,7 +10,7 @@ import pytest
 
 from harness.probes import podstate
 from harness.probes.facts import FACTS
-from harness.probes.plan import Site
+from harness.probes.plan import Prober
 from harness.probes.podstate import Subject
 from harness.runner import Argv, CommandError, Completed, HostRunner
 
@@ -40,8 +40,8 @@ class Agent(HostRunner):
         return Completed(tuple(map(str, argv)), 0, "".join(json.dumps(line) + "\n" for line in lines), "")
 
 
-def site(files: Mapping[str, str] | None) -> Site:
-    return Site("a", "n1", "10.0.0.2", Agent(files), "/responder")
+def site(files: Mapping[str, str] | None) -> Prober:
+    return Prober("a", "n1", "10.0.0.2", Agent(files), "/responder")
 
 
 FILES = {

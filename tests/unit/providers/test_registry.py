@@ -9,9 +9,9 @@ import pytest
 from harness.errors import UsageError
 from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
-from harness.model.spec import LabSpec
+from harness.model.spec import PROVIDERS, LabSpec
 from harness.providers import registry
-from harness.providers.namespaces.state import LabState as NamespacesState
+from harness.providers.namespaces.state import NamespacesState
 from harness.providers.protocol import Driver
 
 
@@ -26,7 +26,7 @@ def test_a_provider_that_this_version_lacks_is_named_with_those_it_has() -> None
     assert "namespaces" in caught.value.next_step
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", PROVIDERS)
 def test_every_driver_can_look_for_a_lab_that_is_not_there(name: str, tmp_path: Path) -> None:
     place, driver = LabDir(tmp_path, "ghost"), registry.driver(name)
     assert issubclass(driver.model, LabState)
@@ -60,7 +60,7 @@ def test_a_lab_without_a_readable_state_can_be_removed(tmp_path: Path) -> None:
     assert not place.path.exists()
 
 
-@pytest.mark.parametrize("name", registry.NAMES)
+@pytest.mark.parametrize("name", PROVIDERS)
 def test_every_driver_has_all_that_is_asked_of_one(name: str) -> None:
     wanted = {word for word in vars(Driver) if not word.startswith("_")}
     assert {word for word in wanted if not hasattr(registry.driver(name), word)} == set()

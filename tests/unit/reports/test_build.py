@@ -75,6 +75,12 @@ def test_failures_come_before_advice_and_flakiness(full: RunDir) -> None:
     assert [item.mark for item in requirements.attention] == [marks.FAIL, marks.FLAKY, marks.ADVICE]
 
 
+def test_areas_are_those_of_the_catalogue_and_older_records_go_by_their_first_word(tmp_path: Path) -> None:
+    table = build(_only(tmp_path, _result(id="old.x"), _result(id="svc.y", area="services"))).requirements
+    assert table is not None
+    assert [(area.key, area.name) for area in table.areas] == [("services", "Services"), ("old", "old")]
+
+
 def test_a_failed_bring_up_names_step_cause_and_log(partial: RunDir) -> None:
     report = build(partial)
     assert report.verdict.tone == "lab"

@@ -28,7 +28,7 @@ class Arena:
 
     cases: Catalogue
     everybody: Mapping[str, Endpoint]
-    sites: Mapping[str, probes.Site]
+    sites: Mapping[str, probes.Prober]
     name: str
 
 

@@ -22,7 +22,7 @@ from harness.model import firstly
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
 from harness.providers.kind import bring_up, clients, config, create, outside, provider, state
-from harness.providers.kind.answers import Container, EngineError, EngineFacts, Network
+from harness.providers.kind.answers import Container, DockerNetwork, EngineError, EngineFacts
 from harness.providers.kind.engine import Engine, no_engine
 from harness.providers.kind.node import KindNode, is_local
 from harness.providers.kind.node_image import CHANGES
@@ -64,9 +64,9 @@ class FakeEngine:
     def overlaps(self, subnet: IPv4Network) -> bool:
         return any(subnet.overlaps(other) for other in self.taken)
 
-    def make_network(self, name: str, labels: object, mtu: int, subnet: IPv4Network | None) -> Network:
+    def make_network(self, name: str, labels: object, mtu: int, subnet: IPv4Network | None) -> DockerNetwork:
         del labels
-        return Network("id", name, subnet or IPv4Network("172.20.0.0/16"), mtu)
+        return DockerNetwork("id", name, subnet or IPv4Network("172.20.0.0/16"), mtu)
 
 
 @pytest.mark.parametrize("cni", ["flannel", "cilium"])
@@ -154,7 +154,7 @@ def test_an_image_that_was_built_here_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_spec_becomes_what_the_engine_decided() -> None:
-    network = Network("id", "cnilab-one", IPv4Network("172.20.0.0/16"), 1450)
+    network = DockerNetwork("id", "cnilab-one", IPv4Network("172.20.0.0/16"), 1450)
     nodes = [
         *(node(f"one-worker{number}", f"172.20.128.{number}") for number in (10, 2)),
         node("one-worker", "172.20.128.3"),
@@ -384,7 +384,7 @@ class LateEngine:
         del labels
         return []
 
-    def networks(self, labels: object) -> list[Network]:
+    def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
         return []
 
@@ -440,7 +440,7 @@ def test_a_client_that_does_not_end_keeps_the_lab_on_record(tmp_path: Path, monk
 class SilentEngine(LateEngine):
     """An engine that ends in the middle."""
 
-    def networks(self, labels: object) -> list[Network]:
+    def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
         msg = "the engine did not list its networks"
         raise EngineError(msg, cause="connection refused")
@@ -462,7 +462,7 @@ class ForbiddenEngine(LateEngine):
 
     asked = 0
 
-    def networks(self, labels: object) -> list[Network]:
+    def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
         self.asked += 1
         msg = "the engine did not list its networks"

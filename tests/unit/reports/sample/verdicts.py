@@ -64,7 +64,14 @@ def results(sample: Sample) -> list[Result]:
             statement="pods are seen by remote nodes under their own node's address", tested=4, total=4,
         ),
     ]  # fmt: skip
-    return made
+    return [one.model_copy(update={"area": _area(one.id)}) for one in made]
+
+
+def _area(name: str) -> str:
+    first, _, rest = name.partition(".")
+    if first == "model":
+        return {"no-nat": "nat", "pod-ip": "identity", "identity": "identity"}.get(rest.partition(".")[0], "reach")
+    return {"svc": "services", "node": "nodes", "conn": "nodes", "np": "policy"}.get(first, first)
 
 
 def _failure(sample: Sample) -> Result:

@@ -444,7 +444,7 @@ def written(tmp_path: Path, name: str, *, ready: bool, owner: int, pid: int = 0)
     machine = state.MachineState(
         name="n1", address=IPv4Address("172.18.0.11"), pid=pid, started=state.start_time(pid) if pid else 0
     )
-    known = state.LabState(
+    known = state.NamespacesState(
         name=name,
         created="2026-01-01T00:00:00Z",
         spec=LabSpec(name=name),

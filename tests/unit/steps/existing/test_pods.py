@@ -80,10 +80,10 @@ def unpulled(item: Object) -> dict[str, Any]:
     return {"phase": "Pending", "containerStatuses": [{"image": container["image"], "ready": False, "state": state}]}
 
 
-def crew(fate: Fate, monkeypatch: pytest.MonkeyPatch, *, answers: Callable[[probes.Site], str] | None = None) -> Crew:
+def crew(fate: Fate, monkeypatch: pytest.MonkeyPatch, *, answers: Callable[[probes.Prober], str] | None = None) -> Crew:
     """A crew of two nodes; `answers` says which token answers on a host-network pod; an empty one: no program runs."""
 
-    def ask(work: Mapping[probes.Site, Sequence[probes.Probe]], **_: Any) -> list[Observation]:
+    def ask(work: Mapping[probes.Prober, Sequence[probes.Probe]], **_: Any) -> list[Observation]:
         return [
             Exchange(
                 batch="B0", purpose="self", src=site.name, src_node=site.node, src_ip=site.ip, dst=site.name,
@@ -141,7 +141,7 @@ def test_host_ports_that_cannot_be_had_cost_their_check(monkeypatch: pytest.Monk
 def test_a_port_on_which_somebody_else_answers_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def answers(site: probes.Site) -> str:
+    def answers(site: probes.Prober) -> str:
         seen.append(site.name)
         return "somebody" if site.name == "h2" and seen.count("h2") == 1 else site.name
 
@@ -159,7 +159,7 @@ def test_a_program_that_ended_after_the_look_because_its_port_is_taken_gets_anot
     last = {"reason": "Error", "message": "bind: address already in use", "exitCode": 1}
     looks: list[str] = []
 
-    def answers(site: probes.Site) -> str:
+    def answers(site: probes.Prober) -> str:
         looks.append(site.name)
         if site.name != "h2" or looks.count("h2") > 2:
             return site.name

@@ -10,9 +10,9 @@ import pytest
 
 from harness.errors import BringUpError, UsageError
 from harness.model import labfile
-from harness.model.lab import LabDefinition, Needs
+from harness.model.lab import ALONE, LabDefinition, Needs
 from harness.model.records import LabStep
-from harness.steps.labs.apply import Ability, choose, lacking, put_off, schedule
+from harness.steps.labs.apply import Ability, choose, lacking, list_labs, put_off, schedule
 
 FLANNEL = Ability(frozenset({"br", "masq", "multi"}), 2, "flannel", "vxlan", "iptables")
 
@@ -62,10 +62,23 @@ def test_all_stands_for_every_lab() -> None:
     assert choose(labs, ["all"]) == choose(labs, []) == labs
 
 
-def test_a_lab_that_changes_the_network_meets_no_other() -> None:
-    changes, idle = named("c", disturbs=["network"]), named("i", watches=[])
+@pytest.mark.parametrize("what", sorted(ALONE))
+def test_a_lab_that_changes_what_all_need_meets_no_other(what: str) -> None:
+    changes, idle = named("c", disturbs=[what]), named("i", watches=[])
     assert changes.conflicts(idle)
     assert idle.conflicts(changes)
+
+
+def test_a_lab_that_stops_the_api_server_meets_no_other() -> None:
+    """Every lab asks it for its pods: while it was frozen, whatever ran beside it had to wait, and broke off."""
+    stops = {
+        lab.id
+        for lab in list_labs()
+        for fault in lab.faults.values()
+        if any("apiserver" in word for word in fault.inject)
+    }
+    assert "dns-records" in stops
+    assert all(lab.alone for lab in list_labs() if lab.id in stops)
 
 
 def test_an_unknown_lab_is_an_error_that_names_it() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from harness.model.spec import LabSpec
 from harness.runner import Completed
 from harness.steps.labs.apply import ability, lacking
 from harness.steps.labs.run import LabRun
+from tests.unit.probes import fake
 from tests.unit.steps.labs.conftest import FakeCluster, said
 
 LAB = next(lab for lab in labfile.read_all() if lab.id == "weave-agent-down")
@@ -128,14 +130,8 @@ def test_whatever_happens_the_daemonset_is_put_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_the_lab_is_offered_where_weave_is_the_network_and_nowhere_else(name: str) -> None:
-    class Attached:
-        variant = catalogue.variant(name)
-        spec = LabSpec(cni=name)
-
-        class lab:  # noqa: N801 - an attribute that is looked at
-            nodes = ("n1", "n2")
-            router = None
-
-    reason = lacking(LAB.needs, ability(Attached()))  # type: ignore[arg-type]
+    nodes = tuple(fake.node(one, f"172.18.0.1{one[1:]}", lambda *_: "tcpdump version 4.99") for one in ("n1", "n2"))
+    there = SimpleNamespace(variant=catalogue.variant(name), spec=LabSpec(cni=name), lab=fake.FakeLab(nodes))
+    reason = lacking(LAB.needs, ability(there))  # type: ignore[arg-type]
     assert (reason == "") == (catalogue.variant(name).driver == "weave")
     assert reason == "" or "needs driver weave" in reason

@@ -15,7 +15,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.probes.netstate import rules_of, without_counters
-from harness.providers.namespaces.state import LabState
+from harness.providers.namespaces.state import NamespacesState
 from harness.runner import HostRunner
 from harness.steps.doctor.model import Check, Verdict
 from harness.steps.lifecycle.attach import Attached
@@ -36,7 +36,7 @@ class Api(Kube):
 def lab(tmp_path: Path, *pods: dict[str, Any], ready: bool = True) -> Attached:
     """A lab with flannel that exists on paper."""
     spec = LabSpec(name="s-lab", cni="flannel")
-    state = LabState(name=spec.name, created="2026-01-01T00:00:00Z", spec=spec, ready=ready)
+    state = NamespacesState(name=spec.name, created="2026-01-01T00:00:00Z", spec=spec, ready=ready)
     labstate.write(LabDir(tmp_path, spec.name), state)
     variant = catalogue.variant("flannel")
     return Attached(spec, variant, None, Api(list(pods)), HostRunner(), tmp_path, None)  # type: ignore[arg-type]  # no nodes needed

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.runner import CommandError, HostRunner
+from harness.steps.lifecycle.around import captures
 from harness.steps.suite import deploy
 
 
@@ -50,4 +51,4 @@ def test_packets_are_captured_where_the_node_has_a_tcpdump(
         (tmp_path / "tcpdump").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/nowhere" if not program else f"{tmp_path}:/bin")
     node: Any = type("Node", (), {"runner": HostRunner()})()
-    assert deploy.captures(node) is can
+    assert captures(node) is can
