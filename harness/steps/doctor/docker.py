@@ -58,7 +58,7 @@ CHECKS: tuple[Question, ...] = (
         "docker on PATH",
         "info",
         "no labs on kind, because kind runs docker",
-        "apt-get install docker.io",
+        "apt-get install docker.io, or docker-cli where that is a package of its own (Debian 13)",
         _command,
     ),
     Question(
