@@ -22,6 +22,7 @@ import pytest
 from harness import apart, timeouts
 from harness.components.apt import Apt
 from harness.runner import HostRunner
+from tests.e2e import pivot
 
 PACKAGES = ("docker.io", "tini", "containerd", "runc")
 SYS_RESOURCE = 24
@@ -49,13 +50,13 @@ os.execv({runc!r}, ["runc", *words[1:]])
 """
 
 # Docker makes all mounts private from the root directory on, which in a plain chroot is no mount point: there it gets a
-# view of the tree that begins with one.
+# view of the tree that begins with one. It is the root of the namespace, too: `docker exec` looks for it there.
 START = """\
 set -e
 if ! mountpoint -q /; then
   mkdir -p "$1/tree"
   mount --rbind / "$1/tree"
-  exec chroot "$1/tree" sh -c "$START" sh "$@"
+  exec "$PYTHON" -P "$PIVOT" "$1/tree" sh -c "$START" sh "$@"
 fi
 ip link set lo up
 for place in etc opt; do
@@ -142,7 +143,7 @@ def engine(place: Path, cgroup: str) -> Iterator[Engine]:
     with (place / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(
             [*apart.words("--net"), "sh", "-c", START, "sh", place, *words],
-            env={**os.environ, "PATH": path, "START": START},
+            env={**os.environ, "PATH": path, "START": START, "PYTHON": sys.executable, "PIVOT": pivot.__file__},
             stdout=log,
             stderr=log,
             start_new_session=True,
