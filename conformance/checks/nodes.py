@@ -309,7 +309,7 @@ def masquerade_rules(context: Context) -> Verdict:
 
 
 def node_links(context: Context) -> Verdict:
-    """The variant's links are there and up, and so are pods' veths; a bridge has its address, and they are its ports."""
+    """The variant's links and pods' veths are there and up; a bridge has its address, and the veths are its ports."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
         read = context.attempt("node", node.name, "addr")
