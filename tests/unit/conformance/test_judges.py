@@ -16,7 +16,7 @@ from tests.unit.conformance import simlab
 from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, rows, set_link, verb, without
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}: {case.what}")
 def test_a_defect_fails_its_check_at_its_leg(case: Broken) -> None:
     result = simlab.verdict(simlab.changed(*case.changes), case.check)
     assert result.status == "fail", result.statement
