@@ -19,8 +19,8 @@ ExchangeKey = tuple[str, str, str, str]
 
 DEVIATIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "ipvs": {
-        "svc.etp-local": "without a local endpoint kube-proxy's IPVS forwards to other nodes, and trusts that replies "
-        "are discarded (pkg/proxy/ipvs/proxier.go); where nodes masquerade what enters the pod network, they are not"
+        "svc.etp-local": "without a local endpoint kube-proxy's IPVS forwards to other nodes and relies on replies "
+        "being discarded (pkg/proxy/ipvs/proxier.go); they are not discarded where nodes masquerade traffic to pods"
     }
 }
 """What kube-proxy is known not to do, by its mode."""

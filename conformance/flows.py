@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance.context import Context
+from conformance.dumps import rows
 from conformance.inventory import NodeFact
-from conformance.kernel import rows
 from conformance.maths import first_host
 from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, parse, verdicts
 from conformance.nft import nft_verdicts

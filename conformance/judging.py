@@ -63,7 +63,7 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
                 status="skip",
                 reason="blocked",
                 blocked_by=root,
-                statement=f"not judged, because {root} did not pass: repair that first",
+                statement=f"not judged, because {root} did not pass: solve that first",
             )
     start = time.perf_counter()
     try:
@@ -90,7 +90,7 @@ def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, becaus
     failed = [leg for leg in verdict.legs if leg.status == "fail"]
     if result.status != "pass":
         return result
-    seen = _headline(failed, len(verdict.legs)) if failed else "this time every leg is as required"
+    seen = _headline(failed, len(verdict.legs)) if failed else "in this run every leg is as required"
     return result.model_copy(update={"reason": "deviation", "statement": f"declared deviation: {because}; {seen}"})
 
 

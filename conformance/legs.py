@@ -12,8 +12,8 @@ from harness.model.records import Control, Evidence, Exchange, Leg
 WORDS: Final = {
     "timeout": "got no answer from",
     "refused": "was refused by",
-    "unreachable": "found no way to",
-    "msgsize": "was told that the packet is too big on the way to",
+    "unreachable": "found no route to",
+    "msgsize": "got the error that the packet is too big on the way to",
     "reset": "was reset by",
     "short": "got only a part of the answer from",
     "corrupt": "got a changed payload from",

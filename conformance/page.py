@@ -15,9 +15,9 @@ GATES = {
     "multi": "two nodes or more",
     "ctr": "pods can have several containers",
     "kubelet": "a kubelet probes pods",
-    "svc": "something implements Services",
-    "kp": "kube-proxy does",
-    "kpf": "something else does, and kube-proxy is absent",
+    "svc": "Services are implemented",
+    "kp": "kube-proxy implements Services",
+    "kpf": "another program implements Services, and kube-proxy is absent",
     "dns": "the cluster has DNS",
     "np": "NetworkPolicy is enforced",
     "nonp": "NetworkPolicy is not enforced, and the variant says so",
@@ -26,10 +26,10 @@ GATES = {
     "ovl": "packets between nodes are encapsulated",
     "fdb": "the kernel's forwarding and neighbour tables lead to the other tunnel ends",
     "br": "pods of a node share a Linux bridge",
-    "ncidr": "every node has a pod CIDR of its own",
+    "ncidr": "every node has its own pod CIDR",
     "lease": "addresses are leased from files on the node (host-local)",
     "masq": "traffic to the outside is masqueraded",
-    "nfmasq": "it is masqueraded by netfilter rules that look at nothing but the packet",
+    "nfmasq": "it is masqueraded by netfilter rules that depend only on the packet",
     "hport": "hostPort works",
     "router": "the lab has a router that plays the outside world and logs what it sees",
     "cap": "packets can be captured on nodes",
@@ -44,26 +44,26 @@ GATES = {
     "neigh": "the limit of the kernel's neighbour table can be read",
     "verbs": "CNI plugins may be called on a node",
     "slices": "EndpointSlices may be written",
-    "policies": "NetworkPolicies may be tried, in namespaces of their own",
+    "policies": "NetworkPolicies may be tested in their own namespaces",
 }
 
 HEAD = """# Conformance catalogue
 
-What `cnilab test` claims about a cluster's network, and which faults show that a claim is really tested.
-This page is made from the registry (`python -m conformance.page`); [writing a check](writing-a-check.md) says how to
+This page lists what `cnilab test` requires of a cluster's network, and the faults that prove each check.
+It is generated from the registry (`python -m conformance.page`). [Writing a check](writing-a-check.md) explains how to
 add one.
 
 **Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
 (`error`: a control is broken, nothing was examined, or something could not be read) is exit code 11: the lab is broken,
 not the network.
-**Gates.** A check applies where all its gates are open. Variants declare gates in `harness/cni/*/variants/*.yaml`; the
-suite itself never names a CNI. A variant may also declare a deviation: a requirement that it is known not to meet, with
-the reason; kube-proxy's mode `ipvs` has one, too. It is recorded with all its legs, and does not fail the run.
+**Gates.** A check applies if all its gates are open. Variants declare gates in `harness/cni/*/variants/*.yaml`. The
+suite itself never names a CNI. A variant can also declare a deviation: a requirement that it is known not to meet, with
+the reason. kube-proxy's mode `ipvs` has one, too. A deviation is recorded with all its legs and does not fail the run.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6
 policies, B7 CNI verbs.
-**Killed by.** Faults of `cnilab test --faults` under which the check must fail. `inv`: no fault kills the check. It has
-a control of its own instead, which weighs the same rule on something that must not pass, wherever there is such a
-thing; a unit test sees that control at work.
+**Killed by.** Faults of `cnilab test --faults` under which the check must fail. `inv`: no fault kills the check.
+Instead, where possible, the check has its own control, which applies the same rule to an example that must fail. A unit
+test verifies that control.
 """
 
 
@@ -106,7 +106,8 @@ def _row(check: Check, killers: list[str]) -> str:
 
 def _faults() -> Iterator[str]:
     yield "## Faults\n"
-    yield "One at a time, on a green lab, undone afterwards. A fault whose preconditions are absent is *equivalent*."
+    yield "Faults are injected one at a time into a lab where all checks pass, and are repaired afterwards."
+    yield "A fault is *equivalent* if its preconditions are absent."
     yield ""
     yield "| id | name | what is wrong | needs | must fail | must not fail |"
     yield "|---|---|---|---|---|---|"

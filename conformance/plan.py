@@ -121,7 +121,7 @@ def both(target: Target, purpose: str, **more: object) -> list[Probe]:
 
 
 def underlay(inventory: Inventory, present: Mapping[str, int]) -> Plan:
-    """B0: do the nodes reach each other at their present MTU? A prerequisite of everything.
+    """B0: do the nodes reach each other at their current MTU? A prerequisite of everything.
 
     Args:
         inventory: What is there.

@@ -20,23 +20,23 @@ Kind = Literal["certificate", "own-certificate", "protocol", "name", "permission
 _WORDS: Final[dict[Kind, str]] = {
     "certificate": "the certificate of {whom} is not accepted",
     "own-certificate": "{whom} does not accept this client's certificate",
-    "protocol": "what answers in place of {whom} does not speak TLS as it must",
+    "protocol": "the program that answers for {whom} does not speak TLS correctly",
     "name": "the name of {whom} cannot be resolved",
     "permission": "this machine does not allow a connection to {whom}",
-    "proxy": "the proxy on the way to {whom} refuses",
-    "address": "the address of {whom} is none",
+    "proxy": "the proxy for {whom} refuses the connection",
+    "address": "the address of {whom} is not valid",
     "file": "a certificate or a key for {whom} cannot be read",
 }
 
 _STEPS: Final[dict[Kind, str]] = {
     "certificate": "compare the clocks of both ends; 'cnilab down' and 'cnilab up' make new certificates for a lab",
     "own-certificate": "compare the clocks of both ends; 'cnilab down' and 'cnilab up' make new certificates for a lab",
-    "protocol": "see which program has that port: ss -ltnp",
+    "protocol": "find the program that uses this port: ss -ltnp",
     "name": "check the name, the VPN and this machine's DNS",
     "permission": "check this machine's firewall and security policy, and whether a sandbox forbids sockets",
     "proxy": "check HTTPS_PROXY and NO_PROXY",
-    "address": "correct the server of the kubeconfig",
-    "file": "run as the user whom it belongs to: a lab's keys are for whoever brought it up",
+    "address": "correct 'server' in the kubeconfig",
+    "file": "run as its owner: only the user who brought up a lab can read its keys",
 }
 
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "UNSUPPORTED_PROTOCOL")

@@ -67,20 +67,20 @@ def import_archive(node: Node, archive: Path) -> list[str]:
         node.runner.start(argv, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            out, _ = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
+            out, _ = process.communicate(timeout=timeouts.stretched(timeouts.ROLLOUT))
         except subprocess.TimeoutExpired as error:
-            msg = f"{archive.name} was not imported within {timeouts.scaled(timeouts.ROLLOUT):.0f} s"
+            msg = f"{archive.name} was not imported within {timeouts.stretched(timeouts.ROLLOUT):.0f} s"
             raise BringUpError(msg, where=f"node {node.name}") from error
         finally:
             stop(process)
     text = out.decode(errors="replace")
     if process.returncode:
-        msg = f"containerd does not take {archive.name}"
+        msg = f"containerd does not accept {archive.name}"
         raise RefusedError(
             msg,
             cause="\n".join(text.strip().splitlines()[-3:]),
             where=f"node {node.name}",
-            next_step="is there room on the disk? 'cnilab components verify' reads what it was made of",
+            next_step="check the free disk space; 'cnilab components verify' checks the components",
         )
     return _imported(text)
 

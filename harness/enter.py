@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import abc
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from harness import timeouts
-from harness.runner import Argv, Completed, HostRunner
+from harness.runner import Argv, HostRunner
 
 PROGRAMS = "/opt/cnilab/bin"
 ENVIRONMENT = {
@@ -54,29 +52,9 @@ class EnteringRunner(HostRunner, abc.ABC):
     def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """See `HostRunner.vector`."""
 
-    def run(
-        self,
-        argv: Argv,
-        *,
-        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-    ) -> Completed:
-        """See `Runner.run`."""
-        return super().run(self.vector(argv, env), input=input, timeout=timeout, check=check)
-
-    def start(
-        self,
-        argv: Argv,
-        *,
-        stdin: int | IO[bytes] | None = None,
-        stdout: int | IO[bytes] = subprocess.DEVNULL,
-        stderr: int | IO[bytes] = subprocess.DEVNULL,
-        env: Mapping[str, str] | None = None,
-    ) -> subprocess.Popen[bytes]:
-        """See `Runner.start`."""
-        return super().start(self.vector(argv, env), stdin=stdin, stdout=stdout, stderr=stderr)
+    def process(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[tuple[str, ...], Mapping[str, str] | None]:
+        """See `HostRunner.process`: its variables are among the words, and do not reach what leads there."""
+        return self.vector(argv, env), None
 
 
 class NamespaceRunner(EnteringRunner):

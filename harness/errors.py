@@ -86,7 +86,7 @@ class NotYoursError(UsageError):
             reason: What the system said.
         """
         super().__init__(
-            f"labs of {state} are not yours to see",
+            f"you may not read the labs of {state}",
             cause=str(reason),
             next_step=f"run it as root: sudo cnilab --state {shlex.quote(str(state))} …",
         )

@@ -42,7 +42,7 @@ def write_below(directory: Path, texts: Mapping[str, str]) -> None:
             path.write_text(text, encoding="utf-8")
         except OSError as error:
             msg = f"cannot write below {directory}"
-            step = "name a directory with --to that you may write to, and that has room"
+            step = "give a directory with --to that is writable and has free space"
             raise UsageError(msg, cause=error.strerror or str(error), where=str(path), next_step=step) from error
 
 

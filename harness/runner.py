@@ -7,6 +7,7 @@ What is run speaks English and UTF-8 whatever the caller's locale is: see `calle
 
 from __future__ import annotations
 
+import abc
 import os
 import shlex
 import signal
@@ -14,7 +15,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypedDict
 
 from harness import caller, timeouts
 from harness.errors import CnilabError
@@ -101,6 +102,15 @@ class CommandError(CnilabError):
         self.completed = completed
 
 
+class RunOptions(TypedDict, total=False):
+    """Options of `Runner.run`, for who hands them on."""
+
+    input: str | None
+    timeout: float
+    check: bool
+    env: Mapping[str, str] | None
+
+
 class Runner(Protocol):
     """Runs programs somewhere."""
 
@@ -137,30 +147,30 @@ class Runner(Protocol):
         ...
 
 
-class HostRunner:
-    """Runs programs on this machine.
+class ProgramRunner(abc.ABC):
+    """What all runners share: one rule for deadlines, and one for what a failure is.
 
-    Args:
-        prefix: Words put before every vector; how a node's runner gets into the node.
-        cwd: Working directory.
+    A deadline of a program is stretched, never hurried: see `timeouts.stretched`.
     """
 
-    def __init__(self, prefix: Sequence[str] = (), cwd: Path | None = None) -> None:
-        self.prefix = tuple(prefix)
-        self.cwd = cwd
+    @property
+    def where(self) -> str:
+        """Where it runs programs, for errors: `on n1`; empty for this machine."""
+        return ""
 
-    def _vector(self, argv: Argv) -> tuple[str, ...]:
-        return (*self.prefix, *(os.fspath(word) for word in argv))
-
-    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
-        """The whole vector, for a caller that becomes the program (execvp) or shows what a person would type.
+    @abc.abstractmethod
+    def execute(self, argv: Argv, input: str | None, seconds: float, env: Mapping[str, str] | None) -> Completed:  # noqa: A002 - the name that subprocess.run has
+        """Run to the end, whatever the exit status is.
 
         Args:
             argv: Program and arguments.
-            env: Variables added to the environment, by env(1).
+            input: Text for its standard input; None is an empty one.
+            seconds: Deadline, as it counts.
+            env: Variables added to the environment.
+
+        Raises:
+            CommandError: It could not be run, or did not end in time.
         """
-        settings = ("env", *(f"{key}={value}" for key, value in env.items())) if env else ()
-        return (*settings, *self._vector(argv))
 
     def run(
         self,
@@ -172,13 +182,66 @@ class HostRunner:
         env: Mapping[str, str] | None = None,
     ) -> Completed:
         """See `Runner.run`."""
-        vector = self._vector(argv)
+        done = self.execute(argv, input, timeouts.stretched(timeout), env)
+        return done.insist(os.fspath(argv[0]), self.where) if check else done
+
+
+class HostRunner(ProgramRunner):
+    """Runs programs on this machine.
+
+    Args:
+        prefix: Words put before every vector; how a node's runner gets into the node.
+        cwd: Working directory.
+    """
+
+    def __init__(self, prefix: Sequence[str] = (), cwd: Path | None = None) -> None:
+        self.prefix = tuple(prefix)
+        self.cwd = cwd
+
+    def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
+        """The whole vector, for a caller that becomes the program (execvp) or shows what a person would type.
+
+        Args:
+            argv: Program and arguments.
+            env: Variables added to the environment, by env(1).
+        """
+        settings = ("env", *(f"{key}={value}" for key, value in env.items())) if env else ()
+        return (*settings, *self.process(argv, None)[0])
+
+    def process(self, argv: Argv, env: Mapping[str, str] | None) -> tuple[tuple[str, ...], Mapping[str, str] | None]:
+        """The vector of the process that is started here, and the variables that it gets by its environment.
+
+        Args:
+            argv: Program and arguments.
+            env: Variables for the program.
+        """
+        return (*self.prefix, *(os.fspath(word) for word in argv)), env
+
+    def execute(self, argv: Argv, input: str | None, seconds: float, env: Mapping[str, str] | None) -> Completed:  # noqa: A002 - the name that subprocess.run has
+        """See `ProgramRunner.execute`."""
+        return self.here(*self.process(argv, env), input, seconds)
+
+    def here(
+        self,
+        vector: tuple[str, ...],
+        env: Mapping[str, str] | None,
+        input: str | None,  # noqa: A002 - the name that subprocess.run has
+        seconds: float,
+    ) -> Completed:
+        """Run a process of this machine to its end.
+
+        Args:
+            vector: All its words.
+            env: Variables added to the environment.
+            input: Text for its standard input.
+            seconds: Deadline, as it counts.
+        """
         try:
             done = subprocess.run(
                 vector,
                 input=(input or "").encode(),
                 capture_output=True,
-                timeout=timeouts.stretched(timeout),
+                timeout=seconds,
                 check=False,
                 cwd=self.cwd,
                 env=caller.environment(env),
@@ -187,15 +250,14 @@ class HostRunner:
             msg = f"program not found: {error.filename or vector[0]}"
             raise CommandError(msg, where=shlex.join(vector), next_step="run 'cnilab doctor'") from error
         except subprocess.TimeoutExpired as error:
-            msg = f"no answer within {timeouts.stretched(timeout):.0f} s"
+            msg = f"no answer within {seconds:.0f} s"
             output = ((error.stdout or b"") + (error.stderr or b"")).decode(errors="replace")
             raise CommandError(
                 msg, where=shlex.join(vector), cause="\n".join(output.splitlines()[-5:]) or "nothing printed"
             ) from error
-        completed = Completed(
+        return Completed(
             vector, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         )
-        return completed.insist(os.fspath(argv[0])) if check else completed
 
     def start(
         self,
@@ -207,7 +269,25 @@ class HostRunner:
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """See `Runner.start`."""
-        vector = self._vector(argv)
+        return self.start_here(*self.process(argv, env), stdin, stdout, stderr)
+
+    def start_here(
+        self,
+        vector: tuple[str, ...],
+        env: Mapping[str, str] | None,
+        stdin: int | IO[bytes] | None = None,
+        stdout: int | IO[bytes] = subprocess.DEVNULL,
+        stderr: int | IO[bytes] = subprocess.DEVNULL,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process of this machine; see `Runner.start`.
+
+        Args:
+            vector: All its words.
+            env: Variables added to the environment.
+            stdin: Its standard input; None is an empty one.
+            stdout: Where its output goes.
+            stderr: Where its errors go.
+        """
         try:
             return subprocess.Popen(
                 vector,

@@ -40,12 +40,12 @@ BUILD = 3600.0
 
 
 def scaled(seconds: float) -> float:
-    """A deadline stretched by `CNILAB_TIMEOUT_SCALE` (a factor, default 1)."""
+    """A deadline of a wait, which looks again and again, times `CNILAB_TIMEOUT_SCALE` (a factor, default 1)."""
     return seconds * float(os.environ.get("CNILAB_TIMEOUT_SCALE", "1"))
 
 
 def stretched(seconds: float) -> float:
-    """The same for single commands and for what cleans up: a factor below one hurries waits alone."""
+    """A deadline of one answer (a program, a request) and of what cleans up: a factor below one hurries waits alone."""
     return max(seconds, scaled(seconds))
 
 
@@ -106,7 +106,7 @@ def _too_late(what: str, deadline: float, last: CnilabError | None) -> BringUpEr
     """The error of a deadline that passed."""
     error = BringUpError(
         f"waited {scaled(deadline):.0f} s for {what}",
-        next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow",
+        next_step="if this machine is slow, extend all deadlines with CNILAB_TIMEOUT_SCALE=4",
     )
     if last is not None:
         error.cause = "\n".join(filter(None, [f"last seen: {last.what}", last.cause]))

@@ -166,7 +166,7 @@ def _decoded(raw: bytes, path: Path) -> str:
         found = f"is not text: byte {raw[error.start]:#04x}"
         raise _refused(path, line, column, found, "UTF-8", _encoding_hint(raw)) from error
     if strange := _CONTROL.search(text):
-        raise _refused(path, *_place(text, strange.start()), _character(strange[0]), "text that can be seen")
+        raise _refused(path, *_place(text, strange.start()), _character(strange[0]), "printable text")
     return text
 
 
@@ -217,7 +217,7 @@ class _Events:
         """What is wrong with an event: message, what was expected, hint; empty for nothing."""
         if isinstance(event, yaml.DocumentStartEvent):
             self.documents += 1
-            return ("has a second document", "one document") if self.documents > 1 else ()
+            return ("contains a second document", "one document") if self.documents > 1 else ()
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = self.open.pop()
             if anchor:
@@ -229,14 +229,14 @@ class _Events:
 
     def _alias(self, event: Any) -> tuple[str, ...]:
         if any(anchor == event.anchor for anchor, _ in self.open):
-            return f"has the alias *{event.anchor} inside of what it stands for", "values that end"
+            return f"has the alias *{event.anchor} inside the value of its own anchor", "finite values"
         self.total += self.sizes.get(event.anchor, 1)
         return self._too_many()
 
     def _node(self, event: Any) -> tuple[str, ...]:
         tag = getattr(event, "tag", None)
         if tag not in {None, "!", _TEXT}:
-            return f"has the tag {tag[:60]!r}", "a plain value", "tags are for programs"
+            return f"has the tag {tag[:60]!r}", "a plain value", "tags are not allowed here"
         self.total += 1
         if isinstance(event, yaml.CollectionStartEvent):
             self.open.append((event.anchor, self.total - 1))
@@ -246,7 +246,7 @@ class _Events:
             if event.anchor:
                 self.sizes[event.anchor] = 1
             if strange := _CONTROL.search(event.value):
-                return f"{_character(strange[0])}, as an escape", "text that can be seen"
+                return f"{_character(strange[0])}, as an escape", "printable text"
         return self._too_many()
 
     def _too_many(self) -> tuple[str, ...]:

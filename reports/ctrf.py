@@ -55,7 +55,7 @@ def _requirement(item: Requirement, area: str) -> dict[str, Any]:
         "status": "other" if advice else _STATUS[item.status],
         "rawStatus": item.status,
         "duration": round(item.wall_ms),
-        "suite": area,
+        "suite": [area],
         "message": item.statement,
         "flaky": item.flaky,
         "tags": [item.level],
@@ -70,6 +70,6 @@ def _lab(lab: LabCard) -> dict[str, Any]:
         "name": lab.id,
         "status": _STATUS[lab.status],
         "duration": round(lab.seconds * 1000),
-        "suite": "labs",
+        "suite": ["labs"],
         "message": lab.summary,
     }

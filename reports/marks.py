@@ -16,18 +16,18 @@ SKIP: Final = Mark("muted", "–", "skipped")
 NOT_APPLICABLE: Final = Mark("muted", "∅", "not applicable")
 RECORD: Final = Mark("note", "•", "recorded")
 
-REACHED: Final = Mark("good", "✓", "reached, as it should be")
-DENIED: Final = Mark("note", "⊘", "denied, as it should be")
-UNEXPECTED: Final = Mark("bad", "!", "reached, but not as it should be")
+REACHED: Final = Mark("good", "✓", "reached, as expected")
+DENIED: Final = Mark("note", "⊘", "denied, as expected")
+UNEXPECTED: Final = Mark("bad", "!", "reached, but not as expected")
 """Reached though it should be denied, answered by somebody else, or seen under a translated address."""
 BROKEN: Final = Mark("bad", "✗", "not reached")
-UNSTEADY: Final = Mark("warn", "~", "reached only when tried again")
+UNSTEADY: Final = Mark("warn", "~", "reached only after a retry")
 UNTESTED: Final = Mark("muted", "·", "not tested")
 
-LEAK: Final = Mark("bad", "!", "reached, though a policy forbids it")
+LEAK: Final = Mark("bad", "!", "reached, but a policy forbids it")
 IGNORED: Final = Mark("warn", "!", "reached: the policy that forbids it is not enforced")
 
-DEVIATION: Final = Mark("warn", "✗", "not as the API says, as the variant declares")
+DEVIATION: Final = Mark("warn", "✗", "not as the API requires, but declared by the variant")
 
 POLICY_STATES: Final = (LEAK, BROKEN, IGNORED, DEVIATION, REACHED, DENIED)
 
@@ -49,7 +49,7 @@ def of_status(status: str, *, level: str = "M", flaky: bool = False) -> Mark:
     Args:
         status: As recorded.
         level: M, S or R; a failed recommendation is not painted like a failed requirement.
-        flaky: It passed only when tried again.
+        flaky: It passed only after a retry.
     """
     if status == "fail" and level != "M":
         return ADVICE

@@ -61,7 +61,7 @@ class Source:
         self.problems: list[str] = []
         if not self.path.is_dir():
             msg = f"no run directory at {self.path}"
-            raise ReportError(msg, next_step="name the run: cnilab report .runs/<id>")
+            raise ReportError(msg, next_step="give the run directory: cnilab report .runs/<id>")
 
     def _text(self, name: str) -> str:
         try:
@@ -96,7 +96,7 @@ class Source:
             except ValidationError as error:
                 self.problems.append(f"run.json: {error.error_count()} fields could not be read")
         else:
-            self.problems.append("run.json: not there; the run ended before it could say what it was")
+            self.problems.append("run.json: missing; the run ended before it was written")
         return RunInfo(
             id=self.path.name, lab="unknown", started="", variant="unknown", provider="unknown", kubernetes="", nodes=0
         )

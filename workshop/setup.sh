@@ -14,7 +14,7 @@ STUDENTS is a number, or a file with a name on each line: lower-case letters, di
   --nodes N         nodes of each lab (default 1)
   --bundle FILE     take components from this file, which bundle.sh wrote, and use no network
   --dir DIR         keep everything here (default /srv/cnilab-workshop, or $WORKSHOP_DIR)
-  --raise-limits    raise machine-wide limits that are too low, while the labs are up
+  --raise-limits    raise machine-wide limits that are too low until the labs are down
   --force           go on although memory looks too small
 
 It may be run again: labs that are up stay as they are, the others are made. teardown.sh removes everything.
@@ -66,7 +66,7 @@ need_root "$@"
 find_cnilab
 WORKSHOP_DIR=$(realpath -m "$WORKSHOP_DIR")
 if [ -d "$WORKSHOP_DIR" ] && [ ! -e "$WORKSHOP_DIR/$MARK" ] && [ -n "$(ls -A "$WORKSHOP_DIR")" ]; then
-    die 4 "$WORKSHOP_DIR is there, and is no workshop's" "name another place with --dir"
+    die 4 "$WORKSHOP_DIR exists, but is not a workshop's" "set another directory with --dir"
 fi
 
 # Room for all labs together: doctor and up only know of one at a time. The figures are doctor's own.

@@ -10,8 +10,8 @@
 //	responder in         runs a program that sees such a tree as its root
 //	responder wait       does nothing until it is told to end
 //
-// It is one static program of the standard library alone and starts in a few milliseconds, because a probe run starts
-// it in every pod.
+// It is one static program, of the standard library and golang.org/x/net/dns/dnsmessage alone, and starts in a few
+// milliseconds, because a probe run starts it in every pod.
 package main
 
 import (

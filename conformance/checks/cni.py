@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.context import Context
-from conformance.kernel import addresses, rows
+from conformance.dumps import addresses, rows
 from conformance.legs import check_value, control, failed, names, passed
 from conformance.model import Check, Verdict
 from harness.model.records import Evidence, Leg
@@ -52,7 +52,7 @@ class Verbs:
             if call["status"]:
                 output = call["output"]
                 text = output.get("msg", "") if isinstance(output, dict) else str(output)
-                return f"{call['plugin']} exited with {call['status']}: {text or call['stderr'] or 'nothing said'}"
+                return f"{call['plugin']} exited with {call['status']}: {text or call['stderr'] or 'no output'}"
         return "not every plugin was called"
 
 
@@ -83,7 +83,7 @@ def conf_active(context: Context) -> Verdict:
         legs.append(check_value(f"{verbs.node}/file", [context.expect.conf_file], confs, text))
         wanted = _types(files.get(confs[0], "") if confs else "")
         if wanted is None:
-            text = f"{confs[0] if confs else 'the configuration'} of {verbs.node} is no valid configuration list"
+            text = f"{confs[0] if confs else 'the configuration'} of {verbs.node} is not a valid configuration list"
             legs.append(failed(f"{verbs.node}/json", "wrong-value", text, "a plugin list", "not JSON"))
             continue
         missing = sorted(wanted - programs)
@@ -130,7 +130,7 @@ def add_result(context: Context) -> Verdict:
             lacking = [key for key in ("interfaces", "ips") if not result.get(key)]
             text = f"the result of ADD on {verbs.node} has no {names(lacking)}"
             legs.append(check_value(leg, [], lacking, text, reason="missing"))
-            text = f"the result of ADD on {verbs.node} has version {result.get('cniVersion')}, asked for {version}"
+            text = f"the result of ADD on {verbs.node} has version {result.get('cniVersion')}, requested was {version}"
             legs.append(check_value(f"{leg}/version", version, result.get("cniVersion"), text))
     return Verdict(
         tuple(legs),
@@ -149,7 +149,7 @@ def add_effect(context: Context) -> Verdict:
         link = kernel.get("eth0")
         held = addresses(link)
         wanted = [str(entry["address"]).partition("/")[0] for entry in result.get("ips") or ()]
-        text = f"the result of ADD on {verbs.node} says {names(wanted)}, eth0 has {names(held)}"
+        text = f"the result of ADD on {verbs.node} says {names(wanted)}, but eth0 has {names(held)}"
         leg = f"{verbs.node}/addresses"
         good = wanted and set(wanted) == set(held)
         legs.append(passed(leg, wanted, held, "ip") if good else failed(leg, "wrong-value", text, wanted, held, "ip"))
@@ -185,11 +185,11 @@ def add_conflict(context: Context) -> Verdict:
         leg = f"{verbs.node}/status"
         legs.append(passed(leg, "an error", status) if status else failed(leg, "unexpected", text, "an error", status))
         before, after = verbs.snapshot("added"), verbs.snapshot("conflict")
-        text = f"a second ADD of eth0 on {verbs.node} left something behind: {_difference(before, after)}"
+        text = f"a second ADD of eth0 on {verbs.node} left objects behind: {_difference(before, after)}"
         legs.append(check_value(f"{verbs.node}/diff", before, after, text, reason="unexpected"))
     return Verdict(
         tuple(legs),
-        (control("P2", any(elsewhere), "ADD works where nothing is in its way"),),
+        (control("P2", any(elsewhere), "ADD works if the interface does not exist"),),
         _evidence(context, "conflict"),
         summary="a second ADD with the same interface name is refused and changes nothing",
     )
@@ -214,11 +214,11 @@ def _released(context: Context, step: str, moment: str, title: str) -> Verdict:
         text = f"{title} on {verbs.node} failed: {verbs.said(step)}"
         leg = f"{verbs.node}/status"
         legs.append(passed(leg, 0, 0) if verbs.worked(step) else failed(leg, "wrong-value", text, 0, verbs.said(step)))
-        text = f"{title} on {verbs.node} left something behind: {_difference(before, after)}"
+        text = f"{title} on {verbs.node} left objects behind: {_difference(before, after)}"
         legs.append(check_value(f"{verbs.node}/diff", before, after, text, reason="unexpected"))
     return Verdict(
         tuple(legs),
-        (control("P6", any(grew), "after ADD there was a lease and a link more"),),
+        (control("P6", any(grew), "after ADD there was one more lease and link"),),
         _evidence(context, step),
         summary=f"{title} succeeds, and leases and links are as before ADD",
     )
@@ -257,11 +257,11 @@ def check_ok(context: Context) -> Verdict:
 
 
 def check_detects(context: Context) -> Verdict:
-    """CHECK is an error once the address is gone."""
+    """CHECK reports an error once the address is gone."""
     legs = []
     for verbs in each(context):
         made = verbs.calls("check-damaged")
-        text = f"CHECK on {verbs.node} is content although eth0 has lost its address"
+        text = f"CHECK on {verbs.node} reports success although eth0 has lost its address"
         leg = f"{verbs.node}/address"
         seen = any(call["status"] for call in made)
         legs.append(passed(leg, "an error", verbs.said("check-damaged")) if seen
@@ -270,7 +270,7 @@ def check_detects(context: Context) -> Verdict:
         tuple(legs),
         (control("P6", any(verbs.worked("check") for verbs in each(context)), "CHECK passed before the damage"),),
         _evidence(context, "check-damaged"),
-        summary="CHECK is an error once the address is gone",
+        summary="CHECK reports an error once the address is gone",
     )
 
 
@@ -283,7 +283,7 @@ def version(context: Context) -> Verdict:
         supported = output.get("supportedVersions", []) if isinstance(output, dict) else []
         wanted = verbs.conf.get("cniVersion")
         leg = f"{verbs.node}/version"
-        text = f"the main plugin of {verbs.node} supports {names(supported, 9)}, the configuration is {wanted}"
+        text = f"the main plugin of {verbs.node} supports {names(supported, 9)}, the configuration has {wanted}"
         legs.append(
             passed(leg, wanted, supported) if wanted in supported else failed(leg, "missing", text, wanted, supported)
         )
@@ -345,7 +345,7 @@ CHECKS: tuple[Check, ...] = (
         source=f"{CNI} §2 ADD, §5", gates=("verbs",), causes=("plugin older than its configuration",), next=_NEXT,
     ),
     Check(
-        "cni.add.effect", "the kernel has what ADD's result says", "M", "B7", add_effect, source=f"{CNI} §5",
+        "cni.add.effect", "the kernel state agrees with ADD's result", "M", "B7", add_effect, source=f"{CNI} §5",
         gates=("verbs",), after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=_NEXT,
     ),
     Check(
@@ -373,7 +373,7 @@ CHECKS: tuple[Check, ...] = (
         after=("cni.add.result",), causes=("something changed the attachment",), next=_NEXT,
     ),
     Check(
-        "cni.check.detects", "CHECK is an error once the attachment is damaged", "S", "B7", check_detects,
+        "cni.check.detects", "CHECK reports an error once the attachment is damaged", "S", "B7", check_detects,
         source=f"{CNI} §2 CHECK", gates=("cni4", "verbs"), after=("cni.add.result",),
         causes=("CHECK is a stub",), next=_NEXT,
     ),

@@ -169,7 +169,7 @@ def _answered_among_others(one: Lookup, wanted: list[str]) -> Leg:
 
 
 def ptr(context: Context) -> Verdict:
-    """ClusterIPs and endpoints have names; an endpoint of several Services may have several."""
+    """ClusterIPs and endpoints have PTR records; an endpoint of several Services may have several."""
     # Every Service that selects the pod may add a name of its own: the pod's host name must be among them.
     legs = [_answered_among_others(one, _pointers(context, one)) for one in context.lookups.get("ptr", ())]
     return Verdict(
@@ -212,7 +212,7 @@ CHECKS: tuple[Check, ...] = (
         after=("node.underlay",), causes=("wrong zone",), next=NEXT,
     ),
     Check(
-        "dns.ptr", "ClusterIPs and endpoints have names", "M", "B4", ptr, source=f"{DSD} §2.3.3, §2.4.3",
+        "dns.ptr", "ClusterIPs and endpoints have PTR records", "M", "B4", ptr, source=f"{DSD} §2.3.3, §2.4.3",
         gates=("dns",), after=("node.underlay",), causes=("reverse zone missing",), next=NEXT,
     ),
     Check(
@@ -220,8 +220,8 @@ CHECKS: tuple[Check, ...] = (
         source=f"{DSD} §2.4.1", gates=("dns",), after=("node.underlay",), causes=("endpoint not ready",), next=NEXT,
     ),
     Check(
-        "dns.pod", "the name made of a pod's address is that address", "S", "B4",
-        _judge("pod", _pod_address, "give the address that the name spells"), source=DPS, gates=("dns",),
+        "dns.pod", "the DNS name made of a pod's address resolves to it", "S", "B4",
+        _judge("pod", _pod_address, "resolve to the address in the name"), source=DPS, gates=("dns",),
         after=("node.underlay",), causes=("pod records switched off in the name server",), next=NEXT,
     ),
     Check(
@@ -229,7 +229,7 @@ CHECKS: tuple[Check, ...] = (
         gates=("dns",), after=("node.underlay",), causes=("wrong zone",), next=NEXT,
     ),
     Check(
-        "dns.schema", "the zone names the version of its schema", "M", "B4",
+        "dns.schema", "the zone has the version of its schema", "M", "B4",
         _judge("schema", _schema, "name schema version 1.1.0"), source=f"{DSD} §2.2", gates=("dns",),
         after=("node.underlay",), causes=("wrong zone",), next=NEXT,
     ),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from conformance.context import Context
+from conformance.dumps import unread
 from conformance.flows import decisions, pod_to_pod, rules, translated
-from conformance.kernel import unread
 from conformance.legs import any_ok, census, control, evidence_of, failed, leg_name, passed, reached, where
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
@@ -31,7 +31,7 @@ def egress_reach(context: Context) -> Verdict:
     legs = [reached(context, one, f"{name}>router/{proto}") for one, name, proto in wanted]
     return Verdict(
         tuple(legs),
-        (control("P1", any_ok(context.exchanges.get("egress-node", ())), "nodes themselves get outside"),),
+        (control("P1", any_ok(context.exchanges.get("egress-node", ())), "nodes themselves reach the outside"),),
         evidence_of((one for one, *_ in wanted), legs),
         summary=f"{len(context.inventory.pods)} pods reach {PUBLIC.ip} over TCP, UDP and ICMP",
     )
@@ -66,7 +66,7 @@ def egress_source(context: Context) -> Verdict:
     total = len(_wanted(context))
     if not legs:  # nothing arrived, or nothing was said about it: what did not arrive has no source
         legs = [
-            failed(f"{name}>router/{proto}", "missing", f"nothing of {name} was seen outside", "a packet", "nothing")
+            failed(f"{name}>router/{proto}", "missing", f"no packet of {name} was seen outside", "a packet", "nothing")
             for one, name, proto in _wanted(context)
             if one is not None
         ]
@@ -101,7 +101,7 @@ def egress_ports(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (
-            control("P1", any_ok(context.exchanges.get("egress-node", ())), "nodes themselves get outside"),
+            control("P1", any_ok(context.exchanges.get("egress-node", ())), "nodes themselves reach the outside"),
             census(len({one.src for one in seen}), len(context.inventory.pods), "pods"),
         ),
         evidence_of(seen, legs),
@@ -128,7 +128,7 @@ def scope(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (
-            control("P5", _sample(), "a stored masquerade rule is found, its exception too"),
+            control("P5", _sample(), "a stored masquerade rule is found, and its exception too"),
             control("P4", legs, f"{len(legs)} 5-tuples"),
         ),
         tuple(evidence[:4]),
@@ -159,12 +159,12 @@ CHECKS: tuple[Check, ...] = (
         gates=("masq", "router"), after=("node.underlay",), causes=("masquerade rule missing or wrong",), next=_NEXT,
     ),
     Check(
-        "egress.ports", "pods with the same source port do not disturb each other outside", "S", "B5", egress_ports,
+        "egress.ports", "pods with the same source port get separate flows outside", "S", "B5", egress_ports,
         source="RFC 4787 REQ-3, RFC 5382 REQ-7", gates=("masq", "router"), after=("node.underlay",),
         causes=("no port translation",), next=_NEXT,
     ),
     Check(
-        "egress.scope", "traffic inside the cluster is never masqueraded, by the rules", "M", "B0", scope,
+        "egress.scope", "the rules never masquerade traffic inside the cluster", "M", "B0", scope,
         source=DS, gates=("nfmasq", "node"),
         causes=("ipMasq: true with one CIDR per node", "a non-masquerade CIDR that is too small"),
         next=("iptables-save -t nat -c", "nft -a list ruleset"),

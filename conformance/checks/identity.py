@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.context import Context
-from conformance.kernel import addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
+from conformance.dumps import addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -44,7 +44,7 @@ def pod_ip_unique(context: Context) -> Verdict:
                 failed(
                     site.name,
                     "wrong-value",
-                    f"{clash[0]} is held by {' and '.join(shared[clash[0]])}",
+                    f"{clash[0]} belongs to {' and '.join(shared[clash[0]])}",
                     "one owner",
                     list(shared[clash[0]]),
                     "ip",
@@ -61,7 +61,9 @@ def pod_ip_unique(context: Context) -> Verdict:
         tuple(legs),
         (
             census(examined, len(context.inventory.pods), "pods"),
-            control("P5", sample == {"10.0.0.1": ("pod x", "pod y")}, "a stored duplicate is found, a single is not"),
+            control(
+                "P5", sample == {"10.0.0.1": ("pod x", "pod y")}, "a stored duplicate is found, a unique address is not"
+            ),
         ),
         tuple(Evidence(kind="kernel", detail={"address": ip, "owners": list(who)}) for ip, who in shared.items()),
         summary=f"{len({address for address, _ in owners})} addresses, each in one namespace",
@@ -118,7 +120,7 @@ def pod_ip_in_range(context: Context) -> Verdict:
         outside = [ip for ip in kernel if not inside(ip, whole)]
         stray = [ip for ip in kernel if share and not inside(ip, share)]
         if outside or stray:
-            ip, network = (outside[0], whole) if outside else (stray[0], f"{share}, the share of {site.node}")
+            ip, network = (outside[0], whole) if outside else (stray[0], f"{share}, the podCIDR of {site.node}")
             text = f"pod {site.name} on {site.node} has {ip}, outside {network}"
             legs.append(failed(site.name, "wrong-value", text, share or whole, ip, "cidr"))
         else:
@@ -131,7 +133,7 @@ def pod_ip_in_range(context: Context) -> Verdict:
                 "P5", inside("10.1.2.3", "10.1.2.0/24") and not inside("10.1.3.3", "10.1.2.0/24"), "set membership"
             ),
         ),
-        summary=f"{len(legs)} pod addresses are inside {whole} and their node's share of it",
+        summary=f"{len(legs)} pod addresses are inside {whole} and their node's podCIDR",
     )
 
 
@@ -181,7 +183,7 @@ def netns_private(context: Context) -> Verdict:
                 "the same rule flags host-network pods",
             ),
         ),
-        summary=f"{examined} pods have a network namespace of their own, with lo and eth0",
+        summary=f"{examined} pods have their own network namespace, with lo and eth0",
     )
 
 
@@ -198,11 +200,11 @@ def hostnet_identity(context: Context) -> Verdict:
             site.name,
             node.address,
             site.api_ips[0] if site.api_ips else "",
-            f"host-network pod {site.name} is known as {names(site.api_ips)}, its node as {node.address}",
+            f"host-network pod {site.name} has {names(site.api_ips)} in the API, but its node has {node.address}",
             unit="ip",
         )
         if leg.status == "pass" and not found.get("host_network"):
-            text = f"{site.name} was asked to use the network of {site.node}, but has a namespace of its own"
+            text = f"{site.name} should use the network of {site.node}, but has its own namespace"
             leg = failed(site.name, "wrong-value", text, "host network", found.get("inode"))
         legs.append(leg)
     private = {_inode(context, site.pod, site.namespace) for site in context.inventory.pods}
@@ -325,13 +327,13 @@ CHECKS: tuple[Check, ...] = (
         causes=("address changed after ADD", "stale status"), next=("ip -n {pod} addr", "kubectl get pod -o wide"),
     ),
     Check(
-        "model.pod-ip.in-range", "pod addresses belong to the cluster CIDR and to their node's share", "M", "B0",
+        "model.pod-ip.in-range", "pod addresses belong to the cluster CIDR and to their node's podCIDR", "M", "B0",
         pod_ip_in_range, source='"Cluster Networking"',
         gates=("node", "ranges"), causes=("cluster-wide address management",),
         next=("kubectl get node -o yaml | grep podCIDR",),
     ),
     Check(
-        "model.netns.private", "a pod has a network namespace of its own", "M", "B0", netns_private, source=NM,
+        "model.netns.private", "a pod has its own network namespace", "M", "B0", netns_private, source=NM,
         gates=("node", "hosts"), inverse="the same rule flags host-network pods",
         causes=("host network by mistake",), next=("lsns -t net",),
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from conformance.checks.reach import NM
 from conformance.context import Context
-from conformance.kernel import reason, sandboxes, unread
+from conformance.dumps import reason, sandboxes, unread
 from conformance.legs import census, control, failed, names, passed
 from conformance.maths import inside, overlaps
 from conformance.model import Check, Verdict
@@ -63,7 +63,7 @@ def cidrs_disjoint(context: Context) -> Verdict:
             ),
         ),
         tuple(Evidence(kind="api", detail={"node": node, "podCIDR": share}) for node, share in shares.items()),
-        summary=f"{len(shares)} node CIDRs inside {whole}, disjoint, clear of Services and underlay",
+        summary=f"{len(shares)} node CIDRs inside {whole}, disjoint, no overlap with Services or underlay",
     )
 
 
@@ -86,10 +86,10 @@ def leases_match(context: Context) -> Verdict:
         leased_total += len(leased)
         leaked, lost = sorted(leased - running), sorted(running - leased)
         if leaked:
-            text = f"{node.name} has a lease for {names(leaked)}, which no running pod has"
+            text = f"{node.name} has a lease for {names(leaked)}, but no running pod has this address"
             legs.append(failed(node.name, "unexpected", text, sorted(running), sorted(leased), "ip"))
         elif lost:
-            text = f"{node.name} has no lease for {names(lost)}, which a running pod has: it can be given away again"
+            text = f"{node.name} has no lease for {names(lost)}, the address of a running pod: it can be assigned again"
             legs.append(failed(node.name, "missing", text, sorted(running), sorted(leased), "ip"))
         else:
             legs.append(passed(node.name, sorted(running), sorted(leased), "ip"))
@@ -124,7 +124,7 @@ def _sandbox_addresses(row: object) -> list[str]:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "ipam.cidr.disjoint", "node CIDRs are disjoint, and clear of Services and underlay", "M", "B0", cidrs_disjoint,
+        "ipam.cidr.disjoint", "node CIDRs do not overlap each other, Services or underlay", "M", "B0", cidrs_disjoint,
         source='"Cluster Networking"; core/v1 podCIDRs', gates=("ncidr", "ranges"),
         inverse="a further node with the first node's CIDR fails",
         causes=("clash with another range of the site",), next=("ip route show table all", "kubectl get node -o yaml"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.context import Context
-from conformance.kernel import reason, rows, unread
+from conformance.dumps import reason, rows, unread
 from conformance.legs import any_ok, broken, census, control, failed, passed, where
 from conformance.maths import neighbour_entries
 from conformance.model import Check, Verdict
@@ -148,7 +148,7 @@ def neighbours(context: Context) -> Verdict:
 def _entries(needed: int, limit: int, whose: str) -> Leg:
     if needed < limit:
         return passed("kernel", limit, needed, "count")
-    text = f"a full mesh needs up to {needed} neighbour entries, {whose} keeps {limit}"
+    text = f"a full mesh needs up to {needed} neighbour entries, but {whose} keeps only {limit}"
     return failed("kernel", "wrong-value", text, limit, needed, "count")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conformance.context import Context
+from conformance.dumps import by_name, unread
 from conformance.inventory import Site
-from conformance.kernel import by_name, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -145,9 +145,9 @@ def _said(rung: Rung) -> str:
 
 def _too_small(src: Site, dst: Site, rung: Rung, largest: int) -> str:
     if rung.outcome == "timeout":
-        end = "vanished without an error: a black hole"
+        end = "was lost without an error (black hole)"
     elif rung.reported_mtu:
-        end = f"was refused: somebody says that the path MTU is {rung.reported_mtu} B"
+        end = f"was refused: the reported path MTU is {rung.reported_mtu} B"
     else:
         end = f"ended with {rung.outcome} (errno {rung.errno})"
     return f"a {rung.size} B packet with DF from {where(src)} to {where(dst)} {end}; up to {largest} B must pass"
@@ -194,7 +194,7 @@ def _edge_reason(rung: Rung) -> str:
 def _edge(src: Site, dst: Site, rung: Rung, largest: int) -> str:
     text = f"a {rung.size} B packet with DF from {where(src)} to {where(dst)}"
     if rung.outcome == "timeout":
-        return f"{text} vanished without an error: path MTU discovery has nothing to work with"
+        return f"{text} was lost without an error: path MTU discovery cannot work"
     if rung.outcome == "ok":
         return f"{text} arrived, one byte above the effective MTU {largest}"
     if rung.outcome == "msgsize":
@@ -255,7 +255,7 @@ def payload(context: Context) -> Verdict:
         leg = leg_name(one)
         if one.outcome == "ok" and (one.stall_ms or 0.0) > STALL:
             ends = f"from {where(context.site(one.src))} to {where(context.site(one.dst))}"
-            text = f"the upload {ends} stood still for {one.stall_ms:.0f} ms"
+            text = f"the upload {ends} stalled for {one.stall_ms:.0f} ms"
             legs.append(failed(leg, "late", text, STALL, one.stall_ms, "ms"))
         else:
             legs.append(reached(context, one, leg))
@@ -347,7 +347,7 @@ def pmtud(context: Context) -> Verdict:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "mtu.agree", "the MTU of every link fits underlay less encapsulation", "S", "B0", agree,
+        "mtu.agree", "the MTU of every link fits the underlay less encapsulation", "S", "B0", agree,
         gates=("node", "known"), causes=("default MTU taken from another NIC",), next=("ip -d link",),
     ),
     Check(

@@ -22,7 +22,7 @@ ARTICLES = {
     "node": "the address of a node",
     "gateway": "a bridge's address",
     "tunnel": "the tunnel address",
-    "other": "an address of nobody known",
+    "other": "an unknown address",
 }
 
 
@@ -39,7 +39,7 @@ def untranslated(context: Context, one: Exchange, src: Site, dst: Site) -> Leg:
     """Passed when the receiver saw the sender's own socket, at the address that was dialled."""
     leg = leg_name(one)
     if not one.peer or not one.source:
-        return broken(leg, f"{leg}: the responder did not say whom it saw")
+        return broken(leg, f"{leg}: the responder did not report the source address")
     if one.peer != one.source:
         saw, port = split_endpoint(one.peer)
         what = f"{saw}, {_owner(context, saw)}" if saw != src.ip else f"port {port} instead of the sender's"
@@ -185,7 +185,7 @@ def _wrong_outer(context: Context, tap: Tap, one: Exchange) -> str:
         if overlay and packet.inner is None:
             return f"{leg_name(one)} crossed the underlay without encapsulation at {tap.node} {tap.interface}"
         if not overlay and packet.inner is not None:
-            return f"{leg_name(one)} was encapsulated at {tap.node} {tap.interface}, though the variant routes plainly"
+            return f"{leg_name(one)} was encapsulated at {tap.node} {tap.interface}, but the variant uses plain routes"
         if overlay and (packet.src, packet.dst) != (source, target):
             return f"the outer header of {leg_name(one)} is {packet.src} > {packet.dst}, not {source} > {target}"
     return ""
@@ -207,7 +207,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "model.no-nat.wire", "no packet between pods is rewritten on its way", "S", "B2", on_wire,
         source=NM, gates=("cap", "multi"), after=("model.pod-pod.cross-node",), needs=("B0",),
-        causes=("DNAT and its undoing hide from sockets", "an asymmetric path around the tunnel"),
+        causes=("DNAT and its reversal, which sockets do not see", "an asymmetric path around the tunnel"),
         next=("tcpdump -ni {nic} -w f.pcap",),
     ),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.context import Context
+from conformance.dumps import addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.flows import (
     decisions,
     dropped,
@@ -16,7 +17,6 @@ from conformance.flows import (
     translated,
 )
 from conformance.inventory import NodeFact
-from conformance.kernel import addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
 from conformance.maths import base, inside
 from conformance.model import Check, Verdict
@@ -88,7 +88,7 @@ def routes(context: Context) -> Verdict:
             control("P5", _fits({"gateway": "a", "dev": "d"}, {"gateway": "a", "dev": "d"})
                     and not _fits({"gateway": "b", "dev": "d"}, {"gateway": "a"}), "a stored wrong route is found"),
         ),
-        summary=f"{len(legs)} routes on {examined} nodes are the variant's, none foreign",
+        summary=f"{len(legs)} routes on {examined} nodes are those of the variant; there are no others",
     )  # fmt: skip
 
 
@@ -236,7 +236,7 @@ def sysctls(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (census(len(nodes), len(context.inventory.nodes), "nodes"),),
-        summary=f"{len(legs)} switches on {len(nodes)} nodes are as needed",
+        summary=f"{len(legs)} sysctls on {len(nodes)} nodes are as required",
     )
 
 
@@ -265,7 +265,7 @@ def forwarding(context: Context) -> Verdict:
                 legs.append(passed(leg, "accept", sorted(found)))
     return Verdict(
         tuple(legs),
-        (control("P5", _drop_sample(), "a stored policy DROP is found, an exception too"),),
+        (control("P5", _drop_sample(), "a stored policy DROP is found, and its exception too"),),
         tuple(evidence[:4]),
         summary=f"{len(legs)} 5-tuples of pods are forwarded by the rules of all nodes",
     )
@@ -304,7 +304,7 @@ def masquerade_rules(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P5", sample, "a stored masquerade rule is found"),),
-        summary=f"{len(legs)} 5-tuples to the outside get what the variant promises from the rules of all nodes",
+        summary=f"{len(legs)} 5-tuples to the outside match the variant in the rules of all nodes",
     )
 
 
@@ -329,7 +329,7 @@ def node_links(context: Context) -> Verdict:
             # A node may have a share that its network does not use: one bridge over all nodes has any address.
             share = (node.pod_cidr if context.gates.get("ncidr") else "") or str(context.spec.pods.cidr)
             good = any(inside(address, share) for address in held)
-            text = f"{bridge} of {node.name} has {names(held)}, no address of {share}: pods have no gateway"
+            text = f"{bridge} of {node.name} has no address of {share} (found: {names(held)}): pods have no gateway"
             leg = f"{node.name}:{bridge}/address"
             legs.append(passed(leg, share, held) if good else failed(leg, "missing", text, share, held))
         for site in context.inventory.on(node.name):
@@ -337,9 +337,7 @@ def node_links(context: Context) -> Verdict:
             up = "absent" if not veth else "up" if is_up(veth) else "down"
             if bridge:
                 state = f"master {veth.get('master', 'none')}, {'up' if up == 'up' else 'down'}"
-                text = (
-                    f"{site.host_veth} of pod {site.name} on {node.name} has {state}: it is no working port of {bridge}"
-                )
+                text = f"{site.host_veth} of pod {site.name} on {node.name} has {state}: not a working port of {bridge}"
                 legs.append(check_value(f"{node.name}:{site.name}", f"master {bridge}, up", state, text))
             else:
                 text = f"{site.host_veth} of pod {site.name} on {node.name} is {up}"
@@ -348,7 +346,7 @@ def node_links(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (census(len(examined), len(context.inventory.nodes), "nodes"), _veths(context)),
-        summary=f"{len(legs)} links of {len(examined)} nodes are there, up and attached",
+        summary=f"{len(legs)} links of {len(examined)} nodes exist, and are up and attached",
     )
 
 
@@ -363,7 +361,7 @@ def _veths(context: Context) -> Control:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "node.underlay", "nodes reach each other at their present MTU", "M", "B0", underlay, gates=("multi", "hosts"),
+        "node.underlay", "nodes reach each other at their current MTU", "M", "B0", underlay, gates=("multi", "hosts"),
         causes=("the lab is broken, not the network under test",),
         next=("ip -br link", "ping -M do -s {size} {destination}"),
     ),
@@ -388,11 +386,11 @@ CHECKS: tuple[Check, ...] = (
         next=("iptables-save -t filter -c", "nft -a list ruleset"),
     ),
     Check(
-        "node.masq-rules", "the rules of nodes masquerade what the variant promises", "S", "B0", masquerade_rules,
+        "node.masq-rules", "the rules of nodes masquerade as the variant declares", "S", "B0", masquerade_rules,
         gates=("nfmasq", "node"), causes=("agent stopped", "residue"), next=("iptables-save -t nat -c",),
     ),
     Check(
-        "node.links", "the variant's links are there, up and attached", "S", "B0", node_links,
+        "node.links", "the variant's links exist, and are up and attached", "S", "B0", node_links,
         gates=("node", "known"), causes=("residue", "a link deleted by hand"), next=("ip -d link", "bridge link"),
     ),
 )  # fmt: skip

@@ -192,7 +192,7 @@ def _controls(forbidden: int, before: int, allowed: int, denied: int, *, only_al
     yield control("P6", before == forbidden, f"{before} of {forbidden} forbidden dials worked before the policies")
     yield control("P2", allowed, f"{allowed} dials that the policies allow were answered")
     if only_allowed:
-        yield control("P1", denied, f"{denied} of {forbidden} forbidden dials were stopped: the pods are closed")
+        yield control("P1", denied, f"{denied} of {forbidden} forbidden dials were stopped: the pods are isolated")
 
 
 def _summary(total: int, allowed: int, denied: int, times: list[float | None]) -> str:
@@ -207,7 +207,7 @@ def _rejections(one: Mapping[str, Any], case: Case) -> list[Leg]:
 
 
 def _rejected(name: str, why: str, prefix: str = "") -> Leg:
-    text = f"the API server did not take policy {name}: {why}"
+    text = f"the API server did not accept policy {name}: {why}"
     return failed(prefix + name, "missing", text, "stored", "rejected")
 
 
@@ -256,7 +256,7 @@ def new_pod(context: Context) -> Verdict:
     first = f"{min(answers):.0f} ms after its start" if answers else "never"
     return Verdict(
         leaks_first(legs),
-        (control("P2", answers, f"what its policy allows was answered: {first}"),),
+        (control("P2", answers, f"traffic that its policy allows was answered: {first}"),),
         summary=f"none of {tries} forbidden dials from its first instant on got through; an allowed one did {first}",
     )
 
@@ -273,7 +273,7 @@ def absent(context: Context) -> Verdict:
         cases = [case for case in catalogue().cases if case.id in {kept["id"] for kept in one["cases"]}]
         policies += sum(len(case.policies) for case in cases)
         for name, why in one["rejected"].items():
-            legs.append(broken(name, f"the API server did not take policy {name}: {why}", "missing"))
+            legs.append(broken(name, f"the API server did not accept policy {name}: {why}", "missing"))
         for dial, decision in found.expected(one).items():
             seen = found.seen.get((one["purpose"], dial))
             if decision.allowed or seen is None:
@@ -294,10 +294,10 @@ def absent(context: Context) -> Verdict:
             control(
                 "inv",
                 _says_enforced(context, found),
-                "the same comparison calls a network enforcing whose forbidden dials time out",
+                "if the forbidden dials time out, the same comparison reports enforcement",
             ),
         ),
-        summary=f"{policies} policies were stored, none is enforced: all {forbidden} forbidden dials got through",
+        summary=f"{policies} policies were stored and none is enforced: all {forbidden} forbidden dials got through",
     )
 
 
@@ -343,26 +343,28 @@ def _case(
 
 CHECKS: Final[tuple[Check, ...]] = (
     Check(
-        "np.default", "without a policy every pod reaches every other, across namespaces", "M", "B6", open_without,
-        source=NP, gates=("policies",), causes=("a policy that somebody left", "a default that denies"), next=NEXT,
+        "np.default", "without a policy every pod reaches every other pod, across namespaces", "M", "B6", open_without,
+        source=NP, gates=("policies",), causes=("a leftover policy", "a default that denies"), next=NEXT,
         after=("node.underlay",),
     ),
-    _case("np.deny-ingress", "a policy without rules lets nothing in", causes=("agent down", "labels not followed")),
-    _case("np.deny-egress", "a policy without rules lets nothing out", causes=("agent down", "ingress alone enforced")),
+    _case("np.deny-ingress", "a policy without rules denies all ingress", causes=("agent down", "labels not followed")),
     _case(
-        "np.select", "pod and namespace selectors pick who may talk, alone, together and as expressions",
+        "np.deny-egress", "a policy without rules denies all egress", causes=("agent down", "only ingress enforced"),
+    ),
+    _case(
+        "np.select", "pod and namespace selectors choose the peers, alone, together and as expressions",
         causes=("stale labels", "AND taken for OR"),
     ),
     _case(
-        "np.ports", "rules hold for their protocol and their ports, also for named ones",
+        "np.ports", "rules apply to their protocol and ports only, also to named ports",
         causes=("TCP and UDP mixed up", "a named port resolved once for all pods"),
     ),
     _case(
-        "np.end-port", "a range of ports includes both its ends, and no more", source=KEP_2079,
+        "np.end-port", "a port range includes both ends and nothing beyond", source=KEP_2079,
         causes=("endPort not implemented: only the first port counts",),
     ),
     _case(
-        "np.named-egress", "a named port of an egress rule is the number that each destination gives it",
+        "np.named-egress", "a named port of an egress rule is resolved for each destination",
         causes=("one number for all destinations",),
     ),
     _case(
@@ -371,19 +373,19 @@ CHECKS: Final[tuple[Check, ...]] = (
     ),
     _case("np.additive", "policies add up, in any order", causes=("the last policy wins",)),
     _case(
-        "np.implicit", "a closed pod reaches itself, its node reaches it, and replies always pass",
+        "np.implicit", "an isolated pod reaches itself, its node reaches it, and replies always pass",
         causes=("no exemption for the node", "replies not tracked"), judge=_enforced("np.implicit", only_allowed=True),
     ),
-    _case("np.dns", "DNS can be allowed alone, and is denied when it is forgotten", gates=("dns",),
+    _case("np.dns", "DNS can be allowed alone, and is denied without a rule for it", gates=("dns",),
         causes=("policy applied to the Service's address", "TCP or UDP forgotten")),
     _case(
-        "np.new-pod", "a pod that is made after its policy is closed from its first instant", gates=("router",),
+        "np.new-pod", "a pod created after its policy is isolated from its first instant", gates=("router",),
         causes=("policies are programmed after the pod has started",), judge=new_pod,
     ),
     Check(
-        "np.absent", "policies are stored, and nobody enforces them", "R", "B6", absent, source=NP,
+        "np.absent", "policies are stored but not enforced", "R", "B6", absent, source=NP,
         gates=("nonp", "policies"),
         causes=("the variant should declare np",), after=("np.default",),
-        inverse="the same comparison, on a network where the forbidden dials time out, must call it enforcing",
+        inverse="if the forbidden dials time out, the same comparison must report enforcement",
     ),
 )  # fmt: skip

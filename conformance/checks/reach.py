@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from conformance.context import Context
+from conformance.dumps import reason
 from conformance.inventory import Site
-from conformance.kernel import reason
 from conformance.legs import (
     any_ok,
     broken,
@@ -158,7 +158,7 @@ def one_way(context: Context) -> Verdict:
             ),
             census(len(seen), len(node_pairs(context.inventory)), "node pairs"),
         ),
-        summary=f"{len(seen)} directions between nodes delivered on their own",
+        summary=f"{len(seen)} directions between nodes worked on their own",
     )
 
 
@@ -172,11 +172,7 @@ def loss(context: Context) -> Verdict:
         full = socket_overflows(context, one.dst)
         arrived, expected = udp_arrivals(context, one.dst)
         if full >= lost or arrived >= expected > 0:
-            late = (
-                f"{one.dst} and found its socket full"
-                if full
-                else f"the kernel of {one.dst}, but were counted too late"
-            )
+            late = f"{one.dst} but its socket was full" if full else f"the kernel of {one.dst}but were counted too late"
             text = f"{lost} of {one.sent} datagrams reached {late}: a busy machine"
             return recorded(leg, lost, text, "count")
         src, dst = where(context.inventory.by_name.get(one.src), one.src), where(context.site(one.dst), one.dst)
@@ -322,7 +318,7 @@ CHECKS: tuple[Check, ...] = (
               "ip neigh show dev {overlay}", _CAPTURE),
     ),
     Check(
-        "model.ports", "reach does not depend on the port", "M", "B1", ports,
+        "model.ports", "reachability does not depend on the port", "M", "B1", ports,
         source=f"{NM}: pods are like VMs", gates=("multi",), after=("model.pod-pod.cross-node",),
         causes=("security group", "a hostPort or NodePort rule that matches too much"),
         next=("nft list ruleset", "iptables-save -c"),
@@ -333,7 +329,7 @@ CHECKS: tuple[Check, ...] = (
         causes=("ICMP filter",), next=("nstat -az IcmpInEchos IcmpOutEchoReps", "nft list ruleset"),
     ),
     Check(
-        "model.one-way", "each direction between nodes delivers on its own", "S", "B1", one_way,
+        "model.one-way", "each direction between nodes works on its own", "S", "B1", one_way,
         source=NM, gates=("multi",), after=("node.underlay",),
         causes=("asymmetric filter", "rp_filter"), next=("nstat -az TcpExtIPReversePathFilter", "nft list ruleset"),
     ),
@@ -343,7 +339,7 @@ CHECKS: tuple[Check, ...] = (
         causes=("queue or policer", "offload"), next=("ip -s link", "tc -s qdisc"),
     ),
     Check(
-        "model.hops", "packets take the variant's number of hops, equal both ways", "S", "B1", hops,
+        "model.hops", "packets take the variant's number of hops in both directions", "S", "B1", hops,
         source="RFC 1812 §5.3.1", after=("node.underlay",),
         causes=("detour over a third node", "an extra router", "double encapsulation"),
         next=("ip route get {destination}", "traceroute -n {destination}"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
 from conformance.context import Context
-from conformance.kernel import unread
+from conformance.dumps import unread
 from conformance.legs import broken, check_value, control, failed, names, passed, recorded, where
 from conformance.manifests import crowd_addresses
 from conformance.model import Check, Judge, Verdict
@@ -34,7 +34,7 @@ def _no_answer(purpose: str, summary: str) -> Judge:
         # The twin must not depend on the server that is under test being alive: silence is a failure, not an error.
         asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
         return Verdict(
-            tuple(legs), (control("P2", asked, "existing names were asked for too"),), summary=f"{len(legs)} {summary}"
+            tuple(legs), (control("P2", asked, "existing names were also queried"),), summary=f"{len(legs)} {summary}"
         )
 
     return judge
@@ -58,7 +58,7 @@ def search(context: Context) -> Verdict:
     cost = f", {min(queries)} to {max(queries)} queries each" if queries else ""
     return Verdict(
         tuple(legs),
-        (control("P2", fqdn, "fully qualified names were asked for too"),),
+        (control("P2", fqdn, "fully qualified names were also queried"),),
         summary=f"{len(legs)} short names resolve through the search list{cost}",
     )
 
@@ -69,7 +69,7 @@ def tcp(context: Context) -> Verdict:
     legs = [answered(one, leg_of(one), cluster_ip_of(context, one)) for one in seen]
     asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
     return Verdict(
-        tuple(legs), (control("P2", asked, "UDP queries were asked too"),), summary=f"{len(legs)} answers over TCP"
+        tuple(legs), (control("P2", asked, "UDP queries were also sent"),), summary=f"{len(legs)} answers over TCP"
     )
 
 
@@ -98,7 +98,7 @@ def large(context: Context) -> Verdict:
     asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
     return Verdict(
         tuple(legs),
-        (control("P2", asked, "small answers were asked for too"),),
+        (control("P2", asked, "small answers were also requested"),),
         summary=f"{len(wanted)} addresses in one answer arrive whole over TCP, with the truncation bit over UDP",
     )
 
@@ -221,11 +221,11 @@ def parse_resolv_conf(text: str) -> dict[str, Any]:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "dns.resolv-conf", "a pod's resolver is configured as promised", "M", "B4", resolv_conf, source=DPS,
+        "dns.resolv-conf", "a pod's resolver is configured as Kubernetes requires", "M", "B4", resolv_conf, source=DPS,
         gates=("dns",), causes=("clusterDNS of the kubelet",), next=("cat /etc/resolv.conf",),
     ),
     Check(
-        "dns.headless-empty", "a headless Service without endpoints does not exist", "S", "B4",
+        "dns.headless-empty", "the name of a headless Service without endpoints does not exist", "S", "B4",
         _no_answer("headless-empty", "names without endpoints gave NXDOMAIN"), source=f"{DSD} §2.4.1",
         gates=("dns",), after=("node.underlay",), causes=("wildcard",), next=NEXT,
     ),
@@ -242,7 +242,7 @@ CHECKS: tuple[Check, ...] = (
         after=("node.underlay",), causes=("TCP 53 filtered",), next=("dig +tcp @{dns} {name}",),
     ),
     Check(
-        "dns.large", "a large answer arrives whole", "M", "B4", large, source="RFC 6891, RFC 7766",
+        "dns.large", "a large answer arrives complete", "M", "B4", large, source="RFC 6891, RFC 7766",
         gates=("dns", "slices"),
         after=("node.underlay",), causes=("TCP 53 filtered", "fragments lost"),
         next=("dig +bufsize=4096 @{dns} {name}",),

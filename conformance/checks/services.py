@@ -103,7 +103,7 @@ def clusterip_set(context: Context) -> Verdict:
         total = tokens.total()
         shares += [f"{name} {share / total:.0%}" for name, share in sorted(tokens.items())] if total else []
         if extra:
-            text = f"Service spread was answered by {names(sorted(extra))}, no ready endpoint of it"
+            text = f"Service spread was answered by {names(sorted(extra))}, which is not one of its ready endpoints"
             legs.append(failed(leg, "unexpected", text, sorted(wanted), sorted(tokens)))
         elif missing:
             text = f"{src} asked Service spread {total} times and never got {names(sorted(missing))}"
@@ -116,7 +116,7 @@ def clusterip_set(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P4", count, f"{count} ready endpoints"),),
-        summary=f"all {count} endpoints answer and nobody else: {', '.join(shares[:8])}",
+        summary=f"all {count} endpoints answer and no others: {', '.join(shares[:8])}",
     )
 
 
@@ -173,7 +173,7 @@ def _no_refusal(one: Exchange) -> tuple[str, str, str]:
     if one.outcome not in {"refused", "unreachable"}:
         return one.outcome, "", " instead of a refusal"
     if one.errno not in REFUSALS:
-        return "elsewhere", "", ": a router says so, which means that the packet left the node"
+        return "elsewhere", "", ": the error is from a router, so the packet left the node"
     return "late", "only ", ""
 
 
@@ -350,7 +350,7 @@ def _moved(context: Context, what: str, twin: str, twin_text: str) -> Verdict:
         leg = leg_name(one)
         text = (
             f"{facts.get('waited', 0):.1f} s after Service {one.dst} moved from {facts.get('from')} to {target}, "
-            f"{where(context.site(one.src))} is still answered by {one.token or 'nobody'} over {one.proto}"
+            f"{where(context.site(one.src))} still gets answers from {one.token or 'no endpoint'} over {one.proto}"
         )
         if one.outcome == "error":
             legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
@@ -391,7 +391,7 @@ def kube_proxy_free(context: Context) -> Verdict:
             else failed(
                 node.name,
                 "unexpected",
-                f"{node.name} still has {len(found)} kube-proxy chains, as {found[0]}",
+                f"{node.name} still has {len(found)} kube-proxy chains, such as {found[0]}",
                 0,
                 len(found),
                 "count",
@@ -421,13 +421,13 @@ _AFTER = ("model.pod-pod.same-node", "model.pod-pod.cross-node")
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        "svc.clusterip.reach", "every pod reaches a ClusterIP, its backend local or remote", "M", "B3", clusterip_reach,
-        source=f"{SV}; {VIP}", gates=("svc",), after=_AFTER, needs=("B1",),
-        causes=("rules missing", "bridge-nf-call-iptables off: replies of the own bridge bypass conntrack"),
+        "svc.clusterip.reach", "every pod reaches a ClusterIP with a local or remote backend", "M", "B3",
+        clusterip_reach, source=f"{SV}; {VIP}", gates=("svc",), after=_AFTER, needs=("B1",),
+        causes=("rules missing", "bridge-nf-call-iptables off: replies on the same bridge bypass conntrack"),
         next=(*_NEXT, "sysctl net.bridge"),
     ),
     Check(
-        "svc.clusterip.set", "all ready endpoints are used, and no other", "M", "B3", clusterip_set,
+        "svc.clusterip.set", "all ready endpoints are used, and no others", "M", "B3", clusterip_set,
         source=f"{SV}; e2e services", gates=("svc",), after=_AFTER, causes=("stale rule", "unready pod"), next=_NEXT,
     ),
     Check(
@@ -477,13 +477,13 @@ CHECKS: tuple[Check, ...] = (
         causes=("connection table not cleared",), next=("conntrack -L -p udp --orig-dst {destination}", *_NEXT),
     ),
     Check(
-        "svc.hostport.reach", "a host port answers on its node, TCP and UDP of one number apart", "M", "B3", hostport,
+        "svc.hostport.reach", "a host port answers on its node, separately for TCP and UDP", "M", "B3", hostport,
         source='core/v1 hostPort; "Network Plugins"; e2e HostPort',
         gates=("hport", "hosts"), after=_AFTER, needs=("B1",),
         causes=("port map plugin not chained",), next=("iptables -t nat -S CNI-HOSTPORT-DNAT", "cat /etc/cni/net.d/*"),
     ),
     Check(
-        "svc.kpf", "nothing of kube-proxy is left", "M", "B0", kube_proxy_free,
+        "svc.kpf", "no rules of kube-proxy are left", "M", "B0", kube_proxy_free,
         gates=("kpf", "node"), inverse="a stored kube-proxy chain is flagged",
         causes=("leftovers of an earlier kube-proxy",), next=("iptables-save | grep KUBE",),
     ),

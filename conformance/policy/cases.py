@@ -50,7 +50,7 @@ class World(Data):
 def _service(text: str) -> str:
     proto, _, port = text.partition("/")
     if proto not in {"tcp", "udp"} or not port.isdecimal():
-        msg = "is not a protocol and a port, as tcp/8080"
+        msg = "is not a protocol and a port, such as tcp/8080"
         raise ValueError(msg)
     return text
 
@@ -138,7 +138,7 @@ class Catalogue(Data):
         for what, found in (("case", ids), ("policy", names)):
             for name in found:
                 if found.count(name) > 1:
-                    msg = f"{what} {name} is there twice"
+                    msg = f"{what} {name} exists twice"
                     raise ValueError(msg)
         for case in self.cases:
             strange = {policy.namespace for policy in case.policies} - set(self.world.namespaces)

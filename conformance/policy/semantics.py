@@ -66,9 +66,9 @@ def decide(policies: Sequence[Policy], src: Endpoint, dst: Endpoint, proto: Prot
         port: Of the destination.
     """
     if src.name == dst.name:
-        return Decision(allowed=True, why="no policy keeps a pod from itself")
+        return Decision(allowed=True, why="no policy isolates a pod from itself")
     if src.kind == "node" and src.node == dst.node:
-        return Decision(allowed=True, why="no policy keeps a node from its own pods")
+        return Decision(allowed=True, why="no policy isolates a pod from its node")
     out = _side(policies, "Egress", src, dst, (proto, port))
     into = _side(policies, "Ingress", dst, src, (proto, port))
     if out.allowed and into.allowed:

@@ -169,7 +169,7 @@ def play(
             event_handler=handle,
             quiet=True,
             suppress_env_files=True,
-            timeout=int(timeouts.scaled(deadline)),
+            timeout=int(timeouts.stretched(deadline)),
             ident=number,
         )
         _forget_environment(artifacts / "command")

@@ -25,8 +25,8 @@ INTERRUPTED = 128 + signal.SIGINT
 READER_GONE = 128 + signal.SIGPIPE
 
 COMMANDS = {
-    "run": ("Do it all: up, apply, test, report, down.", "run"),
-    "doctor": ("Check this machine: what is missing, what follows, how to fix it.", "doctor"),
+    "run": ("Run all steps: up, apply, test, report, down.", "run"),
+    "doctor": ("Check this machine. Show what is missing, the consequences, and how to fix it.", "doctor"),
     "up": ("Bring up a lab: nodes, Kubernetes, and a pod network.", "up"),
     "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
     "test": ("Run the conformance suite against a lab.", "test"),
@@ -37,15 +37,15 @@ COMMANDS = {
     "trace": ("Follow a ping through the lab, hop by hop.", "trace"),
     "collect": ("Collect logs and kernel state into the run directory.", "collect"),
     "report": ("Write the report of a run.", "report"),
-    "down": ("Remove a lab and all that it made.", "down"),
-    "render": ("Show what up would do, and change nothing.", "render"),
-    "components": ("Programs of labs: list, ensure, verify, export, import, prune.", "components"),
-    "matrix": ("Many variants and providers: cells, a night of runs, one report.", "matrix"),
-    "labs": ("The catalogue of labs.", "labs"),
-    "schema": ("The JSON schema of a lab spec.", "schema"),
-    "completion": ("Completion script for bash, zsh or fish.", "completion"),
-    "man": ("Manual pages.", "man"),
-    "version": ("Versions of cnilab and of what it pins.", "version"),
+    "down": ("Remove a lab and everything that it made.", "down"),
+    "render": ("Show what up would do. Change nothing.", "render"),
+    "components": ("Manage the programs of labs: list, ensure, verify, export, import, prune.", "components"),
+    "matrix": ("Run many variants and providers, and write one report of them all.", "matrix"),
+    "labs": ("Show the catalogue of labs.", "labs"),
+    "schema": ("Print the JSON schema of a lab spec.", "schema"),
+    "completion": ("Print a completion script for bash, zsh or fish.", "completion"),
+    "man": ("Print or write manual pages.", "man"),
+    "version": ("Show the versions of cnilab and of all components.", "version"),
 }
 """Name → what it does, and the module that has it. Modules are imported only when their command runs."""
 
@@ -57,8 +57,8 @@ Examples:
 
 \b
 Exit codes:
-  0    as expected
-  1    the network is not as it should be: a check or a lab failed
+  0    everything is as expected
+  1    the network is not as expected: a check or a lab failed
   3    an error inside cnilab; the log has the details
   4    wrong usage, or an error in a spec
   10   preflight: this machine lacks something; nothing was started
@@ -67,9 +67,9 @@ Exit codes:
   13   the report could not be written; the run itself is intact
   130  interrupted (Ctrl-C)
 
-Every option can be set by a variable: CNILAB_<OPTION>, CNILAB_<COMMAND>_<OPTION>;
-or in cnilab.toml here, or in ~/.config/cnilab/config.toml, the options of a
-command below its name: [up].
+Every option can be set by a variable: CNILAB_<OPTION>, CNILAB_<COMMAND>_<OPTION>.
+It can also be set in ./cnilab.toml or in ~/.config/cnilab/config.toml, where the
+options of a command are in a section with its name: [up].
 """
 
 
@@ -124,36 +124,36 @@ class LazyGroup(click.Group):
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "CNILAB", "max_content_width": 100},
 )
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr; errors stay.")
-@click.option("-v", "--verbose", count=True, help="More progress; twice: tracebacks too.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours.")
+@click.option("-q", "--quiet", is_flag=True, help="Show only errors on stderr, no progress.")
+@click.option("-v", "--verbose", count=True, help="Show more progress. Given twice, show tracebacks too.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Whether to use colours.")
 @click.option(
     "--state",
     type=click.Path(file_okay=False, path_type=Path),
     default=default_state,
     show_default="~/.local/state/cnilab",
-    help="Where the state of running labs is kept.",
+    help="Directory for the state of running labs.",
 )
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
     default=default_cache,
     show_default="~/.cache/cnilab",
-    help="Where components and images are kept.",
+    help="Directory for components and images.",
 )
 @click.option(
     "--timeout-scale",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
-    help="Factor on all deadlines, for slow machines.",
+    help="Factor for all deadlines, for slow machines.",
 )
 @click.option(
     "--registry-mirror",
     multiple=True,
     metavar="HOST=URL",
-    help="With --cni-version, where images of a registry come from instead: quay.io=https://mirror.example.org. May be "
-    "repeated; in its variable they are separated by blanks.",
+    help="With --cni-version: pull images of a registry from another place: quay.io=https://mirror.example.org. May be "
+    "repeated. In the variable, several values are separated by blanks.",
 )
 # Not named `version`: that is the section of the command, in files.
 @click.version_option(__version__, "--version", "program_version", prog_name="cnilab")
@@ -264,5 +264,5 @@ def _complain_about_ourselves(error: Exception, words: Sequence[str]) -> int:
         log = f"not written ({failed})"
     first = (str(error).splitlines() or [""])[0][:300]
     what = f"unexpected {type(error).__name__}: {first}"
-    _complain(CnilabError(what, next_step="this is a bug of cnilab: please report it with the log", log=log))
+    _complain(CnilabError(what, next_step="this is a bug in cnilab: please report it with the log", log=log))
     return CnilabError.exit_code

@@ -59,7 +59,7 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run it here, or in the machine that its lab lives in."""
         if self.on_lab:
-            from harness.cli.kernel import redirected  # noqa: PLC0415 - it needs this module's context
+            from harness.cli.inside import redirected  # noqa: PLC0415 - it needs this module's context
 
             code = redirected(ctx)
             if code is not None:

@@ -28,7 +28,7 @@ class Settings:
     """The group's options.
 
     Args:
-        quiet: No progress on stderr; errors stay.
+        quiet: Show only errors on stderr, no progress.
         verbose: 0: steps; 1: sub-steps and notes too; 2: tracebacks as well.
         state: Root of lab state; a lab's own directory is `labs/<name>` below it.
         cache: Components, images, build results.
@@ -114,14 +114,14 @@ def checked_place(path: Path, option: str) -> Path:
     place = path.absolute()
     cause = ""
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in str(place)):
-        cause = "it has a control character, or bytes that are not UTF-8: lists of mounts and JSON cannot name it"
+        cause = "it contains a control character or bytes that are not UTF-8: mount tables and JSON cannot contain it"
     elif any(sign in str(place) for sign in _TEMPLATES):
-        cause = f"it has one of {' '.join(_TEMPLATES)}: Ansible would read it as a template"
+        cause = f"it contains one of {' '.join(_TEMPLATES)}: Ansible would read it as a template"
     elif len(os.fsencode(place)) > LONGEST_PLACE:
-        cause = f"it has {len(os.fsencode(place))} bytes, and files below it need the rest of the kernel's 4096"
+        cause = f"it is {len(os.fsencode(place))} bytes long; the kernel allows 4096, and files below it need the rest"
     if cause:
         msg = f"{option} {shown(str(place))} cannot be used"
-        step = f"name another directory with {option}; of at most {LONGEST_PLACE} bytes, on one line"
+        step = f"set another directory with {option}: at most {LONGEST_PLACE} bytes, on one line"
         raise UsageError(msg, cause=cause, next_step=step)
     return place
 
@@ -134,9 +134,9 @@ def checked_name(name: str) -> str:
     """
     if _NAME.fullmatch(name):
         return name
-    msg = f"'{shown(name)}' cannot be the name of a lab"
+    msg = f"'{shown(name)}' is not a valid name of a lab"
     raise UsageError(
         msg,
-        cause="a name is 1 to 30 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+        cause="a name has 1 to 30 lower-case letters, digits and '-', and begins and ends with a letter or digit",
         next_step="run 'cnilab status' to see the names of all labs",
     )

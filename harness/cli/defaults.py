@@ -45,9 +45,7 @@ def read() -> tuple[dict[str, Any], list[str]]:
             continue
         except (OSError, UnicodeDecodeError) as error:
             msg = f"cannot read {shown(str(path), 200)}"
-            raise UsageError(
-                msg, cause=str(error), next_step="make it a text file that you may read, or remove it"
-            ) from error
+            raise UsageError(msg, cause=str(error), next_step="make it a readable text file, or remove it") from error
         _merge(found, _parsed(text, path))
         names.append(str(path))
     return found, names
@@ -60,7 +58,7 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and lists that deep, are no TOML
         msg = f"{shown(str(path), 200)} is not valid TOML"
-        hint = "correct it there: text is in quotes, the options of a command stand below its name, as in [up]"
+        hint = "correct the file: put text in quotes, and the options of a command in its section, such as [up]"
         raise UsageError(msg, cause=str(error), next_step=hint) from error
 
 
@@ -101,7 +99,7 @@ def _unknown(ctx: click.Context, key: str, known: Iterable[str]) -> UsageError:
     import difflib  # noqa: PLC0415 - only a mistake needs it
 
     near = difflib.get_close_matches(key, known, n=1)
-    msg = f"'{shown(key)}' is no option of '{ctx.command_path}'"
+    msg = f"'{shown(key)}' is not an option of '{ctx.command_path}'"
     hint = f"did you mean '{near[0]}'?" if near and near[0] != key else f"run '{ctx.command_path} --help'"
     return UsageError(msg, where=_files(ctx), next_step=hint)
 
@@ -121,7 +119,7 @@ def _value(ctx: click.Context, option: click.Option, key: str, value: Any) -> An
             msg,
             cause=shown(error.message.removesuffix("."), 400),
             where=f"{_files(ctx)}, key {section}",
-            next_step=f"correct it there; '{ctx.command_path} --help' says what it may be",
+            next_step=f"correct the value there; '{ctx.command_path} --help' shows which values are allowed",
         ) from error
     return given
 
@@ -140,15 +138,15 @@ def _word(option: click.Option, value: Any) -> str | bool:
     if isinstance(value, bool):
         if option.is_flag or option.count:
             return value
-        msg = f"It takes a value, and not {str(value).lower()}."
+        msg = f"It needs a value, not {str(value).lower()}."
         raise click.BadParameter(msg)
     if isinstance(value, str) and "\0" in value:
-        msg = "It has a zero character, which no word of a command line has."
+        msg = "It contains a zero character, which a command line cannot contain."
         raise click.BadParameter(msg)
     if isinstance(value, str | int | float):
         return str(value)
-    several = "Lists are for options that may be given several times." if isinstance(value, list) else ""
-    msg = several or "It takes text or a number; a date or a time can be put in quotes."
+    several = "A list is only allowed for an option that may be repeated." if isinstance(value, list) else ""
+    msg = several or "It must be text or a number. Put a date or a time in quotes."
     raise click.BadParameter(msg)
 
 

@@ -28,34 +28,34 @@ _WHERE = (
     click.option(
         "--kubeconfig",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Of a cluster that is there already, instead of a lab.",
+        help="Use this existing cluster instead of a lab.",
     ),
-    click.option("--context", metavar="NAME", help="With --kubeconfig: a context of it, not the current one."),
+    click.option("--context", metavar="NAME", help="With --kubeconfig: use this context, not the current one."),
     click.option(
         "--namespace",
         metavar="NAME",
-        help="With --kubeconfig: work in this namespace, and make none. Needs a Role only.",
+        help="With --kubeconfig: use this namespace and create none. A Role is enough.",
     ),
 )
 _WHAT = (
-    click.option("--sample", type=int, help="With --kubeconfig: how many nodes to look at.  [default: 10]"),
-    click.option("--seed", type=int, help="With --kubeconfig: picks the nodes.  [default: 1]"),
-    click.option("--pods-only", is_flag=True, help="With --kubeconfig: no privileged probes on nodes."),
+    click.option("--sample", type=int, help="With --kubeconfig: number of nodes to examine.  [default: 10]"),
+    click.option("--seed", type=int, help="With --kubeconfig: seed of the choice of nodes.  [default: 1]"),
+    click.option("--pods-only", is_flag=True, help="With --kubeconfig: run no privileged probes on nodes."),
 )
 _RUN = (
-    click.option("--network", metavar="VARIANT", help="With --kubeconfig: the cluster's network, where you know it."),
+    click.option("--network", metavar="VARIANT", help="With --kubeconfig: the cluster's network, if you know it."),
     click.option(
         "--image",
         metavar="REFERENCE",
-        help="With --kubeconfig: any image with a shell, or the responder's.  [default: one that nodes have]",
+        help="With --kubeconfig: an image with a shell, or the responder image.  [default: one that nodes have]",
     ),
     click.option(
         "--node-image",
         metavar="REFERENCE",
-        help="With --kubeconfig: where nodes get the toolbox; else it is sent.",
+        help="With --kubeconfig: image of the toolbox for nodes. Without it the toolbox is sent.",
     ),
     click.option(
-        "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="With --kubeconfig: where to keep the run."
+        "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="With --kubeconfig: the run directory."
     ),
 )
 
@@ -76,7 +76,7 @@ def on_cluster(handler: Handler, *options: Callable[[Any], Any]) -> Callable[[Ca
                 return handler(mine, given)
             strays = [f"--{key.replace('_', '-')}" for key, value in mine.items() if value not in {None, False}]
             if strays:
-                msg = f"{strays[0]} goes with --kubeconfig"
+                msg = f"{strays[0]} needs --kubeconfig"
                 raise click.UsageError(msg)
             return function(**given)
 
@@ -100,7 +100,7 @@ def _wish(given: Given) -> Wish:
 def _not_with(own: Given, **options: str) -> None:
     for name, option in options.items():
         if own.get(name):
-            msg = f"{option} is about labs, and does not go with --kubeconfig"
+            msg = f"{option} is for labs and cannot be used with --kubeconfig"
             raise click.UsageError(msg)
 
 
@@ -114,7 +114,7 @@ def _test(given: Given, own: Given) -> int:
 
     with progress() as listener:
         journal = Journal(None, listener)
-        with journal.step("existing.preflight", "cluster reached, permissions and nodes known"):
+        with journal.step("existing.preflight", "cluster access, permissions and nodes"):
             found = examine(_wish(given))
         if found.blocked is not None:
             raise found.blocked
@@ -180,9 +180,9 @@ def _doctor(given: Given, own: Given) -> int:
     if own["output"] in {"table", "wide"}:
         limits = sum(row.status == "limits" for row in table)
         say(
-            f"{blocks} of {len(table)} checks block: nothing can be measured there yet."
+            f"{blocks} of {len(table)} checks block: the suite cannot run there yet."
             if blocks
-            else f"The suite can run there ({limits} limit what it sees)."
+            else f"The suite can run there ({limits} checks limit it)."
         )
     return PreflightError.exit_code if blocks else 0
 
@@ -190,7 +190,7 @@ def _doctor(given: Given, own: Given) -> int:
 def _down(given: Given, own: Given) -> None:
     """`cnilab down --kubeconfig`."""
     if own["labs"]:
-        msg = "names are of labs, and do not go with --kubeconfig"
+        msg = "names are for labs and cannot be used with --kubeconfig"
         raise click.UsageError(msg)
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.existing.preflight import examine  # noqa: PLC0415
@@ -198,15 +198,17 @@ def _down(given: Given, own: Given) -> None:
 
     found = examine(_wish(given))
     if not given["namespace"] and not found.rights.has("namespaces"):
-        msg = "this user may not look for namespaces of runs"
+        msg = "this user may not list namespaces to find runs"
         raise UsageError(
-            msg, cause=found.rights.why("namespaces"), next_step="name the run's namespace with --namespace"
+            msg, cause=found.rights.why("namespaces"), next_step="give the namespace of the run with --namespace"
         )
     with progress() as listener:
         gone = clear_leftovers(found, Journal(None, listener), everybody=own["everything"])
     where = shown(found.access.server, 200)
     say(
-        f"Removed what {len(gone)} runs left at {where}: {', '.join(gone)}." if gone else f"Nothing is left at {where}."
+        f"Removed leftovers of {len(gone)} runs at {where}: {', '.join(gone)}."
+        if gone
+        else f"Nothing is left at {where}."
     )
 
 

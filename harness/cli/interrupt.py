@@ -62,7 +62,7 @@ def handling() -> Iterator[None]:
         del frame
         nonlocal patience
         if seen:
-            _quit("stopped at once; 'cnilab down --all' removes what is left", 130)
+            _quit("stopped immediately; 'cnilab down --all' removes what is left", 130)
         seen.append(signum)
         patience = _patience()
         signal.signal(signal.SIGALRM, on_alarm)
@@ -72,7 +72,7 @@ def handling() -> Iterator[None]:
 
     def on_alarm(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        _quit(f"cleaning up took more than {patience:.0f} s; 'cnilab down --all' removes what is left", 128 + seen[0])
+        _quit(f"the clean-up took more than {patience:.0f} s; 'cnilab down --all' removes what is left", 128 + seen[0])
 
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {signum: signal.signal(signum, on_signal) for signum in signals}

@@ -68,21 +68,21 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
     names = [f"{one.what}/{one.name}" for one in items]
     extra = {"lab": spec.name, "variant": spec.cni, "provider": spec.provider, "missing": first, "toBring": asked}
     emit(Listing("PlannedItem", ("what", "name", "detail"), rows, data, names, extra=extra), output)
-    had = f"; would be had first: {', '.join(first)}" if first else ""
-    brought = f"; must be brought first: {', '.join(asked)}" if asked else ""
-    say(f"Lab '{spec.name}' would be made of this{had}{brought}. Nothing was. 'cnilab render' shows what files say.")
+    had = f"; would be fetched or built first: {', '.join(first)}" if first else ""
+    brought = f"; you must add first: {', '.join(asked)}" if asked else ""
+    say(f"Lab '{spec.name}' would be made of this{had}{brought}. Nothing was changed. 'cnilab render' shows the files.")
 
 
 def _kernel(name: str, store: Store) -> Item:
     """The kernel of the lab's virtual machine: the one in the cache, else the package that would be downloaded."""
-    from harness.components import kernel  # noqa: PLC0415
+    from harness.components import kernel_package  # noqa: PLC0415
     from harness.components.lock import architecture  # noqa: PLC0415
 
-    found = kernel.cached(store, name)
+    found = kernel_package.cached(store, name)
     if found is not None:
         known = {"state": "cached", "release": found.release}
         return Item("kernel", name, "cached, in a virtual machine", known, f"{name} {found.release}")
-    package = kernel.PACKAGES[name].format(arch=architecture())
+    package = kernel_package.PACKAGES[name].format(arch=architecture())
     detail = f"would be downloaded: package {package}; in a virtual machine"
     return Item("kernel", name, detail, {"state": "missing", "package": package})
 
@@ -118,13 +118,13 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
         elif image is None:
             yield Item("image", reference, "made of components", {"source": "components"})
         elif given.place(store.cache, image).is_file():
-            yield Item("image", reference, "your own: in the cache", {"source": "brought"})
+            yield Item("image", reference, "added by you: in the cache", {"source": "brought"})
         elif image.pulled:
             there = pull.place(store.cache, image).is_file()
             detail = "pulled: in the cache" if there else f"would be pulled from {pull.origin(image)}"
             yield Item("image", reference, detail, {"source": "pulled", "state": "cached" if there else "missing"})
         else:
-            yield Item("image", reference, "your own to bring: see cnilab components add", {"source": "missing"})
+            yield Item("image", reference, "missing; add it with cnilab components add", {"source": "missing"})
 
 
 def _files(spec: LabSpec, store: Store) -> Iterator[Item]:
@@ -152,8 +152,8 @@ def _node_image(version: str) -> Item:
         found = known_image(Engine(), version)
     except CnilabError:  # no engine, or one in trouble: the plan is shown all the same
         if named:
-            return Item(what, name, f"found when it comes up {short}".strip(), {"state": "unknown"})
-        detail = f"found when it comes up: one built here, or {name} {short}"
+            return Item(what, name, f"chosen at bring-up {short}".strip(), {"state": "unknown"})
+        detail = f"chosen at bring-up: one built here, or {name} {short}"
         return Item(what, name, detail, {"state": "unknown"}, "kind's node image")
     if found and found.partition("@")[0] != name:
         return Item(what, found, "the newest that was built here", {"state": "present"})

@@ -36,7 +36,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
     path = run_path(spec, where)
     run = RunDir(path)
     if (path / "run.json").exists():
-        msg = f"{shown(str(path), 200)} holds an earlier run"
+        msg = f"{shown(str(path), 200)} contains an earlier run"
         raise UsageError(msg, next_step="name another directory with --run-dir, or remove this one")
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
         point_latest_at(path)
     except OSError as error:
         msg = f"cannot make the run directory {shown(str(path), 200)}"
-        raise UsageError(msg, cause=str(error), next_step="name another place with --run-dir") from error
+        raise UsageError(msg, cause=str(error), next_step="set another directory with --run-dir") from error
     return run
 
 

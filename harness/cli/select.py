@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def lab_option() -> Callable[[F], F]:
     """The option `--lab`, the same everywhere."""
-    return click.option("-l", "--lab", metavar="NAME", help="Which lab; may be left out when there is only one.")
+    return click.option("-l", "--lab", metavar="NAME", help="Name of the lab. Optional if there is only one.")
 
 
 def names() -> list[str]:
@@ -75,7 +75,7 @@ def _whose() -> list[str]:
     """Who looks for a lab without root may look in the wrong place: labs are root's, and so is their state."""
     if os.geteuid() == 0:
         return []
-    return [f"you are not root; labs of root are in root's own directory, not in {settings().state}"]
+    return [f"you are not root; root's labs are in root's own directory, not in {settings().state}"]
 
 
 def attached(lab: str | None) -> Attached:

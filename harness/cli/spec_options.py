@@ -36,6 +36,14 @@ _FIELDS = {
 }
 """Parameter of an option to the field of a spec file that it sets."""
 
+
+def _providers() -> str:
+    """Names of providers, for the help, which must not wait for pydantic: the folders that have a driver."""
+    folder = Path(__file__).parents[1] / "providers"
+    *names, last = sorted(path.parent.name for path in folder.glob("*/driver.py"))
+    return f"{', '.join(names)} or {last}"
+
+
 _HANDED_OVER = "cnilab.asked"
 """Where a command's context keeps what the command that runs it hands over."""
 
@@ -110,12 +118,12 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
     made: Callable[..., Any] = command
     for decorator in (
         click.option("--handed-over", type=click.Path(path_type=Path), hidden=True),
-        click.option("--mtu", type=int, help="MTU of the wire between the nodes, in bytes."),
+        click.option("--mtu", type=int, help="MTU of the network between the nodes, in bytes."),
         version_option,
-        click.option("--cni", metavar="VARIANT", help="CNI variant, instead of the spec's."),
+        click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
-        click.option("--provider", metavar="NAME", help="What makes the nodes: namespaces, kind or vagrant."),
-        click.option("--nodes", type=int, help="How many nodes, 1 to 20."),
+        click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
+        click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
         click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
     ):
@@ -131,7 +139,7 @@ def taken_over(ctx: click.Context) -> Asked | None:
 
 def version_option(function: Any) -> Any:
     """`--cni-version`, of a spec and of a network that comes later."""
-    words = "Full version of the network: its project's own images, pulled or brought.  [default: the pinned one]"
+    words = "Full version of the network, from its project's own images.  [default: the pinned one]"
     return click.option("--cni-version", metavar="VERSION", help=words)(function)
 
 

@@ -49,7 +49,7 @@ def split_client(place: LabDir, text: str) -> int:
         cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
         keys = (cluster["certificate-authority-data"], user["client-certificate-data"], user["client-key-data"])
     except (KeyError, IndexError, TypeError) as error:
-        msg = "the kubeconfig that the cluster's maker wrote is not as expected"
+        msg = "the generated kubeconfig is not as expected"
         raise BringUpError(msg, cause=f"it lacks {error}", where=str(place.kubeconfig)) from error
     ca, certificate, key = (base64.b64decode(text).decode() for text in keys)
     write_client(place, cluster["server"], ca, certificate, key)

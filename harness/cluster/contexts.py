@@ -50,11 +50,11 @@ def load(path: Path, context: str = "") -> Access:
     contexts = _named(document, "contexts", "context")
     if not chosen:
         msg = "the kubeconfig has no current context"
-        raise UsageError(msg, cause=_listed(contexts), where=str(path), next_step="name one with --context")
+        raise UsageError(msg, cause=_listed(contexts), where=str(path), next_step="choose one with --context")
     if chosen not in contexts:
         near = difflib.get_close_matches(chosen, contexts, n=1)
         msg = f"there is no context '{chosen}'"
-        hint = f"did you mean --context {near[0]}?" if near else "name one of those with --context"
+        hint = f"did you mean --context {near[0]}?" if near else "choose one of these with --context"
         raise UsageError(msg, cause=_listed(contexts), where=str(path), next_step=hint)
     facts = contexts[chosen]
     cluster = _entry(document, "clusters", "cluster", str(facts.get("cluster") or ""), path)
@@ -108,7 +108,7 @@ def _document(path: Path) -> Mapping[str, Any]:
         msg = "the kubeconfig cannot be read"
         raise UsageError(msg, cause=error.cause, where=str(path), next_step="check --kubeconfig") from error
     if not isinstance(document, dict) or not isinstance(document.get("clusters"), list):
-        msg = "the file is no kubeconfig"
+        msg = "the file is not a kubeconfig"
         raise UsageError(msg, cause="it has no list 'clusters'", where=str(path), next_step="check --kubeconfig")
     return document
 
@@ -130,7 +130,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _entry(document: Mapping[str, Any], plural: str, singular: str, name: str, path: Path) -> dict[str, Any]:
     found = _named(document, plural, singular)
     if name not in found:
-        msg = f"the kubeconfig names the {singular} '{name}', and has none of that name"
+        msg = f"the kubeconfig refers to the {singular} '{name}', but does not contain it"
         raise UsageError(
             msg,
             cause=f"{plural}: {', '.join(found) or 'none'}",
@@ -184,8 +184,8 @@ def _credentials(user: Mapping[str, Any], cluster: Mapping[str, Any], path: Path
             msg = "the token file of the kubeconfig cannot be read"
             raise UsageError(msg, cause=str(error), where=str(path), next_step="check tokenFile") from error
     if not re.fullmatch(r"[\x20-\x7e]*", token):
-        msg = "the token of the kubeconfig is none"
-        cause = "it has characters that no token has, a line break as a rule"
+        msg = "the token of the kubeconfig is not valid"
+        cause = "it contains characters that are not allowed in a token, usually a line break"
         raise UsageError(msg, cause=cause, where=str(path), next_step="log in again, or fetch a fresh kubeconfig")
     password = (str(user["username"]), str(user.get("password") or "")) if user.get("username") else None
     return {
@@ -216,7 +216,7 @@ def _plugin(plugin: Mapping[str, Any], cluster: Mapping[str, Any], path: Path) -
     except (CommandError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"the credential plugin '{plugin.get('command')}' gave no credentials"
         said = error.cause or error.what if isinstance(error, CommandError) else f"no ExecCredential: {error}"
-        hint = str(plugin.get("installHint") or "").strip() or "run it by hand; log in again"
+        hint = str(plugin.get("installHint") or "").strip() or "run it by hand, or log in again"
         raise UsageError(msg, cause=said, where=str(path), next_step=hint) from error
     return {
         "token": str(status.get("token") or ""),

@@ -20,10 +20,10 @@ from harness import timeouts
 from harness.cluster.access import Access
 from harness.cluster.stream import STATUS, STDERR, STDOUT, Place, Stream, exit_status
 from harness.enter import LEASH
-from harness.runner import Argv, CommandError, Completed, HostRunner
+from harness.runner import Argv, CommandError, Completed, HostRunner, ProgramRunner
 
 
-class PodRunner:
+class PodRunner(ProgramRunner):
     """Runs programs in one container. See `runner.Runner`.
 
     Args:
@@ -68,18 +68,15 @@ class PodRunner:
         settings = ("env", *(f"{key}={value}" for key, value in env.items())) if env else ()
         return (*self.prefix, *settings, *(str(word) for word in argv))
 
-    def run(
-        self,
-        argv: Argv,
-        *,
-        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-    ) -> Completed:
-        """See `Runner.run`."""
+    @property
+    def where(self) -> str:
+        """See `ProgramRunner.where`."""
+        return f"in pod {self.place}"
+
+    def execute(self, argv: Argv, input: str | None, seconds: float, env: Mapping[str, str] | None) -> Completed:  # noqa: A002 - the name that subprocess.run has
+        """See `ProgramRunner.execute`."""
         vector = self.vector(argv, env)
-        return self._completed(vector, self._talk(vector, None if input is None else input.encode(), timeout), check)
+        return _completed(vector, self._talk(vector, None if input is None else input.encode(), seconds))
 
     def send(self, argv: Argv, data: bytes = b"", *, timeout: float = timeouts.COMMAND) -> bytes:
         """Run a program with bytes as its standard input; what it wrote, as bytes.
@@ -93,11 +90,11 @@ class PodRunner:
             CommandError: It failed, or the connection broke.
         """
         vector = self.vector(argv)
-        found = self._talk(vector, data or None, timeout)
-        self._completed(vector, found, check=True)
+        found = self._talk(vector, data or None, timeouts.stretched(timeout))
+        _completed(vector, found).insist(vector[0], self.where)
         return bytes(found[STDOUT])
 
-    def _talk(self, vector: tuple[str, ...], data: bytes | None, timeout: float) -> dict[int, bytearray]:
+    def _talk(self, vector: tuple[str, ...], data: bytes | None, seconds: float) -> dict[int, bytearray]:
         """All that a program writes, by stream."""
         found: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray(), STATUS: bytearray()}
         stream = Stream(self.access, self._tls, self.place, vector, stdin=data is not None)
@@ -105,10 +102,10 @@ class PodRunner:
             if data is not None:
                 stream.write(data)
                 stream.end_input()
-            for channel, part in stream.messages(time.monotonic() + timeouts.scaled(timeout)):
+            for channel, part in stream.messages(time.monotonic() + seconds):
                 found.setdefault(channel, bytearray()).extend(part)
         except TimeoutError as error:
-            msg = f"no answer from pod {self.place} within {timeouts.scaled(timeout):.0f} s"
+            msg = f"no answer from pod {self.place} within {seconds:.0f} s"
             raise CommandError(msg, where=" ".join(vector)) from error
         except (websocket.WebSocketException, OSError) as error:
             msg = f"the connection to pod {self.place} broke"
@@ -116,12 +113,6 @@ class PodRunner:
         finally:
             stream.close()
         return found
-
-    def _completed(self, vector: tuple[str, ...], found: Mapping[int, bytearray], check: bool) -> Completed:  # noqa: FBT001 - as run has it
-        code, message = exit_status(bytes(found[STATUS]))
-        stderr = found[STDERR].decode(errors="replace") or (message if code else "")
-        done = Completed(vector, code, found[STDOUT].decode(errors="replace"), stderr)
-        return done.insist(vector[0], f"in pod {self.place}") if check else done
 
     def start(
         self,
@@ -137,7 +128,7 @@ class PodRunner:
         The program's own standard input is its leash, so it cannot be given another.
         """
         if stdin not in {None, subprocess.DEVNULL}:
-            msg = "a program in a pod cannot be given a standard input when it is only started"
+            msg = "a program that is only started in a pod cannot have a standard input"
             raise CommandError(msg, where=" ".join(map(str, argv)))
         where = (self.place.namespace, self.place.pod, self.place.container)
         relay = (sys.executable, "-m", "harness.cluster.relay", *where, *self.root, *LEASH, *self._within(argv, env))
@@ -147,3 +138,9 @@ class PodRunner:
             writer.write(self.access.told())
             writer.close()
             return HostRunner().start(relay, stdin=reader, stdout=stdout, stderr=stderr)
+
+
+def _completed(vector: tuple[str, ...], found: Mapping[int, bytearray]) -> Completed:
+    code, message = exit_status(bytes(found[STATUS]))
+    stderr = found[STDERR].decode(errors="replace") or (message if code else "")
+    return Completed(vector, code, found[STDOUT].decode(errors="replace"), stderr)

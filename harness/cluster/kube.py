@@ -25,14 +25,16 @@ __all__ = ["ApiError", "Kube", "Object", "Objects", "Transport", "object_path", 
 T = TypeVar("T")
 Object = dict[str, Any]
 Objects = list[Object]
+Resource = tuple[str, bool]
+"""Name of a kind's collection, and whether its objects live in namespaces."""
 
 FIELD_MANAGER = "cnilab"
 
 _CONNECTIONS = 16
 
-# Kinds that the project uses, with their resource names and whether they live in a namespace. A table instead of
-# discovery: discovery costs a dozen requests, and a wrong kind fails loudly here.
-_RESOURCES: dict[str, tuple[str, bool]] = {
+# Kinds that the project uses, with their resource names and whether they live in a namespace. They need no discovery,
+# which costs a request for each group; see `Kube.resource` for all others.
+_RESOURCES: dict[str, Resource] = {
     "ClusterRole": ("clusterroles", False),
     "ClusterRoleBinding": ("clusterrolebindings", False),
     "ConfigMap": ("configmaps", True),
@@ -62,12 +64,12 @@ _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRol
 
 
 def resource_path(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
-    """The URL path of an object, or of a collection when there is no name."""
-    try:
-        resource, namespaced = _RESOURCES[kind]
-    except KeyError:
-        msg = f"kind {kind} is not in the client's table"
-        raise BringUpError(msg, where=__name__) from None
+    """The URL path of an object of a kind that the project uses, or of a collection when there is no name."""
+    return _path(api_version, _RESOURCES[kind], namespace, name)
+
+
+def _path(api_version: str, known: Resource, namespace: str = "", name: str = "") -> str:
+    resource, namespaced = known
     parts = ["/api" if api_version == "v1" else "/apis", api_version]
     if namespaced and namespace:
         parts += ["namespaces", urllib.parse.quote(namespace, safe="")]
@@ -78,7 +80,7 @@ def resource_path(api_version: str, kind: str, namespace: str = "", name: str = 
 
 
 def object_path(item: Object) -> str:
-    """The URL path of an object; objects of a namespace default to `default`."""
+    """The URL path of an object of such a kind; objects of a namespace default to `default`."""
     metadata = item["metadata"]
     return resource_path(item["apiVersion"], item["kind"], metadata.get("namespace") or "default", metadata["name"])
 
@@ -190,6 +192,7 @@ class Kube:
         self._interval = interval
         self._lock = threading.Lock()
         self._transport: Transport | None = None
+        self._discovered: dict[tuple[str, str], Resource] = {}
 
     def _way(self) -> Transport:
         with self._lock:
@@ -237,7 +240,7 @@ class Kube:
                 url,
                 body=None if body is None else json.dumps(body),
                 headers=headers,
-                timeout=urllib3.Timeout(connect=timeouts.scaled(timeouts.CONNECT), read=timeouts.scaled(timeout)),
+                timeout=urllib3.Timeout(connect=timeouts.stretched(timeouts.CONNECT), read=timeouts.stretched(timeout)),
                 retries=False,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -247,6 +250,44 @@ class Kube:
         # What it is called, and not what it begins with: many programs log in JSON.
         spoken = answer.headers.get("Content-Type", "").partition(";")[0].strip()
         return json.loads(answer.data) if spoken == "application/json" else answer.data.decode(errors="replace")
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """What a kind's collection is called: known, or asked of the API server, once for each version of a group.
+
+        Args:
+            api_version: As in a manifest.
+            kind: As in a manifest.
+
+        Raises:
+            BringUpError: The API server has no such kind: its definition may not be there yet.
+        """
+        if kind in _RESOURCES:
+            return _RESOURCES[kind]
+        if (api_version, kind) not in self._discovered:
+            try:
+                listed = self.raw("GET", f"{'/api' if api_version == 'v1' else '/apis'}/{api_version}")["resources"]
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                listed = []
+            # A subresource has a slash in its name, and sometimes the kind of what it is a part of.
+            found = {
+                (api_version, one["kind"]): (one["name"], one["namespaced"]) for one in listed if "/" not in one["name"]
+            }
+            if (api_version, kind) not in found:
+                msg = f"the API server has no kind {kind} in {api_version}"
+                raise BringUpError(msg, where=self._way().server, next_step="kubectl api-resources lists what it has")
+            self._discovered |= found
+        return self._discovered[api_version, kind]
+
+    def path(self, api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
+        """The URL path of an object of any kind, or of a collection when there is no name."""
+        return _path(api_version, self.resource(api_version, kind), namespace, name)
+
+    def path_of(self, item: Object) -> str:
+        """The URL path of an object of any kind; objects of a namespace default to `default`."""
+        metadata = item["metadata"]
+        return self.path(item["apiVersion"], item["kind"], metadata.get("namespace") or "default", metadata["name"])
 
     def apply(self, objects: Iterable[Object]) -> list[Object]:
         """Server-side apply (KEP-555); namespaces and the like first, all others at the same time."""
@@ -266,7 +307,7 @@ class Kube:
     def _apply_one(self, item: Object) -> Object:
         answer: Object = self.raw(
             "PATCH",
-            object_path(item),
+            self.path_of(item),
             item,
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
             content_type="application/apply-patch+yaml",
@@ -276,7 +317,7 @@ class Kube:
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         """One object, None if there is none."""
         try:
-            answer: Object = self.raw("GET", resource_path(api_version, kind, namespace, name))
+            answer: Object = self.raw("GET", self.path(api_version, kind, namespace, name))
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -286,7 +327,7 @@ class Kube:
     def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Objects:
         """Objects of a kind; of all namespaces when none is given. Selectors as in kubectl."""
         query = {"labelSelector": labels, "fieldSelector": fields}
-        path = resource_path(api_version, kind, namespace)
+        path = self.path(api_version, kind, namespace)
         answer = self.raw("GET", path, query={key: value for key, value in query.items() if value})
         # Items of a list lack these two; whoever gets an object can rely on them.
         return [{"apiVersion": api_version, "kind": kind, **item} for item in answer["items"]]
@@ -296,7 +337,7 @@ class Kube:
     ) -> Object:
         """Change an object: a JSON merge patch (RFC 7396), or a JSON patch (RFC 6902) when `merge` is false."""
         kind_of_patch = "application/merge-patch+json" if merge else "application/json-patch+json"
-        path = resource_path(api_version, kind, namespace, name)
+        path = self.path(api_version, kind, namespace, name)
         answer: Object = self.raw("PATCH", path, body, content_type=kind_of_patch)
         return answer
 
@@ -312,7 +353,7 @@ class Kube:
         body["propagationPolicy"] = "Foreground"
         for item in objects:
             try:
-                self.raw("DELETE", object_path(item), body)
+                self.raw("DELETE", self.path_of(item), body)
             except ApiError as error:
                 if error.status != 404:
                     raise
@@ -370,6 +411,6 @@ class Kube:
     def logs(self, namespace: str, pod: str, container: str = "", lines: int = 200) -> str:
         """The end of a container's log."""
         query = {"tailLines": str(lines), **({"container": container} if container else {})}
-        path = resource_path("v1", "Pod", namespace, pod) + "/log"
+        path = self.path("v1", "Pod", namespace, pod) + "/log"
         answer: str = self.raw("GET", path, query=query)
         return answer

@@ -96,8 +96,8 @@ def parse(url: str, where: str = "proxy") -> Proxy:
         return Proxy(host, port, (name, password) if name else None, socks=parts.scheme != "http")
     kind = f"it is a proxy of kind {parts.scheme}" if parts.scheme and host else "it is not a URL with a host"
     msg = f"{where}: this proxy cannot be used"
-    step = "name an http:// or socks5:// proxy, or none for this server: NO_PROXY, or 'proxy-url' in the kubeconfig"
-    cause = f"{kind}; http:// is spoken, for https servers too (CONNECT), and socks5://"
+    step = "set an http:// or socks5:// proxy, or no proxy for this server: NO_PROXY, or 'proxy-url' in the kubeconfig"
+    cause = f"{kind}; supported are http://, for https servers too (CONNECT), and socks5://"
     raise UsageError(msg, cause=cause, next_step=step)
 
 

@@ -82,20 +82,20 @@ class Stream:
         try:
             self._socket = websocket.create_connection(
                 url,
-                timeout=timeouts.scaled(CONNECT),
+                timeout=timeouts.stretched(CONNECT),
                 header=[f"{key}: {value}" for key, value in access.headers.items()],
                 subprotocols=list(PROTOCOLS),
                 enable_multithread=True,
                 suppress_origin=True,
                 **options,
-                **proxies.of_websocket(access.server, access.proxy, encrypted, timeouts.scaled(CONNECT)),
+                **proxies.of_websocket(access.server, access.proxy, encrypted, timeouts.stretched(CONNECT)),
             )
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", b"") or b""
             msg = f"the API server did not run a program in pod {place}: status {error.status_code}"
             raise CommandError(msg, cause=_message(body), where=" ".join(argv)) from error
         except (websocket.WebSocketException, OSError) as error:
-            msg = f"no way into pod {place}"
+            msg = f"no connection into pod {place}"
             raise CommandError(msg, cause=str(error) or type(error).__name__, where=" ".join(argv)) from error
 
     def write(self, data: bytes) -> None:

@@ -45,7 +45,7 @@ def variant(name: str) -> Variant:
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         msg = f"there is no CNI variant named {name[:60]!r}"
-        hint = f"did you mean '{near[0]}'?" if near else "choose one of those"
+        hint = f"did you mean '{near[0]}'?" if near else "choose one of these"
         raise UsageError(msg, cause=f"variants: {', '.join(names())}", next_step=hint)
     path = _files()[name]
     try:

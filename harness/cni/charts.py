@@ -105,8 +105,10 @@ class Charts:
     def _definitions(self, release: Release) -> list[Object]:
         files = {path.stem: path for path in self.kinds(release).rglob("*.yaml")}
         if lacking := [name for name in release.kinds if name not in files]:
-            msg = f"the component '{release.component}' does not bring {', '.join(lacking)}"
-            raise BringUpError(msg, where=str(self.kinds(release)), next_step="harness/cni names kinds of this version")
+            msg = f"the component '{release.component}' does not contain {', '.join(lacking)}"
+            raise BringUpError(
+                msg, where=str(self.kinds(release)), next_step="harness/cni lists the kinds of this version"
+            )
         return [yamlio.loads(files[name].read_text(encoding="utf-8")) for name in release.kinds]
 
     def uninstall(self, release: Release) -> None:
@@ -199,7 +201,7 @@ def told_of_version(spec: LabSpec, variant: Variant, release: Release) -> Iterat
         if spec.cni_version:
             error.next_step = (
                 f"the values of the variant '{variant.name}' are made for the pinned version, and this is the chart of "
-                f"{release.name} {spec.cni_version}: choose a version that is nearer, or another variant"
+                f"{release.name} {spec.cni_version}: choose a version nearer the pinned one, or another variant"
             )
         raise
 

@@ -136,7 +136,7 @@ def references(store: Store, spec: LabSpec, variant: Variant) -> list[str]:
     """Full names of the images of a version that is not pinned, as its chart or its manifest has them.
 
     Raises:
-        PreflightError: These cannot be had.
+        PreflightError: These are not available.
     """
     release = chart(spec, variant)
     if release is not None:

@@ -142,14 +142,14 @@ def deliver(store: Store, key: str = INSECURE_KEY, *, again: bool = False) -> Pa
     Args:
         store: Delivers what it is made of, and keeps it.
         key: Public key of who may log in as `vagrant`.
-        again: Make it even if the cache has it.
+        again: Make the box even if the cache has it.
 
     Raises:
         UsageError: The key is no public key of ssh.
-        PreflightError: Something that it is made of cannot be had, or this is not root, or no PC.
+        PreflightError: Something that it is made of is not available, or this is not root, or no PC.
     """
     if not is_public_key(key):
-        msg = "the key is not a public key of ssh"
+        msg = "the key is not an SSH public key"
         raise UsageError(msg, cause=f"it begins with {key[:10]!r}", next_step="give a file such as id_ed25519.pub")
     _can_be_made()
     name = _name(store, key)
@@ -175,10 +175,10 @@ def is_public_key(text: str) -> bool:
 
 def _can_be_made() -> None:
     if architecture() != "amd64":
-        msg = "the box is made for PCs only: it boots by their BIOS"
-        raise PreflightError(msg, cause=f"this machine is {architecture()}", next_step="take a box that is published")
+        msg = "the box is for PCs only: it boots with their BIOS"
+        raise PreflightError(msg, cause=f"this machine is {architecture()}", next_step="use a published box")
     if os.geteuid():
-        msg = "making a box takes root: its files belong to root"
+        msg = "making a box needs root: its files belong to root"
         raise PreflightError(msg, next_step="run cnilab as root")
 
 
@@ -194,7 +194,7 @@ def _tree(store: Store, root: Path, key: str) -> Path:
         store,
         PACKAGES,
         what="the box's system",
-        instead="take a box that is published: debian/bookworm64",
+        instead="use a published box: debian/bookworm64",
     )
     rootfs.grow(store, system, root)
     for pattern in _REMOVED:
@@ -266,7 +266,7 @@ def _tools(store: Store) -> tuple[Path, Path]:
     tools = store.tools.need(*names)
     if lacking := [name for name in names if name not in tools]:
         packages = " ".join(store.lock.tool[name].package for name in lacking)
-        msg = f"a disk cannot be made: missing: {', '.join(lacking)}"
+        msg = f"the disk cannot be made: these programs are missing: {', '.join(lacking)}"
         raise PreflightError(msg, next_step=f"apt-get install --no-install-recommends {packages}")
     return tools[names[0]], tools[names[1]]
 

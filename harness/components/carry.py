@@ -120,7 +120,7 @@ def export(store: Resolver, archive: Path) -> list[ComponentStatus]:
         msg = "the cache is damaged"
         raise DamagedError(msg, cause="\n".join(broken), next_step="cnilab components ensure")
     if not found:
-        msg = "the cache has nothing to export"
+        msg = "the cache is empty: nothing to export"
         raise UsageError(msg, where=str(store.cache), next_step="cnilab components ensure")
     scratch = archive.with_name(f".{archive.name}.new")
     try:
@@ -191,14 +191,14 @@ def import_(store: Resolver, archive: Path) -> list[Entry]:
                         while chunk := file.read(1 << 20):
                             out.write(chunk)
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
-            msg = f"{archive} is not an export of components, or is cut off"
+            msg = f"{archive} is not an export of components, or is incomplete"
             raise UsageError(msg, cause=str(error)) from error
         except FileNotFoundError as error:
             msg = f"cannot read {archive}"
             raise UsageError(msg, cause=error.strerror or str(error)) from error
         made = [(path.parent, _checked(path.parent)) for path in sorted(scratch.glob("*/*/entry.json"))]
         if not made:
-            msg = f"{archive} has no component in it"
+            msg = f"{archive} contains no component"
             raise UsageError(msg)
         for directory, entry in made:
             store.publish(directory, store.cache / "components" / entry.name / entry.key)
@@ -211,7 +211,7 @@ def _members(tar: tarfile.TarFile, archive: Path) -> Iterator[tuple[tarfile.TarI
         file = tar.extractfile(info) if info.isreg() and _MEMBER.fullmatch(info.name) else None
         if file is None:
             msg = f"{archive} is not an export of components"
-            raise UsageError(msg, cause=f"it has a member called {info.name[:200]!r}")
+            raise UsageError(msg, cause=f"it contains a member named {info.name[:200]!r}")
         yield info, file
 
 
@@ -224,8 +224,8 @@ def _checked(directory: Path) -> Entry:
             msg, cause=f"{directory.parent.name}/{directory.name}/entry.json does not describe its folder"
         )
     if other := next((found for path in sorted(directory.glob("files/*")) if (found := elf.complaint(path))), ""):
-        msg = "the archive is of another kind of machine"
-        raise DamagedError(msg, cause=other, next_step="export it on a machine of this kind")
+        msg = "the archive is for another kind of machine"
+        raise DamagedError(msg, cause=other, next_step="export it on a machine of the same kind")
     if problems := entries.damage(directory, entry, thorough=True):
         msg = "the archive is damaged"
         raise DamagedError(msg, cause="\n".join(problems), next_step="copy it again, or export it again")

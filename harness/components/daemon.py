@@ -81,11 +81,11 @@ def private(store: Resolver, programs: Path, root: Path, log: Path) -> Iterator[
 
         def answers() -> bool:
             if process.poll() is not None:
-                msg = "containerd ended at once"
+                msg = "containerd exited immediately"
                 cause = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
                 raise PreflightError(msg, cause=cause)
             if not socket.exists():
-                msg = "containerd has not made its socket"
+                msg = "containerd has not created its socket"
                 raise NotYetError(msg, where=str(socket), log=str(log))
             done = store.runner.run((*ctr, "version"), check=False)
             if not done.ok:

@@ -46,7 +46,7 @@ def make_bootable(image: Path, boot: bytes, core: bytes) -> None:
         ValueError: The core image does not fit before the partition.
     """
     if SECTOR + len(core) > FIRST * SECTOR:
-        msg = f"GRUB's core image has {len(core)} bytes: more than there is room for"
+        msg = f"GRUB's core image has {len(core)} bytes, which is too large"
         raise ValueError(msg)
     with image.open("r+b") as file:
         file.write(boot_record(boot, image.stat().st_size // SECTOR - FIRST))

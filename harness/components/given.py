@@ -35,7 +35,7 @@ def place(cache: Path, image: Image) -> Path:
 def advice(references: list[str]) -> str:
     """How to bring images."""
     names = " ".join(reference.removeprefix("docker.io/") for reference in references)
-    return f"where they can be pulled: docker save {names} -o images.tar; here: cnilab components add images.tar"
+    return f"on a machine that can pull them: docker save {names} -o images.tar; here: cnilab components add images.tar"
 
 
 def find(store: Resolver, image: Image) -> Path | None:
@@ -52,8 +52,8 @@ def find(store: Resolver, image: Image) -> Path | None:
 def missing(store: Resolver, image: Image) -> PreflightError:
     """The error about an image that nobody brought yet."""
     return PreflightError(
-        f"the image {image.reference} is not here",
-        cause="it is neither built nor downloaded by this program",
+        f"the image {image.reference} is not in the cache",
+        cause="this program neither builds nor downloads it",
         where=str(place(store.cache, image)),
         next_step=advice([image.reference]),
     )
@@ -80,8 +80,10 @@ def add(store: Resolver, archive: Path) -> list[str]:
     if not wanted:
         names = ", ".join(image.reference for image in known if image.foreign)
         known_step = f"{names}; or other versions of networks, of {', '.join(recipes.PUBLISHERS)}"
-        msg = f"{archive} has no image that is brought this way"
-        raise UsageError(msg, cause=f"it has: {', '.join(sorted(there)) or 'none with a name'}", next_step=known_step)
+        msg = f"{archive} contains no image that can be added this way"
+        raise UsageError(
+            msg, cause=f"it contains: {', '.join(sorted(there)) or 'no named image'}", next_step=known_step
+        )
     digest = file_digest(archive)
     for image in wanted:
         target = place(store.cache, image)

@@ -45,7 +45,7 @@ def archives(store: Resolver, names: Iterable[str]) -> list[Path]:
 
     Raises:
         UsageError: No image has that name.
-        PreflightError: A program of an image cannot be had.
+        PreflightError: A program of an image is not available.
     """
     wanted = [recipes.find(store.lock, name) for name in names]
     store.ensure(components(store, (image.name for image in wanted)))
@@ -106,7 +106,7 @@ def kit(store: Resolver) -> Path:
         store: Delivers the programs and keeps the archive.
 
     Raises:
-        PreflightError: A program cannot be had.
+        PreflightError: A program is not available.
     """
     store.ensure(["responder"])
     image = Image("kit", "kit", (), (), ("responder",), recipes.kit)

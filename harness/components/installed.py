@@ -62,7 +62,7 @@ class Installed:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             msg = "the record of installed packages cannot be read"
-            step = "look into it, remove the file, and remove with apt-get what you do not want"
+            step = "read the file and delete it, then remove unwanted packages with apt-get"
             raise PreflightError(msg, cause=str(error), where=str(self._path), next_step=step) from error
         return found
 
@@ -104,8 +104,8 @@ class Installed:
         said = self._apt("-s", "--no-auto-remove", "purge", *names)
         others = {line.split()[1] for line in said.splitlines() if line.startswith(("Remv ", "Purg "))} - set(names)
         if others:
-            msg = "other packages would go with them"
-            raise PreflightError(msg, cause=", ".join(sorted(others)), next_step="look again: --dry-run")
+            msg = "other packages would be removed with them"
+            raise PreflightError(msg, cause=", ".join(sorted(others)), next_step="check the list again with --dry-run")
         self._apt("-y", "-q", "--no-auto-remove", *WAIT_FOR_LOCK, "purge", *names)
         with self._alone():
             self._write(self._present(self.names()))
@@ -114,7 +114,7 @@ class Installed:
         done = self._runner.run(["apt-get", *words], env=ENVIRONMENT, timeout=timeouts.DOWNLOAD, check=False)
         if not done.ok:
             msg = "apt-get failed"
-            step = "apt-get check; what the message says comes first"
+            step = "run 'apt-get check' and solve what the message says first"
             raise PreflightError(msg, cause=done.tail(), where=done.command, next_step=step)
         return done.stdout
 

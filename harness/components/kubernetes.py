@@ -54,7 +54,7 @@ def with_kubernetes(lock: Lock, wanted: str) -> Lock:
         raise UsageError(
             msg,
             where="spec.kubernetes.version",
-            next_step=f"use {_either(pinned)}, or name a version in full, as {wanted}.0, to download its release",
+            next_step=f"use {_either(pinned)}, or a full version, such as {wanted}.0, to download its release",
         )
     return _replaced(lock, {name: _released(lock, one, wanted) for name, one in lock.component.items()})
 

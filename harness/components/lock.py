@@ -89,7 +89,7 @@ class Artefact(Data):
     @classmethod
     def _encrypted(cls, value: str) -> str:
         if not encrypted(value):
-            msg = "must be an https:// URL: programs and checksums do not travel in the clear"
+            msg = "must be an https:// URL: programs and checksums must be transferred over TLS"
             raise ValueError(msg)
         return value
 
@@ -214,7 +214,7 @@ class Component(Data):
         """A network's component at a version that is not pinned: what installs its project's own images."""
         nothing = dict.fromkeys(("system", "package", "release", "build"))
         folders = {"module": self.published, "published": {}}
-        words = {"summary": f"{self.summary}; pinned is {self.version}"}
+        words = {"summary": f"{self.summary}; the pinned version is {self.version}"}
         return self.model_copy(update={**nothing, **folders, **words, "version": version, "probe": (), "accept": ""})
 
     @property
@@ -306,7 +306,7 @@ class Lock(Data):
         for component in self.component.values():
             if name in programs(component):
                 return component
-        msg = f"no component is called {name!r}"
+        msg = f"no component is named {name!r}"
         raise UsageError(msg, where="components.lock", next_step=f"choose from: {', '.join(self.component)}")
 
 

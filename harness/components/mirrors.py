@@ -40,13 +40,13 @@ def parse(words: Iterable[str], *, clear: bool = False) -> dict[str, str]:
             msg = f"--registry-mirror {word[:100]!r}"
             raise UsageError(
                 msg,
-                cause="it is HOST=URL: the registry in the names of images, and where they come from instead",
-                next_step="as in: --registry-mirror quay.io=https://mirror.example.org",
+                cause="the form is HOST=URL: the registry in the names of images, and the mirror to pull from",
+                next_step="example: --registry-mirror quay.io=https://mirror.example.org",
             )
         if parts.scheme == "http" and not clear and not _loopback(parts.hostname or ""):
-            msg = f"--registry-mirror {word[:100]!r}: images would come in the clear"
-            step = f"name an https:// URL; or, where you trust the way there, {CLEAR}=1"
-            raise UsageError(msg, cause="http is for this machine's own loopback", next_step=step)
+            msg = f"--registry-mirror {word[:100]!r}: images would be pulled without TLS"
+            step = f"give an https:// URL, or set {CLEAR}=1 if you trust the network to it"
+            raise UsageError(msg, cause="http is only allowed for this machine's loopback", next_step=step)
         found[host] = url.rstrip("/")
     return found
 

@@ -42,7 +42,7 @@ def with_network(lock: Lock, driver: str, wanted: str) -> Lock:
         return lock
     if not known:
         msg = f"the network '{driver}' has no version of its own"
-        raise UsageError(msg, where="spec.cniVersion", next_step="leave it away")
+        raise UsageError(msg, where="spec.cniVersion", next_step="omit it")
     if driver not in lock.component:
         return lock
     components = {**lock.component, driver: lock.component[driver].as_published(wanted)}

@@ -63,7 +63,7 @@ def reference(store: Store) -> str:
     """The image's full name; another one as soon as anything in it is another.
 
     Raises:
-        PreflightError: A component cannot be had.
+        PreflightError: A component is not available.
     """
     return f"{REPOSITORY}:{rootfs.stamp(store, FORMAT, PACKAGES, _COMPONENTS, IMAGES, firstly.script())}"
 
@@ -73,13 +73,13 @@ def tree(store: Store) -> Iterator[Path]:
     """The image's root directory, which is there as long as the context is open.
 
     Raises:
-        PreflightError: A component or the distribution's packages cannot be had, or this is not root.
+        PreflightError: A component or the distribution's packages are not available, or this is not root.
     """
     system = rootfs.system(
         store,
         PACKAGES,
         what="the node image's system",
-        instead="take an image that kind publishes: docker pull kindest/node",
+        instead="use an image that kind publishes: docker pull kindest/node",
     )
     with store.exclusive("node-image") as scratch:
         root = scratch / "root"

@@ -76,13 +76,13 @@ def ask(modules: Iterable[str], runner: Runner, way: Mapping[str, str] = Mapping
     """
     wanted = list(modules)
     if offline():
-        return dict.fromkeys(wanted, Answer(reason="CNILAB_OFFLINE is set: nothing is asked"))
+        return dict.fromkeys(wanted, Answer(reason="CNILAB_OFFLINE is set: no question was sent"))
     argv = ("env", "-C", "/", "go", "list", "-m", "-e", "-versions", "-json", *wanted)
     try:
         done = runner.run(argv, env={**way, **_NO_MODULE}, timeout=timeouts.DOWNLOAD)
     except CnilabError as error:
         return dict.fromkeys(wanted, Answer(reason=error.cause or error.what))
-    return {name: Answer(reason="go says nothing of it") for name in wanted} | _answers(done.stdout)
+    return {name: Answer(reason="go gives no information about it") for name in wanted} | _answers(done.stdout)
 
 
 def _answers(text: str) -> dict[str, Answer]:

@@ -40,7 +40,7 @@ def split(word: str) -> tuple[str, str]:
     name, _, path = word.partition("=")
     if not name or not path:
         msg = f"--component {word[:100]}"
-        raise UsageError(msg, cause="it is NAME=PATH", next_step="as in: --component flanneld=./flanneld")
+        raise UsageError(msg, cause="the form is NAME=PATH", next_step="example: --component flanneld=./flanneld")
     return name, path
 
 
@@ -76,11 +76,11 @@ def look(store: Resolver, words: Iterable[str], used: Collection[str], pulled: C
         file = Path(path).expanduser().absolute()
         if not file.is_file():
             msg = f"--component {name}: there is no file {file}"
-            raise UsageError(msg, next_step="name the file that was built, or saved")
+            raise UsageError(msg, next_step="give the path of the file that you built or saved")
         if name in images:
             there = given.references(file)
             if images[name].reference not in there:
-                msg = f"--component {name}: {file} does not have that image"
+                msg = f"--component {name}: {file} does not contain that image"
                 raise UsageError(msg, next_step=given.advice([images[name].reference]))
             archives.update({one.reference: file for one in images.values() if one.reference in there})
             continue
@@ -136,19 +136,19 @@ def _component(store: Resolver, name: str, used: Collection[str], images: Iterab
             return component
     names = sorted({one for component in there.values() for one in programs(component)})
     msg = f"--component {name[:100]}: this lab has no program or image of that name"
-    step = f"name one of these, or an image: {', '.join(images)}" if images else "name one of these"
+    step = f"use one of these, or an image: {', '.join(images)}" if images else "use one of these"
     raise UsageError(msg, cause=f"programs: {', '.join(names)}", next_step=step)
 
 
 def _check(file: Path, name: str, component: Component) -> None:
     if found := elf.complaint(file):
-        msg = f"--component {name}: {file} would not run here"
+        msg = f"--component {name}: {file} cannot run here"
         raise UsageError(msg, cause=found, next_step=f"build it for this machine: GOOS=linux GOARCH={architecture()}")
     interpreter = needs_loader(file)
     if component.kind == "image" and interpreter:
         msg = f"--component {name}: {file} is linked dynamically"
         step = "link it statically: CGO_ENABLED=0 go build, or -ldflags '-extldflags -static'"
-        raise UsageError(msg, cause=f"it asks for {interpreter}, and its image has no C library", next_step=step)
+        raise UsageError(msg, cause=f"it needs {interpreter}, but its image has no C library", next_step=step)
 
 
 def needs_loader(program: Path) -> str:

@@ -76,7 +76,7 @@ def archive(store: Resolver, image: Image) -> Path:
         image: Which one.
 
     Raises:
-        PreflightError: It cannot be had; says why, and how else it may come here.
+        PreflightError: It is not available; says why, and how else it may come here.
     """
     path = place(store.cache, image)
     found = _read(path)
@@ -113,7 +113,7 @@ def _record(path: Path) -> Pulled | None:
 def _pull(store: Resolver, image: Image, target: Path, scratch: Path) -> Pulled:
     told, url = mirrors.known(), origin(image)
     if offline():
-        raise _refused(image, url, "CNILAB_OFFLINE=1 forbids to ask a registry")
+        raise _refused(image, url, "CNILAB_OFFLINE=1 does not allow access to a registry")
     if obstacle := Reach().obstacle(url):
         raise _refused(image, url, obstacle)
     folder = scratch / "certs.d"
@@ -177,7 +177,7 @@ class _Client:
         fitting = [one["digest"] for one in document["manifests"] if _fits(one.get("platform", {}))]
         if not fitting:
             msg = f"the image is not for {self._platform}"
-            raise CommandError(msg, cause=f"there is none for {self._platform} in it")
+            raise CommandError(msg, cause=f"it has no image for {self._platform}")
         chosen: str = fitting[0]
         bare = f"{reference.partition('@')[0].rpartition(':')[0]}@{chosen}"
         self.fetch(bare)
@@ -209,7 +209,7 @@ def _refused(image: Image, url: str, reason: str) -> CnilabError:
         f"the image {image.reference} cannot be pulled",
         cause=reason,
         where=url,
-        next_step=f"name another place: cnilab --registry-mirror {host}=URL up …\n"
+        next_step=f"use a mirror: cnilab --registry-mirror {host}=URL up …\n"
         f"or bring it: where it can be pulled: docker save {bare} -o {name}.tar; "
         f"here: cnilab components add {name}.tar",
     )

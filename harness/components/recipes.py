@@ -193,7 +193,7 @@ def find(lock: Lock, name: str) -> Image:
     for image in known:
         if name in {image.name, image.reference}:
             return image
-    msg = f"no image is called {name!r}"
+    msg = f"no image is named {name!r}"
     raise UsageError(msg, next_step=f"choose from: {', '.join(image.name for image in known)}")
 
 

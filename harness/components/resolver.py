@@ -136,7 +136,7 @@ class Resolver:
         }
         names = default_sources() if sources is None else sources
         if unknown := [name for name in names if name not in offers and name != "cache"]:
-            msg = f"no source of components is called {unknown[0]!r}"
+            msg = f"no source of components is named {unknown[0]!r}"
             raise UsageError(msg, where="CNILAB_SOURCES", next_step=f"choose from: {', '.join(DEFAULT_SOURCES)}")
         self.sources = names
         self._offers = offers
@@ -168,7 +168,7 @@ class Resolver:
             By component name, in the order asked for.
 
         Raises:
-            PreflightError: A component cannot be had; says what was tried and what to do. Or the cache cannot be
+            PreflightError: A component is not available; says what was tried and what to do. Or the cache cannot be
                 written.
         """
         wanted = list({component.name: component for component in map(self.lock.find, names)}.values())
@@ -253,7 +253,7 @@ class Resolver:
         # Of one that is a module's folders all other sources know nothing.
         for name in self.sources if not component.module else [one for one in self.sources if one in OF_MODULES]:
             if name == "cache":
-                refusals.append((name, Refused("not there yet")))
+                refusals.append((name, Refused("not cached yet")))
                 continue
             if cancelled.is_set():
                 msg = "stopped"
@@ -326,7 +326,7 @@ class Resolver:
                 msg,
                 cause=str(error),
                 where=str(self.cache),
-                next_step="make room or give access there, or choose another place with CNILAB_CACHE",
+                next_step="free space or give access there, or set another directory with CNILAB_CACHE",
             ) from error
 
     @staticmethod
@@ -336,7 +336,7 @@ class Resolver:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if elapsed > 1:
-                    say(f"waiting for another cnilab that makes {name}")
+                    say(f"waiting for another cnilab process that is making {name}")
                 if cancelled.is_set():
                     msg = "stopped"
                     raise CancelledError(msg) from None
@@ -396,10 +396,10 @@ def _resolved(directory: Path, entry: Entry) -> Resolved:
 def nothing_worked(component: Component, refusals: Sequence[tuple[str, Refused]]) -> PreflightError:
     """The error that lists every source tried, its reason, and what to do."""
     remedies = list(dict.fromkeys(refused.remedy for _, refused in refusals if refused.remedy))
-    other = "bring a cache from a machine that has one: cnilab components export, then import"
+    other = "copy the cache of another machine: cnilab components export, then import"
     remedies.append(f"or {other}" if remedies else other)
     return PreflightError(
-        f"{component.name} {component.pinned} ({component.summary}) cannot be had",
+        f"{component.name} {component.pinned} ({component.summary}) is not available",
         cause="\n".join(f"{name}: {refused.reason}" for name, refused in refusals),
         where="spec.cniVersion" if component.module else "components.lock",
         next_step="\n".join(remedies),

@@ -41,7 +41,7 @@ def stamp(
         *more: Whatever else decides.
 
     Raises:
-        PreflightError: A component cannot be had.
+        PreflightError: A component is not available.
     """
     found = store.ensure([*components, *store.cni_components()])
     digests = [f"{name} {item.digest}" for name, item in sorted(found.items())]
@@ -59,7 +59,7 @@ def load(store: Store, root: Path, names: Sequence[str]) -> None:
     """Give a tree's containerd images, unpacked.
 
     Raises:
-        PreflightError: One cannot be had.
+        PreflightError: One is not available.
     """
     containerd = runtime.containerd_root(store, names)
     place = root / "var/lib/containerd"
@@ -100,7 +100,7 @@ def system(store: Store, packages: Sequence[str], *, what: str, instead: str, re
             with heartbeat(lambda text: store.journal.note("components.debian", text), "debootstrap"):
                 done = store.runner.run([program, *words], timeout=timeouts.DOWNLOAD, check=False)
             if not done.ok:
-                step = f"a mirror of the distribution must be reachable; or {instead}"
+                step = f"make a mirror of the distribution reachable, or {instead}"
                 raise PreflightError(msg, cause=done.tail(), where=done.command, next_step=step)
             store.publish(made, place)
     return place / "root"
@@ -115,7 +115,7 @@ def programs(store: Store, root: Path, places: Mapping[str, str]) -> None:
         places: Component to directory in the tree.
 
     Raises:
-        PreflightError: One cannot be had.
+        PreflightError: One is not available.
     """
     found = store.ensure(places)
     for name, place in places.items():

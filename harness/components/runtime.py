@@ -48,7 +48,7 @@ def containerd_root(store: Resolver, names: Iterable[str]) -> Path:
         place.touch()
         return place
     if os.geteuid() != 0:
-        msg = "preparing images for containerd takes root: it mounts their layers"
+        msg = "preparing images for containerd needs root: it mounts their layers"
         raise PreflightError(msg, next_step="run cnilab as root")
     with (
         store.journal.step("components.images", f"unpacking {len(archives)} images"),

@@ -86,7 +86,7 @@ class Tools:
         """Paths of tools, installing all missing ones in one go where that is allowed.
 
         Args:
-            names: As in the lock. Optional ones that cannot be had are left out of the answer.
+            names: As in the lock. Optional ones that are not available are left out of the answer.
 
         Raises:
             PreflightError: Some are missing; names them all and the command that brings them.

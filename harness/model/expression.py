@@ -206,7 +206,7 @@ def _tree(source: str) -> nodes.Output:
         raise ExpressionError(str(error)) from error
     output = template.body[0] if len(template.body) == 1 else None
     if not isinstance(output, nodes.Output) or len(output.nodes) != 1:
-        msg = "is not one expression"
+        msg = "is not a single expression"
         raise ExpressionError(msg)
     for kind, known in ((nodes.Filter, environment.filters), (nodes.Test, environment.tests)):
         for used in output.find_all(kind):

@@ -56,7 +56,7 @@ def _expression(source: str) -> str:
 
 def _word(word: str) -> str:
     if "{%" in word or "{#" in word:
-        msg = "has a Jinja statement; only {{ expressions }} are allowed in a word"
+        msg = "contains a Jinja statement; only {{ expressions }} are allowed in a word"
         raise ValueError(msg)
     for placeholder in expression.placeholders(word):
         _expression(placeholder)
@@ -142,7 +142,7 @@ class Tap(Data):
     filter: tuple[Word, ...] = Field(default=(), description="Words of a pcap filter")
 
 
-class Fault(Data):
+class LabFault(Data):
     """Something broken on purpose, always repaired at the end."""
 
     title: Sentence
@@ -175,7 +175,7 @@ class Step(Data):
     save: Name | None = Field(default=None, description="Keeps the result as saved.<name>")
     retry_until: Expression | None = Field(default=None, alias="retryUntil", description="Repeats until true")
     deadline: Annotated[float, Field(gt=0, le=600)] = Field(default=timeouts.COMMAND, description="Seconds")
-    always: bool = Field(default=False, description="Runs even when a step before it did not get through")
+    always: bool = Field(default=False, description="Runs even when a step before it did not succeed")
     refresh: bool = Field(default=False, description="Pods came or went: read them again afterwards")
     inject: str | None = Field(default=None, description="Name of the fault to inject before the command")
     repair: str | None = Field(default=None, description="Name of the fault to repair before the command")
@@ -232,7 +232,7 @@ class LabDefinition(Data):
     playbook: str = Field(default="apply-labs.yaml", description="In `playbooks/`; applies the manifests")
     watches: tuple[Resource, ...] = Field(default=("dataplane",), description="What must hold still while the lab runs")
     disturbs: tuple[Resource, ...] = Field(default=(), description="What the lab changes while it runs")
-    faults: dict[Slug, Fault] = Field(default_factory=dict)
+    faults: dict[Slug, LabFault] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1)
 
     @property

@@ -69,7 +69,7 @@ def contradictions(steps: Iterable[tuple[int, Step]], faults: Iterable[str]) -> 
     for number, step in steps:
         here = ("steps", number)
         if step.id in ids and step.id != NO_ID:
-            yield (*here, "id"), f"'{step.id}' is the id of an earlier step too"
+            yield (*here, "id"), f"'{step.id}' is also the id of an earlier step"
         ids.add(step.id)
         if step.save:
             saved.add(step.save)
@@ -82,6 +82,6 @@ def contradictions(steps: Iterable[tuple[int, Step]], faults: Iterable[str]) -> 
                 yield (*here, *path), f"uses saved.{', saved.'.join(missing)}, which no step before it saves"
         for key, fault in (("inject", step.inject), ("repair", step.repair)):
             if fault is not None and fault not in defined:
-                yield (*here, key), f"no fault is called '{fault}'"
+                yield (*here, key), f"no fault is named '{fault}'"
         if not step.run and (step.save or step.retry_until) and not step.let:
-            yield (*here, "id"), "saves or retries, but runs nothing"
+            yield (*here, "id"), "saves or retries, but has no command to run"

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from harness import resources, yamlio
 from harness.errors import Problem, SpecError, UsageError
 from harness.model.base import Data
-from harness.model.lab import Expect, Fault, LabDefinition, Needs, Plot, Step, Table, Tap
+from harness.model.lab import Expect, LabDefinition, LabFault, Needs, Plot, Step, Table, Tap
 from harness.model.labcheck import NO_ID, contradictions
 from harness.model.plain import dotted_path
 
 _CLASSES: Mapping[str, type[Data]] = {
-    "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": Fault, "steps": Step,
+    "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": LabFault, "steps": Step,
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ class LabDir:
     def __post_init__(self) -> None:
         """Refuse a name that would lead out of the state directory."""
         if not re.fullmatch(LAB_NAME, self.name):
-            msg = f"{self.name[:60]!r} cannot be the name of a lab"
+            msg = f"{self.name[:60]!r} is not a valid name of a lab"
             raise UsageError(msg, cause="a lab's name is a DNS label of at most 30 characters: a-z, 0-9 and '-'")
 
     @property
@@ -113,7 +113,7 @@ def read(place: LabDir, model: type[S]) -> S | None:
             msg,
             cause=str(error).splitlines()[0],
             where=str(place.state_file),
-            next_step=f"'cnilab down {place.name}' clears it",
+            next_step=f"'cnilab down {place.name}' removes it",
         ) from error
 
 
@@ -135,7 +135,7 @@ def no_such_lab(place: LabDir) -> UsageError:
     """The error for a lab that is not there; names those that are."""
     others = ", ".join(names(place.state)) or "none"
     msg = f"there is no lab named '{place.name}'"
-    return UsageError(msg, cause=f"labs on this machine: {others}", next_step="'cnilab up' makes one")
+    return UsageError(msg, cause=f"labs on this machine: {others}", next_step="'cnilab up' creates one")
 
 
 def require_free(place: LabDir) -> None:
@@ -150,7 +150,7 @@ def require_free(place: LabDir) -> None:
         raise PreflightError(
             msg,
             where=str(place.path),
-            next_step=f"'cnilab down {place.name}' removes it; '--name other' makes another one beside it",
+            next_step=f"'cnilab down {place.name}' removes it; '--name other' creates a second one",
         )
 
 

@@ -59,14 +59,14 @@ class Document(Data):
 
 
 _EXPECTED = {
-    "metadata.name": "1 to 30 lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    "spec.kubernetes.version": 'a minor or full version, as "1.37" or "1.37.2"',
-    "spec.cniVersion": 'a full version of the network, as "1.19.4"',
-    "spec.services.domain": "a DNS domain, as cluster.local",
+    "metadata.name": "1 to 30 lower-case letters, digits and '-', with a letter or digit at both ends",
+    "spec.kubernetes.version": 'a minor or full version, such as "1.37" or "1.37.2"',
+    "spec.cniVersion": 'a full version of the network, such as "1.19.4"',
+    "spec.services.domain": "a DNS domain, such as cluster.local",
 }
 """What to say where a regular expression would be no help."""
 
-_NETWORK = "an IPv4 network in CIDR notation without host bits, as 10.244.0.0/16"
+_NETWORK = "an IPv4 network in CIDR notation without host bits, such as 10.244.0.0/16"
 
 _KINDS = {
     "int_type": "a whole number",
@@ -171,9 +171,7 @@ def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, An
     if problems or parsed is None:
         problems.sort(key=_position_of)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        msg = (
-            f"the {source} do not make a lab: {count}" if source == _OPTIONS else f"{source} is not a lab spec: {count}"
-        )
+        msg = f"the {source} are not valid: {count}" if source == _OPTIONS else f"{source} is not a lab spec: {count}"
         raise SpecError(msg, problems)
     if known.network is not None and parsed.cni_version == known.network(parsed.cni):
         return parsed.model_copy(update={"cni_version": ""})  # the pinned one, said aloud
@@ -325,9 +323,9 @@ def _network_version(spec: dict[str, Any], locate: _Locator, known: _Known) -> I
     if not version or not re.fullmatch(CNI_VERSION, version):
         return  # what is wrong with its form is said already
     if not known.network(cni):
-        expected = f"no version: the variant {cni} is settings of the nodes, and has no images"
+        expected = f"no version: the variant {cni} consists of settings of the nodes and has no images"
     elif spec.get("provider") == "existing":
-        expected = "no version: the cluster has a network already"
+        expected = "no version: the cluster already has a network"
     else:
         return
     yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", expected)
@@ -340,7 +338,7 @@ def _version(spec: dict[str, Any], locate: _Locator, pinned: Collection[str]) ->
     made_here = spec.get("provider", "namespaces") in ("namespaces", "kind")
     if pinned and made_here and isinstance(version, str) and version.count(".") == 1 and version not in pinned:
         path: Path_ = ("spec", "kubernetes", "version")
-        hint = "the release of a version in full is downloaded"
+        hint = "a full version is downloaded as a release"
         choices = f"{', '.join(pinned)}, or a full version"
         yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", choices, hint)
 
@@ -397,5 +395,5 @@ def _type_hint(kind: str, value: Any) -> str:
     if kind in {"int_type", "bool_type"} and isinstance(value, str):
         return "write it without quotes" if value.lower() in {"true", "false"} or value.isdigit() else ""
     if kind == "string_type" and isinstance(value, float):
-        return "put it in quotes, or YAML reads it as a number: 1.30 becomes 1.3"
+        return "put it in quotes; otherwise YAML reads it as a number: 1.30 becomes 1.3"
     return ""

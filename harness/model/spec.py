@@ -45,8 +45,10 @@ class Kubernetes(Data):
 class Underlay(Data):
     """The wire between the nodes."""
 
-    cidr: IPv4Network = Field(default=IPv4Network("172.18.0.0/16"), description="Addresses of nodes and router")
-    mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] = Field(default=1500, description="Bytes, of every node NIC")
+    cidr: IPv4Network = Field(default=IPv4Network("172.18.0.0/16"), description="Addresses of the nodes and the router")
+    mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] = Field(
+        default=1500, description="MTU in bytes of every node NIC"
+    )
     dual_homed: bool = Field(
         default=False,
         alias="dualHomed",
@@ -55,7 +57,9 @@ class Underlay(Data):
     management_cidr: IPv4Network = Field(
         default=IPv4Network("10.0.2.0/24"), alias="managementCidr", description="Addresses of eth0 when dual-homed"
     )
-    nic: str = Field(default="", description="The cluster's NIC on every node, where the provider found another one")
+    nic: str = Field(
+        default="", description="NIC of the cluster network on every node, if the provider found a different one"
+    )
 
 
 class Pods(Data):
@@ -63,7 +67,7 @@ class Pods(Data):
 
     cidr: IPv4Network = Field(default=IPv4Network("10.244.0.0/16"), description="The cluster CIDR")
     node_mask: Annotated[int, Field(ge=16, le=28)] = Field(
-        default=24, alias="nodeMask", description="Prefix length of each node's share"
+        default=24, alias="nodeMask", description="Prefix length of the podCIDR of each node"
     )
 
 
@@ -88,19 +92,19 @@ class Vagrant(Data):
     """Virtual machines of the provider vagrant."""
 
     hypervisor: Literal["virtualbox", "libvirt", "qemu"] = Field(
-        default="virtualbox", description="Who runs them; qemu is libvirt with emulation in software"
+        default="virtualbox", description="Hypervisor of the machines; qemu is libvirt with emulation in software"
     )
     box: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$")] = Field(
-        default="debian/bookworm64", description="Name of the box: Debian 12, its second NIC called eth1"
+        default="debian/bookworm64", description="Name of the box: Debian 12 whose second NIC is named eth1"
     )
     box_version: Annotated[str, StringConstraints(pattern=r"^[\w.]*$")] = Field(
-        default="", alias="boxVersion", description="Its version; the newest when empty"
+        default="", alias="boxVersion", description="Version of the box; if empty, the newest"
     )
     cpus: Annotated[int, Field(ge=2, le=64)] = Field(
-        default=2, description="Of every node; kubeadm insists on two. One where the processor is emulated"
+        default=2, description="CPUs of every node. kubeadm requires two. One if the processor is emulated"
     )
     memory: Annotated[int, Field(ge=1700)] = Field(
-        default=2048, description="MiB of every node; kubeadm insists on 1700"
+        default=2048, description="Memory of every node in MiB; kubeadm requires 1700"
     )
     api_port: Annotated[int, Field(ge=1024, le=65535)] = Field(
         default=16443, alias="apiPort", description="Port on the host's loopback that leads to the API server"
@@ -128,19 +132,19 @@ class LabSpec(Data):
     provider: Provider = "namespaces"
     kernel: Kernel = Field(
         default="host",
-        description="Kernel that the lab runs under: this machine's, or another in a VM",
+        description="Kernel of the lab: this machine's, or another one in a VM",
     )
     cni: str = Field(default="flannel", description="Name of a CNI variant")
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
         default="",
         alias="cniVersion",
-        description="Full version of the network: its project's own images, pulled or brought. Empty: the pinned one",
+        description="Full version of the network, from its project's own images. If empty, the pinned one",
     )
-    nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="How many nodes")
+    nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="Number of nodes")
     node_addresses: dict[str, IPv4Address] = Field(
         default_factory=dict,
         alias="nodeAddresses",
-        description="Name and address of every node, in order, where the provider found them; it fills this in",
+        description="Name and address of every node, in order. The provider fills this in if it found them",
     )
     kubernetes: Kubernetes = Kubernetes()
     underlay: Underlay = Underlay()
@@ -148,7 +152,8 @@ class LabSpec(Data):
     services: Services = Services()
     vagrant: Vagrant = Vagrant()
     labs: tuple[str, ...] = Field(
-        default=(), description="Ids of the labs to apply, or 'all'; empty: all that the variant can do, but the long"
+        default=(),
+        description="Ids of the labs to apply, or 'all'. If empty, all that fit the variant, except the long ones",
     )
 
     @model_validator(mode="after")
@@ -179,7 +184,7 @@ class LabSpec(Data):
             clashes.append(f"services.cidr {self.services.cidr} is smaller than a /24")
         if self.kernel != "host" and self.provider != "namespaces":
             clashes.append(
-                f"kernel {self.kernel} is for labs of namespaces: provider {self.provider} has machines of its own"
+                f"kernel {self.kernel} needs provider namespaces: provider {self.provider} has its own machines"
             )
         if clashes:
             raise ValueError("; ".join(clashes))

@@ -26,8 +26,8 @@ from harness.probes.plan import (
     ExchangeProbe,
     LookupProbe,
     Probe,
+    Prober,
     RungProbe,
-    Site,
     Target,
 )
 
@@ -40,8 +40,8 @@ __all__ = [
     "ExchangeProbe",
     "LookupProbe",
     "Probe",
+    "Prober",
     "RungProbe",
-    "Site",
     "Target",
     "run_plans",
 ]
@@ -51,7 +51,7 @@ AGENT_START = 10.0
 
 
 def run_plans(
-    plans: Mapping[Site, Sequence[Probe]], *, batch: str, deadline: float = 2.5, retries: int = 2
+    plans: Mapping[Prober, Sequence[Probe]], *, batch: str, deadline: float = 2.5, retries: int = 2
 ) -> list[Observation]:
     """Run every site's probes at the same time, one program run per site.
 
@@ -88,11 +88,11 @@ def run_plans(
     ]
 
 
-def _requests(work: Mapping[Site, Sequence[Probe]]) -> dict[Site, list[dict[str, Any]]]:
+def _requests(work: Mapping[Prober, Sequence[Probe]]) -> dict[Prober, list[dict[str, Any]]]:
     """The plan of each site as the agent reads it, with the counting of bursts added at their receivers."""
     stamp = uuid.uuid4().hex[:12]
     names = {site.name: site for site in work}
-    plans: dict[Site, list[dict[str, Any]]] = {site: [] for site in work}
+    plans: dict[Prober, list[dict[str, Any]]] = {site: [] for site in work}
     for number, (site, probes) in enumerate(work.items()):
         for index, probe in enumerate(probes):
             request = answers.request(probe) | {"id": str(index)}
@@ -114,7 +114,7 @@ def _requests(work: Mapping[Site, Sequence[Probe]]) -> dict[Site, list[dict[str,
     return plans
 
 
-def _run(site: Site, probes: Sequence[Mapping[str, Any]], deadline: float, retries: int) -> dict[str, dict[str, Any]]:
+def _run(site: Prober, probes: Sequence[Mapping[str, Any]], deadline: float, retries: int) -> dict[str, dict[str, Any]]:
     """Run one agent; its lines by probe id, or one line with id `failure` when it could not be run."""
     plan = {"deadline_ms": round(timeouts.scaled(deadline) * 1000), "retries": retries, "probes": list(probes)}
     try:

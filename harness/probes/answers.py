@@ -13,8 +13,8 @@ from harness.probes.plan import (
     ExchangeProbe,
     LookupProbe,
     Probe,
+    Prober,
     RungProbe,
-    Site,
 )
 
 Line = Mapping[str, Any]
@@ -66,7 +66,7 @@ def request(probe: Probe) -> dict[str, Any]:
 
 def line_of(lines: Mapping[str, Line], index: int) -> Line:
     """The agent's line for a probe; what went wrong instead, when there is none."""
-    missing: Line = {"outcome": "error", "detail": "the agent ended without a line for this probe"}
+    missing: Line = {"outcome": "error", "detail": "the agent ended without a result for this probe"}
     return lines.get(str(index)) or lines.get("failure") or missing
 
 
@@ -75,7 +75,7 @@ def burst_counts(lines: Iterable[Line]) -> dict[str, Line]:
     return {line["burst"]: line for line in lines if line.get("kind") == "collect" and line.get("counted")}
 
 
-def observation(site: Site, probe: Probe, batch: str, line: Line, counts: Mapping[str, Line]) -> Observation:
+def observation(site: Prober, probe: Probe, batch: str, line: Line, counts: Mapping[str, Line]) -> Observation:
     """The record of a probe.
 
     Args:
@@ -103,7 +103,7 @@ def _tries(line: Line) -> tuple[Try, ...]:
     return tuple(Try.model_validate(attempt) for attempt in tries)
 
 
-def _exchange(site: Site, probe: ExchangeProbe | BindProbe, batch: str, line: Line) -> Exchange:
+def _exchange(site: Prober, probe: ExchangeProbe | BindProbe, batch: str, line: Line) -> Exchange:
     if isinstance(probe, BindProbe):
         name, node, dial = site.name, site.node, f"{probe.address or '*'}:{probe.port}"
     else:
@@ -141,7 +141,7 @@ def _exchange(site: Site, probe: ExchangeProbe | BindProbe, batch: str, line: Li
     )
 
 
-def _rung(site: Site, probe: RungProbe, batch: str, line: Line) -> Rung:
+def _rung(site: Prober, probe: RungProbe, batch: str, line: Line) -> Rung:
     return Rung(
         batch=batch,
         purpose=probe.purpose,
@@ -167,7 +167,7 @@ def _rung(site: Site, probe: RungProbe, batch: str, line: Line) -> Rung:
     )
 
 
-def _burst(site: Site, probe: BurstProbe, batch: str, line: Line, counts: Mapping[str, Line]) -> Burst:
+def _burst(site: Prober, probe: BurstProbe, batch: str, line: Line, counts: Mapping[str, Line]) -> Burst:
     counted: Line = counts.get(line.get("burst", ""), line if line.get("counted") else {})
     received: int | None = counted.get("received", 0) if counted else None
     sent: int = line.get("sent", 0)
@@ -188,11 +188,11 @@ def _burst(site: Site, probe: BurstProbe, batch: str, line: Line, counts: Mappin
         received=received,
         duplicates=counted.get("duplicates", 0),
         ms=line.get("ms", 0.0),
-        detail=line.get("detail", "") or ("" if received is not None else "no count from the receiver"),
+        detail=line.get("detail", "") or ("" if received is not None else "the receiver did not report a count"),
     )
 
 
-def _churn(site: Site, probe: ChurnProbe, batch: str, line: Line) -> Churn:
+def _churn(site: Prober, probe: ChurnProbe, batch: str, line: Line) -> Churn:
     return Churn(
         batch=batch,
         purpose=probe.purpose,
@@ -213,7 +213,7 @@ def _churn(site: Site, probe: ChurnProbe, batch: str, line: Line) -> Churn:
     )
 
 
-def _lookup(site: Site, probe: LookupProbe, batch: str, line: Line) -> Lookup:
+def _lookup(site: Prober, probe: LookupProbe, batch: str, line: Line) -> Lookup:
     queries: Sequence[Line] = line.get("queries", ())
     return Lookup(
         batch=batch,

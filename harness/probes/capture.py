@@ -82,7 +82,7 @@ class _Listener:
         if not self._read_until(b"listening on", timeouts.TAP_LISTENING):
             self.end()
             msg = f"tcpdump on {self.point.interface} of {self.point.place} did not start"
-            raise CommandError(msg, cause=self._words(), where=self.point.command, next_step="ip link, there")
+            raise CommandError(msg, cause=self._words(), where=self.point.command, next_step="run 'ip link' there")
 
     def mark(self, word: str) -> bool:
         """Send a marked frame and wait until the capture has it; False when it never gets there.
@@ -113,7 +113,7 @@ class _Listener:
         if self._process.stderr is not None:
             self._process.stderr.close()
         try:
-            self._process.wait(timeouts.scaled(timeouts.PROCESS_EXIT))
+            self._process.wait(timeouts.stretched(timeouts.PROCESS_EXIT))
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -1,8 +1,9 @@
-"""From frames to packets: Ethernet, ARP, IPv4, IPv6, ICMP, UDP, TCP; VXLAN and Geneve with the frame inside.
+"""From frames to packets: Ethernet, ARP, IPv4, IPv6, ICMP, UDP, TCP; VXLAN, Geneve and IP in IP with what is inside.
 
 Pure functions.
 
-Whatever is cut off or malformed ends the decoding of that packet at the last header that could be read; nothing raises.
+Whatever is cut off or malformed ends the decoding of that packet at what could be read last: a whole header, or ports
+and flags of one that is cut off. Nothing raises.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ CANARY_TYPE: Final = 0x88B5
 """EtherType of the marked frames of `responder canary` (IEEE 802, local experimental)."""
 
 ETHERNET_HEADER: Final = 14
-_VLAN, _IPV4, _IPV6, _ARP, _BRIDGED = 0x8100, 0x0800, 0x86DD, 0x0806, 0x6558
-_ICMP, _TCP, _UDP, _ICMP6 = 1, 6, 17, 58
-_NAMES: Final = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmp6", 132: "sctp", 50: "esp", 4: "ipip"}
+_IPV4, _IPV6, _ARP, _BRIDGED = 0x0800, 0x86DD, 0x0806, 0x6558
+_VLANS: Final = (0x8100, 0x88A8)
+_ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
+_NAMES: Final = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmp6", _SCTP: "sctp", 50: "esp", 4: "ipip"}
+_IN_IP: Final = {4: _IPV4, 41: _IPV6}
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
 _TCP_FLAGS: Final = "FSRPAUEC"
 
 Fields = dict[str, Any]
@@ -76,7 +80,7 @@ def _link(link: int, data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
     if link != pcap.ETHERNET or len(data) < ETHERNET_HEADER:
         return None
     kind, body = int.from_bytes(data[12:14]), data[ETHERNET_HEADER:]
-    if kind == _VLAN and len(body) >= 4:
+    while kind in _VLANS and len(body) >= 4:
         kind, body = int.from_bytes(body[2:4]), body[4:]
     fields = _network(kind, body, vxlan_ports)
     if fields is not None:
@@ -131,7 +135,7 @@ def _ipv4(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
 
 
 def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
-    """RFC 8200 §3; extension headers other than the fragment header are not followed."""
+    """RFC 8200 §3 and §4: extension headers, then what the last of them says comes next."""
     if len(data) < 40 or data[0] >> 4 != 6:
         return None
     length, number, hops = int.from_bytes(data[4:6]), data[6], data[7]
@@ -143,10 +147,14 @@ def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
         "df": True,  # routers never fragment IPv6
     }
     body = data[40 : 40 + length]
-    if number == 44 and len(body) >= 8:
-        number, offset = body[0], int.from_bytes(body[2:4])
-        fields |= {"more_fragments": bool(offset & 1), "fragment_offset": offset & 0xFFF8}
-        body = body[8:]
+    while number in (_HOP_BY_HOP, _ROUTING, _OPTIONS, _FRAGMENT) and len(body) >= 2:
+        number, kind, size = body[0], number, 8 + body[1] * 8
+        if kind == _FRAGMENT and len(body) >= 8:
+            offset, size = int.from_bytes(body[2:4]), 8
+            fields |= {"more_fragments": bool(offset & 1), "fragment_offset": offset & 0xFFF8}
+            if fields["fragment_offset"]:
+                break
+        body = body[size:]
     fields["proto"] = _NAMES.get(number, str(number))
     if not fields.get("fragment_offset"):
         fields |= _transport(number, body, vxlan_ports)
@@ -160,11 +168,26 @@ def _transport(number: int, data: bytes, vxlan_ports: frozenset[int]) -> Fields:
         return _udp(data, vxlan_ports)
     if number == _TCP:
         return _tcp(data)
-    return {}
+    if number == _SCTP:
+        return _ports(data)
+    inner = _network(_IN_IP[number], data, vxlan_ports) if number in _IN_IP else None
+    return {} if inner is None else {"inner": Packet(t_us=0, frame=len(data), **inner)}
+
+
+def _ports(data: bytes) -> Fields:
+    if len(data) < 4:
+        return {}
+    src_port, dst_port = struct.unpack_from("!HH", data)
+    return {"src_port": src_port, "dst_port": dst_port}
 
 
 def _icmp(number: int, data: bytes) -> Fields:
-    """RFC 792 and 4443: echo has id and sequence, "too big" has the MTU of the next hop (RFC 1191 §4)."""
+    """RFC 792 and 4443: echo has id and sequence, "too big" has the MTU of the next hop (RFC 1191 §4).
+
+    Args:
+        number: The protocol's.
+        data: Less than a whole header says nothing.
+    """
     if len(data) < 8:
         return {}
     kind, code = data[0], data[1]
@@ -179,22 +202,21 @@ def _icmp(number: int, data: bytes) -> Fields:
 
 
 def _udp(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
-    if len(data) < 8:
-        return {}
-    src_port, dst_port = struct.unpack_from("!HH", data)
-    fields: Fields = {"src_port": src_port, "dst_port": dst_port}
-    if dst_port in vxlan_ports:
+    fields = _ports(data)
+    if fields.get("dst_port") in vxlan_ports:
         fields |= _vxlan(data[8:], vxlan_ports)
-    elif dst_port == GENEVE_PORT:
+    elif fields.get("dst_port") == GENEVE_PORT:
         fields |= _geneve(data[8:], vxlan_ports)
     return fields
 
 
 def _vxlan(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
     """RFC 7348 §5: flags, VNI, then a whole Ethernet frame."""
-    if len(data) < 8:
-        return {}
-    fields: Fields = {"vxlan_flags": data[0], "vni": int.from_bytes(data[4:7])}
+    fields: Fields = {}
+    if len(data) >= 2:
+        fields["vxlan_flags"] = data[0]
+    if len(data) >= 7:
+        fields["vni"] = int.from_bytes(data[4:7])
     inner = _link(pcap.ETHERNET, data[8:], vxlan_ports)
     if inner is not None:
         fields["inner"] = Packet(t_us=0, frame=len(data) - 8, **inner)
@@ -214,12 +236,10 @@ def _geneve(data: bytes, vxlan_ports: frozenset[int]) -> Fields:
 
 def _tcp(data: bytes) -> Fields:
     """RFC 9293 §3.1; of the options the MSS (§3.7.1). Flags are letters: S, SA, A, PA, FA, R, RA."""
-    if len(data) < 20:
-        return {}
-    src_port, dst_port = struct.unpack_from("!HH", data)
-    bits = data[13]
-    letters = "".join(letter for bit, letter in enumerate(_TCP_FLAGS) if bits & 1 << bit)
-    fields: Fields = {"src_port": src_port, "dst_port": dst_port, "tcp_flags": letters}
+    fields = _ports(data)
+    if len(data) < 16:  # with the window, after the flags
+        return fields
+    fields["tcp_flags"] = "".join(letter for bit, letter in enumerate(_TCP_FLAGS) if data[13] & 1 << bit)
     mss = _mss(data[20 : (data[12] >> 4) * 4])
     if mss is not None:
         fields["tcp_mss"] = mss

@@ -11,7 +11,7 @@ from typing import Any
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
 from harness.model.node import Node
 from harness.model.wellknown import CILIUM_CGROUPS
-from harness.probes import inventory
+from harness.probes import sandboxes
 
 Row = dict[str, Any]
 
@@ -32,12 +32,12 @@ def take(nodes: Sequence[Node]) -> list[NetState]:
     Args:
         nodes: Which.
     """
-    running = inventory.of_nodes(nodes)
+    running = sandboxes.of_nodes(nodes)
     with ThreadPoolExecutor(max_workers=max(1, min(32, len(nodes)))) as pool:
         return list(pool.map(lambda node: _take(node, running), nodes))
 
 
-def _take(node: Node, running: inventory.Inventory) -> NetState:
+def _take(node: Node, running: sandboxes.Sandboxes) -> NetState:
     mounts = {line.split()[4] for line in node.file("/proc/1/mountinfo").splitlines()}
     paths = [path for path in _paths(node) if path not in mounts]
     return NetState(

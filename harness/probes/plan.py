@@ -17,7 +17,7 @@ CONTAINER_BINARY = "/responder"
 
 
 @dataclass(frozen=True)
-class Site:
+class Prober:
     """A place from which probes run.
 
     Args:

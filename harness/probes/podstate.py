@@ -15,7 +15,7 @@ from harness.errors import CnilabError
 from harness.model.records import Dump
 from harness.probes import facts
 from harness.probes.facts import Fact
-from harness.probes.plan import Site
+from harness.probes.plan import Prober
 
 WHAT: Final = ("sysctl", "counters", "resolv-conf")
 """Facts that are made of files."""
@@ -36,7 +36,7 @@ class Subject:
         host_network: It has its node's kernel state; only its own files are asked for.
     """
 
-    site: Site
+    site: Prober
     namespace: str
     host_network: bool = False
 
@@ -59,7 +59,7 @@ def dump(subjects: Iterable[Subject], *, batch: str, only: Sequence[str] = ()) -
         return [one for part in pool.map(lambda subject: _read(subject, batch, only), asked) for one in part]
 
 
-def link_mtu(site: Site, link: str = "eth0") -> int:
+def link_mtu(site: Prober, link: str = "eth0") -> int:
     """MTU of a pod's link, bytes.
 
     Args:
@@ -73,7 +73,7 @@ def link_mtu(site: Site, link: str = "eth0") -> int:
     return int(_files(site, {"mtu": (path,)})["mtu"]["files"][path])
 
 
-def resolv_conf(site: Site) -> str:
+def resolv_conf(site: Prober) -> str:
     """A pod's /etc/resolv.conf.
 
     Args:
@@ -111,7 +111,7 @@ def _read(subject: Subject, batch: str, only: Sequence[str]) -> list[Dump]:
     ]
 
 
-def _files(site: Site, patterns: dict[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:
+def _files(site: Prober, patterns: dict[str, tuple[str, ...]]) -> dict[str, dict[str, Any]]:
     commands = [{"id": what, "files": list(files)} for what, files in patterns.items()]
     plan = {"timeout_ms": round(DEADLINE * 1000), "commands": commands}
     done = site.runner.run([site.binary, "batch"], input=json.dumps(plan), timeout=DEADLINE + 10)

@@ -41,7 +41,7 @@ def build(dumps: Iterable[Dump], spec: LabSpec) -> Topology:
     """Draw nodes, pods, links, routes and forwarding entries together.
 
     Args:
-        dumps: From `kernel.dump` and `Inventory.dumps`; of several of the same place and kind the last counts.
+        dumps: From `kernel.dump` and `Sandboxes.dumps`; of several of the same place and kind the last counts.
         spec: For address ranges and the node's roles.
     """
     known = _Dumps(dumps)

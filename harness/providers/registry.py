@@ -25,10 +25,10 @@ def driver(name: str) -> Driver:
         UsageError: This version has none.
     """
     if name == "existing":
-        msg = "a cluster that is there already is not brought up"
-        raise UsageError(msg, next_step="cnilab test --kubeconfig FILE runs the conformance suite on it")
+        msg = "an existing cluster cannot be brought up"
+        raise UsageError(msg, next_step="'cnilab test --kubeconfig FILE' runs the conformance suite on it")
     if name not in PROVIDERS:
-        msg = f"the provider '{name}' is not there yet"
+        msg = f"the provider '{name}' does not exist yet"
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(PROVIDERS)}")
     found: Driver = importlib.import_module(f"{__package__}.{name}.driver").DRIVER
     return found

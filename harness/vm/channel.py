@@ -86,7 +86,7 @@ class Door:
                 raise BringUpError(lasting.what, lasting.reason, where, lasting.next_step) from error
             msg = "its agent does not answer"
             raise NotYetError(msg, error.strerror or str(error) or type(error).__name__, where) from error
-        msg = "something else than its agent answers"
+        msg = "another program answers instead of its agent"
         raise NotYetError(msg, where=where)
 
     def relay(self, port: int) -> None:
@@ -177,7 +177,9 @@ class Door:
 def gone(cause: str) -> BringUpError:
     """The error of a machine that does not answer."""
     msg = "the virtual machine does not answer"
-    return BringUpError(msg, cause=cause, next_step="'cnilab down' removes it; 'cnilab up' makes another")
+    return BringUpError(
+        msg, cause=cause, next_step="remove it with 'cnilab down' and create a new one with 'cnilab up'"
+    )
 
 
 def own(stream: TextIO) -> Any:
@@ -237,7 +239,7 @@ class _Wait:
             raise self._interrupt
         msg = f"waited {self._seconds:.0f} s for a program in the virtual machine"
         raise BringUpError(
-            msg, where=shlex.join(self._argv), next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4"
+            msg, where=shlex.join(self._argv), next_step="extend all deadlines with CNILAB_TIMEOUT_SCALE=4"
         )
 
     def interrupted(self, interrupt: KeyboardInterrupt) -> None:
@@ -292,7 +294,7 @@ class _Session:
             if key.fileobj is self._connection:
                 data = self._received()
                 if not data:
-                    cause = "it closed the connection while a program ran"
+                    cause = "it closed the connection while a program was running"
                     raise gone(cause)
                 self._buffer += data
                 if (code := self._frames()) is not None:

@@ -79,7 +79,7 @@ class VmState(Record):
 
 
 @dataclass(frozen=True)
-class Materials:
+class MachineMaterials:
     """What a machine is made of.
 
     Args:
@@ -152,9 +152,9 @@ def require_short(folder: Path) -> None:
     files = qemu.Files(folder)
     longest = max(len(os.fsencode(files.socket(tag))) for tag in (initramfs.ROOT_TAG, initramfs.RUN_TAG))
     if longest > LONGEST_SOCKET:
-        msg = "the virtual machine's sockets would have paths that are too long"
-        cause = f"{longest} bytes, and a Unix socket's path has at most {LONGEST_SOCKET} (unix(7))"
-        step = f"name a state directory that is {longest - LONGEST_SOCKET} bytes shorter, with --state"
+        msg = "the paths of the virtual machine's sockets are too long"
+        cause = f"{longest} bytes; the path of a Unix socket may have at most {LONGEST_SOCKET} (unix(7))"
+        step = f"set a state directory that is {longest - LONGEST_SOCKET} bytes shorter with --state"
         raise PreflightError(msg, cause=cause, where=str(folder), next_step=step)
 
 
@@ -174,7 +174,7 @@ def require_programs() -> tuple[str, str]:
     daemon = virtiofsd()
     missing = [name for name, path in ((emulator, found), ("virtiofsd", daemon)) if path is None]
     if found is None or daemon is None:
-        msg = "another kernel needs a virtual machine, and this one lacks programs for it"
+        msg = "another kernel needs a virtual machine, but this machine lacks programs for it"
         raise PreflightError(
             msg,
             cause=f"missing: {', '.join(missing)}",
@@ -183,7 +183,7 @@ def require_programs() -> tuple[str, str]:
     return found, daemon
 
 
-def start(materials: Materials, wanted: Wanted) -> tuple[VmState, int]:
+def start(materials: MachineMaterials, wanted: Wanted) -> tuple[VmState, int]:
     """Start a machine, on the processor if that works, else in software.
 
     Returns:
@@ -234,7 +234,9 @@ def _make_disk(files: qemu.Files, content: Path) -> None:
     HostRunner().run(words, timeout=timeouts.DOWNLOAD)
 
 
-def _launch(materials: Materials, wanted: Wanted, hardware: qemu.Hardware) -> tuple[subprocess.Popen[bytes], VmState]:
+def _launch(
+    materials: MachineMaterials, wanted: Wanted, hardware: qemu.Hardware
+) -> tuple[subprocess.Popen[bytes], VmState]:
     files = qemu.Files(wanted.folder)
     emulator, daemon = require_programs()
     state = VmState(
@@ -302,7 +304,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _initramfs(materials: Materials, wanted: Wanted, state: VmState) -> bytes:
+def _initramfs(materials: MachineMaterials, wanted: Wanted, state: VmState) -> bytes:
     busybox = shutil.which("busybox")
     if busybox is None:
         msg = "busybox is missing on this machine"
@@ -337,7 +339,7 @@ def _says(files: qemu.Files, process: subprocess.Popen[bytes], what: str, deadli
 
 
 def _last_words(files: qemu.Files) -> str:
-    return _tail(files.console) or _tail(files.errors) or "its kernel said nothing"
+    return _tail(files.console) or _tail(files.errors) or "its kernel printed nothing"
 
 
 def _tail(path: Path, lines: int = 8) -> str:

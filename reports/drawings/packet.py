@@ -55,14 +55,14 @@ def _brackets(decoded: Decoded, edges: list[float], top: int) -> list[Markup]:
         first, last = layers.index("tunnel"), len(layers) - 1 - layers[::-1].index("tunnel")
         inner = layers.index("inner")
         shapes += _bracket(
-            edges[first], edges[last + 1], top - 8, -1, f"the tunnel costs {decoded.overhead} bytes", "accent"
+            edges[first], edges[last + 1], top - 8, -1, f"the tunnel adds {decoded.overhead} bytes", "accent"
         )
         shapes += _bracket(edges[inner], edges[-1], top - 8, -1, f"what the pod sent: {decoded.inner_length} bytes", "")
-        label = f"what the wire's MTU must hold: an IP packet of {decoded.outer_length} bytes"
+        label = f"the underlay MTU must allow an IP packet of {decoded.outer_length} bytes"
         shapes += _bracket(edges[first], edges[-1], top + HEIGHT + 8, 1, label, "")
     else:
         start = 1 if decoded.segments and decoded.segments[0].name == "Ethernet" else 0
-        label = f"the IP packet: {decoded.outer_length} bytes, which the MTU must hold"
+        label = f"the IP packet: {decoded.outer_length} bytes, which the MTU must allow"
         shapes += _bracket(edges[start], edges[-1], top + HEIGHT + 8, 1, label, "")
     return shapes
 

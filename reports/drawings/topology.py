@@ -137,7 +137,7 @@ def _outside(diagram: Diagram, left: float) -> list[Markup]:
 
 
 def _outside_box(box: OutsideBox, x: float, width: float, underlay: str) -> list[Markup]:
-    role = "the nodes' gateway and the world outside" if underlay else "a host beyond the router"
+    role = "the nodes' gateway and the outside" if underlay else "a host beyond the router"
     return [
         rect(x, 1, width, OUTSIDE - 2, "outside", r=12),
         text(x + 18, 25, box.name, "name"),
@@ -149,10 +149,10 @@ def _outside_box(box: OutsideBox, x: float, width: float, underlay: str) -> list
 def _fabric(diagram: Diagram, left: float, y: float, *, first: bool) -> list[Markup]:
     shapes = [rect(left, y, WIDTH - left, FABRIC, "fabric", r=FABRIC / 2)]
     if first:
-        wrap = f"{diagram.encapsulation}: {diagram.overhead} bytes more per packet" if diagram.encapsulation else ""
+        wrap = f"{diagram.encapsulation}: {diagram.overhead} more bytes per packet" if diagram.encapsulation else ""
         shapes += [
             text(left + LANE + 22, y + 18, f"wire between the nodes · {diagram.underlay}", "small"),
-            text(WIDTH / 2 + 40, y + 18, wrap or "pod packets travel as they are", "small accent", anchor="middle"),
+            text(WIDTH / 2 + 40, y + 18, wrap or "pod packets are not encapsulated", "small accent", anchor="middle"),
             text(
                 WIDTH - 26, y + 18, f"MTU {diagram.underlay_mtu}" if diagram.underlay_mtu else "", "small", anchor="end"
             ),

@@ -57,15 +57,13 @@ def _sentence(tones: Counter[Tone], count: int) -> str:
     if not count:
         return "no cell ran"
     good = tones["good"] + tones["warn"]
-    parts = [
-        f"{good} of {plural(count, 'cell')} {'is' if good == 1 else 'are'} as {'it' if good == 1 else 'they'} should be"
-    ]
+    parts = [f"{good} of {plural(count, 'cell')} {'is' if good == 1 else 'are'} as expected"]
     if tones["bad"]:
         parts.append(f"{tones['bad']} {'fails' if tones['bad'] == 1 else 'fail'}")
     if tones["lab"]:
         parts.append(f"{plural(tones['lab'], 'lab')} failed")
     if tones["muted"]:
-        parts.append(f"{tones['muted']} judged nothing")
+        parts.append(f"{tones['muted']} without any verdict")
     return ", ".join(parts)
 
 
@@ -85,13 +83,13 @@ def _detail(changed: Sequence[CellChanges], kinds: Counter[str], absent: Sequenc
     ]
     sentences = []
     if not known and changed:
-        sentences.append("There is no earlier run to compare with.")
+        sentences.append("There is no earlier run for comparison.")
     elif told:
         sentences.append(f"Since the last run of each cell: {listing(told)}.")
     elif known:
         sentences.append("No verdict changed since the last run of each cell.")
     if absent:
-        sentences.append(f"{plural(len(absent), 'planned cell')} did not run, each for a reason.")
+        sentences.append(f"{plural(len(absent), 'planned cell')} did not run; the reasons are listed.")
     return " ".join(sentences)
 
 

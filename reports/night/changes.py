@@ -14,15 +14,15 @@ from reports.text import Ids, duration, slug
 
 NEW_FAILURE: Final = Mark("bad", "✗", "new failure")
 LAB_FAILED: Final = Mark("lab", "!", "the lab failed")
-NO_VERDICT: Final = Mark("lab", "!", "no verdict any more")
+NO_VERDICT: Final = Mark("lab", "!", "no verdict now")
 ADVICE: Final = Mark("warn", "✗", "recommendation no longer met")
 NEWLY_FLAKY: Final = Mark("warn", "~", "newly flaky")
 NEWLY_SKIPPED: Final = Mark("warn", "–", "newly skipped")
-REMOVED: Final = Mark("note", "−", "no longer there")
+REMOVED: Final = Mark("note", "−", "removed")
 SLOWER: Final = Mark("warn", "↓", "slower")
 FIXED: Final = Mark("good", "✓", "fixed")
-STEADY: Final = Mark("good", "✓", "steady again")
-TRIED: Final = Mark("good", "✓", "judged for the first time in a while")
+STEADY: Final = Mark("good", "✓", "stable again")
+TRIED: Final = Mark("good", "✓", "judged again after a break")
 ADDED: Final = Mark("note", "+", "new")
 
 ORDER: Final = (

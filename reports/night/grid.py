@@ -14,11 +14,11 @@ from reports.panels.requirements import area_name, area_order
 from reports.text import Ids, duration, slug
 
 _TONES: Final = {
-    "good": Mark("good", "✓", "as it should be"),
+    "good": Mark("good", "✓", "as expected"),
     "bad": Mark("bad", "✗", "fails"),
-    "warn": Mark("warn", "~", "as it should be, with remarks"),
+    "warn": Mark("warn", "~", "as expected, with remarks"),
     "lab": Mark("lab", "!", "the lab failed"),
-    "muted": Mark("muted", "·", "nothing judged"),
+    "muted": Mark("muted", "·", "no verdict at all"),
     "note": Mark("note", "•", "recorded"),
 }
 NOTHING: Final = Mark("muted", "", "not judged")
@@ -73,7 +73,7 @@ def _share(cell: Cell, area: str, last: dict[str, str]) -> Share:
     items = _of_area(cell, area)
     judged = [item for item in items if item.level != "RECORD" and item.status in ("pass", "fail", "error")]
     if not judged:
-        return Share(NOTHING, "", "", f"{cell.name}: nothing of {area_name(area)} was judged")
+        return Share(NOTHING, "", "", f"{cell.name}: no requirement of {area_name(area)} was judged")
     held = sum(item.status == "pass" for item in judged)
     worst = marks.worst([item.mark for item in judged])
     was = [last[item.id] for item in judged if last.get(item.id) in HELD | BROKEN]

@@ -112,7 +112,7 @@ def parity(table: Parity | None) -> str:
         "✓ as expected, • recorded, ✗ not as expected, ! broken; a number: not run, for the reason below.",
     ]
     if used:
-        lines += ["", "## Why not", "", *(f"{number}. {plain(table.reasons[number - 1])}" for number in used)]
+        lines += ["", "## Reasons", "", *(f"{number}. {plain(table.reasons[number - 1])}" for number in used)]
     return "\n".join(lines) + "\n"
 
 

@@ -72,7 +72,7 @@ def _told(card: LabCard) -> str:
 
 def _why_not(cell: Cell) -> str:
     if cell.labs:
-        return "not among the labs that were asked for"
+        return "not among the requested labs"
     if cell.verdict.tone == "lab" and not cell.requirements:
         return f"the lab did not come up ({cell.verdict.detail})"
     return "labs were not applied"

@@ -41,7 +41,7 @@ def trend(cell: Cell, history: Sequence[Entry]) -> Trend:
     return Trend(
         cell=cell.name,
         bars=tuple(_bar(entry) for entry in entries),
-        summary=f"{good} of {plural(len(entries), 'run')} as it should be, now: {cell_mark(cell).word}",
+        summary=f"{good} of {plural(len(entries), 'run')} as expected, now: {cell_mark(cell).word}",
     )
 
 
@@ -53,7 +53,7 @@ def _bar(entry: Entry) -> TrendBar:
 
 
 def flaky(cells: Sequence[Cell], history: Sequence[Entry]) -> tuple[FlakyTest, ...]:
-    """Requirements and labs that changed their verdict, or passed only when tried again, the worst first.
+    """Requirements and labs that changed their verdict, or passed only after a retry, the worst first.
 
     The score is (changes between as required and not + passes on retry) / runs with a verdict, of the last 30 runs.
     Where nothing was judged, as in a run that failed early, a run does not count.

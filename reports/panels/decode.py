@@ -16,6 +16,7 @@ TCP: Final = 20
 ICMP: Final = 8
 VXLAN: Final = 8
 IANA_VXLAN: Final = 4789
+IANA_GENEVE: Final = 6081
 
 
 def decode(packet: Packet, where: str, owners: Owners) -> Decoded:
@@ -32,25 +33,10 @@ def decode(packet: Packet, where: str, owners: Owners) -> Decoded:
     if inner is not None:
         _ethernet(packet, "outer", owners, layers, segments)
         _ip(packet, "outer", owners, layers, segments)
-        source = f"{packet.src_port}" if packet.src_port is not None else ""
-        note = "" if packet.dst_port == IANA_VXLAN else f"IANA gave VXLAN {IANA_VXLAN}; Linux and flannel use 8472"
-        layers.append(
-            LayerRow(
-                "tunnel",
-                "UDP",
-                UDP,
-                (
-                    Fact("source port", source, "one per inner flow"),
-                    Fact("destination port", f"{packet.dst_port}", note),
-                ),
-            )
-        )
-        segments.append(Segment("UDP", UDP, "tunnel"))
-        layers.append(LayerRow("tunnel", "VXLAN", VXLAN, _vxlan(packet)))
-        segments.append(Segment("VXLAN", VXLAN, "tunnel"))
+        _tunnel(packet, inner, layers, segments)
     body = inner or packet
     depth = "inner" if inner is not None else ""
-    _ethernet(body, depth, owners, layers, segments, tunnel=inner is not None)
+    _ethernet(body, depth, owners, layers, segments, tunnel=inner is not None and packet.dst_port is not None)
     _ip(body, depth, owners, layers, segments)
     _transport(body, depth, layers, segments)
     used = _ip_bytes(body) + _transport_bytes(body)
@@ -64,6 +50,27 @@ def decode(packet: Packet, where: str, owners: Owners) -> Decoded:
         inner_length=body.length,
         outer_length=packet.length,
     )
+
+
+def _tunnel(packet: Packet, inner: Packet, layers: list[LayerRow], segments: list[Segment]) -> None:
+    """What is between two IP headers, but for the inner frame's own: nothing where IP is in IP."""
+    if packet.dst_port is None:
+        return
+    source = f"{packet.src_port}" if packet.src_port is not None else ""
+    if packet.dst_port == IANA_GENEVE:
+        ethernet = ETHERNET if inner.src_mac else 0
+        size = packet.length - _ip_bytes(packet) - UDP - ethernet - inner.length
+        name, note = "Geneve", ""
+        fields: tuple[Fact, ...] = (Fact("VNI", f"{packet.vni}", "24 bits"),)
+    else:
+        size, name, fields = VXLAN, "VXLAN", _vxlan(packet)
+        note = "" if packet.dst_port == IANA_VXLAN else f"IANA assigned {IANA_VXLAN}; Linux and flannel use 8472"
+    ports = (
+        Fact("source port", source, "one per inner flow"),
+        Fact("destination port", f"{packet.dst_port}", note),
+    )
+    layers += [LayerRow("tunnel", "UDP", UDP, ports), LayerRow("tunnel", name, size, fields)]
+    segments += [Segment("UDP", UDP, "tunnel"), Segment(name, size, "tunnel")]
 
 
 def _vxlan(packet: Packet) -> tuple[Fact, ...]:

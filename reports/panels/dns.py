@@ -18,14 +18,14 @@ _PURPOSES: Final = {
     "externalname": "ExternalName",
     "schema": "Version of the record schema",
     "srv": "Ports (SRV)",
-    "ptr": "Addresses back to names (PTR)",
-    "tcp": "The same over TCP",
+    "ptr": "Names of addresses (PTR)",
+    "tcp": "The same names over TCP",
     "large-udp": "A large answer over UDP",
     "large-tcp": "A large answer over TCP",
     "large-edns": "A large answer with EDNS",
     "forward": "Names outside the cluster",
     "every-pod": "One name from every pod",
-    "latency": "Repeated, for the time it takes",
+    "latency": "Repeated lookups, for the latency",
 }
 """What the suite's purposes mean to a reader; others are shown as they are."""
 
@@ -66,7 +66,7 @@ def _sentence(lookups: list[Lookup]) -> str:
     text = f"{answered:,} of {plural(len(lookups), 'lookup')} got an answer"
     text += f" from {listing(servers)}" if servers else ""
     text += f"; they took {plural(queries, 'query', 'queries')}" if queries else ""
-    return f"{text}. A name that does not exist must be told so, not met with silence."
+    return f"{text}. For a name that does not exist, the server must answer NXDOMAIN and not stay silent."
 
 
 def _group(purpose: str, questions: dict[Question, list[Lookup]]) -> LookupGroup:

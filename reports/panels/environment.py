@@ -28,7 +28,7 @@ def environment(source: Source) -> Environment:
     facts = [
         ("lab", info.lab),
         ("variant", info.variant),
-        ("network", f"{chosen}, not the pinned version: its project's own images" if chosen else ""),
+        ("network", f"{chosen}, not the pinned version, from its project's own images" if chosen else ""),
         ("provider", info.provider),
         ("Kubernetes", kubernetes_version(info)),
         ("support", next((event.title for event in source.events if event.step == SUPPORT), "")),

@@ -11,9 +11,9 @@ _TOLD, _LINES = 400, 8
 _MARKS = {
     "killed": Mark("good", "✓", "seen"),
     "survived": Mark("bad", "✗", "missed"),
-    "imprecise": Mark("warn", "~", "seen, but by too many"),
-    "equivalent": Mark("muted", "=", "changes nothing here"),
-    "error": Mark("lab", "!", "could not be tried"),
+    "imprecise": Mark("warn", "~", "detected, but by too many checks"),
+    "equivalent": Mark("muted", "=", "has no effect here"),
+    "error": Mark("lab", "!", "could not be injected"),
 }
 
 

@@ -43,7 +43,7 @@ def _burst(item: Burst) -> LoadRow:
 def _churn(item: Churn) -> LoadRow:
     asked = item.sequential + item.parallel
     errors = ", ".join(f"{count} × {name}" for name, count in sorted(item.errors.items()))
-    times = [f"half within {micros(item.p50_us)}" if item.p50_us is not None else ""]
+    times = [f"50 % within {micros(item.p50_us)}" if item.p50_us is not None else ""]
     times.append(f"99 % within {micros(item.p99_us)}" if item.p99_us is not None else "")
     return LoadRow(
         src=item.src,

@@ -127,8 +127,8 @@ def _values(names: list[str], by_pair: dict[Pair, list[Exchange]], anchors: dict
     """Tabs that show a number instead of a verdict: TTL at the receiver, round trip."""
     tabs: list[MatrixTab] = []
     measures: list[tuple[str, str, Callable[[Exchange], int | None], str]] = [
-        ("ttl", "TTL", lambda item: item.ttl, "IP TTL as the receiver found it; senders start at 64"),
-        ("rtt", "Round trip", lambda item: item.rtt_us, "microseconds, the shortest of all exchanges of the pair"),
+        ("ttl", "TTL", lambda item: item.ttl, "IP TTL at the receiver; senders start at 64"),
+        ("rtt", "Round trip", lambda item: item.rtt_us, "microseconds, the minimum of all exchanges of the pair"),
     ]
     for key, title, measure, summary in measures:
         if not any(measure(item) is not None for found in by_pair.values() for item in found):

@@ -102,11 +102,11 @@ def _ladders(rungs: list[Rung], expected: int) -> list[Ladder]:
 def _rung(rung: Rung, expected: int) -> RungCell:
     """Passing up to the MTU and a clear refusal above it are both as they should be; silence never is."""
     fits = not expected or rung.size <= expected
-    told = f", told {rung.reported_mtu}" if rung.reported_mtu else ""
+    told = f", reported MTU {rung.reported_mtu}" if rung.reported_mtu else ""
     if rung.outcome == "ok":
         return RungCell(rung.size, marks.REACHED if fits else marks.UNEXPECTED, "passes")
     if rung.outcome == "msgsize":
-        mark = Mark("note", "⊘", "refused, as it should be") if not fits else marks.BROKEN
+        mark = Mark("note", "⊘", "refused, as expected") if not fits else marks.BROKEN
         return RungCell(rung.size, mark, f"refused: EMSGSIZE{told}")
-    word = "lost without a word" if rung.outcome in ("timeout", "lost") else rung.outcome
+    word = "lost without an error" if rung.outcome in ("timeout", "lost") else rung.outcome
     return RungCell(rung.size, marks.BROKEN, f"{word}{told}")

@@ -116,7 +116,7 @@ def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | 
     title = f"{pair[0]} → {pair[1]}" if pair else flow
     sides = [_side("There", there, owners, ids, anchor)]
     if any(seen.packet for seen in back):
-        sides.append(_side("And back", back, owners, ids, anchor))
+        sides.append(_side("The way back", back, owners, ids, anchor))
     wire = _on_the_wire(there)
     return PacketPath(
         anchor=anchor,
@@ -228,13 +228,13 @@ def _note(packet: Packet, before: Packet | None, owners: Owners) -> str:
     if inner.ttl < was.ttl:
         notes.append("routed" if was.ttl - inner.ttl == 1 else f"routed {was.ttl - inner.ttl} times")
     if packet.inner is not None and before.inner is None:
-        notes.append(f"wrapped, {packet.length - inner.length} bytes added")
+        notes.append(f"encapsulated, {packet.length - inner.length} bytes added")
     if packet.inner is None and before.inner is not None:
-        notes.append("unwrapped")
+        notes.append("decapsulated")
     if inner.src != was.src:
         owner = owners.classify(inner.src)
         notes.append(f"source translated to {owner or inner.src}")
     if inner.dst != was.dst:
         owner = owners.classify(inner.dst)
         notes.append(f"destination translated to {owner or inner.dst}")
-    return ", ".join(notes) or "passed on unchanged"
+    return ", ".join(notes) or "forwarded unchanged"

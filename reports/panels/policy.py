@@ -126,13 +126,13 @@ def _sentence(counts: Mapping[Mark, int], rounds: Sequence[_Round], *, enforced:
         stored -= sum(len(one.data["rejected"]) for one in rounds)
         through, stopped = counts[marks.IGNORED], counts[marks.DENIED]
         return (
-            f"{plural(stored, 'policy', 'policies')} were accepted and stored, and nobody enforces them: of "
+            f"{plural(stored, 'policy', 'policies')} were accepted and stored but are not enforced: of "
             f"{plural(through + stopped, 'connection')} that they forbid, {through:,} got through."
         )
     total = sum(counts.values())
     good = counts[marks.REACHED] + counts[marks.DENIED]
     return (
-        f"{good:,} of {plural(total, 'connection')} in {plural(cases, 'case')} were as the API says: "
+        f"{good:,} of {plural(total, 'connection')} in {plural(cases, 'case')} were as the API requires: "
         f"{plural(counts[marks.LEAK], 'leak')}, {counts[marks.BROKEN]:,} broken"
         + (f", {counts[marks.DEVIATION]:,} that the variant declares." if counts[marks.DEVIATION] else ".")
     )
@@ -142,8 +142,8 @@ def _note(rounds: Sequence[_Round]) -> str:
     timed = [one.data["seconds"] for one in rounds if "seconds" in one.data]
     known = [seconds for seconds in timed if seconds is not None]
     late = len(timed) - len(known)
-    words = f"Policies held {max(known) * 1000:,.0f} ms after the API server had taken them, at most." if known else ""
-    return f"{words} {plural(late, 'round')} never came to rest.".strip() if late else words
+    words = f"Policies were in force within {max(known) * 1000:,.0f} ms of their acceptance." if known else ""
+    return f"{words} {plural(late, 'round')} never became stable.".strip() if late else words
 
 
 def _problems(one: _Round, anchors: Mapping[str, str]) -> Iterable[PolicyProblem]:
@@ -188,9 +188,9 @@ def _tables(
     inward = list(case["closed"]["Ingress"])
     outward = list(case["closed"]["Egress"])
     if inward:
-        yield _table("Who gets in: from ↓ to →", one, wanted, inward, names, inward=True)
+        yield _table("Ingress: from ↓ to →", one, wanted, inward, names, inward=True)
     if outward:
-        yield _table("Who gets where: from → to ↓", one, wanted, outward, names, inward=False)
+        yield _table("Egress: from → to ↓", one, wanted, outward, names, inward=False)
 
 
 def _table(

@@ -17,13 +17,13 @@ _PURPOSES: Final = {
     "hairpin": "a pod reaches itself through its Service",
     "spread": "all endpoints are used",
     "affinity": "one client keeps its endpoint",
-    "no-endpoints": "a Service without endpoints refuses",
+    "no-endpoints": "a Service without endpoints refuses connections",
     "itp-local": "internal traffic stays on the node",
     "nodeport": "a node port, from outside",
     "etp-local": "external traffic stays on the node",
     "egress": "from pods",
     "egress-node": "from nodes",
-    "egress-port": "all pods from one source port",
+    "egress-port": "all pods with the same source port",
     "far-small": "beyond a 1300-byte link",
     "pmtud": "an upload through a 1300-byte link",
 }
@@ -107,7 +107,7 @@ def _mark(found: list[Exchange]) -> Mark:
         return marks.UNSTEADY if any(item.attempts > 1 for item in found) else Mark("good", "✓", "answered")
     if "ok" not in outcomes:
         return Mark("note", "⊘", "not answered")
-    return Mark("note", "◐", "answered in part")
+    return Mark("note", "◐", "answered partially")
 
 
 def _detail(found: list[Exchange]) -> str:

@@ -14,7 +14,7 @@ _MOST_BARS = 80
 _STATES: dict[str, Tone] = {"ok": "good", "failed": "bad", "skipped": "muted"}
 
 _TITLES: Final = {
-    "components": "Get the programs",
+    "components": "Fetch or build the programs",
     "up": "Bring up the lab",
     "apply": "Apply the labs",
     "ansible": "Apply the labs with Ansible",

@@ -133,7 +133,7 @@ def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trou
     if problem is not None:
         return "lab", "the lab failed before the network could be judged" if not judged else "the lab failed"
     if not judged and not labs:
-        return "muted", "nothing was judged yet"
+        return "muted", "no check was judged yet"
     parts = [_first(held, len(judged), labs)]
     if failed := status["MUST", "fail"]:
         parts.append(f"{failed} {'fails' if failed == 1 else 'fail'}")

@@ -89,17 +89,24 @@ class Engine:
 
 
 def packages(place: Path) -> Path:
-    """Unpack Docker's packages below a directory; skips the test where they cannot be had."""
+    """Unpack Docker's packages below a directory; skips the test where they is not available."""
     root = place / "root"
     if not Apt.present():
         pytest.skip("no Docker engine answers, and without apt none can be unpacked")
-    for package in PACKAGES:
-        done = Apt(HostRunner()).download(package, place)
+    _unpack(place, root, *PACKAGES)
+    if not (root / "usr/bin/docker").exists():
+        _unpack(place, root, "docker-cli")  # since Debian 13 a package of its own
+    return root
+
+
+def _unpack(place: Path, root: Path, *names: str) -> None:
+    for name in names:
+        done = Apt(HostRunner()).download(name, place)
         if not done.ok:
-            pytest.skip(f"no Docker engine answers, and {package} cannot be downloaded: {done.tail(1)}")
+            pytest.skip(f"no Docker engine answers, and {name} cannot be downloaded: {done.tail(1)}")
     for archive in place.glob("*.deb"):
         subprocess.run(["/usr/bin/dpkg-deb", "-x", archive, root], check=True)
-    return root
+        archive.unlink()
 
 
 def _capability(bit: int) -> bool:

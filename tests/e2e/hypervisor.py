@@ -104,7 +104,7 @@ class Hypervisor:
 
 
 def install(programs: Iterable[str] = PROGRAMS, known: Mapping[str, tuple[str, ...]] = PROGRAMS) -> None:
-    """Bring programs; skips the test where they cannot be had.
+    """Bring programs; skips the test where they is not available.
 
     Args:
         programs: Which.

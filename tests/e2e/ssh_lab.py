@@ -71,7 +71,7 @@ def stand_in(native: LabDir, place: LabDir, name: str) -> None:
     common = {key: known[key] for key in ("created", "run", "programs", "api_port")}
     state.write(
         place,
-        state.LabState.model_validate(
+        state.VagrantState.model_validate(
             {**common, "name": place.name, "spec": LabSpec.model_validate(spec), "ready": True, "started": True}
         ),
     )

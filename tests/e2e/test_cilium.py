@@ -190,8 +190,8 @@ def test_an_agent_that_crashes_is_shown_with_its_last_words_and_what_doctor_says
     argv = [sys.executable, str(script), *words]
     done = subprocess.run(argv, cwd=cli.home, env=cli.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 11, done.stderr
-    assert "cilium-agent keeps dying while the lab waits" in done.stderr
+    assert "cilium-agent exits again and again while the lab waits" in done.stderr
     assert "Unknown IPAM backend nonsense" in done.stderr
-    assert "doctor finds nothing wrong with bpf file system" in done.stderr
+    assert "doctor found no problem with bpf file system" in done.stderr
     assert "--retain" in done.stderr
     assert cli.labs() == {}

@@ -126,7 +126,7 @@ def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
     del warm
     findings = {item["id"]: item for item in cli.data("doctor", "flannel", "--kernel", "debian")["items"]}
     assert findings["cgroup-controllers"]["detail"] == "v2"
-    assert findings["br-netfilter"]["detail"] == "a module, which the first lab loads"
+    assert findings["br-netfilter"]["detail"] == "a module that the first lab loads"
     assert {name: findings[name]["status"] for name in FOR_VARIANTS} == dict.fromkeys(FOR_VARIANTS, "ok")
     assert not [item["id"] for item in findings.values() if item["status"] in {"blocks", "limits"}]
     assert of_this_user(cli) == []

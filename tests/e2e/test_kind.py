@@ -180,8 +180,8 @@ def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
     passed = {one.id for one in found.values() if one.status == "pass"}
     assert {"model.pod-pod.cross-node", "mtu.exact", "svc.hostport.reach"} <= passed
     assert {"node.links", "node.forward", "model.no-nat.wire", "mtu.wire"} <= passed
-    assert run.info().host["image"].startswith(f"{image}, into which")
-    assert run.info().host["probes"].startswith(f"{image}, into which")
+    assert run.info().host["image"].startswith(f"{image}, with the responder sent")
+    assert run.info().host["probes"].startswith(f"{image}, with programs sent")
     assert kind(*kubectl, *names).stdout == before
 
 
@@ -249,7 +249,7 @@ def test_a_name_that_a_cluster_of_kind_has_is_refused_and_that_cluster_left_alon
     (stranger,) = kind.docker("create", "--label", label, "--name", f"{NAME}-control-plane", kind.image)
     try:
         done = kind("up", "--provider", "kind", "--name", NAME, code=10)
-        assert f"kind has a cluster named '{NAME}' already" in done.stderr
+        assert f"kind already has a cluster named '{NAME}'" in done.stderr
         assert kind.labs() == {}
         kind("down", NAME)
         assert stranger[:12] in kind.docker("ps", "-aq")

@@ -32,7 +32,7 @@ def test_cells_run_one_after_the_other_and_the_next_night_tells_what_changed(
     read = page.read((tmp_path / "one" / "index.html").read_text())
     assert read.problems == []
     assert {f"{name}-bridge/report.html", f"{name}-flannel/report.html"} <= set(read.links)
-    assert "2 of 2 cells are as they should be" in read.text
+    assert "2 of 2 cells are as expected" in read.text
     assert "flannel on existing" in read.text
 
     history = tmp_path / "one" / "history.jsonl"

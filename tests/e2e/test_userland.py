@@ -151,7 +151,7 @@ def test_a_lab_in_systemd_nspawn(debian: Path, untouched: list[str]) -> None:
         said = plain.cnilab("doctor", code=None)
         for missing in ("--capability=all", "--system-call-filter='bpf @keyring'"):
             assert missing in said
-        assert "no lab is possible here yet" in said
+        assert "a lab cannot run here yet" in said
     options = ("--capability=all", "--system-call-filter=bpf @keyring")
     with userland.nspawn(debian, *options, shared=userland.caches()) as whole:
         said = whole("sh", "-c", IN_NSPAWN, "sh", untouched[0])

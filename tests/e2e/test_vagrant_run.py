@@ -27,7 +27,7 @@ from tests.e2e.hypervisor import Hypervisor, hypervisor, install
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get("CNILAB_VAGRANT_TESTS"), reason="takes long: tox -e vagrant"),
-    pytest.mark.skipif(architecture() != "amd64", reason="the box is made for PCs"),
+    pytest.mark.skipif(architecture() != "amd64", reason="the box is for PCs"),
     pytest.mark.timeout(10800, func_only=True),
 ]
 

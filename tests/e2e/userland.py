@@ -131,7 +131,7 @@ def newer_python() -> Path | None:
 
 
 def tree(target: Path) -> Path:
-    """Debian's tree of its own, which a test may change; skips the test where it cannot be had."""
+    """Debian's tree of its own, which a test may change; skips the test where it is not available."""
     try:
         base = rootfs.system(
             Store(), PACKAGES, what=f"a userland of {RELEASE}", instead="leave it out", release=RELEASE

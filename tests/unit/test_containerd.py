@@ -63,7 +63,7 @@ def test_ctr_of_every_version_says_what_it_imported(said: str, archive: Path) ->
 
 
 def test_what_containerd_refuses_is_told_with_its_reason(archive: Path) -> None:
-    with pytest.raises(RefusedError, match=r"containerd does not take absent\.tar") as caught:
+    with pytest.raises(RefusedError, match=r"containerd does not accept absent\.tar") as caught:
         import_archive(node("cat >/dev/null; echo ctr: no space left on device >&2; exit 1"), archive)
     assert caught.value.cause == "ctr: no space left on device"
     assert caught.value.where == "node n1"

@@ -33,8 +33,8 @@ FAILED = {"fail", "error"}
 def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
     """Apply labs to a running cluster, and check everything that they teach.
 
-    Without ids: the labs of the spec, or all that this cluster can do but the long ones, which change the network of
-    the whole cluster; 'all' means these too. 'cnilab labs list' shows the catalogue.
+    Without ids: the labs of the spec. If it names none, all labs that fit this cluster, except the long ones, which
+    change the network of the whole cluster. 'all' includes the long ones. 'cnilab labs list' shows the catalogue.
     Exit code 1 means that an expectation was not met.
     """
     there = attached(lab)

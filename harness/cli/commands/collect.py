@@ -26,8 +26,8 @@ from harness.errors import BringUpError
 def command(*, lab: str | None) -> None:
     """Collect logs of all services and pods, API objects and kernel state into the run directory.
 
-    Tokens, keys and passwords are taken out. Prints the directory. A lab that failed to come up was collected when
-    that happened; then this only says where.
+    Tokens, keys and passwords are removed. The command prints the directory. If a lab failed to come up, its logs were
+    collected then, and this command only prints the directory.
     """
     from harness.cli.runs import finish, last_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
@@ -38,9 +38,9 @@ def command(*, lab: str | None) -> None:
     if lab is not None and checked_name(lab) not in names():
         run = last_run(lab)
         if run is None or not (run.path / "logs").is_dir():
-            msg = f"there is no lab '{lab}', and no run of one here"
+            msg = f"there is no lab '{lab}', and no run of it here"
             raise BringUpError(msg, next_step=f"cnilab up --name {lab}")
-        say(f"Lab '{lab}' is not up; what its last run collected:")
+        say(f"Lab '{lab}' is not up. Its last run collected:")
         click.echo(str(run.path / "logs"))
         return
     name = chosen(lab)

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     """,
 )
 def command() -> None:
-    """Programs that labs are made of: where they come from, and whether they are whole.
+    """Manage the programs of labs: where they come from, and whether they are intact.
 
-    Sources are tried in the order of CNILAB_SOURCES (cache,system,package,release,build); CNILAB_OFFLINE=1 leaves out
+    Sources are tried in the order of CNILAB_SOURCES (cache,system,package,release,build). CNILAB_OFFLINE=1 excludes
     those that need a network.
     """
 
@@ -55,7 +55,7 @@ _kubernetes = click.option(
     "--kubernetes",
     metavar="VERSION",
     callback=_version,
-    help="For labs of this version of Kubernetes, minor or full.  [default: that of a lab which names none]",
+    help="Version of Kubernetes of the labs, minor or full.  [default: that of a lab which names none]",
 )
 
 
@@ -72,7 +72,7 @@ _kubernetes = click.option(
 @_kubernetes
 @output_option()
 def list_(*, kubernetes: str | None, output: str) -> None:
-    """List all components, and which of them are in the cache."""
+    """List all components, and show which of them are in the cache."""
     from harness.components import carry  # noqa: PLC0415 - the help must not wait for pydantic
 
     emit(_statuses(carry.list_components(_store(kubernetes=kubernetes))), output)
@@ -122,10 +122,10 @@ def _statuses(found: list[ComponentStatus]) -> Listing:
 @_kubernetes
 @output_option()
 def ensure(wanted: tuple[str, ...], *, kubernetes: str | None, output: str) -> None:
-    """Make components available now: what up would otherwise do on its first run.
+    """Make components available now. Otherwise up does it on its first run.
 
-    Without names: all but those that only some providers need. A NAME may also be that of a program, such as kubectl;
-    the path is then that program's.
+    Without names: all components except those that only some providers need. A NAME may also be a program, such as
+    kubectl. The path is then the path of this program.
     """
     with progress() as listener:
         store = _store(listener, kubernetes)
@@ -155,7 +155,7 @@ def _resolved(found: list[Resolved]) -> Listing:
 )
 @output_option()
 def outdated(*, output: str) -> None:
-    """Say which pinned components there is a newer release of: asks the Go module proxy, and changes nothing.
+    """List pinned components that have a newer release. This asks the Go module proxy and changes nothing.
 
     Other pinned versions of Kubernetes are compared with the newest patch of their own minor version.
     """
@@ -174,7 +174,7 @@ def outdated(*, output: str) -> None:
     columns = ("name", "pinned", "newest", "state")
     emit(Listing("ComponentAge", columns, rows, items, names, wide=("module", "reason")), output)
     if unknown := [one for one in found if one.state == "unknown"]:
-        say(f"not known of {len(unknown)} of {len(found)}: {unknown[0].reason}")
+        say(f"no result for {len(unknown)} of {len(found)}: {unknown[0].reason}")
 
 
 @command.command(
@@ -187,13 +187,13 @@ def outdated(*, output: str) -> None:
     kind create cluster --image "$(cnilab components build-node-image -q)"
     """,
 )
-@click.option("--again", is_flag=True, help="Make it even if the engine has it.")
+@click.option("--again", is_flag=True, help="Make the image even if the engine has it.")
 @_kubernetes
 def build_node_image(*, again: bool, kubernetes: str | None) -> None:
-    """Make kind's node image from components, where no registry can be reached, and give it to the Docker engine.
+    """Make kind's node image from components, without a registry, and load it into the Docker engine.
 
-    Prints the image's name; it changes with everything that the image is made of. Takes root, and for its first run a
-    mirror of the distribution.
+    The command prints the name of the image. The name changes if any part of the image changes. It needs root, and for
+    its first run a mirror of the distribution.
     """
     from harness.providers.kind.engine import Engine  # noqa: PLC0415
     from harness.providers.kind.node_image import build  # noqa: PLC0415
@@ -216,15 +216,15 @@ def build_node_image(*, again: bool, kubernetes: str | None) -> None:
     "key",
     cls=Option,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Public key of who may log in. By default Vagrant's own, which Vagrant replaces at its first login.",
+    help="Public key for the login. By default it is Vagrant's own, which Vagrant replaces at its first login.",
 )
-@click.option("--again", is_flag=True, help="Make it even if the cache has it.")
+@click.option("--again", is_flag=True, help="Make the box even if the cache has it.")
 @_kubernetes
 def build_box(key: Path | None, *, again: bool, kubernetes: str | None) -> None:
-    """Make a box for Vagrant with libvirt, with everything on it that a cluster needs, where nothing can be downloaded.
+    """Make a box for Vagrant with libvirt. It contains everything that a cluster needs, so nothing is downloaded.
 
-    Prints the path of the box; it changes with everything that the box is made of. Takes root, and for its first run a
-    mirror of the distribution.
+    The command prints the path of the box. The path changes if any part of the box changes. It needs root, and for its
+    first run a mirror of the distribution.
     """
     from harness.components import box  # noqa: PLC0415
 
@@ -246,7 +246,7 @@ def build_box(key: Path | None, *, again: bool, kubernetes: str | None) -> None:
 )
 @click.argument("wanted", metavar="NAME...", nargs=-1, required=True)
 def images(wanted: tuple[str, ...]) -> None:
-    """Build images of labs, and print the paths of their archives: for a registry that other clusters pull from.
+    """Build images of labs and print the paths of their archives. Push them to a registry from which clusters pull.
 
     An archive is an OCI image layout with Docker's manifest beside it.
     """
@@ -267,9 +267,9 @@ def images(wanted: tuple[str, ...]) -> None:
 )
 @output_option()
 def verify(*, output: str) -> int:
-    """Read every cached component again, and compare it with the digest noted when it was stored.
+    """Read every cached component again, and compare it with the digest recorded when it was stored.
 
-    Exit code 10 means that one was damaged. It is taken out of the cache; 'ensure' delivers it anew.
+    Exit code 10 means that a component was damaged. It is removed from the cache, and 'ensure' fetches it again.
     """
     from harness.components import carry  # noqa: PLC0415
 
@@ -291,7 +291,7 @@ def verify(*, output: str) -> int:
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
 @_kubernetes
 def export(archive: Path, *, kubernetes: str | None) -> None:
-    """Write all cached components to one archive, for a machine without network."""
+    """Write all cached components to one archive, for a machine without a network."""
     from harness.components import carry  # noqa: PLC0415
 
     for status in carry.export(_store(kubernetes=kubernetes), archive):
@@ -309,7 +309,7 @@ def export(archive: Path, *, kubernetes: str | None) -> None:
 )
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_(archive: Path) -> None:
-    """Bring components from an archive into the cache; every file's digest is checked."""
+    """Import components from an archive into the cache. The digest of every file is checked."""
     from harness.components import carry  # noqa: PLC0415
 
     for entry in carry.import_(_store(), archive):
@@ -328,9 +328,10 @@ def import_(archive: Path) -> None:
 )
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def add(archive: Path) -> None:
-    """Bring images that are neither built nor downloaded by this program, as 'docker save' wrote them.
+    """Add images that this program neither builds nor downloads, as archives of 'docker save'.
 
-    These are weave's; and of any version of a network those that 'up --cni-version' would otherwise pull.
+    These are weave's images. For another version of a network, they are the images that 'up --cni-version' would
+    otherwise pull.
     """
     from harness.components import given  # noqa: PLC0415
 
@@ -348,16 +349,16 @@ def add(archive: Path) -> None:
     """,
 )
 def prune() -> None:
-    """Remove from the cache what this version does not use, and what it makes again of the rest.
+    """Remove from the cache what this version does not use, and what it can make again from the rest.
 
-    Those are images, containerd's roots and boxes, and also images that were pulled and programs of your own. What was
-    brought with 'components add' stays. Not while a lab is up: its nodes run programs from the cache.
+    The latter are images, containerd's roots and boxes. Pulled images and your own programs are removed too. What you
+    added with 'components add' stays. No lab may be up, because its nodes run programs from the cache.
     """
     from harness.cli.select import names  # noqa: PLC0415
     from harness.components import carry  # noqa: PLC0415
 
     if names():
-        msg = "labs are up, and run programs from the cache"
+        msg = "labs are up and run programs from the cache"
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
     for path in carry.prune(_store()):
         click.echo(str(path))
@@ -372,14 +373,14 @@ def prune() -> None:
     cnilab components uninstall --yes -o name
     """,
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
-@click.option("-y", "--yes", cls=Option, is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed. Remove nothing.")
+@click.option("-y", "--yes", cls=Option, is_flag=True, help="Do not ask for confirmation.")
 @output_option()
 def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
-    """Remove the packages that this program installed with apt, and no others; shows them first, and asks.
+    """Remove only the packages that this program installed with apt. Show them and ask first.
 
-    A package stays that others on the machine need or recommend by now. Not while a lab is up: nodes run the machine's
-    programs. What was installed is on record in the cache: see to it before you remove that.
+    A package stays if other packages on the machine now need or recommend it. No lab may be up, because its nodes run
+    the machine's programs. The cache has the list of installed packages: run this command before you remove the cache.
     """
     from harness.cli.select import names  # noqa: PLC0415
 
@@ -389,22 +390,22 @@ def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
     if dry_run or not found.removed:
         return
     if names():
-        msg = "labs are up, and run programs of these packages"
+        msg = "labs are up and run programs of these packages"
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
     if os.geteuid():
-        msg = "removing packages takes root"
-        raise PreflightError(msg, next_step="sudo, with the same cache: CNILAB_CACHE")
+        msg = "removing packages needs root"
+        raise PreflightError(msg, next_step="run it with sudo and the same cache: CNILAB_CACHE")
     if not yes and not sys.stdin.isatty():
-        msg = "nobody can be asked: standard input is no terminal"
-        raise UsageError(msg, next_step="--yes, if these packages shall go")
+        msg = "cannot ask for confirmation: standard input is not a terminal"
+        raise UsageError(msg, next_step="to remove these packages, give --yes")
     if yes or click.confirm(f"Remove {len(found.removed)} packages?", err=True):
         installed.remove(found.removed)
-        say(f"{len(found.removed)} packages are removed.")
+        say(f"{len(found.removed)} packages were removed.")
 
 
 def _removal(found: Removal) -> Listing:
-    rows = [(name, "remove", "installed by this program, and wanted by nothing else") for name in found.removed]
-    rows += [(name, "keep", "installed by this program, and wanted by other packages too") for name in found.kept]
+    rows = [(name, "remove", "installed by this program, and not needed by others") for name in found.removed]
+    rows += [(name, "keep", "installed by this program, but other packages need it too") for name in found.kept]
     columns = ("name", "action", "reason")
     return Listing("Package", columns, rows, [dict(zip(columns, row, strict=True)) for row in rows])
 
@@ -419,13 +420,13 @@ def _removal(found: Removal) -> Listing:
     """,
 )
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Show what is published, and leave the lock as it is.")
+@click.option("--dry-run", is_flag=True, help="Show what is published. Do not change the lock.")
 @output_option()
 def pin(wanted: tuple[str, ...], *, dry_run: bool, output: str) -> int:
-    """For who maintains components.lock: fetch published checksums over TLS, and write them into it.
+    """Fetch published checksums over TLS and write them into components.lock. This is for its maintainers.
 
-    Afterwards a release is taken only if it has that digest. Compare what was written with a second statement of the
-    project before it is committed. Exit code 10 means that a checksum could not be had.
+    Afterwards a release is accepted only if it has that digest. Before you commit the change, compare the checksums
+    with a second source of the project. Exit code 10 means that a checksum could not be fetched.
     """
     from harness import files, resources  # noqa: PLC0415
     from harness.components import pin as pins  # noqa: PLC0415

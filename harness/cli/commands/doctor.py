@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     """,
 )
 @spec_options
-@click.option("--skip", multiple=True, metavar="CHECK", help="Leave out a check; may be given several times.")
+@click.option("--skip", multiple=True, metavar="CHECK", help="Skip a check. May be repeated.")
 @output_option()
 @doctor_cluster
 def command(*, asked: Asked, skip: tuple[str, ...], output: str) -> int:
-    """Check this machine: what is missing, what follows from it, how to mend it.
+    """Check this machine. Show what is missing, the consequences, and how to fix it.
 
-    Checks for the lab that 'up' would make of the same words. blocks: no lab is possible (exit code 10); limits:
-    something of it will not work; info: of no account to the usual variants.
+    The arguments are those of 'up': the checks are for the lab that 'up' would make. blocks: no lab is possible (exit
+    code 10). limits: a part of the lab will not work. info: this has no effect on the usual variants.
     """
     spec = asked.spec
     if under_another_kernel(spec):
-        from harness.cli.kernel import examine as examine_inside  # noqa: PLC0415
+        from harness.cli.inside import examine as examine_inside  # noqa: PLC0415
 
         return examine_inside(spec, click.get_current_context().meta[WORDS])
     from harness.steps.doctor.examine import examine  # noqa: PLC0415
@@ -74,6 +74,6 @@ def _listing(findings: list[Finding]) -> Listing:
 def _summary(findings: list[Finding]) -> str:
     counts = {status: sum(one.status == status for one in findings) for status in ("blocks", "limits", "info")}
     if counts["blocks"]:
-        return f"{counts['blocks']} of {len(findings)} checks block: no lab is possible here yet."
+        return f"{counts['blocks']} of {len(findings)} checks block: a lab cannot run here yet."
     rest = f" ({counts['limits']} limit it, {counts['info']} for information)" if sum(counts.values()) else ""
     return f"This machine can run the lab{rest}."

@@ -26,7 +26,7 @@ def remove(name: str, journal: Journal) -> list[str]:
     """
     if name not in names():
         return []
-    from harness.cli.kernel import leave  # noqa: PLC0415
+    from harness.cli.inside import leave  # noqa: PLC0415
     from harness.steps.lifecycle.down import tear_down  # noqa: PLC0415
 
     leave(name)
@@ -48,23 +48,23 @@ def remove(name: str, journal: Journal) -> list[str]:
     "everything",
     cls=Option,
     is_flag=True,
-    help="Every lab of this state directory; with --kubeconfig, every run.",
+    help="Remove every lab of this state directory; with --kubeconfig, every run.",
 )
 @down_cluster
 def command(labs: tuple[str, ...], *, everything: bool) -> None:
-    """Remove a lab and all that it made: processes, namespaces, mounts, cgroups, files.
+    """Remove a lab and everything that it made: processes, namespaces, mounts, cgroups, files.
 
-    Works in whatever state the lab is, also after a crash. A lab that is not there is no error. The run directory
-    stays. Exit code 12 means that something could not be removed; it is listed.
+    This works in any state of the lab, also after a crash. It is not an error if the lab does not exist. The run
+    directory stays. Exit code 12 means that something could not be removed; it is listed.
     """
     known = names()
     if everything and labs:
-        msg = "give names or --all, not both"
+        msg = "give names or --all, but not both"
         raise click.UsageError(msg)
     chosen = [checked_name(lab) for lab in labs] or known
     if len(chosen) > 1 and not everything and not labs:
         msg = "there are several labs"
-        raise UsageError(msg, cause=", ".join(known), next_step="name those to remove, or give --all")
+        raise UsageError(msg, cause=", ".join(known), next_step="name the labs to remove, or give --all")
     if not chosen:
         say("No lab is up.")
     from harness.model.journal import Journal  # noqa: PLC0415
@@ -78,4 +78,4 @@ def command(labs: tuple[str, ...], *, everything: bool) -> None:
                 say(f"Lab '{name}' is {'down' if name in known else 'not up'}.")
     if left:
         msg = "something is left over"
-        raise TearDownError(msg, cause="\n".join(left), next_step="run it again; if it stays, 'cnilab doctor'")
+        raise TearDownError(msg, cause="\n".join(left), next_step="run it again; then: cnilab doctor")

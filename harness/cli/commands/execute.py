@@ -29,12 +29,12 @@ SURROUNDINGS = ("router", "far", "fabric")
     """,
 )
 @click.argument("words", metavar="NODE|router|far|fabric|pod NAME -- COMMAND...", nargs=-1, required=True)
-@click.option("-c", "--container", default="", help="Container of the pod; the first one by default.")
+@click.option("-c", "--container", default="", help="Container of the pod.  [default: the first one]")
 @lab_option()
 def command(words: tuple[str, ...], *, container: str, lab: str | None) -> None:
     """Run a command in a node, in the router, or in a pod, and exit with its code.
 
-    In a node it runs as root in all of the node's namespaces. Without a command it is a shell.
+    In a node it runs as root in all of the node's namespaces. Without a command, a shell is started.
     """
     place, *rest = words
     pod = ""
@@ -76,6 +76,6 @@ def pod_vector(there: Attached, pod: str, container: str, argv: list[str]) -> li
 
 def _vector(runner: Runner, argv: list[str], env: dict[str, str] | None = None) -> list[str]:
     if not isinstance(runner, HostRunner):
-        msg = "this provider's machines cannot be entered from a terminal"
+        msg = "the machines of this provider cannot be entered from a terminal"
         raise UsageError(msg)
     return list(runner.vector(argv, env))

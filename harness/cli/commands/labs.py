@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     """,
 )
 def command() -> None:
-    """The catalogue of labs."""
+    """Show the catalogue of labs."""
 
 
 @command.command(
@@ -38,7 +38,7 @@ def command() -> None:
 )
 @output_option()
 def list_(output: str) -> None:
-    """List all labs with what they need."""
+    """List all labs and what they need."""
     from harness.steps.labs.apply import list_labs  # noqa: PLC0415
 
     labs = list_labs()

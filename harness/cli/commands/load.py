@@ -39,12 +39,12 @@ def command(archives: tuple[Path, ...], *, lab: str | None, output: str) -> None
     with progress() as listener, ThreadPoolExecutor() as pool:
         journal = Journal(None, listener)
         for archive in archives:
-            with journal.step("load", f"{archive.name} into {len(there.lab.nodes)} nodes"):
+            with journal.step("load", f"load {archive.name} into {len(there.lab.nodes)} nodes"):
                 jobs = [(node.name, pool.submit(import_archive, node, archive)) for node in there.lab.nodes]
                 try:
                     rows += [(image, name) for name, job in jobs for image in job.result()]
                 except RefusedError as error:
-                    msg = f"{archive.name} is not an image that containerd takes"
+                    msg = f"{archive.name} is not an image that containerd accepts"
                     step = f"docker save IMAGE -o {archive.name}"
                     raise UsageError(msg, cause=error.cause, where=error.where, next_step=step) from error
     items = [{"image": image, "node": node} for image, node in rows]

@@ -30,7 +30,7 @@ SECTION = 1
     "directory",
     cls=Option,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write the pages of all commands into this directory.",
+    help="Write the manual pages of all commands into this directory.",
 )
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...], *, directory: Path | None) -> None:

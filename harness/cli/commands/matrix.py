@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import program
 from harness.cli.command import Command, Group, Option
 from harness.cli.context import say, settings
 from harness.cli.output import FORMATS, Listing, emit, output_option
@@ -18,9 +18,6 @@ from harness.cli.output import FORMATS, Listing, emit, output_option
 if TYPE_CHECKING:
     from harness.model.matrix import Cell
     from harness.steps.matrix.run import Outcome
-
-PROGRAM = (sys.executable, "-P", "-m", "harness.cli.main")
-"""This program; -P keeps the working directory off the module path."""
 
 JOB_MINUTES = 60
 """What a job may take besides its cell."""
@@ -30,7 +27,7 @@ _FILE = click.option(
     "path",
     cls=Option,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="A matrix of your own.  [default: the nightly matrix]",
+    help="Your own matrix.  [default: the nightly matrix]",
 )
 
 
@@ -45,7 +42,7 @@ _FILE = click.option(
     """,
 )
 def command() -> None:
-    """Many variants, providers and kernels, one after the other; and one report of them all."""
+    """Run many variants, providers and kernels one after the other, and write one report of them all."""
 
 
 @command.command(
@@ -58,19 +55,19 @@ def command() -> None:
     """,
 )
 @_FILE
-@click.option("--here/--anywhere", default=True, help="Ask this machine what it can run.  [default: here]")
+@click.option("--here/--anywhere", default=True, help="Check which cells this machine can run.  [default: here]")
 @click.option(
     "-o",
     "--output",
     type=click.Choice((*FORMATS, "github")),
     default="table",
     show_default=True,
-    help="Format of the data; github: one line for a workflow's matrix.",
+    help="Format of the data. github: one line for the matrix of a workflow.",
 )
 def list_(path: Path | None, *, here: bool, output: str) -> None:
-    """List all cells, and why those that cannot run here cannot.
+    """List all cells. For cells that cannot run here, give the reason.
 
-    With -o github only cells that can run are printed; a workflow reads them with fromJSON.
+    With -o github only cells that can run are printed. A workflow reads them with fromJSON.
     """
     found = _cells(path, here=here)
     if output == "github":
@@ -138,14 +135,14 @@ def _listing(found: list[Cell]) -> Listing:
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="History of earlier nights, to compare with; a new one is written beside the report.",
+    help="History of earlier nights, for comparison. The new history is written beside the report.",
 )
 @output_option()
 def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: Path | None, output: str) -> int:
-    """Run cells on this machine, one after the other: each comes up, is used, judged, reported and taken down.
+    """Run cells on this machine, one after the other: up, apply, test, report and down for each.
 
-    A failed cell does not keep the others from running; the exit code is that of the first that failed. Run
-    directories, and a report of them all, are in one directory.
+    A failed cell does not stop the others. The exit code is that of the first cell that failed. The run directories
+    and a report of them all are in one directory.
     """
     from harness.runner import HostRunner  # noqa: PLC0415
     from harness.steps.matrix import plan as matrix  # noqa: PLC0415
@@ -164,7 +161,7 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
 
 def _program() -> list[str]:
     """This program with the options that it was given."""
-    return [*PROGRAM, *settings().words]
+    return [*program.ARGV, *settings().words]
 
 
 def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:
@@ -196,18 +193,18 @@ def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:
 @click.option(
     "--history",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="History of earlier nights; may be missing.  [default: history.jsonl in that directory]",
+    help="History of earlier nights. The file may be missing.  [default: history.jsonl in that directory]",
 )
 @click.option(
     "--plan",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Cells that were to run: what 'matrix list -o json' printed.  [default: matrix.json in that directory]",
+    help="Cells that were planned: the output of 'matrix list -o json'.  [default: matrix.json in that directory]",
 )
 def report(runs: tuple[Path, ...], into: Path, history: Path | None, plan: Path | None) -> None:
     """Write one report of many runs: index.html, summary.md, parity.md, history.jsonl. Prints their paths.
 
-    Says first what changed since each cell's last run in the history. Reads run directories and nothing else; files
-    among RUN-DIR are passed over. The same runs may be reported again: the history has one line per run.
+    The report begins with the changes since each cell's last run in the history. The command reads only run
+    directories and ignores files among RUN-DIR. You can report the same runs again: the history has one line per run.
     """
     for path in _report(runs, into, history, plan):
         click.echo(str(path))

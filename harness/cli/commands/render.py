@@ -29,18 +29,18 @@ from harness.files import write_below
     "directory",
     cls=Option,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write files below this.",
+    help="Write the files below this directory.",
 )
-@click.option("--diff", is_flag=True, help="With --to: show what would change there, and write nothing.")
+@click.option("--diff", is_flag=True, help="With --to: show what would change there. Write nothing.")
 def command(*, asked: Asked, directory: Path | None, diff: bool) -> int:
-    """Show what up would do: every file, service and manifest of the lab. Starts and builds nothing.
+    """Show what up would do: every file, service and manifest of the lab. Start and build nothing.
 
-    Of a network that comes as a Helm chart the values are shown, and, when helm is in the cache ('cnilab components
-    ensure helm cilium'), what helm makes of them. With --cni-version its manifest or chart is downloaded, unless the
-    cache has it. Without --to everything goes to stdout. With --diff the exit code is 1 when something differs.
+    If a network is a Helm chart, its values are shown. If helm is in the cache ('cnilab components ensure helm
+    cilium'), the rendered chart is shown too. With --cni-version the manifest or chart is downloaded, unless it is in
+    the cache. Without --to everything goes to stdout. With --diff the exit code is 1 if something differs.
     """
     if diff and directory is None:
-        msg = "--diff compares with a directory: give --to as well"
+        msg = "--diff compares with a directory: also give --to"
         raise click.UsageError(msg)
     spec = asked.spec
     from harness.cni import catalogue  # noqa: PLC0415

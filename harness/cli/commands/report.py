@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def command(directory: Path | None, *, lab: str | None) -> None:
     """Write the report of a run: one HTML file, JUnit and a Markdown summary. Prints their paths.
 
-    Reads the run directory and nothing else, so it works for a lab that is gone. Without arguments: the newest run.
+    The command reads only the run directory, so it also works when the lab has been removed. Without arguments it
+    takes the newest run.
     """
     run = _run(directory, lab)
     from harness.steps.lifecycle.report import write_reports  # noqa: PLC0415

@@ -21,7 +21,7 @@ from harness.cli.spec_options import Asked, spec_options
 from harness.errors import CnilabError
 
 TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
-"""Pings for the report: one to another node and one to the outside, seen at every interface."""
+"""Trace two pings for the report, one to another node and one to the outside."""
 
 
 @dataclass
@@ -77,14 +77,14 @@ class _Whole:
 )
 @spec_options
 @component_option
-@click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
-@click.option("--keep", is_flag=True, help="Leave the lab up when all is done.")
-@click.option("--labs/--no-labs", "with_labs", cls=Option, default=True, help="Apply the labs too.  [default: yes]")
-@click.option("--all-labs", is_flag=True, help="The long labs too: those that change the network of the whole cluster.")
-@click.option("-k", "--select", default="", help="Only these checks: ids, areas or patterns, separated by commas.")
-@click.option("--strict", is_flag=True, help="A requirement that only SHOULD be met counts too.")
+@click.option("--replace", is_flag=True, help="First remove an earlier lab of the same name.")
+@click.option("--keep", is_flag=True, help="Keep the lab at the end.")
+@click.option("--labs/--no-labs", "with_labs", cls=Option, default=True, help="Apply the labs.  [default: yes]")
+@click.option("--all-labs", is_flag=True, help="Apply also long labs, which change the whole cluster's network.")
+@click.option("-k", "--select", default="", help="Run only these checks: ids, areas or patterns, separated by commas.")
+@click.option("--strict", is_flag=True, help="Count requirements that are only SHOULD, too.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
-@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
+@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low until the lab is down.")
 @output_option()
 @click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
@@ -103,11 +103,12 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     raise_limits: bool,
     output: str,
 ) -> int:
-    """Do it all: up, apply, test, two traces, collect, report, down.
+    """Run all steps: up, apply, test, two traces, collect, report, down.
 
-    Whatever fails, the rest that makes sense is done: a lab that does not come up leaves its logs and a report, a
-    failed lab does not keep the suite from running, and at the end nothing is left (but with --keep). Where 'up' is
-    refused, as for a name that is taken, nothing else is done. The exit code is that of the first part that failed.
+    If a step fails, the steps that still make sense run. If the cluster does not come up, its logs are collected and
+    a report is written. A failed lab does not stop the suite. At the end everything is removed, except with --keep.
+    If 'up' is refused, for example because the name is taken, nothing else runs. The exit code is that of the first
+    step that failed.
     """
     spec = asked.spec
     from harness.model.spec import ALL_LABS  # noqa: PLC0415 - the help must not wait for pydantic

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: Path | None, output: str) -> None:
     """Give a running lab another pod network, or another version of it, on the same nodes.
 
-    Pods leave, the first network's agents and all that they made go, every node must then look as if there had never
-    been a network, and only then the second one comes up. Pods without a controller come back from copies. What is
-    measured from here on goes to a new run directory. Exit code 12 means that something of the first network is left;
-    it is listed. If it fails on the way, the same call goes on.
+    First the pods are deleted, then the agents of the old network and everything that they made. When no trace of the
+    old network is left on any node, the new one comes up. Pods without a controller are created again from copies.
+    Later measurements go to a new run directory. Exit code 12 means that something of the old network is left; it is
+    listed. If the command fails on the way, run it again: it continues from there.
     """
     there = attached(lab)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
@@ -55,7 +55,7 @@ def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: 
     version = checked_version(variant, cni_version)
     name = there.spec.name
     with progress() as listener:
-        with Journal(None, listener).step("switch.check", f"{there.variant.name} can become {variant}"):
+        with Journal(None, listener).step("switch.check", f"check the switch from {there.variant.name} to {variant}"):
             check(there, chosen, cache=settings().cache, version=version)
         words = [there.variant.name, "--name", name]
         target = target_spec(there.spec, chosen, version)
@@ -67,19 +67,19 @@ def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: 
             finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
             if isinstance(error, CnilabError):
                 same = " ".join(("cnilab switch", variant, "--lab", name, *_words(version)))
-                again = f"'{same}' goes on from there; 'cnilab down {name}' removes the lab"
+                again = f"'{same}' continues from there; 'cnilab down {name}' removes the lab"
                 error.next_step = "\n".join(filter(None, [error.next_step, again]))
             raise
         finish(run, command=("cnilab", "switch", variant, *_words(version)))
     emit(_listing(there, done, run), output)
     say(f"Lab '{name}' has the network {variant}. Run directory: {run.path}")
     if done.left:
-        msg = f"something of {there.variant.name} is left"
+        msg = f"parts of {there.variant.name} are left"
         raise TearDownError(
             msg,
             cause="\n".join(str(one) for one in done.left[:20]),
             where=str(run.path / "switch/between.json"),
-            next_step="what you made yourself on a node counts, too: remove it by hand",
+            next_step="things that you made on a node yourself count too: remove them by hand",
         )
 
 

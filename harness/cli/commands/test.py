@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     """,
 )
 @lab_option()
-@click.option("-k", "--select", default="", help="Only these: ids, areas or patterns, separated by commas.")
-@click.option("--strict", is_flag=True, help="A requirement that only SHOULD be met counts too.")
-@click.option("--faults", is_flag=True, help="Test the suite itself: inject faults, and see the checks fail.")
+@click.option("-k", "--select", default="", help="Run only these checks: ids, areas or patterns, separated by commas.")
+@click.option("--strict", is_flag=True, help="Count requirements that are only SHOULD, too.")
+@click.option("--faults", is_flag=True, help="Test the suite itself: inject faults and verify that the checks fail.")
 @click.option(
-    "--fault", "only", cls=Option, multiple=True, help="With --faults: only this fault; may be given several times."
+    "--fault", "only", cls=Option, multiple=True, help="With --faults: inject only this fault. May be repeated."
 )
 @output_option()
 @test_cluster
 def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
-    """Run the conformance suite: is the pod network as Kubernetes requires it to be?
+    """Run the conformance suite. It checks whether the pod network is as Kubernetes requires.
 
-    Exit code 1 means that a requirement is not met, 11 that one could not be judged; with --faults, 1 means that a
+    Exit code 1 means that a requirement is not met, 11 that one could not be judged. With --faults, 1 means that a
     check missed its fault.
     """
     there = attached(lab)

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 )
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
-@click.option("--size", type=click.IntRange(0, 65507), default=72, show_default=True, help="Bytes of the ping.")
+@click.option("--size", type=click.IntRange(0, 65507), default=72, show_default=True, help="Size of the ping in bytes.")
 @lab_option()
 @output_option()
 def command(source: str, target: str, *, size: int, lab: str | None, output: str) -> int:
     """Follow a ping through the lab, hop by hop, there and back.
 
-    SRC is a pod (name or namespace/name), a node, or router; DST may be an address, too. Exit code 1 means that the
+    SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. Exit code 1 means that the
     ping was not answered.
     """
     there = attached(lab)

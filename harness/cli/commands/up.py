@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def component_option(function: Any) -> Any:
     """`--component`, which a spec does not have: paths are a machine's own."""
-    words = "Use a program of your own: flanneld=./flanneld; or bring an image: weave-kube=images.tar. May be repeated."
+    words = "Use your own program: flanneld=./flanneld, or your own image: weave-kube=images.tar. May be repeated."
     return click.option("--component", multiple=True, metavar="NAME=PATH", help=words)(function)
 
 
@@ -56,13 +56,13 @@ def typed(ctx: click.Context, name: str) -> bool:
 )
 @spec_options
 @component_option
-@click.option("--retain", is_flag=True, help="Keep what is there when bring-up fails.")
-@click.option("--replace", is_flag=True, help="Take down an earlier lab of the same name first.")
+@click.option("--retain", is_flag=True, help="Keep the lab if the bring-up fails.")
+@click.option("--replace", is_flag=True, help="First remove an earlier lab of the same name.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
-@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low, while the lab is up.")
-@click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
-@output_option(help="With --dry-run: format of what it shows.")
-@click.option("--skip-preflight", is_flag=True, help="Start even if doctor says that it cannot work.")
+@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low until the lab is down.")
+@click.option("--dry-run", is_flag=True, help="Show what would be made. Make nothing.")
+@output_option(help="With --dry-run: format of the data.")
+@click.option("--skip-preflight", is_flag=True, help="Start even if doctor reports that it cannot work.")
 @click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     ctx: click.Context,
@@ -80,22 +80,22 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 ) -> int:
     """Bring up a lab: nodes, Kubernetes, and a pod network.
 
-    SPEC is a YAML file (see 'cnilab schema'), VARIANT a pod network: flannel, flannel-host-gw, bridge, cilium and its
-    kin, weave; 'cnilab matrix list' says which can run here. When it is done, the path of a kubeconfig is printed; your
-    own kubeconfig is never touched.
+    SPEC is a YAML file (see 'cnilab schema'). VARIANT is a pod network: flannel, flannel-host-gw, bridge, cilium and
+    its variants, weave. 'cnilab matrix list' shows which of them can run here. At the end the command prints the path
+    of a kubeconfig. Your own kubeconfig is never changed.
     """
     if dry_run and replace and typed(ctx, "replace"):
-        msg = "--replace takes a lab down first, and --dry-run does nothing: give one of them"
+        msg = "--replace removes a lab first, and --dry-run changes nothing: give only one of them"
         raise click.UsageError(msg)
     if not dry_run and typed(ctx, "output"):
-        msg = "-o is for what --dry-run shows; 'cnilab status -o json' describes a lab that is up"
+        msg = "-o needs --dry-run; 'cnilab status -o json' describes a lab that is up"
         raise click.UsageError(msg)
     spec = asked.spec
     if dry_run:
         return _plan(spec, component, output)
     own = taken_over(component, spec)
     if under_another_kernel(spec):
-        from harness.cli.up_kernel import bring_up  # noqa: PLC0415
+        from harness.cli.up_inside import bring_up  # noqa: PLC0415
 
         flags = {"--raise-limits": raise_limits, "--skip-preflight": skip_preflight, "--retain": retain}
         words = [*settings().words, "up", *(flag for flag, on in flags.items() if on)]
@@ -107,7 +107,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     with progress() as listener:
         if not skip_preflight:
             journal = Journal(None, listener)
-            with journal.step("up.preflight", "this machine is fit for the lab"):
+            with journal.step("up.preflight", "preflight checks of this machine"):
                 _preflight(spec, journal)
         if replace:
             from harness.cli.commands.down import remove  # noqa: PLC0415
@@ -221,9 +221,9 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
         raise
     except OSError as error:
         # Any of the many files of a lab may be the one that a full disk has no room for: what is there must go.
-        msg = "the system refused something of the lab"
+        msg = "the operating system refused an operation"
         where = str(error.filename or settings().state)
-        step = "is there room on the disk? --state and --cache name other places"
+        step = "check the free disk space; --state and --cache set other directories"
         raise BringUpError(msg, cause=str(error), where=where, next_step=step) from error
     return attached.lab.kubeconfig
 
@@ -241,7 +241,7 @@ def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> N
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the lab from being removed
         journal.note("collect", f"could not collect: {error}")
     if retain:
-        say(f"Lab '{spec.name}' is retained as it is; 'cnilab down {spec.name}' removes it.")
+        say(f"Lab '{spec.name}' is kept as it is. 'cnilab down {spec.name}' removes it.")
         return
     for what in remove(spec.name, journal):
         click.echo(f"left over: {what}", err=True)

@@ -22,9 +22,9 @@ from harness.cli.output import API_VERSION, emit_document
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", help="Format.")
 def command(output: str) -> None:
-    """Versions of cnilab, of Python and of the kernel, and of every component that labs are made of.
+    """Show the versions of cnilab, of Python, of the kernel and of every component of a lab.
 
-    With -o json or yaml also the versions of Kubernetes that can be chosen, and images in the cache that were pulled.
+    With -o json or yaml, also show the versions of Kubernetes that you can choose, and the pulled images in the cache.
     """
     from harness.components.kubernetes import versions  # noqa: PLC0415 - the help must not wait for pydantic
     from harness.components.lock import load  # noqa: PLC0415

@@ -96,8 +96,8 @@ def _only(objects: list[Object], kind: str, name: str) -> Object:
 
 
 def _foreign(cause: str) -> BringUpError:
-    msg = f"{MANIFEST} of this version of flannel is not as this program knows it"
-    return BringUpError(msg, cause=cause, where="spec.cniVersion", next_step="choose a version that is nearer")
+    msg = f"{MANIFEST} of this version of flannel is not in the form that this program knows"
+    return BringUpError(msg, cause=cause, where="spec.cniVersion", next_step="choose a version nearer the pinned one")
 
 
 def _labels() -> dict[str, str]:

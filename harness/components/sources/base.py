@@ -128,7 +128,7 @@ def examine(component: Component, desk: Desk) -> str | Refused:
         done = desk.runner.run((path, *arguments), check=False)
         return Refused(f"{program} does not run here: {done.tail(1)}")
     if not accepts(component.accept, version):
-        return Refused(f"{program} is version {version}, and {component.accept} is needed")
+        return Refused(f"{program} is version {version}, but {component.accept} is needed")
     return version
 
 
@@ -169,7 +169,7 @@ def run_long(
                 if elapsed >= 1:  # what is done at once is not worth a line
                     desk.say(f"{elapsed:.0f} s, {describe(log.read_text(errors='replace').splitlines())}")
             else:
-                msg = f"{argv[0]!s} did not end within {timeouts.scaled(deadline):.0f} s"
+                msg = f"{argv[0]!s} did not finish within {timeouts.stretched(deadline):.0f} s"
                 said = describe(log.read_text(errors="replace").splitlines())
                 raise CommandError(msg, cause=f"last seen: {said}", where=" ".join(map(str, argv)), log=str(log))
         finally:

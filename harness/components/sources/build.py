@@ -170,10 +170,10 @@ class BuildSource:
             return own, golang.settings(desk.runner, way)
         place = toolchain.place(self.own.cache, self.own.lock.go)
         # PATH cannot have it in it, or its file system runs nothing.
-        return Refused(f"{reason}; the one in {place} does not run: a colon in its path, or noexec?", remedy)
+        return Refused(f"{reason}; the one in {place} does not run (check for a colon in its path, or noexec)", remedy)
 
     def _download(self, build: Build, module: Path, desk: Desk, env: dict[str, str]) -> None:
-        """Fetch the sources while another build still has the cores. What cannot be had is the build's to say."""
+        """Fetch the sources while another build still has the cores. What is not available is the build's to say."""
         argv = ("go", "list", "-deps", *_modfile(build), *_tags(build), build.target)
         log = desk.scratch / "download.log"
         with suppress(CommandError):
@@ -227,7 +227,7 @@ class BuildSource:
             return Refused(f"go build in {module} failed: {done.tail(8)}", remedy)
         for name, built in build.files.items():
             if not (out / built).is_file():
-                return Refused(f"go build in {module} made no program called {built}")
+                return Refused(f"go build in {module} made no program named {built}")
             (out / built).replace(desk.files / name)
         for name, folder in build.folders.items():
             modules.pack(folder, desk.files / name)

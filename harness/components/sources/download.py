@@ -58,7 +58,7 @@ def download(url: str, target: Path, desk: Desk) -> str:
 
     Raises:
         BadDownloadError: It did not come whole, or was to come in the clear.
-        OSError: It cannot be had.
+        OSError: It is not available.
         http.client.HTTPException: Likewise.
     """
     for attempt in range(1, ATTEMPTS + 1):

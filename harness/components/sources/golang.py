@@ -78,10 +78,10 @@ def too_old(found: str, asked: str, rule: str) -> str:
         rule: What GOTOOLCHAIN says; empty for nothing.
     """
     if not accepts(f">={MIN_GO}", found):
-        return f"go is version {found}, and {MIN_GO} or newer is needed"
+        return f"go is version {found}, but {MIN_GO} or newer is needed"
     if accepts(f">={asked}", found) or not rule or "auto" in rule:
         return ""
-    return f"go is version {found}, {asked} is asked for, and GOTOOLCHAIN={rule} forbids it to fetch a newer one"
+    return f"go is version {found}, but {asked} is needed, and GOTOOLCHAIN={rule} forbids go to fetch a newer one"
 
 
 def compiler(runner: Runner, program: Path, way: Mapping[str, str]) -> str:

@@ -35,7 +35,7 @@ class Modules:
         """Where a module's source is; it is downloaded when it is not there yet.
 
         Raises:
-            PreflightError: It cannot be had.
+            PreflightError: It is not available.
         """
         words = ("env", "-C", str(self._folder), "go")
         # Without a list of packages this downloads all that go.mod requires, and nothing is lost: a build follows.
@@ -44,7 +44,7 @@ class Modules:
         done = self._runner.run((*words, "list", "-m", pins, "-f", "{{.Dir}}", module), env=self._env)
         found = done.stdout.strip()
         if not found:
-            msg = f"the source of {module} cannot be had"
+            msg = f"the source of {module} is not available"
             raise PreflightError(msg, where=str(self._folder))
         return Path(found)
 
@@ -120,11 +120,11 @@ def folders_of(component: Component, desk: Desk, env: Mapping[str, str]) -> Deli
         told = {"Error": done.tail()}
     if not done.ok or "Dir" not in told:
         reason = told.get("Error") or done.tail()
-        return Refused(f"go mod download: {reason}", f"'go list -m -versions {module}' names versions that are there")
+        return Refused(f"go mod download: {reason}", f"'go list -m -versions {module}' lists the available versions")
     for name, folder in component.module.items():
         pack(Path(told["Dir"]), folder, desk.files / name)
         if not archived(desk.files / name):
-            return Refused(f"{module} v{component.pinned} has no {folder.path}", "name a version that is nearer to it")
+            return Refused(f"{module} v{component.pinned} has no {folder.path}", "use a version nearer the pinned one")
     return Delivered(component.pinned, f"{module} v{component.pinned} {told.get('Sum', '')}".strip())
 
 
@@ -137,8 +137,8 @@ def archived(archive: Path) -> list[str]:
 def _change(path: Path, edit: Edit) -> None:
     text = path.read_text(encoding="utf-8")
     if text.count(edit.find) != 1:
-        msg = f"{edit.module} is not the version that the lock's edit is for"
-        raise PreflightError(msg, cause=f"{edit.file} has the text to be changed {text.count(edit.find)} times")
+        msg = f"{edit.module} is not the version for which the edit in the lock was made"
+        raise PreflightError(msg, cause=f"{edit.file} contains the text of the edit {text.count(edit.find)} times")
     # The copy of Go's module cache is as read-only as that; written anew it is this build's own.
     path.unlink()
     path.write_text(text.replace(edit.find, edit.replace), encoding="utf-8")

@@ -121,8 +121,8 @@ def _unpinned(component: Component, release: Release) -> Refused | None:
     if not bare or says_yes(UNPINNED):
         return None
     url = component.fill(bare[0], release.version)
-    remedy = f"{UNPINNED}=1, to trust the checksum that is published beside a release"
-    return Refused(f"the lock pins no digest of {url}, so it is not downloaded", remedy)
+    remedy = f"set {UNPINNED}=1 to trust the checksum that is published beside a release"
+    return Refused(f"the lock has no digest of {url}, so it is not downloaded", remedy)
 
 
 def published(checksum: str, url: str) -> str:
@@ -134,7 +134,7 @@ def published(checksum: str, url: str) -> str:
 
     Raises:
         BadDownloadError: There is none for that file, or the way there is not encrypted.
-        OSError: It cannot be had.
+        OSError: It is not available.
         http.client.HTTPException: Likewise.
     """
     with opened(checksum) as response:

@@ -82,8 +82,8 @@ def obstacle(pinned: GoPin | None) -> str:
     if pinned is None or architecture() not in pinned.sums:
         return f"no Go for {architecture()} is pinned"
     if offline():
-        return "CNILAB_OFFLINE=1 forbids to fetch one"
-    return "" if proxies() else "GOPROXY names no proxy that can be asked without Go"
+        return "CNILAB_OFFLINE=1 does not allow a download"
+    return "" if proxies() else "GOPROXY names no proxy that works without Go"
 
 
 def place(cache: Path, pinned: GoPin) -> Path:
@@ -135,7 +135,7 @@ def _fetch(proxy: str, pinned: GoPin, made: Path, desk: Desk) -> str:
     path, _, version = module.partition("@")
     url = f"{proxy}/{path}/@v/{version}.zip"
     made.mkdir()
-    desk.say(f"Go {pinned.version} is fetched: this machine has none that would do")
+    desk.say(f"Go {pinned.version} is downloaded: this machine has no suitable Go")
     try:
         download(url, made / "go.zip", desk)
         found = unpack(made / "go.zip", module, made / "go")

@@ -24,7 +24,7 @@ _NO_SHELL: Final = re.compile(r'"sh":|executable file not found|no such file or 
 RESTARTS: Final = 2
 """A container that ended so often goes on ending."""
 
-_IMAGE: Final = "name another with --image: any that nodes can pull and that has a shell, or the responder's"
+_IMAGE: Final = "set another one with --image: one that nodes can pull and that has a shell, or the responder image"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def trouble(item: Object) -> Trouble | None:
     if status.get("phase") == "Failed":
         said = f"{status.get('reason') or ''}: {status.get('message') or ''}".strip(": ")
         kind: Literal["port", "lost"] = "port" if _PORT.search(said) else "lost"
-        return Trouble(name, node, kind, f"pod {name} was refused by node {node}", said or "no reason is given")
+        return Trouble(name, node, kind, f"pod {name} was refused by node {node}", said or "no reason given")
     for one in status.get("containerStatuses") or ():
         found = next(_of_container(one, name, node), None)
         if found:
@@ -82,14 +82,19 @@ def _of_container(one: Object, name: str, node: str) -> Iterator[Trouble]:
     ended = state.get("terminated") or (one.get("lastState") or {}).get("terminated") or {}
     said = f"{waiting.get('reason') or ''}: {waiting.get('message') or ''}".strip(": ")
     if waiting.get("reason") in _NEVER:
-        yield Trouble(name, node, "image", f"image {one['image']} cannot be had on node {node}", said, _IMAGE)
+        yield Trouble(name, node, "image", f"image {one['image']} is not available on node {node}", said, _IMAGE)
     last = f"{ended.get('reason') or ''}: {ended.get('message') or ''}".strip(": ")
     if not one.get("ready") and ended.get("exitCode"):
         if _PORT.search(last):
-            yield Trouble(name, node, "port", f"a port of pod {name} is taken on node {node}", last)
+            yield Trouble(name, node, "port", f"a port of pod {name} is in use on node {node}", last)
         elif ended.get("reason") in {"StartError", "ContainerCannotRun"} and _NO_SHELL.search(last):
             yield Trouble(
-                name, node, "image", f"image {one['image']} does not have what the suite starts", last, _IMAGE
+                name,
+                node,
+                "image",
+                f"image {one['image']} does not contain the program that the suite starts",
+                last,
+                _IMAGE,
             )
         elif int(one.get("restartCount") or 0) >= RESTARTS:
-            yield Trouble(name, node, "lost", f"pod {name} does not stay up on node {node}", last)
+            yield Trouble(name, node, "lost", f"pod {name} does not keep running on node {node}", last)

@@ -53,7 +53,7 @@ def explain(way: Way, status: int, cause: str, now: datetime) -> CnilabError:
     if status == 401:
         return _unauthorised(way, cause, now)
     if status == 403:
-        msg = "the cluster knows this user, and allows nothing"
+        msg = "the cluster accepts this user but grants no rights"
         return PreflightError(
             msg,
             cause=cause,
@@ -94,17 +94,17 @@ _SILENT: tuple[tuple[str, str, str], ...] = (
     (
         r"[Hh]ostname mismatch|doesn't match|IP address mismatch",
         "the certificate of the API server is for another name",
-        "use a server that the certificate names, or set tls-server-name in the kubeconfig",
+        "use a server name that is in the certificate, or set tls-server-name in the kubeconfig",
     ),
     (
         r"self.signed certificate|unable to get (?:local )?issuer",
-        "the certificate of the API server is not of the kubeconfig's authority",
-        "fetch a fresh kubeconfig: certificate-authority-data is another cluster's",
+        "the certificate of the API server was not issued by the kubeconfig's authority",
+        "fetch a fresh kubeconfig: certificate-authority-data belongs to another cluster",
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
         "the certificate of the API server is not accepted",
-        "see whether kubectl accepts it, and have the cluster's administrator renew it",
+        "check whether kubectl accepts it, and ask the cluster's administrator to renew it",
     ),
     (
         r"Name or service not known|Temporary failure in name resolution|nodename nor servname|getaddrinfo",
@@ -113,7 +113,7 @@ _SILENT: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"[Cc]onnection refused",
-        "nothing listens where the kubeconfig says that the API server is",
+        "nothing listens at the API server's address in the kubeconfig",
         "start the cluster, or fetch a fresh kubeconfig: the port may have changed",
     ),
     (
@@ -123,7 +123,7 @@ _SILENT: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"WRONG_VERSION_NUMBER|HTTP_REQUEST|UNKNOWN_PROTOCOL|[Ww]rong version number",
-        "what answers where the kubeconfig says that the API server is does not speak TLS",
+        "the program at the API server's address in the kubeconfig does not speak TLS",
         "check the server in the kubeconfig: its port, and https",
     ),
     (
@@ -133,7 +133,7 @@ _SILENT: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"[Nn]o route to host|[Nn]etwork is unreachable",
-        "there is no way to the API server",
+        "there is no route to the API server",
         "check the VPN and this machine's routes",
     ),
 )

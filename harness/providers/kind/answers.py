@@ -86,7 +86,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Network:
+class DockerNetwork:
     """A Docker network.
 
     Args:
@@ -108,11 +108,11 @@ class EngineError(CnilabError):
     exit_code = 11
 
 
-def network_of(attrs: Mapping[str, Any]) -> Network:
+def network_of(attrs: Mapping[str, Any]) -> DockerNetwork:
     """A network, as the engine describes it (API 1.41, NetworkInspect)."""
     config = ((attrs.get("IPAM") or {}).get("Config") or [{}])[0]
     options = attrs.get("Options") or {}
-    return Network(
+    return DockerNetwork(
         attrs["Id"], attrs["Name"], IPv4Network(config.get("Subnet", "0.0.0.0/32")), int(options.get(MTU, 1500))
     )
 
@@ -159,5 +159,5 @@ def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:
         candidate = IPv4Network(f"192.168.{third}.0/20")
         if not any(candidate.overlaps(other) for other in known):
             return candidate
-    msg = "all of Docker's usual ranges are taken"
-    raise EngineError(msg, next_step="docker network prune, or another spec.underlay.cidr")
+    msg = "all of Docker's usual ranges are in use"
+    raise EngineError(msg, next_step="run 'docker network prune', or set another spec.underlay.cidr")

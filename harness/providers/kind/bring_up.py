@@ -77,7 +77,7 @@ def require_room(spec: LabSpec, limit: int | None, used: int) -> None:
     if limit is not None and limit < used + short.needed:
         msg = f"this machine's limits are too low for {spec.nodes} nodes of kind"
         name = limits.INOTIFY.replace("/", ".")
-        raise PreflightError(msg, cause=str(short), next_step=f"sysctl -w {name}={short.target}, or fewer nodes")
+        raise PreflightError(msg, cause=str(short), next_step=f"sysctl -w {name}={short.target}, or use fewer nodes")
 
 
 def _start_network(place: LabDir, spec: LabSpec, variant: Variant, goes_on: Callable[[], bool]) -> None:
@@ -127,7 +127,7 @@ def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
     return {"kind.yaml": cluster_config(spec, variant, image, cgroup_v1=enter.cgroup_v1())}
 
 
-def prepare(order: Order, engine: Engine) -> create.Materials:
+def prepare(order: Order, engine: Engine) -> create.KindMaterials:
     """Programs and images, from the cache or made now; and a node image that the engine has.
 
     Args:
@@ -140,7 +140,7 @@ def prepare(order: Order, engine: Engine) -> create.Materials:
         store.ensure(order.needs.components)
         wanted = order.needs.images
         loads = dict(zip(store.image_references(wanted), store.image_archives(wanted), strict=True))
-        return create.Materials(
+        return create.KindMaterials(
             programs=store.bin_dir(registry.driver(order.spec.provider).components),
             responder=store.ensure(["responder"])["responder"].path,
             cni=store.cni_dir(),
@@ -165,7 +165,7 @@ def node_image_of(store: Store, engine: Engine, version: str) -> str:
         wanted = os.environ.get(IMAGE_VARIABLE) or (PUBLISHED if of_version(PUBLISHED, version) else "")
         if not wanted:
             msg = f"the engine has no node image with Kubernetes {version}"
-            step = f"cnilab components build-node-image --kubernetes {version}, or name one with {IMAGE_VARIABLE}"
+            step = f"cnilab components build-node-image --kubernetes {version}, or set one with {IMAGE_VARIABLE}"
             raise PreflightError(msg, cause=f"this version of kind publishes {PUBLISHED}", next_step=step)
         _pull(engine, wanted)
         return wanted
@@ -201,10 +201,10 @@ def _pull(engine: Engine, reference: str) -> None:
     try:
         engine.pull(reference)
     except EngineError as error:
-        msg = "the engine has no node image, and cannot pull one"
+        msg = "the engine has no node image and cannot pull one"
         raise PreflightError(
             msg,
             cause=error.cause,
             where=reference,
-            next_step="cnilab components build-node-image makes one without a registry",
+            next_step="'cnilab components build-node-image' makes one without a registry",
         ) from error

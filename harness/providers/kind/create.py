@@ -19,7 +19,7 @@ from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.providers.kind import clients, outside, provider, state
-from harness.providers.kind.answers import KIND, Container, Network
+from harness.providers.kind.answers import KIND, Container, DockerNetwork
 from harness.providers.kind.engine import Engine
 from harness.providers.kind.node import KindLab, KindNode
 from harness.providers.kind.provider import in_order, pid_of
@@ -31,7 +31,7 @@ Early = Callable[[LabSpec, str, Callable[[], bool]], None]
 
 
 @dataclass(frozen=True)
-class Materials:
+class KindMaterials:
     """Prepared files that nodes get.
 
     Args:
@@ -51,14 +51,14 @@ class Materials:
     file_systems: Mapping[str, str] = field(default_factory=dict)
 
 
-def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.LabState:
+def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.KindState:
     """Take a lab's name: its state file exists from here on.
 
     Raises:
         PreflightError: A lab or a cluster of this name is there.
     """
     labstate.require_free(place)
-    fresh = state.LabState(
+    fresh = state.KindState(
         name=spec.name,
         created=now(),
         spec=spec,
@@ -79,7 +79,7 @@ def name_is_free(engine: Engine, spec: LabSpec) -> None:
     """
     taken = engine.containers({KIND: spec.name})
     if taken:
-        msg = f"kind has a cluster named '{spec.name}' already"
+        msg = f"kind already has a cluster named '{spec.name}'"
         raise PreflightError(
             msg,
             cause=f"containers: {', '.join(sorted(one.name for one in taken))}",
@@ -112,7 +112,7 @@ def guarded(engine: Engine, place: LabDir, image: str) -> str:
     return name
 
 
-def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> Network:
+def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> DockerNetwork:
     """The network of the nodes: the spec's addresses where they are free, else others.
 
     The MTU is the spec's, but never more than that of the engine's own default network.
@@ -122,7 +122,7 @@ def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> Network:
     return engine.make_network(state.network_name(place), state.labels(place), mtu, subnet)
 
 
-def resolved(spec: LabSpec, network: Network, nodes: Sequence[Container]) -> LabSpec:
+def resolved(spec: LabSpec, network: DockerNetwork, nodes: Sequence[Container]) -> LabSpec:
     """The spec with what the engine decided: addresses, MTU, and names of the nodes.
 
     Args:
@@ -141,10 +141,10 @@ def create(
     place: LabDir,
     spec: LabSpec,
     config: str,
-    materials: Materials,
+    materials: KindMaterials,
     journal: Journal,
     early: Early,
-) -> tuple[state.LabState, KindLab]:
+) -> tuple[state.KindState, KindLab]:
     """Make the network, the cluster and the router of a claimed lab.
 
     Args:
@@ -166,12 +166,12 @@ def create(
     with ThreadPoolExecutor(2) as pool:
         # The router is the network's first address, so it cannot meet an address that the engine gave a node.
         around = pool.submit(outside.create, engine, place, network, materials.image, materials.responder)
-        with journal.step("up.machines", f"kind makes {spec.nodes} nodes"):
+        with journal.step("up.machines", f"kind creates {spec.nodes} nodes"):
             _kind_create(engine, place, spec, materials, network, early)
         router = around.result()
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down while it came up"
+        msg = f"lab '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     nodes = engine.on_network(network.name, {KIND: spec.name})
     known = known.model_copy(
@@ -196,7 +196,7 @@ def _machine(container: Container) -> state.MachineState:
 
 
 def _kind_create(
-    engine: Engine, place: LabDir, spec: LabSpec, materials: Materials, network: Network, early: Early
+    engine: Engine, place: LabDir, spec: LabSpec, materials: KindMaterials, network: DockerNetwork, early: Early
 ) -> None:
     """Run kind to its end, and say when the first node has an API server: the rest can start then.
 
@@ -230,8 +230,8 @@ def _watch(
     engine: Engine,
     place: LabDir,
     spec: LabSpec,
-    materials: Materials,
-    network: Network,
+    materials: KindMaterials,
+    network: DockerNetwork,
     early: Early,
     process: subprocess.Popen[bytes],
 ) -> None:
@@ -255,7 +255,7 @@ def _node(container: Container) -> KindNode:
     return KindNode(container.name, IPv4Address(0), container.id, pid_of(container))
 
 
-def _kubeconfig(place: LabDir, materials: Materials, nodes: Sequence[Container]) -> str:
+def _kubeconfig(place: LabDir, materials: KindMaterials, nodes: Sequence[Container]) -> str:
     """The kubeconfig that kind would write, as soon as kubeadm has made its own; empty before."""
     try:
         _node(min(nodes, key=in_order)).file("/etc/kubernetes/admin.conf")
@@ -272,12 +272,12 @@ def kind_is_late(said: str, place: LabDir) -> BringUpError:
         said: What it said.
         place: The lab's directories.
     """
-    msg = f"waited {timeouts.scaled(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
+    msg = f"waited {timeouts.stretched(timeouts.PLAYBOOK):.0f} s for kind to make the cluster"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return BringUpError(
         msg,
-        cause=f"last seen: {lines[-1] if lines else 'kind said nothing'}",
-        next_step="stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow",
+        cause=f"last seen: {lines[-1] if lines else 'kind printed nothing'}",
+        next_step="if this machine is slow, extend all deadlines with CNILAB_TIMEOUT_SCALE=4",
         log=str(place.path / "kind.log"),
     )
 
@@ -293,15 +293,15 @@ def kind_failed(done: Completed, place: LabDir) -> BringUpError:
     first = next((number for number, line in enumerate(lines) if line.startswith("failed to create")), -1)
     cause = "\n".join(dict.fromkeys((*lines[first : first + 1], *lines[-1:])))
     text = done.stderr
-    step = "the node's log, which is collected, says more"
+    step = "see the node's log, which is collected"
     if "port is already allocated" in text or "address already in use" in text:
-        step = "another program has the port that kind chose: try again"
+        step = "another program uses the port that kind chose: try again"
     elif "already exist for a cluster" in text:
         step = f"kind delete cluster --name {place.name}, or another name: --name"
     elif "failed to pull image" in text:
         step = "cnilab components build-node-image"
     elif "could not find a log line that matches" in text:
-        step = "the node's systemd did not start: 'cnilab doctor --provider kind' looks at cgroups"
+        step = "the node's systemd did not start: 'cnilab doctor --provider kind' checks the cgroups"
     return BringUpError(
         "kind could not make the cluster", cause=cause, next_step=step, log=str(place.path / "kind.log")
     )
@@ -314,7 +314,7 @@ def _unfilter(node: KindNode) -> None:
     node.runner.run(outside.unfiltered(names))
 
 
-def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: Materials) -> None:
+def _prepare(engine: Engine, node: KindNode, spec: LabSpec, materials: KindMaterials) -> None:
     """Give a node what every node of a lab has: the way outside, the responder, CNI plugins, images."""
     runner = node.runner
     _unfilter(node)  # the network is there already, and may have made its links

@@ -10,7 +10,7 @@ from harness.errors import CnilabError
 from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.providers.kind import state
-from harness.providers.kind.state import LabState
+from harness.providers.kind.state import KindState
 from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ COMPONENTS = ("kind", "kubernetes", "responder")
 class KindDriver:
     """See `protocol.Driver`. What only some commands need is imported where it is used: Docker's SDK above all."""
 
-    model: type[LabState] = LabState
+    model: type[KindState] = KindState
     checks: Sequence[str] = (
         "docker", "docker-cli", "docker-image", "memory", "disk-state", "disk-cache", "port", "inotify", "components",
         "go", "compilers", "kubernetes", "leftovers",
@@ -90,7 +90,7 @@ class KindDriver:
         return rendered(spec, variant)
 
 
-def _running(place: LabDir, known: LabState) -> dict[str, bool]:
+def _running(place: LabDir, known: KindState) -> dict[str, bool]:
     """Container id to whether it runs; empty when the engine does not answer."""
     from harness.providers.kind.engine import Engine  # noqa: PLC0415
     from harness.providers.kind.provider import containers  # noqa: PLC0415

@@ -21,9 +21,9 @@ from harness.errors import PreflightError
 from harness.providers.kind.answers import (
     MTU,
     Container,
+    DockerNetwork,
     EngineError,
     EngineFacts,
-    Network,
     container_of,
     free_subnet,
     network_of,
@@ -43,7 +43,7 @@ class Engine:
     """
 
     def __init__(self, host: str = "") -> None:
-        patience = int(timeouts.scaled(timeouts.BUILD))
+        patience = int(timeouts.stretched(timeouts.BUILD))
         socket = Path((host or default_host()).removeprefix("unix://"))
         if socket.is_absolute() and not socket.exists():
             absent = f"there is no {socket}"
@@ -77,7 +77,7 @@ class Engine:
 
     def has_image(self, reference: str) -> bool:
         """Whether the engine has an image."""
-        with self._refusals(f"the engine does not say whether it has {reference}"):
+        with self._refusals(f"the engine did not answer whether it has {reference}"):
             try:
                 self._client.images.get(reference)
             except ImageNotFound:
@@ -86,7 +86,7 @@ class Engine:
 
     def images(self, repository: str) -> list[str]:
         """Full names of all images of a repository, newest first."""
-        with self._refusals("the engine does not say which images there are"):
+        with self._refusals("the engine did not list its images"):
             found = self._client.images.list(name=repository)
         found.sort(key=lambda image: image.attrs.get("Created", ""), reverse=True)
         return [tag for image in found for tag in image.tags if tag.startswith(f"{repository}:")]
@@ -123,7 +123,7 @@ class Engine:
 
     def entry_point(self, reference: str) -> list[str]:
         """What an image starts with; empty where it does not say."""
-        with self._refusals(f"the engine does not say what {reference} starts with"):
+        with self._refusals(f"the engine did not show the entry point of {reference}"):
             config = self._client.images.get(reference).attrs.get("Config") or {}
         found = config.get("Entrypoint") or []
         return [found] if isinstance(found, str) else list(found)
@@ -155,7 +155,7 @@ class Engine:
     def derived(self, labels: Mapping[str, str]) -> list[str]:
         """Ids of the images with these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        with self._refusals("the engine does not say which images there are"):
+        with self._refusals("the engine did not list its images"):
             return [str(one.id) for one in self._client.images.list(filters={"label": wanted})]
 
     def remove_image(self, image: str) -> None:
@@ -167,9 +167,9 @@ class Engine:
         """Get an image from its registry.
 
         Raises:
-            EngineError: It cannot be had.
+            EngineError: It is not available.
         """
-        with self._refusals(f"image {reference} cannot be had"):
+        with self._refusals(f"image {reference} is not available"):
             self._client.images.pull(reference)
 
     # --- networks -----------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class Engine:
 
     def make_network(
         self, name: str, labels: Mapping[str, str], mtu: int, subnet: IPv4Network | None, gateway: int = 2
-    ) -> Network:
+    ) -> DockerNetwork:
         """Make a bridge network, whose first address is left to the lab's router.
 
         Args:
@@ -229,13 +229,13 @@ class Engine:
             if "." in config.get("Subnet", "")
         ]
 
-    def networks(self, labels: Mapping[str, str]) -> list[Network]:
+    def networks(self, labels: Mapping[str, str]) -> list[DockerNetwork]:
         """Networks with these labels."""
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        with self._refusals("the engine does not say which networks there are"):
+        with self._refusals("the engine did not list its networks"):
             return [network_of(one.attrs) for one in self._client.networks.list(filters={"label": wanted})]
 
-    def remove_network(self, network: Network) -> None:
+    def remove_network(self, network: DockerNetwork) -> None:
         """Remove a network that may be there; a stopped container's end does not hold it."""
         with self._refusals(f"network {network.name} could not be removed"), contextlib.suppress(NotFound):
             self._client.networks.get(network.id).remove()
@@ -253,11 +253,11 @@ class Engine:
 
     def _listed(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = [f"{key}={value}" for key, value in labels.items()]
-        with self._refusals("the engine does not say which containers there are"):
+        with self._refusals("the engine did not list its containers"):
             found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return [one.attrs for one in found]
 
-    def make(self, name: str, image: str, network: Network, address: IPv4Address, **more: Any) -> str:
+    def make(self, name: str, image: str, network: DockerNetwork, address: IPv4Address, **more: Any) -> str:
         """Make a container with a fixed address, and do not start it yet.
 
         Args:
@@ -371,13 +371,13 @@ def no_engine(reason: str, host: str = "") -> PreflightError:
     if denied:
         step = "add yourself to the group 'docker', or run cnilab as root"
     elif host:
-        step = "start the engine that DOCKER_HOST names, or name another one"
+        step = "start the engine that DOCKER_HOST names, or set another one"
     elif shutil.which("dockerd"):
         step = "start it: systemctl start docker"
     else:
-        step = "install Docker (apt-get install docker.io), or leave --provider away: namespaces need none"
+        step = "install Docker (apt-get install docker.io), or omit --provider: provider namespaces needs no Docker"
     return PreflightError(
-        "the Docker engine lets nobody in" if denied else "no Docker engine answers",
+        "access to the Docker engine is denied" if denied else "no Docker engine answers",
         cause=reason.splitlines()[0][:300] if reason else "",
         where=host or "unix:///var/run/docker.sock",
         next_step=step,

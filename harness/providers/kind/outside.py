@@ -13,7 +13,7 @@ from harness.model import world
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.providers.kind import state
-from harness.providers.kind.answers import Container, Network
+from harness.providers.kind.answers import Container, DockerNetwork
 from harness.providers.kind.engine import Engine
 
 ROUTER = "router"
@@ -54,7 +54,7 @@ def script() -> str:
     return "\n".join(lines) + "\n"
 
 
-def create(engine: Engine, place: LabDir, network: Network, image: str, responder: Path) -> Container:
+def create(engine: Engine, place: LabDir, network: DockerNetwork, image: str, responder: Path) -> Container:
     """Start the router.
 
     Args:

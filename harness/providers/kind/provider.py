@@ -28,7 +28,7 @@ def in_order(node: Container) -> tuple[bool, int, str]:
     return (node.role != "control-plane", len(node.name), node.name)
 
 
-def lab_of(place: LabDir, known: state.LabState) -> KindLab:
+def lab_of(place: LabDir, known: state.KindState) -> KindLab:
     """The lab that a state file describes."""
     machines = {one.name: KindNode(one.name, one.address, one.id, one.pid) for one in known.machines}
     router = machines.get(outside.ROUTER)
@@ -44,7 +44,7 @@ def lab_of(place: LabDir, known: state.LabState) -> KindLab:
     )
 
 
-def find(place: LabDir) -> tuple[state.LabState, KindLab]:
+def find(place: LabDir) -> tuple[state.KindState, KindLab]:
     """A lab that is up.
 
     Raises:
@@ -118,15 +118,17 @@ def _remove_all(engine: Engine, place: LabDir, *, came_up: bool) -> list[str]:
     Returns:
         What is left when the time is over.
     """
-    left = ["the engine was not asked in time"]
+    left = ["the engine did not answer in time"]
     nothing = 0
     for _ in timeouts.ticks(timeouts.COMMAND, 0.2, scale=timeouts.stretched):
         clients.end_kind(place)
         # Looked for first: what a client had asked for is there when it has ended.
-        working = [f"process {pid}: a client of the engine that still works" for pid in clients.living(place)]
+        working = [f"process {pid}: a client of the engine that is still running" for pid in clients.living(place)]
         try:
             left = _remove(engine, place)
-            left = left or [f"container {one.name}: it came back" for one in containers(engine, place)] or working
+            left = (
+                left or [f"container {one.name}: it was created again" for one in containers(engine, place)] or working
+            )
         except CnilabError as error:
             left = [f"containers of lab {place.name}: {error.what}, {error.cause}"]
             if connection.lasting(error, "the engine"):

@@ -22,7 +22,7 @@ class MachineState(Record):
     pid: int = Field(default=0, description="Its first process; 0 when the engine runs on another machine")
 
 
-class LabState(labstate.LabState):
+class KindState(labstate.LabState):
     """Content of `state.json`."""
 
     host: str = Field(default="", description="DOCKER_HOST of the bring-up; empty: the default engine")
@@ -31,9 +31,9 @@ class LabState(labstate.LabState):
     machines: tuple[MachineState, ...] = ()
 
 
-def read(place: LabDir) -> LabState | None:
+def read(place: LabDir) -> KindState | None:
     """The state of a lab, None when there is no such lab; see `labstate.read`."""
-    return labstate.read(place, LabState)
+    return labstate.read(place, KindState)
 
 
 def mark(place: LabDir) -> str:

@@ -54,7 +54,7 @@ def bring_up(order: Order) -> Found:
         issued = certificates.result()
     facts = machine_facts(containerd=order.store.ensure(["containerd"])["containerd"].version)
     if odd := inherited():
-        journal.note("up.materials", f"pods get settings of their own: this machine's would be {', '.join(odd)}")
+        journal.note("up.materials", f"pods get their own settings, because this machine's are {', '.join(odd)}")
         facts = replace(facts, container_spec=container_spec(materials.programs))
     machines = plan.machines(spec, issued, facts, kube_proxy=order.variant.kube_proxy)
     lab = provider.create(layout, spec, machines, materials, journal)
@@ -139,7 +139,7 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
     return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
 
 
-def prepare(store: Store, needs: Needs) -> provider.Materials:
+def prepare(store: Store, needs: Needs) -> provider.NodeMaterials:
     """Programs and images, from the cache or made now.
 
     Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
@@ -148,7 +148,7 @@ def prepare(store: Store, needs: Needs) -> provider.Materials:
         tools = pool.submit(store.tools.need_all)
         store.ensure(needs.components)
         tools.result()
-    return provider.Materials(
+    return provider.NodeMaterials(
         store.bin_dir(registry.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )
 

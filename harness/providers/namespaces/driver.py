@@ -14,7 +14,7 @@ from harness.model.node import Node
 from harness.providers.logs import tail_bytes
 from harness.providers.namespaces import state
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
-from harness.providers.namespaces.state import LabState
+from harness.providers.namespaces.state import NamespacesState
 from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ LAST_LINES = 5
 class NamespacesDriver:
     """See `protocol.Driver`. What only some commands need is imported where it is used."""
 
-    model: type[LabState] = LabState
+    model: type[NamespacesState] = NamespacesState
     checks: Sequence[str] = ()
     blocking: Sequence[str] = ()
     components: Sequence[str] = PROGRAMS

@@ -26,7 +26,7 @@ from harness.runner import COPY, CommandError, HostRunner
 
 
 @dataclass(frozen=True)
-class Materials:
+class NodeMaterials:
     """Prepared files that machines are made of.
 
     Args:
@@ -54,7 +54,7 @@ class NamespaceLab:
     layout: LabLayout
 
 
-def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: bool = False) -> state.LabState:
+def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: bool = False) -> state.NamespacesState:
     """Take a lab's name: its state file exists from here on.
 
     Args:
@@ -68,7 +68,7 @@ def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: b
     """
     require_free(layout)
     raises = limits.raises(spec, allowed=raise_limits)
-    fresh = state.LabState(
+    fresh = state.NamespacesState(
         name=spec.name,
         created=now(),
         spec=spec,
@@ -93,7 +93,7 @@ def _addresses(spec: LabSpec) -> dict[str, IPv4Address]:
 
 
 def create(
-    layout: LabLayout, spec: LabSpec, nodes: Sequence[Machine], materials: Materials, journal: Journal
+    layout: LabLayout, spec: LabSpec, nodes: Sequence[Machine], materials: NodeMaterials, journal: Journal
 ) -> NamespaceLab:
     """Make all machines of a claimed lab, wire them, and start their services.
 
@@ -122,7 +122,9 @@ def create(
     return lab_of(layout, known)
 
 
-def _launch(layout: MachineLayout, lab: str, spec: LabSpec, machine: Machine, materials: Materials) -> dict[str, int]:
+def _launch(
+    layout: MachineLayout, lab: str, spec: LabSpec, machine: Machine, materials: NodeMaterials
+) -> dict[str, int]:
     for relative in nodespec.data_dirs(machine):
         (layout.data / relative).mkdir(parents=True, exist_ok=True)
     for directory in (layout.root, layout.log, layout.cni_upper, layout.cni_work):
@@ -183,10 +185,12 @@ def _links_reach(source: Path, target: Path) -> bool:
     return True
 
 
-def _remember(layout: LabLayout, materials: Materials, replies: Mapping[str, Mapping[str, int]]) -> state.LabState:
+def _remember(
+    layout: LabLayout, materials: NodeMaterials, replies: Mapping[str, Mapping[str, int]]
+) -> state.NamespacesState:
     known = state.read(layout)
     if known is None:
-        msg = f"lab '{layout.name}' was taken down while it came up"
+        msg = f"lab '{layout.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     machines = tuple(
         machine.model_copy(
@@ -217,7 +221,7 @@ def _batch(pid: int, lines: str) -> None:
     HostRunner(("nsenter", "-t", str(pid), "-n", "--")).run(["ip", "-batch", "-"], input=lines)
 
 
-def lab_of(layout: LabLayout, known: state.LabState) -> NamespaceLab:
+def lab_of(layout: LabLayout, known: state.NamespacesState) -> NamespaceLab:
     """The lab that a state file describes."""
     machines = {m.name: NamespaceNode(m.name, m.address, m.pid) for m in known.machines}
     return NamespaceLab(
@@ -232,7 +236,7 @@ def lab_of(layout: LabLayout, known: state.LabState) -> NamespaceLab:
     )
 
 
-def find(layout: LabLayout) -> tuple[state.LabState, NamespaceLab]:
+def find(layout: LabLayout) -> tuple[state.NamespacesState, NamespaceLab]:
     """A lab that is up.
 
     Raises:

@@ -11,7 +11,7 @@ from harness.model.base import Record
 from harness.model.labstate import names, start_time, write
 from harness.providers.namespaces.layout import LabLayout
 
-__all__ = ["LabState", "MachineState", "alive", "names", "read", "start_time", "write"]
+__all__ = ["MachineState", "NamespacesState", "alive", "names", "read", "start_time", "write"]
 
 
 class MachineState(Record):
@@ -23,7 +23,7 @@ class MachineState(Record):
     started: int = Field(default=0, description="Start time of that process in clock ticks: PIDs are reused")
 
 
-class LabState(labstate.LabState):
+class NamespacesState(labstate.LabState):
     """Content of `state.json`."""
 
     raised: dict[str, int] = Field(default_factory=dict, description="Old values of limits that this lab raised")
@@ -39,6 +39,6 @@ def alive(machine: MachineState) -> bool:
     return machine.pid > 0 and start_time(machine.pid) == machine.started != 0
 
 
-def read(layout: LabLayout) -> LabState | None:
+def read(layout: LabLayout) -> NamespacesState | None:
     """The state of a lab, None when there is no such lab; see `labstate.read`."""
-    return labstate.read(layout, LabState)
+    return labstate.read(layout, NamespacesState)

@@ -46,12 +46,12 @@ def bring_up(order: Order) -> Found:
     return Found(_remember(place, materials), provider.lab_of(place, known))
 
 
-def _materials(order: Order) -> create.Materials:
+def _materials(order: Order) -> create.VagrantMaterials:
     """Programs and images, from the cache or made now."""
     store, wanted = order.store, order.needs.images
     store.ensure(order.needs.components)
     networks.deliver(store, order.place, order.spec, order.variant)
-    return create.Materials(
+    return create.VagrantMaterials(
         programs=store.bin_dir(registry.driver(order.spec.provider).components),
         responder=store.ensure(["responder"])["responder"].path,
         cni=store.cni_dir(),
@@ -60,10 +60,10 @@ def _materials(order: Order) -> create.Materials:
     )
 
 
-def _remember(place: LabDir, materials: create.Materials) -> state.LabState:
+def _remember(place: LabDir, materials: create.VagrantMaterials) -> state.VagrantState:
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down while it came up"
+        msg = f"lab '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     known = known.model_copy(update={"programs": str(materials.programs)})
     state.write(place, known)

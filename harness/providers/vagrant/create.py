@@ -35,7 +35,7 @@ _SESSIONS = "MaxSessions 200\nMaxStartups 200\n"
 
 
 @dataclass(frozen=True)
-class Materials:
+class VagrantMaterials:
     """Prepared files.
 
     Args:
@@ -53,14 +53,14 @@ class Materials:
     file_systems: Mapping[str, str]
 
 
-def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.LabState:
+def claim(place: LabDir, spec: LabSpec, run: Path | None) -> state.VagrantState:
     """Take a lab's name: its state file exists from here on.
 
     Raises:
         PreflightError: A lab of this name is there.
     """
     labstate.require_free(place)
-    fresh = state.LabState(
+    fresh = state.VagrantState(
         name=spec.name,
         created=now(),
         spec=spec,
@@ -92,16 +92,16 @@ def machines(place: LabDir, spec: LabSpec, files: Mapping[str, str], journal: Jo
     def tell(step: Progress) -> None:
         journal.note("up.machines", f"{step.machine}: {step.text}" if step.machine else step.text)
 
-    with journal.step("up.machines", f"vagrant makes {spec.nodes + 1} machines"):
+    with journal.step("up.machines", f"vagrant creates {spec.nodes + 1} machines"):
         for names in render.turns(spec, len(os.sched_getaffinity(0))):
             vagrant.up(names, place.path / "vagrant.log", tell)
         write_private(state.ssh_config(place), vagrant.ssh_config())
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down while it came up"
+        msg = f"lab '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     lab = provider.lab_of(place, known)
-    with journal.step("up.ssh", "every machine is reached"):
+    with journal.step("up.ssh", "ssh connection to every machine"):
         _each(provider.all_machines(lab), _open)
     labstate.write(place, known.model_copy(update={"started": True}))
     return lab
@@ -118,7 +118,7 @@ def _open(machine: VagrantNode) -> None:
     machine.way.close()
 
 
-def give_programs(lab: VagrantLab, materials: Materials, journal: Journal) -> None:
+def give_programs(lab: VagrantLab, materials: VagrantMaterials, journal: Journal) -> None:
     """Give the machines the responder, and nodes the CNI plugins that they lack.
 
     Args:
@@ -164,9 +164,9 @@ def put(machine: Node, source: Path, path: str) -> None:
         machine.runner.start(argv, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
     ):
         try:
-            out, _ = process.communicate(timeout=timeouts.scaled(timeouts.ROLLOUT))
+            out, _ = process.communicate(timeout=timeouts.stretched(timeouts.ROLLOUT))
         except subprocess.TimeoutExpired as error:
-            msg = f"{source.name} was not copied to {machine.name} within {timeouts.scaled(timeouts.ROLLOUT):.0f} s"
+            msg = f"{source.name} was not copied to {machine.name} within {timeouts.stretched(timeouts.ROLLOUT):.0f} s"
             raise BringUpError(msg, where=path) from error
         finally:
             stop(process)
@@ -177,7 +177,9 @@ def put(machine: Node, source: Path, path: str) -> None:
     machine.runner.run(["mv", "-f", draft, path])
 
 
-def prepare_nodes(lab: VagrantLab, materials: Materials, load: Callable[[Node, Mapping[str, Path]], object]) -> None:
+def prepare_nodes(
+    lab: VagrantLab, materials: VagrantMaterials, load: Callable[[Node, Mapping[str, Path]], object]
+) -> None:
     """What nodes of a lab have on every provider, once there is a cluster: images, mounts, and a log where labs look.
 
     Args:

@@ -11,7 +11,7 @@ from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
 from harness.providers.vagrant import state
-from harness.providers.vagrant.state import LabState
+from harness.providers.vagrant.state import VagrantState
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -30,7 +30,7 @@ COMPONENTS = ("kubernetes", "responder")
 class VagrantDriver:
     """See `protocol.Driver`. What only some commands need is imported where it is used."""
 
-    model: type[LabState] = LabState
+    model: type[VagrantState] = VagrantState
     checks: Sequence[str] = (
         "vagrant", "vagrant-hypervisor", "vagrant-box", "vagrant-memory", "vagrant-disk", "vagrant-port", "ssh",
         "ansible", "disk-state", "disk-cache", "components", "go", "compilers", "leftovers",

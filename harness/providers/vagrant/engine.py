@@ -81,9 +81,9 @@ class Vagrant:
                     if ended:
                         break
                 else:
-                    msg = f"vagrant did not make the machines within {timeouts.scaled(timeouts.MACHINES_UP):.0f} s"
+                    msg = f"vagrant did not make the machines within {timeouts.stretched(timeouts.MACHINES_UP):.0f} s"
                     last = next((one.text for one in reversed(said) if one.text), "")
-                    step = "stretch all deadlines with CNILAB_TIMEOUT_SCALE=4 if this machine is slow"
+                    step = "if this machine is slow, extend all deadlines with CNILAB_TIMEOUT_SCALE=4"
                     raise BringUpError(msg, cause=last, next_step=step, log=str(log))
             finally:
                 stop(process, signal.SIGINT)
@@ -124,19 +124,19 @@ def up_failed(said: Sequence[answers.Line], log: Path) -> BringUpError:
     """
     cause = answers.failure(said)
     text = cause.lower()
-    step = "the log has all that Vagrant said; 'cnilab doctor --provider vagrant' looks at what it needs"
+    step = "read Vagrant's output in the log; 'cnilab doctor --provider vagrant' checks what it needs"
     if "box" in text and ("could not be found" in text or "couldn't be found" in text or "not be accessed" in text):
         step = (
-            'vagrant box add --name cnilab/node "$(cnilab components build-box -q)", and spec.vagrant.box: cnilab/node'
+            'vagrant box add --name cnilab/node "$(cnilab components build-box -q)"; then spec.vagrant.box: cnilab/node'
         )
     elif "port" in text and ("collision" in text or "already in use" in text):
-        step = "another program has that port: spec.vagrant.apiPort names another"
+        step = "another program uses this port: set spec.vagrant.apiPort"
     elif "libvirt" in text and ("connect" in text or "socket" in text):
-        step = "start libvirtd (systemctl start libvirtd), and see that you may use it (group libvirt)"
+        step = "start libvirtd (systemctl start libvirtd), and check that you may use it (group libvirt)"
     elif "wait_for timeout" in text or "timed out while waiting for the machine" in text:
-        step = "the machine did not boot in Vagrant's own time: have fewer nodes, or less other work here"
+        step = "the machine did not boot within Vagrant's own deadline: use fewer nodes, or run less other work here"
     elif "kvm" in text:
-        step = "no KVM here: spec.vagrant.hypervisor: qemu emulates a processor, and takes long"
+        step = "no KVM here: spec.vagrant.hypervisor: qemu emulates a processor, but it is slow"
     lines = "\n".join(cause.splitlines()[:12])
     return BringUpError("vagrant could not make the machines", cause=lines, next_step=step, log=str(log))
 
@@ -182,7 +182,7 @@ def end_all(lab: Path) -> list[str]:
                 os.kill(pid, signal.SIGKILL)
         if not left:
             break
-    return [f"process {pid}: it works for the lab, and does not end" for pid in left]
+    return [f"process {pid}: it works for the lab and does not end" for pid in left]
 
 
 def sweep(hypervisor: str, unique: str) -> list[str]:

@@ -30,7 +30,7 @@ def machine_names(spec: LabSpec) -> tuple[str, ...]:
     return (*spec.node_names, render.ROUTER)
 
 
-def lab_of(place: LabDir, known: state.LabState) -> VagrantLab:
+def lab_of(place: LabDir, known: state.VagrantState) -> VagrantLab:
     """The lab that a state file describes."""
     spec = known.spec
 
@@ -51,7 +51,7 @@ def all_machines(lab: VagrantLab) -> list[VagrantNode]:
     return [node for node in (*lab.nodes, lab.router) if node is not None]
 
 
-def find(place: LabDir) -> tuple[state.LabState, VagrantLab]:
+def find(place: LabDir) -> tuple[state.VagrantState, VagrantLab]:
     """A lab that is up.
 
     Raises:
@@ -89,7 +89,7 @@ def silences(lab: VagrantLab) -> dict[str, str]:
         return {machine.name: why for machine, why in found if why}
 
 
-def states(place: LabDir, known: state.LabState) -> dict[str, str]:
+def states(place: LabDir, known: state.VagrantState) -> dict[str, str]:
     """Machine to the state that Vagrant knows; empty where it cannot be asked."""
     folder = state.folder(place)
     if not (folder / "Vagrantfile").is_file():

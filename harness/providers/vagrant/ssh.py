@@ -119,7 +119,7 @@ def control_path(lab: Path, machine: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if folder.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        msg = f"{folder} is not yours alone"
+        msg = f"other users have access to {folder}"
         raise PreflightError(msg, cause=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}", next_step="remove it")
     return folder / f"{hashlib.blake2b(str(lab.resolve()).encode(), digest_size=4).hexdigest()}-{machine}"
 
@@ -161,29 +161,25 @@ class SshRunner(HostRunner):
         """See `HostRunner.vector`; with a terminal where there is one here."""
         return self.way.vector(self._there(argv, env), terminal=os.isatty(0) and os.isatty(1))
 
-    def run(
-        self,
-        argv: Argv,
-        *,
-        input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-    ) -> Completed:
-        """See `Runner.run`. What takes too long ends on the machine, too.
+    @property
+    def where(self) -> str:
+        """See `ProgramRunner.where`."""
+        return f"on {self.way.host}"
+
+    def execute(self, argv: Argv, input: str | None, seconds: float, env: Mapping[str, str] | None) -> Completed:  # noqa: A002 - the name that subprocess.run has
+        """See `ProgramRunner.execute`. What takes too long ends on the machine, too.
 
         Raises:
-            CommandError: Also without `check`: there is no connection, or it is lost.
+            CommandError: There is no connection, or it is lost.
         """
-        patience = str(round(timeouts.stretched(timeout) + _PATIENCE))
-        words = self._there(argv, env, "timeout", "--kill-after", str(_PATIENCE), patience)
-        done = super().run(self.way.vector(words), input=input, timeout=timeout, check=False)
+        words = self._there(argv, env, "timeout", "--kill-after", str(_PATIENCE), str(round(seconds + _PATIENCE)))
+        done = self.here(self.way.vector(words), None, input, seconds)
         if cause := trouble(done.returncode, done.stderr):
             msg = f"no connection to {self.way.host}"
             raise CommandError(
-                msg, cause=cause, where=done.command, next_step="'cnilab status' says which machines run"
+                msg, cause=cause, where=done.command, next_step="'cnilab status' shows which machines run"
             )
-        return done.insist(os.fspath(argv[0]), f"on {self.way.host}") if check else done
+        return done
 
     def start(
         self,
@@ -200,7 +196,7 @@ class SshRunner(HostRunner):
         ends it at SIGINT or SIGTERM. A program that gets an input of its own ends when that does.
         """
         if stdin not in {None, subprocess.DEVNULL}:
-            return super().start(self.way.vector(self._there(argv, env)), stdin=stdin, stdout=stdout, stderr=stderr)
+            return self.start_here(self.way.vector(self._there(argv, env)), None, stdin, stdout, stderr)
         words = self.way.vector(self._there((*argv,), env, *LEASH))
         relay = (sys.executable, "-m", "harness.providers.vagrant.relay", *words)
-        return super().start(relay, stdout=stdout, stderr=stderr)
+        return self.start_here(relay, None, stdout=stdout, stderr=stderr)

@@ -10,21 +10,21 @@ from pydantic import Field
 from harness.model import labstate
 from harness.model.labstate import LabDir, write
 
-__all__ = ["LabState", "folder", "mark", "read", "ssh_config", "unique_name", "write"]
+__all__ = ["VagrantState", "folder", "mark", "read", "ssh_config", "unique_name", "write"]
 
 FOLDER = "vagrant"
 """In the lab's directory: what was rendered, and what Vagrant keeps beside it."""
 
 
-class LabState(labstate.LabState):
+class VagrantState(labstate.LabState):
     """Content of `state.json`."""
 
     started: bool = Field(default=False, description="All machines ran, and were reached")
 
 
-def read(place: LabDir) -> LabState | None:
+def read(place: LabDir) -> VagrantState | None:
     """The state of a lab, None when there is no such lab; see `labstate.read`."""
-    return labstate.read(place, LabState)
+    return labstate.read(place, VagrantState)
 
 
 def folder(place: LabDir) -> Path:

@@ -1,4 +1,4 @@
-"""What a lab still has to be made of, and whether this machine can make it: components, Go, compilers of C."""
+"""What a lab still has to be made of, and whether this machine can make it: components, Go, C compiler."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def missing(plan: Plan) -> list[str]:
 def _components(plan: Plan) -> Verdict:
     lacking = missing(plan)
     if not lacking:
-        return Verdict(ok=True, detail="all that this lab takes are in the cache")
+        return Verdict(ok=True, detail="all components of this lab are in the cache")
     return Verdict(ok=False, detail=f"not in the cache: {', '.join(lacking)}")
 
 
 def _go(plan: Plan) -> Verdict:
     lacking = missing(plan)
     if not lacking:
-        return Verdict(ok=True, detail="not needed: what this lab takes is in the cache")
+        return Verdict(ok=True, detail="not needed: all components of this lab are in the cache")
     pinned = load_lock().go
     done = plan.host.run(golang.VERSION)
     found = find_version(done.stdout) if done.ok else ""
@@ -44,7 +44,7 @@ def _go(plan: Plan) -> Verdict:
     obstacle = toolchain.obstacle(pinned)
     if pinned and not obstacle:
         return Verdict(
-            ok=True, detail=f"{reason}; {pinned.version} comes into the cache (70 MB from Go's module proxy)"
+            ok=True, detail=f"{reason}; {pinned.version} will be downloaded to the cache (70 MB from Go's module proxy)"
         )
     # Others may come as a release or a package; up finds out.
     known = load_lock().component
@@ -86,15 +86,15 @@ CHECKS: Final[tuple[Check, ...]] = (
         "go",
         "Go",
         "limits",
-        "what has no release and no package cannot be built",
+        "components without a release or a package cannot be built",
         f"install Go {MIN_GO} or later (https://go.dev/dl), or {ELSEWHERE}",
         _go,
     ),
     Check(
         "compilers",
-        "compilers of C",
+        "C compiler",
         "limits",
-        "what has C in it cannot be built",
+        "components with C code cannot be built",
         ELSEWHERE,
         _compilers,
     ),

@@ -12,7 +12,7 @@ CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 """Without these kubelet does not start."""
 
 _MAKE_ROOM = (
-    "move its processes into a group of their own: mkdir {0}/init; "
+    "move its processes into their own group: mkdir {0}/init; "
     "for pid in $(cat {0}/cgroup.procs); do echo $pid >{0}/init/cgroup.procs; done"
 )
 
@@ -46,7 +46,7 @@ def _cgroup_write(plan: Plan) -> Verdict:
         except OSError as error:
             refused[str(hierarchy.path)] = error
     if not refused:
-        return Verdict(ok=True, detail="groups can be made")
+        return Verdict(ok=True, detail="cgroups can be created")
     detail = "; ".join(f"{path}: {error.strerror}" for path, error in refused.items())
     # systemd-nspawn mounts v1 so, and whoever may mount may change that: this mount is the container's own.
     sealed = [path for path, error in refused.items() if error.errno == errno.EROFS]
@@ -64,9 +64,11 @@ def _cgroup_delegate(plan: Plan) -> Verdict:
         if hierarchy.unified and missing and plan.host.read(str(at / "cgroup.type")):
             count = len(plan.host.read(str(at / "cgroup.procs")).split())
             if count:
-                detail = f"{at} is a container's, holds {count} processes, and hands down no {', '.join(missing)}"
+                detail = (
+                    f"{at} belongs to a container, has {count} processes, and does not delegate {', '.join(missing)}"
+                )
                 return Verdict(ok=False, detail=detail, fix=_MAKE_ROOM.format(at))
-    return Verdict(ok=True, detail="controllers can be handed down")
+    return Verdict(ok=True, detail="controllers can be delegated")
 
 
 CHECKS: tuple[Check, ...] = (
@@ -80,18 +82,18 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "cgroup-write",
-        "cgroups can be made",
+        "cgroups can be created",
         "blocks",
-        "a lab cannot be contained",
+        "a lab has no cgroups",
         "in a container: give it a writable /sys/fs/cgroup",
         _cgroup_write,
     ),
     Check(
         "cgroup-delegate",
-        "cgroups hand down",
+        "cgroups delegate",
         "blocks",
-        "a lab cannot be contained",
-        "move the processes of the container's group into one of their own",
+        "a lab has no cgroups",
+        "move the processes of the container's cgroup into another cgroup",
         _cgroup_delegate,
     ),
 )

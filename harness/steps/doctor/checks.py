@@ -55,9 +55,9 @@ def _namespaces(plan: Plan) -> Verdict:
 def _link(kind: str) -> Callable[[Plan], Verdict]:
     def probe(plan: Plan) -> Verdict:
         if not container.holds(plan, "NET_ADMIN"):
-            return Verdict(ok=False, detail="not known without CAP_NET_ADMIN", fix=container.PRIVILEGED)
+            return Verdict(ok=False, detail="unknown without CAP_NET_ADMIN", fix=container.PRIVILEGED)
         found = plan.host.links.get(kind, False)
-        words = "made one in a throw-away namespace" if found else "the kernel refused to make one"
+        words = "created one in a temporary namespace" if found else "the kernel refused to create one"
         return Verdict(found, words, _load(plan, kind))
 
     return probe
@@ -65,15 +65,15 @@ def _link(kind: str) -> Callable[[Plan], Verdict]:
 
 def _load(plan: Plan, module: str) -> str:
     """How to get a part of the kernel: one without loadable modules has it built in, or never."""
-    return f"modprobe {module}" if plan.host.exists("/proc/modules") else f"a kernel that is built with {module}"
+    return f"modprobe {module}" if plan.host.exists("/proc/modules") else f"use a kernel that has {module}"
 
 
 def _br_netfilter(plan: Plan) -> Verdict:
     if plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
         return Verdict(ok=True, detail="present")
     if plan.host.which("modprobe") and plan.host.run(["modprobe", "--dry-run", "br_netfilter"]).ok:
-        return Verdict(ok=True, detail="a module, which the first lab loads")
-    return Verdict(ok=False, detail="/proc/sys/net/bridge is not there", fix=_load(plan, "br_netfilter"))
+        return Verdict(ok=True, detail="a module that the first lab loads")
+    return Verdict(ok=False, detail="/proc/sys/net/bridge does not exist", fix=_load(plan, "br_netfilter"))
 
 
 def _iptables(plan: Plan) -> Verdict:
@@ -85,7 +85,7 @@ def _iptables(plan: Plan) -> Verdict:
 
 def _nftables(plan: Plan) -> Verdict:
     done = plan.host.unshared(["nft", "add", "table", "inet", "cnilab"])
-    return Verdict(done.ok, "added a table in a throw-away namespace" if done.ok else done.tail(1))
+    return Verdict(done.ok, "added a table in a temporary namespace" if done.ok else done.tail(1))
 
 
 def _netem(plan: Plan) -> Verdict:
@@ -120,7 +120,7 @@ def _bpf(plan: Plan) -> Verdict:
 def _ipvs(plan: Plan) -> Verdict:
     # The match is what asks the kernel for IPVS; there is no other way without a program of its own.
     done = plan.host.unshared(["iptables", "-w", "-A", "OUTPUT", "-m", "ipvs", "--ipvs"])
-    words = "added a match in a throw-away namespace" if done.ok else "the kernel has none, or not its match"
+    words = "added a match in a temporary namespace" if done.ok else "the kernel has no IP sets, or lacks their match"
     return Verdict(done.ok, words, _load(plan, "xt_ipvs"))
 
 
@@ -128,13 +128,13 @@ def _esp(plan: Plan) -> Verdict:
     state = ["src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "1", "mode", "tunnel"]
     cipher = ["aead", "rfc4106(gcm(aes))", "0x" + 20 * "00", "128"]
     done = plan.host.unshared(["ip", "xfrm", "state", "add", *state, *cipher])
-    detail = "added a state in a throw-away namespace" if done.ok else "the kernel refused an ESP state"
+    detail = "added a state in a temporary namespace" if done.ok else "the kernel refused an ESP state"
     return Verdict(done.ok, detail)
 
 
 def _ipset(plan: Plan) -> Verdict:
     done = plan.host.unshared(["ipset", "create", "cnilab", "hash:ip"])
-    return Verdict(done.ok, "made one in a throw-away namespace" if done.ok else done.tail(1))
+    return Verdict(done.ok, "created one in a temporary namespace" if done.ok else done.tail(1))
 
 
 def _weave_images(plan: Plan) -> Verdict:
@@ -159,23 +159,23 @@ def _neighbours(plan: Plan) -> Verdict:
     text = plan.host.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3").strip()
     limit, wanted = int(text) if text.isdigit() else 0, neighbour_entries(plan)
     if limit == 0:
-        return Verdict(ok=True, detail="the kernel does not say")
+        return Verdict(ok=True, detail="the kernel does not show it")
     fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={max(4096, 2 * wanted)}"
-    return Verdict(limit >= wanted, f"{limit} entries allowed, about {wanted} wanted for {plan.spec.nodes} nodes", fix)
+    return Verdict(limit >= wanted, f"{limit} entries allowed, about {wanted} needed for {plan.spec.nodes} nodes", fix)
 
 
 def _inotify(plan: Plan) -> Verdict:
     text = plan.host.read("/proc/sys/fs/inotify/max_user_instances").strip()
     limit, wanted = int(text) if text.isdigit() else 0, 24 * plan.spec.nodes
     fix = f"sysctl -w fs.inotify.max_user_instances={max(512, 2 * wanted)}"
-    return Verdict(limit >= wanted, f"{limit} instances allowed, about {wanted} wanted", fix)
+    return Verdict(limit >= wanted, f"{limit} instances allowed, about {wanted} needed", fix)
 
 
 def _memory(plan: Plan) -> Verdict:
     free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
-    what = f"about {wanted / GIB:.1f} GiB wanted for {plan.spec.nodes} nodes"
+    what = f"about {wanted / GIB:.1f} GiB needed for {plan.spec.nodes} nodes"
     if free >= wanted and free < LINK_MEMORY and "kubernetes" in builds.missing(plan):
-        what = f"about {LINK_MEMORY / GIB:.1f} GiB wanted where Kubernetes is built"
+        what = f"about {LINK_MEMORY / GIB:.1f} GiB needed to build Kubernetes"
         return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=builds.ELSEWHERE)
     detail = f"{free / GIB:.1f} GiB available, {what}"
     return Verdict(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
@@ -193,7 +193,7 @@ def _disk_cache(plan: Plan) -> Verdict:
 
 def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
     free = plan.host.free_bytes(place)
-    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB wanted")
+    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB needed")
 
 
 def _support(plan: Plan) -> Verdict:
@@ -242,7 +242,9 @@ def _stray_cgroups(plan: Plan) -> Verdict:
         return Verdict(ok=True, detail="none")
     found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
     return Verdict(
-        ok=False, detail=f"of labs without a state: {found}", fix="; ".join(map("cnilab down {}".format, sorted(stray)))
+        ok=False,
+        detail=f"of labs without a state file: {found}",
+        fix="; ".join(map("cnilab down {}".format, sorted(stray))),
     )
 
 
@@ -256,26 +258,26 @@ def _stray_mounts(plan: Plan) -> Verdict:
 
 def _port(plan: Plan) -> Verdict:
     port = plan.host.loopback_port()
-    return Verdict(port > 0, "a free one was found" if port else "127.0.0.1 has no free TCP port")
+    return Verdict(port > 0, "a free port was found" if port else "127.0.0.1 has no free TCP port")
 
 
 _LOAD = "load the module"
-_NAT = "a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
+_NAT = "use a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
 
 CHECKS: tuple[Check, ...] = (
-    Check("root", "root", "blocks", "namespaces cannot be made", "run it with sudo", _root),
+    Check("root", "root", "blocks", "namespaces cannot be created", "run it with sudo", _root),
     *container.CAPABILITIES,
     Check("programs", "programs of this machine", "blocks", "nodes lack tools", "install them", _programs),
     Check(
         "namespaces",
         "namespaces",
         "blocks",
-        "nodes cannot be made",
-        "a kernel with NET_NS, PID_NS, UTS_NS, IPC_NS and CGROUPS",
+        "nodes cannot be created",
+        "use a kernel with NET_NS, PID_NS, UTS_NS, IPC_NS and CGROUPS",
         _namespaces,
     ),
-    Check("veth", "veth links", "blocks", "no wires", _LOAD, _link("veth"), "ip"),
-    Check("bridge", "bridges", "blocks", "no wire between nodes", _LOAD, _link("bridge"), "ip"),
+    Check("veth", "veth links", "blocks", "no links", _LOAD, _link("veth"), "ip"),
+    Check("bridge", "bridges", "blocks", "no link between nodes", _LOAD, _link("bridge"), "ip"),
     Check(
         "br-netfilter",
         "br_netfilter",
@@ -284,9 +286,17 @@ CHECKS: tuple[Check, ...] = (
         _LOAD,
         _br_netfilter,
     ),
-    Check("vxlan", "VXLAN links", "limits", "no variant flannel", _LOAD, _link("vxlan"), "ip"),
-    Check("iptables", "iptables", "blocks", "no Services, no masquerade", _NAT, _iptables, "iptables"),
-    Check("nftables", "nftables", "limits", "no proxyMode nftables", "a kernel with NF_TABLES_INET", _nftables, "nft"),
+    Check("vxlan", "VXLAN links", "limits", "the variant flannel does not work", _LOAD, _link("vxlan"), "ip"),
+    Check("iptables", "iptables", "blocks", "Services and masquerade do not work", _NAT, _iptables, "iptables"),
+    Check(
+        "nftables",
+        "nftables",
+        "limits",
+        "proxyMode nftables does not work",
+        "use a kernel with NF_TABLES_INET",
+        _nftables,
+        "nft",
+    ),
     Check(
         "overlay",
         "overlayfs on the state directory",
@@ -297,48 +307,82 @@ CHECKS: tuple[Check, ...] = (
     ),
     *doctor_cgroups.CHECKS,
     *container.OTHER,
-    Check("memory", "memory", "limits", "programs are killed", "fewer nodes", _memory),
-    Check("disk-state", "disk, state", "blocks", "nodes cannot write", "free some, or move it: --state", _disk_state),
-    Check("disk-cache", "disk, cache", "blocks", "components cannot be kept", "free some, or --cache", _disk_cache),
-    Check("port", "loopback port", "blocks", "kubectl has no way in", "end some programs", _port),
+    Check("memory", "memory", "limits", "programs are killed", "use fewer nodes", _memory),
+    Check(
+        "disk-state", "disk, state", "blocks", "nodes cannot write", "free disk space, or move it: --state", _disk_state
+    ),
+    Check(
+        "disk-cache",
+        "disk, cache",
+        "blocks",
+        "components cannot be stored",
+        "free disk space, or move it: --cache",
+        _disk_cache,
+    ),
+    Check("port", "loopback port", "blocks", "kubectl cannot reach the API server", "end some programs", _port),
     Check(
         "neighbours",
         "neighbour table",
         "limits",
-        "packets are lost when it overflows; it is one for the whole machine",
-        "fewer nodes",
+        "packets are lost when it overflows; all nodes share this table",
+        "use fewer nodes",
         _neighbours,
     ),
-    Check("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise it", _inotify),
+    Check("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise the limit", _inotify),
     *builds.CHECKS,
     Check(
         "kubernetes",
         "Kubernetes",
         "limits",
-        "its project mends nothing in it any more",
-        "leave out kubernetes.version, or name a newer one",
+        "its project no longer fixes bugs in it",
+        "omit kubernetes.version, or set a newer one",
         _support,
     ),
-    Check("leftovers", "leftovers: labs", "limits", "their names are taken", "cnilab down --all", _leftovers),
-    Check("leftovers-cgroups", "leftovers: cgroups", "info", "their processes go on", "see above", _stray_cgroups),
+    Check("leftovers", "leftovers: labs", "limits", "their names are in use", "cnilab down --all", _leftovers),
+    Check(
+        "leftovers-cgroups",
+        "leftovers: cgroups",
+        "info",
+        "their processes keep running",
+        "see the line above",
+        _stray_cgroups,
+    ),
     Check("leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts),
-    Check("bpf", "bpf file system", "info", "no variant cilium", "a kernel with BPF_SYSCALL", _bpf),
-    Check("ipset", "IP sets", "info", "no cilium beside kube-proxy", "a kernel with IP_SET_HASH_IP", _ipset, "ipset"),
-    Check("ipvs", "IPVS", "info", "no proxyMode ipvs", _LOAD, _ipvs, "iptables"),
-    Check("esp", "IPsec (ESP)", "info", "no IPsec overlays", "a kernel with INET_ESP and CRYPTO_GCM", _esp, "ip"),
-    Check("geneve", "Geneve links", "info", "no Geneve overlays", _LOAD, _link("geneve"), "ip"),
-    Check("wireguard", "WireGuard links", "info", "no encrypted overlays", _LOAD, _link("wireguard"), "ip"),
-    Check("ipip", "IPIP links", "info", "no IPIP overlays", _LOAD, _link("ipip"), "ip"),
-    Check("dummy", "dummy links", "info", "no variant weave", _LOAD, _link("dummy"), "ip"),
+    Check("bpf", "bpf file system", "info", "the variant cilium does not work", "use a kernel with BPF_SYSCALL", _bpf),
+    Check(
+        "ipset",
+        "IP sets",
+        "info",
+        "cilium with kube-proxy does not work",
+        "use a kernel with IP_SET_HASH_IP",
+        _ipset,
+        "ipset",
+    ),
+    Check("ipvs", "IPVS", "info", "proxyMode ipvs does not work", _LOAD, _ipvs, "iptables"),
+    Check(
+        "esp",
+        "IPsec (ESP)",
+        "info",
+        "overlays with IPsec do not work",
+        "use a kernel with INET_ESP and CRYPTO_GCM",
+        _esp,
+        "ip",
+    ),
+    Check("geneve", "Geneve links", "info", "overlays with Geneve do not work", _LOAD, _link("geneve"), "ip"),
+    Check(
+        "wireguard", "WireGuard links", "info", "overlays with WireGuard do not work", _LOAD, _link("wireguard"), "ip"
+    ),
+    Check("ipip", "IPIP links", "info", "overlays with IPIP do not work", _LOAD, _link("ipip"), "ip"),
+    Check("dummy", "dummy links", "info", "the variant weave does not work", _LOAD, _link("dummy"), "ip"),
     Check(
         "weave-images",
         "images of weave",
         "info",
-        "no variant weave; they can be neither built nor downloaded here",
+        "the variant weave does not work: its images can be neither built nor downloaded here",
         "cnilab components add",
         _weave_images,
     ),
-    Check("netem", "netem", "info", "no faults that delay or lose packets", _LOAD, _netem, "tc"),
+    Check("netem", "netem", "info", "faults that delay or lose packets cannot be injected", _LOAD, _netem, "tc"),
     *docker.CHECKS,
     *vagrant.CHECKS,
 )

@@ -45,7 +45,7 @@ def _kmsg(plan: Plan) -> Verdict:
         done, there = plan.host.run(["dd", "if=/dev/kmsg", "of=/dev/null", "count=0"]), "can be read"
     else:
         # As nodeinit makes one for a node.
-        done, there = plan.host.unshared(["sh", "-c", _MAKE_KMSG]), "nodes get one of their own"
+        done, there = plan.host.unshared(["sh", "-c", _MAKE_KMSG]), "nodes get their own"
     return Verdict(done.ok, there if done.ok else done.tail(1))
 
 
@@ -58,7 +58,7 @@ def _calls(plan: Plan) -> Verdict:
     # Of cgroup v2 devices are a program's business; version 1 has files for them.
     unified = all(hierarchy.unified for hierarchy in mounted(plan))
     refused = filtered(plan, "keyctl", *(("bpf",) if unified else ()))
-    return Verdict(not refused, f"refused: {', '.join(refused)}" if refused else "runc may make those that it needs")
+    return Verdict(not refused, f"refused: {', '.join(refused)}" if refused else "runc may make all that it needs")
 
 
 CAPABILITIES: tuple[Check, ...] = (
@@ -66,7 +66,7 @@ CAPABILITIES: tuple[Check, ...] = (
         "capabilities",
         "capabilities",
         "blocks",
-        "namespaces, links or mounts cannot be made",
+        "namespaces, links or mounts cannot be created",
         PRIVILEGED,
         _capabilities,
     ),
@@ -74,8 +74,8 @@ CAPABILITIES: tuple[Check, ...] = (
         "cap-sys-resource",
         "CAP_SYS_RESOURCE",
         "info",
-        "containers get no lower oom_score_adj; labs set restrict_oom_score_adj and work",
-        "none needed",
+        "containers cannot get a lower oom_score_adj; labs work, with restrict_oom_score_adj",
+        "not needed",
         _sys_resource,
     ),
 )

@@ -7,7 +7,7 @@ from harness.errors import CnilabError
 from harness.providers.kind.answers import EngineFacts
 from harness.steps.doctor.model import Check, Plan, Verdict
 
-_NAMESPACES = "leave --provider away: namespaces need no Docker"
+_NAMESPACES = "omit --provider: provider namespaces needs no Docker"
 
 
 def _engine(plan: Plan) -> Verdict:
@@ -16,9 +16,11 @@ def _engine(plan: Plan) -> Verdict:
     except CnilabError as error:
         return Verdict(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
     if facts.too_old:
-        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="an engine of version 20.10 or later")
+        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="use an engine of version 20.10 or later")
     if facts.rootless and facts.cgroups == "1":
-        return Verdict(ok=False, detail=f"{facts}: kind wants cgroup v2 of a rootless engine", fix="a rootful engine")
+        return Verdict(
+            ok=False, detail=f"{facts}: kind requires cgroup v2 with a rootless engine", fix="use a rootful engine"
+        )
     return _with_bpf(facts, plan.spec.cni) or Verdict(ok=True, detail=str(facts))
 
 
@@ -27,12 +29,12 @@ def _with_bpf(facts: EngineFacts, name: str) -> Verdict | None:
     if "bpf" not in variant(name).needs:
         return None
     if not facts.gives_bpf:
-        detail = f"{facts} keeps CAP_BPF and CAP_PERFMON from kind's nodes, and {name}'s agent asks for them"
-        return Verdict(ok=False, detail=detail, fix=f"an engine of version 23 or later, or {_NAMESPACES}")
+        detail = f"{facts} gives kind's nodes no CAP_BPF and CAP_PERFMON, but {name}'s agent needs them"
+        return Verdict(ok=False, detail=detail, fix=f"use an engine of version 23 or later, or {_NAMESPACES}")
     if facts.cgroups == "1":
         # Nodes would share the root of the only cgroup v2 there is, the machine's, and all its programs with it.
-        detail = f"{facts}: kind's nodes have no cgroup v2 of their own, which {name}'s agent attaches programs to"
-        return Verdict(ok=False, detail=detail, fix=f"a machine with cgroup v2 alone, or {_NAMESPACES}")
+        detail = f"{facts}: kind's nodes have no cgroup v2 of their own, to which {name}'s agent attaches programs"
+        return Verdict(ok=False, detail=detail, fix=f"use a machine with only cgroup v2, or {_NAMESPACES}")
     return None
 
 
@@ -46,19 +48,24 @@ def _image(plan: Plan) -> Verdict:
         found = plan.host.node_image(plan.spec.kubernetes.version)
     except CnilabError as error:
         return Verdict(ok=False, detail=error.what)
-    return Verdict(bool(found), found or "the engine has none; up pulls the one that kind publishes")
+    return Verdict(bool(found), found or "the engine has none; up pulls the image that kind publishes")
 
 
 CHECKS: tuple[Check, ...] = (
     Check("docker", "Docker engine", "info", "no labs on kind", _NAMESPACES, _engine),
     Check(
-        "docker-cli", "docker on PATH", "info", "no labs on kind, which runs it", "apt-get install docker.io", _command
+        "docker-cli",
+        "docker on PATH",
+        "info",
+        "no labs on kind, because kind runs docker",
+        "apt-get install docker.io",
+        _command,
     ),
     Check(
         "docker-image",
         "kind's node image",
         "info",
-        "up pulls 400 MB, or fails where no registry can be reached",
+        "up pulls 400 MB, or fails if no registry can be reached",
         "cnilab components build-node-image",
         _image,
     ),

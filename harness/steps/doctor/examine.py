@@ -60,7 +60,7 @@ def _unasked(check: Check, plan: Plan) -> Finding:
     """Of a check whose program is missing: it is in the way only where `up` will not bring it."""
     status: Status = "info" if not _can_block(check, plan.spec) else "limits" if plan.coming else "blocks"
     fix = tools.advice(load_lock().tool, [check.program], coming=plan.coming)
-    return Finding(check, status, f"not known without {check.program}", fix)
+    return Finding(check, status, f"unknown without {check.program}", fix)
 
 
 def programs(spec: LabSpec) -> tuple[str, ...]:
@@ -126,4 +126,4 @@ def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
     mended = all(one.check.id in of_kernel and not one.fix.startswith("apt-get") for one in blocking)
     if spec.provider != "namespaces" or spec.kernel != "host" or not mended:
         return []
-    return ["'--kernel debian' runs the lab in a virtual machine, whose kernel has more"]
+    return ["'--kernel debian' runs the lab in a virtual machine with a more complete kernel"]

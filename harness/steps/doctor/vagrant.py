@@ -18,9 +18,9 @@ GIB = 2**30
 _DISK_OF_A_MACHINE = 3 * GIB
 """What a machine writes beside its box: images, logs, etcd."""
 
-_NAMESPACES = "leave --provider away: namespaces need no hypervisor"
+_NAMESPACES = "omit --provider: provider namespaces needs no hypervisor"
 _PACKAGES = {
-    "virtualbox": "install VirtualBox (https://www.virtualbox.org), or spec.vagrant.hypervisor: libvirt",
+    "virtualbox": "install VirtualBox (https://www.virtualbox.org), or set spec.vagrant.hypervisor: libvirt",
     "libvirt": "apt-get install --no-install-recommends vagrant-libvirt libvirt-daemon-system libvirt-clients qemu-kvm",
     "qemu": "apt-get install --no-install-recommends vagrant-libvirt libvirt-daemon-system libvirt-clients "
     "qemu-system-x86 qemu-utils dnsmasq-base",
@@ -40,7 +40,7 @@ def _hypervisor(plan: Plan) -> Verdict:
     program, question = ("VBoxManage", "--version"), ("virsh", "-c", "qemu:///system", "version")
     asked = program if wanted == "virtualbox" else question
     if plan.host.which(asked[0]) is None:
-        return Verdict(ok=False, detail=f"{asked[0]} is not there", fix=_PACKAGES[wanted])
+        return Verdict(ok=False, detail=f"{asked[0]} does not exist", fix=_PACKAGES[wanted])
     done = plan.host.run(asked)
     if wanted == "virtualbox":
         return Verdict(done.ok, f"VirtualBox {done.stdout.strip()}" if done.ok else done.tail(1), _PACKAGES[wanted])
@@ -56,7 +56,7 @@ def _libvirt(plan: Plan, wanted: str) -> Verdict:
     if "vagrant-libvirt" not in answers.plugins(answers.lines(plugins.stdout)):
         return Verdict(ok=False, detail="Vagrant lacks its plugin vagrant-libvirt", fix=_PACKAGES[wanted])
     if wanted == "libvirt" and not plan.host.exists("/dev/kvm"):
-        other = "switch virtualization on in the machine's firmware, or spec.vagrant.hypervisor: qemu, which takes long"
+        other = "enable virtualization in the machine's firmware, or set spec.vagrant.hypervisor: qemu, which is slow"
         return Verdict(ok=False, detail="there is no /dev/kvm", fix=other)
     return Verdict(ok=True, detail=f"{wanted}, by libvirt and vagrant-libvirt")
 
@@ -65,7 +65,7 @@ def _box(plan: Plan) -> Verdict:
     """The box is there, or Vagrant downloads it."""
     wanted = (plan.spec.vagrant.box, provider(plan.spec.vagrant.hypervisor))
     if plan.host.which("vagrant") is None:
-        return Verdict(ok=False, detail="not known without vagrant")
+        return Verdict(ok=False, detail="unknown without vagrant")
     done = plan.host.run(["vagrant", "box", "list", "--machine-readable"])
     there = wanted in answers.boxes(answers.lines(done.stdout))
     return Verdict(there, f"{wanted[0]} for {wanted[1]}" + ("" if there else " is not there"))
@@ -95,7 +95,7 @@ def _disk(plan: Plan) -> Verdict:
     if plan.spec.vagrant.hypervisor != "virtualbox":
         place = Path("/var/lib/libvirt/images")
     free, wanted = plan.host.free_bytes(place), _DISK_OF_A_MACHINE * (plan.spec.nodes + 1)
-    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB wanted")
+    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB needed")
 
 
 def _port(plan: Plan) -> Verdict:
@@ -115,16 +115,28 @@ CHECKS: tuple[Check, ...] = (
         "vagrant-box",
         "box",
         "info",
-        "vagrant downloads it from its catalogue, or fails where that cannot be reached",
-        'vagrant box add --name cnilab/node "$(cnilab components build-box -q)", and spec.vagrant.box: cnilab/node',
+        "vagrant downloads it from its catalogue, or fails if that cannot be reached",
+        'vagrant box add --name cnilab/node "$(cnilab components build-box -q)"; then spec.vagrant.box: cnilab/node',
         _box,
     ),
-    _check("vagrant-memory", "memory, machines", "limits", "machines swap, or do not start", "fewer nodes", _memory),
-    _check("vagrant-disk", "disk, machines", "limits", "machines cannot write", "free some, or fewer nodes", _disk),
+    _check("vagrant-memory", "memory, machines", "limits", "machines swap or do not start", "use fewer nodes", _memory),
     _check(
-        "vagrant-port", "API server's port", "blocks", "kubectl has no way in", "another spec.vagrant.apiPort", _port
+        "vagrant-disk",
+        "disk, machines",
+        "limits",
+        "machines cannot write",
+        "free disk space, or use fewer nodes",
+        _disk,
+    ),
+    _check(
+        "vagrant-port",
+        "API server's port",
+        "blocks",
+        "kubectl cannot reach the API server",
+        "set another spec.vagrant.apiPort",
+        _port,
     ),
     _check("ssh", "ssh", "blocks", "no machine can be reached", "apt-get install openssh-client", _ssh),
-    _check("ansible", "Ansible", "blocks", "no cluster", "install cnilab anew: it brings Ansible", _ansible),
+    _check("ansible", "Ansible", "blocks", "no cluster", "install cnilab again: it includes Ansible", _ansible),
 )
 """None of them concerns a lab of another provider."""

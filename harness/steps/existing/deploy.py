@@ -22,9 +22,8 @@ from harness.errors import BringUpError, PreflightError
 from harness.model.journal import Journal
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
-from harness.probes import podstate
+from harness.probes import podstate, sandboxes
 from harness.providers.existing import probe
 from harness.providers.existing.probe import ExistingLab
 from harness.providers.existing.refusals import trouble
@@ -76,7 +75,7 @@ def deploy(here: Stay, run: RunDir, journal: Journal, program: Program, *, polic
         CnilabError: The pods do not become ready, or were refused.
     """
     if not policies:
-        here.closed.setdefault("policies", "they were not asked for")
+        here.closed.setdefault("policies", "they were not requested")
     return Deployment(here, run, journal, program).suite()
 
 
@@ -125,17 +124,17 @@ class Deployment:
         if here.streams or here.kit:
             ours = architecture()
             others = {one.name: one.architecture for one in found.chosen if one.architecture not in {"", ours}}
-            said = {name: f"it runs {theirs}, and what is sent is for {ours}" for name, theirs in others.items()}
+            said = {
+                name: f"it runs {theirs}, but the programs to send are for {ours}" for name, theirs in others.items()
+            }
             if here.streams:
                 here.left_out |= said
             elif said:
                 here.closed.setdefault("node", left_out(said))
         places = {one.name: one.address for one in found.chosen if one.name not in here.left_out}
         if not places:
-            msg = "no node of the sample can run the responder that is sent into pods"
-            raise PreflightError(
-                msg, cause=left_out(here.left_out), next_step="name an image of the responder with --image"
-            )
+            msg = "no node of the sample can run the responder"
+            raise PreflightError(msg, cause=left_out(here.left_out), next_step="set a responder image with --image")
         return places
 
     def attempt(self, places: Mapping[str, str]) -> Placed:
@@ -156,7 +155,7 @@ class Deployment:
             pods = crew.serving()
             services, slices = self.endpoints(list(pods.values()))
         if "policies" not in here.closed:
-            with self.journal.step("test.arena", "pods on which policies are tried"):
+            with self.journal.step("test.arena", "pods for policies"):
                 self.arena(tuple(places))
         return Placed(spec, places, crew, tuple(self.site(one, pods[one.name]) for one in crew.plans), services, slices)
 
@@ -164,7 +163,7 @@ class Deployment:
         """The suite, and what it is in."""
         here, look, placed = self.here, self.look, self.placed()
         ways = {
-            site.name: probes.Site(
+            site.name: probes.Prober(
                 site.name,
                 site.node,
                 site.ip,
@@ -227,7 +226,7 @@ class Deployment:
             if not 400 <= error.status < 500:
                 raise
             # Policies are about labels and names of namespaces, so there is one set of these in a cluster.
-            another = "another run tries policies here at this time: " if error.status == _CONFLICT else ""
+            another = "another run tests policies here at the same time: " if error.status == _CONFLICT else ""
             refused = [f"{another}{error.cause}"]
         except BringUpError as error:
             refused = [str(error).replace("\n", " ")]
@@ -259,14 +258,14 @@ class Deployment:
             )
             self.sender.fill(ready)
 
-    def way(self, namespace: str, pod: str, name: str) -> probes.Site:
+    def way(self, namespace: str, pod: str, name: str) -> probes.Prober:
         """A pod of the run as a place for probes."""
-        return probes.Site(name, "", "", self.enter.into(Place(namespace, pod)), self.here.binary)
+        return probes.Prober(name, "", "", self.enter.into(Place(namespace, pod)), self.here.binary)
 
     def scouted(self) -> dict[str, str]:
         """Nodes that the scheduler spreads pods over, with their addresses, when nodes may not be listed."""
         size = self.here.found.wish.sample
-        with self.journal.step("existing.scout", "nodes that the scheduler uses") as detail:
+        with self.journal.step("existing.scout", "find the nodes that the scheduler uses") as detail:
             items = [_scout(number) for number in range(1, size + 1)]
             self.here.create([self.here.adapt(item) for item in items])
             seen = self.kube.wait(
@@ -281,7 +280,7 @@ class Deployment:
             detail["nodes"] = len(seen)
         self.kube.delete([self.here.adapt(item) for item in items], wait=False)
         if not seen:
-            msg = "the scheduler gave no pod to any node"
+            msg = "the scheduler did not assign any pod to a node"
             raise PreflightError(msg, next_step=f"kubectl -n {self.here.namespace} describe pods")
         return seen
 

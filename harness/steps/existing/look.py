@@ -20,9 +20,8 @@ from harness.cni import catalogue, networks, recognise
 from harness.cni.recognise import Recognised, Seen
 from harness.errors import BringUpError, CnilabError
 from harness.model.spec import LabSpec
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
-from harness.probes import podstate
+from harness.probes import podstate, sandboxes
 from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
 from harness.providers.existing.refusals import trouble
@@ -48,7 +47,7 @@ class Nodes:
 
     nodes: tuple[ExistingNode, ...] = ()
     links: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
-    found: sandboxes.Inventory | None = None
+    found: sandboxes.Sandboxes | None = None
 
     def nic(self, name: str, address: str) -> tuple[str, IPv4Network | None, int]:
         """Name, network and MTU of the link that has a node's address."""
@@ -100,7 +99,7 @@ class Look:
             found = sandboxes.of_nodes(nodes)
             ours = {(one.namespace, one.pod) for one in found.sandboxes}
             if not all((self.here.probes, pod) in ours for pod in names.values()):
-                msg = "the probes do not see themselves: the runtime is not containerd, or keeps its state elsewhere"
+                msg = "the probes do not find their own pods: the runtime is not containerd, or its state is elsewhere"
                 raise BringUpError(msg)
         except (CnilabError, json.JSONDecodeError, KeyError) as error:
             self.here.closed["node"] = str(error).replace("\n", " ")
@@ -124,7 +123,7 @@ class Look:
         """The cluster's network; closes the gate, with the reason, when it is none of the catalogue's."""
         wish = self.here.found.wish
         if wish.cni:
-            return Recognised(catalogue.variant(wish.cni), "named by the user")
+            return Recognised(catalogue.variant(wish.cni), "set by the user")
         agents: list[Object] = []
         with suppress(ApiError):
             agents = self.kube.list("apps/v1", "DaemonSet")
@@ -141,7 +140,7 @@ class Look:
         ours = {f"{self.here.probes}/{probe.NAME}"}
         known = recognise.recognise(Seen(frozenset(names - ours), config, files), dns=dns)
         if not known.known:
-            self.here.closed["known"] = f"the network is not recognised: {known.why}"
+            self.here.closed["known"] = f"the network is unknown: {known.why}"
         return known
 
     def node_facts(
@@ -149,7 +148,7 @@ class Look:
         places: Mapping[str, str],
         nodes: Nodes,
         known: Recognised,
-        ways: Mapping[str, probes.Site],
+        ways: Mapping[str, probes.Prober],
         sites: Sequence[Site],
     ) -> tuple[NodeFact, ...]:
         """The nodes as data. Where its NIC cannot be seen, a node's MTU is its pods', and what the tunnel takes."""
@@ -191,7 +190,7 @@ class Look:
             self.here.closed["ranges"] = f"the range of {' and '.join(lacking)} is not known"
         if len(names) > 1:
             words = ", ".join(sorted(names))
-            self.here.closed.setdefault("known", f"nodes have their address on links of different names: {words}")
+            self.here.closed.setdefault("known", f"the links with the nodes' addresses have different names: {words}")
         changes = {
             "cni": known.variant.name,
             "pods": spec.pods.model_copy(update={"cidr": IPv4Network(cidr) if cidr else survey.supernet(pods)}),
@@ -210,16 +209,18 @@ class Look:
         """The neighbour limit of a node's kernel; closes the gate where it cannot be read."""
         if nodes.nodes and (own := own_limits(nodes.nodes[0])):
             return own
-        self.here.closed["neigh"] = self.here.closed.get("node", f"{GC_THRESH} is not there: a kernel shows it once")
+        self.here.closed["neigh"] = self.here.closed.get(
+            "node", f"{GC_THRESH} does not exist: a kernel shows it only in the first network namespace"
+        )
         return {}
 
     def environment(self) -> dict[str, bool]:
         """Gates that the cluster decides, and why they are closed."""
         closed = self.here.closed
-        closed["router"] = closed["far"] = "nothing of ours plays the outside world of this cluster"
-        closed["verbs"] = "calling CNI plugins by hand would change a node"
+        closed["router"] = closed["far"] = "this cluster has no router of the suite"
+        closed["verbs"] = "a direct call of CNI plugins would change a node"
         if len(self.here.found.chosen) == 1:
-            closed.setdefault("hport", "there is no other node, and no router, to dial a host port from")
+            closed.setdefault("hport", "there is no other node and no router from which to dial a host port")
         if "known" in closed:
             closed.update((gate, closed["known"]) for gate in PROMISED if gate not in closed)
         if blind := closed.get("node") or closed.get("known"):

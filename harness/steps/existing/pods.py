@@ -62,7 +62,7 @@ class Crew:
     """The pods of one attempt, with the ports that they take.
 
     Args:
-        here: The run's stay in the cluster; its gates close when ports or pods cannot be had.
+        here: The run's stay in the cluster; its gates close when ports or pods are not available.
         spec: The nodes.
         enter: The way into pods.
         sender: Brings the program, where images do not.
@@ -173,10 +173,10 @@ class Crew:
             deadline=timeouts.POD_RUNNING,
         )
 
-    def site(self, plan: PodPlan, item: Object) -> probes.Site:
+    def site(self, plan: PodPlan, item: Object) -> probes.Prober:
         """A pod as a place for probes."""
         way = self.enter.into(Place(self.here.namespace, plan.name, plan.containers[0]))
-        return probes.Site(plan.name, plan.node, item["status"]["podIP"], way, self.here.binary)
+        return probes.Prober(plan.name, plan.node, item["status"]["podIP"], way, self.here.binary)
 
     def _deaf(self, items: Sequence[Object]) -> list[Trouble]:
         """Host-network pods whose port somebody else answers on, or nobody: no object tells what listens on a node."""
@@ -196,7 +196,9 @@ class Crew:
             if not open_ or not (self.here.streams or lost):
                 break
         return [
-            Trouble(name, plans[name].node, "port", f"port {plans[name].port} of node {plans[name].node} is taken", why)
+            Trouble(
+                name, plans[name].node, "port", f"port {plans[name].port} of node {plans[name].node} is in use", why
+            )
             for name in open_
             if plans[name].host_network and (why := _taken(answers[name], name))
         ]
@@ -225,7 +227,7 @@ class Crew:
             self._tries[node, kind] += 1
             if self._tries[node, kind] >= TRIES:
                 said = next(one.reason for one in troubles if one.kind == "port" and one.node == node)
-                self._close("hosts" if kind == "own" else "hport", f"{TRIES} ports of node {node} were taken; {said}")
+                self._close("hosts" if kind == "own" else "hport", f"{TRIES} ports of node {node} were in use; {said}")
             else:
                 self.ports[node] = replace(self.ports[node], **{kind: next(self._numbers)})
         wanted = {one.name: one for one in self.plans}
@@ -252,10 +254,10 @@ class Crew:
     def _close(self, gate: str, reason: str) -> None:
         self.here.closed.setdefault(gate, reason)
         if gate == "hosts":
-            self.here.closed.setdefault("policies", f"its cases have pods in their node's network: {reason}")
+            self.here.closed.setdefault("policies", f"its cases need pods in their node's network: {reason}")
 
 
-def _self(site: probes.Site, port: int) -> list[probes.Probe]:
+def _self(site: probes.Prober, port: int) -> list[probes.Probe]:
     return [probes.ExchangeProbe(site.target(port), proto=proto, purpose="self") for proto in ("tcp", "udp")]
 
 

@@ -28,7 +28,7 @@ POLL: Final = 0.5
 PAGE: Final = 500
 """Nodes that one request lists."""
 
-_MODEST: Final = "it was asked for without (--pods-only)"
+_MODEST: Final = "not requested (--pods-only)"
 
 Status = Literal["ok", "limits", "blocks", "info"]
 
@@ -129,7 +129,7 @@ class Survey:
         if self.own_namespace:
             return ""
         if not self.rights.has("namespaces"):
-            return f"a probe needs a namespace of its own, and this user is {self.rights.why('namespaces')}"
+            return f"a probe needs its own namespace, but this user is {self.rights.why('namespaces')}"
         return ""
 
     @property
@@ -139,8 +139,8 @@ class Survey:
             if not self.rights.has(part):
                 return self.rights.why(part)
         if self.no_hosts:
-            return f"its cases have pods in their node's network: {self.no_hosts}"
-        return "" if self.own_namespace else "policies are tried in namespaces of their own, not in one that was given"
+            return f"its cases need pods in their node's network: {self.no_hosts}"
+        return "" if self.own_namespace else "policies are tested in their own namespaces, not in a given one"
 
     @property
     def blocked(self) -> PreflightError | None:
@@ -148,11 +148,11 @@ class Survey:
         if not self.rights.has("pods") or (self.own_namespace and not self.rights.has("namespaces")):
             lacking = self.rights.lacking("pods") + (self.rights.lacking("namespaces") if self.own_namespace else [])
             hint = (
-                "give this user the Role of docs/existing.md in a namespace, and name it with --namespace"
+                "give this user the Role in docs/existing.md in a namespace, and set --namespace"
                 if self.own_namespace
                 else "docs/existing.md has the smallest Role"
             )
-            msg = f"user '{self.access.user}' may not do what a run needs"
+            msg = f"user '{self.access.user}' lacks rights that a run needs"
             return PreflightError(
                 msg,
                 cause="\n".join(f"not allowed: {right} {self.rights.denied[right]}".strip() for right in lacking),
@@ -242,33 +242,33 @@ def rows(found: Survey) -> list[Row]:
     ]
     listed.append(
         _vantage("pods", "vantage of pods", "" if found.rights.has("pods") else found.rights.why("pods"),
-                 "programs run in pods", "nothing can be measured", worst="blocks")
+                 "programs run in pods", "the suite cannot run", worst="blocks")
     )  # fmt: skip
     listed.append(
-        _vantage("hosts", "pods in a node's network", found.no_hosts, "allowed, as far as can be told before",
+        _vantage("hosts", "pods in a node's network", found.no_hosts, "allowed, as far as can be checked now",
                  "paths between nodes and pods, and host ports, are not measured")
     )  # fmt: skip
     listed.append(
         _vantage("node", "vantage of nodes and of the wire", found.no_probes,
                  "a privileged probe on each node of the sample",
-                 "routes, rules, tables and packets are not looked at")
+                 "routes, rules, tables and packets are not examined")
     )  # fmt: skip
     listed.append(
         _vantage("slices", "endpoints of our own", "" if found.rights.has("slices") else found.rights.why("slices"),
                  "may be written", "Services that move, and large DNS answers, are not measured")
     )  # fmt: skip
     listed.append(
-        _vantage("policies", "NetworkPolicy", found.no_policies, "may be tried in namespaces of the run",
+        _vantage("policies", "NetworkPolicy", found.no_policies, "may be tested in namespaces of the run",
                  "policies are not measured")
     )  # fmt: skip
     seen = found.rights.has("network") or not found.no_probes
     listed.append(
-        _vantage("network", "which network it is", "" if seen or found.wish.cni else found.rights.why("network"),
-                 found.wish.cni or "agents and their configuration may be looked at",
-                 "nothing but the Kubernetes model is expected of it; name it with --network")
+        _vantage("network", "network of the cluster", "" if seen or found.wish.cni else found.rights.why("network"),
+                 found.wish.cni or "agents and their configuration may be read",
+                 "only the Kubernetes model is checked; set the network with --network")
     )  # fmt: skip
     listed.append(
-        Row("router", "the outside world", "limits", "there is no router of ours",
+        Row("router", "the outside world", "limits", "there is no router of the suite",
             "egress, masquerading, NodePorts from outside and path MTU discovery are not measured")
     )  # fmt: skip
     return listed
@@ -281,10 +281,12 @@ def _vantage(id_: str, title: str, why_not: str, good: str, consequence: str, *,
 def _node_rows(found: Survey) -> list[Row]:
     if found.nodes is None:
         words = "nodes may not be listed"
-        rows_ = [Row("nodes", "nodes", "limits", words, "pods that are spread by the scheduler show which there are")]
+        rows_ = [Row("nodes", "nodes", "limits", words, "the nodes are found by pods that the scheduler places")]
         if not found.wish.image:
-            words = f"{RESPONDER}, as what nodes have is not known"
-            rows_.append(Row("image", "image", "limits", words, "where nodes do not have it: name one with --image"))
+            words = f"{RESPONDER}, because the nodes' images are unknown"
+            rows_.append(
+                Row("image", "image", "limits", words, "if nodes do not have it, set another image with --image")
+            )
         return rows_
     bad = [one for one in found.nodes if not one.usable]
     zones = {one.zone for one in found.nodes if one.zone}
@@ -301,16 +303,16 @@ def _node_rows(found: Survey) -> list[Row]:
     if not usable:
         return [
             *rows_,
-            Row("sample", "sample", "blocks", "no node can run the suite's pods", "nothing can be measured"),
+            Row("sample", "sample", "blocks", "no node can run the suite's pods", "the suite cannot run"),
         ]
     whole = len(found.chosen) == usable
     words = f"{len(found.chosen)} of {usable} nodes, seed {found.wish.seed}: {', '.join(x.name for x in found.chosen)}"
     rows_.append(
-        Row("sample", "sample", "ok" if whole else "info", words, "" if whole else "the rest is not looked at")
+        Row("sample", "sample", "ok" if whole else "info", words, "" if whole else "the other nodes are not examined")
     )
     if len(found.chosen) == 1:
         rows_.append(
-            Row("multi", "paths between nodes", "limits", "one node", "nothing between nodes can be measured")
+            Row("multi", "paths between nodes", "limits", "one node", "paths between nodes cannot be measured")
         )  # fmt: skip
     return rows_
 
@@ -318,7 +320,7 @@ def _node_rows(found: Survey) -> list[Row]:
 def _namespace_row(found: Survey) -> Row:
     if found.own_namespace:
         if found.rights.has("namespaces"):
-            return Row("namespace", "namespace", "ok", "made for the run, and removed after it")
-        return Row("namespace", "namespace", "blocks", found.rights.why("namespaces"), "name one with --namespace")
+            return Row("namespace", "namespace", "ok", "created for the run and removed at the end")
+        return Row("namespace", "namespace", "blocks", found.rights.why("namespaces"), "set one with --namespace")
     level = f", Pod Security '{found.enforced}'" if found.enforced else ""
     return Row("namespace", "namespace", "ok", f"{found.wish.namespace}{level}; everything of the run is removed")

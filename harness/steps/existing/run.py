@@ -41,7 +41,7 @@ def clear_leftovers(found: Survey, journal: Journal, *, everybody: bool = False)
     runs = stay.leftovers(found.kube, namespace, everybody=everybody)
     if not runs:
         return []
-    with journal.step("existing.leftovers", f"what {len(runs)} killed runs left"):
+    with journal.step("existing.leftovers", f"remove leftovers of {len(runs)} killed runs"):
         left = stay.sweep(found.kube, namespace, runs)
     if left:
         raise stay.left_behind(found, left)
@@ -98,8 +98,8 @@ def _describe(here: Stay, suite: Suite, run: RunDir) -> None:
         "vantage": ", ".join(["pods", *open_]),
         "nodes": _kinds(found),
         "left out": left_out(here.left_out),
-        "image": f"{here.image}, into which the responder was sent" if here.streams else here.image,
-        "probes": f"{here.image}, into which programs were sent" if here.kit and "node" not in closed else "",
+        "image": f"{here.image}, with the responder sent into it" if here.streams else here.image,
+        "probes": f"{here.image}, with programs sent into it" if here.kit and "node" not in closed else "",
     }
     run.write_info(
         info.model_copy(

@@ -63,7 +63,7 @@ class Sender:
         if not nodes or all(RESPONDER in one.images for one in nodes):
             return
         found = shells.candidates(one.images for one in nodes)
-        with self.journal.step("existing.image", "an image with a shell that is on the nodes") as detail:
+        with self.journal.step("existing.image", "find an image with a shell on the nodes") as detail:
             detail["tried"] = found
             verdicts = self._tried(found, nodes[0]) if found else {}
             image = next((one for one in found if verdicts.get(one)), "")
@@ -80,7 +80,7 @@ class Sender:
         try:
             here.create(pods)
             return here.kube.wait(
-                f"{len(pods)} images to show whether they have a shell",
+                f"{len(pods)} images to report whether they have a shell",
                 "v1",
                 "Pod",
                 shells.tried,
@@ -105,7 +105,7 @@ class Sender:
         waiting = [item for item in items if item["metadata"]["uid"] not in self._filled]
         if not self.here.streams or not waiting:
             return
-        with self.journal.step("existing.send", f"the responder into {len(waiting)} pods") as detail:
+        with self.journal.step("existing.send", f"send the responder into {len(waiting)} pods") as detail:
             places = _places(waiting)
             parcel = self._parcel(places[0])
             detail |= {"bytes": len(parcel.data), "digest": f"sha256:{parcel.digest}"}
@@ -119,13 +119,13 @@ class Sender:
             items: Probes that run.
 
         Raises:
-            CnilabError: The programs cannot be had, or did not arrive.
+            CnilabError: The programs are not available, or did not arrive.
         """
         probes = list(items)
         if not self.here.kit or not probes:
             return
         self.fill(probes)
-        with self.journal.step("existing.equip", f"programs for probes on {len(probes)} nodes") as detail:
+        with self.journal.step("existing.equip", f"send programs to probes on {len(probes)} nodes") as detail:
             kit = self.program("kit").read_bytes()
             digest = hashlib.sha256(kit).hexdigest()
             detail |= {"bytes": len(kit), "digest": f"sha256:{digest}"}
@@ -136,11 +136,11 @@ class Sender:
         try:
             shown = self.enter.into(place).send(words, kit, timeout=EQUIP).decode(errors="replace").strip()
         except CommandError as error:
-            msg = f"a probe's programs did not get into pod {place}"
-            step = "an image that has them: --node-image"
+            msg = f"the programs of a probe could not be sent into pod {place}"
+            step = "set an image that has them with --node-image"
             raise BringUpError(msg, cause=str(error), next_step=step) from error
         if shown != digest:
-            msg = f"what arrived in pod {place} is not what was sent"
+            msg = f"the data that arrived in pod {place} differs from the data that was sent"
             raise BringUpError(msg, cause=f"{shown[:100]!r} instead of {digest}", where=probe.KIT)
 
     def _parcel(self, place: Place) -> shells.Parcel:
@@ -149,7 +149,7 @@ class Sender:
             self._tools = frozenset(said.split())
         parcel = _packed(self.program("responder"), self._tools)
         if parcel.lacking:
-            msg = f"nothing can be sent into pods of image {self.here.image}"
+            msg = f"nothing can be sent into pods of the image {self.here.image}"
             raise BringUpError(msg, cause=f"it has no {parcel.lacking}", next_step="--image busybox:stable")
         return parcel
 
@@ -159,10 +159,10 @@ class Sender:
             into.send(parcel.receive, parcel.data, timeout=SEND)
             shown = into.send(parcel.check, timeout=SEND)
         except CommandError as error:
-            msg = f"the responder did not get into pod {place}"
-            raise BringUpError(msg, cause=str(error), next_step=f"try another image than {self.here.image}") from error
+            msg = f"the responder could not be sent into pod {place}"
+            raise BringUpError(msg, cause=str(error), next_step=f"use another image than {self.here.image}") from error
         if not parcel.arrived(shown):
-            msg = f"what arrived in pod {place} is not the responder that was sent"
+            msg = f"the data that arrived in pod {place} differs from the responder that was sent"
             raise BringUpError(msg, cause=f"{shown[:100]!r} instead of {parcel.digest}", where=shells.BINARY)
         into.send(shells.BEGIN)
 

@@ -154,7 +154,7 @@ class Stay:
         """Send pods that are not kept (dryRun=All): admission says what it would do with them."""
         refused = self._refused(_trial())
         if refused:
-            msg = f"namespace {self.namespace} takes no pods of the suite"
+            msg = f"namespace {self.namespace} accepts no pods of the suite"
             raise PreflightError(
                 msg,
                 cause=refused,
@@ -166,7 +166,7 @@ class Stay:
             if gate not in self.closed and (refused := self._refused(trial)):
                 self.closed[gate] = f"admission refused it: {refused}"
         if "hosts" in self.closed:
-            self.closed.setdefault("policies", f"its cases have pods in their node's network: {self.closed['hosts']}")
+            self.closed.setdefault("policies", f"its cases need pods in their node's network: {self.closed['hosts']}")
 
     def admits(self, namespace: str) -> str:
         """Why a namespace takes no plain pod, once it has its account; empty when it does."""
@@ -186,7 +186,7 @@ class Stay:
                     return error.cause
                 raise
             return ""
-        return "the namespace got no service account"
+        return "the namespace has no service account"
 
     def _try_probe(self) -> None:
         """A namespace for probes, and one that is not kept."""
@@ -208,7 +208,7 @@ class Stay:
         Returns:
             Empty is good.
         """
-        with self.journal.step("existing.clear", "everything of the run removed") as detail:
+        with self.journal.step("existing.clear", "remove everything that the run created") as detail:
             left = remove(self.kube, self.mark.selector, self.found.wish.namespace)
             detail["left"] = left
         return left
@@ -240,7 +240,7 @@ def stay(found: Survey, journal: Journal) -> Iterator[Stay]:
 
 def left_behind(found: Survey, left: Sequence[str]) -> TearDownError:
     """The error for things that stay."""
-    msg = "something of the run is left in the cluster"
+    msg = "objects of the run are left in the cluster"
     again = f"cnilab down --kubeconfig {found.wish.kubeconfig}"
     again += f" --context {found.wish.context}" if found.wish.context else ""
     again += f" --namespace {found.wish.namespace}" if found.wish.namespace else ""
@@ -307,7 +307,7 @@ def remove(kube: Kube, selector: str, namespace: str) -> list[str]:
             return kube.list("v1", "Namespace", labels=selector)
         return [item for kind in KINDS for item in kube.list(*kind, namespace, labels=selector)]
 
-    left = [f"whatever has the label {selector}: the API server was not asked in time"]
+    left = [f"all objects with the label {selector}: the API server did not answer in time"]
     emptied = bool(namespace)
     for _ in timeouts.ticks(GONE, 0.25, 1.0):
         try:
@@ -318,7 +318,7 @@ def remove(kube: Kube, selector: str, namespace: str) -> list[str]:
             _delete(kube, [item for item in there() if not item["metadata"].get("deletionTimestamp")])
             left = [f"{item['kind']} {item['metadata']['name']}" for item in there()]
         except ApiError as error:
-            left = [f"whatever has the label {selector}: {error.what}: {error.cause}"]
+            left = [f"all objects with the label {selector}: {error.what}: {error.cause}"]
             if error.patience < math.inf:
                 break  # an API server that is away for a moment is asked again, one that refuses is not
         if not left:

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from conformance import manifests
 from conformance.context import Context
+from conformance.dumps import links
 from conformance.inventory import NAMESPACE, NodeFact, ServiceFact, Site
-from conformance.kernel import links
 from conformance.maths import base, first_host
 from harness.model.spec import MAX_NODES, LabSpec
 from harness.model.world import PUBLIC

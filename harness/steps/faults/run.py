@@ -131,7 +131,7 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
         # A busy moment may have been the reason: nothing is said before another look.
         again = judge_all(_look(mutation, checks, Pace()), checks, CHECKS)
         if red := _red({result.id: result for result in again}, checks):
-            return _outcome(fault, start, "error", detail=f"not green before the fault: {', '.join(red)}")
+            return _outcome(fault, start, "error", detail=f"did not pass before the fault: {', '.join(red)}")
     # What is silent is silent to the end of the deadline, so the first look has a short one; and it asks only what the
     # checks read of a green lab. Should that have been too little or too fast, the next look has it all.
     hasty = Pace(HASTY, retries=1, only=reads(mutation.green, _open(checks, mutation.green.gates), CHECKS))
@@ -199,7 +199,7 @@ def weigh(fault: Fault, results: Mapping[str, Result], gates: Mapping[str, bool]
         name, pattern = split_target(target)
         if results[name].status == "fail" and _failed(results[name], pattern):
             imprecise.append(target)
-            words.append(f"{target} should have been spared: {results[name].statement}")
+            words.append(f"{target} should not have failed: {results[name].statement}")
     return Weighed(tuple(killed), tuple(survived), tuple(imprecise), "\n".join(words))
 
 
@@ -214,7 +214,7 @@ def _failed(result: Result, pattern: str) -> bool:
 
 def _green_again(mutation: Mutation, checks: Sequence[Check], hasty: Pace) -> str:
     """Empty when all checks of a fault pass again, else the first that does not."""
-    last = "nothing was judged"
+    last = "no check was judged"
     paces = chain((hasty,), repeat(Pace(retries=1)))
     for _, pace in zip(timeouts.ticks(GREEN_AGAIN, 0.05), paces, strict=False):
         context = _look(mutation, checks, pace)
@@ -222,7 +222,7 @@ def _green_again(mutation: Mutation, checks: Sequence[Check], hasty: Pace) -> st
         bad = [one for one in judged if one.status not in {"pass", "not-applicable"}]
         if not bad:
             return ""
-        last = f"not green after the fault was undone: {bad[0].id}: {bad[0].statement}"
+        last = f"did not pass after the fault was repaired: {bad[0].id}: {bad[0].statement}"
     return last
 
 

@@ -13,7 +13,7 @@ from conformance.policy.cases import PREFIX
 from harness.cni import networks
 from harness.faults.inject import Scene
 from harness.faults.model import Fault
-from harness.probes import inventory as sandboxes
+from harness.probes import sandboxes
 from harness.runner import Runner
 from harness.steps.faults.names import rules, values
 from harness.steps.suite.deploy import Suite

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from harness import resources, timeouts
-from harness.components import kernel
+from harness.components import kernel_package
 from harness.components.store import Store
 from harness.errors import CnilabError, PreflightError
 from harness.files import write_private
@@ -45,15 +45,6 @@ CACHE = "cache"
 BYTECODE = "bytecode"
 """Of the cache, here and inside: compiled modules. To compile them on an emulated processor takes half a minute."""
 
-_MODULES = (
-    "harness.cli.commands.up",
-    "harness.pytest_plugin.plugin",
-    "harness.steps.suite.run",
-    "harness.steps.labs.apply",
-    "harness.providers.namespaces.bring_up",
-)
-"""What most programs inside import, and all that these import."""
-
 FAST_CLOCK = "CNILAB_VM_FAST"
 """1: an emulated machine uses two cores and the real time. Twice as fast where nothing else runs; where something does,
 things in there are late and end. See `steady` of harness.vm.qemu.Hardware."""
@@ -77,16 +68,31 @@ _PASSED_ON = (
 
 
 @dataclass(frozen=True)
+class Program:
+    """This program, as it is run inside.
+
+    Args:
+        argv: Words before those of a user.
+        modules: What most of its commands import, and all that these import.
+    """
+
+    argv: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Inside:
     """A lab's machine, as those see it who run something there.
 
     Args:
         state: What is known of it.
         layout: The lab's directories.
+        program: This program.
     """
 
     state: machine.VmState
     layout: LabLayout
+    program: Program
 
     def answers(self) -> bool:
         """Programs can be run in there; what never got so far, or hangs, need not be asked."""
@@ -110,7 +116,7 @@ class Inside:
             out: Where its standard output goes; by default to our own.
             patience: When to go on without it.
         """
-        argv = [sys.executable, "-m", "harness.cli.main", *words]
+        argv = [*self.program.argv, *words]
         env = environment(os.environ, self.layout, self.state.accelerator)
         return machine.door(self.state).run(
             argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty, out=own(out) if out else None, patience=patience
@@ -122,11 +128,11 @@ def wanted(spec: LabSpec) -> bool:
     return spec.kernel != "host" and not os.environ.get(INSIDE)
 
 
-def find(state: Path, name: str) -> Inside | None:
+def find(state: Path, name: str, program: Program) -> Inside | None:
     """The machine that a lab lives in; None for one that lives here, and for one that is not there."""
     layout = LabLayout(state, name)
     known = machine.find(layout.path / FOLDER)
-    return Inside(known, layout) if known else None
+    return Inside(known, layout, program) if known else None
 
 
 def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str) -> dict[str, str]:
@@ -154,7 +160,13 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
 
 
 def start(
-    spec: LabSpec, run: Path | None, store: Store, state: Path, journal: Journal, needs: Needs | None = None
+    spec: LabSpec,
+    run: Path | None,
+    store: Store,
+    state: Path,
+    journal: Journal,
+    program: Program,
+    needs: Needs | None = None,
 ) -> Inside:
     """Start the machine of a lab.
 
@@ -164,6 +176,7 @@ def start(
         store: Delivers the kernel, and all that the lab inside will want.
         state: The state directory of all labs.
         journal: Gets a step for every part.
+        program: What will be run inside.
         needs: What the lab inside takes from the store; None where there will be none.
 
     Raises:
@@ -172,17 +185,20 @@ def start(
     layout = LabLayout(state, spec.name)
     machine.require_short(layout.path / FOLDER)
     labstate.require_free(layout)
-    known = states.LabState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
+    known = states.NamespacesState(name=spec.name, created=now(), spec=spec, owner=os.getpid(), run=str(run or ""))
     states.write(layout, known)
     if run is not None:
         run.mkdir(parents=True, exist_ok=True)
     with journal.step("up.materials", f"programs, images and the kernel '{spec.kernel}'"):
         try:
-            materials = _materials(spec, store, needs, layout)
+            materials = _materials(spec, store, needs, layout, program)
         except OSError as error:
-            msg = "the files of the virtual machine could not be made"
+            msg = "the files of the virtual machine could not be created"
             raise PreflightError(
-                msg, cause=str(error), where=str(layout.path), next_step="make room, or --state DIR"
+                msg,
+                cause=str(error),
+                where=str(layout.path),
+                next_step="free disk space, or set another directory with --state",
             ) from error
     paths = (*_CODE, store.cache, Path.cwd())
     folder = layout.path / FOLDER
@@ -196,7 +212,7 @@ def start(
         detail["accelerator"] = found.accelerator
     vm = states.MachineState(name="vm", address=IPv4Address(qemu.ADDRESS), pid=pid, started=states.start_time(pid))
     states.write(layout, known.model_copy(update={"machines": (vm,)}))
-    return Inside(found, layout)
+    return Inside(found, layout, program)
 
 
 def joinable(groups: Iterable[Path]) -> list[Path]:
@@ -219,17 +235,19 @@ def _groups(layout: LabLayout) -> tuple[Path, ...]:
     return ()
 
 
-def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout) -> machine.Materials:
+def _materials(
+    spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout, program: Program
+) -> machine.MachineMaterials:
     from harness.providers.namespaces.bring_up import prepare  # noqa: PLC0415 - brings certificates and more
 
     with ThreadPoolExecutor() as pool:
         prepared = pool.submit(prepare, store, needs) if needs else None
-        compiled = pool.submit(compile_modules, store)
+        compiled = pool.submit(compile_modules, store, program)
         store.tools.need(*TOOLS)
         if machine.virtiofsd() is None:
             store.tools.install("virtiofsd")  # until Debian 12 it came with qemu; there is no package of that name
         machine.require_programs()
-        chosen = kernel.deliver(store, spec.kernel)
+        chosen = kernel_package.deliver(store, spec.kernel)
         made = prepared.result() if prepared else None
         compiled.result()
     disk = layout.path / FOLDER / "disk"
@@ -247,7 +265,7 @@ def _materials(spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayo
         same = root.stat().st_dev == disk.stat().st_dev
         words = [*COPY, *(["--link"] if same else []), str(root), str(copy / root.name)]
         HostRunner().run(words, timeout=timeouts.DOWNLOAD)
-    return machine.Materials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
+    return machine.MachineMaterials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
 
 
 def _point_at(store: Store, inside: Path) -> None:
@@ -260,15 +278,16 @@ def _point_at(store: Store, inside: Path) -> None:
             (inside / name).symlink_to(store.cache / name)
 
 
-def compile_modules(store: Store) -> None:
+def compile_modules(store: Store, program: Program) -> None:
     """Have Python keep what it compiles, in the cache (PYTHONPYCACHEPREFIX of python(1)); what is right there is left.
 
     Args:
         store: Has the cache.
+        program: Names the modules.
     """
     env = {"PYTHONPYCACHEPREFIX": str(store.cache / BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
     with store.exclusive(BYTECODE):
-        words = [sys.executable, "-c", f"import {', '.join(_MODULES)}"]
+        words = [sys.executable, "-c", f"import {', '.join(program.modules)}"]
         HostRunner().run(words, timeout=timeouts.ROLLOUT, env=env)
 
 
@@ -307,7 +326,7 @@ def adopt(inside: Inside) -> Path:
         The kubeconfig.
     """
     layout, way = inside.layout, machine.door(inside.state)
-    known = states.LabState.model_validate_json(way.read(layout.state_file))
+    known = states.NamespacesState.model_validate_json(way.read(layout.state_file))
     way.relay(known.api_port)
     text = way.read(layout.kubeconfig)
     text = text.replace(f"https://127.0.0.1:{known.api_port}", f"https://127.0.0.1:{inside.state.api_port}")
@@ -319,14 +338,14 @@ def adopt(inside: Inside) -> Path:
 
 
 @contextmanager
-def passing(spec: LabSpec, store: Store, state: Path, journal: Journal) -> Iterator[Inside]:
+def passing(spec: LabSpec, store: Store, state: Path, journal: Journal, program: Program) -> Iterator[Inside]:
     """A machine for one command: it is gone afterwards, whatever happened."""
     from harness.steps.lifecycle.down import tear_down  # noqa: PLC0415
 
     try:
-        yield start(spec, None, store, state, journal)
+        yield start(spec, None, store, state, journal, program)
     finally:
         left = tear_down(state, spec.name, journal)
         if left:
-            msg = "something of the virtual machine is left over"
+            msg = "parts of the virtual machine are left over"
             raise CnilabError(msg, cause="\n".join(left))

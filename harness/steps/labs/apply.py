@@ -106,9 +106,7 @@ def put_off(lab: LabDefinition, asked: Collection[str]) -> str:
     """Why a lab that would make sense does not run: it takes long, and nobody asked for it."""
     if not lab.long or asked:
         return ""
-    return (
-        f"changes the network of the whole cluster for a while; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
-    )
+    return f"changes the network of the whole cluster for a time; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
 
 
 def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefinition]:
@@ -221,7 +219,7 @@ def hosts(attached: Attached) -> str:
         pid = getattr(node, "pid", None)
         if not isinstance(pid, int) or not pid:
             msg = f"playbooks cannot reach {node.name}"
-            raise UsageError(msg, cause="its processes are not this machine's, or may not be entered")
+            raise UsageError(msg, cause="its processes are on another machine, or access to them is denied")
         return inventory.namespace_host(node.name, str(node.address), pid)
 
     router = attached.lab.router

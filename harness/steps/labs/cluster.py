@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Unpack
 
 from harness import timeouts
 from harness.errors import UsageError
@@ -16,8 +16,8 @@ from harness.model import world
 from harness.model.node import Node
 from harness.model.records import Tap as TapRecord
 from harness.probes import capture
-from harness.probes.inventory import Inventory, Sandbox, take
-from harness.runner import Argv, Completed, HostRunner, Runner
+from harness.probes.sandboxes import Sandbox, Sandboxes, take
+from harness.runner import Argv, Completed, HostRunner, Runner, RunOptions
 from harness.steps.labs.place import Spot, TapWanted
 from harness.steps.lifecycle.attach import Attached
 
@@ -54,20 +54,13 @@ class OperatorRunner:
         if program in READ_ONLY:
             return self._host, argv
         msg = f"the operator has no program '{program}'"
-        raise UsageError(msg, next_step=f"use kubectl or {', '.join(sorted(READ_ONLY))}, or run it on a node")
+        raise UsageError(msg, next_step=f"use kubectl or {', '.join(sorted(READ_ONLY))}, or run the program on a node")
 
-    def run(
-        self,
-        argv: Argv,
-        *,
-        input: str | None = None,  # noqa: A002 - the name that Runner.run has
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-        env: Mapping[str, str] | None = None,
-    ) -> Completed:
+    def run(self, argv: Argv, **options: Unpack[RunOptions]) -> Completed:
         """See `Runner.run`."""
         runner, words = self._of(argv)
-        return runner.run(words, input=input, timeout=timeout, check=check, env={**FAST_START, **(env or {})})
+        options["env"] = {**FAST_START, **(options.get("env") or {})}
+        return runner.run(words, **options)
 
     def start(
         self,
@@ -95,7 +88,7 @@ class Snapshot:
 
     nodes: dict[str, dict[str, Any]]
     pods: list[dict[str, Any]]
-    inventory: Inventory
+    inventory: Sandboxes
 
 
 def node_facts(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Outcome:
 
 
 @dataclass
-class Verdict:
+class Judged:
     """The records of a step in the making, what it saves, and the tables it made."""
 
     records: list[LabStep]
@@ -121,11 +121,11 @@ def bare(lab: str, step: Step, status: Status, reason: str = "", seconds: float 
     )  # fmt: skip
 
 
-def broken(lab: str, step: Step, failed: Sequence[Outcome]) -> Verdict:
+def broken(lab: str, step: Step, failed: Sequence[Outcome]) -> Judged:
     """The verdict on a step whose command failed: what it said, wherever it failed."""
     said = "\n".join(f"{one.label}: {one.problem}\n{one.tail()}" for one in failed[:4])
     record = bare(lab, step, "fail", failed[0].problem).model_copy(update={"observed": shown(said, 1200)})
-    return Verdict([record], None, [])
+    return Judged([record], None, [])
 
 
 def saved_value(step: Step, ran: Sequence[Outcome], context: Mapping[str, Any]) -> Any:
@@ -142,7 +142,7 @@ def saved_value(step: Step, ran: Sequence[Outcome], context: Mapping[str, Any]) 
     return {outcome.spot.name: outcome.result for outcome in ran} if several else ran[0].result
 
 
-def judge(lab: str, step: Step, ran: Sequence[Outcome], context: Mapping[str, Any], acted: int) -> Verdict:
+def judge(lab: str, step: Step, ran: Sequence[Outcome], context: Mapping[str, Any], acted: int) -> Judged:
     """Judge a step.
 
     Args:
@@ -166,7 +166,7 @@ def judge(lab: str, step: Step, ran: Sequence[Outcome], context: Mapping[str, An
         status: Status = "pass" if ran or acted or not step.run else "record"
         records = [bare(lab, step, status)]
     evidence = [_table(table, shared) for table in step.tables] + [_plot(plot, shared) for plot in step.plots]
-    return Verdict(records, saved_value(step, ran, shared), evidence)
+    return Judged(records, saved_value(step, ran, shared), evidence)
 
 
 def _with_let(step: Step, scope: dict[str, Any], *, lenient: bool = False) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _expectation(lab: str, step: Step, expect: Expect, scopes: Sequence[tuple[st
         wrong, reason = ["nothing to judge: the list is empty"], "the census is empty"
     status: Status = "record" if expect.level == "record" else "fail" if wrong else "pass"
     if wrong and count > 1:
-        reason = reason or f"not so in {len(wrong)} of {count}"
+        reason = reason or f"not true in {len(wrong)} of {count}"
     observed = "\n".join(wrong[:6]) if wrong else (f"{count} of {count}; " if count > 1 else "") + right[0]
     return LabStep(
         lab=lab, step=step.id, title=step.title, place="operator", status=status, expectation=expect.because,
@@ -252,9 +252,7 @@ def _plot(plot: Plot, context: Mapping[str, Any]) -> Evidence:
     return Evidence(kind="kernel", detail={"plot": plot.title, "unit": plot.unit, "at": since, "series": series})
 
 
-def finish(
-    verdict: Verdict, outcomes: Sequence[Outcome], evidence: Sequence[Evidence], seconds: float
-) -> list[LabStep]:
+def finish(verdict: Judged, outcomes: Sequence[Outcome], evidence: Sequence[Evidence], seconds: float) -> list[LabStep]:
     """Add command, output and evidence to a step's first record, place to all of them."""
     places = list(dict.fromkeys(one.spot.label for one in outcomes))
     place = (

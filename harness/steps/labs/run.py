@@ -113,7 +113,7 @@ class LabRun:
                     # An expression that cannot be computed misses something that a healthy cluster has.
                     status: judge.Status = "fail" if isinstance(error, StepError | ExpressionError) else "error"
                     keep([judge.bare(self.lab.id, step, status, str(error), time.monotonic() - start)])
-                    state.stopped = f"step '{step.id}' did not get through"
+                    state.stopped = f"step '{step.id}' did not succeed"
                 stopped = stopped or state.stopped
         finally:
             keep(self._repair_all(state))
@@ -159,7 +159,7 @@ class LabRun:
         }
         failed = [one for one in ran if one.problem]
         if failed:
-            state.stopped = f"step '{step.id}' did not get through"
+            state.stopped = f"step '{step.id}' did not succeed"
             ran = [*failed, *(one for one in ran if not one.problem)]
             verdict = judge.broken(self.lab.id, step, failed)
         else:
@@ -207,7 +207,9 @@ class LabRun:
                     break
                 outcome = once()
             else:
-                return replace(outcome, problem=f"waited {step.deadline:.0f} s in vain for: {step.retry_until}")
+                return replace(
+                    outcome, problem=f"waited {step.deadline:.0f} s, but this did not become true: {step.retry_until}"
+                )
         if outcome.returncode != 0 and not step.may_fail:
             return replace(outcome, problem=f"{argv[0]} failed with exit status {outcome.returncode}")
         return outcome

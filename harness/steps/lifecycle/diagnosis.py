@@ -46,11 +46,11 @@ def diagnose(error: BringUpError, ready: Attached) -> BringUpError:
         error: Why the wait ended.
         ready: The lab, as far as it came.
     """
-    words = [] if "keeps dying" in error.what else list(last_words(ready.kube, ready.variant.workloads))
+    words = [] if "exits again and again" in error.what else list(last_words(ready.kube, ready.variant.workloads))
     error.cause = "\n".join(filter(None, [error.cause, *words]))
     error.notes += notes(error.cause, ready)
     error.next_step = (
-        error.next_step or "'cnilab up --retain' keeps a lab that fails, to look at: kubectl logs, describe"
+        error.next_step or "keep the failed lab with 'cnilab up --retain' and examine it: kubectl logs, describe"
     )
     return error
 
@@ -92,7 +92,7 @@ def notes(words: str, ready: Attached) -> list[str]:
     if wrong:
         return wrong
     fine = ", ".join(f"{one.check.title} ({one.detail})" if one.detail else one.check.title for one in findings)
-    return [f"doctor finds nothing wrong with {fine}"] if fine else []
+    return [f"doctor found no problem with {fine}"] if fine else []
 
 
 def _told(finding: Finding) -> str:

@@ -121,5 +121,5 @@ def _read(path: Path) -> str | None:
         return None
     except OSError as error:
         msg = f"cannot read {path}"
-        step = "name a directory with --to that you may read"
+        step = "give a directory with --to that you may read"
         raise UsageError(msg, cause=error.strerror or str(error), where=str(path), next_step=step) from error

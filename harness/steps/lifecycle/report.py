@@ -60,7 +60,7 @@ def write_reports(run: RunDir) -> list[Path]:
             msg,
             cause="\n".join(f"{name}: {_cause(error)}" for name, error in failures.items()),
             where=str(run.path),
-            next_step="the run itself is intact: mend the cause and run 'cnilab report' again",
+            next_step="the run itself is intact: remove the cause and run 'cnilab report' again",
             notes=[f"written: {path}" for path in written],
         ) from first
     return written

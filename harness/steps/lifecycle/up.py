@@ -26,7 +26,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.probes.agent import run_plans
-from harness.probes.plan import LookupProbe, Site
+from harness.probes.plan import LookupProbe, Prober
 from harness.providers import registry
 from harness.providers.needs import needs
 from harness.providers.protocol import Order
@@ -178,7 +178,7 @@ def _nodes_ready(ready: Attached, names: set[str]) -> bool:
     }
     waiting = {name: conditions.get(name, {}) for name in sorted(names)}
     states = [
-        f"{name} is not Ready: {condition.get('message') or 'kubelet has not said why'}"
+        f"{name} is not Ready: {condition.get('message') or 'kubelet has not given a reason'}"
         for name, condition in waiting.items()
         if condition.get("status") != "True"
     ]
@@ -195,7 +195,7 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
         raise NotYetError(msg)
     status = item["status"]
     if status.get("observedGeneration", 0) < item["metadata"]["generation"]:
-        msg = "its controller has not seen it yet"
+        msg = "its controller has not processed it yet"
         raise NotYetError(msg)
     if kind == "DaemonSet":
         wanted, now = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
@@ -212,17 +212,17 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
 def _dns_answers(ready: Attached) -> bool:
     """A node asks the DNS Service's virtual address for a name that every cluster has."""
     node = ready.lab.nodes[0]
-    site = Site(name=node.name, node=node.name, ip=str(node.address), runner=node.runner)
+    site = Prober(name=node.name, node=node.name, ip=str(node.address), runner=node.runner)
     probe = LookupProbe(
         f"kubernetes.default.svc.{ready.spec.services.domain}.", server=str(ready.spec.services.dns_address)
     )
     answers = run_plans({site: [probe]}, batch="up", deadline=0.5, retries=0)
     if not any(getattr(answer, "answers", ()) for answer in answers):
-        raise NotYetError("; ".join(map(_said, answers)) or "the probe said nothing")
+        raise NotYetError("; ".join(map(_said, answers)) or "the probe printed nothing")
     return True
 
 
 def _said(answer: Observation) -> str:
     """How a question ended that got no address."""
     outcome, detail = getattr(answer, "outcome", "no answer"), getattr(answer, "detail", "")
-    return ": ".join(filter(None, ["the question ended with", str(outcome), str(detail)]))
+    return ": ".join(filter(None, ["the query ended with", str(outcome), str(detail)]))

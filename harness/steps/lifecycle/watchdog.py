@@ -1,4 +1,4 @@
-"""Waiting for a lab while watching its services: a program that keeps dying is the cause, not a time-out."""
+"""Waiting for a lab while watching its services: a program that exits again and again is the cause, not a time-out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PODS_EVERY = 1.0
 
 
 class Watchdog:
-    """Polls for a condition, and gives up at once when a service of the lab keeps dying.
+    """Polls for a condition, and gives up at once when a service of the lab exits again and again.
 
     Args:
         place: The lab's directories.
@@ -69,7 +69,7 @@ class Watchdog:
         try:
             return timeouts.wait_until(what, guarded, deadline)
         except ApiError as error:
-            error.notes.append(f"it ended the wait for {what}: time does not heal it")
+            error.notes.append(f"it ended the wait for {what}: waiting longer does not help")
             raise
         except BringUpError as error:
             if self._api is not None:
@@ -79,12 +79,12 @@ class Watchdog:
     def _check(self, what: str, seen: CnilabError | None = None) -> None:
         for one in self._exits(self._place):
             if one.count - self._before.get((one.machine, one.service), 0) >= GIVE_UP_AFTER:
-                msg = f"{one.service} on {one.machine} keeps dying while the lab waits for {what}"
+                msg = f"{one.service} on {one.machine} exits again and again while the lab waits for {what}"
                 raise BringUpError(msg, cause=one.status) from seen
         if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:
             self._pods_seen = time.monotonic()
             for failure in self._dying(self._api):
-                msg = f"{failure.container} keeps dying while the lab waits for {what}"
+                msg = f"{failure.container} exits again and again while the lab waits for {what}"
                 raise BringUpError(msg, cause=failure.last_words, where=failure.pod)
 
     def _dying(self, api: Kube) -> list[Dying]:
@@ -170,7 +170,7 @@ def explain(error: CnilabError, place: LabDir) -> CnilabError:
     restless = [one for one in dead if one.count >= _BLAMED_FROM]
     facts = [f"{one.service} on {one.machine} ended {one.count} times: {one.status}" for one in restless]
     error.notes += [
-        f"{one.service} on {one.machine} ended once, and was started again: {one.status}"
+        f"{one.service} on {one.machine} exited once and was started again: {one.status}"
         for one in dead
         if one.count == 1 and not one.waits
     ]
@@ -178,7 +178,7 @@ def explain(error: CnilabError, place: LabDir) -> CnilabError:
     for one in dead:
         if one.waits:
             idle.setdefault(one.waits, []).append(f"{one.service} on {one.machine}")
-    error.notes += [f"not started yet: {', '.join(names)}, for want of {waits}" for waits, names in idle.items()]
+    error.notes += [f"not started yet: {', '.join(names)}, waiting for {waits}" for waits, names in idle.items()]
     if restless:
         error.cause = "\n".join(filter(None, [error.cause, *facts, restless[0].last_words()]))
         error.log = error.log or restless[0].log

@@ -109,7 +109,7 @@ def _distinct(found: list[Cell], source: Path) -> None:
     ids = [cell.id for cell in found]
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if twice:
-        msg = f"{source} has several cells of one name"
+        msg = f"{source} has several cells with the same name"
         raise UsageError(msg, cause=", ".join(twice), next_step="give one of their groups a 'name'")
 
 
@@ -168,7 +168,7 @@ def _ask(provider: str, cell: Cell, state: Path, cache: Path, look: Examine) -> 
 
 def _machine_lacks() -> str:
     if platform.machine() != "x86_64":
-        return f"the virtual machine needs an x86_64 processor, this is {platform.machine()}"
+        return f"the virtual machine needs an x86_64 processor; this one is {platform.machine()}"
     if shutil.which("qemu-system-x86_64") or tools.may_install():
         return ""
     return "qemu-system-x86_64 is missing, and cannot be installed"

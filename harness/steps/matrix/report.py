@@ -57,7 +57,7 @@ def write_night(runs: Sequence[Path], into: Path, *, known: Path | None = None, 
         msg = "the report of the night could not be written"
         raise ReportError(msg, cause=str(error), where=str(into)) from error
     if unread:
-        msg = f"{unread} lines of the history could not be read, and are left out of the new one"
+        msg = f"{unread} lines of the history could not be read and are not in the new one"
         raise ReportError(msg, where=str(source), notes=[f"written: {path}" for path in written])
     return written
 
@@ -75,7 +75,7 @@ def _text(path: Path) -> str:
 def _run(path: Path, into: Path) -> Run:
     if not (path / "run.json").is_file():
         msg = f"{path} is not a run directory"
-        raise UsageError(msg, cause="it has no run.json", next_step="name directories below .runs/")
+        raise UsageError(msg, cause="it has no run.json", next_step="give directories below .runs/")
     found = path.resolve()
     own = found / "report.html"
     problem = ""
@@ -93,19 +93,19 @@ def _plan(path: Path) -> list[Planned]:
         document = json.loads(path.read_text(encoding="utf-8"))
         return [_planned(item) for item in document["items"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path} is no plan of a matrix"
+        msg = f"{path} is not a plan of a matrix"
         raise UsageError(msg, cause=str(error), next_step="cnilab matrix list -o json > plan.json") from error
 
 
 def _planned(item: Mapping[str, Any]) -> Planned:
     cell = {name: str(item[name]) for name in ("id", "provider", "kernel", "variant", "kubernetes")}
     reason = str(item.get("unavailable") or "")
-    told = {"timeout": "it took too long, and left no run directory", "waiting": "its turn did not come"}
+    told = {"timeout": "it took too long and left no run directory", "waiting": "it did not get its turn"}
     if item.get("exit"):
-        told["failed"] = f"it ended with exit code {item['exit']}, and left no run directory"
+        told["failed"] = f"it ended with exit code {item['exit']} and left no run directory"
     return Planned(
         id=cell["id"],
         key=key_of(cell["provider"], cell["kernel"], cell["variant"], cell["kubernetes"], int(item["nodes"])),
         name=name_of(cell["provider"], cell["kernel"], cell["variant"]),
-        reason=f"unavailable: {reason}" if reason else told.get(str(item.get("state")), "no run directory came of it"),
+        reason=f"unavailable: {reason}" if reason else told.get(str(item.get("state")), "it left no run directory"),
     )

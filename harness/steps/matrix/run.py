@@ -173,7 +173,7 @@ def told(outcome: Outcome) -> str:
     minutes, seconds = divmod(round(outcome.seconds), 60)
     took = f"{minutes}:{seconds:02d} min"
     if outcome.state == "ok":
-        return f"as it should be, {took}"
+        return f"as expected, {took}"
     if outcome.state == "timeout":
         return f"stopped after {took}"
     return f"exit code {outcome.exit}, {took}"
@@ -182,8 +182,8 @@ def told(outcome: Outcome) -> str:
 def _require_room(cells: Sequence[Cell], directory: Path) -> None:
     taken = [cell.id for cell in cells if (directory / cell.id / "run.json").exists()]
     if taken:
-        msg = f"{directory} holds an earlier night"
-        raise UsageError(msg, cause=f"runs of {', '.join(taken)}", next_step="name another directory with --into")
+        msg = f"{directory} contains an earlier night"
+        raise UsageError(msg, cause=f"runs of {', '.join(taken)}", next_step="set another directory with --into")
 
 
 def _record(directory: Path, outcomes: Sequence[Outcome]) -> None:

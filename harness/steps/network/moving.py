@@ -13,7 +13,7 @@ from harness import timeouts
 from harness.cluster.kube import ApiError, Kube
 from harness.errors import BringUpError, NotYetError, UsageError
 from harness.model.node import Node
-from harness.probes import inventory
+from harness.probes import sandboxes
 
 Object = dict[str, Any]
 
@@ -67,7 +67,7 @@ def require_movable(pods: Iterable[Object]) -> None:
         raise UsageError(
             msg,
             cause=", ".join(names[:10]),
-            next_step="take the toleration with 'operator: Exists' and no key out of their templates, or delete them",
+            next_step="remove the toleration with 'operator: Exists' and no key from their templates, or delete them",
         )
 
 
@@ -125,12 +125,12 @@ def drain(api: Kube, nodes: Sequence[Node]) -> int:
     def gone() -> bool:
         if deleted & {pod["metadata"]["uid"] for pod in api.list("v1", "Pod")}:
             return False
-        return not inventory.of_nodes(nodes).select(host_network=False)
+        return not sandboxes.of_nodes(nodes).select(host_network=False)
 
     try:
         timeouts.wait_until("all pods and their sandboxes to be gone", gone, timeouts.ROLLOUT, interval=0.1)
     except BringUpError as error:
-        left = inventory.of_nodes(nodes).select(host_network=False)
+        left = sandboxes.of_nodes(nodes).select(host_network=False)
         there = ", ".join(f"{one.key} on {one.node}" for one in left) or "pods that are still terminating"
         error.cause = "\n".join(filter(None, [error.cause, there]))
         raise

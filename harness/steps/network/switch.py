@@ -73,13 +73,13 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
         PreflightError: The kernel lacks what the variant needs.
     """
     if ready.spec.provider != "namespaces":
-        msg = f"the network of a lab on '{ready.spec.provider}' cannot be switched"
+        msg = f"the provider '{ready.spec.provider}' does not support switching the network"
         raise UsageError(msg, next_step="take the lab down and bring it up with the other variant")
     known = registry.known_state(LabDir(ready.state, ready.spec.name))
     same = (variant.name, version) == (ready.variant.name, ready.spec.cni_version)
     if same and known is not None and known.ready:
         msg = f"lab '{ready.spec.name}' has the network '{' '.join(filter(None, (variant.name, version)))}' already"
-        raise UsageError(msg, next_step="name another variant; 'cnilab render VARIANT' shows what each one is")
+        raise UsageError(msg, next_step="choose another variant; 'cnilab render VARIANT' shows each one")
     networks.network(variant)
     target = target_spec(ready.spec, variant, version)
     needed = [one for one in CHECKS if one.id in catalogue.needs(target)]
@@ -115,17 +115,17 @@ def switch(
         store.ensure(networks.components(target, variant))
     _remember(place, ready=False, owner=os.getpid())
     before = _inventory(run, "before", nodes, journal)
-    with journal.step("switch.pods", "pods leave the network") as detail:
+    with journal.step("switch.pods", "delete pods of the old network") as detail:
         copies = _keep(place, moving.copies(api.list("v1", "Pod")))
         moving.taint(api, on=True)
         detail["pods"] = moved = moving.drain(api, nodes)
-    with journal.step("switch.agents", f"agents and objects of {ready.variant.name} go"):
+    with journal.step("switch.agents", f"delete agents and objects of {ready.variant.name}"):
         uninstall.remove_objects(ready)
-    with journal.step("switch.clean", f"what {ready.variant.name} left on the nodes goes") as detail:
+    with journal.step("switch.clean", f"delete what {ready.variant.name} left on the nodes") as detail:
         if not variant.kube_proxy:
             uninstall.each(nodes, uninstall.stop_proxy)
         detail["commands"] = removed = uninstall.clean_nodes(ready)
-    with journal.step("switch.residue", "nodes as if there had never been a network") as detail:
+    with journal.step("switch.residue", "verify that nothing of the old network is left") as detail:
         between = _inventory(run, "between", nodes, None)
         left = _left(ready, variant, before, between, store)
         detail["left"] = [str(one) for one in left]
@@ -136,7 +136,7 @@ def switch(
         uninstall.each(nodes, uninstall.start_proxy)
     moving.taint(api, on=False)
     start_network(ready, journal, watchdog.Watchdog(place, api), "switch")
-    with journal.step("switch.back", "pods that nobody else makes come back") as detail:
+    with journal.step("switch.back", "create pods without a controller again") as detail:
         detail["pods"] = moving.post(api, copies)
         _pods_file(place).unlink(missing_ok=True)
     _inventory(run, "after", nodes, journal)

@@ -16,7 +16,7 @@ from harness.cni.footprint import Footprint, removal
 from harness.errors import NotYetError
 from harness.model.labstate import LabDir
 from harness.model.node import Node
-from harness.probes import inventory, netstate
+from harness.probes import netstate, sandboxes
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.network.residue import Residue
 
@@ -60,8 +60,8 @@ def _ended(ready: Attached, agents: Sequence[str]) -> bool:
     if not agents:
         return True
     prefixes = tuple(f"{name}-" for name in agents)
-    sandboxes = inventory.of_nodes(ready.lab.nodes).select(host_network=True)
-    left = [f"{one.key} on {one.node}" for one in sandboxes if one.pod.startswith(prefixes)]
+    running = sandboxes.of_nodes(ready.lab.nodes).select(host_network=True)
+    left = [f"{one.key} on {one.node}" for one in running if one.pod.startswith(prefixes)]
     if left:
         msg = f"still running: {', '.join(left)}"
         raise NotYetError(msg)

@@ -18,8 +18,8 @@ from harness.cluster.kube import Object
 from harness.errors import BringUpError
 from harness.model.journal import Journal
 from harness.model.node import Node
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
+from harness.probes import sandboxes
 from harness.runner import CommandError
 from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
@@ -48,13 +48,13 @@ class Suite:
     """
 
     attached: Attached
-    sandboxes: sandboxes.Inventory
+    sandboxes: sandboxes.Sandboxes
     inventory: Inventory
-    sites: Mapping[str, probes.Site]
+    sites: Mapping[str, probes.Prober]
     limits: Mapping[str, int | bool] = field(default_factory=dict)
     adapt: Callable[[Object], Object] = _as_it_is
     labels: str = ""
-    way: Callable[[str, str, str], probes.Site] | None = None
+    way: Callable[[str, str, str], probes.Prober] | None = None
 
     @property
     def gates(self) -> Mapping[str, bool]:
@@ -184,7 +184,7 @@ def _take(
 ) -> Suite:
     """Data of what is there, and runners into it."""
     found = sandboxes.take(attached.lab)
-    ways: dict[str, probes.Site] = {}
+    ways: dict[str, probes.Prober] = {}
     sites: list[Site] = []
     by_name = {pod["metadata"]["name"]: pod for pod in pods}
     for plan in plans:
@@ -207,7 +207,7 @@ def _take(
         )
     for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
         if node is not None:
-            ways[name] = probes.Site(name, "", str(node.address), node.runner)
+            ways[name] = probes.Prober(name, "", str(node.address), node.runner)
             sites.append(Site(name=name, kind="outside", ip=str(node.address)))
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
@@ -226,7 +226,7 @@ def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact,
     objects = {item["metadata"]["name"]: item for item in attached.kube.list("v1", "Node")}
     missing = [node.name for node in attached.lab.nodes if node.name not in objects]
     if missing:
-        msg = f"node {missing[0]} is not known to the API"
+        msg = f"node {missing[0]} is not known to the API server"
         raise BringUpError(msg, next_step="kubectl get nodes")
     return tuple(
         NodeFact(

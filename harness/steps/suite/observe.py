@@ -17,8 +17,7 @@ from harness.cni.networks import network
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
 from harness.model.world import PUBLIC
-from harness.probes import facts, kernel, podstate
-from harness.probes import inventory as sandboxes
+from harness.probes import facts, kernel_state, podstate, sandboxes
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
 from harness.probes.capture import TapPoint, listen
@@ -125,7 +124,7 @@ def _batch(suite: Suite, batch: Batch, run: Path, journal: Journal, pace: Pace) 
 
 def probe(suite: Suite, asked: plan.Plan, batch: Batch, pace: Pace, deadline: float | None = None) -> list[Observation]:
     """Run a plan at the sites that it names."""
-    work: dict[probes.Site, Sequence[probes.Probe]] = {suite.sites[name]: asked[name] for name in asked}
+    work: dict[probes.Prober, Sequence[probes.Probe]] = {suite.sites[name]: asked[name] for name in asked}
     patience = max(1.0, len(work) / MANY)
     return run_plans(work, batch=batch, deadline=deadline or pace.deadline(batch) * patience, retries=pace.retries)
 
@@ -161,12 +160,12 @@ def _read(subjects: Sequence[str], pace: Pace, *always: str) -> tuple[str, ...]:
 
 
 def _state(
-    suite: Suite, batch: Batch, running: sandboxes.Inventory, *, pods: bool = True, only: Sequence[str] = ()
+    suite: Suite, batch: Batch, running: sandboxes.Sandboxes, *, pods: bool = True, only: Sequence[str] = ()
 ) -> list[Dump]:
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside

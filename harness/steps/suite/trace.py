@@ -14,9 +14,9 @@ from harness.model.journal import Journal
 from harness.model.node import Node
 from harness.model.records import Packet, Tap
 from harness.model.run import RunDir
-from harness.probes import capture, inventory
+from harness.probes import capture, sandboxes
 from harness.probes.capture import TapPoint
-from harness.probes.inventory import Inventory, Sandbox
+from harness.probes.sandboxes import Sandbox, Sandboxes
 from harness.runner import Completed, Runner
 from harness.steps.lifecycle.attach import Attached
 
@@ -105,10 +105,10 @@ def trace(there: Attached, source: str, target: str, *, run: RunDir, journal: Jo
     Raises:
         UsageError: An end is not there.
     """
-    stock = inventory.take(there.lab)
+    stock = sandboxes.take(there.lab)
     sender, receiver = find(there, stock, source), find(there, stock, target)
     if sender.runner is None:
-        msg = f"'{source}' is an address: a trace begins at a pod, a node, or the router"
+        msg = f"'{source}' is an address: a trace must begin at a pod, a node, or the router"
         raise UsageError(msg)
     points = list(dict.fromkeys(path(there, sender, receiver)))
     flow = f"{sender.name}>{receiver.name} icmp"
@@ -123,7 +123,7 @@ def trace(there: Attached, source: str, target: str, *, run: RunDir, journal: Jo
     return judge(sender, receiver, seen, done, size)
 
 
-def find(there: Attached, stock: Inventory, word: str) -> End:
+def find(there: Attached, stock: Sandboxes, word: str) -> End:
     """The end that a user means by a word.
 
     Raises:
@@ -137,14 +137,14 @@ def find(there: Attached, stock: Inventory, word: str) -> End:
     pods = [one for one in stock.sandboxes if one.pod == name and namespace in {"", one.namespace}]
     if len({one.namespace for one in pods}) > 1:
         msg = f"pods named '{name}' are in several namespaces"
-        raise UsageError(msg, cause=", ".join(sorted(one.key for one in pods)), next_step="say namespace/name")
+        raise UsageError(msg, cause=", ".join(sorted(one.key for one in pods)), next_step="give it as namespace/name")
     if pods:
         pod = max(pods, key=lambda one: one.pid)
         return End(word, pod.ip, stock.node(pod.node), None if pod.host_network else pod, stock.netns_runner(pod))
     with suppress(AddressValueError):
         return End(word, str(IPv4Address(word)), None, None, None)
     known = sorted({one.key for one in stock.sandboxes if not one.host_network})
-    msg = f"'{word[:100]}' is no pod, no node and no IPv4 address"
+    msg = f"'{word[:100]}' is not a pod, a node or an IPv4 address"
     raise UsageError(msg, cause=f"nodes: {', '.join(machines)}\npods: {', '.join(known) or 'none'}")
 
 

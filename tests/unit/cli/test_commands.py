@@ -38,7 +38,7 @@ def lab(places: Path, lab_name: str, *, ready: bool = True, run: str = "") -> La
     layout = LabLayout(places / "state", lab_name)
     me = os.getpid()
     machine = state.MachineState(name="n1", address=IPv4Address("172.18.0.11"), pid=me, started=state.start_time(me))
-    known = state.LabState(
+    known = state.NamespacesState(
         name=lab_name,
         created="2026-01-01T00:00:00Z",
         spec=LabSpec(name=lab_name, nodes=1),
@@ -133,7 +133,7 @@ def test_a_mirror_that_is_none_is_refused_before_anything_begins(
     bring_up: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert entry.run(["--registry-mirror", "quay.io=http://10.0.0.5", "up", "bridge"]) == UsageError.exit_code
-    assert "images would come in the clear" in capsys.readouterr().err
+    assert "images would be pulled without TLS" in capsys.readouterr().err
     assert bring_up == []
 
 
@@ -179,7 +179,7 @@ def test_a_provider_that_is_not_there_yet_is_refused(
 ) -> None:
     (places / "k.yaml").write_text("apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {provider: existing}\n")
     assert entry.run(["up", "k.yaml"]) == 4
-    assert "a cluster that is there already is not brought up" in capsys.readouterr().err
+    assert "an existing cluster cannot be brought up" in capsys.readouterr().err
     assert bring_up == []
 
 
@@ -240,7 +240,7 @@ def test_up_does_not_write_into_another_run(
 ) -> None:
     assert entry.run(["up", "--run-dir", "here"]) == 0
     assert entry.run(["up", "--replace", "--run-dir", "here"]) == 4
-    assert "holds an earlier run" in capsys.readouterr().err
+    assert "contains an earlier run" in capsys.readouterr().err
     assert len(bring_up) == 1
     assert (places / "here/run.json").exists()
 
@@ -279,7 +279,7 @@ def test_down_never_leaves_the_state_directory(places: Path, capsys: pytest.Capt
     for name in ("../../precious", "..", ".", "/", "a/../../x", "*", "-"):
         assert entry.run(["down", "--", name]) == 4
     assert (places / "precious").exists()
-    assert "cannot be the name of a lab" in capsys.readouterr().err
+    assert "is not a valid name of a lab" in capsys.readouterr().err
 
 
 def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -365,7 +365,7 @@ def test_a_place_that_cannot_be_written_to_is_a_mistake_of_the_call(
         "error: cannot write below file/plan\n"
         "  cause: Not a directory\n"
         f"  where: file/plan/{first}\n"
-        "  next:  name a directory with --to that you may write to, and that has room\n"
+        "  next:  give a directory with --to that is writable and has free space\n"
     )
 
 
@@ -377,7 +377,7 @@ def test_a_file_that_cannot_be_compared_is_a_mistake_of_the_call(
     assert entry.run(["render", "bridge", "--to", "plan", "--diff"]) == 4
     said = capsys.readouterr().err
     assert "error: cannot read plan/spec.yaml\n" in said
-    assert "  next:  name a directory with --to that you may read\n" in said
+    assert "  next:  give a directory with --to that you may read\n" in said
 
 
 def test_render_shows_no_key_and_is_the_same_twice(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,7 +57,7 @@ def test_the_variable_that_the_help_names_works(
     assert "CNILAB_DOWN_ALL" in capsys.readouterr().out
     monkeypatch.setenv("CNILAB_DOWN_ALL", "1")
     assert entry.run(["down", "somebody"]) == 4
-    assert "names or --all, not both" in capsys.readouterr().err
+    assert "names or --all, but not both" in capsys.readouterr().err
 
 
 def groups() -> list[str]:
@@ -92,7 +92,7 @@ def test_who_is_not_root_is_told_whose_labs_these_are(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert entry.run(["test"]) == 11
-    assert f"labs of root are in root's own directory, not in {places}/state" in capsys.readouterr().err
+    assert f"root's labs are in root's own directory, not in {places}/state" in capsys.readouterr().err
 
 
 def test_a_version_that_nothing_here_pins_is_told_like_every_mistake_of_a_spec(
@@ -106,7 +106,7 @@ def test_a_version_that_nothing_here_pins_is_told_like_every_mistake_of_a_spec(
     text = capsys.readouterr().err
     assert "old.yaml:4:3: spec.nodes: is 0; expected 1 to 20" in text
     assert "old.yaml:5:16: spec.kubernetes.version: is '1.30'; expected 1." in text
-    assert "or a full version (the release of a version in full is downloaded)" in text
+    assert "or a full version (a full version is downloaded as a release)" in text
 
 
 @pytest.fixture
@@ -149,9 +149,9 @@ def test_options_in_files_have_the_names_of_flags_before_the_command_and_after(
 @pytest.mark.parametrize(
     ("text", "words", "told"),
     [
-        ("[up]\nnods = 3\n", ["up"], "'nods' is no option of 'cnilab up'"),
-        ("[upp]\nnodes = 3\n", ["status"], "'upp' is no option of 'cnilab'"),
-        ('[components]\noutput = "wide"\n', ["components", "list"], "'output' is no option of 'cnilab components'"),
+        ("[up]\nnods = 3\n", ["up"], "'nods' is not an option of 'cnilab up'"),
+        ("[upp]\nnodes = 3\n", ["status"], "'upp' is not an option of 'cnilab'"),
+        ('[components]\noutput = "wide"\n', ["components", "list"], "'output' is not an option of 'cnilab components'"),
         ("[up\n", ["status"], "cnilab.toml is not valid TOML"),
         ("a = " + "[" * 9000 + "]" * 9000, ["status"], "cnilab.toml is not valid TOML"),
         ("a = " + "9" * 9000, ["status"], "cnilab.toml is not valid TOML"),
@@ -175,20 +175,20 @@ def test_a_file_that_cannot_be_read_is_a_usage_error_with_a_next_step(
     assert entry.run(["status"]) == 4
     said = capsys.readouterr().err
     assert "cannot read cnilab.toml" in said
-    assert "  next:  make it a text file that you may read, or remove it" in said
+    assert "  next:  make it a readable text file, or remove it" in said
 
 
 @pytest.mark.parametrize(
     ("text", "words", "key", "cause"),
     [
         ("[up]\nnodes = 'x'\n", ["up"], "up.nodes", "'x' is not a valid integer"),
-        ("[up]\nnodes = [3]\n", ["up"], "up.nodes", "Lists are for options that may be given several times"),
-        ("[up]\nnodes = true\n", ["up"], "up.nodes", "It takes a value, and not true"),
-        ("[up]\nname = 2026-01-01\n", ["up"], "up.name", "It takes text or a number; a date or a time can be put"),
+        ("[up]\nnodes = [3]\n", ["up"], "up.nodes", "A list is only allowed for an option that may be repeated"),
+        ("[up]\nnodes = true\n", ["up"], "up.nodes", "It needs a value, not true"),
+        ("[up]\nname = 2026-01-01\n", ["up"], "up.name", "It must be text or a number. Put a date or a time"),
         ("[up]\nretain = 5\n", ["up"], "up.retain", "'5' is not a valid boolean"),
-        ("[doctor]\nskip = [['a']]\n", ["doctor"], "doctor.skip", "Lists are for options"),
-        ('[up]\nname = "a\\u0000"\n', ["up"], "up.name", "It has a zero character"),
-        ("color = true\n", ["status"], "color", "It takes a value, and not true"),
+        ("[doctor]\nskip = [['a']]\n", ["doctor"], "doctor.skip", "A list is only allowed"),
+        ('[up]\nname = "a\\u0000"\n', ["up"], "up.name", "It contains a zero character"),
+        ("color = true\n", ["status"], "color", "It needs a value, not true"),
         ("color = 'red'\n", ["status"], "color", "'red' is not one of 'auto', 'always', 'never'"),
         ("[components.list]\noutput = 3\n", ["components", "list"], "components.list.output", "'3' is not one of"),
     ],
@@ -202,7 +202,7 @@ def test_a_value_that_an_option_cannot_have_is_told_with_file_and_key(
     assert f"'{key.rpartition('.')[2]}' has a value that 'cnilab" in said
     assert f"  cause: {cause}" in said
     assert f"  where: cnilab.toml, key {key}\n" in said
-    assert "--help' says what it may be" in said
+    assert "--help' shows which values are allowed" in said
 
 
 def parsed(name: str, text: str, files: tuple[Path, Path]) -> tuple[dict[str, object], dict[str, object]]:
@@ -282,7 +282,7 @@ def test_a_dry_run_says_what_would_be_made_and_makes_nothing(places: Path, capsy
     assert {"kubernetes", "cilium", "nodeinit"} <= {line[1] for line in lines if line[0] == "component"}
     assert ["image", "quay.io/cilium/cilium:v1.20.2"] in [line[:2] for line in lines]
     assert ["file", "helm/cilium-values.yaml"] in [line[:2] for line in lines]
-    assert "would be had first: kubernetes" in said.err
+    assert "would be fetched or built first: kubernetes" in said.err
     assert list(places.iterdir()) == []
 
 
@@ -346,7 +346,7 @@ def test_formats_are_for_a_dry_run(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert entry.run(["up", "flannel", "-o", "json"]) == 4
-    assert "-o is for what --dry-run shows" in capsys.readouterr().err
+    assert "-o needs --dry-run" in capsys.readouterr().err
     monkeypatch.setenv("CNILAB_UP_OUTPUT", "json")
     (places / "cnilab.toml").write_text("[up]\nreplace = true\n")
     assert entry.run(["up", "flannel", "--dry-run"]) == 0, "settings are for all times, and no contradiction"
@@ -364,7 +364,7 @@ def test_a_dry_run_refuses_what_up_refuses(capsys: pytest.CaptureFixture[str]) -
     assert entry.run(["up", "flannel", "--provider", "marbles", "--dry-run"]) == UsageError.exit_code
     assert "expected 'namespaces', 'kind', 'vagrant' or 'existing'" in capsys.readouterr().err
     assert entry.run(["up", "flannel", "--provider", "kind", "--kernel", "debian", "--dry-run"]) != 0
-    assert "kernel: debian is for labs of namespaces" in capsys.readouterr().err
+    assert "kernel: debian needs provider namespaces" in capsys.readouterr().err
 
 
 def test_a_dry_run_names_what_its_user_brings(places: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -374,7 +374,7 @@ def test_a_dry_run_names_what_its_user_brings(places: Path, tmp_path: Path, caps
     assert ["program", "flanneld", f"your own: {mine}"] in planned(capsys, "flannel", "--component", f"flanneld={mine}")
     rows = planned(capsys, "weave", "--component", f"weave-kube={saved}")
     assert ["image", KUBE, f"your own: {saved}"] in rows
-    assert ["image", NPC, "your own to bring: see cnilab components add"] in rows
+    assert ["image", NPC, "missing; add it with cnilab components add"] in rows
     both = archive(tmp_path / "both.tar", "manifest.json", [{"RepoTags": [KUBE, NPC]}])
     rows = planned(capsys, "weave", "--component", f"weave-kube={both}")
     assert ["image", NPC, f"your own: {both}"] in rows, "all images of an archive come with it"
@@ -416,10 +416,10 @@ class FakeEngine:
         ((PUBLISHED, BUILT), "", [BUILT, "the newest that was built here"]),
         ((BUILT,), "mine:2", ["mine:2", "would be pulled"]),
         (("mine:2",), "mine:2", ["mine:2", "the engine has it"]),
-        (None, "mine:2", ["mine:2", "found when it comes up"]),
+        (None, "mine:2", ["mine:2", "chosen at bring-up"]),
         (None, "", [
             "kind's node image",
-            f"found when it comes up: one built here, or {PUBLISHED_NAME} {PUBLISHED_DIGEST}",
+            f"chosen at bring-up: one built here, or {PUBLISHED_NAME} {PUBLISHED_DIGEST}",
         ]),
     ],
 )  # fmt: skip
@@ -446,4 +446,4 @@ def test_a_dry_run_names_the_image_of_kinds_nodes(
 
 def test_a_dry_run_goes_with_nothing_that_does_something(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["up", "--dry-run", "--replace"]) == 4
-    assert "give one of them" in capsys.readouterr().err
+    assert "give only one of them" in capsys.readouterr().err

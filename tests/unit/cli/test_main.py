@@ -187,7 +187,7 @@ def test_a_place_that_nothing_could_live_in_is_refused_at_once(
     said = capsys.readouterr().err
     assert f"error: {option} " in said
     assert reason in said
-    assert f"name another directory with {option}" in said
+    assert f"set another directory with {option}" in said
     assert "\x1b" not in said
 
 

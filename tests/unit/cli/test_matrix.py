@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import program
 from harness.cli.app import run
-from harness.cli.commands import matrix as command
 from harness.model.matrix import Cell
 from harness.steps.matrix import plan
 
@@ -44,7 +44,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         del state, cache
         return [replace(cell, unavailable="no machine" if cell.id.startswith("far") else "") for cell in found]
 
-    monkeypatch.setattr(command, "PROGRAM", (sys.executable, "-c", RUN))
+    monkeypatch.setattr(program, "ARGV", (sys.executable, "-c", RUN))
     monkeypatch.setattr(plan, "judged", judged)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "mine.yaml"

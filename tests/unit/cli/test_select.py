@@ -43,7 +43,7 @@ def test_a_lab_lives_in_a_machine_when_it_has_one(state: Path) -> None:
     assert asked(state, "far")
     assert not asked(state, "near")
     assert not asked(state, "nowhere")
-    with pytest.raises(UsageError, match="cannot be the name of a lab"):
+    with pytest.raises(UsageError, match="is not a valid name of a lab"):
         asked(state, "../labs/far")
 
 
@@ -51,14 +51,14 @@ def test_where_a_lab_of_somebody_else_lives_is_not_guessed(others: Path) -> None
     with pytest.raises(NotYoursError) as caught:
         asked(others, "far")
     assert str(caught.value).splitlines() == [
-        f"labs of {others} are not yours to see",
+        f"you may not read the labs of {others}",
         f"  cause: [Errno 13] Permission denied: '{others}/labs/far/vm'",
         f"  next:  run it as root: sudo cnilab --state '{others}' …",
     ]
 
 
 def test_the_state_of_somebody_elses_lab_is_neither_damaged_nor_a_bug(others: Path) -> None:
-    with pytest.raises(NotYoursError, match="are not yours to see"):
+    with pytest.raises(NotYoursError, match="you may not read"):
         labstate.read(LabDir(others, "far"), LabState)
 
 

@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from harness import timeouts
-from harness.cluster.kube import Kube, object_path, resource_path, transport
+from harness.cluster.kube import ApiError, Kube, Transport, object_path, resource_path, transport
 from harness.errors import BringUpError
 
 
@@ -32,9 +32,45 @@ def test_an_object_without_a_namespace_belongs_to_default() -> None:
     )
 
 
-def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(BringUpError, match="kind Gadget is not in the client's table"):
-        resource_path("v1", "Gadget")
+class Server(Kube):
+    """Answers discovery; counts requests."""
+
+    def __init__(self, groups: dict[str, Any]) -> None:
+        super().__init__(Path("/nonexistent"))
+        self.groups = groups
+        self._transport = Transport("https://127.0.0.1:1", urllib3.PoolManager(), {})
+
+    def raw(self, method: str, path: str, body: Any = None, **_: Any) -> Any:
+        del method, body
+        self.requests += 1
+        if path not in self.groups:
+            msg = f"GET {path}: not found"
+            raise ApiError(404, msg, "not found")
+        return {"resources": self.groups[path]}
+
+
+GADGETS = [
+    {"name": "gadgets", "kind": "Gadget", "namespaced": True},
+    {"name": "gadgets/status", "kind": "Gadget", "namespaced": True},
+    {"name": "factories", "kind": "Factory", "namespaced": False},
+]
+
+
+def test_a_kind_that_is_not_known_is_asked_for_once() -> None:
+    server = Server({"/apis/example.org/v1": GADGETS})
+    assert server.path("example.org/v1", "Gadget", "labs", "a") == "/apis/example.org/v1/namespaces/labs/gadgets/a"
+    assert server.path("example.org/v1", "Factory", "ignored", "f") == "/apis/example.org/v1/factories/f"
+    assert server.requests == 1
+    assert server.path("v1", "Pod", "labs", "a") == "/api/v1/namespaces/labs/pods/a"
+    assert server.requests == 1
+
+
+def test_a_kind_that_the_server_does_not_have_is_an_error_and_asked_for_again() -> None:
+    server = Server({})
+    with pytest.raises(BringUpError, match=r"the API server has no kind Gadget in example\.org/v1"):
+        server.path("example.org/v1", "Gadget")
+    server.groups["/apis/example.org/v1"] = GADGETS
+    assert server.path("example.org/v1", "Gadget") == "/apis/example.org/v1/gadgets"
 
 
 def test_a_kubeconfig_that_names_files_needs_no_official_client(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_socks_proxy_that_knows_no_way_says_so(tmp_path: Path) -> None:
     with Socks({}) as proxy:
         more = f"proxy-url: 'socks5://127.0.0.1:{proxy.port}'"
         access = contexts.load(written(tmp_path / "config", "http://api.test", more))
-        with pytest.raises(CommandError, match="no way into pod team-a/a") as caught:
+        with pytest.raises(CommandError, match="no connection into pod team-a/a") as caught:
             PodRunner(access, Place("team-a", "a")).run(["echo"])
         assert "Host unreachable" in caught.value.cause
         with pytest.raises(ApiError) as refused:

@@ -171,7 +171,7 @@ def test_a_refusal_names_the_pod_and_the_servers_reason(place: Place) -> None:
 
 
 def test_a_server_that_is_gone_is_an_error_and_no_traceback(place: Place) -> None:
-    with pytest.raises(CommandError, match="no way into pod team-a/a"):
+    with pytest.raises(CommandError, match="no connection into pod team-a/a"):
         PodRunner(Access(Path("config"), "here", "http://127.0.0.1:9"), place).run(["id"])
 
 

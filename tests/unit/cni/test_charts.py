@@ -86,7 +86,7 @@ def test_an_installation_names_the_labs_own_api_chart_and_values(place: LabDir) 
 
 def test_a_kind_that_the_component_does_not_bring_is_named(place: LabDir) -> None:
     (place.path / "helm/kinds/cilium/v2/ciliumnodes.yaml").unlink()
-    with pytest.raises(BringUpError, match="'cilium' does not bring ciliumnodes"):
+    with pytest.raises(BringUpError, match="'cilium' does not contain ciliumnodes"):
         Charts(place, Recorder()).install(cilium.RELEASE, SPEC, VARIANT, Api())
 
 

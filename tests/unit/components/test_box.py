@@ -26,7 +26,7 @@ def test_the_settings_of_the_box_are_as_recorded(golden: Callable[[str, str], No
 
 @pytest.mark.parametrize("key", ["", "-----BEGIN OPENSSH PRIVATE KEY-----", "ssh-rsa", "ssh-rsa AAAA\nssh-rsa BBBB"])
 def test_what_is_no_public_key_is_refused(key: str, store: Store) -> None:
-    with pytest.raises(UsageError, match="not a public key"):
+    with pytest.raises(UsageError, match="not an SSH public key"):
         box.deliver(store, key)
 
 

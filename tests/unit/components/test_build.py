@@ -271,7 +271,7 @@ def test_a_failed_build_says_what_the_compiler_said(module: Path, desk: Desk, mo
 @pytest.mark.usefixtures("record")
 def test_a_build_that_made_something_else_is_refused(module: Path, desk: Desk) -> None:
     answer = BuildSource(find, module.parent).deliver(thing(target="tool", files={"tool": "other"}), desk)
-    assert answer == Refused(f"go build in {module} made no program called other")
+    assert answer == Refused(f"go build in {module} made no program named other")
 
 
 @pytest.mark.usefixtures("record")
@@ -279,7 +279,7 @@ def test_an_old_go_is_refused_with_its_version(module: Path, desk: Desk, monkeyp
     monkeypatch.setenv("FAKE_GO_VERSION", "1.20.14")
     answer = BuildSource(find, module.parent).deliver(thing(), desk)
     assert isinstance(answer, Refused)
-    assert answer.reason == "go is version 1.20.14, and 1.21 or newer is needed"
+    assert answer.reason == "go is version 1.20.14, but 1.21 or newer is needed"
 
 
 def test_without_go_the_way_out_is_told(module: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,7 @@ def test_one_image_can_have_several_names(tmp_path: Path, contents: dict[str, Co
 def test_an_image_is_found_by_either_name() -> None:
     lock = load()
     assert recipes.find(lock, "coredns") == recipes.find(lock, coredns.IMAGE)
-    with pytest.raises(UsageError, match="no image is called 'nginx'"):
+    with pytest.raises(UsageError, match="no image is named 'nginx'"):
         recipes.find(lock, "nginx")
 
 

@@ -74,7 +74,7 @@ def test_a_component_is_found_by_the_name_of_its_program(lock: Lock) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(lock: Lock) -> None:
-    with pytest.raises(UsageError, match="no component is called 'kubelett'") as caught:
+    with pytest.raises(UsageError, match="no component is named 'kubelett'") as caught:
         lock.find("kubelett")
     assert "kubernetes" in caught.value.next_step
 

@@ -61,7 +61,7 @@ def test_an_edit_changes_one_place_of_a_copy_and_the_build_takes_that(modules: M
 def test_an_edit_that_fits_nowhere_is_an_error(modules: Modules, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with pytest.raises(PreflightError, match="is not the version that the lock's edit is for") as caught:
+    with pytest.raises(PreflightError, match="is not the version for which the edit in the lock was made") as caught:
         modules.edited((edit('"/sys/module"'),), scratch)
     assert "0 times" in str(caught.value)
 
@@ -124,7 +124,7 @@ def test_the_error_about_a_version_names_the_pinned_one_and_nothing_that_cannot_
         monkeypatch.setenv(name, value)
     lock = load()
     cache = Resolver(tmp_path / "store", lock=with_network(lock, "flannel", "0.0.1"))
-    with pytest.raises(PreflightError, match=r"flannel 0\.0\.1 \(.*pinned is ") as caught:
+    with pytest.raises(PreflightError, match=r"flannel 0\.0\.1 \(.*the pinned version is ") as caught:
         cache.ensure(["flannel"])
     assert [line.partition(":")[0] for line in caught.value.cause.splitlines()][:2] == ["cache", "build"]
     assert caught.value.where == "spec.cniVersion"

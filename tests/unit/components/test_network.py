@@ -18,7 +18,7 @@ def test_another_version_is_folders_of_its_module_and_nothing_is_built(driver: s
     found = network.with_network(LOCK, driver, "1.19.4").component[driver]
     assert (found.version, found.build, found.release, found.package) == ("1.19.4", None, None, None)
     assert list(found.module) == [{"cilium": "chart.tar", "flannel": "manifest.tar"}[driver]]
-    assert f"pinned is {LOCK.component[driver].version}" in found.summary
+    assert f"the pinned version is {LOCK.component[driver].version}" in found.summary
 
 
 @pytest.mark.parametrize("driver", ["cilium", "flannel"])

@@ -69,7 +69,7 @@ def test_an_image_that_is_brought_goes_to_the_cache(tmp_path: Path) -> None:
     saved = archive(tmp_path / "weave.tar", "manifest.json", [{"RepoTags": [KUBE]}])
     assert own.bring(store, [f"weave-kube={saved}"], USED, ("weave-kube", "weave-npc")) == {}
     assert [path.read_bytes() for path in store.image_archives(["weave-kube"])] == [saved.read_bytes()]
-    with pytest.raises(UsageError, match="does not have that image"):
+    with pytest.raises(UsageError, match="does not contain that image"):
         own.bring(store, [f"weave-npc={saved}"], USED, ("weave-kube", "weave-npc"))
     assert not (store.cache / "given" / "weave-npc").exists(), NPC
 
@@ -77,8 +77,8 @@ def test_an_image_that_is_brought_goes_to_the_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("flanneld", "it is NAME=PATH"),
-        ("=flanneld", "it is NAME=PATH"),
+        ("flanneld", "the form is NAME=PATH"),
+        ("=flanneld", "the form is NAME=PATH"),
         ("flanneld=/no/such/file", "there is no file /no/such/file"),
         ("weaver={}", "or an image: weave-kube, weave-npc"),
         ("libcni={}", "flanneld"),

@@ -86,7 +86,7 @@ def test_package_lists_are_refreshed_once_before_giving_up(deliver: Callable[...
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
-        ("#!/bin/sh\necho version 3.3.9\n", "daemon is version 3.3.9, and >=3.4 is needed"),
+        ("#!/bin/sh\necho version 3.3.9\n", "daemon is version 3.3.9, but >=3.4 is needed"),
         ("#!/bin/sh\necho libseccomp.so.2 >&2; exit 127\n", "daemon does not run here: libseccomp.so.2"),
     ],
 )

@@ -227,7 +227,7 @@ def test_the_user_decides_whether_a_published_checksum_is_enough(
     clear.pages |= {"/tool": "program", "/tool.sha256": digest("program")}
     artefact = {"url": f"{clear.url}/tool", "checksum": f"{clear.url}/tool.sha256", "files": {"tool": ""}}
     store = make_store("release", tool={"release": {"artefacts": [artefact]}})
-    assert "the lock pins no digest of" in refusal(store)
+    assert "the lock has no digest of" in refusal(store)
     assert clear.asked == []
     monkeypatch.setenv(UNPINNED, "1")
     assert store.ensure(["tool"])["tool"].path.read_bytes() == b"program"

@@ -116,7 +116,7 @@ def test_an_image_of_one_architecture_needs_no_choice(store: Callable[[Registry]
     ("registry", "cause"),
     [
         (Registry(failing=f'failed to resolve reference "{AGENT}": not found'), "failed to resolve reference"),
-        (Registry(architectures=("s390x",)), f"there is none for linux/{architecture()} in it"),
+        (Registry(architectures=("s390x",)), f"it has no image for linux/{architecture()} in it"),
     ],
 )
 def test_a_refusal_names_the_image_the_place_the_reason_and_other_ways(
@@ -161,7 +161,7 @@ def test_an_image_that_is_brought_is_not_pulled(store: Callable[[Registry], Stor
 
 def test_images_of_nobody_are_not_brought(tmp_path: Path) -> None:
     saved = archive(tmp_path / "x.tar", "manifest.json", [{"RepoTags": ["example.org/x:v1"]}])
-    with pytest.raises(UsageError, match="has no image that is brought this way") as caught:
+    with pytest.raises(UsageError, match="contains no image that can be added this way") as caught:
         given.add(Store(tmp_path / "cache"), saved)
     assert "quay.io/cilium/" in str(caught.value)
 
@@ -184,6 +184,6 @@ def test_an_image_is_brought_with_the_lab_that_wants_it(store: Callable[[Registr
     (path,) = images.archives(lab, ["cilium"])
     assert path.read_bytes() == saved.read_bytes()
     other = archive(tmp_path / "other.tar", "manifest.json", [{"RepoTags": [AGENT.replace("19.4", "19.3")]}])
-    with pytest.raises(UsageError, match="does not have that image") as caught:
+    with pytest.raises(UsageError, match="does not contain that image") as caught:
         own.look(lab, [f"cilium={other}"], (), ["cilium"])
     assert AGENT in caught.value.next_step

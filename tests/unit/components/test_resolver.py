@@ -69,7 +69,7 @@ def test_a_program_outside_the_range_is_refused_with_both_numbers(
     path = program("tool", version)
     with pytest.raises(PreflightError) as caught:
         make_store("system", tool=SYSTEM).ensure(["tool"])
-    assert caught.value.cause == f"system: {path.parent}: tool is version {version}, and >=1.2,<2 is needed"
+    assert caught.value.cause == f"system: {path.parent}: tool is version {version}, but >=1.2,<2 is needed"
 
 
 def test_the_cache_answers_before_any_source(make_store: MakeStore, program: Program) -> None:
@@ -224,7 +224,7 @@ def test_a_full_disk_is_told_as_such_and_no_other_source_is_tried(make_store: Ma
 
 def test_without_any_remedy_of_a_source_the_way_out_is_another_cache() -> None:
     component = Component.model_validate({"name": "x", "summary": "", "version": "1", "kind": "bin", **BUILD})
-    assert nothing_worked(component, [("cache", Refused("not there yet"))]).next_step.startswith("bring a cache")
+    assert nothing_worked(component, [("cache", Refused("not cached yet"))]).next_step.startswith("copy the cache")
 
 
 def test_a_program_has_a_path_of_its_own_in_a_release_and_in_a_build(
@@ -253,7 +253,7 @@ def test_a_bin_directory_has_programs_and_links_and_is_made_once(make_store: Mak
 
 
 def test_an_unknown_source_is_named() -> None:
-    with pytest.raises(UsageError, match="no source of components is called 'guess'"):
+    with pytest.raises(UsageError, match="no source of components is named 'guess'"):
         Store(Path("/nowhere"), ("guess",))
 
 
@@ -286,7 +286,7 @@ def test_the_error_when_nothing_works_says_all_that_was_tried_and_what_to_do() -
     error = nothing_worked(
         component,
         [
-            ("cache", Refused("not there yet")),
+            ("cache", Refused("not cached yet")),
             ("package", Refused("apt-get download flannel failed: E: Unable to locate", "run 'apt-get update'")),
             ("release", Refused("github.com cannot be reached: no answer within 2 s")),
             ("build", Refused("go is not on PATH", "install Go 1.21 or newer")),

@@ -206,7 +206,7 @@ def test_one_that_does_not_run_in_its_place_is_refused(
     own = store(tmp_path / "a:b", offer(served, monkeypatch))
     answer = BuildSource(find, module.parent, own).deliver(thing(), desk)
     assert isinstance(answer, Refused)
-    assert "does not run: a colon in its path, or noexec?" in answer.reason
+    assert "does not run (check for a colon in its path, or noexec)" in answer.reason
     assert not without_go.exists()
 
 
@@ -229,7 +229,7 @@ def test_one_that_may_not_fetch_what_the_module_asks_for_is_passed_over(
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("CNILAB_OFFLINE", "1", "CNILAB_OFFLINE=1 forbids"),
+        ("CNILAB_OFFLINE", "1", "CNILAB_OFFLINE=1 does not allow"),
         ("GOPROXY", "off", "GOPROXY names no proxy"),
         ("GOPROXY", "direct", "GOPROXY names no proxy"),
         ("GOPROXY", "https://me:secret@proxy.example", "GOPROXY names no proxy"),

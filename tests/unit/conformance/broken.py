@@ -734,7 +734,7 @@ CASES = (
         "n1/to 8.8.8.8/tcp",
     ),
     Broken(
-        "a pod's veth is no port of the bridge",
+        "a pod's veth is not a port of the bridge",
         "node.links",
         (rows(lambda row: {key: value for key, value in row.items() if key != "master"}
               if row["ifname"] == "vetha" else row, vantage="node", place="n1", what="addr"),),

@@ -62,7 +62,7 @@ def test_a_declared_deviation_is_recorded_and_does_not_fail() -> None:
 
 
 def test_a_declared_deviation_that_is_not_seen_says_so() -> None:
-    assert deviating((PASS,)).statement == "declared deviation: it cannot; this time every leg is as required"
+    assert deviating((PASS,)).statement == "declared deviation: it cannot; in this run every leg is as required"
 
 
 def test_a_mode_of_kube_proxy_deviates_where_kube_proxy_runs() -> None:

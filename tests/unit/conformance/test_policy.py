@@ -173,7 +173,7 @@ def test_policies_that_nobody_enforces_are_recorded() -> None:
     result = judged("np.absent", simpolicy.observations(enforcing=False), enforcing=False)
     policies = sum(len(case.policies) for case in catalogue().cases)
     assert result.status == "pass"
-    assert result.statement.startswith(f"{policies} policies were stored, none is enforced: all ")
+    assert result.statement.startswith(f"{policies} policies were stored and none is enforced: all ")
 
 
 def test_a_variant_that_enforces_policies_must_say_so() -> None:

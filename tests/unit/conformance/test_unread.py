@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from conformance.context import Context
+from conformance.dumps import reason
 from conformance.judging import judge
-from conformance.kernel import reason
 from conformance.registry import CHECKS
 from harness.model.records import Dump, Observation, Result
 from tests.unit.conformance import simlab
@@ -87,8 +87,8 @@ def test_rules_are_unread_when_neither_program_read_them() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ((), "nobody asked"),
-        ((None,), "nobody asked"),
+        ((), "it was not read"),
+        ((None,), "it was not read"),
         (({"error": "x"},), "x"),
         (({"error": "x"}, {"error": "x"}), "x"),
         (({"error": "x"}, {"error": "y"}, None), "x; y"),

@@ -72,8 +72,8 @@ def test_what_is_no_version_of_a_network_is_refused_by_its_option(version: str) 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"spec.cni": "bridge"}, "the variant bridge is settings of the nodes, and has no images"),
-        ({"spec.cni": "flannel", "spec.provider": "existing"}, "the cluster has a network already"),
+        ({"spec.cni": "bridge"}, "the variant bridge consists of settings of the nodes and has no images"),
+        ({"spec.cni": "flannel", "spec.provider": "existing"}, "the cluster already has a network"),
     ],
 )
 def test_what_has_no_network_of_ours_has_no_version(options: dict[str, str], said: str) -> None:

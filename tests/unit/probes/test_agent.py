@@ -13,16 +13,16 @@ from harness.probes.agent import (
     ChurnProbe,
     ExchangeProbe,
     LookupProbe,
+    Prober,
     RungProbe,
-    Site,
     Target,
     run_plans,
 )
 from tests.unit.probes.fake import Answer, FakeRunner
 
 
-def site(name: str, answer: Answer, ip: str = "10.244.1.2") -> Site:
-    return Site(name, f"n-{name}", ip, FakeRunner(answer), "/responder")
+def site(name: str, answer: Answer, ip: str = "10.244.1.2") -> Prober:
+    return Prober(name, f"n-{name}", ip, FakeRunner(answer), "/responder")
 
 
 def answering(**fields: Any) -> Answer:
@@ -190,7 +190,7 @@ def test_an_agent_that_cannot_run_is_an_error_of_its_probes_alone() -> None:
 def test_a_probe_without_a_line_is_an_error_and_not_a_timeout() -> None:
     (got,) = run_plans({site("a", lambda _argv, _plan: ""): [ExchangeProbe(C)]}, batch="B1")
     assert isinstance(got, Exchange)
-    assert (got.outcome, got.detail) == ("error", "the agent ended without a line for this probe")
+    assert (got.outcome, got.detail) == ("error", "the agent ended without a result for this probe")
 
 
 def test_empty_plans_run_nothing() -> None:

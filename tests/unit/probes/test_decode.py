@@ -135,6 +135,20 @@ def test_the_length_field_ends_the_packet_and_not_the_padding() -> None:
     assert got.vni is None
 
 
+@given(st.binary(max_size=200), st.sampled_from([0, 4, 41, 43, 44, 60, 132]))
+def test_headers_that_lead_to_others_end(noise: bytes, following: int) -> None:
+    chain = bytes([following, 0]) * 40 + noise
+    for packet in (
+        make.ipv6(chain, "fd00::1", "fd00::2", following),
+        make.ipv6(noise, "fd00::1", "fd00::2", following),
+    ):
+        assert one(make.ethernet(packet, 0x86DD)).length == len(packet)
+    nested = make.ipv4(noise, A, C, following)
+    for _ in range(10):
+        nested = make.ipv4(nested, N1, N2, 4)
+    assert one(make.ethernet(nested)).proto == "ipip"
+
+
 @given(st.binary(max_size=80), st.integers(0, 120))
 def test_no_frame_makes_it_raise(noise: bytes, cut: int) -> None:
     inner = make.ethernet(make.ipv4(make.tcp(1, 2, 2, noise[:40].ljust(40, b"\x02")), A, C, 6))

@@ -10,7 +10,7 @@ import pytest
 
 from harness.probes import podstate
 from harness.probes.facts import FACTS
-from harness.probes.plan import Site
+from harness.probes.plan import Prober
 from harness.probes.podstate import Subject
 from harness.runner import Argv, CommandError, Completed, HostRunner
 
@@ -26,7 +26,7 @@ class Agent(HostRunner):
     def run(self, argv: Argv, *, input: str | None = None, **more: Any) -> Completed:  # noqa: A002
         del more
         if self.files is None:
-            msg = "no way into pod team-a/a"
+            msg = "no connection into pod team-a/a"
             raise CommandError(msg)
         self.asked = json.loads(input or "{}")["commands"]
         lines = [
@@ -40,8 +40,8 @@ class Agent(HostRunner):
         return Completed(tuple(map(str, argv)), 0, "".join(json.dumps(line) + "\n" for line in lines), "")
 
 
-def site(files: Mapping[str, str] | None) -> Site:
-    return Site("a", "n1", "10.0.0.2", Agent(files), "/responder")
+def site(files: Mapping[str, str] | None) -> Prober:
+    return Prober("a", "n1", "10.0.0.2", Agent(files), "/responder")
 
 
 FILES = {
@@ -72,7 +72,7 @@ def test_a_host_network_pod_is_asked_for_its_own_files_only() -> None:
 
 def test_a_pod_that_cannot_be_entered_gives_records_of_that() -> None:
     dumps = podstate.dump([Subject(site(None), "team-a")], batch="B0", only=("resolv-conf",))
-    assert [one.data for one in dumps] == [{"error": "no way into pod team-a/a"}]
+    assert [one.data for one in dumps] == [{"error": "no connection into pod team-a/a"}]
 
 
 def test_the_mtu_and_the_resolver_of_a_pod() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from harness.model.records import Dump
 from harness.model.spec import LabSpec
 from harness.probes import topology
-from tests.unit.probes.test_inventory import sandbox
+from tests.unit.probes.test_sandboxes import sandbox
 
 SPEC = LabSpec(nodes=2)
 

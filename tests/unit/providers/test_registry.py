@@ -11,7 +11,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir, LabState
 from harness.model.spec import PROVIDERS, LabSpec
 from harness.providers import registry
-from harness.providers.namespaces.state import LabState as NamespacesState
+from harness.providers.namespaces.state import NamespacesState
 from harness.providers.protocol import Driver
 
 
@@ -21,7 +21,7 @@ def known(place: LabDir, **changes: object) -> None:
 
 
 def test_a_provider_that_this_version_lacks_is_named_with_those_it_has() -> None:
-    with pytest.raises(UsageError, match="the provider 'marbles' is not there yet") as caught:
+    with pytest.raises(UsageError, match="the provider 'marbles' does not exist yet") as caught:
         registry.driver("marbles")
     assert "namespaces" in caught.value.next_step
 

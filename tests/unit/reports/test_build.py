@@ -40,7 +40,7 @@ def test_a_network_that_is_not_the_pinned_one_is_called_so(tmp_path: Path) -> No
     report = build(run)
     assert report.verdict.subject == "flannel 0.27.4 (not the pinned version) on Kubernetes 1.34.4 (namespaces)"
     facts = {fact.name: fact.value for fact in report.environment.facts}
-    assert facts["network"] == "0.27.4, not the pinned version: its project's own images"
+    assert facts["network"] == "0.27.4, not the pinned version, from its project's own images"
 
 
 def test_records_are_not_counted_as_requirements(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_kubernetes_that_nobody_mends_is_told_beside_its_version(full: RunDir)
 
 def test_a_directory_without_anything_still_gives_a_report(tmp_path: Path) -> None:
     report = build(RunDir(tmp_path))
-    assert report.verdict.sentence == "nothing was judged yet"
+    assert report.verdict.sentence == "no check was judged yet"
     assert report.environment.problems
 
 
@@ -203,7 +203,7 @@ def test_the_path_marks_what_changed_from_hop_to_hop(full: RunDir) -> None:
     assert [hop.ttl.text for hop in there.hops] == ["64", "64", "63", "63", "63", "62", "62"]
     assert [hop.ttl.changed for hop in there.hops] == [False, False, True, False, False, True, False]
     assert [hop.note for hop in there.hops][2:6] == [
-        "routed", "wrapped, 50 bytes added", "passed on unchanged", "routed, unwrapped",
+        "routed", "encapsulated, 50 bytes added", "forwarded unchanged", "routed, decapsulated",
     ]  # fmt: skip
 
 

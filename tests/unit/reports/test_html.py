@@ -94,5 +94,5 @@ def test_every_status_is_said_in_words_too(full: RunDir) -> None:
 def test_corrected_claims_are_listed_with_a_link_to_the_step(full: RunDir) -> None:
     html = render(build(full))
     read = page.read(html)
-    assert "1 common claim that these labs put right" in read.text
+    assert "1 common claim corrected by these labs" in read.text
     assert read.links.count("#step-flannel-routes-port") == 1

@@ -23,7 +23,7 @@ from tests.unit.reports import page, sample
 BUDGET = 1_500_000
 LABS = [("flannel-routes", "Three kinds of route"), ("never-run", "A lab that nobody ran")]
 PLAN = [
-    Planned("flannel", "namespaces/host/flannel/1.34/2", "flannel", "no run directory came of it"),
+    Planned("flannel", "namespaces/host/flannel/1.34/2", "flannel", "it left no run directory"),
     Planned("weave", "namespaces/debian/weave/1.34/2", "weave under debian", "unavailable: no variant 'weave' yet"),
 ]
 
@@ -123,7 +123,7 @@ def test_changes_are_told_against_the_last_run_of_the_same_cell_worst_first(tmp_
         ("new failure", ["a.one"]),
         ("newly flaky", ["a.three"]),
         ("fixed", ["a.two"]),
-        ("no longer there", ["a.four"]),
+        ("removed", ["a.four"]),
     ]
 
 

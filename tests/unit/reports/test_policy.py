@@ -83,7 +83,7 @@ def test_where_nobody_enforces_the_forbidden_connections_are_marked_and_nothing_
     found = panel(enforcing=False)
     assert found.mark is marks.RECORD
     assert not found.problems
-    assert "nobody enforces them" in found.sentence
+    assert "are not enforced" in found.sentence
     assert found.overview is not None
     counts = dict(found.legend)
     assert counts[marks.IGNORED] > 100
@@ -106,5 +106,5 @@ def test_the_page_with_policies_is_sound_html(tmp_path: Path) -> None:
     run.add_observations(seen)
     html = render(build(run))
     assert read(html).problems == []
-    assert "reached, though a policy forbids it" in html
+    assert "reached, but a policy forbids it" in html
     assert html == render(build(run))

@@ -120,6 +120,7 @@ def test_the_provider_is_known_to_the_program(cnilab: Run) -> None:
     assert "==> paper/machines.yaml <==" in cnilab("render", "flannel", "--provider", "paper").stdout
     found = json.loads(cnilab("doctor", "--provider", "paper", "-o", "json", codes=FIT_OR_NOT).stdout)
     assert {one["id"] for one in found["items"]} == {"disk-state", "leftovers"}
+    assert "paper or vagrant" in " ".join(cnilab("up", "--help").stdout.split())
 
 
 def test_a_lab_on_paper_is_planned_refused_shown_and_removed(cnilab: Run, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def keys(model: type[Data]) -> set[str]:
         (lab.Table, "Tables and plots", "key of a table"),
         (lab.Plot, "Tables and plots", "key of a plot"),
         (lab.Tap, "Captures", "key of a tap"),
-        (lab.Fault, "Faults", "key of a fault"),
+        (lab.LabFault, "Faults", "key of a fault"),
     ],
 )
 def test_all_keys_of_a_lab_are_listed(model: type[Data], heading: str, head: str) -> None:

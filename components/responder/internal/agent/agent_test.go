@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"cnilab.dev/components/responder/internal/dns"
 	"cnilab.dev/components/responder/internal/serve"
 	"cnilab.dev/components/responder/internal/wire"
 )
@@ -279,109 +278,6 @@ func TestSearchListDependsOnNdots(t *testing.T) {
 	c.ndots = 2
 	if got := c.candidates("www.outside.test"); got[0] != "www.outside.test." || len(got) != 4 {
 		t.Errorf("enough dots: the name itself comes first: %q", got)
-	}
-}
-
-// nameserver answers with what a function makes of each query, over UDP and TCP on the same port.
-func nameserver(t *testing.T, answer func(q dns.Message, tcp bool) dns.Message) string {
-	t.Helper()
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = udp.Close(), tcp.Close() })
-	pack := func(b []byte, tcp bool) []byte {
-		q, err := dns.Parse(b)
-		if err != nil {
-			return nil
-		}
-		a := answer(q, tcp)
-		a.ID, a.Response, a.Question = q.ID, true, q.Question
-		packed, _ := a.Pack()
-		return packed
-	}
-	go func() {
-		b := make([]byte, 2048)
-		for {
-			n, peer, err := udp.ReadFromUDPAddrPort(b)
-			if err != nil {
-				return
-			}
-			_, _ = udp.WriteToUDPAddrPort(pack(b[:n], false), peer)
-		}
-	}()
-	go func() {
-		for {
-			conn, err := tcp.Accept()
-			if err != nil {
-				return
-			}
-			b := make([]byte, 2048)
-			if n, err := conn.Read(b); err == nil && n > 2 {
-				packed := pack(b[2:n], true)
-				_, _ = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...))
-			}
-			_ = conn.Close()
-		}
-	}()
-	return udp.LocalAddr().String()
-}
-
-func TestLibcLookupRecordsEveryQuery(t *testing.T) {
-	server := nameserver(t, func(q dns.Message, tcp bool) dns.Message {
-		switch {
-		case q.Question.Name != "web.svc.":
-			return dns.Message{Rcode: dns.NXDomain}
-		case q.Question.Type == dns.TypeAAAA:
-			return dns.Message{}
-		case !tcp:
-			return dns.Message{Truncated: true}
-		}
-		return dns.Message{Answers: []dns.Record{{Name: "web.svc.", Type: dns.TypeA, TTL: 1, Data: "10.96.0.7"}}}
-	})
-	config := resolvConf{servers: []string{server}, search: []string{"default.svc", "svc"}, ndots: 5, timeout: time.Second,
-		attempts: 2}
-	r := resolve(Probe{Name: "web", Qtype: "A+AAAA"}, config, time.Now().Add(5*time.Second))
-	if r.Outcome != okay || r.Rcode != "NOERROR" || !reflect.DeepEqual(r.Answers, []string{"10.96.0.7"}) || !r.Truncated {
-		t.Fatalf("got %+v", r)
-	}
-	var story []string
-	for _, q := range r.Queries {
-		story = append(story, q.Name+" "+q.Qtype+" "+q.Transport+" "+q.Rcode)
-	}
-	want := []string{
-		"web.default.svc. A udp NXDOMAIN", "web.default.svc. AAAA udp NXDOMAIN",
-		"web.svc. A udp NOERROR", "web.svc. A tcp NOERROR", "web.svc. AAAA udp NOERROR",
-	}
-	if !reflect.DeepEqual(story, want) {
-		t.Errorf("got %q", story)
-	}
-}
-
-func TestUnknownNameIsAnAnswerAndSilenceIsNot(t *testing.T) {
-	server := nameserver(t, func(dns.Message, bool) dns.Message { return dns.Message{Rcode: dns.NXDomain} })
-	silent, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer silent.Close()
-	got := run(t, fmt.Sprintf(`{"deadline_ms":400,"retries":1,"probes":[
-		{"id":"nx","kind":"lookup","name":"no.test","qtype":"A","transport":"udp","server":%q},
-		{"id":"silent","kind":"lookup","name":"no.test","qtype":"A","transport":"udp","server":%q},
-		{"id":"type","kind":"lookup","name":"no.test","qtype":"WKS","transport":"udp","server":"127.0.0.1"}]}`,
-		server, silent.LocalAddr()))
-	if r := got["nx"]; r.Outcome != okay || r.Rcode != "NXDOMAIN" || len(r.Tries) != 1 {
-		t.Errorf("got %+v", r)
-	}
-	if r := got["silent"]; r.Outcome != timeout || len(r.Tries) != 2 || r.Queries[0].Rcode != timeout {
-		t.Errorf("got %+v", r)
-	}
-	if r := got["type"]; r.Outcome != other {
-		t.Errorf("got %+v", r)
 	}
 }
 

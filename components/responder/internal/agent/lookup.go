@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
+
 	"cnilab.dev/components/responder/internal/dns"
 )
 
@@ -41,7 +43,7 @@ func lookup(probe Probe, deadline time.Time) Result {
 // question is one query on the wire.
 type question struct {
 	name      string // absolute
-	kind      uint16
+	kind      dnsmessage.Type
 	transport string // udp or tcp
 	server    string // with port
 	edns      uint16
@@ -58,7 +60,7 @@ func (q question) ask(deadline time.Time) (dns.Message, Query, *Result) {
 		query.Rcode = failed.Outcome
 		return answer, query, &failed
 	}
-	query.Rcode = dns.RcodeName(answer.Rcode)
+	query.Rcode = dns.RcodeName(answer.RCode)
 	for _, record := range answer.Answers {
 		data := record.Data
 		if record.Type != q.kind {
@@ -70,10 +72,8 @@ func (q question) ask(deadline time.Time) (dns.Message, Query, *Result) {
 }
 
 func (q question) roundTrip(deadline time.Time) (dns.Message, error) {
-	message := dns.Message{
-		ID: uint16(rand.Uint32()), Recursion: true, Question: dns.Question{Name: q.name, Type: q.kind}, EDNS: q.edns,
-	}
-	packed, err := message.Pack()
+	id := uint16(rand.Uint32())
+	packed, err := dns.Query(id, q.name, q.kind, q.edns)
 	if err != nil {
 		return dns.Message{}, err
 	}
@@ -100,7 +100,7 @@ func (q question) roundTrip(deadline time.Time) (dns.Message, error) {
 		if err != nil {
 			return answer, fmt.Errorf("%w from %s", err, q.server)
 		}
-		if answer.Response && answer.ID == message.ID && strings.EqualFold(answer.Question.Name, q.name) {
+		if answer.Response && answer.ID == id && strings.EqualFold(answer.Question.Name.String(), q.name) {
 			return answer, nil
 		}
 	}

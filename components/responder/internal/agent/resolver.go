@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
+
 	"cnilab.dev/components/responder/internal/dns"
 )
 
@@ -92,7 +94,7 @@ func (c resolvConf) candidates(name string) []string {
 // asked when one does not answer or fails.
 func resolve(probe Probe, config resolvConf, deadline time.Time) Result {
 	result := Result{Outcome: okay, Server: config.servers[0]}
-	var kinds []uint16
+	var kinds []dnsmessage.Type
 	for _, name := range strings.Split(probe.Qtype, "+") {
 		kind, err := dns.TypeByName(name)
 		if err != nil {
@@ -123,7 +125,7 @@ func resolve(probe Probe, config resolvConf, deadline time.Time) Result {
 			result.Answers = append(result.Answers, part.last.Answers...)
 		}
 		if len(result.Answers) > 0 {
-			result.Rcode = dns.RcodeName(dns.NoError)
+			result.Rcode = dns.RcodeName(dnsmessage.RCodeSuccess)
 			slices.Sort(result.Answers)
 			return result
 		}
@@ -163,10 +165,19 @@ func (c resolvConf) query(q question, deadline time.Time) lookupPart {
 				part.queries = append(part.queries, query)
 			}
 			part.last, part.failed = query, failed
-			if failed == nil && answer.Rcode != dns.ServFail && answer.Rcode != dns.Refused && answer.Rcode != dns.NotImpl {
+			if failed == nil && !askNext(answer.RCode) {
 				return part
 			}
 		}
 	}
 	return part
+}
+
+// askNext tells whether a C library asks the next server after an answer with that code.
+func askNext(code dnsmessage.RCode) bool {
+	switch code {
+	case dnsmessage.RCodeServerFailure, dnsmessage.RCodeNotImplemented, dnsmessage.RCodeRefused:
+		return true
+	}
+	return false
 }

@@ -1,205 +1,185 @@
-// Package dns is a small codec of DNS messages (RFC 1035) with the records that labs ask for.
+// Package dns asks and answers with golang.org/x/net/dns/dnsmessage, and writes down what came as dig would.
 package dns
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
-
-// Types and codes of RFC 1035, 3596, 2782, 6891.
-const (
-	TypeA     = 1
-	TypeNS    = 2
-	TypeCNAME = 5
-	TypeSOA   = 6
-	TypePTR   = 12
-	TypeTXT   = 16
-	TypeAAAA  = 28
-	TypeSRV   = 33
-	TypeOPT   = 41
-
-	NoError  = 0
-	FormErr  = 1
-	ServFail = 2
-	NXDomain = 3
-	NotImpl  = 4
-	Refused  = 5
-
-	classIN = 1
-)
-
-var typeNames = map[string]uint16{
-	"A": TypeA, "NS": TypeNS, "CNAME": TypeCNAME, "SOA": TypeSOA, "PTR": TypePTR, "TXT": TypeTXT,
-	"AAAA": TypeAAAA, "SRV": TypeSRV, "ANY": 255,
-}
-
-var rcodeNames = []string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"}
 
 // ErrMessage is the cause of every failure to read a message.
 var ErrMessage = errors.New("malformed DNS message")
 
-// TypeByName finds a type's number.
-func TypeByName(name string) (uint16, error) {
-	if t, ok := typeNames[strings.ToUpper(name)]; ok {
-		return t, nil
-	}
-	return 0, fmt.Errorf("unknown query type %q", name)
-}
-
-// TypeName is the usual name of a type, or TYPEn (RFC 3597).
-func TypeName(t uint16) string {
-	for name, number := range typeNames {
-		if number == t {
-			return name
-		}
-	}
-	return "TYPE" + strconv.Itoa(int(t))
-}
-
-// RcodeName is the usual name of a response code.
-func RcodeName(code int) string {
-	if code < len(rcodeNames) {
-		return rcodeNames[code]
-	}
-	return "RCODE" + strconv.Itoa(code)
-}
-
-// Message is a query or an answer. Only what labs use is kept.
+// Message is what came. Only what labs use is kept.
 type Message struct {
-	ID            uint16
-	Response      bool
-	Authoritative bool
-	Truncated     bool
-	Recursion     bool // desired
-	Available     bool // recursion available
-	Rcode         int
-	Question      Question
-	Answers       []Record
-	Authority     []Record
-	EDNS          uint16 // UDP payload size of the OPT record; 0 for none
-}
-
-// Question is what is asked.
-type Question struct {
-	Name string // absolute, with trailing dot, as it came
-	Type uint16
+	dnsmessage.Header
+	Question dnsmessage.Question // with the name as it came
+	Answers  []Record
+	EDNS     uint16 // UDP payload size of the OPT record; 0 for none
 }
 
 // Record is a resource record with its data in presentation form.
 type Record struct {
-	Name string
-	Type uint16
-	TTL  uint32
+	Type dnsmessage.Type
 	Data string
 }
 
-// Pack writes a message without compression.
-func (m Message) Pack() ([]byte, error) {
-	var flags uint16
-	for bit, set := range map[uint16]bool{
-		1 << 15: m.Response, 1 << 10: m.Authoritative, 1 << 9: m.Truncated, 1 << 8: m.Recursion, 1 << 7: m.Available,
-	} {
-		if set {
-			flags |= bit
-		}
-	}
-	flags |= uint16(m.Rcode & 15)
-	additional := uint16(0)
-	if m.EDNS > 0 {
-		additional = 1
-	}
-	b := make([]byte, 0, 512)
-	for _, n := range []uint16{m.ID, flags, 1, uint16(len(m.Answers)), uint16(len(m.Authority)), additional} {
-		b = binary.BigEndian.AppendUint16(b, n)
-	}
-	b, err := appendName(b, m.Question.Name)
+// Parse reads a message, all of it: one that breaks off in a section that is not kept is malformed too.
+func Parse(b []byte) (Message, error) {
+	m, err := parse(b)
 	if err != nil {
-		return nil, err
+		return m, ErrMessage // how it is malformed is of no use to who asked
 	}
-	b = binary.BigEndian.AppendUint16(b, m.Question.Type)
-	b = binary.BigEndian.AppendUint16(b, classIN)
-	for _, record := range append(append([]Record{}, m.Answers...), m.Authority...) {
-		if b, err = appendRecord(b, record); err != nil {
-			return nil, err
-		}
-	}
-	if m.EDNS > 0 {
-		b = append(b, 0) // root
-		b = binary.BigEndian.AppendUint16(b, TypeOPT)
-		b = binary.BigEndian.AppendUint16(b, m.EDNS)
-		b = append(b, 0, 0, 0, 0, 0, 0)
-	}
-	return b, nil
+	return m, nil
 }
 
-func appendName(b []byte, name string) ([]byte, error) {
-	name = strings.TrimSuffix(name, ".")
-	if len(name) > 253 {
-		return nil, fmt.Errorf("name of %d characters: at most 253 (RFC 1035 §2.3.4)", len(name))
+func parse(b []byte) (m Message, err error) {
+	var p dnsmessage.Parser
+	if m.Header, err = p.Start(b); err != nil {
+		return m, err
 	}
-	if name != "" {
-		for _, label := range strings.Split(name, ".") {
-			if label == "" || len(label) > 63 {
-				return nil, fmt.Errorf("label %q: 1 to 63 characters (RFC 1035 §2.3.4)", label)
-			}
-			b = append(b, byte(len(label)))
-			b = append(b, label...)
-		}
+	questions, err := p.AllQuestions()
+	if err != nil {
+		return m, err
 	}
-	return append(b, 0), nil
+	if len(questions) > 0 {
+		m.Question = questions[len(questions)-1]
+	}
+	if m.Answers, err = m.section(&p, p.AnswerHeader); err != nil {
+		return m, err
+	}
+	if _, err = m.section(&p, p.AuthorityHeader); err != nil {
+		return m, err
+	}
+	_, err = m.section(&p, p.AdditionalHeader)
+	return m, err
 }
 
-func appendRecord(b []byte, r Record) ([]byte, error) {
-	b, err := appendName(b, r.Name)
-	if err != nil {
-		return nil, err
-	}
-	b = binary.BigEndian.AppendUint16(b, r.Type)
-	b = binary.BigEndian.AppendUint16(b, classIN)
-	b = binary.BigEndian.AppendUint32(b, r.TTL)
-	data, err := packData(r)
-	if err != nil {
-		return nil, err
-	}
-	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
-	return append(b, data...), nil
-}
-
-// packData writes the data of the record types that our own zone serves.
-func packData(r Record) ([]byte, error) {
-	switch r.Type {
-	case TypeA, TypeAAAA:
-		addr, err := netip.ParseAddr(r.Data)
-		return addr.AsSlice(), err
-	case TypeNS, TypeCNAME, TypePTR:
-		return appendName(nil, r.Data)
-	case TypeTXT:
-		if len(r.Data) > 255 {
-			return nil, fmt.Errorf("TXT of %d bytes: at most 255", len(r.Data))
+func (m *Message) section(p *dnsmessage.Parser, next func() (dnsmessage.ResourceHeader, error)) ([]Record, error) {
+	var records []Record
+	for {
+		header, err := next()
+		if errors.Is(err, dnsmessage.ErrSectionDone) {
+			return records, nil
 		}
-		return append([]byte{byte(len(r.Data))}, r.Data...), nil
-	case TypeSOA:
-		var primary, mailbox string
-		var numbers [5]uint32
-		if _, err := fmt.Sscan(r.Data, &primary, &mailbox, &numbers[0], &numbers[1], &numbers[2], &numbers[3],
-			&numbers[4]); err != nil {
-			return nil, err
-		}
-		b, err := appendName(nil, primary)
 		if err != nil {
 			return nil, err
 		}
-		if b, err = appendName(b, mailbox); err != nil {
+		data, err := read(p, header)
+		if err != nil {
 			return nil, err
 		}
-		for _, n := range numbers {
-			b = binary.BigEndian.AppendUint32(b, n)
+		if header.Type == dnsmessage.TypeOPT {
+			m.EDNS = uint16(header.Class) // RFC 6891 §6.1.2
+			continue
 		}
-		return b, nil
+		records = append(records, Record{header.Type, data})
 	}
-	return nil, fmt.Errorf("cannot write records of type %s", TypeName(r.Type))
+}
+
+// read gives the data of a record in presentation form; unknown types as RFC 3597 §5 writes them, and what is too
+// short for its type.
+func read(p *dnsmessage.Parser, header dnsmessage.ResourceHeader) (string, error) {
+	start := *p
+	raw, err := p.UnknownResource() // goes on to the next record, and fails where this one is not all there
+	if err != nil {
+		return "", err
+	}
+	switch length := header.Length; {
+	case header.Type == dnsmessage.TypeA && length == 4:
+		r, err := start.AResource()
+		return netip.AddrFrom4(r.A).String(), err
+	case header.Type == dnsmessage.TypeAAAA && length == 16:
+		r, err := start.AAAAResource()
+		return netip.AddrFrom16(r.AAAA).String(), err
+	case header.Type == dnsmessage.TypeNS:
+		r, err := start.NSResource()
+		return r.NS.String(), err
+	case header.Type == dnsmessage.TypeCNAME:
+		r, err := start.CNAMEResource()
+		return r.CNAME.String(), err
+	case header.Type == dnsmessage.TypePTR:
+		r, err := start.PTRResource()
+		return r.PTR.String(), err
+	case header.Type == dnsmessage.TypeSRV && length >= 7:
+		r, err := start.SRVResource()
+		return fmt.Sprintf("%d %d %d %s", r.Priority, r.Weight, r.Port, r.Target), err
+	case header.Type == dnsmessage.TypeTXT:
+		r, err := start.TXTResource()
+		return strings.Join(r.TXT, ""), err
+	case header.Type == dnsmessage.TypeSOA:
+		r, err := start.SOAResource()
+		return fmt.Sprintf("%s %s %d %d %d %d %d", r.NS, r.MBox, r.Serial, r.Refresh, r.Retry, r.Expire, r.MinTTL), err
+	}
+	return fmt.Sprintf(`\# %d %x`, header.Length, raw.Data), nil
+}
+
+// Query packs a question that wants recursion.
+//
+// edns is the UDP payload size that is offered; 0 for a query without EDNS.
+func Query(id uint16, name string, kind dnsmessage.Type, edns uint16) ([]byte, error) {
+	packed, err := NewName(name)
+	if err != nil {
+		return nil, err
+	}
+	return Pack(dnsmessage.Message{
+		Header:      dnsmessage.Header{ID: id, RecursionDesired: true},
+		Questions:   []dnsmessage.Question{{Name: packed, Type: kind, Class: dnsmessage.ClassINET}},
+		Additionals: Offer(edns),
+	})
+}
+
+// Offer is the OPT record for that UDP payload size; none for 0.
+func Offer(edns uint16) []dnsmessage.Resource {
+	if edns == 0 {
+		return nil
+	}
+	opt := dnsmessage.Resource{Body: &dnsmessage.OPTResource{}}
+	_ = opt.Header.SetEDNS0(int(edns), dnsmessage.RCodeSuccess, false) // it has no error to give
+	return []dnsmessage.Resource{opt}
+}
+
+// Pack writes a message without compression, so that a packet shows whole names.
+func Pack(m dnsmessage.Message) ([]byte, error) {
+	b := dnsmessage.NewBuilder(nil, m.Header)
+	if err := b.StartQuestions(); err != nil {
+		return nil, err
+	}
+	for _, question := range m.Questions {
+		if err := b.Question(question); err != nil {
+			return nil, err
+		}
+	}
+	for _, section := range []struct {
+		start   func() error
+		records []dnsmessage.Resource
+	}{{b.StartAnswers, m.Answers}, {b.StartAuthorities, m.Authorities}, {b.StartAdditionals, m.Additionals}} {
+		if err := section.start(); err != nil {
+			return nil, err
+		}
+		for _, record := range section.records {
+			if err := write(&b, record); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b.Finish()
+}
+
+// write writes records of the types that our own zone serves.
+func write(b *dnsmessage.Builder, record dnsmessage.Resource) error {
+	switch body := record.Body.(type) {
+	case *dnsmessage.AResource:
+		return b.AResource(record.Header, *body)
+	case *dnsmessage.NSResource:
+		return b.NSResource(record.Header, *body)
+	case *dnsmessage.SOAResource:
+		return b.SOAResource(record.Header, *body)
+	case *dnsmessage.OPTResource:
+		return b.OPTResource(record.Header, *body)
+	}
+	return fmt.Errorf("cannot write records of type %s", TypeName(record.Header.Type))
 }

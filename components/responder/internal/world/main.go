@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 
 	"cnilab.dev/components/responder/internal/serve"
 	"cnilab.dev/components/responder/internal/wire"
@@ -17,9 +16,13 @@ func Main(args []string) error {
 	flags := flag.NewFlagSet("world", flag.ContinueOnError)
 	name := flags.String("name", serve.DefaultName(), "token of the responder, and the name on the web page")
 	path := flags.String("log", "/var/log/world.jsonl", "file to append to, one JSON object per line")
-	zone := flags.String("zone", "outside.test", "zone that the name server is authoritative for")
+	domain := flags.String("zone", "outside.test", "zone that the name server is authoritative for")
 	address := flags.String("address", "8.8.8.8", "address of www and of every name below probe in the zone")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	zone, err := NewZone(*domain, *address)
+	if err != nil {
 		return err
 	}
 	journal, err := Open(*path)
@@ -30,7 +33,7 @@ func Main(args []string) error {
 	responder.Open(serve.DefaultPort)
 	services := map[string]func() error{
 		"web server":    func() error { return serveWeb(*name, journal) },
-		"name server":   func() error { return serveDNS(Zone{strings.Trim(*zone, ".") + ".", *address}, journal) },
+		"name server":   func() error { return serveDNS(zone, journal) },
 		"ICMP observer": func() error { return observe(journal) },
 	}
 	for what, start := range services {

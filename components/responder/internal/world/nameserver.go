@@ -90,9 +90,9 @@ func reply(query []byte, zone Zone, journal *Journal, peer, local netip.AddrPort
 		return nil
 	}
 	seen := between("dns", peer, local)
-	seen.Qname, seen.Qtype, seen.TTL = q.Question.Name, dns.TypeName(q.Question.Type), ttl
+	seen.Qname, seen.Qtype, seen.TTL = q.Question.Name.String(), dns.TypeName(q.Question.Type), ttl
 	journal.Add(seen)
-	answer, err := zone.Answer(q).Pack()
+	answer, err := dns.Pack(zone.Answer(q))
 	if err != nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"net/netip"
 	"os"
@@ -9,36 +10,99 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/net/dns/dnsmessage"
+
 	"cnilab.dev/components/responder/internal/dns"
 	"cnilab.dev/components/responder/internal/wire"
 )
 
+func outside(t *testing.T) Zone {
+	t.Helper()
+	zone, err := NewZone("outside.test", "8.8.8.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
+}
+
 func TestZone(t *testing.T) {
-	zone := Zone{"outside.test.", "8.8.8.8"}
+	zone := outside(t)
 	for _, c := range []struct {
 		name    string
-		kind    uint16
-		rcode   int
+		kind    dnsmessage.Type
+		rcode   dnsmessage.RCode
 		answers int
 		aa      bool
 	}{
-		{"www.outside.test.", dns.TypeA, dns.NoError, 1, true},
-		{"WWW.Outside.TEST.", dns.TypeA, dns.NoError, 1, true},
-		{"x7f3.probe.outside.test.", dns.TypeA, dns.NoError, 1, true},
-		{"www.outside.test.", dns.TypeAAAA, dns.NoError, 0, true}, // no such type: not NXDOMAIN (RFC 2308 §2.2)
-		{"probe.outside.test.", dns.TypeA, dns.NoError, 0, true},  // an empty non-terminal exists (RFC 8020)
-		{"outside.test.", dns.TypeSOA, dns.NoError, 1, true},
-		{"a.b.probe.outside.test.", dns.TypeA, dns.NXDomain, 0, true},
-		{"nothing.outside.test.", dns.TypeA, dns.NXDomain, 0, true},
-		{"notoutside.test.", dns.TypeA, dns.NXDomain, 0, false},
-		{".", dns.TypeNS, dns.NoError, 0, false},
+		{"www.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, 1, true},
+		{"WWW.Outside.TEST.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, 1, true},
+		{"x7f3.probe.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, 1, true},
+		// no such type: not NXDOMAIN (RFC 2308 §2.2)
+		{"www.outside.test.", dnsmessage.TypeAAAA, dnsmessage.RCodeSuccess, 0, true},
+		// an empty non-terminal exists (RFC 8020)
+		{"probe.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, 0, true},
+		{"outside.test.", dnsmessage.TypeSOA, dnsmessage.RCodeSuccess, 1, true},
+		{"outside.test.", dnsmessage.TypeNS, dnsmessage.RCodeSuccess, 1, true},
+		{"a.b.probe.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, 0, true},
+		{"nothing.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, 0, true},
+		{"notoutside.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, 0, false},
+		{".", dnsmessage.TypeNS, dnsmessage.RCodeSuccess, 0, false},
 	} {
-		a := zone.Answer(dns.Message{ID: 3, Recursion: true, Question: dns.Question{Name: c.name, Type: c.kind}})
-		if a.ID != 3 || a.Rcode != c.rcode || len(a.Answers) != c.answers || a.Authoritative != c.aa {
+		question := dnsmessage.Question{Name: dnsmessage.MustNewName(c.name), Type: c.kind}
+		a := zone.Answer(dns.Message{Header: dnsmessage.Header{ID: 3, RecursionDesired: true}, Question: question})
+		if a.ID != 3 || a.RCode != c.rcode || len(a.Answers) != c.answers || a.Authoritative != c.aa {
 			t.Errorf("%s: %+v", c.name, a)
 		}
-		if len(a.Answers) == 0 && (len(a.Authority) != 1 || a.Authority[0].Type != dns.TypeSOA) {
-			t.Errorf("%s: a negative answer needs the SOA to be cached (RFC 2308 §3): %+v", c.name, a.Authority)
+		if len(a.Answers) != 0 {
+			continue
+		}
+		if len(a.Authorities) != 1 {
+			t.Errorf("%s: a negative answer needs the SOA to be cached (RFC 2308 §3): %+v", c.name, a.Authorities)
+		} else if _, ok := a.Authorities[0].Body.(*dnsmessage.SOAResource); !ok {
+			t.Errorf("%s: %+v", c.name, a.Authorities)
+		}
+	}
+}
+
+func TestZonesNeedANameAndAnIPv4Address(t *testing.T) {
+	for _, c := range [][2]string{{"outside.test", "2001:db8::1"}, {"outside.test", "x"}, {"outside..test", "8.8.8.8"}} {
+		if _, err := NewZone(c[0], c[1]); err == nil {
+			t.Errorf("%q is a zone", c)
+		}
+	}
+}
+
+// Names are whole and in the case of the query; an answer has an OPT record if the query has.
+func TestAnswersOnTheWire(t *testing.T) {
+	const (
+		www = "03777777" + "076f757473696465" + "0454455354" + "00"
+		nx  = "026e78" + "076f757473696465" + "0474657374" + "00"
+		soa = "076f757473696465" + "0474657374" + "00" + "0006" + "0001" + "00000005" + "003e" +
+			"026e73076f757473696465047465737400" + "0a686f73746d6173746572076f757473696465047465737400" +
+			"00000001" + "00000e10" + "00000258" + "00015180" + "00000005"
+		opt = "00" + "0029" + "04d0" + "00000000" + "0000"
+	)
+	for _, c := range []struct {
+		name, want string
+		edns       uint16
+	}{
+		{"www.outside.TEST.", "0007" + "8580" + "0001000100000000" + www + "00010001" +
+			www + "00010001" + "00000005" + "0004" + "08080808", 0},
+		{"www.outside.TEST.", "0007" + "8580" + "0001000100000001" + www + "00010001" +
+			www + "00010001" + "00000005" + "0004" + "08080808" + opt, 4096},
+		{"nx.outside.test.", "0007" + "8583" + "0001000000010001" + nx + "00010001" + soa + opt, 512},
+	} {
+		query, err := dns.Query(7, c.name, dnsmessage.TypeA, c.edns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		journal, err := Open(filepath.Join(t.TempDir(), "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := hex.EncodeToString(reply(query, outside(t), journal, netip.AddrPort{}, netip.AddrPort{}, nil))
+		if got != c.want {
+			t.Errorf("%s with EDNS %d:\ngot  %s\nwant %s", c.name, c.edns, got, c.want)
 		}
 	}
 }
@@ -49,17 +113,18 @@ func TestEveryQueryIsLoggedWithItsSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	query, err := (dns.Message{ID: 9, Question: dns.Question{Name: "www.outside.test.", Type: dns.TypeA}}).Pack()
+	query, err := dns.Query(9, "www.outside.test.", dnsmessage.TypeA, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	peer, local := netip.MustParseAddrPort("172.18.0.11:5353"), netip.MustParseAddrPort("8.8.8.8:53")
+	zone := outside(t)
 	var wait sync.WaitGroup
 	for range 50 {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			reply(query, Zone{"outside.test.", "8.8.8.8"}, journal, peer, local, nil)
+			reply(query, zone, journal, peer, local, nil)
 		}()
 	}
 	wait.Wait()
@@ -83,10 +148,11 @@ func TestEveryQueryIsLoggedWithItsSource(t *testing.T) {
 }
 
 func TestAnswersAndGarbageAreNotAnswered(t *testing.T) {
-	response, err := (dns.Message{Response: true, Question: dns.Question{Name: "a.", Type: 1}}).Pack()
+	response, err := dns.Query(1, "a.", dnsmessage.TypeA, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	response[2] |= 0x80
 	for _, b := range [][]byte{nil, {1, 2, 3}, response} {
 		if got := reply(b, Zone{}, nil, netip.AddrPort{}, netip.AddrPort{}, nil); got != nil {
 			t.Errorf("%x was answered: two servers could talk for ever", b)

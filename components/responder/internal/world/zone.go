@@ -1,53 +1,91 @@
 package world
 
 import (
+	"fmt"
+	"net/netip"
 	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
 
 	"cnilab.dev/components/responder/internal/dns"
 )
 
 // Zone is the part of the name space that the outside world owns.
 type Zone struct {
-	Name    string // absolute: outside.test.
-	Address string // IPv4 address of every name in it
+	name                  string // absolute: outside.test.
+	apex, server, mailbox dnsmessage.Name
+	address               [4]byte // of every name in it
 }
 
-const zoneTTL = 5
+const (
+	zoneTTL  = 5
+	zoneEDNS = 1232 // the UDP payload size that the DNS Flag Day of 2020 recommends
+)
+
+// NewZone is a zone by its name and the IPv4 address of every name in it.
+func NewZone(name, address string) (Zone, error) {
+	z := Zone{name: strings.Trim(name, ".") + "."}
+	addr, err := netip.ParseAddr(address)
+	if err != nil || !addr.Is4() {
+		return z, fmt.Errorf("zone %s: %q is no IPv4 address", z.name, address)
+	}
+	z.address = addr.As4()
+	for prefix, into := range map[string]*dnsmessage.Name{"": &z.apex, "ns.": &z.server, "hostmaster.": &z.mailbox} {
+		if *into, err = dns.NewName(prefix + z.name); err != nil {
+			return z, fmt.Errorf("zone %s: %w", z.name, err)
+		}
+	}
+	return z, nil
+}
 
 // Answer answers a query. Names outside the zone do not exist: the lab's world ends there. That also answers the
 // health checks of forwarders, which ask for the root.
-func (z Zone) Answer(q dns.Message) dns.Message {
-	name := strings.ToLower(q.Question.Name)
-	a := dns.Message{ID: q.ID, Response: true, Recursion: q.Recursion, Available: true, Question: q.Question}
+func (z Zone) Answer(q dns.Message) dnsmessage.Message {
+	name := strings.ToLower(q.Question.Name.String())
+	a := dnsmessage.Message{
+		Header: dnsmessage.Header{
+			ID: q.ID, Response: true, RecursionDesired: q.RecursionDesired, RecursionAvailable: true,
+		},
+		Questions: []dnsmessage.Question{
+			{Name: q.Question.Name, Type: q.Question.Type, Class: dnsmessage.ClassINET},
+		},
+	}
 	if q.EDNS > 0 {
-		a.EDNS = 1232
+		a.Additionals = dns.Offer(zoneEDNS)
 	}
-	soa := dns.Record{Name: ".", Type: dns.TypeSOA, TTL: zoneTTL, Data: "ns." + z.Name + " hostmaster." + z.Name +
-		" 1 3600 600 86400 5"}
-	if name == z.Name || strings.HasSuffix(name, "."+z.Name) {
-		soa.Name, a.Authoritative = z.Name, true
+	owner := dnsmessage.MustNewName(".")
+	if name == z.name || strings.HasSuffix(name, "."+z.name) {
+		owner, a.Authoritative = z.apex, true
 	}
-	record := func(kind uint16, data string) {
-		a.Answers = append(a.Answers, dns.Record{Name: q.Question.Name, Type: kind, TTL: zoneTTL, Data: data})
+	answer := func(body dnsmessage.ResourceBody) { a.Answers = []dnsmessage.Resource{record(q.Question.Name, body)} }
+	soa := &dnsmessage.SOAResource{
+		NS: z.server, MBox: z.mailbox, Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, MinTTL: zoneTTL,
 	}
-	switch apex := name == z.Name; {
-	case z.has(name) && q.Question.Type == dns.TypeA:
-		record(dns.TypeA, z.Address)
-	case apex && q.Question.Type == dns.TypeSOA:
-		record(dns.TypeSOA, soa.Data)
-	case apex && q.Question.Type == dns.TypeNS:
-		record(dns.TypeNS, "ns."+z.Name)
-	case z.has(name), apex, name == ".", name == "probe."+z.Name:
-		a.Authority = []dns.Record{soa} // the name exists, the type does not (RFC 2308 §2.2)
+	denial := []dnsmessage.Resource{record(owner, soa)}
+	switch apex := name == z.name; {
+	case z.has(name) && q.Question.Type == dnsmessage.TypeA:
+		answer(&dnsmessage.AResource{A: z.address})
+	case apex && q.Question.Type == dnsmessage.TypeSOA:
+		answer(soa)
+	case apex && q.Question.Type == dnsmessage.TypeNS:
+		answer(&dnsmessage.NSResource{NS: z.server})
+	case z.has(name), apex, name == ".", name == "probe."+z.name:
+		a.Authorities = denial // the name exists, the type does not (RFC 2308 §2.2)
 	default:
-		a.Rcode, a.Authority = dns.NXDomain, []dns.Record{soa}
+		a.RCode, a.Authorities = dnsmessage.RCodeNameError, denial
 	}
 	return a
 }
 
+// record is one of the zone; its type is that of its body.
+func record(name dnsmessage.Name, body dnsmessage.ResourceBody) dnsmessage.Resource {
+	header := dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, TTL: zoneTTL}
+	return dnsmessage.Resource{Header: header, Body: body}
+}
+
 // has tells whether a name has an address: www, ns, and one label of any kind below probe.
 func (z Zone) has(name string) bool {
-	host, inside := strings.CutSuffix(name, "."+z.Name)
+	host, inside := strings.CutSuffix(name, "."+z.name)
 	if !inside {
 		return false
 	}

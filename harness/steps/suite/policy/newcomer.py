@@ -69,7 +69,7 @@ def finish(kube: Kube, cases: Catalogue, node: str, runner: Runner) -> list[Obse
         lines = {"failure": {"id": "failure", "outcome": "error", "detail": str(error).splitlines()[0]}}
     finally:
         kube.delete([pod], wait=False)
-    site = probes.Site(case.full_name, node, address, runner)
+    site = probes.Prober(case.full_name, node, address, runner)
     return [
         answers.observation(site, probe, "B6", answers.line_of(lines, number), {})
         for number, probe in enumerate(probes_of(cases))

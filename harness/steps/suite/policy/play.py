@@ -31,8 +31,8 @@ from conformance.registry import CHECKS
 from harness import timeouts
 from harness.cluster.kube import ApiError, Object, object_path
 from harness.model.records import Exchange, Lookup, Observation, Outcome
-from harness.probes import inventory as sandboxes
 from harness.probes import plan as probes
+from harness.probes import sandboxes
 from harness.probes.agent import run_plans
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.policy import newcomer
@@ -289,7 +289,7 @@ def deploy(suite: Suite) -> Arena:
     return Arena(cases, everybody, ways | _ways(suite, addresses), known)
 
 
-def _ways(suite: Suite, addresses: Mapping[str, str]) -> dict[str, probes.Site]:
+def _ways(suite: Suite, addresses: Mapping[str, str]) -> dict[str, probes.Prober]:
     """The ways into the pods, by `namespace/pod` without the prefix."""
     parts = {name: name.split("/") for name in addresses}
     if suite.way is not None:

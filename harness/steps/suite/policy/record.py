@@ -28,7 +28,7 @@ class Arena:
 
     cases: Catalogue
     everybody: Mapping[str, Endpoint]
-    sites: Mapping[str, probes.Site]
+    sites: Mapping[str, probes.Prober]
     name: str
 
 
@@ -107,7 +107,7 @@ def _newcomer_data(arena: Arena, rejected: dict[str, str]) -> dict[str, Any]:
     case = {
         "id": "newcomer",
         "check": newcomer.CHECK,
-        "title": "A pod that is made after its policy is closed from its first instant",
+        "title": "A pod created after its policy is isolated from its first instant",
         "policies": [policy.manifest(PREFIX + policy.namespace) for policy in one.policies],
         "closed": {"Ingress": (), "Egress": (one.full_name,)},
         "dials": [str(dial) for dial in wanted],

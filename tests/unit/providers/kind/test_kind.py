@@ -22,7 +22,7 @@ from harness.model import firstly
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
 from harness.providers.kind import bring_up, clients, config, create, outside, provider, state
-from harness.providers.kind.answers import Container, EngineError, EngineFacts, Network
+from harness.providers.kind.answers import Container, DockerNetwork, EngineError, EngineFacts
 from harness.providers.kind.engine import Engine, no_engine
 from harness.providers.kind.node import KindNode, is_local
 from harness.providers.kind.node_image import CHANGES
@@ -55,7 +55,7 @@ class FakeEngine:
         return [image for image in self.have if image.startswith(f"{repository}:")]
 
     def pull(self, reference: str) -> None:
-        msg = f"image {reference} cannot be had"
+        msg = f"image {reference} is not available"
         raise EngineError(msg, cause="no such host")
 
     def default_mtu(self) -> int:
@@ -64,9 +64,9 @@ class FakeEngine:
     def overlaps(self, subnet: IPv4Network) -> bool:
         return any(subnet.overlaps(other) for other in self.taken)
 
-    def make_network(self, name: str, labels: object, mtu: int, subnet: IPv4Network | None) -> Network:
+    def make_network(self, name: str, labels: object, mtu: int, subnet: IPv4Network | None) -> DockerNetwork:
         del labels
-        return Network("id", name, subnet or IPv4Network("172.20.0.0/16"), mtu)
+        return DockerNetwork("id", name, subnet or IPv4Network("172.20.0.0/16"), mtu)
 
 
 @pytest.mark.parametrize("cni", ["flannel", "cilium"])
@@ -154,7 +154,7 @@ def test_an_image_that_was_built_here_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_the_spec_becomes_what_the_engine_decided() -> None:
-    network = Network("id", "cnilab-one", IPv4Network("172.20.0.0/16"), 1450)
+    network = DockerNetwork("id", "cnilab-one", IPv4Network("172.20.0.0/16"), 1450)
     nodes = [
         *(node(f"one-worker{number}", f"172.20.128.{number}") for number in (10, 2)),
         node("one-worker", "172.20.128.3"),
@@ -384,7 +384,7 @@ class LateEngine:
         del labels
         return []
 
-    def networks(self, labels: object) -> list[Network]:
+    def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
         return []
 
@@ -421,7 +421,7 @@ def test_a_container_that_always_comes_back_is_named(tmp_path: Path, monkeypatch
     monkeypatch.setattr(provider, "Engine", LateEngine("a", stubborn=True))
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
-    assert provider.delete(place) == ["container a: it came back"]
+    assert provider.delete(place) == ["container a: it was created again"]
     assert place.state_file.exists()
 
 
@@ -433,16 +433,16 @@ def test_a_client_that_does_not_end_keeps_the_lab_on_record(tmp_path: Path, monk
     monkeypatch.setattr(clients, "end_kind", print)
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
-    assert provider.delete(place) == ["process 4711: a client of the engine that still works"]
+    assert provider.delete(place) == ["process 4711: a client of the engine that is still running"]
     assert place.state_file.exists()
 
 
 class SilentEngine(LateEngine):
     """An engine that ends in the middle."""
 
-    def networks(self, labels: object) -> list[Network]:
+    def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
-        msg = "the engine does not say which networks there are"
+        msg = "the engine did not list its networks"
         raise EngineError(msg, cause="connection refused")
 
 
@@ -453,7 +453,7 @@ def test_an_engine_that_ends_meanwhile_is_not_a_bug(tmp_path: Path, monkeypatch:
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
     (left,) = provider.delete(place)
-    assert "containers of lab one: the engine does not say which networks" in left
+    assert "containers of lab one: the engine did not list its networks" in left
     assert place.state_file.exists()
 
 
@@ -462,10 +462,10 @@ class ForbiddenEngine(LateEngine):
 
     asked = 0
 
-    def networks(self, labels: object) -> list[Network]:
+    def networks(self, labels: object) -> list[DockerNetwork]:
         del labels
         self.asked += 1
-        msg = "the engine does not say which networks there are"
+        msg = "the engine did not list its networks"
         raise EngineError(msg, cause="Permission denied") from PermissionError(13, "Permission denied")
 
 

@@ -56,7 +56,7 @@ def test_a_failure_is_told_without_the_backtrace_and_with_a_next_step(tmp_path: 
     assert "'router' machine" in error.cause
     assert "The specified wait_for timeout (2 seconds) was exceeded" in error.cause
     assert ".rb:" not in error.cause
-    assert "did not boot in Vagrant's own time" in error.next_step
+    assert "did not boot within Vagrant's own deadline" in error.next_step
     assert error.log == str(tmp_path / "vagrant.log")
 
 

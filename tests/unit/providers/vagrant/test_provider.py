@@ -93,7 +93,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return found
 
 
-def claimed(place: LabDir, spec: LabSpec, **changes: Any) -> state.LabState:
+def claimed(place: LabDir, spec: LabSpec, **changes: Any) -> state.VagrantState:
     known = create.claim(place, spec, None).model_copy(update=changes)
     state.write(place, known)
     return known

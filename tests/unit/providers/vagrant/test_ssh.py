@@ -198,7 +198,7 @@ def test_sockets_have_short_paths_in_a_directory_of_ones_own(tmp_path: Path, mon
     mine = Path("/tmp/cnilab-ssh-4242")  # noqa: S108 - a name
     assert not mine.exists()
     try:
-        with pytest.raises(PreflightError, match="is not yours alone"):
+        with pytest.raises(PreflightError, match="other users have access to"):
             control_path(tmp_path, "router")
     finally:
         mine.rmdir()

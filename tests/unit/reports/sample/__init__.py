@@ -40,7 +40,7 @@ def write_partial(path: Path) -> RunDir:
         "what": "waited 60 s for the API server to answer",
         "cause": "etcdserver: no leader\nlisten tcp 127.0.0.1:2379: bind: address already in use",
         "where": "n1: kube-apiserver --etcd-servers=http://127.0.0.1:2379",
-        "next_step": "look at the log of etcd; stretch all deadlines with CNILAB_TIMEOUT_SCALE=4",
+        "next_step": "look at the log of etcd; extend all deadlines with CNILAB_TIMEOUT_SCALE=4",
         "log": "logs/n1/etcd.log",
     }
     whole = info(Sample()).model_dump(by_alias=True)

@@ -164,9 +164,9 @@ CASES: list[tuple[str, Machine, str, str]] = [
     ("root", Machine(user=1000), "blocks", "user id 1000"),
     ("docker", Machine(engine=no_engine("No such file or directory")), "info", "no Docker engine answers"),
     ("docker", Machine(engine=replace(ENGINE, version="19.03.15")), "info", "too old for kind"),
-    ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind wants cgroup v2"),
+    ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind requires cgroup v2"),
     ("docker-cli", Machine(missing={"docker"}), "info", "not found"),
-    ("docker-image", Machine(image=""), "info", "up pulls the one that kind publishes"),
+    ("docker-image", Machine(image=""), "info", "up pulls the image that kind publishes"),
     ("capabilities", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "CAP_NET_ADMIN"),
     ("cap-sys-resource", Machine(held=EVERYTHING & ~(1 << 24)), "info", "missing"),
     ("namespaces", Machine(failing={"--cgroup"}), "blocks", "refused"),
@@ -178,7 +178,7 @@ CASES: list[tuple[str, Machine, str, str]] = [
         "br-netfilter",
         Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"}, failing={"modprobe"}),
         "limits",
-        "/proc/sys/net/bridge is not there",
+        "/proc/sys/net/bridge does not exist",
     ),
     ("iptables", Machine(failing={"iptables"}), "blocks", "refused"),
     ("nftables", Machine(failing={"nft"}), "limits", "refused"),
@@ -186,7 +186,7 @@ CASES: list[tuple[str, Machine, str, str]] = [
     ("overlay", Machine(failing={"overlay"}), "blocks", "refused"),
     ("bpf", Machine(failing={"bpf"}), "info", "refused"),
     ("bpf", Machine(refused={"bpf": errno.EPERM}), "info", "the system call bpf is refused"),
-    ("veth", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "not known without CAP_NET_ADMIN"),
+    ("veth", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "unknown without CAP_NET_ADMIN"),
     ("kmsg", Machine(failing={"if=/dev/kmsg"}), "blocks", "refused"),
     ("kmsg", Machine(absent={"/dev/kmsg"}, failing={"sh"}), "blocks", "refused"),
     ("calls", Machine(refused={"keyctl": errno.EPERM}), "blocks", "refused: keyctl"),
@@ -240,7 +240,7 @@ def test_a_containers_group_that_is_full_of_processes_cannot_hand_controllers_do
     files = {f"{at}/cgroup.type": "domain", f"{at}/cgroup.procs": "1\n7\n", f"{at}/cgroup.subtree_control": "cpu"}
     found = check("cgroup-delegate", Machine(files=files), tmp_path)
     assert found.status == "blocks"
-    assert "holds 2 processes, and hands down no cpuset, memory, pids" in found.detail
+    assert "has 2 processes, and does not delegate cpuset, memory, pids" in found.detail
     assert f"mkdir {at}/init" in found.fix
     for change in ({f"{at}/cgroup.type": ""}, {f"{at}/cgroup.procs": ""}, {f"{at}/cgroup.subtree_control": WHOLE}):
         assert check("cgroup-delegate", Machine(files={**files, **change}), tmp_path).status == "ok"
@@ -250,7 +250,7 @@ def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_p
     old, new = (Machine(engine=replace(ENGINE, version=version)) for version in ("20.10.24+dfsg1", "28.2.2"))
     found = check("docker", old, tmp_path, provider="kind", cni="cilium")
     assert found.status == "blocks"
-    assert "keeps CAP_BPF and CAP_PERFMON from kind's nodes" in found.detail
+    assert "gives kind's nodes no CAP_BPF and CAP_PERFMON" in found.detail
     assert "version 23" in found.fix
     assert check("docker", old, tmp_path, provider="kind", cni="flannel").status == "ok"
     found = check("docker", new, tmp_path, provider="kind", cni="cilium")
@@ -267,7 +267,7 @@ def test_a_build_of_kubernetes_wants_more_memory_than_its_lab(tmp_path: Path, mo
     found = check("memory", small, tmp_path)
     assert (found.status, found.detail) == (
         "limits",
-        "2.0 GiB available, about 3.0 GiB wanted where Kubernetes is built",
+        "2.0 GiB available, about 3.0 GiB needed to build Kubernetes",
     )
     assert "import" in found.fix
     assert check("memory", Machine(memory=3 * 2**30), tmp_path).status == "ok"
@@ -301,7 +301,7 @@ def test_what_up_will_install_is_not_in_its_own_way(one: Check, variant: str, tm
         plan = Plan(spec, tmp_path / "state", tmp_path / "cache", lacking, coming)
         (found,) = examine(plan, checks=[one])
         assert found.status == (status if wanted else "info")
-        assert found.detail == f"not known without {one.program}"
+        assert found.detail == f"unknown without {one.program}"
         assert found.fix.startswith("up installs them: apt-get install" if coming else "apt-get install")
     assert (one.program in programs(spec)) is (wanted or not load_lock().tool[one.program].optional)
 
@@ -369,7 +369,7 @@ def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
     monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes", "flannel", "pause"])
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
     found = check("go", Machine(failing={"go"}), tmp_path)
-    reason = "not found; CNILAB_OFFLINE=1 forbids to fetch one; it builds flannel, pause"
+    reason = "not found; CNILAB_OFFLINE=1 does not allow a download; it builds flannel, pause"
     assert (found.status, found.detail) == ("blocks", reason)
     assert found.fix.startswith(f"install Go {MIN_GO} or later")
 
@@ -381,7 +381,7 @@ def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.Monke
     pinned = load_lock().go
     assert pinned
     found = check("go", Machine(failing={"go"}), tmp_path)
-    detail = f"not found; {pinned.version} comes into the cache (70 MB from Go's module proxy)"
+    detail = f"not found; {pinned.version} will be downloaded to the cache (70 MB from Go's module proxy)"
     assert (found.status, found.detail) == ("ok", detail)
     toolchain.place(tmp_path / "cache", pinned).mkdir(parents=True)
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
@@ -413,7 +413,7 @@ def test_compilers_that_up_installs_are_in_nobodys_way(tmp_path: Path, monkeypat
 def test_the_module_of_bridges_is_looked_for_and_not_loaded(tmp_path: Path) -> None:
     machine = Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"})
     found = check("br-netfilter", machine, tmp_path)
-    assert (found.status, found.detail) == ("ok", "a module, which the first lab loads")
+    assert (found.status, found.detail) == ("ok", "a module that the first lab loads")
     assert [words for words in machine.ran if "modprobe" in words] == [("modprobe", "--dry-run", "br_netfilter")]
 
 
@@ -444,7 +444,7 @@ def written(tmp_path: Path, name: str, *, ready: bool, owner: int, pid: int = 0)
     machine = state.MachineState(
         name="n1", address=IPv4Address("172.18.0.11"), pid=pid, started=state.start_time(pid) if pid else 0
     )
-    known = state.LabState(
+    known = state.NamespacesState(
         name=name,
         created="2026-01-01T00:00:00Z",
         spec=LabSpec(name=name),
@@ -511,7 +511,7 @@ def test_a_cgroup_file_system_that_cannot_be_written_blocks(tmp_path: Path, monk
 def test_a_kernels_log_that_is_hidden_is_made_for_nodes(tmp_path: Path) -> None:
     machine = Machine(absent={"/dev/kmsg"})
     found = check("kmsg", machine, tmp_path)
-    assert (found.status, found.detail) == ("ok", "nodes get one of their own")
+    assert (found.status, found.detail) == ("ok", "nodes get their own")
     assert "mknod -m 600 /mnt/kmsg c 1 11" in " ".join(machine.ran[-1])
 
 

@@ -96,12 +96,12 @@ def test_what_arrived_is_compared_by_its_digest(tmp_path: Path) -> None:
     pods = Pods(digest + b"\n")
     sender(stay(), pods, tmp_path).equip([PROBE])
     assert pods.told == [("x/p", ("/responder", "unpack", "/kit", str(len(KIT))), KIT)]
-    with pytest.raises(BringUpError, match="what arrived in pod x/p is not what was sent"):
+    with pytest.raises(BringUpError, match="the data that arrived in pod x/p differs from the data that was sent"):
         sender(stay(), Pods(b"another"), tmp_path).equip([PROBE])
 
 
 def test_programs_that_do_not_get_there_are_an_error_with_its_cause(tmp_path: Path) -> None:
-    with pytest.raises(BringUpError, match="did not get into pod x/p") as caught:
+    with pytest.raises(BringUpError, match="could not be sent into pod x/p") as caught:
         sender(stay(), Pods(b""), tmp_path).equip([PROBE])
     assert "no space left" in caught.value.cause
 

@@ -1,4 +1,4 @@
-"""A pod that cannot be had costs its checks, not the run: ports are chosen again, and nodes and gates given up."""
+"""A pod that is not available costs its checks, not the run: ports are chosen again, and nodes and gates given up."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def unpulled(item: Object) -> dict[str, Any]:
     return {"phase": "Pending", "containerStatuses": [{"image": container["image"], "ready": False, "state": state}]}
 
 
-def crew(fate: Fate, monkeypatch: pytest.MonkeyPatch, *, answers: Callable[[probes.Site], str] | None = None) -> Crew:
+def crew(fate: Fate, monkeypatch: pytest.MonkeyPatch, *, answers: Callable[[probes.Prober], str] | None = None) -> Crew:
     """A crew of two nodes; `answers` says which token answers on a host-network pod; an empty one: no program runs."""
 
-    def ask(work: Mapping[probes.Site, Sequence[probes.Probe]], **_: Any) -> list[Observation]:
+    def ask(work: Mapping[probes.Prober, Sequence[probes.Probe]], **_: Any) -> list[Observation]:
         return [
             Exchange(
                 batch="B0", purpose="self", src=site.name, src_node=site.node, src_ip=site.ip, dst=site.name,
@@ -133,7 +133,7 @@ def test_host_ports_that_cannot_be_had_cost_their_check(monkeypatch: pytest.Monk
 
     made = crew(fate, monkeypatch)
     assert set(made.serving()) == {"a", "b", "c", "d", "h1", "h2"}
-    assert f"{TRIES} ports of node n1 were taken" in made.here.closed["hport"]
+    assert f"{TRIES} ports of node n1 were in use" in made.here.closed["hport"]
     assert "NodePorts" in made.here.closed["hport"]
     assert set(made.here.closed) == {"hport"}
 
@@ -141,7 +141,7 @@ def test_host_ports_that_cannot_be_had_cost_their_check(monkeypatch: pytest.Monk
 def test_a_port_on_which_somebody_else_answers_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def answers(site: probes.Site) -> str:
+    def answers(site: probes.Prober) -> str:
         seen.append(site.name)
         return "somebody" if site.name == "h2" and seen.count("h2") == 1 else site.name
 
@@ -159,7 +159,7 @@ def test_a_program_that_ended_after_the_look_because_its_port_is_taken_gets_anot
     last = {"reason": "Error", "message": "bind: address already in use", "exitCode": 1}
     looks: list[str] = []
 
-    def answers(site: probes.Site) -> str:
+    def answers(site: probes.Prober) -> str:
         looks.append(site.name)
         if site.name != "h2" or looks.count("h2") > 2:
             return site.name
@@ -206,7 +206,7 @@ def test_a_quota_costs_a_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_image_that_no_node_can_have_ends_the_run_and_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     made = crew(unpulled, monkeypatch)
-    with pytest.raises(BringUpError, match=r"cannot be had on node n[12]") as error:
+    with pytest.raises(BringUpError, match=r"is not available on node n[12]") as error:
         made.serving()
     assert not isinstance(error.value, NodeLost)
     assert "--image" in error.value.next_step

@@ -52,7 +52,7 @@ def test_an_api_server_that_is_away_for_a_moment_is_asked_again() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_one_that_refuses_is_not(status: int) -> None:
     cluster = Cluster(failure(status))
-    assert remove(cluster) == ["whatever has the label run=x: GET /pods: no answer: because"]
+    assert remove(cluster) == ["all objects with the label run=x: GET /pods: no answer: because"]
     assert cluster.asked == 1
 
 

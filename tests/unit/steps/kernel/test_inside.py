@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness import timeouts
-from harness.components import kernel as kernels
+from harness.components import kernel_package as kernels
 from harness.components.store import Store
 from harness.errors import PreflightError
 from harness.model.journal import Journal
@@ -16,6 +16,8 @@ from harness.steps.kernel import inside as kernel
 from harness.vm import machine
 
 LAYOUT = LabLayout(Path("/state"), "one")
+
+PROGRAM = kernel.Program(("cnilab",), ("harness.timeouts",))
 
 
 def test_only_another_kernel_wants_a_machine_and_only_outside_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,13 +47,12 @@ def test_a_machine_stays_within_its_users_share_of_the_processor() -> None:
 
 def test_modules_are_compiled_once_and_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setattr(kernel, "_MODULES", ("harness.timeouts",))
     store = Store(tmp_path / "cache")
-    kernel.compile_modules(store)
+    kernel.compile_modules(store, PROGRAM)
     (made,) = store.cache.rglob("timeouts.*.pyc")
     assert str(made.parent).endswith(str(Path(timeouts.__file__).parent))
     before = made.stat().st_mtime_ns
-    kernel.compile_modules(store)
+    kernel.compile_modules(store, PROGRAM)
     assert made.stat().st_mtime_ns == before
     inside = kernel.environment({}, LAYOUT, "kvm")
     assert inside["PYTHONPYCACHEPREFIX"] == "/state/cache/bytecode"
@@ -79,10 +80,9 @@ def test_a_machine_without_a_lab_sees_what_the_cache_has(tmp_path: Path, monkeyp
     given.parent.mkdir(parents=True)
     given.touch()
     (tmp_path / "cache/kernels/debian/6.1.0-56-cloud-amd64").mkdir(parents=True)
-    monkeypatch.setattr(kernel, "_MODULES", ("harness.timeouts",))
     monkeypatch.setattr(machine, "require_programs", lambda: None)
     monkeypatch.setattr(store.tools, "need", lambda *_: None)
-    made = kernel._materials(LabSpec(kernel="debian"), store, None, LabLayout(tmp_path / "state", "doctor-1"))
+    made = kernel._materials(LabSpec(kernel="debian"), store, None, LabLayout(tmp_path / "state", "doctor-1"), PROGRAM)
     inside = made.disk / "state" / kernel.CACHE
     assert (inside / "given/weave-kube/weave-kube.tar").is_file()
     assert not (inside / "images").is_symlink()
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(kernel, "_materials", full)
     with pytest.raises(PreflightError, match="files of the virtual machine") as caught:
-        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal())
+        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), PROGRAM)
     assert "No space left on device" in caught.value.cause
     assert caught.value.next_step
 
@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest
 def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "labs/one").mkdir(parents=True)
     with pytest.raises(PreflightError, match="already a lab named 'one'"):
-        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal())
+        kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), PROGRAM)
 
 
 def test_a_kernel_that_nobody_may_fetch_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

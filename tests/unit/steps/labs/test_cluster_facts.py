@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.model.topology import Interface
-from harness.probes.inventory import Container, Sandbox
+from harness.probes.sandboxes import Container, Sandbox
 from harness.steps.labs.cluster import OperatorRunner, node_facts, pod_facts
 from tests.unit.steps.labs.conftest import FakeRunner, said
 

@@ -62,7 +62,7 @@ def test_in_several_places_one_wrong_place_is_named(lab: MakeLab, tmp_path: Path
     cluster = FakeCluster(lambda place, _: said("yes" if place == "n1" else "no"))
     definition = lab(step(on="each-node", run=["cat", "x"], expect=[expect("result == 'yes'")]))
     made = run(definition, cluster, tmp_path)
-    assert (made[0].status, made[0].reason, made[0].observed) == ("fail", "not so in 1 of 2", "node n2: no == yes")
+    assert (made[0].status, made[0].reason, made[0].observed) == ("fail", "not true in 1 of 2", "node n2: no == yes")
     assert made[0].place == "node n1, node n2"
 
 
@@ -161,7 +161,7 @@ def test_a_deadline_that_passes_says_what_was_waited_for(lab: MakeLab, tmp_path:
     definition = lab(step(run=["get"], retryUntil="result == 'yes'", deadline=0.1))
     made = run(definition, FakeCluster(always("no")), tmp_path)
     assert made[0].status == "fail"
-    assert made[0].reason == "waited 0 s in vain for: result == 'yes'"
+    assert made[0].reason == "waited 0 s, but this did not become true: result == 'yes'"
 
 
 FAULT = {"cut": {"title": "A cut cable", "on": "each-node", "inject": ["cut"], "repair": ["mend"]}}

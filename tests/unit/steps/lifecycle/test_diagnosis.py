@@ -80,11 +80,13 @@ def test_the_matching_finding_of_doctor_is_added(monkeypatch: pytest.MonkeyPatch
     assert error.notes == ["doctor, inotify instances: 128; raise it"]
     assert "--retain" in error.next_step
     monkeypatch.setattr(diagnosis, "CHECKS", (replace(found, id="other"), fine))
-    assert diagnose(BringUpError("waited"), ready).notes == ["doctor finds nothing wrong with bpf file system"]
+    assert diagnose(BringUpError("waited"), ready).notes == ["doctor found no problem with bpf file system"]
 
 
 def test_a_container_that_keeps_dying_has_said_its_last_words_already(tmp_path: Path) -> None:
-    error = diagnose(BringUpError("agent keeps dying while the lab waits", cause="level=fatal"), lab(Api(), tmp_path))
+    error = diagnose(
+        BringUpError("agent exits again and again while the lab waits", cause="level=fatal"), lab(Api(), tmp_path)
+    )
     assert error.cause == "level=fatal"
 
 

@@ -102,7 +102,7 @@ def test_nodes_that_are_awaited_are_named_with_the_reason() -> None:
     )
     assert why(lambda: up._registered(ready, names)) == "n2 has no podCIDR; n3 is not registered"
     assert why(lambda: up._nodes_ready(ready, names)) == (
-        "n2 is not Ready: cni plugin not initialized; n3 is not Ready: kubelet has not said why"
+        "n2 is not Ready: cni plugin not initialized; n3 is not Ready: kubelet has not given a reason"
     )
     assert up._nodes_ready(ready, {"n1"})
     assert [one["metadata"]["name"] for one in up._registered(ready, {"n1"})] == ["n1"]
@@ -111,7 +111,7 @@ def test_nodes_that_are_awaited_are_named_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("kind", "status", "said"),
     [
-        ("DaemonSet", {}, "its controller has not seen it yet"),
+        ("DaemonSet", {}, "its controller has not processed it yet"),
         ("DaemonSet", {"observedGeneration": 1}, "0 of 0 pods are ready"),
         (
             "DaemonSet",
@@ -140,4 +140,4 @@ def test_a_workload_that_is_awaited_says_how_far_it_is(kind: str, status: dict[s
 def test_a_question_without_an_answer_says_how_it_ended() -> None:
     facts = {"batch": "up", "purpose": "", "src": "n1", "src_node": "n1", "name": "x.", "qtype": "A"}
     asked = Lookup.model_validate({**facts, "transport": "udp", "server": "10.96.0.10", "outcome": "timeout"})
-    assert up._said(asked) == "the question ended with: timeout"
+    assert up._said(asked) == "the query ended with: timeout"

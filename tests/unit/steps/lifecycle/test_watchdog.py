@@ -1,4 +1,4 @@
-"""A container that keeps dying ends the wait, and says its last words."""
+"""A container that exits again and again ends the wait, and says its last words."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_wait_ends_at_once_with_the_containers_last_words(tmp_path: Path) ->
     with pytest.raises(BringUpError) as caught:
         watch.until("every node to be Ready", lambda: False, 60)
     error = caught.value
-    assert error.what == "agent keeps dying while the lab waits for every node to be Ready"
+    assert error.what == "agent exits again and again while the lab waits for every node to be Ready"
     assert error.cause.splitlines() == [
         "ended 4 times, exit code 1",
         "line 18",
@@ -92,7 +92,7 @@ def test_ends_from_before_the_wait_are_not_counted(tmp_path: Path) -> None:
     answers = iter([None, None, "there"])
     assert watch.until("something", lambda: next(answers), 60) == "there"
     ended(2 * GIVE_UP_AFTER)
-    with pytest.raises(BringUpError, match="kube-proxy on n1 keeps dying"):
+    with pytest.raises(BringUpError, match="kube-proxy on n1 exits again and again"):
         watch.until("something", lambda: False, 60)
 
 
@@ -175,5 +175,5 @@ def test_a_service_that_dies_while_the_probe_has_its_own_words_ends_the_wait(tmp
     place = LabLayout(tmp_path, "lab")
     watch = Watchdog(place)
     service(place, "etcd", GIVE_UP_AFTER)
-    with pytest.raises(BringUpError, match="etcd on n1 keeps dying"):
+    with pytest.raises(BringUpError, match="etcd on n1 exits again and again"):
         watch.until("the API server to be ready", fails(NotYetError("no answer")), 60)

@@ -102,7 +102,7 @@ def test_an_unknown_key_of_a_users_matrix_is_an_error_with_its_place(written: Ca
 
 def test_two_cells_of_one_name_are_refused(written: Callable[[str], Path]) -> None:
     path = written("groups:\n  - variants: [flannel]\n  - variants: [flannel]\n    nodes: 3\n")
-    with pytest.raises(UsageError, match="several cells of one name"):
+    with pytest.raises(UsageError, match="several cells with the same name"):
         matrix.load(path)
 
 
@@ -213,5 +213,5 @@ def test_the_record_of_a_night_has_all_cells(tmp_path: Path) -> None:
 
 def test_an_earlier_night_is_not_written_over(tmp_path: Path) -> None:
     night(tmp_path, [cell("a")])
-    with pytest.raises(UsageError, match="holds an earlier night"):
+    with pytest.raises(UsageError, match="contains an earlier night"):
         night(tmp_path, [cell("a")])

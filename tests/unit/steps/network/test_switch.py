@@ -15,7 +15,7 @@ from harness.model import labstate
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.probes.netstate import rules_of, without_counters
-from harness.providers.namespaces.state import LabState
+from harness.providers.namespaces.state import NamespacesState
 from harness.runner import HostRunner
 from harness.steps.doctor.model import Check, Verdict
 from harness.steps.lifecycle.attach import Attached
@@ -36,7 +36,7 @@ class Api(Kube):
 def lab(tmp_path: Path, *pods: dict[str, Any], ready: bool = True) -> Attached:
     """A lab with flannel that exists on paper."""
     spec = LabSpec(name="s-lab", cni="flannel")
-    state = LabState(name=spec.name, created="2026-01-01T00:00:00Z", spec=spec, ready=ready)
+    state = NamespacesState(name=spec.name, created="2026-01-01T00:00:00Z", spec=spec, ready=ready)
     labstate.write(LabDir(tmp_path, spec.name), state)
     variant = catalogue.variant("flannel")
     return Attached(spec, variant, None, Api(list(pods)), HostRunner(), tmp_path, None)  # type: ignore[arg-type]  # no nodes needed
@@ -65,7 +65,7 @@ def test_a_switch_that_was_interrupted_may_be_repeated(tmp_path: Path) -> None:
 def test_other_providers_are_refused_with_another_way(tmp_path: Path) -> None:
     there = lab(tmp_path)
     there = replace(there, spec=there.spec.model_copy(update={"provider": "kind"}))
-    with pytest.raises(UsageError, match="on 'kind' cannot be switched") as caught:
+    with pytest.raises(UsageError, match="'kind' does not support switching") as caught:
         switch.check(there, catalogue.variant("bridge"), cache=tmp_path)
     assert "bring it up with the other variant" in caught.value.next_step
 

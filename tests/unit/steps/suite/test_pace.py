@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.probes.plan import LookupProbe, Site
+from harness.probes.plan import LookupProbe, Prober
 from harness.runner import HostRunner
 from harness.steps.suite.observe import DEADLINES, Pace, probe
 
@@ -22,7 +22,7 @@ def test_a_batch_is_stretched_once(scale: str, seconds: int, tmp_path: Path, mon
     agent = tmp_path / "agent"
     agent.write_text(AGENT)
     agent.chmod(0o755)
-    site = Site("n1", "n1", "10.0.0.1", HostRunner(), str(agent))
+    site = Prober("n1", "n1", "10.0.0.1", HostRunner(), str(agent))
     suite: Any = SimpleNamespace(sites={"n1": site})
     probe(suite, {"n1": [LookupProbe("a.")]}, "B1", Pace())
     plan = json.loads((tmp_path / "plan.json").read_text())

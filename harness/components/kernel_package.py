@@ -49,7 +49,7 @@ def deliver(store: Resolver, name: str) -> Kernel:
     """A kernel from the cache; else from the distribution's package.
 
     Raises:
-        PreflightError: It cannot be had; says why.
+        PreflightError: It is not available; says why.
     """
     found = cached(store, name)
     if found is not None:
@@ -65,9 +65,9 @@ def _kernel(name: str, place: Path) -> Kernel:
 def _unpack(store: Resolver, name: str, scratch: Path) -> Kernel:
     package = PACKAGES[name].format(arch=architecture())
     if offline() or not Apt.present():
-        msg = f"the kernel '{name}' is not in the cache and cannot be had"
-        cause = "CNILAB_OFFLINE=1 forbids it" if offline() else "apt-get is not there: not a Debian or Ubuntu machine"
-        raise PreflightError(msg, cause=cause, next_step=f"on a machine with apt and a network: package {package}")
+        msg = f"the kernel '{name}' is not in the cache and cannot be downloaded"
+        cause = "CNILAB_OFFLINE=1 forbids downloads" if offline() else "no apt-get: not a Debian or Ubuntu machine"
+        raise PreflightError(msg, cause=cause, next_step=f"use a machine with apt and a network: package {package}")
     store.tools.need("depmod")
     apt = Apt(store.runner)
     # The package that always depends on the newest kernel has nothing in it but that.

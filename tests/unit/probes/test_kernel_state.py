@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from harness.probes import facts, inventory, kernel
+from harness.probes import facts, kernel_state, sandboxes
 from harness.probes.agent import NODE_BINARY
 from tests.unit.probes import fake
-from tests.unit.probes.test_inventory import sandbox
+from tests.unit.probes.test_sandboxes import sandbox
 
 NETSTAT = "TcpExt: ListenDrops SyncookiesSent\nTcpExt: 3 0\n"
 SNMP = "Udp: InDatagrams InCsumErrors\nUdp: 10 2\n"
@@ -41,7 +41,7 @@ def machine(argv: tuple[str, ...], plan: str) -> str:
 
 def dumps(**options: Any) -> dict[tuple[str, str, str], Any]:
     lab = fake.FakeLab((fake.node("n1", "172.18.0.11", machine),), router=fake.node("router", "172.18.0.1", machine))
-    found = kernel.dump(lab, inventory.take(lab), **options)
+    found = kernel_state.dump(lab, sandboxes.take(lab), **options)
     assert isinstance(lab.nodes[0].runner, fake.FakeRunner)
     assert lab.nodes[0].runner.calls[1:] == [(NODE_BINARY, "batch")]
     return {(one.vantage, one.place, one.what): one.data for one in found}
@@ -49,10 +49,10 @@ def dumps(**options: Any) -> dict[tuple[str, str, str], Any]:
 
 def test_a_node_and_its_pods_are_read_with_one_program_run() -> None:
     found = dumps()
-    assert {what for vantage, _, what in found if vantage == "node"} == set(kernel.NODE_FACTS)
-    assert {what for vantage, place, what in found if (vantage, place) == ("pod", "a")} == set(kernel.POD_FACTS)
+    assert {what for vantage, _, what in found if vantage == "node"} == set(kernel_state.NODE_FACTS)
+    assert {what for vantage, place, what in found if (vantage, place) == ("pod", "a")} == set(kernel_state.POD_FACTS)
     assert {what for vantage, place, what in found if place == "h1"} == {"resolv-conf"}
-    assert {what for vantage, _, what in found if vantage == "router"} == set(kernel.OUTSIDE_FACTS)
+    assert {what for vantage, _, what in found if vantage == "router"} == set(kernel_state.OUTSIDE_FACTS)
 
 
 def test_each_command_runs_in_the_network_namespace_of_its_place() -> None:
@@ -83,7 +83,7 @@ def test_a_node_that_does_not_answer_gives_errors_for_all_that_was_asked() -> No
         return machine(argv, plan) if argv[1] == "sandboxes" else 255
 
     lab = fake.FakeLab((fake.node("n1", "172.18.0.11", broken),))
-    found = kernel.dump(lab, inventory.take(lab), only=("addr",))
+    found = kernel_state.dump(lab, sandboxes.take(lab), only=("addr",))
     assert [one.data.keys() for one in found] == [{"error"}, {"error"}]
 
 

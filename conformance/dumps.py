@@ -28,7 +28,7 @@ def reason(*data: Any) -> str:
     if len(missing) < len(data):
         return ""
     said = (str(one["error"]) for one in missing if one)
-    return "; ".join(dict.fromkeys(said)) or "nobody asked"
+    return "; ".join(dict.fromkeys(said)) or "it was not read"
 
 
 def unread(leg: str, place: str, what: str, *data: Any) -> Leg:

@@ -18,7 +18,7 @@ from harness.model.base import Record
 from harness.model.node import Lab, Node
 from harness.model.records import Dump
 from harness.model.topology import Interface
-from harness.probes.plan import CONTAINER_BINARY, NODE_BINARY, Site
+from harness.probes.plan import CONTAINER_BINARY, NODE_BINARY, Prober
 from harness.runner import Runner
 
 
@@ -60,7 +60,7 @@ class Sandbox(Record):
 
 
 @dataclass(frozen=True)
-class Inventory:
+class Sandboxes:
     """All sandboxes of a lab, and the ways into them.
 
     Args:
@@ -110,7 +110,7 @@ class Inventory:
             raise BringUpError(msg, next_step=f"kubectl -n {sandbox.namespace} describe pod {sandbox.pod}")
         return self.node(sandbox.node).into_container(found.pid)
 
-    def site(self, sandbox: Sandbox, *, name: str = "", container: str = "", toolbox: bool = True) -> Site:
+    def site(self, sandbox: Sandbox, *, name: str = "", container: str = "", toolbox: bool = True) -> Prober:
         """A pod as a place for probes.
 
         Args:
@@ -124,9 +124,9 @@ class Inventory:
             runner, binary = self.container_runner(sandbox, container), CONTAINER_BINARY
         else:
             runner, binary = self.netns_runner(sandbox), NODE_BINARY
-        return Site(name or sandbox.pod, sandbox.node, sandbox.ip, runner, binary)
+        return Prober(name or sandbox.pod, sandbox.node, sandbox.ip, runner, binary)
 
-    def sites(self, namespace: str) -> dict[str, Site]:
+    def sites(self, namespace: str) -> dict[str, Prober]:
         """All pods of a namespace as places for probes, by pod name."""
         return {one.pod: self.site(one) for one in self.select(namespace)}
 
@@ -137,23 +137,23 @@ class Inventory:
             yield Dump(batch=batch, vantage="node", place=node.name, node=node.name, what="sandboxes", data=data)
 
 
-def node_site(node: Node) -> Site:
+def node_site(node: Node) -> Prober:
     """A node, the router or the far host as a place for probes."""
-    return Site(node.name, node.name, str(node.address), node.runner, NODE_BINARY)
+    return Prober(node.name, node.name, str(node.address), node.runner, NODE_BINARY)
 
 
-def take(lab: Lab) -> Inventory:
+def take(lab: Lab) -> Sandboxes:
     """List the sandboxes of all nodes, one program run per node, all at once."""
     return of_nodes(lab.nodes)
 
 
-def of_nodes(nodes: Iterable[Node]) -> Inventory:
+def of_nodes(nodes: Iterable[Node]) -> Sandboxes:
     """As `take`, for given nodes."""
     asked = tuple(nodes)
     with ThreadPoolExecutor(max_workers=max(1, min(32, len(asked)))) as pool:
         found = list(pool.map(_sandboxes, asked))
     ordered = sorted((one for part in found for one in part), key=lambda one: (one.node, one.namespace, one.pod))
-    return Inventory(asked, tuple(ordered))
+    return Sandboxes(asked, tuple(ordered))
 
 
 _SANDBOXES: TypeAdapter[list[Sandbox]] = TypeAdapter(list[Sandbox])

@@ -10,6 +10,7 @@ import click
 
 from harness.cli.context import WORDS, say, settings
 from harness.cli.interrupt import unbounded
+from harness.cli.program import ARGV, MODULES
 from harness.cli.progress import progress
 from harness.cli.select import lives_in_machine, names
 from harness.cli.stores import store_for
@@ -17,13 +18,20 @@ from harness.errors import CnilabError
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
-    from harness.steps.kernel.inside import Inside
+    from harness.steps.kernel.inside import Inside, Program
 
 GOODBYE = 60.0
 """Seconds, before scaling, that a lab inside has for going down by itself; it ends with its machine in any case."""
 
 CLEANING = 300.0
 """Seconds, before scaling, that a command inside has for its cleaning up after an interrupt."""
+
+
+def program() -> Program:
+    """This program, for a lab's machine."""
+    from harness.steps.kernel.inside import Program  # noqa: PLC0415 - the help must not wait for pydantic
+
+    return Program(ARGV, MODULES)
 
 
 def redirected(ctx: click.Context) -> int | None:
@@ -44,7 +52,7 @@ def redirected(ctx: click.Context) -> int | None:
         return None  # also where there is no such lab: the command itself says it best
     from harness.steps.kernel.inside import find  # noqa: PLC0415 - the help must not wait for pydantic
 
-    inside = find(settings().state, name)
+    inside = find(settings().state, name, program())
     if inside is None:
         return None
     interactive = ctx.command.name == "exec"
@@ -87,7 +95,7 @@ def examine(spec: LabSpec, words: list[str]) -> int:
     spec = spec.model_copy(update={"name": f"doctor-{os.getpid()}"})
     with progress() as listener:
         journal = Journal(None, listener)
-        with kernel.passing(spec, store_for(spec, journal), settings().state, journal) as inside:
+        with kernel.passing(spec, store_for(spec, journal), settings().state, journal, program()) as inside:
             sys.stdout.flush()
             return inside.cnilab(words)
 
@@ -102,13 +110,13 @@ def leave(name: str) -> None:
     from harness.steps.kernel.inside import find  # noqa: PLC0415
     from harness.vm.channel import Patience  # noqa: PLC0415
 
-    inside: Inside | None = find(settings().state, name)
+    inside: Inside | None = find(settings().state, name, program())
     if inside is None or not inside.answers():
         return
     try:
         code = inside.cnilab(["--quiet", "down", name], patience=Patience(GOODBYE, interrupted=0.0))
     except CnilabError as error:
-        say(f"{error.what}; it is ended as it is")
+        say(f"{error.what}; it is stopped without that")
         return
     if code:
         say(f"'cnilab down' in the virtual machine of lab '{name}' ended with {code}")

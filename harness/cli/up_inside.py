@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.context import say, settings
+from harness.cli.inside import program
 from harness.cli.output import export_line
 from harness.cli.progress import progress
 from harness.cli.stores import store_for
@@ -36,7 +37,7 @@ def bring_up(
         run_dir: Run directory, if the user named one.
         own: Programs that the user brought.
         replace: Take down an earlier lab of that name first.
-        retain: Keep what is there when bring-up fails.
+        retain: Keep the lab if the bring-up fails.
 
     Returns:
         The exit code.
@@ -61,7 +62,7 @@ def bring_up(
             store.own.update(own)
             # Programs in the machine are those of this one, and nothing can be installed there.
             store.tools.install(*programs(spec))
-            inside = kernel.start(spec, run, store, settings().state, journal, needs(spec, store))
+            inside = kernel.start(spec, run, store, settings().state, journal, program(), needs(spec, store))
         except (CnilabError, KeyboardInterrupt) as error:
             if made_by_this_process(settings().state, spec.name) and not retain:
                 kept = kernel.keep_logs(settings().state, spec.name, run)

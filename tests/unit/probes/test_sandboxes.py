@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.errors import BringUpError
-from harness.probes import inventory
+from harness.probes import sandboxes
 from harness.probes.agent import CONTAINER_BINARY, NODE_BINARY
 from tests.unit.probes import fake
 
@@ -34,7 +34,7 @@ def lab(*per_node: list[dict[str, Any]]) -> fake.FakeLab:
 
 def test_all_nodes_are_asked_once_and_sandboxes_know_their_node() -> None:
     where = lab([sandbox("b"), sandbox("a")], [sandbox("c")])
-    found = inventory.take(where)
+    found = sandboxes.take(where)
     assert [(one.node, one.pod) for one in found.sandboxes] == [("n1", "a"), ("n1", "b"), ("n2", "c")]
     for node in where.nodes:
         assert isinstance(node.runner, fake.FakeRunner)
@@ -42,20 +42,20 @@ def test_all_nodes_are_asked_once_and_sandboxes_know_their_node() -> None:
 
 
 def test_a_host_network_pod_has_its_nodes_address() -> None:
-    found = inventory.take(lab([sandbox("h1", host_network=True, ip="")]))
+    found = sandboxes.take(lab([sandbox("h1", host_network=True, ip="")]))
     assert found.find("default", "h1").ip == "172.18.0.11"
     assert [one.pod for one in found.select(host_network=True)] == ["h1"]
     assert found.select(host_network=False) == []
 
 
 def test_of_two_sandboxes_of_a_pod_the_newer_process_counts() -> None:
-    found = inventory.take(lab([sandbox("a", pid=10), sandbox("a", pid=99)]))
+    found = sandboxes.take(lab([sandbox("a", pid=10), sandbox("a", pid=99)]))
     assert found.find("default", "a").pid == 99
 
 
 def test_probes_run_in_the_container_so_that_the_pods_own_resolver_counts() -> None:
     where = lab([sandbox("a")])
-    found = inventory.take(where)
+    found = sandboxes.take(where)
     site = found.site(found.find("default", "a"), container="side")
     assert (site.name, site.node, site.ip, site.binary) == ("a", "n1", "10.244.1.2", CONTAINER_BINARY)
     assert where.nodes[0].entered == ["12"]
@@ -63,13 +63,13 @@ def test_probes_run_in_the_container_so_that_the_pods_own_resolver_counts() -> N
 
 def test_a_pod_without_our_program_is_entered_by_its_network_alone() -> None:
     where = lab([sandbox("a", containers=[])])
-    found = inventory.take(where)
+    found = sandboxes.take(where)
     assert found.site(found.find("default", "a"), toolbox=False).binary == NODE_BINARY
     assert where.nodes[0].entered == ["/proc/10/ns/net"]
 
 
 def test_what_is_not_there_is_named() -> None:
-    found = inventory.take(lab([sandbox("a")]))
+    found = sandboxes.take(lab([sandbox("a")]))
     with pytest.raises(BringUpError, match="default/z"):
         found.find("default", "z")
     with pytest.raises(BringUpError, match="n9"):
@@ -79,6 +79,6 @@ def test_what_is_not_there_is_named() -> None:
 
 
 def test_the_inventory_is_kept_with_the_observations() -> None:
-    (one,) = inventory.take(lab([sandbox("a")])).dumps("B0")
+    (one,) = sandboxes.take(lab([sandbox("a")])).dumps("B0")
     assert (one.vantage, one.place, one.what) == ("node", "n1", "sandboxes")
     assert one.data[0]["interfaces"][0]["addresses"] == ["10.244.1.2/24"]

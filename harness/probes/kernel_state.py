@@ -17,8 +17,8 @@ from harness.model.node import Lab, Node
 from harness.model.records import Dump
 from harness.probes import facts
 from harness.probes.facts import NODE_FACTS, OUTSIDE_FACTS, POD_FACTS, Fact
-from harness.probes.inventory import Inventory, Sandbox
 from harness.probes.plan import NODE_BINARY
+from harness.probes.sandboxes import Sandbox, Sandboxes
 
 __all__ = ["NODE_FACTS", "OUTSIDE_FACTS", "POD_FACTS", "dump"]
 
@@ -52,7 +52,7 @@ class _Subject:
 
 def dump(
     lab: Lab,
-    inventory: Inventory,
+    inventory: Sandboxes,
     *,
     batch: str = "B0",
     nodes: Sequence[str] = (),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.cli import up_kernel
+from harness.cli import up_inside
 from harness.cli.app import run
 from harness.cli.spec_options import Asked
 from harness.steps.kernel import inside as kernel
@@ -40,7 +40,8 @@ class Recorded:
 def machine(state: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
     recorded = Recorded()
 
-    def find(directory: Path, name: str) -> Recorded | None:
+    def find(directory: Path, name: str, program: object) -> Recorded | None:
+        del program
         assert directory == state
         return recorded if name == "far" else None
 
@@ -119,7 +120,7 @@ def ended(state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[
     del state
     monkeypatch.chdir(tmp_path)
     found: list[str] = []
-    monkeypatch.setattr(up_kernel, "_end", lambda name, journal: found.append(name) if journal else None)
+    monkeypatch.setattr(up_inside, "_end", lambda name, journal: found.append(name) if journal else None)
     return found
 
 
