@@ -68,11 +68,20 @@ def changed(text: str, diff: str, what: str) -> str:
 
     Args:
         text: Has the old lines exactly once.
-        diff: The change.
+        diff: The change. `…` at the end of a line that stays stands for its rest.
         what: Named where it has not.
     """
-    lines = diff.splitlines(keepends=True)
-    old = "".join(line[1:] or "\n" for line in lines if not line.startswith("+"))
-    new = "".join(line[1:] or "\n" for line in lines if not line.startswith("-"))
-    assert text.count(old) == 1, f"{what} has {text.count(old)} times:\n{old}"
-    return text.replace(old, new)
+    lines = [(line[:1] or " ", line[1:]) for line in diff.splitlines()]
+    old = "".join(f"({_pattern(words)}\\n)" for sign, words in lines if sign != "+")
+    found = list(re.finditer(f"^{old}", text, re.MULTILINE))
+    assert len(found) == 1, f"{what} has {len(found)} times:\n{diff}"
+    there = iter(found[0].groups())
+    new = ""
+    for sign, words in lines:
+        kept = next(there) if sign != "+" else f"{words}\n"
+        new += kept if sign != "-" else ""
+    return text[: found[0].start()] + new + text[found[0].end() :]
+
+
+def _pattern(words: str) -> str:
+    return f"{re.escape(words[:-1])}[^\\n]*" if words.endswith("…") else re.escape(words)

@@ -17,7 +17,7 @@ from harness.errors import SpecError
 from harness.model import labfile
 from harness.steps.labs.run import LabRun
 from tests.unit.steps.labs.conftest import FakeCluster, said
-from tests.unit.tools.pages import blocks, changed, follow
+from tests.unit.tools.pages import FENCE, blocks, changed, follow
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -137,7 +137,11 @@ def test_a_lab_on_paper_is_planned_refused_shown_and_removed(cnilab: Run, tmp_pa
 
 
 def test_the_provider_keeps_the_promises_of_all(tests_of: Run) -> None:
-    done = tests_of("tests/unit/providers/test_registry.py", "-vv")
+    tests_of("tests/unit/model/test_load.py", "-k", "everything-wrong", CNILAB_UPDATE_GOLDEN="1")
+    done = tests_of(
+        "tests/unit/providers/test_registry.py", "tests/unit/cli/test_conventions.py",
+        "-vv", "-k", "driver or dry_run",
+    )  # fmt: skip
     assert "test_every_driver_has_all_that_is_asked_of_one[paper]" in done.stdout
 
 
@@ -200,8 +204,15 @@ def test_the_check_and_its_fault_are_there_and_seen(tree: Path, run: Run, tests_
     assert passed(done) > 15
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_readers_see_which_file_a_block_is(page: str) -> None:
+    """A fence's info string is not shown."""
+    text = FENCE.sub("", (DOCS / page).read_text(encoding="utf-8"))
+    assert [one.title for one in blocks(DOCS / page) if one.title and f"`{one.title}`" not in text] == []
+
+
 def test_a_change_that_does_not_fit_is_an_error() -> None:
-    assert changed("a\nb\nc\n", "-b\n+x\n c\n", "t") == "a\nx\nc\n"
+    assert changed("a\nb\nc d\n", "-b\n+x\n c…\n+y\n", "t") == "a\nx\nc d\ny\n"
     for text in ("a\n", "b\nb\n"):
         with pytest.raises(AssertionError, match="t has"):
             changed(text, "-b\n+x\n", "t")
