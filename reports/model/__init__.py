@@ -39,7 +39,7 @@ from reports.model.policy import Policies, PolicyCase, PolicyProblem, PolicyTabl
 from reports.model.practice import CheckRow, Claim, FaultRow, Faults, LabCard, Plot, Series, StepRow
 from reports.model.requirements import Area, LegRow, Requirement, Requirements
 from reports.model.run import Bar, Environment, PinRow, Timeline
-from reports.model.verdict import Count, LogTail, Trouble, Verdict
+from reports.model.verdict import Count, Headline, LogTail, Trouble
 
 __all__ = [
     "Area",
@@ -58,6 +58,7 @@ __all__ = [
     "FaultRow",
     "Faults",
     "FieldCell",
+    "Headline",
     "Hop",
     "LabCard",
     "Ladder",
@@ -99,5 +100,4 @@ __all__ = [
     "Timeline",
     "Tone",
     "Trouble",
-    "Verdict",
 ]

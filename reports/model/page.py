@@ -12,7 +12,7 @@ from reports.model.policy import Policies
 from reports.model.practice import Faults, LabCard
 from reports.model.requirements import Requirements
 from reports.model.run import Environment, Timeline
-from reports.model.verdict import Trouble, Verdict
+from reports.model.verdict import Headline, Trouble
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Report:
     """The whole page."""
 
     title: str
-    verdict: Verdict
+    verdict: Headline
     trouble: Trouble | None
     requirements: Requirements | None
     diagram: Diagram | None

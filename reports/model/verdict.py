@@ -38,7 +38,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Headline:
     """The banner.
 
     Args:

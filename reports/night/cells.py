@@ -8,7 +8,7 @@ from typing import Final, get_args
 
 from harness.model.run import RunInfo
 from harness.model.spec import Provider
-from reports.model import LabCard, Requirement, Requirements, Verdict
+from reports.model import Headline, LabCard, Requirement, Requirements
 from reports.night.history import Entry
 from reports.panels.labs import labs
 from reports.panels.requirements import requirements
@@ -74,7 +74,7 @@ class Cell:
     name: str
     href: str
     info: RunInfo
-    verdict: Verdict
+    verdict: Headline
     requirements: dict[str, Requirement]
     areas: Requirements | None
     labs: dict[str, LabCard]
@@ -161,7 +161,7 @@ def status_of(item: Requirement) -> str:
 
 
 def _entry(
-    key: str, source: Source, found: Verdict, table: dict[str, Requirement], cards: tuple[LabCard, ...]
+    key: str, source: Source, found: Headline, table: dict[str, Requirement], cards: tuple[LabCard, ...]
 ) -> Entry:
     status = {name: status_of(item) for name, item in table.items()}
     status |= {f"lab:{card.id}": card.status for card in cards}

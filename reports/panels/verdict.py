@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from harness.model.records import Event
 from harness.model.run import RunInfo
-from reports.model import Count, LabCard, LogTail, Requirement, Requirements, Tone, Trouble, Verdict
+from reports.model import Count, Headline, LabCard, LogTail, Requirement, Requirements, Tone, Trouble
 from reports.source import Source
 from reports.text import listing, plural
 
@@ -95,7 +95,7 @@ def _tails(source: Source, log: str, story: str) -> tuple[LogTail, ...]:
 
 def verdict(
     source: Source, requirements: Requirements | None, labs: tuple[LabCard, ...], problem: Trouble | None
-) -> Verdict:
+) -> Headline:
     """The banner of a run.
 
     Args:
@@ -108,7 +108,7 @@ def verdict(
     items = [item for area in requirements.areas for item in area.requirements] if requirements else []
     tone, sentence = _sentence(items, labs, problem)
     last = info.finished or (source.events[-1].at if source.events else "")
-    return Verdict(
+    return Headline(
         tone=tone,
         subject=subject(info),
         sentence=sentence,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from harness import timeouts, yamlio
+from harness import resources, timeouts, yamlio
 from harness.ansible.play import play
 from harness.cluster.client_kubeconfig import split_client
 from harness.cni import networks
@@ -17,8 +17,13 @@ from harness.model.variant import Variant
 from harness.providers import registry
 from harness.providers.protocol import Found, Order
 from harness.providers.vagrant import create, provider, render, state
-from harness.providers.vagrant.driver import rendered
 from harness.providers.vagrant.node import VagrantLab
+
+PLAYBOOKS = ("vagrant-cluster.yaml", "vagrant-network.yaml")
+ROLES = (
+    "kube_containerd", "kube_control_plane", "kube_node", "kube_programs", "kube_worker", "lab_router", "lab_routes",
+    "manifests",
+)  # fmt: skip
 
 
 def bring_up(order: Order) -> Found:
@@ -90,3 +95,18 @@ def inventory(lab: VagrantLab, spec: LabSpec, variant: Variant) -> str:
 
     fill(document["all"])
     return yamlio.dumps(document)
+
+
+def rendered(spec: LabSpec, variant: Variant, unique: str = "") -> dict[str, str]:
+    """The Vagrantfile, the inventory and the playbooks, by relative path.
+
+    Args:
+        spec: The lab.
+        variant: Its CNI variant.
+        unique: What names of the hypervisor's begin with; made of the lab's name by default.
+    """
+    folder = resources.root() / "playbooks"
+    roles = [path for role in ROLES for path in sorted((folder / "roles" / role).rglob("*")) if path.is_file()]
+    copied = [*(folder / name for name in PLAYBOOKS), *roles]
+    playbooks = {f"playbooks/{path.relative_to(folder)}": path.read_text(encoding="utf-8") for path in copied}
+    return {**render.files(spec, kube_proxy=variant.kube_proxy, unique=unique), **playbooks}

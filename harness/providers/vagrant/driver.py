@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from harness import resources
 from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
     from harness.model.variant import Variant
 
-PLAYBOOKS = ("vagrant-cluster.yaml", "vagrant-network.yaml")
-ROLES = (
-    "kube_containerd", "kube_control_plane", "kube_node", "kube_programs", "kube_worker", "lab_router", "lab_routes",
-    "manifests",
-)  # fmt: skip
 COMPONENTS = ("kubernetes", "responder")
 """`kubectl` for this machine, and what answers on the nodes; Kubernetes is in the box, or comes with the playbooks."""
 
@@ -98,24 +92,9 @@ class VagrantDriver:
 
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
         """A folder that vagrant and ansible-playbook work in, without anything of this project beside it."""
+        from harness.providers.vagrant.bring_up import rendered  # noqa: PLC0415
+
         return rendered(spec, variant)
-
-
-def rendered(spec: LabSpec, variant: Variant, unique: str = "") -> dict[str, str]:
-    """The Vagrantfile, the inventory and the playbooks, by relative path.
-
-    Args:
-        spec: The lab.
-        variant: Its CNI variant.
-        unique: What names of the hypervisor's begin with; made of the lab's name by default.
-    """
-    from harness.providers.vagrant import render  # noqa: PLC0415
-
-    folder = resources.root() / "playbooks"
-    roles = [path for role in ROLES for path in sorted((folder / "roles" / role).rglob("*")) if path.is_file()]
-    copied = [*(folder / name for name in PLAYBOOKS), *roles]
-    playbooks = {f"playbooks/{path.relative_to(folder)}": path.read_text(encoding="utf-8") for path in copied}
-    return {**render.files(spec, kube_proxy=variant.kube_proxy, unique=unique), **playbooks}
 
 
 DRIVER = VagrantDriver()

@@ -11,7 +11,7 @@ from harness.components.sources.golang import MIN_GO
 from harness.components.store import Store
 from harness.components.versions import find_version
 from harness.providers.needs import lock_for, needs
-from harness.steps.doctor.model import Check, Plan, Verdict
+from harness.steps.doctor.model import Answer, Plan, Question
 
 
 def missing(plan: Plan) -> list[str]:
@@ -21,29 +21,29 @@ def missing(plan: Plan) -> list[str]:
     return [one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted]
 
 
-def _components(plan: Plan) -> Verdict:
+def _components(plan: Plan) -> Answer:
     lacking = missing(plan)
     if not lacking:
-        return Verdict(ok=True, detail="all components of this lab are in the cache")
-    return Verdict(ok=False, detail=f"not in the cache: {', '.join(lacking)}")
+        return Answer(ok=True, detail="all components of this lab are in the cache")
+    return Answer(ok=False, detail=f"not in the cache: {', '.join(lacking)}")
 
 
-def _go(plan: Plan) -> Verdict:
+def _go(plan: Plan) -> Answer:
     lacking = missing(plan)
     if not lacking:
-        return Verdict(ok=True, detail="not needed: all components of this lab are in the cache")
+        return Answer(ok=True, detail="not needed: all components of this lab are in the cache")
     pinned = load_lock().go
     done = plan.host.run(golang.VERSION)
     found = find_version(done.stdout) if done.ok else ""
     rule = plan.host.run(("env", "-C", "/", "go", "env", "GOTOOLCHAIN")).stdout.strip() if found else ""
     reason = golang.too_old(found, pinned.version if pinned else MIN_GO, rule) if found else "not found"
     if not reason:
-        return Verdict(ok=True, detail=found)
+        return Answer(ok=True, detail=found)
     if pinned and toolchain.place(plan.cache, pinned).is_dir():
-        return Verdict(ok=True, detail=f"{reason}; {pinned.version} is in the cache")
+        return Answer(ok=True, detail=f"{reason}; {pinned.version} is in the cache")
     obstacle = toolchain.obstacle(pinned)
     if pinned and not obstacle:
-        return Verdict(
+        return Answer(
             ok=True, detail=f"{reason}; {pinned.version} will be downloaded to the cache (70 MB from Go's module proxy)"
         )
     # Others may come as a release or a package; up finds out.
@@ -51,19 +51,19 @@ def _go(plan: Plan) -> Verdict:
     sources = [name for name in lacking if known[name].only_built]
     detail = f"{reason}; {obstacle}"
     detail += f"; it builds {', '.join(sources)}" if sources else ""
-    return Verdict(ok=False, detail=detail, severity="blocks" if sources else None)
+    return Answer(ok=False, detail=detail, severity="blocks" if sources else None)
 
 
-def _compilers(plan: Plan) -> Verdict:
+def _compilers(plan: Plan) -> Answer:
     lock = load_lock()
     builds = [build for name in missing(plan) if (build := lock.component[name].build) and build.needs]
     wanted = list(dict.fromkeys(need for build in builds for need in build.needs))
     lacking = [name for name in wanted if not _is_there(plan, name)]
     if not lacking:
-        return Verdict(ok=True, detail=f"found: {', '.join(wanted)}" if wanted else "not needed")
+        return Answer(ok=True, detail=f"found: {', '.join(wanted)}" if wanted else "not needed")
     detail, fix = f"missing: {', '.join(lacking)}", tools.advice(lock.tool, lacking, coming=plan.coming)
     # What has another source may still come from there; up finds out.
-    return Verdict(ok=plan.coming, detail=f"{detail}; {fix}" if plan.coming else detail, fix=fix)
+    return Answer(ok=plan.coming, detail=f"{detail}; {fix}" if plan.coming else detail, fix=fix)
 
 
 def _is_there(plan: Plan, name: str) -> bool:
@@ -73,8 +73,8 @@ def _is_there(plan: Plan, name: str) -> bool:
 
 ELSEWHERE: Final = "import components from another machine: cnilab components export, then import"
 
-CHECKS: Final[tuple[Check, ...]] = (
-    Check(
+CHECKS: Final[tuple[Question, ...]] = (
+    Question(
         "components",
         "components",
         "info",
@@ -82,7 +82,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "cnilab components ensure",
         _components,
     ),
-    Check(
+    Question(
         "go",
         "Go",
         "limits",
@@ -90,7 +90,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         f"install Go {MIN_GO} or later (https://go.dev/dl), or {ELSEWHERE}",
         _go,
     ),
-    Check(
+    Question(
         "compilers",
         "C compiler",
         "limits",

@@ -6,7 +6,7 @@ import errno
 import os
 
 from harness.providers.namespaces import cgroups
-from harness.steps.doctor.model import Check, Plan, Verdict
+from harness.steps.doctor.model import Answer, Plan, Question
 
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 """Without these kubelet does not start."""
@@ -22,10 +22,10 @@ def mounted(plan: Plan) -> list[cgroups.Hierarchy]:
     return cgroups.hierarchies(plan.host.read("/proc/self/mountinfo"), plan.host.read("/proc/self/cgroup"))
 
 
-def _cgroup_controllers(plan: Plan) -> Verdict:
+def _cgroup_controllers(plan: Plan) -> Answer:
     found = mounted(plan)
     if not found:
-        return Verdict(ok=False, detail="no cgroup hierarchy is mounted")
+        return Answer(ok=False, detail="no cgroup hierarchy is mounted")
     unified = len(found) == 1 and found[0].unified
     if unified:
         there = set(plan.host.read(str(found[0].path / "cgroup.controllers")).split())
@@ -33,10 +33,10 @@ def _cgroup_controllers(plan: Plan) -> Verdict:
         there = {line.split()[0] for line in plan.host.read("/proc/cgroups").splitlines() if line.endswith("\t1")}
     missing = [name for name in CONTROLLERS if name not in there]
     kind = "v2" if unified else "v1 or hybrid"
-    return Verdict(not missing, f"{kind}, missing: {', '.join(missing)}" if missing else kind)
+    return Answer(not missing, f"{kind}, missing: {', '.join(missing)}" if missing else kind)
 
 
-def _cgroup_write(plan: Plan) -> Verdict:
+def _cgroup_write(plan: Plan) -> Answer:
     refused: dict[str, OSError] = {}
     for hierarchy in mounted(plan):
         probe = hierarchy.path / f"cnilab-doctor-{os.getpid()}"
@@ -46,14 +46,14 @@ def _cgroup_write(plan: Plan) -> Verdict:
         except OSError as error:
             refused[str(hierarchy.path)] = error
     if not refused:
-        return Verdict(ok=True, detail="cgroups can be created")
+        return Answer(ok=True, detail="cgroups can be created")
     detail = "; ".join(f"{path}: {error.strerror}" for path, error in refused.items())
     # systemd-nspawn mounts v1 so, and whoever may mount may change that: this mount is the container's own.
     sealed = [path for path, error in refused.items() if error.errno == errno.EROFS]
-    return Verdict(ok=False, detail=detail, fix="; ".join(f"mount -o remount,rw,bind {path}" for path in sealed))
+    return Answer(ok=False, detail=detail, fix="; ".join(f"mount -o remount,rw,bind {path}" for path in sealed))
 
 
-def _cgroup_delegate(plan: Plan) -> Verdict:
+def _cgroup_delegate(plan: Plan) -> Answer:
     """With cgroup v2 a group that has processes hands no controllers down, but for the machine's root (cgroups(7))."""
     for hierarchy in mounted(plan):
         at = hierarchy.path
@@ -67,12 +67,12 @@ def _cgroup_delegate(plan: Plan) -> Verdict:
                 detail = (
                     f"{at} belongs to a container, has {count} processes, and does not delegate {', '.join(missing)}"
                 )
-                return Verdict(ok=False, detail=detail, fix=_MAKE_ROOM.format(at))
-    return Verdict(ok=True, detail="controllers can be delegated")
+                return Answer(ok=False, detail=detail, fix=_MAKE_ROOM.format(at))
+    return Answer(ok=True, detail="controllers can be delegated")
 
 
-CHECKS: tuple[Check, ...] = (
-    Check(
+CHECKS: tuple[Question, ...] = (
+    Question(
         "cgroup-controllers",
         "cgroup controllers",
         "blocks",
@@ -80,7 +80,7 @@ CHECKS: tuple[Check, ...] = (
         "boot with them enabled: cgroup_enable=memory",
         _cgroup_controllers,
     ),
-    Check(
+    Question(
         "cgroup-write",
         "cgroups can be created",
         "blocks",
@@ -88,7 +88,7 @@ CHECKS: tuple[Check, ...] = (
         "in a container: give it a writable /sys/fs/cgroup",
         _cgroup_write,
     ),
-    Check(
+    Question(
         "cgroup-delegate",
         "cgroups delegate",
         "blocks",

@@ -19,7 +19,7 @@ from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
 from harness.steps.doctor import builds, container, docker, vagrant
 from harness.steps.doctor import cgroups as doctor_cgroups
-from harness.steps.doctor.model import Check, Plan, Verdict
+from harness.steps.doctor.model import Answer, Plan, Question
 
 MIB = 2**20
 GIB = 2**30
@@ -32,33 +32,33 @@ PODS_PER_NODE = 8
 """What labs and the conformance suite start on a node, with the cluster's own."""
 
 
-def _root(plan: Plan) -> Verdict:
+def _root(plan: Plan) -> Answer:
     uid = plan.host.uid()
-    return Verdict(uid == 0, "root" if uid == 0 else f"user id {uid}")
+    return Answer(uid == 0, "root" if uid == 0 else f"user id {uid}")
 
 
-def _programs(plan: Plan) -> Verdict:
+def _programs(plan: Plan) -> Answer:
     known = load_lock().tool
     missing = [name for name, tool in known.items() if not tool.optional and not plan.host.which(name)]
     if not missing:
-        return Verdict(ok=True, detail=f"{len(known)} found")
+        return Answer(ok=True, detail=f"{len(known)} found")
     detail, fix = f"missing: {', '.join(missing)}", tools.advice(known, missing, coming=plan.coming)
-    return Verdict(ok=False, detail=detail, fix=fix, severity="limits" if plan.coming else None)
+    return Answer(ok=False, detail=detail, fix=fix, severity="limits" if plan.coming else None)
 
 
-def _namespaces(plan: Plan) -> Verdict:
+def _namespaces(plan: Plan) -> Answer:
     flags = ("--uts", "--ipc", "--net", "--pid", "--cgroup", "--fork", "--mount-proc")
     done = plan.host.run([*apart.words(*flags, mountinfo=plan.host.read("/proc/self/mountinfo")), "true"])
-    return Verdict(done.ok, "net, mnt, uts, ipc, pid, cgroup" if done.ok else done.tail(1))
+    return Answer(done.ok, "net, mnt, uts, ipc, pid, cgroup" if done.ok else done.tail(1))
 
 
-def _link(kind: str) -> Callable[[Plan], Verdict]:
-    def probe(plan: Plan) -> Verdict:
+def _link(kind: str) -> Callable[[Plan], Answer]:
+    def probe(plan: Plan) -> Answer:
         if not container.holds(plan, "NET_ADMIN"):
-            return Verdict(ok=False, detail="unknown without CAP_NET_ADMIN", fix=container.PRIVILEGED)
+            return Answer(ok=False, detail="unknown without CAP_NET_ADMIN", fix=container.PRIVILEGED)
         found = plan.host.links.get(kind, False)
         words = "created one in a temporary namespace" if found else "the kernel refused to create one"
-        return Verdict(found, words, _load(plan, kind))
+        return Answer(found, words, _load(plan, kind))
 
     return probe
 
@@ -68,32 +68,32 @@ def _load(plan: Plan, module: str) -> str:
     return f"modprobe {module}" if plan.host.exists("/proc/modules") else f"use a kernel that has {module}"
 
 
-def _br_netfilter(plan: Plan) -> Verdict:
+def _br_netfilter(plan: Plan) -> Answer:
     if plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
-        return Verdict(ok=True, detail="present")
+        return Answer(ok=True, detail="present")
     if plan.host.which("modprobe") and plan.host.run(["modprobe", "--dry-run", "br_netfilter"]).ok:
-        return Verdict(ok=True, detail="a module that the first lab loads")
-    return Verdict(ok=False, detail="/proc/sys/net/bridge does not exist", fix=_load(plan, "br_netfilter"))
+        return Answer(ok=True, detail="a module that the first lab loads")
+    return Answer(ok=False, detail="/proc/sys/net/bridge does not exist", fix=_load(plan, "br_netfilter"))
 
 
-def _iptables(plan: Plan) -> Verdict:
+def _iptables(plan: Plan) -> Answer:
     rule = ["-t", "nat", "-A", "POSTROUTING", "-m", "comment", "--comment", "cnilab", "-j", "MASQUERADE"]
     done = plan.host.unshared(["iptables", "-w", *rule])
     version = plan.host.run(["iptables", "--version"]).stdout.strip()
-    return Verdict(done.ok, version if done.ok else done.tail(1))
+    return Answer(done.ok, version if done.ok else done.tail(1))
 
 
-def _nftables(plan: Plan) -> Verdict:
+def _nftables(plan: Plan) -> Answer:
     done = plan.host.unshared(["nft", "add", "table", "inet", "cnilab"])
-    return Verdict(done.ok, "added a table in a temporary namespace" if done.ok else done.tail(1))
+    return Answer(done.ok, "added a table in a temporary namespace" if done.ok else done.tail(1))
 
 
-def _netem(plan: Plan) -> Verdict:
+def _netem(plan: Plan) -> Answer:
     done = plan.host.unshared(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"])
-    return Verdict(done.ok, "present" if done.ok else done.tail(1), _load(plan, "sch_netem"))
+    return Answer(done.ok, "present" if done.ok else done.tail(1), _load(plan, "sch_netem"))
 
 
-def _overlay(plan: Plan) -> Verdict:
+def _overlay(plan: Plan) -> Answer:
     place = plan.state
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -106,41 +106,41 @@ def _overlay(plan: Plan) -> Verdict:
             words = ["env", "-C", scratch, "mount", "-t", "overlay", "overlay", "-o", options, "merged"]
             done = plan.host.unshared(words)
     except OSError as error:
-        return Verdict(ok=False, detail=f"{place}: {error.strerror}")
-    return Verdict(done.ok, f"on {place}" if done.ok else done.tail(1))
+        return Answer(ok=False, detail=f"{place}: {error.strerror}")
+    return Answer(done.ok, f"on {place}" if done.ok else done.tail(1))
 
 
-def _bpf(plan: Plan) -> Verdict:
+def _bpf(plan: Plan) -> Answer:
     if container.filtered(plan, "bpf"):
-        return Verdict(ok=False, detail="the system call bpf is refused", fix=container.UNFILTERED)
+        return Answer(ok=False, detail="the system call bpf is refused", fix=container.UNFILTERED)
     done = plan.host.unshared(["mount", "-t", "bpf", "bpf", "/mnt"])
-    return Verdict(done.ok, "can be mounted" if done.ok else done.tail(1))
+    return Answer(done.ok, "can be mounted" if done.ok else done.tail(1))
 
 
-def _ipvs(plan: Plan) -> Verdict:
+def _ipvs(plan: Plan) -> Answer:
     # The match is what asks the kernel for IPVS; there is no other way without a program of its own.
     done = plan.host.unshared(["iptables", "-w", "-A", "OUTPUT", "-m", "ipvs", "--ipvs"])
     words = "added a match in a temporary namespace" if done.ok else "the kernel has no IP sets, or lacks their match"
-    return Verdict(done.ok, words, _load(plan, "xt_ipvs"))
+    return Answer(done.ok, words, _load(plan, "xt_ipvs"))
 
 
-def _esp(plan: Plan) -> Verdict:
+def _esp(plan: Plan) -> Answer:
     state = ["src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "1", "mode", "tunnel"]
     cipher = ["aead", "rfc4106(gcm(aes))", "0x" + 20 * "00", "128"]
     done = plan.host.unshared(["ip", "xfrm", "state", "add", *state, *cipher])
     detail = "added a state in a temporary namespace" if done.ok else "the kernel refused an ESP state"
-    return Verdict(done.ok, detail)
+    return Answer(done.ok, detail)
 
 
-def _ipset(plan: Plan) -> Verdict:
+def _ipset(plan: Plan) -> Answer:
     done = plan.host.unshared(["ipset", "create", "cnilab", "hash:ip"])
-    return Verdict(done.ok, "created one in a temporary namespace" if done.ok else done.tail(1))
+    return Answer(done.ok, "created one in a temporary namespace" if done.ok else done.tail(1))
 
 
-def _weave_images(plan: Plan) -> Verdict:
+def _weave_images(plan: Plan) -> Answer:
     wanted = [image for image in recipes.images(load_lock()) if image.given and not plan.spec.cni_version]
     missing = [one.reference for one in wanted if not plan.host.exists(str(given.place(plan.cache, one)))]
-    return Verdict(
+    return Answer(
         not missing, f"not in the cache: {', '.join(missing)}" if missing else "present", given.advice(missing)
     )
 
@@ -155,61 +155,61 @@ def neighbour_entries(plan: Plan) -> int:
     return nodes * (PODS_PER_NODE * (PODS_PER_NODE + 1) + PODS_PER_NODE + 2 * nodes + 4)
 
 
-def _neighbours(plan: Plan) -> Verdict:
+def _neighbours(plan: Plan) -> Answer:
     text = plan.host.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3").strip()
     limit, wanted = int(text) if text.isdigit() else 0, neighbour_entries(plan)
     if limit == 0:
-        return Verdict(ok=True, detail="the kernel does not show it")
+        return Answer(ok=True, detail="the kernel does not show it")
     fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={max(4096, 2 * wanted)}"
-    return Verdict(limit >= wanted, f"{limit} entries allowed, about {wanted} needed for {plan.spec.nodes} nodes", fix)
+    return Answer(limit >= wanted, f"{limit} entries allowed, about {wanted} needed for {plan.spec.nodes} nodes", fix)
 
 
-def _inotify(plan: Plan) -> Verdict:
+def _inotify(plan: Plan) -> Answer:
     text = plan.host.read("/proc/sys/fs/inotify/max_user_instances").strip()
     limit, wanted = int(text) if text.isdigit() else 0, 24 * plan.spec.nodes
     fix = f"sysctl -w fs.inotify.max_user_instances={max(512, 2 * wanted)}"
-    return Verdict(limit >= wanted, f"{limit} instances allowed, about {wanted} needed", fix)
+    return Answer(limit >= wanted, f"{limit} instances allowed, about {wanted} needed", fix)
 
 
-def _memory(plan: Plan) -> Verdict:
+def _memory(plan: Plan) -> Answer:
     free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
     what = f"about {wanted / GIB:.1f} GiB needed for {plan.spec.nodes} nodes"
     if free >= wanted and free < LINK_MEMORY and "kubernetes" in builds.missing(plan):
         what = f"about {LINK_MEMORY / GIB:.1f} GiB needed to build Kubernetes"
-        return Verdict(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=builds.ELSEWHERE)
+        return Answer(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=builds.ELSEWHERE)
     detail = f"{free / GIB:.1f} GiB available, {what}"
-    return Verdict(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
+    return Answer(free >= wanted, detail, severity="blocks" if free < wanted // 2 else None)
 
 
-def _disk_state(plan: Plan) -> Verdict:
+def _disk_state(plan: Plan) -> Answer:
     return _disk(plan, plan.state, (200 + 100 * plan.spec.nodes) * MIB)
 
 
-def _disk_cache(plan: Plan) -> Verdict:
+def _disk_cache(plan: Plan) -> Answer:
     # A build of Kubernetes needs Go's module and build caches beside the cache itself.
     missing = builds.missing(plan)
     return _disk(plan, plan.cache, 8 * GIB if missing else 100 * MIB)
 
 
-def _disk(plan: Plan, place: Path, wanted: int) -> Verdict:
+def _disk(plan: Plan, place: Path, wanted: int) -> Answer:
     free = plan.host.free_bytes(place)
-    return Verdict(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB needed")
+    return Answer(free >= wanted, f"{free / GIB:.1f} GiB free at {place}, about {wanted / GIB:.1f} GiB needed")
 
 
-def _support(plan: Plan) -> Verdict:
+def _support(plan: Plan) -> Answer:
     version = plan.spec.kubernetes.version
     text = unsupported(load_lock(), version, plan.host.today())
-    return Verdict(not text, text or version)
+    return Answer(not text, text or version)
 
 
-def _leftovers(plan: Plan) -> Verdict:
+def _leftovers(plan: Plan) -> Answer:
     found, fixes = [], []
     for name in labstate.names(plan.state):
         reason = _left_over(plan, name)
         if reason:
             found.append(f"{name} ({reason})")
             fixes.append(f"cnilab down {name}")
-    return Verdict(not found, f"left by earlier runs: {', '.join(found)}" if found else "none", "; ".join(fixes))
+    return Answer(not found, f"left by earlier runs: {', '.join(found)}" if found else "none", "; ".join(fixes))
 
 
 def _left_over(plan: Plan, name: str) -> str:
@@ -228,7 +228,7 @@ def _left_over(plan: Plan, name: str) -> str:
     return f"not running: {', '.join(dead)}" if dead else ""
 
 
-def _stray_cgroups(plan: Plan) -> Verdict:
+def _stray_cgroups(plan: Plan) -> Answer:
     labs = set(labstate.names(plan.state))
     suffix = group_suffix(plan.state)
     stray: dict[str, int] = {}
@@ -239,36 +239,36 @@ def _stray_cgroups(plan: Plan) -> Verdict:
                 if name not in labs:
                     stray[name] = max(stray.get(name, 0), len(set(cgroups.processes(group))))
     if not stray:
-        return Verdict(ok=True, detail="none")
+        return Answer(ok=True, detail="none")
     found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
-    return Verdict(
+    return Answer(
         ok=False,
         detail=f"of labs without a state file: {found}",
         fix="; ".join(map("cnilab down {}".format, sorted(stray))),
     )
 
 
-def _stray_mounts(plan: Plan) -> Verdict:
+def _stray_mounts(plan: Plan) -> Answer:
     below = f"{plan.state}/labs/"
     mounts = [line.split()[4] for line in plan.host.read("/proc/self/mountinfo").splitlines() if len(line.split()) > 4]
     stray = [mount for mount in mounts if mount.startswith(below)]
     fix = "; ".join(f"umount -l {mount}" for mount in stray[:3])
-    return Verdict(not stray, f"{len(stray)} below {below}" if stray else "none", fix)
+    return Answer(not stray, f"{len(stray)} below {below}" if stray else "none", fix)
 
 
-def _port(plan: Plan) -> Verdict:
+def _port(plan: Plan) -> Answer:
     port = plan.host.loopback_port()
-    return Verdict(port > 0, "a free port was found" if port else "127.0.0.1 has no free TCP port")
+    return Answer(port > 0, "a free port was found" if port else "127.0.0.1 has no free TCP port")
 
 
 _LOAD = "load the module"
 _NAT = "use a kernel with NF_NAT and NETFILTER_XT_TARGET_MASQUERADE"
 
-CHECKS: tuple[Check, ...] = (
-    Check("root", "root", "blocks", "namespaces cannot be created", "run it with sudo", _root),
+CHECKS: tuple[Question, ...] = (
+    Question("root", "root", "blocks", "namespaces cannot be created", "run it with sudo", _root),
     *container.CAPABILITIES,
-    Check("programs", "programs of this machine", "blocks", "nodes lack tools", "install them", _programs),
-    Check(
+    Question("programs", "programs of this machine", "blocks", "nodes lack tools", "install them", _programs),
+    Question(
         "namespaces",
         "namespaces",
         "blocks",
@@ -276,9 +276,9 @@ CHECKS: tuple[Check, ...] = (
         "use a kernel with NET_NS, PID_NS, UTS_NS, IPC_NS and CGROUPS",
         _namespaces,
     ),
-    Check("veth", "veth links", "blocks", "no links", _LOAD, _link("veth"), "ip"),
-    Check("bridge", "bridges", "blocks", "no link between nodes", _LOAD, _link("bridge"), "ip"),
-    Check(
+    Question("veth", "veth links", "blocks", "no links", _LOAD, _link("veth"), "ip"),
+    Question("bridge", "bridges", "blocks", "no link between nodes", _LOAD, _link("bridge"), "ip"),
+    Question(
         "br-netfilter",
         "br_netfilter",
         "limits",
@@ -286,9 +286,9 @@ CHECKS: tuple[Check, ...] = (
         _LOAD,
         _br_netfilter,
     ),
-    Check("vxlan", "VXLAN links", "limits", "the variant flannel does not work", _LOAD, _link("vxlan"), "ip"),
-    Check("iptables", "iptables", "blocks", "Services and masquerade do not work", _NAT, _iptables, "iptables"),
-    Check(
+    Question("vxlan", "VXLAN links", "limits", "the variant flannel does not work", _LOAD, _link("vxlan"), "ip"),
+    Question("iptables", "iptables", "blocks", "Services and masquerade do not work", _NAT, _iptables, "iptables"),
+    Question(
         "nftables",
         "nftables",
         "limits",
@@ -297,7 +297,7 @@ CHECKS: tuple[Check, ...] = (
         _nftables,
         "nft",
     ),
-    Check(
+    Question(
         "overlay",
         "overlayfs on the state directory",
         "blocks",
@@ -307,11 +307,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     *doctor_cgroups.CHECKS,
     *container.OTHER,
-    Check("memory", "memory", "limits", "programs are killed", "use fewer nodes", _memory),
-    Check(
+    Question("memory", "memory", "limits", "programs are killed", "use fewer nodes", _memory),
+    Question(
         "disk-state", "disk, state", "blocks", "nodes cannot write", "free disk space, or move it: --state", _disk_state
     ),
-    Check(
+    Question(
         "disk-cache",
         "disk, cache",
         "blocks",
@@ -319,8 +319,8 @@ CHECKS: tuple[Check, ...] = (
         "free disk space, or move it: --cache",
         _disk_cache,
     ),
-    Check("port", "loopback port", "blocks", "kubectl cannot reach the API server", "end some programs", _port),
-    Check(
+    Question("port", "loopback port", "blocks", "kubectl cannot reach the API server", "end some programs", _port),
+    Question(
         "neighbours",
         "neighbour table",
         "limits",
@@ -328,9 +328,9 @@ CHECKS: tuple[Check, ...] = (
         "use fewer nodes",
         _neighbours,
     ),
-    Check("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise the limit", _inotify),
+    Question("inotify", "inotify instances", "limits", "kubelet: too many open files", "raise the limit", _inotify),
     *builds.CHECKS,
-    Check(
+    Question(
         "kubernetes",
         "Kubernetes",
         "limits",
@@ -338,8 +338,8 @@ CHECKS: tuple[Check, ...] = (
         "omit kubernetes.version, or set a newer one",
         _support,
     ),
-    Check("leftovers", "leftovers: labs", "limits", "their names are in use", "cnilab down --all", _leftovers),
-    Check(
+    Question("leftovers", "leftovers: labs", "limits", "their names are in use", "cnilab down --all", _leftovers),
+    Question(
         "leftovers-cgroups",
         "leftovers: cgroups",
         "info",
@@ -347,9 +347,13 @@ CHECKS: tuple[Check, ...] = (
         "see the line above",
         _stray_cgroups,
     ),
-    Check("leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts),
-    Check("bpf", "bpf file system", "info", "the variant cilium does not work", "use a kernel with BPF_SYSCALL", _bpf),
-    Check(
+    Question(
+        "leftovers-mounts", "leftovers: mounts", "limits", "files cannot be removed", "umount them", _stray_mounts
+    ),
+    Question(
+        "bpf", "bpf file system", "info", "the variant cilium does not work", "use a kernel with BPF_SYSCALL", _bpf
+    ),
+    Question(
         "ipset",
         "IP sets",
         "info",
@@ -358,8 +362,8 @@ CHECKS: tuple[Check, ...] = (
         _ipset,
         "ipset",
     ),
-    Check("ipvs", "IPVS", "info", "proxyMode ipvs does not work", _LOAD, _ipvs, "iptables"),
-    Check(
+    Question("ipvs", "IPVS", "info", "proxyMode ipvs does not work", _LOAD, _ipvs, "iptables"),
+    Question(
         "esp",
         "IPsec (ESP)",
         "info",
@@ -368,13 +372,13 @@ CHECKS: tuple[Check, ...] = (
         _esp,
         "ip",
     ),
-    Check("geneve", "Geneve links", "info", "overlays with Geneve do not work", _LOAD, _link("geneve"), "ip"),
-    Check(
+    Question("geneve", "Geneve links", "info", "overlays with Geneve do not work", _LOAD, _link("geneve"), "ip"),
+    Question(
         "wireguard", "WireGuard links", "info", "overlays with WireGuard do not work", _LOAD, _link("wireguard"), "ip"
     ),
-    Check("ipip", "IPIP links", "info", "overlays with IPIP do not work", _LOAD, _link("ipip"), "ip"),
-    Check("dummy", "dummy links", "info", "the variant weave does not work", _LOAD, _link("dummy"), "ip"),
-    Check(
+    Question("ipip", "IPIP links", "info", "overlays with IPIP do not work", _LOAD, _link("ipip"), "ip"),
+    Question("dummy", "dummy links", "info", "the variant weave does not work", _LOAD, _link("dummy"), "ip"),
+    Question(
         "weave-images",
         "images of weave",
         "info",
@@ -382,7 +386,7 @@ CHECKS: tuple[Check, ...] = (
         "cnilab components add",
         _weave_images,
     ),
-    Check("netem", "netem", "info", "faults that delay or lose packets cannot be injected", _LOAD, _netem, "tc"),
+    Question("netem", "netem", "info", "faults that delay or lose packets cannot be injected", _LOAD, _netem, "tc"),
     *docker.CHECKS,
     *vagrant.CHECKS,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from harness.steps.doctor.cgroups import mounted
-from harness.steps.doctor.model import Check, Plan, Verdict
+from harness.steps.doctor.model import Answer, Plan, Question
 
 PRIVILEGED = "in a container: docker run --privileged, systemd-nspawn --capability=all"
 
@@ -30,23 +30,23 @@ def holds(plan: Plan, capability: str) -> bool:
     return bool(plan.host.capabilities() >> _BITS[capability] & 1)
 
 
-def _capabilities(plan: Plan) -> Verdict:
+def _capabilities(plan: Plan) -> Answer:
     missing = [f"CAP_{name}" for name in _NEEDED if not holds(plan, name)]
-    return Verdict(not missing, f"missing: {', '.join(missing)}" if missing else "all that a lab needs")
+    return Answer(not missing, f"missing: {', '.join(missing)}" if missing else "all that a lab needs")
 
 
-def _sys_resource(plan: Plan) -> Verdict:
+def _sys_resource(plan: Plan) -> Answer:
     held = holds(plan, "SYS_RESOURCE")
-    return Verdict(held, "held" if held else "missing")
+    return Answer(held, "held" if held else "missing")
 
 
-def _kmsg(plan: Plan) -> Verdict:
+def _kmsg(plan: Plan) -> Answer:
     if plan.host.exists("/dev/kmsg"):
         done, there = plan.host.run(["dd", "if=/dev/kmsg", "of=/dev/null", "count=0"]), "can be read"
     else:
         # As nodeinit makes one for a node.
         done, there = plan.host.unshared(["sh", "-c", _MAKE_KMSG]), "nodes get their own"
-    return Verdict(done.ok, there if done.ok else done.tail(1))
+    return Answer(done.ok, there if done.ok else done.tail(1))
 
 
 def filtered(plan: Plan, *calls: str) -> list[str]:
@@ -54,15 +54,15 @@ def filtered(plan: Plan, *calls: str) -> list[str]:
     return [name for name in calls if plan.host.call(name) == errno.EPERM]
 
 
-def _calls(plan: Plan) -> Verdict:
+def _calls(plan: Plan) -> Answer:
     # Of cgroup v2 devices are a program's business; version 1 has files for them.
     unified = all(hierarchy.unified for hierarchy in mounted(plan))
     refused = filtered(plan, "keyctl", *(("bpf",) if unified else ()))
-    return Verdict(not refused, f"refused: {', '.join(refused)}" if refused else "runc may make all that it needs")
+    return Answer(not refused, f"refused: {', '.join(refused)}" if refused else "runc may make all that it needs")
 
 
-CAPABILITIES: tuple[Check, ...] = (
-    Check(
+CAPABILITIES: tuple[Question, ...] = (
+    Question(
         "capabilities",
         "capabilities",
         "blocks",
@@ -70,7 +70,7 @@ CAPABILITIES: tuple[Check, ...] = (
         PRIVILEGED,
         _capabilities,
     ),
-    Check(
+    Question(
         "cap-sys-resource",
         "CAP_SYS_RESOURCE",
         "info",
@@ -80,8 +80,8 @@ CAPABILITIES: tuple[Check, ...] = (
     ),
 )
 
-OTHER: tuple[Check, ...] = (
-    Check(
+OTHER: tuple[Question, ...] = (
+    Question(
         "kmsg",
         "kernel's log",
         "blocks",
@@ -89,5 +89,5 @@ OTHER: tuple[Check, ...] = (
         "in a container: systemd-nspawn --bind=/dev/kmsg, docker run --device=/dev/kmsg",
         _kmsg,
     ),
-    Check("calls", "system calls", "blocks", "runc starts no container", UNFILTERED, _calls),
+    Question("calls", "system calls", "blocks", "runc starts no container", UNFILTERED, _calls),
 )

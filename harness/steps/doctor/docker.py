@@ -5,63 +5,63 @@ from __future__ import annotations
 from harness.cni.catalogue import variant
 from harness.errors import CnilabError
 from harness.providers.kind.answers import EngineFacts
-from harness.steps.doctor.model import Check, Plan, Verdict
+from harness.steps.doctor.model import Answer, Plan, Question
 
 _NAMESPACES = "omit --provider: provider namespaces needs no Docker"
 
 
-def _engine(plan: Plan) -> Verdict:
+def _engine(plan: Plan) -> Answer:
     try:
         facts = plan.host.docker()
     except CnilabError as error:
-        return Verdict(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
+        return Answer(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
     if facts.too_old:
-        return Verdict(ok=False, detail=f"{facts} is too old for kind", fix="use an engine of version 20.10 or later")
+        return Answer(ok=False, detail=f"{facts} is too old for kind", fix="use an engine of version 20.10 or later")
     if facts.rootless and facts.cgroups == "1":
-        return Verdict(
+        return Answer(
             ok=False, detail=f"{facts}: kind requires cgroup v2 with a rootless engine", fix="use a rootful engine"
         )
-    return _with_bpf(facts, plan.spec.cni) or Verdict(ok=True, detail=str(facts))
+    return _with_bpf(facts, plan.spec.cni) or Answer(ok=True, detail=str(facts))
 
 
-def _with_bpf(facts: EngineFacts, name: str) -> Verdict | None:
+def _with_bpf(facts: EngineFacts, name: str) -> Answer | None:
     """What keeps agents that load BPF from working in kind's nodes; None where nothing does."""
     if "bpf" not in variant(name).needs:
         return None
     if not facts.gives_bpf:
         detail = f"{facts} gives kind's nodes no CAP_BPF and CAP_PERFMON, but {name}'s agent needs them"
-        return Verdict(ok=False, detail=detail, fix=f"use an engine of version 23 or later, or {_NAMESPACES}")
+        return Answer(ok=False, detail=detail, fix=f"use an engine of version 23 or later, or {_NAMESPACES}")
     if facts.cgroups == "1":
         # Nodes would share the root of the only cgroup v2 there is, the machine's, and all its programs with it.
         detail = f"{facts}: kind's nodes have no cgroup v2 of their own, to which {name}'s agent attaches programs"
-        return Verdict(ok=False, detail=detail, fix=f"use a machine with only cgroup v2, or {_NAMESPACES}")
+        return Answer(ok=False, detail=detail, fix=f"use a machine with only cgroup v2, or {_NAMESPACES}")
     return None
 
 
-def _command(plan: Plan) -> Verdict:
+def _command(plan: Plan) -> Answer:
     path = plan.host.which("docker")
-    return Verdict(path is not None, path or "not found")
+    return Answer(path is not None, path or "not found")
 
 
-def _image(plan: Plan) -> Verdict:
+def _image(plan: Plan) -> Answer:
     try:
         found = plan.host.node_image(plan.spec.kubernetes.version)
     except CnilabError as error:
-        return Verdict(ok=False, detail=error.what)
-    return Verdict(bool(found), found or "the engine has none; up pulls the image that kind publishes")
+        return Answer(ok=False, detail=error.what)
+    return Answer(bool(found), found or "the engine has none; up pulls the image that kind publishes")
 
 
-CHECKS: tuple[Check, ...] = (
-    Check("docker", "Docker engine", "info", "no labs on kind", _NAMESPACES, _engine),
-    Check(
+CHECKS: tuple[Question, ...] = (
+    Question("docker", "Docker engine", "info", "no labs on kind", _NAMESPACES, _engine),
+    Question(
         "docker-cli",
         "docker on PATH",
         "info",
         "no labs on kind, because kind runs docker",
-        "apt-get install docker.io",
+        "apt-get install docker.io, or docker-cli where that is a package of its own (Debian 13)",
         _command,
     ),
-    Check(
+    Question(
         "docker-image",
         "kind's node image",
         "info",

@@ -14,17 +14,17 @@ from harness.model.spec import LabSpec
 from harness.providers.registry import driver
 from harness.steps.doctor.checks import CHECKS
 from harness.steps.doctor.host import Host
-from harness.steps.doctor.model import Check, Finding, Plan, Status
+from harness.steps.doctor.model import Finding, Plan, Question, Status
 
 
-def concerning(spec: LabSpec) -> list[Check]:
+def concerning(spec: LabSpec) -> list[Question]:
     """All checks that concern a lab's provider."""
     concern = driver(spec.provider).checks
     asked = [check for check in CHECKS if check.provider in {"", spec.provider}]
     return [check for check in asked if not concern or check.id in concern]
 
 
-def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] | None = None) -> list[Finding]:
+def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Question] | None = None) -> list[Finding]:
     """Run all checks at the same time.
 
     Args:
@@ -45,7 +45,7 @@ def examine(plan: Plan, *, skip: Collection[str] = (), checks: Sequence[Check] |
         return list(pool.map(lambda check: _finding(check, plan), wanted))
 
 
-def _finding(check: Check, plan: Plan) -> Finding:
+def _finding(check: Question, plan: Plan) -> Finding:
     if check.program and not plan.host.which(check.program):
         return _unasked(check, plan)
     verdict = check.probe(plan)
@@ -56,7 +56,7 @@ def _finding(check: Check, plan: Plan) -> Finding:
     return Finding(check, verdict.severity or check.severity, verdict.detail, verdict.fix or check.fix)
 
 
-def _unasked(check: Check, plan: Plan) -> Finding:
+def _unasked(check: Question, plan: Plan) -> Finding:
     """Of a check whose program is missing: it is in the way only where `up` will not bring it."""
     status: Status = "info" if not _can_block(check, plan.spec) else "limits" if plan.coming else "blocks"
     fix = tools.advice(load_lock().tool, [check.program], coming=plan.coming)
@@ -73,17 +73,17 @@ def programs(spec: LabSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*always, *asked]))
 
 
-def _can_block(check: Check, spec: LabSpec) -> bool:
+def _can_block(check: Question, spec: LabSpec) -> bool:
     return check.severity == "blocks" or _is_needed(check, spec)
 
 
-def _is_needed(check: Check, spec: LabSpec) -> bool:
+def _is_needed(check: Question, spec: LabSpec) -> bool:
     """Whether this lab cannot be without what others can."""
     return check.id in catalogue.needs(spec) or check.id in driver(spec.provider).blocking
 
 
 def require(
-    spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None, checks: Sequence[Check] | None = None
+    spec: LabSpec, *, state: Path, cache: Path, host: Host | None = None, checks: Sequence[Question] | None = None
 ) -> list[Finding]:
     """Run all checks that can block, or those given, and refuse to go on when one of them does.
 

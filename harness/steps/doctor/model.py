@@ -35,7 +35,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Answer:
     """What a check found.
 
     Args:
@@ -52,7 +52,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Check:
+class Question:
     """One question to the machine.
 
     Args:
@@ -71,7 +71,7 @@ class Check:
     severity: Severity
     consequence: str
     fix: str
-    probe: Callable[[Plan], Verdict] = field(repr=False)
+    probe: Callable[[Plan], Answer] = field(repr=False)
     program: str = ""
     provider: str = ""
 
@@ -87,7 +87,7 @@ class Finding:
         fix: How to mend it; empty when all is well.
     """
 
-    check: Check
+    check: Question
     status: Status
     detail: str
     fix: str

@@ -21,7 +21,8 @@ from harness.model.records import Event
 from harness.model.spec import LabSpec, Vagrant
 from harness.providers import registry
 from harness.providers.vagrant import bring_up, create, engine, provider, state
-from harness.providers.vagrant.driver import DRIVER, rendered
+from harness.providers.vagrant.bring_up import rendered
+from harness.providers.vagrant.driver import DRIVER
 from harness.providers.vagrant.node import VagrantNode
 from harness.providers.vagrant.ssh import Way
 from harness.runner import Completed, HostRunner, stop

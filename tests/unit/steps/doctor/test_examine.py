@@ -30,7 +30,7 @@ from harness.steps.doctor import builds
 from harness.steps.doctor.checks import CHECKS, neighbour_entries
 from harness.steps.doctor.examine import examine, programs, require
 from harness.steps.doctor.host import LINKS, PATIENCE, Host
-from harness.steps.doctor.model import Check, Finding, Plan, Verdict
+from harness.steps.doctor.model import Answer, Finding, Plan, Question
 
 EVERYTHING = (1 << 41) - 1
 
@@ -293,7 +293,7 @@ ASKED = [check for check in CHECKS if check.program]
 
 @pytest.mark.parametrize("one", ASKED, ids=lambda check: check.id)
 @pytest.mark.parametrize("variant", ["flannel", "cilium", "cilium-wireguard", "weave"])
-def test_what_up_will_install_is_not_in_its_own_way(one: Check, variant: str, tmp_path: Path) -> None:
+def test_what_up_will_install_is_not_in_its_own_way(one: Question, variant: str, tmp_path: Path) -> None:
     lacking = Machine(missing={one.program}, failing={one.program}, no_links=set(LINKS))
     spec = LabSpec(cni=variant)
     wanted = one.severity == "blocks" or one.id in catalogue.needs(spec)
@@ -545,9 +545,9 @@ def test_control_groups_that_are_only_sealed_can_be_opened(tmp_path: Path, monke
     assert found.fix == f"mount -o remount,rw,bind {one}; mount -o remount,rw,bind {other}"
 
 
-def checks(*severities: str) -> list[Check]:
+def checks(*severities: str) -> list[Question]:
     return [
-        Check(str(n), f"thing {n}", s, "no lab", f"mend {n}", lambda _: Verdict(ok=False, detail="gone"))  # type: ignore[arg-type]
+        Question(str(n), f"thing {n}", s, "no lab", f"mend {n}", lambda _: Answer(ok=False, detail="gone"))  # type: ignore[arg-type]
         for n, s in enumerate(severities)
     ]
 

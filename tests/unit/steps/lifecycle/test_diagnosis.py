@@ -14,7 +14,7 @@ from harness.errors import BringUpError
 from harness.model.spec import LabSpec
 from harness.runner import HostRunner
 from harness.steps.doctor.checks import CHECKS
-from harness.steps.doctor.model import Check, Verdict
+from harness.steps.doctor.model import Answer, Question
 from harness.steps.lifecycle import diagnosis
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.lifecycle.diagnosis import SIGNS, diagnose, last_words
@@ -69,10 +69,10 @@ def test_without_troubles_the_last_lines_are_shown() -> None:
 
 
 def test_the_matching_finding_of_doctor_is_added(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = Check(
-        "inotify", "inotify instances", "limits", "too few", "raise it", lambda _: Verdict(ok=False, detail="128")
+    found = Question(
+        "inotify", "inotify instances", "limits", "too few", "raise it", lambda _: Answer(ok=False, detail="128")
     )
-    fine = Check("bpf", "bpf file system", "info", "none", "another kernel", lambda _: Verdict(ok=True))
+    fine = Question("bpf", "bpf file system", "info", "none", "another kernel", lambda _: Answer(ok=True))
     monkeypatch.setattr(diagnosis, "CHECKS", (found, fine))
     ready = lab(Api(log="level=error msg=too many open files\n"), tmp_path)
     error = diagnose(BringUpError("waited 90 s for every node to be Ready"), ready)

@@ -15,7 +15,7 @@ from harness.model.load import load_spec
 from harness.model.matrix import Cell
 from harness.model.spec import Kubernetes
 from harness.runner import HostRunner
-from harness.steps.doctor.model import Check, Finding, Plan, Status, Verdict
+from harness.steps.doctor.model import Answer, Finding, Plan, Question, Status
 from harness.steps.matrix import plan as matrix
 from harness.steps.matrix import run
 
@@ -31,7 +31,7 @@ def cell(name: str = "flannel", **changes: object) -> Cell:
 
 
 def finding(check: str, status: Status, detail: str = "no") -> Finding:
-    made = Check(check, check.title(), "info", "nothing works", "mend it", lambda _: Verdict(ok=True))
+    made = Question(check, check.title(), "info", "nothing works", "mend it", lambda _: Answer(ok=True))
     return Finding(made, status, detail, "")
 
 

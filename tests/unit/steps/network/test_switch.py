@@ -17,7 +17,7 @@ from harness.model.spec import LabSpec
 from harness.probes.netstate import rules_of, without_counters
 from harness.providers.namespaces.state import NamespacesState
 from harness.runner import HostRunner
-from harness.steps.doctor.model import Check, Verdict
+from harness.steps.doctor.model import Answer, Question
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.network import switch
 
@@ -71,9 +71,9 @@ def test_other_providers_are_refused_with_another_way(tmp_path: Path) -> None:
 
 
 def test_only_what_the_variant_needs_is_asked_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def lacking(name: str) -> Check:
-        return Check(
-            name, f"{name} title", "blocks", "nothing works", "mend it", lambda _: Verdict(ok=False, detail="no")
+    def lacking(name: str) -> Question:
+        return Question(
+            name, f"{name} title", "blocks", "nothing works", "mend it", lambda _: Answer(ok=False, detail="no")
         )
 
     monkeypatch.setattr(switch, "CHECKS", (lacking("memory"),))
