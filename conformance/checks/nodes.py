@@ -309,7 +309,7 @@ def masquerade_rules(context: Context) -> Verdict:
 
 
 def node_links(context: Context) -> Verdict:
-    """The variant's links are there and up, the bridge has its address, and pods' veths are its ports."""
+    """The variant's links and pods' veths are there and up; a bridge has its address, and the veths are its ports."""
     legs: list[Leg] = []
     for node in context.inventory.nodes:
         read = context.attempt("node", node.name, "addr")
@@ -334,10 +334,14 @@ def node_links(context: Context) -> Verdict:
             legs.append(passed(leg, share, held) if good else failed(leg, "missing", text, share, held))
         for site in context.inventory.on(node.name):
             veth = there.get(site.host_veth, {})
-            state = f"master {veth.get('master', 'none')}, {'up' if veth and is_up(veth) else 'down'}"
+            up = "absent" if not veth else "up" if is_up(veth) else "down"
             if bridge:
+                state = f"master {veth.get('master', 'none')}, {'up' if up == 'up' else 'down'}"
                 text = f"{site.host_veth} of pod {site.name} on {node.name} has {state}: not a working port of {bridge}"
                 legs.append(check_value(f"{node.name}:{site.name}", f"master {bridge}, up", state, text))
+            else:
+                text = f"{site.host_veth} of pod {site.name} on {node.name} is {up}"
+                legs.append(check_value(f"{node.name}:{site.name}", "up", up, text))
     examined = {leg.leg.split(":")[0] for leg in legs if leg.status != "error"}
     return Verdict(
         tuple(legs),

@@ -36,6 +36,14 @@ _FIELDS = {
 }
 """Parameter of an option to the field of a spec file that it sets."""
 
+
+def _providers() -> str:
+    """Names of providers, for the help, which must not wait for pydantic: the folders that have a driver."""
+    folder = Path(__file__).parents[1] / "providers"
+    *names, last = sorted(path.parent.name for path in folder.glob("*/driver.py"))
+    return f"{', '.join(names)} or {last}"
+
+
 _HANDED_OVER = "cnilab.asked"
 """Where a command's context keeps what the command that runs it hands over."""
 
@@ -114,7 +122,7 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         version_option,
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
-        click.option("--provider", metavar="NAME", help="Provider of the nodes: namespaces, kind or vagrant."),
+        click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
         click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),

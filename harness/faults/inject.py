@@ -12,15 +12,20 @@ from harness.errors import CnilabError
 from harness.faults.model import Action, Fault, fill, names
 from harness.runner import CommandError, Runner
 
-KFAULT: Final = """table inet kfault {
-  chain kfwd { type filter hook forward priority -10; policy accept; }
-  chain kin { type filter hook input priority -10; policy accept; }
-  chain kearly { type filter hook prerouting priority -450; policy accept; }
-  chain kpre { type nat hook prerouting priority -110; policy accept; }
-  chain kpost { type nat hook postrouting priority 90; policy accept; }
+CHAINS: Final[Mapping[str, tuple[str, str]]] = {
+    "kfwd": ("type filter hook forward priority -10", "packets that the node forwards"),
+    "kin": ("type filter hook input priority -10", "packets to the node itself"),
+    "kearly": (
+        "type filter hook prerouting priority -450",
+        "packets that come in, before connection tracking (-300) and defragmentation (-400)",
+    ),
+    "kpre": ("type nat hook prerouting priority -110", "new connections that come in, before kube-proxy's rules"),
+    "kpost": ("type nat hook postrouting priority 90", "new connections that go out, before kube-proxy's rules"),
 }
-"""
-"""kearly runs before connection tracking (-300) and defragmentation (-400); kpre and kpost before kube-proxy's."""
+"""Chains of the table `inet kfault`: where each hooks in, and what it sees."""
+
+_LINES = "".join(f"  chain {name} {{ {hook}; policy accept; }}\n" for name, (hook, _) in CHAINS.items())
+KFAULT: Final = f"table inet kfault {{\n{_LINES}}}\n"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from harness.model.base import Data
 from harness.model.variant import Gate
 
 Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward"]
-"""What a fault may need of a cluster beside its gates; `harness.steps.faults.scene` reads each from observations."""
+"""What a fault may need of a cluster beside its gates; `harness.steps.faults.scene` says when each holds."""
 
 _SPLICE = re.compile(r"^\{\*(\w+)\}$")
 _NAME = re.compile(r"\{(\w+)\}")
@@ -24,11 +24,14 @@ class Action(Data):
     Words are split before names are filled in, so that no value can become two words, except as `{*name}`.
     """
 
-    at: str = Field(description="A node, or a pod: then its network namespace")
-    run: str = Field(description="Words, quoted as in a shell; there is no shell")
-    input: str = Field(default="", description="Standard input, with names filled in")
-    keep: str = Field(default="", description="Name under which the output is remembered")
-    may_fail: bool = False
+    at: str = Field(description="The place where the command runs")
+    run: str = Field(
+        description="The command's words, quoted as in a shell, but there is no shell. `{name}` stands for a value and "
+        "never becomes two words; `{*name}` stands for all words of the value"
+    )
+    input: str = Field(default="", description="Text for standard input, with names filled in")
+    keep: str = Field(default="", description="Name under which later commands find the output of this one")
+    may_fail: bool = Field(default=False, description="Any exit status is fine")
 
     def argv(self, values: dict[str, str]) -> list[str]:
         """The vector with names filled in.
@@ -62,19 +65,30 @@ def fill(text: str, values: dict[str, str]) -> str:
 class Fault(Data):
     """A fault that the suite must notice."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^F\d\d$")]
-    name: str
+    id: Annotated[str, StringConstraints(pattern=r"^F\d\d$")] = Field(description="Stable, and never reused: `F01`")
+    name: str = Field(description="Short name: `--fault` takes it, too")
     title: str = Field(description="What is wrong, for people")
     needs: tuple[Gate | Situation, ...] = Field(
-        default=(), description="Preconditions without which it changes nothing"
+        default=(), description="Gates and situations without which the fault changes nothing"
     )
-    stop: tuple[str, ...] = Field(default=(), description="program@node that would repair it; agent is the CNI's")
-    state: tuple[str, ...] = Field(default=(), description="place:device whose routes and neighbours are replayed")
-    table: tuple[str, ...] = Field(default=(), description="Nodes that get the table inet kfault")
-    kills: tuple[str, ...] = Field(min_length=1)
-    spares: tuple[str, ...] = ()
-    inject: tuple[Action, ...]
-    undo: tuple[Action, ...] = ()
+    stop: tuple[str, ...] = Field(
+        default=(),
+        description="Programs that would repair the fault, as `program@node`: stopped before, continued after. "
+        "`agent` stands for the network's agents, `*` for every node",
+    )
+    state: tuple[str, ...] = Field(
+        default=(),
+        description="Links, as `place:device`, whose routes and neighbours are saved before and put back after",
+    )
+    table: tuple[str, ...] = Field(
+        default=(), description="Nodes that get the nftables table `inet kfault`; it is deleted after the fault"
+    )
+    kills: tuple[str, ...] = Field(
+        min_length=1, description="Checks that must fail. With `id[pattern]` one of the legs that match must fail"
+    )
+    spares: tuple[str, ...] = Field(default=(), description="Checks, or legs of checks, that must not fail")
+    inject: tuple[Action, ...] = Field(description="Commands that make the fault, in order")
+    undo: tuple[Action, ...] = Field(default=(), description="Commands that take it back, in order; run in any case")
 
     @property
     def command(self) -> str:

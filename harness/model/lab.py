@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -27,6 +28,9 @@ LabGate = Literal[
     "br", "ncidr", "lease", "masq", "nfmasq", "hport", "cni4",
 ]  # fmt: skip
 """Gates that a lab can be asked for: what variants declare, and what the machine has. The suite finds out more."""
+
+Chapter = Literal["pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
+"""Chapters of the workshop; `labs/README.md` has a section for each."""
 
 SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
 
@@ -183,13 +187,25 @@ class Step(Data):
     plots: tuple[Plot, ...] = ()
 
 
-Resource = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^((pod-set|pod-creation)(@first|@last)?|dataplane|services|rules|policies|network|api)$"
-    ),
-]
-"""What labs share. `@first` and `@last` mean that of the first or the last node alone."""
+PER_NODE: Final[Mapping[str, str]] = {
+    "pod-set": "which pods there are",
+    "pod-creation": "whether a new pod can start",
+}
+RESOURCES: Final[Mapping[str, str]] = {
+    "dataplane": "how packets of pods travel: links, routes, forwarding",
+    **PER_NODE,
+    "services": "Services, kube-proxy and the cluster's DNS",
+    "rules": "rules that masquerade or filter packets",
+    "policies": "NetworkPolicies",
+    "network": "the pod network of the whole cluster",
+    "api": "the API server, which every lab asks",
+}
+"""What labs share, by name."""
+
+_PARTS = "|".join(PER_NODE)
+_WHOLE = "|".join(name for name in RESOURCES if name not in PER_NODE)
+Resource = Annotated[str, StringConstraints(pattern=rf"^(({_PARTS})(@first|@last)?|{_WHOLE})$")]
+"""One of `RESOURCES`. `@first` and `@last` mean that of the first or the last node alone."""
 
 ALONE: Final = frozenset({"network", "api"})
 """The pod network of the whole cluster, and its API server, which every lab asks: who disturbs them meets no other."""
@@ -205,7 +221,7 @@ class LabDefinition(Data):
 
     id: Slug
     title: Sentence
-    chapter: Literal["pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
+    chapter: Chapter
     learn: Sentence
     needs: Needs = Needs()
     minutes: Annotated[int, Field(ge=1, le=120)] = Field(description="Time of a learner, not of the program")

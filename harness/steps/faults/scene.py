@@ -1,27 +1,22 @@
-"""A lab as faults see it: names with their values, ways into places, and preconditions."""
+"""A lab as faults see it: ways into places, preconditions, and names with their values."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from conformance.context import Context
-from conformance.dumps import links
 from conformance.inventory import NAMESPACE
-from conformance.maths import base, first_host
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX
 from harness.cni import networks
 from harness.faults.inject import Scene
-from harness.faults.model import Fault, Situation
-from harness.model.variant import Gate
-from harness.model.world import PUBLIC
+from harness.faults.model import Fault
 from harness.probes import sandboxes
 from harness.runner import Runner
+from harness.steps.faults.names import rules, values
 from harness.steps.suite.deploy import Suite
-
-LOWER = 100
-"""Bytes by which the fault `underlay-low` lowers an MTU."""
 
 
 def scene(suite: Suite, context: Context) -> Scene:
@@ -31,17 +26,36 @@ def scene(suite: Suite, context: Context) -> Scene:
         suite: The deployed suite.
         context: Green observations, with the dumps of B0.
     """
-    runners = {node.name: node.runner for node in suite.attached.lab.nodes}
-    runners["kubectl"] = suite.attached.kubectl
-    for site in suite.inventory.pods:
-        runners[site.name] = suite.sandboxes.netns_runner(suite.sandboxes.find(NAMESPACE, site.pod))
-    runners |= _policed(suite, context)
     return Scene(
-        runners=runners,
-        values=dict(_values(suite, context)),
+        runners={name: runner for place in PLACES for name, runner in place.runners(suite, context)},
+        values=values(suite, context),
         agents=networks.network(suite.attached.variant).agents,
         nodes=tuple(node.name for node in suite.inventory.nodes),
     )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an action can run.
+
+    Args:
+        form: As the documentation has it.
+        meaning: What runs there, and how.
+        runners: Gives the places of a lab, each with the way in.
+    """
+
+    form: str
+    meaning: str
+    runners: Callable[[Suite, Context], Iterator[tuple[str, Runner]]]
+
+
+def _nodes(suite: Suite, _: Context) -> Iterator[tuple[str, Runner]]:
+    yield from ((node.name, node.runner) for node in suite.attached.lab.nodes)
+
+
+def _pods(suite: Suite, _: Context) -> Iterator[tuple[str, Runner]]:
+    for site in suite.inventory.pods:
+        yield site.name, suite.sandboxes.netns_runner(suite.sandboxes.find(NAMESPACE, site.pod))
 
 
 def _policed(suite: Suite, context: Context) -> Iterator[tuple[str, Runner]]:
@@ -54,85 +68,63 @@ def _policed(suite: Suite, context: Context) -> Iterator[tuple[str, Runner]]:
             yield f"{one.namespace.removeprefix(PREFIX)}/{one.pod}", found.netns_runner(one)
 
 
-def _values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
-    yield from _node_values(context)
-    yield from _pod_values(suite)
-    yield from _service_values(context)
-    spec, expect = context.spec, context.expect
-    net = spec.pods.cidr
-    yield "NET", str(net)
-    yield "STRAY", str(net[net.num_addresses - 100])
-    yield "X", str(PUBLIC.ip)
-    yield "U", spec.cluster_nic
-    yield "ZONE", spec.services.domain
-    yield "DNS", context.inventory.node_dns
-    plugins = (context.attempt("cni", context.inventory.nodes[0].name, "verbs") or {}).get("conf") or {}
-    yield "CONF", f"/etc/cni/net.d/{expect.conf_file}"
-    if plugins:
-        yield "PLUGIN", f"/opt/cni/bin/{plugins['plugins'][0]['type']}"
-    underlay = context.inventory.nodes[0].mtu
-    yield "UMTU", str(underlay)
-    yield "ULOW", str(underlay - LOWER)
-    yield "E", str(expect.pod_mtu(underlay))
-    if expect.overlay_device:
-        yield "V", expect.overlay_device
-    if expect.bridge:
-        yield "B", expect.bridge
-    if expect.wire.port:
-        yield "PORT", str(expect.wire.port)
-    if expect.lease_dir:
-        yield "LEASES", expect.lease_dir
-    if rule := masquerade_rule(_rules(context)):
-        yield "MASQ", rule
+def _kubectl(suite: Suite, _: Context) -> Iterator[tuple[str, Runner]]:
+    yield "kubectl", suite.attached.kubectl
 
 
-def _node_values(context: Context) -> Iterator[tuple[str, str]]:
-    for number, node in enumerate(context.inventory.nodes, start=1):
-        yield f"N{number}", node.address
-        if node.pod_cidr:
-            share = ipaddress.ip_network(node.pod_cidr)
-            yield f"C{number}", node.pod_cidr
-            yield f"L{number}", str(share.prefixlen)
-            yield f"G{number}", first_host(node.pod_cidr)
-            yield f"T{number}", base(node.pod_cidr)
-            if number == 1:
-                yield "SPARE", str(share[share.num_addresses - 3])
-        tunnel = links(context, node.name).get(context.expect.overlay_device or "")
-        if tunnel:
-            yield f"M{number}", str(tunnel["address"])
+PLACES: Final = (
+    Place("n1", "a node: the command runs in all its namespaces", _nodes),
+    Place("a", "a pod of the suite: programs of its node run in the pod's network namespace", _pods),
+    Place("x/a", "a pod of a policy's case, by namespace and name; likewise", _policed),
+    Place("kubectl", "the cluster's API: the words are kubectl's", _kubectl),
+)
+"""Every place that an action can name."""
 
 
-def _pod_values(suite: Suite) -> Iterator[tuple[str, str]]:
-    for site in suite.inventory.pods:
-        yield site.name, site.ip
-        yield f"H{site.name}", site.host_veth
-        container = suite.sandboxes.find(NAMESPACE, site.pod).container(site.containers[0])
-        if container is not None:
-            yield f"PID{site.name}", str(container.pid)
+@dataclass(frozen=True)
+class Precondition:
+    """What a fault may need of a cluster beside its gates.
+
+    Args:
+        meaning: When it holds.
+        holds: Says so, from green observations.
+    """
+
+    meaning: str
+    holds: Callable[[Context], bool]
 
 
-def _service_values(context: Context) -> Iterator[tuple[str, str]]:
-    for service in context.inventory.services:
-        if service.cluster_ip not in {"", "None"}:
-            yield f"VIP{service.name.replace('-', '_')}", service.cluster_ip
-        if service.role == "nodeport":
-            for port in service.ports:
-                yield f"NP{port.proto}", str(port.node_port)
+def _bridged_traffic_filtered(context: Context) -> bool:
+    sysctls = context.attempt("node", context.inventory.nodes[0].name, "sysctl") or {}
+    return str(sysctls.get("net.bridge.bridge-nf-call-iptables")) == "1"
 
 
-def masquerade_rule(text: str) -> str:
-    """The rule of POSTROUTING that is neither kube-proxy's nor the port map's, as words for `iptables -D`."""
-    for line in text.splitlines():
-        _, found, words = line.partition("-A POSTROUTING ")
-        if found and not any(f"-j {owner}" in words for owner in ("KUBE-", "CNI-")):
-            return words
-    return ""
+def _proxy_has_iptables(context: Context) -> bool:
+    return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
 
 
-def _rules(context: Context) -> str:
-    """Rules of iptables on the first node; none where they could not be read."""
-    text = context.attempt("node", context.inventory.nodes[0].name, "rules-iptables")
-    return text if isinstance(text, str) else ""
+def _depends_on_policy(context: Context) -> bool:
+    """True when only the policy of FORWARD lets pods' traffic pass."""
+    dropping = rules(context).replace(":FORWARD ACCEPT", ":FORWARD DROP")
+    src, dst = context.inventory.pods[0].ip, context.inventory.pods[-1].ip
+    away = context.expect.overlay_device or context.spec.cluster_nic
+    flow = Flow(src, dst, context.expect.bridge or "", away)
+    return verdicts(parse(dropping), "filter", "FORWARD", flow) == {"drop"}
+
+
+SITUATIONS: Final[Mapping[str, Precondition]] = {
+    "three": Precondition("the cluster has three nodes or more", lambda context: len(context.inventory.nodes) > 2),
+    "routed": Precondition(
+        "nodes have routes to other nodes' pods", lambda context: context.expect.remote_route != "none"
+    ),
+    "brnf": Precondition("iptables sees bridged packets (bridge-nf-call-iptables is 1)", _bridged_traffic_filtered),
+    "kp-iptables": Precondition("kube-proxy runs in mode iptables", _proxy_has_iptables),
+    "portmap-iptables": Precondition(
+        "the plugin portmap has its chains in iptables", lambda context: ":CNI-HOSTPORT-DNAT" in rules(context)
+    ),
+    "open-forward": Precondition("only the policy of FORWARD lets traffic of pods pass", _depends_on_policy),
+}
+"""What a fault can need beside gates: `model.Situation`."""
 
 
 def missing(fault: Fault, context: Context) -> list[str]:
@@ -140,31 +132,6 @@ def missing(fault: Fault, context: Context) -> list[str]:
     return [need for need in fault.needs if not _holds(need, context)]
 
 
-def _holds(need: Gate | Situation, context: Context) -> bool:  # noqa: PLR0911 - one return per situation
-    first = context.inventory.nodes[0].name
-    rules = _rules(context)
-    match need:
-        case "three":
-            return len(context.inventory.nodes) > 2
-        case "routed":
-            return context.expect.remote_route != "none"
-        case "brnf":
-            sysctls = context.attempt("node", first, "sysctl") or {}
-            return str(sysctls.get("net.bridge.bridge-nf-call-iptables")) == "1"
-        case "kp-iptables":
-            return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
-        case "portmap-iptables":
-            return ":CNI-HOSTPORT-DNAT" in rules
-        case "open-forward":
-            return _depends_on_policy(rules, context)
-        case _:
-            return context.gates.get(need, False)
-
-
-def _depends_on_policy(text: str, context: Context) -> bool:
-    """True when only the policy of FORWARD lets pods' traffic pass."""
-    dropping = text.replace(":FORWARD ACCEPT", ":FORWARD DROP")
-    src, dst = context.inventory.pods[0].ip, context.inventory.pods[-1].ip
-    away = context.expect.overlay_device or context.spec.cluster_nic
-    flow = Flow(src, dst, context.expect.bridge or "", away)
-    return verdicts(parse(dropping), "filter", "FORWARD", flow) == {"drop"}
+def _holds(need: str, context: Context) -> bool:
+    found = SITUATIONS.get(need)
+    return found.holds(context) if found else context.gates.get(need, False)

@@ -362,7 +362,7 @@ def refuse(*_: object, **__: object) -> None:
 
 def test_a_dry_run_refuses_what_up_refuses(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["up", "flannel", "--provider", "marbles", "--dry-run"]) == UsageError.exit_code
-    assert "expected 'namespaces', 'kind', 'vagrant' or 'existing'" in capsys.readouterr().err
+    assert "--provider: spec.provider: is 'marbles'; expected 'namespaces', " in capsys.readouterr().err
     assert entry.run(["up", "flannel", "--provider", "kind", "--kernel", "debian", "--dry-run"]) != 0
     assert "kernel: debian needs provider namespaces" in capsys.readouterr().err
 

@@ -13,10 +13,10 @@ from conformance.registry import CHECKS
 from harness.model.records import Observation, Packet, Tap
 from harness.model.variant import Gate, Wire
 from tests.unit.conformance import simlab
-from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, rows, set_link, verb
+from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, rows, set_link, verb, without
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}: {case.what}")
 def test_a_defect_fails_its_check_at_its_leg(case: Broken) -> None:
     result = simlab.verdict(simlab.changed(*case.changes), case.check)
     assert result.status == "fail", result.statement
@@ -162,6 +162,16 @@ def test_a_bridge_over_all_nodes_need_not_keep_to_the_share_that_kubernetes_gave
     assert simlab.verdict(run, "node.links").status == "fail"
     without = (gate for gate in run.variant.gates if gate != "ncidr")
     assert simlab.verdict(promising(run, *without), "node.links").status == "pass"
+
+
+def test_without_a_bridge_pods_links_are_looked_at_all_the_same() -> None:
+    bare: dict[str, object] = {"bridge": None, "links": ()}
+    assert simlab.verdict(promising(simlab.context(), **bare), "node.links").status == "pass"
+    down = simlab.changed(rows(set_link("vetha", flags=[]), vantage="node", place="n1", what="addr"))
+    result = simlab.verdict(promising(down, **bare), "node.links")
+    assert result.statement == "vetha of pod a on n1 is down"
+    gone = simlab.changed(rows(without("ifname", "vetha"), vantage="node", place="n1", what="addr"))
+    assert simlab.verdict(promising(gone, **bare), "node.links").statement == "vetha of pod a on n1 is absent"
 
 
 WIREGUARD = Wire(kind="wireguard", port=51871)

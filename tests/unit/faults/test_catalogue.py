@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from conformance.registry import CHECKS
 from harness.errors import UsageError
 from harness.faults.catalogue import choose, faults
+from harness.faults.inject import CHAINS
 from harness.faults.model import Action, Fault, split_target
+from harness.steps.faults.names import possible
 
 FAULTS = pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.id)
 TABLE_RULE = re.compile(r"^nft add rule inet kfault (\w+) ")
@@ -54,13 +56,26 @@ def test_a_rule_goes_to_a_node_that_gets_the_table(fault: Fault) -> None:
 
 @FAULTS
 def test_names_are_known_or_kept_by_an_earlier_command(fault: Fault) -> None:
-    known = set("abcdUVBEX") | {f"{letter}{number}" for letter in "NCLGTM" for number in (1, 2, 3)}
-    known |= {"Ha", "Hb", "PIDa", "NET", "STRAY", "SPARE", "LEASES", "MASQ", "PORT", "UMTU", "ULOW", "ZONE", "DNS"}
-    known |= {"CONF", "PLUGIN"}
-    known |= {"VIPmoving", "VIPspread", "VIPaffinity", "NPtcp", "NPudp"}
+    known = set(possible())
     for action in (*fault.inject, *fault.undo):
         assert action.names() <= known, f"{fault.id}: {action.names() - known}"
         known |= {action.keep} if action.keep else set()
+
+
+NEEDED = {"V": "ovl", "M1": "ovl", "M2": "ovl", "M3": "ovl", "PORT": "ovl", "B": "br", "LEASES": "lease"}
+"""Names that only some networks have, with the gate of those."""
+
+
+@FAULTS
+def test_a_name_that_only_some_networks_have_is_needed(fault: Fault) -> None:
+    used = {name for action in (*fault.inject, *fault.undo) for name in action.names()}
+    assert {NEEDED[name] for name in used if name in NEEDED} <= set(fault.needs)
+
+
+@FAULTS
+def test_a_rule_goes_to_a_chain_that_there_is(fault: Fault) -> None:
+    rules = [found[1] for action in fault.inject if (found := TABLE_RULE.match(action.run))]
+    assert set(rules) <= set(CHAINS)
 
 
 def test_faults_are_chosen_by_id_and_by_name() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from harness.cli.app import COMMANDS
 from harness.cni import catalogue
+from tests.unit.tools.pages import FENCE, blocks
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -22,23 +23,25 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+def prose(path: Path) -> str:
+    """A page without its blocks of code."""
+    return FENCE.sub("", path.read_text())
+
+
 def anchors(path: Path) -> set[str]:
     """Anchors of a page's headings, as GitHub makes them."""
-    prose = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
-    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def code(text: str) -> str:
+def code(path: Path) -> str:
     """Blocks and spans of code of a page."""
-    blocks = re.findall(r"^```.*?^```$", text, re.MULTILINE | re.DOTALL)
-    spans = re.findall(r"`[^`]+`", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
-    return "\n".join(blocks + spans)
+    return "\n".join([*(block.text for block in blocks(path)), *re.findall(r"`[^`]+`", prose(path))])
 
 
 @pytest.mark.parametrize("path", documents(), ids=name)
 def test_links_lead_somewhere(path: Path) -> None:
-    targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text())
+    targets = re.findall(r"\]\(([^)\s]+)\)", prose(path))
     broken = []
     for target in targets:
         if "://" in target:
@@ -52,9 +55,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("path", documents(), ids=name)
 def test_commands_in_documents_exist(path: Path) -> None:
-    words = set(
-        re.findall(r"(?:^|[`$(\s])cnilab (?:-[-\w]+(?: \d+| \S+=\S+)? )*([a-z]+)", code(path.read_text()), re.MULTILINE)
-    )
+    words = set(re.findall(r"(?:^|[`$(\s])cnilab (?:-[-\w]+(?: \d+| \S+=\S+)? )*([a-z]+)", code(path), re.MULTILINE))
     assert sorted(words - set(COMMANDS)) == []
 
 

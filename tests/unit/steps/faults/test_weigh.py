@@ -5,8 +5,9 @@ from __future__ import annotations
 from harness.faults.catalogue import choose
 from harness.faults.model import Fault
 from harness.model.records import Leg, Result
+from harness.steps.faults.names import masquerade_rule
 from harness.steps.faults.run import weigh
-from harness.steps.faults.scene import masquerade_rule, missing
+from harness.steps.faults.scene import missing
 from tests.unit.conformance import simlab
 
 GATES = {"multi": True}

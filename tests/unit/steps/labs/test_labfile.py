@@ -114,16 +114,6 @@ def test_mistakes_are_in_the_order_of_the_file() -> None:
     assert lines == sorted(lines)
 
 
-def test_the_guides_example_is_a_lab(tmp_path: Path) -> None:
-    guide = (resources.root() / "docs" / "writing-a-lab.md").read_text(encoding="utf-8")
-    example = guide.partition("```yaml\n")[2].partition("```")[0]
-    (tmp_path / "common").symlink_to(LABS / "common")
-    file = tmp_path / "mtu-of-pods" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text(example, encoding="utf-8")
-    assert labfile.read(file).title == "The MTU of pods"
-
-
 def _lab(folder: Path, **changes: object) -> Path:
     file = folder / "small" / "lab.yaml"
     file.parent.mkdir()
