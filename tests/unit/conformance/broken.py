@@ -472,9 +472,9 @@ CASES = (
         "timeout",
     ),
     Broken(
-        "a Service without endpoints drops the first packet and refuses the second",
+        "a Service without endpoints drops two packets and refuses the third",
         "svc.no-endpoints",
-        (exchanges({"rtt_us": 1_010_000, "tries": ()}, purpose="no-endpoints", src="a"),),
+        (exchanges({"rtt_us": 3_010_000, "tries": ()}, purpose="no-endpoints", src="a"),),
         "a>vip-empty/tcp",
         "late",
     ),

@@ -60,3 +60,9 @@ def test_only_the_last_of_several_runs_in_a_directory_counts() -> None:
 def test_a_directory_without_inventory_cannot_be_judged() -> None:
     with pytest.raises(LookupError, match="no inventory and no variant"):
         restore(simlab.SPEC, simlab.GREEN[2:])
+
+
+def test_a_refusal_that_linux_hears_with_its_second_packet_is_at_once() -> None:
+    """Over a veth pair without a bridge the first ICMP error comes while connect(2) holds the socket."""
+    run = simlab.changed(simlab.exchanges({"rtt_us": 1_011_000, "tries": ()}, purpose="no-endpoints"))
+    assert simlab.verdict(run, "svc.no-endpoints").status == "pass"
