@@ -47,7 +47,7 @@ def render(report: Report) -> str:
         parts.append(_matrix(report.matrix))
     parts += _labs(report.labs)
     if report.faults is not None:
-        parts.append(f"\n{report.faults.killed} of {plural(report.faults.counted, 'injected fault')} were detected.\n")
+        parts.append(f"\nThe suite detected {report.faults.killed} of {plural(report.faults.counted, 'injected fault')}.\n")
     return fit(parts)
 
 

@@ -126,7 +126,7 @@ def _sentence(counts: Mapping[Mark, int], rounds: Sequence[_Round], *, enforced:
         stored -= sum(len(one.data["rejected"]) for one in rounds)
         through, stopped = counts[marks.IGNORED], counts[marks.DENIED]
         return (
-            f"{plural(stored, 'policy', 'policies')} were accepted and stored but are not enforced: of "
+            f"The API server stored {plural(stored, 'policy', 'policies')}, and the network does not enforce them: of "
             f"{plural(through + stopped, 'connection')} that they forbid, {through:,} got through."
         )
     total = sum(counts.values())

@@ -83,7 +83,7 @@ def test_where_nobody_enforces_the_forbidden_connections_are_marked_and_nothing_
     found = panel(enforcing=False)
     assert found.mark is marks.RECORD
     assert not found.problems
-    assert "are not enforced" in found.sentence
+    assert "does not enforce them" in found.sentence
     assert found.overview is not None
     counts = dict(found.legend)
     assert counts[marks.IGNORED] > 100
