@@ -47,7 +47,9 @@ def render(report: Report) -> str:
         parts.append(_matrix(report.matrix))
     parts += _labs(report.labs)
     if report.faults is not None:
-        parts.append(f"\nThe suite detected {report.faults.killed} of {plural(report.faults.counted, 'injected fault')}.\n")
+        parts.append(
+            f"\nThe suite detected {report.faults.killed} of {plural(report.faults.counted, 'injected fault')}.\n"
+        )
     return fit(parts)
 
 

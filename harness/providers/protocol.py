@@ -191,3 +191,37 @@ class Driver(Protocol):
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
         """The files that `bring_up` would make, by relative path, beside the manifests that all providers share."""
         ...
+
+
+@dataclass(frozen=True)
+class BaseDriver:
+    """What a driver need not say: its machines have no services that are known here, and it takes nothing.
+
+    Args:
+        checks: See `Driver`.
+        blocking: See `Driver`.
+        components: See `Driver`.
+        replaceable: See `Driver`.
+        own_images: See `Driver`.
+    """
+
+    checks: Sequence[str] = ()
+    blocking: Sequence[str] = ()
+    components: Sequence[str] = ()
+    replaceable: Sequence[str] = ()
+    own_images: Sequence[str] = ()
+
+    def living(self, place: LabDir) -> list[Node]:
+        """See `Driver`."""
+        del place
+        return []
+
+    def logs(self, place: LabDir) -> Iterator[tuple[str, Callable[[], str]]]:
+        """See `Driver`."""
+        del place
+        return iter(())
+
+    def exits(self, place: LabDir) -> list[Exits]:
+        """See `Driver`."""
+        del place
+        return []

@@ -11,7 +11,7 @@ from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.providers.kind import state
 from harness.providers.kind.state import KindState
-from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
+from harness.providers.protocol import BaseDriver, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -22,8 +22,11 @@ COMPONENTS = ("kind", "kubernetes", "responder")
 
 
 @dataclass(frozen=True)
-class KindDriver:
-    """See `protocol.Driver`. What only some commands need is imported where it is used: Docker's SDK above all."""
+class KindDriver(BaseDriver):
+    """See `protocol.Driver`. What only some commands need is imported where it is used: Docker's SDK above all.
+
+    It has no `exits`: kubeadm's own waits notice a service that dies, and pods are looked at by all.
+    """
 
     model: type[KindState] = KindState
     checks: Sequence[str] = (
@@ -77,11 +80,6 @@ class KindDriver:
         from harness.providers.kind.provider import logs  # noqa: PLC0415
 
         return logs(place)
-
-    def exits(self, place: LabDir) -> list[Exits]:
-        """See `protocol.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
-        del place
-        return []
 
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
         """See `protocol.Driver`."""

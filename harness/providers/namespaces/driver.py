@@ -15,7 +15,7 @@ from harness.providers.logs import tail_bytes
 from harness.providers.namespaces import state
 from harness.providers.namespaces.layout import LabLayout, MachineLayout
 from harness.providers.namespaces.state import NamespacesState
-from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
+from harness.providers.protocol import BaseDriver, Exits, Found, MachineHealth, MachineStatus, Order
 
 if TYPE_CHECKING:
     from harness.model.spec import LabSpec
@@ -29,15 +29,12 @@ LAST_LINES = 5
 
 
 @dataclass(frozen=True)
-class NamespacesDriver:
+class NamespacesDriver(BaseDriver):
     """See `protocol.Driver`. What only some commands need is imported where it is used."""
 
     model: type[NamespacesState] = NamespacesState
-    checks: Sequence[str] = ()
-    blocking: Sequence[str] = ()
     components: Sequence[str] = PROGRAMS
     replaceable: Sequence[str] = PROGRAMS
-    own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """See `protocol.Driver`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from harness.model.labstate import LabDir
 from harness.model.node import Node
-from harness.providers.protocol import Exits, Found, MachineHealth, MachineStatus, Order
+from harness.providers.protocol import BaseDriver, Found, MachineHealth, MachineStatus, Order
 from harness.providers.vagrant import state
 from harness.providers.vagrant.state import VagrantState
 
@@ -21,18 +21,19 @@ COMPONENTS = ("kubernetes", "responder")
 
 
 @dataclass(frozen=True)
-class VagrantDriver:
-    """See `protocol.Driver`. What only some commands need is imported where it is used."""
+class VagrantDriver(BaseDriver):
+    """See `protocol.Driver`. What only some commands need is imported where it is used.
+
+    It has no `exits`: kubeadm's own waits notice a service that dies, and pods are looked at by all.
+    """
 
     model: type[VagrantState] = VagrantState
     checks: Sequence[str] = (
         "vagrant", "vagrant-hypervisor", "vagrant-box", "vagrant-memory", "vagrant-disk", "vagrant-port", "ssh",
         "ansible", "disk-state", "disk-cache", "components", "go", "compilers", "leftovers",
     )  # fmt: skip
-    blocking: Sequence[str] = ()
     components: Sequence[str] = COMPONENTS
     replaceable: Sequence[str] = ("responder",)
-    own_images: Sequence[str] = ()
 
     def bring_up(self, order: Order) -> Found:
         """See `protocol.Driver`."""
@@ -84,11 +85,6 @@ class VagrantDriver:
         from harness.providers.vagrant.provider import logs  # noqa: PLC0415
 
         return logs(place)
-
-    def exits(self, place: LabDir) -> list[Exits]:
-        """See `protocol.Driver`. kubeadm's own waits notice a service that dies; pods are looked at by all."""
-        del place
-        return []
 
     def render(self, spec: LabSpec, variant: Variant) -> dict[str, str]:
         """A folder that vagrant and ansible-playbook work in, without anything of this project beside it."""
