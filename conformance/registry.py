@@ -23,6 +23,7 @@ from conformance.checks import (
     policy,
     reach,
     resolver,
+    service_ports,
     services,
     sources,
 )
@@ -37,7 +38,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "reach": reach.CHECKS + sources.CHECKS,
     "nat": nat.CHECKS,
     "mtu": mtu.CHECKS,
-    "services": services.CHECKS,
+    "services": services.CHECKS + service_ports.CHECKS,
     "dns": dns.CHECKS + resolver.CHECKS,
     "egress": egress.CHECKS,
     "policy": policy.CHECKS,

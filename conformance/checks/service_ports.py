@@ -1,0 +1,175 @@
+"""Services from outside and with rules of their own: node ports, host ports, traffic policies, affinity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from conformance.checks.services import AFTER, NEXT, SV, VIP
+from conformance.context import Context
+from conformance.legs import any_ok, broken, control, evidence_of, failed, leg_name, names, passed, reached
+from conformance.maths import split_endpoint
+from conformance.model import Check, Verdict
+from harness.model.records import Control, Exchange, Leg
+
+
+def _every_node(context: Context, seen: Sequence[Exchange]) -> Control:
+    """The nodes that were dialled are all there are."""
+    nodes = {one.dst_node for one in seen}
+    return control("P4", nodes == {node.name for node in context.inventory.nodes}, f"{len(nodes)} nodes dialled")
+
+
+def nodeport(context: Context) -> Verdict:
+    """A node port answers on every node, from outside; the source that backends see is recorded."""
+    seen = context.exchanges.get("nodeport", ())
+    sources = Counter(split_endpoint(one.peer)[0] for one in seen if one.outcome == "ok")
+    legs = [reached(context, one, leg_name(one)) for one in seen]
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(context.exchanges.get("vip", ())), "ClusterIPs answer inside"),
+            _every_node(context, seen),
+        ),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} legs from the router answered; backends saw {', '.join(sorted(sources))}",
+    )
+
+
+def hostport(context: Context) -> Verdict:
+    """A host port answers on its node from elsewhere; one number for TCP and for UDP are two ports."""
+    legs = []
+    seen = context.exchanges.get("hostport", ())
+    for one in seen:
+        pods = context.inventory.on(one.dst_node)
+        wanted = pods[0].name if one.proto == "udp" else pods[1].name
+        leg = reached(context, one, leg_name(one))
+        if leg.status == "pass" and one.token != wanted:
+            text = f"{one.dial}/{one.proto} is the host port of {wanted}, but {one.token} answered"
+            leg = failed(leg_name(one), "wrong-peer", text, wanted, one.token)
+        legs.append(leg)
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(context.exchanges.get("mesh", ())), "the pods answer at their own port"),
+            _every_node(context, seen),
+        ),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} legs to host ports, TCP and UDP of one number, were answered by the right pods",
+    )
+
+
+def _policy(
+    context: Context, purpose: str, twin: str, judge: Callable[[Exchange, str, bool], Leg], text: str
+) -> Verdict:
+    """A traffic policy "Local": answered where an endpoint is local, silent where none is."""
+    service = context.inventory.service(purpose)
+    seen = context.exchanges.get(purpose, ())
+    legs = []
+    for one in seen:
+        node = one.dst_node or one.src_node
+        backends = set(service.endpoints) if service else set()
+        local = bool(backends & {pod.name for pod in context.inventory.on(node)})
+        leg = leg_name(one)
+        if one.outcome == "error":
+            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
+        elif not local and one.outcome != "ok":
+            legs.append(passed(leg, "no answer", one.outcome))
+        elif not local:
+            words = (
+                f"{one.dial} was answered by {one.token} through node {node}, which has no endpoint: "
+                "policy Local must not forward"
+            )
+            legs.append(failed(leg, "unexpected", words, "no answer", one.token))
+        elif one.outcome != "ok":
+            legs.append(reached(context, one, leg))
+        else:
+            legs.append(judge(one, leg, local))
+    silent = [one for one in seen if one.outcome != "ok"]
+    controls = [
+        control("P2", any_ok(context.exchanges.get(twin, ())), "the same kind of Service without the policy answers")
+    ]
+    if len(context.inventory.nodes) > 1:
+        controls.append(
+            control("inv", silent or any(leg.status == "fail" for leg in legs), "a node without endpoint stays silent")
+        )
+    return Verdict(tuple(legs), tuple(controls), evidence_of(seen, legs), summary=f"{len(legs)} legs: {text}")
+
+
+def etp_local(context: Context) -> Verdict:
+    """ExternalTrafficPolicy Local keeps the client's address and forwards to no other node."""
+    outside = {site.ip for site in context.inventory.outside}
+
+    def judge(one: Exchange, leg: str, _local: bool) -> Leg:  # noqa: FBT001 - the shape that _policy calls
+        source = split_endpoint(one.peer)[0]
+        sender = split_endpoint(one.source)[0]
+        text = (
+            f"{sender} (router) dialled {one.dial}, and the backend {one.token} saw {source}: the source was not kept"
+        )
+        wanted = sender if sender not in {"", "0.0.0.0"} else source  # noqa: S104 - an unbound socket's address
+        if source in outside or source == wanted:
+            return passed(leg, wanted, source, "ip")
+        return failed(leg, "wrong-source", text, wanted, source, "ip")
+
+    return _policy(context, "etp-local", "nodeport", judge, "source kept where an endpoint is local, silence elsewhere")
+
+
+def itp_local(context: Context) -> Verdict:
+    """InternalTrafficPolicy Local uses endpoints of the client's node only."""
+
+    def judge(one: Exchange, leg: str, _local: bool) -> Leg:  # noqa: FBT001 - the shape that _policy calls
+        local = [pod.name for pod in context.inventory.on(one.src_node)]
+        text = f"{one.src} on {one.src_node} was answered by {one.token} of another node"
+        return (
+            passed(leg, local, one.token) if one.token in local else failed(leg, "wrong-peer", text, local, one.token)
+        )
+
+    return _policy(context, "itp-local", "vip", judge, "local endpoints only, silence where there is none")
+
+
+def affinity(context: Context) -> Verdict:
+    """ClientIP affinity: one client, one backend."""
+    legs = []
+    seen = context.exchanges.get("affinity", ())
+    for src in sorted({one.src for one in seen}):
+        tokens = sorted({one.token for one in seen if one.src == src and one.outcome == "ok"})
+        text = f"{src} with ClientIP affinity was answered by {names(tokens)}"
+        legs.append(
+            passed(f"{src}>affinity", "one backend", tokens)
+            if len(tokens) == 1
+            else failed(f"{src}>affinity", "wrong-value", text, "one backend", tokens)
+        )
+    spread = {one.token for one in context.exchanges.get("spread", ()) if one.outcome == "ok"}
+    return Verdict(
+        tuple(legs),
+        (control("P2", len(spread) > 1, f"without affinity {len(spread)} backends answer"),),
+        summary=f"{len(legs)} clients stayed with one backend over {len(seen)} connections",
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "svc.nodeport", "a NodePort answers on every node", "M", "B3", nodeport,
+        source=f'{SV}; "Using Source IP"', gates=("svc", "router"), after=AFTER,
+        causes=("nodePortAddresses", "filter in INPUT"), next=NEXT,
+    ),
+    Check(
+        "svc.etp-local", "externalTrafficPolicy Local keeps the source and stays on its node", "M", "B3", etp_local,
+        source=f'{VIP}; "Using Source IP"', gates=("svc", "router"), after=AFTER,
+        causes=("old proxy", "SNAT before the policy"), next=NEXT,
+    ),
+    Check(
+        "svc.itp-local", "internalTrafficPolicy Local uses local endpoints only", "M", "B3", itp_local,
+        source=f"{VIP}; KEP-2086", gates=("svc", "multi"), after=AFTER, causes=("old proxy",), next=NEXT,
+        inverse="a node without endpoint stays silent",
+    ),
+    Check(
+        "svc.affinity", "ClientIP affinity keeps a client on one pod", "M", "B3", affinity,
+        source=VIP, gates=("svc",), after=AFTER, causes=("SNAT in front of the Service",), next=NEXT,
+    ),
+    Check(
+        "svc.hostport.reach", "a host port answers on its node, separately for TCP and UDP", "M", "B3", hostport,
+        source='core/v1 hostPort; "Network Plugins"; e2e HostPort',
+        gates=("hport", "hosts"), after=AFTER, needs=("B1",),
+        causes=("port map plugin not chained",), next=("iptables -t nat -S CNI-HOSTPORT-DNAT", "cat /etc/cni/net.d/*"),
+    ),
+)  # fmt: skip
