@@ -8,7 +8,8 @@ import pytest
 import urllib3
 
 from harness import timeouts
-from harness.cluster.kube import ApiError, Kube, Transport, object_path, resource_path, transport
+from harness.cluster.kube import ApiError, Kube, object_path, resource_path
+from harness.cluster.transport import Transport, transport
 from harness.errors import BringUpError
 
 

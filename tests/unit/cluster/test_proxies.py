@@ -10,9 +10,10 @@ import pytest
 
 from harness.cluster import contexts, proxies
 from harness.cluster.execute import PodRunner
-from harness.cluster.kube import ApiError, Kube, reach, transport
+from harness.cluster.kube import ApiError, Kube
 from harness.cluster.pki import Authority
 from harness.cluster.stream import STDOUT, Place
+from harness.cluster.transport import reach, transport
 from harness.errors import UsageError
 from harness.runner import CommandError
 from tests.socks5 import Socks
