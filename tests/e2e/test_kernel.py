@@ -86,7 +86,8 @@ def in_a_machine(cli: Cli, name: str, *words: str) -> Iterator[tuple[Cli, str]]:
     assert list(Path("/run/virtiofsd").glob(f".*{name}*")) == []
 
 
-@pytest.fixture(scope="module")
+# Of a class, not of the module: on two cores a machine that nobody needs any more takes the time of the next one.
+@pytest.fixture(scope="class")
 def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
     """One node with bridge: what is different under cgroup v2 is in it. One of its programs is the user's own."""
     del warm
@@ -98,7 +99,7 @@ def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def lab(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
     """One lab with flannel and two nodes."""
     del warm
@@ -132,60 +133,61 @@ def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
     assert of_this_user(cli) == []
 
 
-def test_a_small_lab_has_cgroup_v2_and_its_pods_are_in_it(small: tuple[Cli, str]) -> None:
-    cli, name = small
-    release = cli("exec", "--lab", name, "n1", "--", "uname", "-r").stdout.strip()
-    assert release.endswith("-cloud-amd64")
-    assert release != os.uname().release
-    controllers = cli("exec", "--lab", name, "n1", "--", "cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
-    assert {"cpu", "cpuset", "memory", "pids"} <= set(controllers)
-    line = cli("exec", "--lab", name, "n1", "--", "cat", "/proc/self/cgroup").stdout
-    assert re.fullmatch(r"0::/\S*\n", line), "another hierarchy than that of version 2"
-    program = "import glob; print(*glob.glob('/sys/fs/cgroup/**/kubepods*/**/pod*/memory.max', recursive=True))"
-    assert cli("exec", "--lab", name, "n1", "--", "python3", "-c", program).stdout.strip()
+class TestSmallLab:
+    """One node with bridge, in a directory with an odd name, of a user with another language."""
 
+    def test_has_cgroup_v2_and_its_pods_are_in_it(self, small: tuple[Cli, str]) -> None:
+        cli, name = small
+        release = cli("exec", "--lab", name, "n1", "--", "uname", "-r").stdout.strip()
+        assert release.endswith("-cloud-amd64")
+        assert release != os.uname().release
+        controllers = cli("exec", "--lab", name, "n1", "--", "cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+        assert {"cpu", "cpuset", "memory", "pids"} <= set(controllers)
+        line = cli("exec", "--lab", name, "n1", "--", "cat", "/proc/self/cgroup").stdout
+        assert re.fullmatch(r"0::/\S*\n", line), "another hierarchy than that of version 2"
+        program = "import glob; print(*glob.glob('/sys/fs/cgroup/**/kubepods*/**/pod*/memory.max', recursive=True))"
+        assert cli("exec", "--lab", name, "n1", "--", "python3", "-c", program).stdout.strip()
 
-def test_a_small_lab_has_the_program_that_was_brought(small: tuple[Cli, str]) -> None:
-    cli, name = small
-    digest = hashlib.sha256((cli.home / OWN).read_bytes()).hexdigest()
-    seen = cli("exec", "--lab", name, "n1", "--", "sh", "-c", f"sha256sum $(command -v {OWN})").stdout
-    assert seen.split()[0] == digest
-    (run,) = (cli.home / ".runs").glob(f"*-{name}")
-    pins = {pin["name"]: pin for pin in json.loads((run / "run.json").read_text())["pins"]}
-    assert (pins[OWN]["source"], pins["etcd"]["source"] != "own") == ("own", True)
+    def test_has_the_program_that_was_brought(self, small: tuple[Cli, str]) -> None:
+        cli, name = small
+        digest = hashlib.sha256((cli.home / OWN).read_bytes()).hexdigest()
+        seen = cli("exec", "--lab", name, "n1", "--", "sh", "-c", f"sha256sum $(command -v {OWN})").stdout
+        assert seen.split()[0] == digest
+        (run,) = (cli.home / ".runs").glob(f"*-{name}")
+        pins = {pin["name"]: pin for pin in json.loads((run / "run.json").read_text())["pins"]}
+        assert (pins[OWN]["source"], pins["etcd"]["source"] != "own") == ("own", True)
 
+    def test_kubectl_reaches_it_from_outside(self, small: tuple[Cli, str]) -> None:
+        (node,) = nodes_of(small)
+        assert node["metadata"]["name"] == "n1"
+        assert "cloud" in node["status"]["nodeInfo"]["kernelVersion"]
 
-def test_kubectl_reaches_a_small_lab_from_outside(small: tuple[Cli, str]) -> None:
-    (node,) = nodes_of(small)
-    assert node["metadata"]["name"] == "n1"
-    assert "cloud" in node["status"]["nodeInfo"]["kernelVersion"]
-
-
-def test_a_small_lab_passes_what_the_suite_asks_of_the_model_and_of_its_node(small: tuple[Cli, str]) -> None:
-    statuses = judged(small, "model.*,node.*,dns.*")
-    assert {name: status for name, status in statuses.items() if status not in OK} == {}
-    assert sum(status == "pass" for status in statuses.values()) >= 12
-    cli, name = small
-    cli("report", "--lab", name)
-    (run,) = (cli.home / ".runs").glob(f"*-{name}")
-    info = json.loads((run / "run.json").read_text())
-    assert (info["host"]["cgroups"], "cloud" in info["host"]["kernel"]) == ("v2", True)
-    assert "--kernel debian" in info["reproduce"]
-    assert (run / "report.html").is_file()
-
-
-@long
-def test_two_nodes_are_joined(lab: tuple[Cli, str]) -> None:
-    nodes = nodes_of(lab)
-    assert [node["metadata"]["name"] for node in nodes] == ["n1", "n2"]
-    assert all("cloud" in node["status"]["nodeInfo"]["kernelVersion"] for node in nodes)
+    def test_passes_what_the_suite_asks_of_the_model_and_of_its_node(self, small: tuple[Cli, str]) -> None:
+        statuses = judged(small, "model.*,node.*,dns.*")
+        assert {name: status for name, status in statuses.items() if status not in OK} == {}
+        assert sum(status == "pass" for status in statuses.values()) >= 12
+        cli, name = small
+        cli("report", "--lab", name)
+        (run,) = (cli.home / ".runs").glob(f"*-{name}")
+        info = json.loads((run / "run.json").read_text())
+        assert (info["host"]["cgroups"], "cloud" in info["host"]["kernel"]) == ("v2", True)
+        assert "--kernel debian" in info["reproduce"]
+        assert (run / "report.html").is_file()
 
 
 @long
-def test_the_suite_says_of_two_nodes_what_it_says_elsewhere(lab: tuple[Cli, str]) -> None:
-    statuses = judged(lab, "model.*,mtu.*,node.overlay,ipam.*")
-    assert {name: status for name, status in statuses.items() if status not in OK} == {}
-    assert sum(status == "pass" for status in statuses.values()) >= 20
+class TestTwoNodes:
+    """Two nodes with flannel."""
+
+    def test_two_nodes_are_joined(self, lab: tuple[Cli, str]) -> None:
+        nodes = nodes_of(lab)
+        assert [node["metadata"]["name"] for node in nodes] == ["n1", "n2"]
+        assert all("cloud" in node["status"]["nodeInfo"]["kernelVersion"] for node in nodes)
+
+    def test_the_suite_says_of_two_nodes_what_it_says_elsewhere(self, lab: tuple[Cli, str]) -> None:
+        statuses = judged(lab, "model.*,mtu.*,node.overlay,ipam.*")
+        assert {name: status for name, status in statuses.items() if status not in OK} == {}
+        assert sum(status == "pass" for status in statuses.values()) >= 20
 
 
 IPVS = "apiVersion: cnilab.dev/v1\nkind: Lab\nspec: {cni: flannel, kubernetes: {proxyMode: ipvs}}\n"
