@@ -22,6 +22,7 @@ from harness.cni.release import Release
 from harness.components import recipes
 from harness.components.lock import Lock
 from harness.components.store import Store
+from harness.errors import BringUpError
 from harness.model.labstate import LabDir
 from harness.model.spec import LabSpec
 from harness.model.variant import DRIVERS, Variant
@@ -41,8 +42,14 @@ def of(driver: str) -> Network:
     Args:
         driver: One of `model.variant.Driver`, but `generic`, which is the network of a cluster that others made.
     """
-    module = importlib.import_module(f"{__package__}.{driver}.network")
-    found: Network = module.NETWORK
+    name = f"{__package__}.{driver}.network"
+    try:
+        found: Network = importlib.import_module(name).NETWORK
+    except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and not name.startswith(str(error.name)):
+            raise  # it is there, and imports something that is not
+        msg = f"the network '{driver}' has no module {name} with NETWORK"
+        raise BringUpError(msg, cause=str(error), next_step="docs/adding-a-network.md says what it needs") from error
     return found
 
 

@@ -111,7 +111,12 @@ class Vagrant(Data):
     )
 
 
-Provider = Literal["namespaces", "kind", "vagrant", "existing"]
+Provider = Literal[
+    "namespaces",
+    "kind",
+    "vagrant",
+    "existing",
+]
 """Who makes the nodes: names of folders of `harness/providers`; `existing` is a cluster that others made.
 
 To name a provider here is what registers it.

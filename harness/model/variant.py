@@ -15,7 +15,13 @@ Gate = Literal[
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 
-Driver = Literal["bridge", "cilium", "flannel", "weave", "generic"]
+Driver = Literal[
+    "bridge",
+    "cilium",
+    "flannel",
+    "weave",
+    "generic",
+]
 """Who makes the network: names of folders of `harness/cni`; `generic` is one that somebody else made.
 
 To name a network here is what registers it.

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from conformance.registry import CHECKS
 from harness.cli.app import COMMANDS
 from harness.cni import catalogue
+from harness.model import labfile
 from tests.unit.tools.pages import FENCE, blocks
 
 ROOT = Path(__file__).parents[3]
@@ -72,3 +74,11 @@ def test_the_readme_names_all_variants() -> None:
     text = (ROOT / "README.md").read_text()
     for variant in catalogue.names():
         assert f"`{variant}`" in text
+
+
+def test_the_readme_counts_no_more_than_there_is_and_not_much_less() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    there = {"labs": len(labfile.read_all()), "requirements": len(CHECKS)}
+    said = {what: int(count) for count, what in re.findall(r"(\d+) (labs|requirements)\b", text.replace("](", "] ("))}
+    assert said.keys() == there.keys()
+    assert all(0 <= there[what] - said[what] < 10 for what in there), (said, there)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from harness.components.sources import toolchain
 from harness.components.sources.golang import MIN_GO
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model.spec import Kubernetes, LabSpec
+from harness.model.variant import Need
 from harness.providers.kind.answers import EngineFacts
 from harness.providers.kind.engine import no_engine
 from harness.providers.namespaces import cgroups, state
@@ -682,3 +683,8 @@ def test_another_kernel_is_no_way_out_where_more_than_the_kernel_is_missing(tmp_
     more = refusal(Machine(no_links={"geneve"}, user=1000), tmp_path, cni="cilium-geneve")
     inside = refusal(Machine(no_links={"geneve"}), tmp_path, cni="cilium-geneve", kernel="debian")
     assert [any("--kernel" in note for note in one.notes) for one in (kernel, more, inside)] == [True, False, False]
+
+
+def test_every_need_of_a_variant_is_a_question() -> None:
+    """One that is not would be passed over, and the variant would come up where it cannot work."""
+    assert set(get_args(Need)) <= {one.id for one in CHECKS}
