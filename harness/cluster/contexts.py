@@ -20,7 +20,7 @@ from typing import Any, Final
 import yaml
 
 from harness import yamlio
-from harness.cluster import proxies
+from harness.cluster import http_proxy
 from harness.cluster.access import Access
 from harness.errors import SpecError, UsageError
 from harness.runner import CommandError, HostRunner
@@ -81,7 +81,7 @@ def load(path: Path, context: str = "") -> Access:
         ca=_bytes(cluster, "certificate-authority", path),
         server_name=str(cluster.get("tls-server-name") or ""),
         verify=not cluster.get("insecure-skip-tls-verify"),
-        proxy=proxies.chosen(server, proxy, os.environ),
+        proxy=http_proxy.chosen(server, proxy, os.environ),
         **credentials,
     )
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import websocket
 
 from harness import timeouts
-from harness.cluster import proxies
+from harness.cluster import http_proxy
 from harness.cluster.access import Access
 from harness.runner import CommandError
 
@@ -88,7 +88,7 @@ class Stream:
                 enable_multithread=True,
                 suppress_origin=True,
                 **options,
-                **proxies.of_websocket(access.server, access.proxy, encrypted, timeouts.stretched(CONNECT)),
+                **http_proxy.of_websocket(access.server, access.proxy, encrypted, timeouts.stretched(CONNECT)),
             )
         except websocket.WebSocketBadStatusException as error:
             body = getattr(error, "resp_body", b"") or b""

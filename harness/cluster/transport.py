@@ -11,7 +11,7 @@ from typing import Any
 import urllib3
 
 from harness import yamlio
-from harness.cluster import proxies
+from harness.cluster import http_proxy
 from harness.cluster.access import Access
 
 _CONNECTIONS = 16
@@ -73,7 +73,7 @@ def reach(access: Access) -> Transport:
 
 
 def _through(url: str, more: dict[str, Any]) -> urllib3.PoolManager:
-    proxy = proxies.parse(url)
+    proxy = http_proxy.parse(url)
     if proxy.socks:
         from urllib3.contrib.socks import SOCKSProxyManager  # noqa: PLC0415 - few need it
 
@@ -89,8 +89,8 @@ def _official_transport(kubeconfig: Path) -> Transport:
         config_file=str(kubeconfig), client_configuration=facts
     )
     # It reads the variables for proxies otherwise than kubectl does: through them to loopback, too.
-    through = proxies.chosen(facts.host, _proxy_url(kubeconfig), os.environ)
-    proxy = proxies.parse(through) if through else None
+    through = http_proxy.chosen(facts.host, _proxy_url(kubeconfig), os.environ)
+    proxy = http_proxy.parse(through) if through else None
     facts.proxy, facts.no_proxy = (proxy.url if proxy else None), None
     facts.proxy_headers = proxy.headers if proxy else None
     api: Any = client.ApiClient(facts)

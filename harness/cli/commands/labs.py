@@ -39,7 +39,7 @@ def command() -> None:
 @output_option()
 def list_(output: str) -> None:
     """List all labs and what they need."""
-    from harness.steps.labs.apply import list_labs  # noqa: PLC0415
+    from harness.steps.labs.choose import list_labs  # noqa: PLC0415
 
     labs = list_labs()
     rows = [

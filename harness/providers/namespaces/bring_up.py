@@ -29,7 +29,7 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.providers import registry
-from harness.providers.namespaces import provider
+from harness.providers.namespaces import create, provider
 from harness.providers.namespaces.layout import LabLayout
 from harness.providers.protocol import Found, Needs, Order
 from harness.runner import HostRunner, Runner
@@ -45,7 +45,7 @@ def bring_up(order: Order) -> Found:
     """Make the machines of a lab; see `protocol.Driver`."""
     spec, journal = order.spec, order.journal
     layout = LabLayout(order.place.state, order.place.name)
-    provider.claim(layout, spec, order.run.path, raise_limits=order.raise_limits)
+    create.claim(layout, spec, order.run.path, raise_limits=order.raise_limits)
     load_modules()
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
@@ -57,7 +57,7 @@ def bring_up(order: Order) -> Found:
         journal.note("up.materials", f"pods get their own settings, because this machine's are {', '.join(odd)}")
         facts = replace(facts, container_spec=container_spec(materials.programs))
     machines = plan.machines(spec, issued, facts, kube_proxy=order.variant.kube_proxy)
-    lab = provider.create(layout, spec, machines, materials, journal)
+    lab = create.create(layout, spec, machines, materials, journal)
     write_kubeconfigs(layout, lab.api_port, issued)
     return Found(*provider.find(layout))
 
@@ -139,7 +139,7 @@ def make_certificates(spec: LabSpec) -> pki.ClusterPki:
     return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
 
 
-def prepare(store: Store, needs: Needs) -> provider.NodeMaterials:
+def prepare(store: Store, needs: Needs) -> create.NodeMaterials:
     """Programs and images, from the cache or made now.
 
     Everything is asked for at once: the store then starts the longest build first, and an interrupt stops all.
@@ -148,7 +148,7 @@ def prepare(store: Store, needs: Needs) -> provider.NodeMaterials:
         tools = pool.submit(store.tools.need_all)
         store.ensure(needs.components)
         tools.result()
-    return provider.NodeMaterials(
+    return create.NodeMaterials(
         store.bin_dir(registry.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )
 

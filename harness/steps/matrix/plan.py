@@ -24,7 +24,7 @@ from harness.model.plain import dotted_path, plain_data, seen
 from harness.model.variant import Need
 from harness.steps.doctor.examine import examine
 from harness.steps.doctor.model import Finding, Plan
-from harness.steps.labs.apply import list_labs
+from harness.steps.labs.choose import list_labs
 
 NIGHTLY = Path(__file__).resolve().parents[2] / "matrix.yaml"
 """The matrix of this version."""

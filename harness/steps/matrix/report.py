@@ -11,7 +11,7 @@ from typing import Any, Final
 from harness import files
 from harness.errors import CnilabError, ReportError, UsageError
 from harness.model.run import RunDir
-from harness.steps.labs.apply import list_labs
+from harness.steps.labs.choose import list_labs
 from harness.steps.lifecycle.report import write_reports
 from reports.night import build as nights
 from reports.night import history, markdown, page

@@ -7,7 +7,7 @@ import pytest
 from harness.errors import PreflightError
 from harness.model.spec import LabSpec
 from harness.providers import limits
-from harness.providers.namespaces import provider, state
+from harness.providers.namespaces import create, provider, state
 from harness.providers.namespaces.layout import LabLayout
 
 AMPLE = {limits.INOTIFY: 8192, limits.NEIGHBOURS: 65536}
@@ -42,9 +42,9 @@ def test_limits_go_back_when_the_last_lab_goes(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(limits, "write", machine.__setitem__)
     monkeypatch.setattr(limits, "inotify_instances", lambda: 0)
     one, two = LabLayout(tmp_path, "one"), LabLayout(tmp_path, "two")
-    provider.claim(one, LabSpec(name="one"), None, raise_limits=True)
+    create.claim(one, LabSpec(name="one"), None, raise_limits=True)
     assert machine[limits.INOTIFY] == 32
-    provider.claim(two, LabSpec(name="two", nodes=1), None)
+    create.claim(two, LabSpec(name="two", nodes=1), None)
     provider.delete(one)
     assert machine[limits.INOTIFY] == 32, "the other lab may need it"
     inherited = state.read(two)

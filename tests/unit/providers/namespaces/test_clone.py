@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import resources
-from harness.providers.namespaces.provider import clone_tree
+from harness.providers.namespaces.create import clone_tree
 from harness.timeouts import wait_until
 
 
@@ -32,7 +32,7 @@ def test_a_copy_ends_when_the_harness_is_killed(tmp_path: Path, monkeypatch: pyt
     slow.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid.new\nmv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
-    words = "import sys; from pathlib import Path; from harness.providers.namespaces.provider import clone_tree"
+    words = "import sys; from pathlib import Path; from harness.providers.namespaces.create import clone_tree"
     program = f"{words}; clone_tree(*map(Path, sys.argv[1:]))"
     harness = subprocess.Popen((sys.executable, "-c", program, tmp_path, tmp_path), cwd=resources.root())
     wait_until("the copy begins", (tmp_path / "pid").exists, 20)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import PreflightError, UsageError
 from harness.model.spec import LabSpec
-from harness.providers.namespaces import provider, state
+from harness.providers.namespaces import create, provider, state
 from harness.providers.namespaces.layout import LabLayout
 
 HOSTILE = ["", ".", "..", "../x", "a b", 'a"b', "a" * 300, "<b>x</b>", "A", "-a", "a/b", "a\n", "é"]
@@ -28,7 +28,7 @@ def test_labs_of_one_name_in_two_state_directories_have_groups_of_their_own(tmp_
 
 def test_a_claimed_lab_knows_all_machines_before_any_is_made(tmp_path: Path) -> None:
     layout = LabLayout(tmp_path, "one")
-    provider.claim(layout, LabSpec(name="one"), None)
+    create.claim(layout, LabSpec(name="one"), None)
     known = state.read(layout)
     assert known is not None
     assert [machine.name for machine in known.machines] == ["n1", "n2", "router", "far", "fabric"]
@@ -37,14 +37,14 @@ def test_a_claimed_lab_knows_all_machines_before_any_is_made(tmp_path: Path) -> 
 
 def test_a_name_can_be_claimed_once(tmp_path: Path) -> None:
     layout = LabLayout(tmp_path, "one")
-    provider.claim(layout, LabSpec(name="one"), None)
+    create.claim(layout, LabSpec(name="one"), None)
     with pytest.raises(PreflightError, match="already a lab named 'one'"):
-        provider.claim(layout, LabSpec(name="one"), None)
+        create.claim(layout, LabSpec(name="one"), None)
 
 
 def test_a_lab_whose_machines_never_started_is_broken_and_can_be_removed(tmp_path: Path) -> None:
     layout = LabLayout(tmp_path, "one")
-    provider.claim(layout, LabSpec(name="one"), None)
+    create.claim(layout, LabSpec(name="one"), None)
     with pytest.raises(UsageError) as caught:
         provider.find(layout)
     assert "not running: n1, n2, router, far, fabric" in str(caught.value)
@@ -83,7 +83,7 @@ def test_clones_share_layers_but_not_databases(tmp_path: Path) -> None:
     layer.write_bytes(b"layer")
     target = tmp_path / "node"
     target.mkdir()
-    provider.clone_tree(source, target)
+    create.clone_tree(source, target)
     assert (target / "layer").stat().st_ino == layer.stat().st_ino
     assert (target / "io.containerd.metadata.v1.bolt/meta.db").stat().st_ino != database.stat().st_ino
     assert (target / "io.containerd.metadata.v1.bolt/meta.db").read_bytes() == b"db"

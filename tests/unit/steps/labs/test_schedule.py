@@ -12,7 +12,8 @@ from harness.errors import BringUpError, UsageError
 from harness.model import labfile
 from harness.model.lab import ALONE, LabDefinition, Needs
 from harness.model.records import LabStep
-from harness.steps.labs.apply import Ability, choose, lacking, list_labs, put_off, schedule
+from harness.steps.labs.apply import schedule
+from harness.steps.labs.choose import Ability, choose, lacking, list_labs, put_off
 
 FLANNEL = Ability(frozenset({"br", "masq", "multi"}), 2, "flannel", "vxlan", "iptables")
 

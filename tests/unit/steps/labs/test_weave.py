@@ -18,7 +18,7 @@ from harness.model import labfile
 from harness.model.records import LabStep
 from harness.model.spec import LabSpec
 from harness.runner import Completed
-from harness.steps.labs.apply import ability, lacking
+from harness.steps.labs.choose import ability, lacking
 from harness.steps.labs.run import LabRun
 from tests.unit.probes import fake
 from tests.unit.steps.labs.conftest import FakeCluster, said

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import contexts, proxies
+from harness.cluster import contexts, http_proxy
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube
 from harness.cluster.pki import Authority
@@ -57,7 +57,7 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_variables_name_it_as_for_kubectl(server: str, environ: dict[str, str], url: str) -> None:
-    assert proxies.chosen(server, "", environ) == url
+    assert http_proxy.chosen(server, "", environ) == url
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_variables_name_it_as_for_kubectl(server: str, environ: dict[str, str], 
     ],
 )
 def test_no_proxy_is_read_as_by_kubectl(server: str, spared: str, through: bool) -> None:
-    assert bool(proxies.chosen(server, "", {"HTTPS_PROXY": PROXY, "no_proxy": spared})) == through
+    assert bool(http_proxy.chosen(server, "", {"HTTPS_PROXY": PROXY, "no_proxy": spared})) == through
 
 
 def test_what_the_kubeconfig_names_decides_alone() -> None:
     environ = {"HTTPS_PROXY": "http://other.test", "NO_PROXY": "*"}
-    assert proxies.chosen("https://127.0.0.1:6443", PROXY, environ) == PROXY
+    assert http_proxy.chosen("https://127.0.0.1:6443", PROXY, environ) == PROXY
 
 
 @pytest.mark.parametrize(
@@ -97,12 +97,12 @@ def test_what_the_kubeconfig_names_decides_alone() -> None:
 )
 def test_a_proxy_that_is_not_spoken_to_is_refused_by_name(url: str) -> None:
     with pytest.raises(UsageError, match="HTTPS_PROXY: this proxy cannot be used"):
-        proxies.chosen("https://api.test", "", {"HTTPS_PROXY": url})
+        http_proxy.chosen("https://api.test", "", {"HTTPS_PROXY": url})
 
 
 def test_a_login_is_part_of_the_url() -> None:
-    proxy = proxies.parse("http://me:a%40b@proxy.test")
-    assert proxy == proxies.Proxy("proxy.test", 80, ("me", "a@b"))
+    proxy = http_proxy.parse("http://me:a%40b@proxy.test")
+    assert proxy == http_proxy.Proxy("proxy.test", 80, ("me", "a@b"))
     assert proxy.headers == {"Proxy-Authorization": "Basic bWU6YUBi"}
 
 
