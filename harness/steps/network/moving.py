@@ -123,7 +123,14 @@ def drain(api: Kube, nodes: Sequence[Node]) -> int:
     deleted = {pod["metadata"]["uid"] for pod in pods}
 
     def gone() -> bool:
-        if deleted & {pod["metadata"]["uid"] for pod in api.list("v1", "Pod")}:
+        there = {pod["metadata"]["uid"]: pod for pod in api.list("v1", "Pod")}
+        # The scheduler learns of a taint a moment later, and may have given a node to a pod that came in between.
+        late = [pod for pod in in_pod_network(there.values()) if pod["spec"].get("nodeName")]
+        late = [pod for pod in late if pod["metadata"]["uid"] not in deleted]
+        if late:
+            api.delete(late, wait=False, grace=_GRACE)
+            deleted.update(pod["metadata"]["uid"] for pod in late)
+        if deleted & there.keys():
             return False
         return not sandboxes.of_nodes(nodes).select(host_network=False)
 

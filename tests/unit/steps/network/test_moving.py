@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.steps.network.moving import TAINT, copies, in_pod_network, require_movable, tolerates
+from harness.probes.sandboxes import Sandboxes
+from harness.steps.network.moving import TAINT, copies, drain, in_pod_network, require_movable, tolerates
 
 
 def pod(name: str, *, controller: str = "", phase: str = "Running", **spec: Any) -> dict[str, Any]:
@@ -61,3 +62,35 @@ def test_a_controlled_pod_that_no_taint_keeps_away_is_refused_by_name() -> None:
         require_movable([pod("log-x1", controller="log", tolerations=everywhere)])
     assert caught.value.cause == "shop/log-x1"
     assert "operator: Exists" in caught.value.next_step
+
+
+class Api:
+    """Pods; a controller makes one again when it is deleted, and the scheduler does not know yet of the taint."""
+
+    def __init__(self) -> None:
+        self.pods = [pod("web-1", controller="rs"), pod("single")]
+        self.deleted: list[str] = []
+
+    def delete(self, pods: list[dict[str, Any]], **_: Any) -> None:
+        for one in pods:
+            name = one["metadata"]["name"]
+            self.deleted.append(name)
+            self.pods.remove(one)
+            if name == "web-1":
+                self.pods.append(pod("web-2", controller="rs"))
+            if name == "web-2":
+                waiting = pod("web-3", controller="rs", phase="Pending")
+                waiting["spec"].pop("nodeName")
+                self.pods.append(waiting)
+
+    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        assert (api_version, kind) == ("v1", "Pod")
+        return [*self.pods]
+
+
+def test_a_pod_that_was_given_a_node_before_the_taint_was_known_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    api: Any = Api()
+    monkeypatch.setattr("harness.probes.sandboxes.of_nodes", lambda _: Sandboxes((), ()))
+    assert drain(api, ()) == 2
+    assert sorted(api.deleted) == ["single", "web-1", "web-2"]
+    assert [one["metadata"]["name"] for one in api.pods] == ["web-3"], "it waits for the new network"
