@@ -6,7 +6,8 @@ or, where it has none, from a copy of its manifest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from harness import timeouts
@@ -22,6 +23,9 @@ TAINT: Object = {"key": "cnilab.dev/switch", "value": "in-progress", "effect": "
 
 _GRACE = 1
 """Seconds that a pod gets to end by itself."""
+
+_COME_AGAIN = 3
+"""Times that a controller's pods may have a node by accident: the scheduler knows of the taint soon."""
 
 _CONFLICT = 409
 _SET_BY_API = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
@@ -121,6 +125,7 @@ def drain(api: Kube, nodes: Sequence[Node]) -> int:
     pods = in_pod_network(api.list("v1", "Pod"))
     api.delete(pods, wait=False, grace=_GRACE)
     deleted = {pod["metadata"]["uid"] for pod in pods}
+    rounds: Counter[str] = Counter()
 
     def gone() -> bool:
         there = {pod["metadata"]["uid"]: pod for pod in api.list("v1", "Pod")}
@@ -128,6 +133,8 @@ def drain(api: Kube, nodes: Sequence[Node]) -> int:
         late = [pod for pod in in_pod_network(there.values()) if pod["spec"].get("nodeName")]
         late = [pod for pod in late if pod["metadata"]["uid"] not in deleted]
         if late:
+            rounds.update({str((owner(pod) or {}).get("name", pod["metadata"]["name"])) for pod in late})
+            _insist_on_scheduling(late, rounds)
             api.delete(late, wait=False, grace=_GRACE)
             deleted.update(pod["metadata"]["uid"] for pod in late)
         if deleted & there.keys():
@@ -142,6 +149,19 @@ def drain(api: Kube, nodes: Sequence[Node]) -> int:
         error.cause = "\n".join(filter(None, [error.cause, there]))
         raise
     return len(pods)
+
+
+def _insist_on_scheduling(late: Iterable[Object], rounds: Mapping[str, int]) -> None:
+    """A controller whose pods get nodes again and again does not ask the scheduler: no taint keeps them off."""
+    stubborn = sorted({name for name, count in rounds.items() if count > _COME_AGAIN})
+    if stubborn:
+        names = sorted({f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in late})
+        msg = "some pods come back on a node without a pod network: their templates name the node (nodeName)"
+        raise BringUpError(
+            msg,
+            cause=f"{', '.join(names[:10])}, made by {', '.join(stubborn[:10])}",
+            next_step="use nodeSelector or affinity in these templates, or scale them to 0 until the switch is done",
+        )
 
 
 def post(api: Kube, manifests: Iterable[Object]) -> list[str]:

@@ -167,3 +167,15 @@ def test_a_value_is_known_only_after_the_step_that_saves_it(tmp_path: Path) -> N
     (tmp_path / "again").mkdir()
     with pytest.raises(SpecError, match=r"uses saved\.it, which no step before it saves"):
         labfile.read(_lab(tmp_path / "again", steps=[use, make]))
+
+
+def test_no_controller_gives_its_pods_a_node_itself() -> None:
+    """Nothing keeps such pods off a node: `cnilab switch` would wait for them in vain."""
+    pinned = []
+    for path in sorted((resources.root() / "labs").glob("**/*.yaml")):
+        if path.name == "lab.yaml":
+            continue
+        for item in yamlio.loads_all(path.read_text(encoding="utf-8")):
+            template = ((item or {}).get("spec") or {}).get("template") or {}
+            pinned += [str(path)] if (template.get("spec") or {}).get("nodeName") else []
+    assert pinned == []

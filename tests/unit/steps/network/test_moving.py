@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import BringUpError, UsageError
 from harness.probes.sandboxes import Sandboxes
 from harness.steps.network.moving import TAINT, copies, drain, in_pod_network, require_movable, tolerates
 
@@ -94,3 +94,23 @@ def test_a_pod_that_was_given_a_node_before_the_taint_was_known_goes_too(monkeyp
     assert drain(api, ()) == 2
     assert sorted(api.deleted) == ["single", "web-1", "web-2"]
     assert [one["metadata"]["name"] for one in api.pods] == ["web-3"], "it waits for the new network"
+
+
+class Stubborn(Api):
+    """The template of the controller names a node: its pods ask no scheduler."""
+
+    def delete(self, pods: list[dict[str, Any]], **_: Any) -> None:
+        for one in pods:
+            self.deleted.append(one["metadata"]["name"])
+            self.pods.remove(one)
+            if one["metadata"]["ownerReferences"]:
+                self.pods.append(pod(f"new-{len(self.deleted)}", controller="rs"))
+
+
+def test_pods_that_no_taint_keeps_off_end_the_wait_at_once_and_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    api: Any = Stubborn()
+    monkeypatch.setattr("harness.probes.sandboxes.of_nodes", lambda _: Sandboxes((), ()))
+    with pytest.raises(BringUpError, match="their templates name the node") as caught:
+        drain(api, ())
+    assert "made by rs" in caught.value.cause
+    assert "nodeSelector" in caught.value.next_step
