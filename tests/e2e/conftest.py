@@ -24,8 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            # Not of the fixtures: the first one may have to build all components. A mark of the item counts before that of
-            # its module, which may allow more.
+            # Not of the fixtures: the first one may have to build all components. An item's own mark counts before that
+            # of its module, which may allow more.
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(900, func_only=True))
 
