@@ -18,7 +18,7 @@ from harness.cluster.refusals import ApiError, refused, unanswered
 from harness.cluster.transport import Transport, reach, transport
 from harness.errors import BringUpError
 
-__all__ = ["ApiError", "Kube", "Object", "Objects", "object_path", "resource_path"]
+__all__ = ["ApiError", "Kube", "Object", "Objects"]
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -59,12 +59,7 @@ _RESOURCES: dict[str, Resource] = {
 _FIRST = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ConfigMap", "Secret")
 
 
-def resource_path(api_version: str, kind: str, namespace: str = "", name: str = "") -> str:
-    """The URL path of an object of a kind that the project uses, or of a collection when there is no name."""
-    return _path(api_version, _RESOURCES[kind], namespace, name)
-
-
-def _path(api_version: str, known: Resource, namespace: str = "", name: str = "") -> str:
+def _path(api_version: str, known: Resource, namespace: str, name: str) -> str:
     resource, namespaced = known
     parts = ["/api" if api_version == "v1" else "/apis", api_version]
     if namespaced and namespace:
@@ -73,12 +68,6 @@ def _path(api_version: str, known: Resource, namespace: str = "", name: str = ""
     if name:
         parts.append(urllib.parse.quote(name, safe=""))
     return "/".join(parts)
-
-
-def object_path(item: Object) -> str:
-    """The URL path of an object of such a kind; objects of a namespace default to `default`."""
-    metadata = item["metadata"]
-    return resource_path(item["apiVersion"], item["kind"], metadata.get("namespace") or "default", metadata["name"])
 
 
 class Kube:

@@ -15,8 +15,6 @@ from harness.model.labstate import LabDir, LabState
 from harness.model.spec import PROVIDERS
 from harness.providers.protocol import Driver, Found
 
-_DEFAULT = "namespaces"
-
 
 def driver(name: str) -> Driver:
     """The driver of a provider: `DRIVER` of the module `driver` in its folder beside this module.
@@ -50,7 +48,7 @@ def driver_of(place: LabDir) -> Driver:
         common = labstate.read(place, LabState)
     except UsageError:
         common = None
-    return driver(common.spec.provider if common and common.spec.provider in PROVIDERS else _DEFAULT)
+    return driver(common.spec.provider if common and common.spec.provider in PROVIDERS else PROVIDERS[0])
 
 
 def find(name: str, state: Path) -> Found:

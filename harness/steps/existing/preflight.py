@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from harness.cluster.access import Access
 from harness.cluster.contexts import load
-from harness.cluster.kube import ApiError, Kube, resource_path
+from harness.cluster.kube import ApiError, Kube
 from harness.errors import PreflightError, UsageError
 from harness.providers.existing import rights as rbac
 from harness.providers.existing import survey, trouble
@@ -226,7 +226,7 @@ def _nodes(kube: Kube) -> tuple[NodeInfo, ...]:
     more = ""
     while True:
         query = {"limit": str(PAGE), **({"continue": more} if more else {})}
-        answer = kube.raw("GET", resource_path("v1", "Node"), query=query)
+        answer = kube.raw("GET", kube.path("v1", "Node"), query=query)
         found += [survey.node(item) for item in answer["items"]]
         more = answer["metadata"].get("continue", "")
         if not more:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from conformance import manifests
 from harness import timeouts
-from harness.cluster.kube import ApiError, Kube, Object, object_path, resource_path
+from harness.cluster.kube import ApiError, Kube, Object
 from harness.errors import PreflightError, TearDownError
 from harness.model.journal import Journal
 from harness.model.labstate import start_time
@@ -125,7 +125,7 @@ class Stay:
 
     def _post(self, item: Object, *, dry: bool = False) -> Any:
         metadata = item["metadata"]
-        path = resource_path(item["apiVersion"], item["kind"], metadata.get("namespace", ""))
+        path = self.kube.path(item["apiVersion"], item["kind"], metadata.get("namespace", ""))
         return self.kube.raw("POST", path, item, query={"fieldManager": "cnilab", **({"dryRun": "All"} if dry else {})})
 
     def settle(self) -> None:
@@ -341,7 +341,7 @@ def _delete(kube: Kube, items: Sequence[Object]) -> None:
 
     def drop(item: Object) -> None:
         try:
-            kube.raw("DELETE", object_path(item), body)
+            kube.raw("DELETE", kube.path_of(item), body)
         except ApiError as error:
             if error.status != _MISSING:
                 raise

@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from harness import timeouts
-from harness.cluster.kube import ApiError, Kube, object_path, resource_path
+from harness.cluster.kube import ApiError, Kube
 from harness.cluster.transport import Transport, transport
 from harness.errors import BringUpError
 
@@ -24,11 +24,11 @@ from harness.errors import BringUpError
     ],
 )
 def test_paths_of_objects_and_collections(arguments: tuple[str, ...], path: str) -> None:
-    assert resource_path(*arguments) == path
+    assert Kube(Path("/nonexistent")).path(*arguments) == path
 
 
 def test_an_object_without_a_namespace_belongs_to_default() -> None:
-    assert object_path({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}) == (
+    assert Kube(Path("/nonexistent")).path_of({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}) == (
         "/api/v1/namespaces/default/services/web"
     )
 

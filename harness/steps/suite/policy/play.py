@@ -29,7 +29,7 @@ from conformance.policy.cases import (
 from conformance.policy.model import Policy
 from conformance.registry import CHECKS
 from harness import timeouts
-from harness.cluster.kube import ApiError, Object, object_path
+from harness.cluster.kube import ApiError, Object
 from harness.model.records import Exchange, Lookup, Observation, Outcome
 from harness.probes import plan as probes
 from harness.probes import sandboxes
@@ -243,7 +243,7 @@ def clear(suite: Suite, but: Sequence[Policy] = ()) -> None:
     ]
     with ThreadPoolExecutor(max_workers=8, thread_name_prefix="policy") as pool:
         # Nothing depends on a policy, so the garbage collector has no part in it.
-        list(pool.map(lambda item: kube.raw("DELETE", object_path(item), {"propagationPolicy": "Background"}), ours))
+        list(pool.map(lambda item: kube.raw("DELETE", kube.path_of(item), {"propagationPolicy": "Background"}), ours))
 
 
 def deploy(suite: Suite) -> Arena:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from harness.cluster.kube import ApiError, Kube
+from harness.cluster.kube import ApiError, Kube, Objects
 from harness.steps.existing import stay
 
 
-class Cluster:
+class Cluster(Kube):
     """An API with pods of a run, that fails in a row of ways before each list."""
 
     def __init__(self, *failures: ApiError | None, stubborn: bool = False) -> None:
@@ -18,7 +18,8 @@ class Cluster:
         self.pods = {"a", "b"}
         self.asked = 0
 
-    def list(self, version: str, kind: str, namespace: str = "", labels: str = "") -> list[dict[str, Any]]:
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = "") -> Objects:
+        del fields
         self.asked += 1
         assert (namespace, labels) == ("mine", "run=x")
         failure = self.failures.pop(0) if self.failures else None
@@ -26,17 +27,17 @@ class Cluster:
             raise failure
         found = sorted(self.pods) if kind == "Pod" else []
         return [
-            {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "mine"}} for name in found
+            {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "mine"}} for name in found
         ]
 
-    def raw(self, method: str, path: str, body: object) -> None:
+    def raw(self, method: str, path: str, body: Any = None, **_: Any) -> None:
         assert (method, bool(body)) == ("DELETE", True)
         if not self.stubborn:
             self.pods.discard(path.rpartition("/")[2])
 
 
 def remove(cluster: Cluster) -> list[str]:
-    return stay.remove(cast("Kube", cluster), "run=x", "mine")
+    return stay.remove(cluster, "run=x", "mine")
 
 
 def failure(status: int) -> ApiError:
