@@ -44,13 +44,13 @@ _WHOLE: Path_ = ("spec",)
 
 
 class Metadata(Data):
-    """Who the lab is."""
+    """Who the cluster is."""
 
     name: LabName = Field(default="lab", description="Part of paths, cgroups and host names: a short DNS label")
 
 
 class Document(Data):
-    """A lab spec as a file has it."""
+    """A cluster spec as a file has it."""
 
     api_version: str = Field(alias="apiVersion", json_schema_extra={"const": API_VERSION})
     kind: str = Field(json_schema_extra={"const": KIND})
@@ -92,7 +92,7 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://{API_VERSION}/lab.schema.json",
         **described,
-        "title": "cnilab lab spec",
+        "title": "cnilab cluster spec",
     }
 
 
@@ -171,7 +171,9 @@ def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, An
     if problems or parsed is None:
         problems.sort(key=_position_of)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        msg = f"the {source} are not valid: {count}" if source == _OPTIONS else f"{source} is not a lab spec: {count}"
+        msg = (
+            f"the {source} are not valid: {count}" if source == _OPTIONS else f"{source} is not a cluster spec: {count}"
+        )
         raise SpecError(msg, problems)
     if known.network is not None and parsed.cni_version == known.network(parsed.cni):
         return parsed.model_copy(update={"cni_version": ""})  # the pinned one, said aloud
@@ -223,7 +225,9 @@ def _header(document: dict[str, Any], locate: _Locator) -> Iterator[Problem]:
     if isinstance(spec, dict) and "name" in spec:
         # LabSpec has the field, because everything below wants one object; a file has it in its metadata.
         keys = "keys " + ", ".join(sorted(_fields(LabSpec)))
-        yield Problem(locate(("spec", "name")), "spec.name", "is an unknown key", keys, "a lab's name is metadata.name")
+        yield Problem(
+            locate(("spec", "name")), "spec.name", "is an unknown key", keys, "a cluster's name is metadata.name"
+        )
 
 
 def _validate(document: dict[str, Any], locate: _Locator) -> tuple[list[Problem], LabSpec | None]:

@@ -10,7 +10,7 @@ from harness.cli.command import command as define
 from harness.cli.context import say
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 
 if TYPE_CHECKING:
     from harness.steps.suite.trace import Hop, Trace
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @click.option("--size", type=click.IntRange(0, 65507), default=72, show_default=True, help="Size of the ping in bytes.")
-@lab_option()
+@cluster_option()
 @output_option()
-def command(source: str, target: str, *, size: int, lab: str | None, output: str) -> int:
-    """Follow a ping through the lab, hop by hop, there and back.
+def command(source: str, target: str, *, size: int, cluster: str | None, output: str) -> int:
+    """Follow a ping through the cluster, hop by hop, there and back.
 
     SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. Exit code 1 means that the
     ping was not answered.
     """
-    there = attached(lab)
+    there = attached(cluster)
     from harness.cli.runs import require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.suite.trace import trace  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What a lab still has to be made of, and whether this machine can make it: components, Go, C compiler."""
+"""What a cluster still has to be made of, and whether this machine can make it: components, Go, C compiler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.steps.doctor.model import Answer, Plan, Question
 
 
 def missing(plan: Plan) -> list[str]:
-    """Names of components that this lab takes and that are not in the cache."""
+    """Names of components that this cluster takes and that are not in the cache."""
     store = Store(plan.cache, lock=lock_for(plan.spec))
     wanted = needs(plan.spec, store).components
     return [one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted]
@@ -24,14 +24,14 @@ def missing(plan: Plan) -> list[str]:
 def _components(plan: Plan) -> Answer:
     lacking = missing(plan)
     if not lacking:
-        return Answer(ok=True, detail="all components of this lab are in the cache")
+        return Answer(ok=True, detail="all components of this cluster are in the cache")
     return Answer(ok=False, detail=f"not in the cache: {', '.join(lacking)}")
 
 
 def _go(plan: Plan) -> Answer:
     lacking = missing(plan)
     if not lacking:
-        return Answer(ok=True, detail="not needed: all components of this lab are in the cache")
+        return Answer(ok=True, detail="not needed: all components of this cluster are in the cache")
     pinned = load_lock().go
     done = plan.host.run(golang.VERSION)
     found = find_version(done.stdout) if done.ok else ""
