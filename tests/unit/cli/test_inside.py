@@ -56,6 +56,7 @@ def machine(state: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
         ["apply", "--cluster", "far"],
         ["trace", "a", "b", "--cluster", "far"],
         ["collect", "--cluster", "far"],
+        ["collect", "--lab", "far"],
     ],
 )
 def test_a_command_runs_where_its_lab_is_with_its_own_words(words: list[str], machine: Recorded) -> None:
