@@ -89,8 +89,9 @@ def _kernel(name: str, store: Store) -> Item:
 
 def _nodes(spec: LabSpec) -> Iterator[Item]:
     for name in spec.node_names:
-        address = str(spec.node_address(name))
-        yield Item("node", name, f"{spec.provider}, {address}", {"address": address})
+        addresses = [str(address) for address in spec.all_addresses(name)]
+        known = {"address": addresses[0], "addresses": addresses}
+        yield Item("node", name, f"{spec.provider}, {', '.join(addresses)}", known)
 
 
 def _components(store: Store, names: tuple[str, ...]) -> Iterator[Item]:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KERNELS = ("host", "debian")
 """Those that a lab can run under; see harness.model.spec."""
 
+FAMILIES = ("ipv4", "ipv6", "dual")
+"""What a cluster can have; see harness.model.family."""
+
 _FIELDS = {
     "name": "metadata.name",
     "nodes": "spec.nodes",
@@ -33,6 +36,7 @@ _FIELDS = {
     "kernel": "spec.kernel",
     "provider": "spec.provider",
     "cni_version": "spec.cniVersion",
+    "ip_family": "spec.ipFamily",
 }
 """Parameter of an option to the field of a spec file that it sets."""
 
@@ -123,6 +127,7 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
+        click.option("--ip-family", type=click.Choice(FAMILIES), help="IP families of the cluster.  [default: ipv4]"),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
         click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
@@ -153,6 +158,7 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
             variants,
             {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given},
             network=pinned_network,
+            families=_families,
         )
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
@@ -163,6 +169,7 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
             overrides=given,
             pinned=_pinned_kubernetes(),
             network=pinned_network,
+            families=_families,
         )
     import difflib  # noqa: PLC0415
 
@@ -195,6 +202,13 @@ def pinned_network(variant: str) -> str:
     from harness.components.network import pinned  # noqa: PLC0415
 
     return pinned(load(), catalogue.variant(variant).driver)
+
+
+def _families(variant: str) -> tuple[str, ...]:
+    """IP families that a variant can give to pods."""
+    from harness.cni import catalogue  # noqa: PLC0415
+
+    return catalogue.variant(variant).families
 
 
 def checked_version(variant: str, version: str | None) -> str:

@@ -29,6 +29,7 @@ from pydantic_core import ErrorDetails
 from harness import yamlio
 from harness.errors import Problem, SpecError
 from harness.model.base import Data
+from harness.model.family import Family, IpFamily
 from harness.model.plain import dotted_path, plain_data, seen
 from harness.model.spec import ALL_LABS, CNI_VERSION, LabName, LabSpec
 
@@ -78,6 +79,7 @@ _KINDS = {
     "model_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
     "ip_v4_network": _NETWORK,
+    "ip_v6_network": "an IPv6 network in CIDR notation without host bits, such as fd00:10:244::/56",
     "value_error": _NETWORK,
 }
 """What was expected, by pydantic's kind of error; networks are the only fields that raise ValueError themselves."""
@@ -104,6 +106,7 @@ def load_spec(
     overrides: Mapping[str, Any] | None = None,
     pinned: Collection[str] = (),
     network: Callable[[str], str] | None = None,
+    families: Callable[[str], Collection[str]] | None = None,
 ) -> LabSpec:
     """Read a spec file.
 
@@ -114,18 +117,22 @@ def load_spec(
         overrides: Values of command line options by path in the document: `{"spec.nodes": 3}`.
         pinned: Minor versions of Kubernetes that are made here; empty: not checked.
         network: Says which version of its network a variant has unasked, empty for one that has none; None: not asked.
+        families: Says which IP families a variant can give to pods; None: not asked.
 
     Raises:
         UsageError: The file cannot be read.
         SpecError: Something in it is wrong; has every problem.
     """
     document = yamlio.read_user_file(path)
-    known = _Known(variants, labs, pinned, network)
+    known = _Known(variants, labs, pinned, network, families)
     return _build(document, f"{path}", known, overrides or {})
 
 
 def make_spec(
-    variants: Collection[str], overrides: Mapping[str, Any], network: Callable[[str], str] | None = None
+    variants: Collection[str],
+    overrides: Mapping[str, Any],
+    network: Callable[[str], str] | None = None,
+    families: Callable[[str], Collection[str]] | None = None,
 ) -> LabSpec:
     """A spec from command line options alone.
 
@@ -133,12 +140,13 @@ def make_spec(
         variants: Names of all CNI variants.
         overrides: Values by path in the document.
         network: As for `load_spec`.
+        families: Likewise.
 
     Raises:
         SpecError: A value is wrong.
     """
     base = {"apiVersion": API_VERSION, "kind": KIND}
-    return _build(base, _OPTIONS, _Known(variants, network=network), overrides)
+    return _build(base, _OPTIONS, _Known(variants, network=network, families=families), overrides)
 
 
 @dataclass(frozen=True)
@@ -150,12 +158,14 @@ class _Known:
         labs: Ids of all labs.
         pinned: Minor versions of Kubernetes that are made here.
         network: Says which version of its network a variant has unasked; empty for one that has none.
+        families: Says which IP families a variant can give to pods.
     """
 
     variants: Collection[str]
     labs: Collection[str] = ()
     pinned: Collection[str] = ()
     network: Callable[[str], str] | None = None
+    families: Callable[[str], Collection[str]] | None = None
 
 
 def _build(document: Any, source: str, known: _Known, overrides: Mapping[str, Any]) -> LabSpec:
@@ -308,6 +318,7 @@ def _references(document: dict[str, Any], locate: _Locator, known: _Known) -> It
         yield Problem(locate(("spec", "cni")), "spec.cni", f"is {seen(cni)}", choices, _nearest(cni, known.variants))
     yield from _version(spec, locate, known.pinned)
     yield from _network_version(spec, locate, known)
+    yield from _network_families(spec, locate, known)
     for index, lab in enumerate(spec["labs"]) if known.labs and isinstance(spec.get("labs"), list) else ():
         if isinstance(lab, str) and lab not in {*known.labs, ALL_LABS}:
             hint = _nearest(lab, known.labs) or "'cnilab labs list' shows all"
@@ -329,6 +340,18 @@ def _network_version(spec: dict[str, Any], locate: _Locator, known: _Known) -> I
     else:
         return
     yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", expected)
+
+
+def _network_families(spec: dict[str, Any], locate: _Locator, known: _Known) -> Iterator[Problem]:
+    """A network that has no IPv6 gives none to pods, whatever nodes have."""
+    wanted, cni = spec.get("ipFamily", "ipv4"), spec.get("cni", LabSpec().cni)
+    if known.families is None or cni not in known.variants or wanted not in get_args(IpFamily):
+        return
+    able = set(known.families(cni))
+    if not able.issuperset(get_args(Family) if wanted == "dual" else (wanted,)):
+        path: Path_ = ("spec", "ipFamily")
+        expected = f"{' or '.join(sorted(able))}: the variant {cni} has no other family"
+        yield Problem(locate(path), dotted_path(path), f"is {seen(wanted)}", expected)
 
 
 def _version(spec: dict[str, Any], locate: _Locator, pinned: Collection[str]) -> Iterator[Problem]:

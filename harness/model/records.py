@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.family import Family, Proto, family_of_dial
 from harness.model.requirement import Level
 
 Outcome = Literal[
@@ -49,7 +50,7 @@ class Exchange(Record):
     src_ip: str
     dst: str = Field(description="Name of what was dialled: a pod, a Service, router …")
     dst_node: str = Field(description="Node of the target; empty when there is none, as for a Service")
-    proto: Literal["tcp", "udp", "icmp"]
+    proto: Proto = Field(description="tcp6 is TCP over IPv6")
     dial: str = Field(description="Address and port dialled")
     source: str = Field(default="", description="Address and port of the sender's own socket")
     outcome: Outcome
@@ -98,6 +99,11 @@ class Rung(Record):
     tries: tuple[Try, ...] = ()
     detail: str = ""
 
+    @property
+    def family(self) -> Family:
+        """That of the address that was dialled."""
+        return family_of_dial(self.dial)
+
 
 class Burst(Record):
     """Numbered datagrams in one direction; counted at the receiver, so that no reply is needed."""
@@ -117,6 +123,11 @@ class Burst(Record):
     duplicates: int = 0
     ms: float = 0.0
     detail: str = ""
+
+    @property
+    def family(self) -> Family:
+        """That of the address that was dialled."""
+        return family_of_dial(self.dial)
 
 
 class Churn(Record):
@@ -139,6 +150,11 @@ class Churn(Record):
     p99_us: int | None = None
     ms: float = 0.0
     detail: str = ""
+
+    @property
+    def family(self) -> Family:
+        """That of the address that was dialled."""
+        return family_of_dial(self.dial)
 
 
 class Query(Record):

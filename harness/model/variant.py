@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import Field
 
 from harness.model.base import Data
+from harness.model.family import Family
 
 Gate = Literal[
     "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
@@ -124,6 +125,7 @@ class Variant(Data):
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="Fields of a spec, by path, that have another default when it is named alone"
     )
+    families: tuple[Family, ...] = Field(default=("ipv4",), description="IP families that it can give to pods")
     values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
     expect: Expectations
     deviations: dict[str, str] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.model.family import Proto
 from harness.model.records import Outcome
 from harness.model.world import RESPONDER_PORT
 from harness.runner import Runner
@@ -68,7 +69,7 @@ class ExchangeProbe:
 
     Args:
         target: Whom to ask.
-        proto: `icmp` is an echo request, matched by id and nonce.
+        proto: `icmp` is an echo request, matched by id and nonce; `tcp6`, `udp6` and `icmp6` go over IPv6.
         purpose: What the leg is for: mesh, hairpin, nodeport, egress, ports, integrity …
         size: Payload bytes; 1 MiB and more are fine over TCP (upload).
         source_port: Own port; 0 lets the kernel choose.
@@ -77,7 +78,7 @@ class ExchangeProbe:
     """
 
     target: Target
-    proto: Literal["tcp", "udp", "icmp"] = "tcp"
+    proto: Proto = "tcp"
     purpose: str = "mesh"
     size: int = 64
     source_port: int = 0

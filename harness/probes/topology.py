@@ -59,11 +59,15 @@ def build(dumps: Iterable[Dump], spec: LabSpec) -> Topology:
     return Topology(
         nodes=nodes,
         outside=outside,
-        underlay_cidr=str(spec.underlay.cidr),
-        pod_cidr=str(spec.pods.cidr),
-        service_cidr=str(spec.services.cidr),
+        underlay_cidr=_listed(spec.underlay_cidrs),
+        pod_cidr=_listed(spec.pod_cidrs),
+        service_cidr=_listed(spec.service_cidrs),
         encapsulation=_encapsulation(nodes),
     )
+
+
+def _listed(ranges: Iterable[object]) -> str:
+    return ", ".join(map(str, ranges))
 
 
 def _node(known: _Dumps, name: str, spec: LabSpec) -> TopologyNode:

@@ -207,8 +207,8 @@ class Cluster:
         spec, variant = self._attached.spec, self._attached.variant
         return {
             "spec": {**spec.model_dump(mode="json"), "router": str(spec.router_address), "nic": spec.cluster_nic,
-                     "router_nic": spec.router_nic, "api": str(spec.services.api_address),
-                     "dns": str(spec.services.dns_address)},
+                     "router_nic": spec.router_nic, "api": str(spec.services.api_address(spec.primary)),
+                     "dns": str(spec.services.dns_address(spec.primary))},
             "variant": variant.model_dump(mode="json"),
             "world": {
                 "public": str(world.PUBLIC.ip), "zone": world.ZONE, "neighbour": str(world.NEIGHBOUR.ip),

@@ -214,7 +214,8 @@ def _dns_answers(ready: Attached) -> bool:
     node = ready.lab.nodes[0]
     site = Prober(name=node.name, node=node.name, ip=str(node.address), runner=node.runner)
     probe = LookupProbe(
-        f"kubernetes.default.svc.{ready.spec.services.domain}.", server=str(ready.spec.services.dns_address)
+        f"kubernetes.default.svc.{ready.spec.services.domain}.",
+        server=str(ready.spec.services.dns_address(ready.spec.primary)),
     )
     answers = run_plans({site: [probe]}, batch="up", deadline=0.5, retries=0)
     if not any(getattr(answer, "answers", ()) for answer in answers):
