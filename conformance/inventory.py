@@ -118,6 +118,11 @@ class Inventory(Record):
     node_dns: str = Field(default="", description="ClusterIP of the cluster's DNS, as pods are told")
 
     @property
+    def family(self) -> Family:
+        """The family that is looked at; of the whole, the primary one."""
+        return self.families[0]
+
+    @property
     def namespace(self) -> str:
         """Where the suite's pods are."""
         return next((site.namespace for site in self.sites if site.namespace), NAMESPACE)

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from conformance import families
 from conformance.context import Context, UnreadError
 from conformance.legs import FLAKY
 from conformance.model import Check, Verdict
+from harness.model.family import TITLE, Family
 from harness.model.records import Evidence, Leg, Result
 
 EXAMPLES = 4
@@ -67,7 +69,7 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
             )
     start = time.perf_counter()
     try:
-        verdict = check.judge(context)
+        verdict = _verdict(context, check)
     except UnreadError as error:
         return _result(check, gates, status="error", reason="unread", statement=str(error), next=check.next)
     except Exception as error:  # noqa: BLE001 - a judge that trips over odd data has no verdict, and must not hide others
@@ -82,6 +84,43 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
     wall_ms = (time.perf_counter() - start) * 1000
     because = context.deviations.get(check.id)
     return roll_up(check, gates, verdict, wall_ms) if because is None else _deviating(check, gates, verdict, because)
+
+
+def _verdict(context: Context, check: Check) -> Verdict:
+    """What the judge says of the primary family, or of each of them as one."""
+    there = context.entire.inventory.families
+    if check.once or there == ("ipv4",):
+        return check.judge(context.entire.of(there[0]))
+    found = {family: _of_family(context, check, family) for family in there}
+    totals = [verdict.total if verdict.total is not None else len(verdict.legs) for verdict in found.values()]
+    return Verdict(
+        tuple(leg for verdict in found.values() for leg in verdict.legs),
+        tuple(
+            one.model_copy(update={"detail": f"{TITLE[family]}: {one.detail}"}) if len(there) > 1 else one
+            for family, verdict in found.items()
+            for one in verdict.controls
+        ),
+        tuple(one for verdict in found.values() for one in verdict.evidence),
+        total=sum(totals),
+        summary=families.titled({family: verdict.summary for family, verdict in found.items()}),
+    )
+
+
+def _of_family(context: Context, check: Check, family: Family) -> Verdict:
+    """A verdict on one family, with the names that its legs have there; what is declared not to hold is recorded."""
+    verdict = check.judge(context.entire.of(family))
+    legs = families.renamed(verdict.legs, family)
+    because = context.deviations.get(families.leg_of(check.id, family)) if family == "ipv6" else None
+    if because is not None:
+        waived = {"status": "record", "reason": "deviation"}
+        legs = tuple(
+            leg.model_copy(update={**waived, "statement": f"declared deviation: {because}; {leg.statement}"})
+            if leg.status == "fail"
+            else leg
+            for leg in legs
+        )
+    evidence = (one.model_copy(update={"detail": families.detailed(one.detail, family)}) for one in verdict.evidence)
+    return replace(verdict, legs=legs, evidence=tuple(evidence))
 
 
 def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, because: str) -> Result:

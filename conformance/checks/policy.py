@@ -344,7 +344,7 @@ def _case(
 CHECKS: Final[tuple[Check, ...]] = (
     Check(
         "np.default", "without a policy every pod reaches every other pod, across namespaces", "M", "B6", open_without,
-        source=NP, gates=("policies",), causes=("a leftover policy", "a default that denies"), next=NEXT,
+        source=NP, once=True, gates=("policies",), causes=("a leftover policy", "a default that denies"), next=NEXT,
         after=("node.underlay",),
     ),
     _case("np.deny-ingress", "a policy without rules denies all ingress", causes=("agent down", "labels not followed")),
@@ -384,7 +384,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     ),
     Check(
         "np.absent", "policies are stored but not enforced", "R", "B6", absent, source=NP,
-        gates=("nonp", "policies"),
+        once=True, gates=("nonp", "policies"),
         causes=("the variant should declare np",), after=("np.default",),
         inverse="if the forbidden dials time out, the same comparison must report enforcement",
     ),

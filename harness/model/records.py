@@ -180,6 +180,7 @@ class Lookup(Record):
     name: str
     qtype: str
     transport: Literal["udp", "tcp", "libc"]
+    family: Family = Field(default="ipv4", description="The one that is looked at with it")
     server: str
     outcome: Outcome
     rcode: str = ""
