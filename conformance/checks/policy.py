@@ -382,7 +382,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "np.implicit", "an isolated pod reaches itself, its node reaches it, and replies always pass",
         causes=("no exemption for the node", "replies not tracked"), judge=_enforced("np.implicit", only_allowed=True),
     ),
-    _case("np.dns", "DNS can be allowed alone, and is denied without a rule for it", gates=("dns",),
+    _case("np.dns", "DNS can be allowed alone, and is denied without a rule for it", gates=("dns",), once=True,
         causes=("policy applied to the Service's address", "TCP or UDP forgotten")),
     _case(
         "np.new-pod", "a pod created after its policy is isolated from its first instant", gates=("router",),
