@@ -5,6 +5,7 @@ The judges call the same functions, so that a probe that was planned and never r
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,12 @@ from typing import Literal
 
 from conformance.inventory import Inventory, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
-from conformance.maths import ladder, pair_mtu, udp_payload
+from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, udp_payload
 from conformance.tables import names, ports, sizes
+from harness.model import world
+from harness.model.family import Family
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations
-from harness.model.world import FAR_HOST, PUBLIC
 from harness.probes.plan import (
     BindProbe,
     BurstProbe,
@@ -115,6 +117,11 @@ def vip(service: ServiceFact, proto: str) -> Target:
     return Target(service.name, "", service.cluster_ip, service.port(proto).port)
 
 
+def loopback(family: Family) -> str:
+    """The address under which a machine reaches itself and nobody else does."""
+    return "127.0.0.1" if family == "ipv4" else "::1"
+
+
 def both(target: Target, purpose: str, **more: object) -> list[Probe]:
     """The same exchange over TCP and UDP."""
     return [ExchangeProbe(target, proto=proto, purpose=purpose, **more) for proto in ("tcp", "udp")]  # type: ignore[arg-type]
@@ -142,7 +149,7 @@ def mesh(inventory: Inventory) -> Plan:
     plan: Plan = defaultdict(list)
     for site in (*inventory.pods, *inventory.hosts):
         plan[site.name] += both(to(site), "self")
-        plan[site.name] += both(Target("localhost", site.node, "127.0.0.1", site.port), "localhost")
+        plan[site.name] += both(Target("localhost", site.node, loopback(inventory.family), site.port), "localhost")
     for src, dst in mesh_pairs(inventory, cross=False) + mesh_pairs(inventory, cross=True):
         plan[src.name] += [*both(to(dst), "mesh"), ExchangeProbe(to(dst), proto="icmp", purpose="mesh")]
     for host in inventory.hosts:
@@ -164,10 +171,10 @@ def mesh(inventory: Inventory) -> Plan:
 def _containers(inventory: Inventory, plan: Plan) -> None:
     """A sibling's port is taken and answers on localhost; in another pod the same port is free."""
     for site in inventory.pods:
-        local = Target("localhost", site.node, "127.0.0.1", UNUSED_PORT)
+        local = Target("localhost", site.node, loopback(inventory.family), UNUSED_PORT)
         plan[site.name].append(ExchangeProbe(local, purpose="closed", expect="refused"))
         if len(site.containers) > 1:
-            sibling = Target(f"{site.name}-sibling", site.node, "127.0.0.1", SIBLING_PORT)
+            sibling = Target(f"{site.name}-sibling", site.node, loopback(inventory.family), SIBLING_PORT)
             plan[site.name] += [
                 ExchangeProbe(sibling, purpose="sibling"),
                 BindProbe(SIBLING_PORT, purpose="bind-taken", expect="error"),
@@ -186,12 +193,17 @@ def connections(inventory: Inventory) -> Plan:
 def ladder_sizes(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> tuple[int, ...]:
     """Sizes of IP packets to try between two pods, bytes."""
     low = pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu)
-    return ladder(expect.pod_mtu(low), low, tuple(case.size for case in sizes().ladder))
+    return ladder(expect.of(inventory.family).pod_mtu(low), low, fixed_sizes(inventory.family))
+
+
+def fixed_sizes(family: Family) -> tuple[int, ...]:
+    """Sizes that every path must carry anyway: in IPv6 none below the least MTU of a link (RFC 8200 §5)."""
+    return tuple(case.size for case in sizes().ladder if family == "ipv4" or case.size >= MIN_IPV6_MTU)
 
 
 def path_mtu(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> int:
     """Largest packet between two pods, bytes: the smaller effective MTU of the two nodes."""
-    return expect.pod_mtu(pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu))
+    return expect.of(inventory.family).pod_mtu(pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu))
 
 
 def packets(inventory: Inventory, expect: Expectations) -> Plan:
@@ -209,7 +221,9 @@ def packets(inventory: Inventory, expect: Expectations) -> Plan:
         plan[src.name] += [
             ExchangeProbe(to(dst), purpose="integrity-small", size=table.small),
             ExchangeProbe(to(dst), purpose="integrity", size=table.bulk),
-            ExchangeProbe(to(dst), proto="udp", purpose="payload", size=udp_payload(largest)),
+            ExchangeProbe(
+                to(dst), proto="udp", purpose="payload", size=udp_payload(largest, ipv6=inventory.family == "ipv6")
+            ),
             ExchangeProbe(to(dst), proto="udp", purpose="unfragmented", size=table.unfragmented),
         ]
         plan[src.name] += [
@@ -225,7 +239,7 @@ def wire(src: Site, dst: Site, largest: int) -> Plan:
         plan[one.name] = [
             *both(to(other), "wire"),
             ExchangeProbe(to(other), proto="icmp", purpose="wire"),
-            ExchangeProbe(to(other), proto="udp", purpose="wire-large", size=udp_payload(largest)),
+            ExchangeProbe(to(other), proto="udp", purpose="wire-large", size=udp_payload(largest, ipv6=":" in one.ip)),
         ]
     return plan
 
@@ -288,6 +302,13 @@ def moving(service: ServiceFact, client: Site, purpose: str) -> Plan:
     }
 
 
+def programmed(inventory: Inventory) -> Plan:
+    """Before the suite: has every node's proxy programmed the Services?"""
+    virtual = [one for one in inventory.services if one.endpoints and one.cluster_ip not in {"", "None"}]
+    asked = [ExchangeProbe(vip(one, "tcp"), purpose="proxy") for one in virtual if one.role != "itp-local"]
+    return {place.name: list(asked) for place in inventory.hosts or first_pods(inventory)}
+
+
 def movers(inventory: Inventory) -> tuple[Site, Site, Site] | None:
     """Client, and two pods between which a Service moves: on different nodes where there are several."""
     pods = inventory.pods
@@ -324,40 +345,52 @@ def _from_outside(inventory: Inventory, by_role: Mapping[str, ServiceFact]) -> l
 
 
 def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> Plan:
-    """B4: one set of questions per node, from its first pod; every pod asks for one name."""
-    table = names()
+    """B4: one set of questions per node, from its first pod; every pod asks for one name.
+
+    Questions that bear no address are asked once, beside those of the primary family.
+    """
+    table, kind, first = names(), record_type(inventory.family), inventory.family == spec.primary
     words = {"ns": inventory.namespace, "zone": spec.services.domain}
     own, zone = f"{words['ns']}.svc.{words['zone']}.", words["zone"]
     plan: Plan = defaultdict(list)
     virtual = [service for service in inventory.services if service.cluster_ip not in ("", "None")]
     for number, site in enumerate(first_pods(inventory)):
-        probes: list[Probe] = [LookupProbe(f"{service.name}.{own}", purpose="service") for service in virtual]
-        probes += [LookupProbe(case.name.format(**words), "A+AAAA", "libc", purpose="search") for case in table.search]
-        probes += [LookupProbe(case.name.format(**words), purpose="negative") for case in table.negative]
-        probes += [LookupProbe(case.name.format(**words), purpose="headless-empty") for case in table.headless_empty]
+        probes: list[Probe] = [LookupProbe(f"{service.name}.{own}", kind, purpose="service") for service in virtual]
+        probes += [LookupProbe(case.name.format(**words), kind, purpose="negative") for case in table.negative]
+        probes += [
+            LookupProbe(case.name.format(**words), kind, purpose="headless-empty") for case in table.headless_empty
+        ]
         probes += _records(inventory, own, zone)
         probes += [
-            LookupProbe(f"spread.{own}", transport="tcp", purpose="tcp"),
-            LookupProbe(table.large.format(**words), purpose="large-udp"),
-            LookupProbe(table.large.format(**words), transport="tcp", purpose="large-tcp"),
-            LookupProbe(table.large.format(**words), edns=4096, purpose="large-edns"),
+            LookupProbe(f"spread.{own}", kind, transport="tcp", purpose="tcp"),
+            LookupProbe(table.large.format(**words), kind, purpose="large-udp"),
+            LookupProbe(table.large.format(**words), kind, transport="tcp", purpose="large-tcp"),
+            LookupProbe(table.large.format(**words), kind, edns=4096, purpose="large-edns"),
         ]
         if gates.get("router"):
-            probes.append(LookupProbe(f"probe-{number}.{table.forward}", purpose="forward"))
-            probes.append(LookupProbe(table.forward, purpose="forward"))
-        probes += [LookupProbe(f"spread.{own}", purpose="latency") for _ in range(20)]
+            probes.append(LookupProbe(f"probe-{number}-{kind.lower()}.{table.forward}", kind, purpose="forward"))
+            probes.append(LookupProbe(table.forward, kind, purpose="forward"))
+        if first:
+            probes += [
+                LookupProbe(case.name.format(**words), "A+AAAA", "libc", purpose="search") for case in table.search
+            ]
+            probes += _named(inventory, own, zone)
+            probes += [LookupProbe(f"spread.{own}", kind, purpose="latency") for _ in range(20)]
         plan[site.name] += probes
     for site in inventory.pods:
-        plan[site.name].append(LookupProbe(f"spread.{own}", purpose="every-pod"))
+        plan[site.name].append(LookupProbe(f"spread.{own}", kind, purpose="every-pod"))
     return dict(plan)
 
 
-def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
-    """Record types beyond the address of a Service."""
-    # Many endpoints do not fit one datagram; that such an answer is cut and asked again is a check of its own.
+def record_type(family: Family) -> str:
+    """Of a name's addresses (RFC 1035 §3.4.1, RFC 3596 §2.1)."""
+    return "A" if family == "ipv4" else "AAAA"
+
+
+def _named(inventory: Inventory, own: str, zone: str) -> list[Probe]:
+    """Records that bear no address."""
     whole: Literal["udp", "tcp"] = "udp" if len(inventory.pods) <= FEW else "tcp"
     probes: list[Probe] = [
-        LookupProbe(f"headless.{own}", transport=whole, purpose="headless"),
         LookupProbe(f"external.{own}", "CNAME", purpose="externalname"),
         LookupProbe(names().schema_.format(zone=zone), "TXT", purpose="schema"),
     ]
@@ -367,20 +400,39 @@ def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
                 LookupProbe(f"_{port.name}._{port.proto}.{service.name}.{own}", "SRV", whole, purpose="srv")
                 for port in service.ports
             ]
-        if service.role == "spread":
-            probes.append(LookupProbe(reverse(service.cluster_ip), "PTR", purpose="ptr"))
+    return probes
+
+
+def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
+    """Addresses beyond those of Services, and the names of addresses."""
+    kind = record_type(inventory.family)
+    # Many endpoints do not fit one datagram; that such an answer is cut and asked again is a check of its own.
+    whole: Literal["udp", "tcp"] = "udp" if len(inventory.pods) <= FEW else "tcp"
+    probes: list[Probe] = [LookupProbe(f"headless.{own}", kind, transport=whole, purpose="headless")]
+    probes += [
+        LookupProbe(reverse(service.cluster_ip), "PTR", purpose="ptr")
+        for service in inventory.services
+        if service.role == "spread"
+    ]
     for pod in first_pods(inventory):
+        if not pod.ip:
+            continue
         probes += [
-            LookupProbe(f"{pod.name}.headless.{own}", purpose="hostname"),
+            LookupProbe(f"{pod.name}.headless.{own}", kind, purpose="hostname"),
             LookupProbe(reverse(pod.ip), "PTR", purpose="ptr"),
-            LookupProbe(f"{pod.ip.replace('.', '-')}.{own.partition('.')[0]}.pod.{zone}.", purpose="pod"),
+            LookupProbe(f"{dashed(pod.ip)}.{own.partition('.')[0]}.pod.{zone}.", kind, purpose="pod"),
         ]
     return probes
 
 
 def reverse(address: str) -> str:
-    """`10.96.0.1` to `1.0.96.10.in-addr.arpa.` (RFC 1035 §3.5)."""
-    return ".".join(reversed(address.split("."))) + ".in-addr.arpa."
+    """`10.96.0.1` to `1.0.96.10.in-addr.arpa.` (RFC 1035 §3.5); IPv6 by its nibbles in ip6.arpa (RFC 3596 §2.5)."""
+    return f"{ipaddress.ip_address(address).reverse_pointer}."
+
+
+def dashed(address: str) -> str:
+    """An address as the first label of a pod's own name: `10-244-1-2`, `fd00-10-244--2`."""
+    return address.replace(".", "-").replace(":", "-")
 
 
 SOURCE_PORTS = range(20000, 30000)
@@ -402,15 +454,15 @@ def egress(
     plan: Plan = defaultdict(list)
     if not gates.get("router"):
         return {}
-    outside = Target("router", "", str(PUBLIC.ip))
+    outside = Target("router", "", str(world.public(inventory.family)))
     for site in (*inventory.pods, *inventory.hosts):
         purpose = "egress" if site.kind == "pod" else "egress-node"
         plan[site.name] += [*both(outside, purpose), ExchangeProbe(outside, proto="icmp", purpose=purpose)]
     for pod in inventory.pods:
         plan[pod.name] += both(outside, "egress-port", source_port=source_port)
     if gates.get("far"):
-        far = Target("far", "", str(FAR_HOST))
-        largest = {node.name: expect.pod_mtu(node.mtu) for node in inventory.nodes}
+        far = Target("far", "", str(world.far_host(inventory.family)))
+        largest = {node.name: expect.of(inventory.family).pod_mtu(node.mtu) for node in inventory.nodes}
         for pod in first_pods(inventory):
             plan[pod.name] += [
                 ExchangeProbe(far, purpose="far-small", size=sizes().small),

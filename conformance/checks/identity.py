@@ -6,7 +6,7 @@ from typing import Any
 
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.context import Context
-from conformance.dumps import addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
+from conformance.dumps import INET, addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
 from conformance.legs import (
     any_ok,
     broken,
@@ -38,7 +38,7 @@ def pod_ip_unique(context: Context) -> Verdict:
             legs.append(unread(site.name, where(site), "addr", context.attempt("pod", site.name, "addr")))
             continue
         clash = [address for address in mine if address in shared]
-        service = [address for address in mine if inside(address, str(context.spec.services.cidr))]
+        service = [address for address in mine if inside(address, context.service_range)]
         if clash:
             legs.append(
                 failed(
@@ -51,7 +51,7 @@ def pod_ip_unique(context: Context) -> Verdict:
                 )
             )
         elif service:
-            text = f"{service[0]} of pod {site.name} lies in the Service range {context.spec.services.cidr}"
+            text = f"{service[0]} of pod {site.name} lies in the Service range {context.service_range}"
             legs.append(failed(site.name, "wrong-value", text, "outside", service[0], "ip"))
         else:
             legs.append(passed(site.name, "one owner", mine, "ip"))
@@ -80,7 +80,7 @@ def pod_ip_agrees(context: Context) -> Verdict:
     legs: list[Leg] = []
     for site in context.inventory.pods:
         read = context.attempt("pod", site.name, "addr")
-        kernel = addresses(by_name(read).get("eth0"))
+        kernel = addresses(by_name(read).get("eth0"), family=INET[context.family])
         api = list(site.api_ips)
         peers = sorted(seen_by_peers.get(site.name, ()))
         if not kernel and reason(read):
@@ -109,10 +109,10 @@ def pod_ip_agrees(context: Context) -> Verdict:
 def pod_ip_in_range(context: Context) -> Verdict:
     """Every pod address belongs to the cluster CIDR, and to its node's share when nodes have one."""
     legs = []
-    whole = str(context.spec.pods.cidr)
+    whole = context.pod_range
     for site in context.inventory.pods:
         read = context.attempt("pod", site.name, "addr")
-        kernel = addresses(by_name(read).get("eth0"))
+        kernel = addresses(by_name(read).get("eth0"), family=INET[context.family])
         if not kernel:
             legs.append(unread(site.name, where(site), "addr", read))
             continue
@@ -334,7 +334,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "model.netns.private", "a pod has its own network namespace", "M", "B0", netns_private, source=NM,
-        gates=("node", "hosts"), inverse="the same rule flags host-network pods",
+        once=True, gates=("node", "hosts"), inverse="the same rule flags host-network pods",
         causes=("host network by mistake",), next=("lsns -t net",),
     ),
     Check(

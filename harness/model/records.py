@@ -180,6 +180,7 @@ class Lookup(Record):
     name: str
     qtype: str
     transport: Literal["udp", "tcp", "libc"]
+    family: Family = Field(default="ipv4", description="The one that is looked at with it")
     server: str
     outcome: Outcome
     rcode: str = ""
@@ -298,6 +299,9 @@ class Result(Record):
     reason: str = ""
     statement: str
     legs: tuple[Leg, ...] = Field(default=(), description="All that did not pass, and a sample of those that did")
+    families: dict[Family, Literal["pass", "fail", "error", "record"]] = Field(
+        default_factory=dict, description="What its legs of each IP family say, where it was judged over IPv6"
+    )
     tested: int = 0
     total: int = 0
     controls: tuple[Control, ...] = ()

@@ -95,6 +95,16 @@ class Expectations(Data):
     pod_to_node_source: Literal["pod", "node", "record"] = Field(alias="podToNodeSource")
     node_to_pod_source: Literal["gateway", "tunnel", "node", "record"] = Field(alias="nodeToPodSource")
     heal_seconds: dict[str, float] = Field(alias="healSeconds", description="What the agent repairs, within seconds")
+    ipv6: dict[str, Any] = Field(
+        default_factory=dict, description="What of all this is different in IPv6, by the same keys"
+    )
+
+    def of(self, family: Family) -> Expectations:
+        """What is true in one family."""
+        if family == "ipv4" or not self.ipv6:
+            return self
+        plain = self.model_dump(mode="json", by_alias=True, exclude={"ipv6"})
+        return Expectations.model_validate({**plain, **self.ipv6})
 
     def pod_mtu(self, underlay: int) -> int:
         """The largest IP packet of a pod that the underlay carries after encapsulation, in bytes.

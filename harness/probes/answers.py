@@ -223,6 +223,7 @@ def _lookup(site: Prober, probe: LookupProbe, batch: str, line: Line) -> Lookup:
         name=probe.name,
         qtype=probe.qtype,
         transport=probe.transport,
+        family=probe.family,
         server=line.get("server", "") or probe.server,
         outcome=line["outcome"],
         errno=line.get("errno", 0),

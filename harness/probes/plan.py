@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.model.family import Proto
+from harness.model.family import Family, Proto
 from harness.model.records import Outcome
 from harness.model.world import RESPONDER_PORT
 from harness.runner import Runner
@@ -99,7 +99,7 @@ class BindProbe:
     """
 
     port: int
-    proto: Literal["tcp", "udp"] = "tcp"
+    proto: Proto = "tcp"
     address: str = ""
     purpose: str = "bind"
     expect: Outcome = "error"
@@ -173,6 +173,7 @@ class LookupProbe:
         edns: UDP payload size to advertise (RFC 6891); 0 sends no OPT record.
         expect: Outcome that ends the retries. An answer with any rcode is `ok`.
         purpose: service, headless, search, forward …
+        family: The one that is looked at with it; the server may be reached over the other.
     """
 
     name: str
@@ -182,6 +183,7 @@ class LookupProbe:
     edns: int = 0
     expect: Outcome = "ok"
     purpose: str = "service"
+    family: Family = "ipv4"
 
 
 Probe = ExchangeProbe | BindProbe | RungProbe | BurstProbe | ChurnProbe | LookupProbe
