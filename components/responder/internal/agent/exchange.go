@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -160,21 +161,21 @@ func (r Result) with(failed Result) Result {
 
 // bind tries to listen.
 func bind(probe Probe) Result {
+	var socket io.Closer
+	var err error
 	switch probe.Proto {
 	case "tcp":
-		listener, err := net.Listen("tcp", probe.Dial)
-		if err != nil {
-			return failure(err)
-		}
-		defer listener.Close()
+		socket, err = net.Listen("tcp", probe.Dial)
 	case "udp":
-		conn, err := net.ListenPacket("udp", probe.Dial)
-		if err != nil {
-			return failure(err)
-		}
-		defer conn.Close()
+		socket, err = net.ListenPacket("udp", probe.Dial)
 	default:
 		return Result{Outcome: other, Detail: "bind: protocol " + strconv.Quote(probe.Proto)}
 	}
+	if err != nil {
+		result := failure(err)
+		result.Outcome = other // whatever the errno means to who sends
+		return result
+	}
+	_ = socket.Close()
 	return Result{Outcome: okay}
 }
