@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -159,15 +160,15 @@ func (r Result) with(failed Result) Result {
 	return r
 }
 
-// bind tries to listen.
+// bind tries to listen: in the family of the address, or in all without one.
 func bind(probe Probe) Result {
 	var socket io.Closer
 	var err error
-	switch probe.Proto {
+	switch network := probe.Proto + familyOf(probe.Dial); probe.Proto {
 	case "tcp":
-		socket, err = net.Listen("tcp", probe.Dial)
+		socket, err = net.Listen(network, probe.Dial)
 	case "udp":
-		socket, err = net.ListenPacket("udp", probe.Dial)
+		socket, err = net.ListenPacket(network, probe.Dial)
 	default:
 		return Result{Outcome: other, Detail: "bind: protocol " + strconv.Quote(probe.Proto)}
 	}
@@ -178,4 +179,16 @@ func bind(probe Probe) Result {
 	}
 	_ = socket.Close()
 	return Result{Outcome: okay}
+}
+
+// familyOf is the end of the network's name for an address with a port: "4", "6", or nothing for a port alone.
+func familyOf(dial string) string {
+	address, err := netip.ParseAddrPort(dial)
+	switch {
+	case err != nil:
+		return ""
+	case address.Addr().Is4():
+		return "4"
+	}
+	return "6"
 }

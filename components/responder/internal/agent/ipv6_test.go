@@ -142,6 +142,27 @@ func TestWhatIPv6AloneSaysIsUnreachableToo(t *testing.T) {
 	}
 }
 
+// A port that is taken in one family is free in the other.
+func TestPortsAreBoundInTheFamilyOfTheAddress(t *testing.T) {
+	needIPv6(t)
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := listener.Addr().(*net.TCPAddr).Port
+	got := run(t, fmt.Sprintf(`{"retries":0,"probes":[
+		{"id":"taken","kind":"bind","proto":"tcp","dial":"0.0.0.0:%[1]d"},
+		{"id":"free","kind":"bind","proto":"tcp","dial":"[::]:%[1]d"},
+		{"id":"any","kind":"bind","proto":"tcp","dial":":%[1]d"},
+		{"id":"udp","kind":"bind","proto":"udp","dial":"[::1]:%[1]d"}]}`, port))
+	for id, want := range map[string]string{"taken": other, "free": okay, "any": other, "udp": okay} {
+		if r := got[id]; r.Outcome != want {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+}
+
 func TestNameServersMayBeIPv6(t *testing.T) {
 	c := parseResolvConf("nameserver fd00:10:96::a\nnameserver fe80::1%eth0\n")
 	if !slices.Equal(c.servers, []string{"fd00:10:96::a", "fe80::1%eth0"}) {
