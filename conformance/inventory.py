@@ -23,7 +23,7 @@ NAMESPACE: Final = "cnilab-probe"
 """The suite's namespace in a lab of ours."""
 
 
-def _of(family: Family, addresses: Iterable[str]) -> str:
+def first_of(family: Family, addresses: Iterable[str]) -> str:
     """The first address of a family; empty when there is none."""
     return next((one for one in addresses if one not in ("", "None") and family_of_dial(one) == family), "")
 
@@ -44,11 +44,11 @@ class NodeFact(Record):
 
     def address_of(self, family: Family) -> str:
         """Its InternalIP of a family; empty when it has none."""
-        return _of(family, self.addresses or (self.address,))
+        return first_of(family, self.addresses or (self.address,))
 
     def share(self, family: Family) -> str:
         """Its podCIDR of a family; empty when it has none."""
-        return _of(family, self.pod_cidrs or (self.pod_cidr,))
+        return first_of(family, self.pod_cidrs or (self.pod_cidr,))
 
 
 class Site(Record):
@@ -68,7 +68,7 @@ class Site(Record):
 
     def address(self, family: Family) -> str:
         """Its address of a family; empty when it has none."""
-        return _of(family, self.ips or (self.ip,))
+        return first_of(family, self.ips or (self.ip,))
 
 
 class ServicePort(Record):
@@ -99,7 +99,7 @@ class ServiceFact(Record):
 
     def virtual(self, family: Family) -> str:
         """Its ClusterIP of a family; empty when it has none."""
-        return _of(family, self.cluster_ips or (self.cluster_ip,))
+        return first_of(family, self.cluster_ips or (self.cluster_ip,))
 
 
 class Inventory(Record):

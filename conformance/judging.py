@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 from conformance import families
 from conformance.context import Context, UnreadError
 from conformance.legs import FLAKY
 from conformance.model import Check, Verdict
-from harness.model.family import TITLE, Family
+from harness.model.family import FAMILIES, TITLE, Family
 from harness.model.records import Evidence, Leg, Result
 
 EXAMPLES = 4
@@ -170,7 +171,9 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         statement = verdict.summary or f"{len(verdict.legs)} of {len(verdict.legs)} as expected"
         statement += f"; {len(retried)} only after a retry" if retried else ""
     kept = [leg for leg in verdict.legs if leg.status != "pass"]
-    kept += [leg for leg in verdict.legs if leg.status == "pass"][:SAMPLE]
+    for family in FAMILIES:
+        good = (leg for leg in verdict.legs if leg.status == "pass" and families.family_of_leg(leg.leg) == family)
+        kept += islice(good, SAMPLE)
     return _result(
         check,
         gates,
@@ -178,6 +181,7 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         reason=reason,
         statement=statement,
         legs=tuple(kept),
+        families=_by_family(verdict.legs),
         tested=len(verdict.legs) - len(wrong),
         total=verdict.total or len(verdict.legs),
         controls=verdict.controls,
@@ -186,6 +190,18 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         next=check.next if status in {"fail", "error"} else (),
         flaky=bool(retried),
     )
+
+
+def _by_family(legs: Sequence[Leg]) -> dict[Family, str]:
+    """The worst that legs of each family say; empty where none is over IPv6."""
+    found: dict[Family, list[str]] = {}
+    for leg in legs:
+        found.setdefault(families.family_of_leg(leg.leg), []).append(leg.status)
+    worst = ("error", "fail", "pass", "record")
+    said = {
+        family: next((one for one in worst if one in found[family]), "pass") for family in FAMILIES if family in found
+    }
+    return said if "ipv6" in said else {}
 
 
 def _evidence(check: Check, failed: Sequence[Leg]) -> tuple[Evidence, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Family = Literal["ipv4", "ipv6"]
 """Names as Kubernetes has them, in small letters (core/v1 IPFamily)."""
+
+FAMILIES: Final[tuple[Family, ...]] = get_args(Family)
 
 IpFamily = Literal["ipv4", "ipv6", "dual"]
 """What a cluster has: one family, or both (KEP-563)."""

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from harness import timeouts
 from harness.model import expression
 from harness.model.base import Data
+from harness.model.family import Family
 from harness.model.spec import ProxyMode
 from harness.model.variant import Driver, Masquerader, WireKind
 
@@ -36,7 +37,7 @@ SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
 
 VARIABLES: Final = frozenset(
     {
-        *("lab", "param", "spec", "variant", "world", "pod_mtu", "patience"),
+        *("lab", "param", "spec", "variant", "world", "pod_mtu", "pod_mtu6", "patience"),
         *("nodes", "node_list", "node", "pods", "pod", "all_pods"),
         *("saved", "captured", "taps", "item"),
         *("result", "results", "stdout", "stderr", "rc", "seconds"),
@@ -95,6 +96,7 @@ class Needs(Data):
     """What a cluster must have for the lab to make sense there. Features, never names of variants."""
 
     gates: tuple[LabGate, ...] = Field(default=(), description="Gates that must be open: multi, br, masq …")
+    families: tuple[Family, ...] = Field(default=("ipv4",), description="IP families that pods must have")
     nodes: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="Least number of nodes")
     driver: tuple[Driver, ...] = Field(default=(), description="Drivers of the variant; empty: any")
     wire: tuple[WireKind, ...] = Field(

@@ -9,7 +9,7 @@ from harness.model.records import Exchange
 from reports import marks
 from reports.addresses import Owners
 from reports.model import Axis, Cell, Mark, Matrix, MatrixTab, PairRow
-from reports.text import Ids, host_of, listing, micros, natural, plural, unique
+from reports.text import Ids, host_of, listing, micros, natural, plural, protocol, unique
 
 MOST_PODS = 64
 """Above, the matrix is by node: a page of thousands of cells helps nobody."""
@@ -18,7 +18,7 @@ _MOST_VALUES = 24
 """Above, the tabs of measured values are left out; the plain table has them."""
 
 _MOST_PAIRS = 2000
-_PROTOCOLS = ("tcp", "udp", "icmp")
+_PROTOCOLS = ("tcp", "udp", "icmp", "tcp6", "udp6", "icmp6")
 _PURPOSES = ("mesh", "self", "host")
 
 Pair = tuple[str, str]
@@ -120,7 +120,7 @@ def _verdicts(
                 )
             )
         rows.append(tuple(row))
-    return MatrixTab(proto, proto.upper(), tuple(rows), f"{reached:,} of {plural(total, 'pair')} as expected")
+    return MatrixTab(proto, protocol(proto), tuple(rows), f"{reached:,} of {plural(total, 'pair')} as expected")
 
 
 def _values(names: list[str], by_pair: dict[Pair, list[Exchange]], anchors: dict[Pair, str]) -> list[MatrixTab]:

@@ -66,7 +66,7 @@ def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
 def _row(key: Key, found: list[Exchange], owners: Owners) -> ServiceRow:
     purpose, dst, dial, _ = key
     tokens = Counter(item.token for item in found if item.token)
-    seen = unique(_seen_as(item, owners) for item in found if item.peer and item.proto != "icmp")
+    seen = unique(_seen_as(item, owners) for item in found if item.peer and not item.proto.startswith("icmp"))
     return ServiceRow(
         purpose=_PURPOSES.get(purpose, purpose.replace("-", " ")),
         name=dst,
