@@ -29,7 +29,7 @@ class Action(Data):
     may_fail: bool = Field(default=False, alias="mayFail", description="Any exit status is fine")
     deadline: Deadline = Field(
         default=timeouts.COMMAND,
-        description="Seconds that the command may take, for example for a rollout; 30 if it is absent",
+        description=f"Seconds that the command may take, for example for a rollout; {timeouts.COMMAND:.0f} if absent",
     )
 
     @field_validator("input")
@@ -106,10 +106,7 @@ def unclear(fault: Fault, known: Collection[str]) -> Iterator[tuple[Where, str]]
     for path, text, kept in texts(fault):
         unknown = sorted(names(text) - set(known) - kept)
         if unknown:
-            yield (
-                path,
-                f"uses {', '.join(unknown)}, which is no variable of a fault, and which no command before it keeps",
-            )
+            yield path, f"uses {', '.join(unknown)}, which is no variable of a fault, and no command before it keeps"
     for key, actions in (("inject", fault.inject), ("undo", fault.undo)):
         for index, action in enumerate(actions):
             if action.keep in known:

@@ -22,6 +22,7 @@ SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
 
 _SPLICE: Final = re.compile(r"\{\{\*(.*?)\}\}", re.DOTALL)
 _SCRIPT_FLAG: Final = re.compile(r"-[a-zA-Z]*c[a-zA-Z]*")
+_WITH_ARGUMENT: Final = frozenset({"-o", "+o", "-O", "+O", "--rcfile", "--init-file"})
 _CONSTANT: Final = 'a script must be constant: pass values as its arguments ("$1"), after the word that becomes $0'
 
 
@@ -77,7 +78,7 @@ def _script(words: Sequence[str]) -> tuple[Sequence[str], bool]:
             return words[at : index + 2], False
         if words[index] in {"-", "-s"}:
             return words[at:index], True
-        index += 2 if words[index] in {"-o", "+o"} else 1
+        index += 2 if words[index] in _WITH_ARGUMENT else 1
     return words[at : index + 1], index >= len(words)
 
 
@@ -140,6 +141,6 @@ def typed(words: Sequence[str]) -> str:
 
 
 def _typed(word: str) -> str:
-    text = expression.PLACEHOLDER.sub(lambda found: "".join(["{", *found[1].split(), "}"]), word)
+    text = expression.PLACEHOLDER.sub(lambda found: f"{{{re.sub(r'^[*] +', '*', found[1].strip())}}}", word)
     bare = expression.PLACEHOLDER.sub("x", word)
     return text if shlex.quote(bare) == bare else shlex.quote(text)

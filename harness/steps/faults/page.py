@@ -22,7 +22,7 @@ faults are data: `harness/faults/catalogue.yaml`. [The catalogue](conformance.md
 (`python -m harness.steps.faults.page`).
 
 The faults of a lab (`faults:` in a `lab.yaml`) have the same form, and the same code injects and undoes them. They have
-other places and names, and nobody has to notice them: see [writing a lab](writing-a-lab.md#faults).
+other places and names, and no check has to notice them: see [writing a lab](writing-a-lab.md#faults).
 """
 
 ABOUT_COMMANDS: Final = """### Of a command

@@ -54,6 +54,7 @@ SCRIPTS = [
     ["sh", "-c", "rm {{ x }}"],
     ["/bin/bash", "-ec", "rm {{ x }}"],
     ["bash", "-o", "pipefail", "-c", "rm {{ x }}"],
+    ["bash", "--rcfile", "/dev/null", "-c", "rm {{ x }}"],
     ["sh", "-c", "{{* x }}"],
     ["sh", "{{* x }}"],
     ["sh", "{{ x }}", "rm"],
@@ -83,4 +84,5 @@ def test_values_reach_a_script_as_its_arguments_or_its_input() -> None:
 
 def test_a_command_is_shown_as_a_person_would_type_it() -> None:
     assert typed(["ip", "route", "replace", "{{* route }}"]) == "ip route replace {*route}"
+    assert typed(["echo", "{{ nodes | join(' ') }}"]) == "echo {nodes | join(' ')}"
     assert typed(["tc", "a b", "{{ U }}:{{ V }}", "{ x }", "<"]) == "tc 'a b' {U}:{V} '{ x }' '<'"
