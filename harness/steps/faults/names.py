@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal
@@ -13,6 +13,10 @@ from conformance.context import Context
 from conformance.dumps import links
 from conformance.inventory import NAMESPACE, NodeFact, ServiceFact, Site
 from conformance.maths import base, first_host
+from harness.errors import UsageError
+from harness.faults.model import Fault
+from harness.model.fault import unclear
+from harness.model.plain import dotted_path
 from harness.model.spec import MAX_NODES, LabSpec
 from harness.model.world import PUBLIC
 from harness.steps.suite.deploy import Suite
@@ -207,6 +211,19 @@ NAMES: Final = (
 def possible() -> frozenset[str]:
     """All names that a lab can have."""
     return frozenset(name for one in NAMES for name in one.possible)
+
+
+def insist(faults: Iterable[Fault]) -> None:
+    """Refuse faults with names that no lab can have: in a lab without them they would look like a defect of the lab.
+
+    Raises:
+        UsageError: There is one.
+    """
+    known = possible()
+    for fault in faults:
+        for path, text in unclear(fault, known):
+            msg = f"{fault.id} {fault.name} is not a fault: {dotted_path(path)}: {text}"
+            raise UsageError(msg, next_step="docs/faults.md lists all names")
 
 
 def values(suite: Suite, context: Context) -> dict[str, str]:

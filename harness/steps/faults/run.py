@@ -19,9 +19,11 @@ from harness.errors import CnilabError
 from harness.faults import catalogue
 from harness.faults.inject import Scene, injected
 from harness.faults.model import Fault, split_target
+from harness.model.expression import ExpressionError
 from harness.model.journal import Journal
 from harness.model.records import FaultRun, Result
 from harness.model.run import RunDir
+from harness.steps.faults import names
 from harness.steps.faults.scene import missing, scene
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
@@ -70,10 +72,11 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, *, only: tuple
         only: Ids or names of faults; empty for all.
 
     Raises:
-        UsageError: There is no such fault.
+        UsageError: There is no such fault, or it uses a name that no lab can have.
         CnilabError: The suite could not be deployed, or a fault could not be undone.
     """
     chosen = catalogue.choose(only)
+    names.insist(chosen)
     with journal.step("faults", "mutation tests of the suite", faults=len(chosen)) as detail:
         suite = suites.deploy(attached, journal)
         wait_for_proxy(suite, journal)
@@ -143,7 +146,7 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
                 verdict = weigh(fault, results, mutation.green.gates)
                 if verdict.outcome == "killed":
                     break
-    except CnilabError as error:
+    except (CnilabError, ExpressionError) as error:
         return _outcome(fault, start, "error", detail=str(error).splitlines()[0])
     problem = _green_again(mutation, checks, hasty)
     if problem:

@@ -11,8 +11,10 @@ from conformance.inventory import NAMESPACE
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX
 from harness.cni import networks
+from harness.errors import UsageError
 from harness.faults.inject import Scene
 from harness.faults.model import Fault
+from harness.model.spot import Spot
 from harness.probes import sandboxes
 from harness.runner import Runner
 from harness.steps.faults.names import rules, values
@@ -26,8 +28,16 @@ def scene(suite: Suite, context: Context) -> Scene:
         suite: The deployed suite.
         context: Green observations, with the dumps of B0.
     """
+    found = {name: runner for place in PLACES for name, runner in place.runners(suite, context)}
+
+    def spot(name: str) -> Spot:
+        if name not in found:
+            msg = f"no place '{name}'"
+            raise UsageError(msg)
+        return Spot(name, name, found[name])
+
     return Scene(
-        runners={name: runner for place in PLACES for name, runner in place.runners(suite, context)},
+        place=spot,
         values=values(suite, context),
         agents=networks.network(suite.attached.variant).agents,
         nodes=tuple(node.name for node in suite.inventory.nodes),
