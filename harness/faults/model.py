@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from harness.model import fault
+from harness.model.family import Family
 from harness.model.variant import Gate
 
 Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward"]
@@ -16,8 +17,15 @@ Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables"
 class Fault(fault.Fault):
     """A fault that the suite must notice."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^F\d\d$")] = Field(description="Stable, and never reused: `F01`")
+    id: Annotated[str, StringConstraints(pattern=r"^F1?\d\d$")] = Field(
+        description="Stable, and never reused: `F01`. `F101` is the twin of `F01` in IPv6"
+    )
     name: str = Field(description="Short name: `--fault` takes it, too")
+    family: Family = Field(
+        default="ipv4",
+        description="The IP family that it breaks: names in commands stand for this family's addresses, and checks "
+        "must notice it in legs of this family. A fault of IPv6 must spare IPv4",
+    )
     needs: tuple[Gate | Situation, ...] = Field(
         default=(), description="Gates and situations without which the fault changes nothing"
     )

@@ -15,10 +15,11 @@ from conformance.inventory import NAMESPACE, NodeFact, ServiceFact, Site
 from conformance.maths import base, first_host
 from harness.errors import UsageError
 from harness.faults.model import Fault
+from harness.model.family import Range
 from harness.model.fault import unclear
 from harness.model.plain import dotted_path
 from harness.model.spec import MAX_NODES, LabSpec
-from harness.model.world import PUBLIC
+from harness.model.world import public
 from harness.steps.suite.deploy import Suite
 
 LOWER: Final = 100
@@ -103,8 +104,8 @@ def _of_share(prefix: str, meaning: str, value: Callable[[str], str]) -> Name:
 
 
 def _of_pod(prefix: str, meaning: str, value: Callable[[Suite, Site], str | None]) -> Name:
-    def values(suite: Suite, _: Context) -> Iterator[tuple[str, str]]:
-        for site in suite.inventory.pods:
+    def values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
+        for site in context.inventory.pods:
             if (found := value(suite, site)) is not None:
                 yield site.name, found
 
@@ -165,8 +166,8 @@ def masquerade_rule(text: str) -> str:
     return ""
 
 
-def _net(context: Context) -> ipaddress.IPv4Network:
-    return context.spec.pods.cidr
+def _net(context: Context) -> Range:
+    return context.spec.pods.range(context.family)
 
 
 NAMES: Final = (
@@ -185,7 +186,7 @@ NAMES: Final = (
     _one("NET", "the cluster CIDR", lambda context: str(_net(context))),
     _one("STRAY", "an address near the end of the cluster CIDR, outside the pod CIDR of any node of a small lab",
          lambda context: str(_net(context)[_net(context).num_addresses - 100])),
-    _one("X", "the public address that the router plays", lambda _: str(PUBLIC.ip)),
+    _one("X", "the public address that the router plays", lambda context: str(public(context.family))),
     _one("U", "the underlay's NIC on every node", lambda context: context.spec.cluster_nic),
     _one("V", "the tunnel device, of a variant that has one", lambda context: context.expect.overlay_device),
     _one("B", "the bridge, of a variant that has one", lambda context: context.expect.bridge),
@@ -231,6 +232,6 @@ def values(suite: Suite, context: Context) -> dict[str, str]:
 
     Args:
         suite: The deployed suite.
-        context: Green observations, with the dumps of B0.
+        context: Green observations of one family, with the dumps of B0.
     """
     return {f"{name.prefix}{end}": value for name in NAMES for end, value in name.values(suite, context)}
