@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from conformance import manifests
 from conformance.context import Context
-from conformance.dumps import links
+from conformance.dumps import by_name, links
 from conformance.inventory import NAMESPACE, NodeFact, ServiceFact, Site
 from conformance.maths import base, first_host
 from harness.errors import UsageError
@@ -151,6 +151,11 @@ def _underlay(context: Context) -> int:
     return context.inventory.nodes[0].mtu
 
 
+def _pod_link(context: Context) -> str | None:
+    link = by_name(context.attempt("pod", context.inventory.pods[0].name, "addr")).get("eth0")
+    return str(link["mtu"]) if link else None
+
+
 def rules(context: Context) -> str:
     """Rules of iptables on the first node; none where they could not be read."""
     text = context.attempt("node", context.inventory.nodes[0].name, "rules-iptables")
@@ -196,6 +201,7 @@ NAMES: Final = (
     _one("ULOW", f"MTU of the underlay less {LOWER} bytes", lambda context: str(_underlay(context) - LOWER)),
     _one("E", "largest IP packet of a pod between nodes",
          lambda context: str(context.expect.pod_mtu(_underlay(context)))),
+    _one("PMTU", "MTU of the first pod's own link", _pod_link),
     _one("ZONE", "domain of the cluster", lambda context: context.spec.services.domain),
     _one("DNS", "ClusterIP of the cluster's DNS", lambda context: context.inventory.node_dns),
     _one("CONF", "path of the variant's CNI configuration",

@@ -168,7 +168,10 @@ def _state(
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        six = "ipv6" in suite.inventory.families
+        return kernel_state.dump(
+            suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only, ipv6=six
+        )
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
