@@ -90,6 +90,7 @@ def _github(found: list[Cell]) -> str:
             "variant": cell.variant,
             "provider": cell.provider,
             "kernel": cell.kernel,
+            "ipFamily": cell.ip_family,
             "minutes": cell.minutes,
             # A workflow's expressions cannot add: this is the job's limit, with time to get programs and to clean up.
             "timeout": cell.minutes + JOB_MINUTES,

@@ -17,7 +17,7 @@ from harness.model.labstate import LabDir, LabState
 from harness.providers import registry
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps.doctor import builds, container, docker, vagrant
+from harness.steps.doctor import builds, container, docker, ipv6, vagrant
 from harness.steps.doctor import cgroups as doctor_cgroups
 from harness.steps.doctor.model import Answer, Plan, Question
 
@@ -288,6 +288,7 @@ CHECKS: tuple[Question, ...] = (
     ),
     Question("vxlan", "VXLAN links", "limits", "the variant flannel does not work", _LOAD, _link("vxlan"), "ip"),
     Question("iptables", "iptables", "blocks", "Services and masquerade do not work", _NAT, _iptables, "iptables"),
+    *ipv6.CHECKS,
     Question(
         "nftables",
         "nftables",

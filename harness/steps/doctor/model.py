@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.components import tools
+from harness.model.family import Family
 from harness.model.spec import LabSpec
 from harness.steps.doctor.host import Host
 
@@ -64,6 +65,7 @@ class Question:
         probe: Answers the question.
         program: A program of the machine that asks the kernel: without it nothing is known of the kernel.
         provider: Of labs that it concerns; empty: of all that ask for it.
+        family: IP family that labs have which it concerns; None: all.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Question:
     probe: Callable[[Plan], Answer] = field(repr=False)
     program: str = ""
     provider: str = ""
+    family: Family | None = None
 
 
 @dataclass(frozen=True)

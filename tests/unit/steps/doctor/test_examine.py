@@ -29,7 +29,7 @@ from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
 from harness.steps.doctor import builds
 from harness.steps.doctor.checks import CHECKS, neighbour_entries
-from harness.steps.doctor.examine import examine, programs, require
+from harness.steps.doctor.examine import concerning, examine, programs, require
 from harness.steps.doctor.host import LINKS, PATIENCE, Host
 from harness.steps.doctor.model import Answer, Finding, Plan, Question
 
@@ -163,6 +163,10 @@ def test_a_machine_that_has_everything_passes(identity: str, tmp_path: Path) -> 
 
 CASES: list[tuple[str, Machine, str, str]] = [
     ("root", Machine(user=1000), "blocks", "user id 1000"),
+    ("ipv6", Machine(absent={"/proc/net/if_inet6"}), "blocks", "/proc/net/if_inet6 does not exist"),
+    ("ipv6", Machine(failing={"sh"}), "blocks", "a temporary namespace got no address: refused"),
+    ("ip6tables", Machine(failing={"ip6tables"}), "blocks", "refused"),
+    ("ping6", Machine(failing={"sh"}), "limits", "refused"),
     ("docker", Machine(engine=no_engine("No such file or directory")), "info", "no Docker engine answers"),
     ("docker", Machine(engine=replace(ENGINE, version="19.03.15")), "info", "too old for kind"),
     ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind requires cgroup v2"),
@@ -324,7 +328,7 @@ def test_each_check_names_the_program_that_it_asks_with(tmp_path: Path) -> None:
         machine = Machine()
         check(one.id, machine, tmp_path)
         asked = {words[4] for words in machine.ran if words[:4] == ("unshare", "--net", "--mount", "--")}
-        assert asked - {"mount"} <= {one.program}, one.id
+        assert asked - {"mount", "sh"} <= {one.program}, one.id
     assert {one.program for one in CHECKS if one.id in LINKS} == {"ip"}, "see Host.links"
 
 
@@ -676,6 +680,41 @@ def test_ipvs_is_asked_for_only_where_kube_proxy_uses_it(spec: dict[str, Any], t
         "ipvs", Machine(failing={"ipvs"}), tmp_path, **LabSpec.model_validate(spec).model_dump(by_alias=False)
     )
     assert found.status == "info"
+
+
+WITHOUT_IPV6 = {"/proc/net/if_inet6"}
+
+
+def test_what_ipv6_needs_is_asked_only_of_labs_that_have_it(tmp_path: Path) -> None:
+    for families, ids in (("ipv4", set()), ("dual", {"ipv6", "ip6tables", "ping6"}), ("ipv6", {"ipv6", "ip6tables"})):
+        asked = {one.id for one in concerning(LabSpec(ip_family=families))}
+        assert ids <= asked
+        assert bool({"ipv6", "ip6tables", "ping6"} & asked) is bool(ids)
+    machine = Machine(absent=WITHOUT_IPV6, failing={"ip6tables"})
+    machine.files[f"{tmp_path}/cgroup/cgroup.controllers"] = "cpuset cpu io memory pids"
+    require(LabSpec(), state=tmp_path / "state", cache=tmp_path / "cache", host=machine)
+
+
+def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Path) -> None:
+    machine = Machine(absent=WITHOUT_IPV6, failing={"ip6tables"})
+    machine.files["/proc/cmdline"] = "quiet ipv6.disable=1\n"
+    error = refusal(machine, tmp_path, ipFamily="dual")
+    assert error.what == "a lab with IPv6 is impossible here"
+    assert error.cause.splitlines() == [
+        "IPv6: /proc/net/if_inet6 does not exist: the kernel was started with ipv6.disable=1",
+        "ip6tables: refused",
+    ]
+    assert "remove ipv6.disable=1 from the kernel's command line" in error.next_step
+    assert any("omit --ip-family" in note for note in error.notes)
+    assert any("--kernel debian" in note for note in error.notes)
+
+
+def test_the_machines_own_switch_is_no_hindrance(tmp_path: Path) -> None:
+    machine = Machine(files={"/proc/sys/net/ipv6/conf/all/disable_ipv6": "1\n"})
+    found = check("ipv6", machine, tmp_path)
+    assert found.status == "ok"
+    assert "the machine's own is disabled, which labs do not need" in found.detail
+    assert any("disable_ipv6" in word for words in machine.ran for word in words)
 
 
 def test_another_kernel_is_no_way_out_where_more_than_the_kernel_is_missing(tmp_path: Path) -> None:
