@@ -14,14 +14,13 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-
-import platformdirs
 
 from harness import timeouts
 from harness.components import elf
@@ -90,12 +89,6 @@ class Resolved:
     files: tuple[str, ...]
 
 
-def default_cache() -> Path:
-    """`$CNILAB_CACHE`, or `cnilab` in the user's cache directory (XDG)."""
-    chosen = os.environ.get("CNILAB_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_path("cnilab"))
-
-
 def default_sources() -> tuple[str, ...]:
     """Sources in order: `$CNILAB_SOURCES`, separated by commas, or `DEFAULT_SOURCES`; without network when offline."""
     chosen = os.environ.get("CNILAB_SOURCES", "")
@@ -111,19 +104,22 @@ class Resolver:
         sources: Names of sources in the order of trying; by default from the environment.
         journal: Gets a step per component that is not in the cache yet.
         lock: What is pinned; by default the project's `components.lock`.
+        mirrors: URLs by the registries that they stand for; see `mirrors.parse`.
         runner: Runs programs on this machine.
     """
 
     def __init__(
         self,
-        cache: Path | None = None,
+        cache: Path,
         sources: tuple[str, ...] | None = None,
         journal: Journal | None = None,
         *,
         lock: Lock | None = None,
+        mirrors: Mapping[str, str] = MappingProxyType({}),
         runner: Runner | None = None,
     ) -> None:
-        self.cache = (cache or default_cache()).absolute()
+        self.cache = cache.absolute()
+        self.mirrors = mirrors
         self.journal = journal or Journal()
         self.lock = lock or load()
         self.runner = runner or HostRunner()

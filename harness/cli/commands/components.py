@@ -15,6 +15,7 @@ from harness.cli.command import Command, Group, Option
 from harness.cli.context import say, settings, shown
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
+from harness.cli.stores import opened
 from harness.errors import PreflightError, UsageError
 
 if TYPE_CHECKING:
@@ -81,11 +82,10 @@ def list_(*, kubernetes: str | None, output: str) -> None:
 def _store(listener: Listener | None = None, kubernetes: str | None = None) -> Store:
     from harness.components.kubernetes import with_kubernetes  # noqa: PLC0415
     from harness.components.lock import load  # noqa: PLC0415
-    from harness.components.store import Store  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
     lock = with_kubernetes(load(), kubernetes) if kubernetes else None
-    return Store(settings().cache, journal=Journal(None, *([listener] if listener else [])), lock=lock)
+    return opened(Journal(None, *([listener] if listener else [])), lock)
 
 
 def _statuses(found: list[ComponentStatus]) -> Listing:
@@ -159,12 +159,11 @@ def outdated(*, output: str) -> None:
 
     Other pinned versions of Kubernetes are compared with the newest patch of their own minor version.
     """
-    from harness.cli.context import default_cache  # noqa: PLC0415
     from harness.components.lock import load  # noqa: PLC0415
     from harness.components.outdated import ages  # noqa: PLC0415
     from harness.runner import HostRunner  # noqa: PLC0415
 
-    found = ages(load(), HostRunner(), default_cache())
+    found = ages(load(), HostRunner(), settings().cache)
     rows = [
         (f"{one.name} {one.minor}".strip(), one.pinned, one.newest or "-", one.state, one.module, one.reason)
         for one in found
