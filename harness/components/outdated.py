@@ -21,7 +21,7 @@ from harness.components.kubernetes import minor_of
 from harness.components.lock import Component, Lock
 from harness.components.sources import toolchain
 from harness.components.tools import offline
-from harness.components.versions import find_version
+from harness.components.versions import numbers
 from harness.errors import CnilabError
 from harness.model.base import Record
 from harness.runner import Runner
@@ -119,11 +119,7 @@ def _age(component: Component, pinned: str, minor: str, answer: Answer) -> Age:
     if not mine:
         reason = answer.reason or "no release is listed"
         return Age(name=component.name, minor=minor, pinned=pinned, state="unknown", module=module, reason=reason)
-    newest = max(mine, key=_numbers)
-    behind = _numbers(newest) > _numbers(find_version(pinned))
+    newest = max(mine, key=numbers)
+    behind = numbers(newest) > numbers(pinned)
     state: Literal["behind", "current"] = "behind" if behind else "current"
     return Age(name=component.name, minor=minor, pinned=pinned, newest=newest, state=state, module=module)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
