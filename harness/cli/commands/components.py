@@ -155,7 +155,7 @@ def _resolved(found: list[Resolved]) -> Listing:
 )
 @output_option()
 def outdated(*, output: str) -> None:
-    """List pinned components that have a newer release. This asks the Go module proxy and changes nothing.
+    """Compare pinned components and Go with their newest releases. This asks the Go module proxy and changes nothing.
 
     Other pinned versions of Kubernetes are compared with the newest patch of their own minor version.
     """
@@ -268,11 +268,13 @@ def images(wanted: tuple[str, ...]) -> None:
 def verify(*, output: str) -> int:
     """Read every cached component again, and compare it with the digest recorded when it was stored.
 
-    Exit code 10 means that a component was damaged. It is removed from the cache, and 'ensure' fetches it again.
+    The Go that builds use is compared with the sum in the lock. Exit code 10 means that something was damaged. It is
+    removed from the cache, and 'ensure' fetches it again.
     """
     from harness.components import carry  # noqa: PLC0415
 
-    found = carry.verify(_store())
+    store = _store()
+    found = [*carry.verify(store), *carry.verify_toolchain(store)]
     emit(_statuses(found), output)
     return PreflightError.exit_code if any(one.state == "damaged" for one in found) else 0
 
@@ -350,16 +352,17 @@ def add(archive: Path) -> None:
 def prune() -> None:
     """Remove from the cache what this version does not use, and what it can make again from the rest.
 
-    The latter are images, containerd's roots and boxes. Pulled images and your own programs are removed too. What you
-    added with 'components add' stays. No lab may be up, because its nodes run programs from the cache.
+    The former are other versions of components, of Go and of kernels, and other systems for boxes and node images. The
+    latter are images, containerd's roots and boxes. Pulled images and your own programs are removed too. What you added
+    with 'components add' stays. No lab may be up, because its nodes run programs from the cache.
     """
     from harness.cli.select import names  # noqa: PLC0415
-    from harness.components import carry  # noqa: PLC0415
+    from harness.components.prune import prune as cut  # noqa: PLC0415
 
     if names():
         msg = "labs are up and run programs from the cache"
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
-    for path in carry.prune(_store()):
+    for path in cut(_store()):
         click.echo(str(path))
 
 
