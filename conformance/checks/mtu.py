@@ -20,7 +20,8 @@ from conformance.legs import (
 )
 from conformance.maths import TCP_HEADER, fragments, tcp_mss
 from conformance.model import Check, Verdict
-from conformance.plan import ladder_pairs, node_pairs, path_mtu
+from conformance.pairs import ladder_pairs, node_pairs
+from conformance.plan import path_mtu
 from conformance.tables import sizes
 from conformance.wire import encapsulation
 from harness.model.records import Evidence, Leg, Packet, Rung

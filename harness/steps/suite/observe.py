@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, plan
+from conformance import manifests, pairs, plan
 from conformance.batches import Batch
 from conformance.context import saved
 from conformance.reads import Reads, kept
@@ -200,14 +200,13 @@ def _datapath(suite: Suite, when: str) -> list[Observation]:
 def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
-    pairs = plan.node_pairs(suite.inventory)
-    if pairs and suite.gates.get("cap"):
+    if pairs.node_pairs(suite.inventory) and suite.gates.get("cap"):
         seen += _captured(suite, run, pace)
     return seen + probe(suite, plan.packets(suite.inventory, suite.attached.variant.expect), "B2", pace)
 
 
 def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
-    src, dst = plan.node_pairs(suite.inventory)[0]
+    src, dst = pairs.node_pairs(suite.inventory)[0]
     largest = plan.path_mtu(suite.inventory, suite.attached.variant.expect, src, dst)
     nic = suite.attached.spec.cluster_nic
     points = []
@@ -239,7 +238,7 @@ def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
-    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    service, sites = suite.inventory.service("moving"), pairs.movers(suite.inventory)
     if service is None or sites is None:
         return []
     client, one, other = sites
@@ -326,7 +325,7 @@ def wait_for_proxy(suite: Suite, journal: Journal) -> None:
     """
     asked: plan.Plan = {}
     virtual = [one for one in suite.inventory.services if one.endpoints and one.cluster_ip not in {"", "None"}]
-    for place in suite.inventory.hosts or plan.first_pods(suite.inventory):
+    for place in suite.inventory.hosts or pairs.first_pods(suite.inventory):
         asked[place.name] = [
             probes.ExchangeProbe(plan.vip(service, "tcp"), purpose="proxy")
             for service in virtual
