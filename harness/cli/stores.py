@@ -12,7 +12,7 @@ from harness.cli.context import settings
 if TYPE_CHECKING:
     from harness.components.lock import Lock
     from harness.components.store import Store
-    from harness.model.journal import Journal
+    from harness.model.journal import Journal, Listener
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
 
@@ -27,6 +27,21 @@ def opened(journal: Journal, lock: Lock | None = None) -> Store:
     from harness.components.store import Store  # noqa: PLC0415 - the help must not wait for it
 
     return Store(settings().cache, journal=journal, lock=lock, mirrors=settings().mirrors)
+
+
+def whole_store(listener: Listener | None = None, kubernetes: str | None = None) -> Store:
+    """The store with one version of Kubernetes, and the pinned version of every network.
+
+    Args:
+        listener: Told of downloads and builds.
+        kubernetes: Minor or full version; by default that of the lock.
+    """
+    from harness.components.kubernetes import with_kubernetes  # noqa: PLC0415
+    from harness.components.lock import load  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    lock = with_kubernetes(load(), kubernetes) if kubernetes else None
+    return opened(Journal(None, *([listener] if listener else [])), lock)
 
 
 def store_for(spec: LabSpec, journal: Journal, *, images: bool = True) -> Store:
