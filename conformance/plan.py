@@ -17,7 +17,7 @@ from conformance.manifests import SIBLING_PORT
 from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, udp_payload
 from conformance.tables import names, ports, sizes
 from harness.model import world
-from harness.model.family import Family
+from harness.model.family import Family, record_type
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations
 from harness.probes.plan import (
@@ -380,11 +380,6 @@ def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> P
     for site in inventory.pods:
         plan[site.name].append(LookupProbe(f"spread.{own}", kind, purpose="every-pod"))
     return dict(plan)
-
-
-def record_type(family: Family) -> str:
-    """Of a name's addresses (RFC 1035 §3.4.1, RFC 3596 §2.1)."""
-    return "A" if family == "ipv4" else "AAAA"
 
 
 def _named(inventory: Inventory, own: str, zone: str) -> list[Probe]:

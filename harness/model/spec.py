@@ -177,7 +177,7 @@ def _overlaps(ranges: Mapping[str, Range]) -> list[str]:
         f"{one} {ranges[one]} overlaps {other} {ranges[other]}"
         for i, one in enumerate(names)
         for other in names[i + 1 :]
-        if ranges[one].overlaps(ranges[other])  # type: ignore[arg-type]  # of one family
+        if ranges[one].overlaps(ranges[other])
     ]
 
 

@@ -155,12 +155,14 @@ def values(spec: LabSpec, variant: Variant) -> Object:
     pool, required = Object(), Object()
     for family in spec.families:
         number, title = family.removeprefix("ip"), TITLE[family]
-        lab[family] = {"enabled": True}
         if chosen["routingMode"] == "native":
             lab[f"ip{number}NativeRoutingCIDR"] = str(spec.pods.range(family))
         pool[f"clusterPool{title}PodCIDRList"] = [str(spec.pods.range(family))]
         pool[f"clusterPool{title}MaskSize"] = spec.pods.mask(family)
         required[f"require{title}PodCIDR"] = True
+    # The chart's own values have IPv4 and no IPv6.
+    if "ipv6" in spec.families:
+        lab["ipv6"] = {"enabled": True}
     if "ipv4" not in spec.families:
         lab["ipv4"] = {"enabled": False}
     lab |= {"ipam": {"operator": pool}} if chosen["ipam"]["mode"] == "cluster-pool" else {"k8s": required}

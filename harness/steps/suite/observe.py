@@ -168,7 +168,10 @@ def _state(
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        six = "ipv6" in suite.inventory.families
+        return kernel_state.dump(
+            suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only, ipv6=six
+        )
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
@@ -248,6 +251,11 @@ def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     return seen + _moved(suite, pace) if pace.moves else seen
 
 
+def _accepted(seen: Sequence[Exchange]) -> bool:
+    """A new connection was accepted, over each family."""
+    return all(one.outcome == "ok" for one in seen if transport_of(one.proto) == "tcp")
+
+
 def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
     service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
@@ -266,11 +274,11 @@ def _moved(suite: Suite, pace: Pace) -> list[Observation]:
         return [found for found in seen if isinstance(found, Exchange)]
 
     before = look("before")
-    if before[0].outcome != "ok":
+    if not _accepted(before):
         suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(one.ips or (one.ip,))])
         for _ in timeouts.ticks(PROXY_READY, 0.1):
             before = look("before")
-            if before[0].outcome == "ok":
+            if _accepted(before):
                 break
     source, target = (other, one) if before[0].token == other.name else (one, other)
     suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(target.ips or (target.ip,))])
