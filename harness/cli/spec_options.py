@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from harness.cli.context import shown
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.model.references import Known
     from harness.model.spec import LabSpec
 
 KERNELS = ("host", "debian")
@@ -154,23 +155,11 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
 
     variants = catalogue.names()
     if target in variants:
-        return make_spec(
-            variants,
-            {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given},
-            network=pinned_network,
-            families=_families,
-        )
+        defaults = {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults}
+        return make_spec(known(), {**defaults, **given})
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
-        return load_spec(
-            path,
-            variants=variants,
-            labs=_lab_ids(),
-            overrides=given,
-            pinned=_pinned_kubernetes(),
-            network=pinned_network,
-            families=_families,
-        )
+        return load_spec(path, replace(known(), labs=_lab_ids(), pinned=_pinned_kubernetes()), given)
     import difflib  # noqa: PLC0415
 
     near = difflib.get_close_matches(target, variants, n=1)
@@ -180,6 +169,30 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
         cause=f"variants: {', '.join(variants)}",
         next_step=f"did you mean '{near[0]}'?" if near else "name a variant, or a file that ends in .yaml",
     )
+
+
+def known() -> Known:
+    """What a spec may refer to, but for labs and versions of Kubernetes: those only a file names."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.references import Known  # noqa: PLC0415
+    from harness.providers.registry import families  # noqa: PLC0415
+
+    return Known(
+        catalogue.names(),
+        network=pinned_network,
+        families=lambda name: catalogue.variant(name).families,
+        provided=families,
+        pod_mtu=_pod_mtu,
+    )
+
+
+def _pod_mtu(variant: str, version: str, mtu: int) -> int:
+    """The largest IPv6 packet of a pod, in bytes."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.spec import LabSpec  # noqa: PLC0415
+
+    expect = catalogue.of(LabSpec(cni=variant, cni_version=version)).expect
+    return expect.of("ipv6").pod_mtu(mtu)
 
 
 def _lab_ids() -> list[str]:
@@ -204,24 +217,16 @@ def pinned_network(variant: str) -> str:
     return pinned(load(), catalogue.variant(variant).driver)
 
 
-def _families(variant: str) -> tuple[str, ...]:
-    """IP families that a variant can give to pods."""
-    from harness.cni import catalogue  # noqa: PLC0415
-
-    return catalogue.variant(variant).families
-
-
 def checked_version(variant: str, version: str | None) -> str:
     """A version of a variant's network as specs have it: empty for the pinned one.
 
     Raises:
         SpecError: It is none.
     """
-    from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.load import make_spec  # noqa: PLC0415
 
     wanted = {"spec.cni": variant, **({"spec.cniVersion": version} if version else {})}
-    return make_spec(catalogue.names(), wanted, network=pinned_network).cni_version
+    return make_spec(known(), wanted).cni_version
 
 
 def under_another_kernel(spec: LabSpec) -> bool:

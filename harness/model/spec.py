@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self, get_args
 from pydantic import Field, StringConstraints, model_validator
 
 from harness.model.base import Data
-from harness.model.family import Address, Family, IpFamily, Range, other
+from harness.model.family import Address, Family, IpFamily, Range, family_of, other
 
 LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
 """A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
@@ -232,6 +232,7 @@ class LabSpec(Data):
             clashes.append(
                 f"primaryFamily {self.primary_family} has no meaning: ipFamily is {self.ip_family}, not dual"
             )
+        clashes += self._of_addresses()
         if "ipv6" in self.families and self.underlay.mtu < MIN_IPV6_MTU:
             clashes.append(f"underlay.mtu {self.underlay.mtu} is too small for IPv6, which needs {MIN_IPV6_MTU} bytes")
         if self.kernel != "host" and self.provider != "namespaces":
@@ -260,6 +261,21 @@ class LabSpec(Data):
             clashes.append(f"services.cidr{six} {services} is smaller than a /{services.max_prefixlen - 8}")
         if family == "ipv6" and services.num_addresses > MOST_SERVICES:
             clashes.append(f"services.cidr{six} {services} is larger than a /{services.max_prefixlen - 20}")
+        return clashes
+
+    def _of_addresses(self) -> list[str]:
+        """What is wrong with addresses of nodes that were given."""
+        given = {"nodeAddresses": self.node_addresses, "secondAddresses": self.second_addresses}
+        clashes = [
+            f"{field}.{name} {address} is no {family} address"
+            for (field, addresses), family in zip(given.items(), self.families, strict=False)
+            for name, address in addresses.items()
+            if family_of(address) != family
+        ]
+        if self.second_addresses and len(self.families) == 1:
+            clashes.append(f"secondAddresses has no meaning: ipFamily is {self.ip_family}, not dual")
+        elif len(self.families) > 1 and set(self.second_addresses) != set(self.node_addresses):
+            clashes.append("secondAddresses does not have the same nodes as nodeAddresses")
         return clashes
 
     def _ranges(self, family: Family) -> Mapping[str, Range]:

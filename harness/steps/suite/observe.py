@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, plan
+from conformance import manifests, pairs, plan
 from conformance.batches import Batch
 from conformance.context import saved
 from conformance.families import planned
@@ -206,15 +206,14 @@ def _datapath(suite: Suite, when: str) -> list[Observation]:
 def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
-    pairs = plan.node_pairs(suite.inventory)
-    if pairs and suite.gates.get("cap"):
+    if pairs.node_pairs(suite.inventory) and suite.gates.get("cap"):
         seen += _captured(suite, run, pace)
     expect = suite.attached.variant.expect
     return seen + probe(suite, planned(suite.inventory, lambda there: plan.packets(there, expect)), "B2", pace)
 
 
 def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
-    src, dst = plan.node_pairs(suite.inventory)[0]
+    src, dst = pairs.node_pairs(suite.inventory)[0]
 
     def asked(there: Inventory) -> plan.Plan:
         one, other = there.by_name[src.name], there.by_name[dst.name]
@@ -258,7 +257,7 @@ def _accepted(seen: Sequence[Exchange]) -> bool:
 
 def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
-    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    service, sites = suite.inventory.service("moving"), pairs.movers(suite.inventory)
     if service is None or sites is None:
         return []
     client, one, other = sites
