@@ -10,7 +10,7 @@ from harness.cli.command import command as define
 from harness.cli.context import say
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 
 if TYPE_CHECKING:
     from harness.model.family import Family
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 @click.option(
     "--ip-family", "family", type=click.Choice(["ipv4", "ipv6"]), help="Ping over this IP family.  [default: DST's]"
 )
-@lab_option()
+@cluster_option()
 @output_option()
-def command(source: str, target: str, *, size: int, family: Family | None, lab: str | None, output: str) -> int:
-    """Follow a ping through the lab, hop by hop, there and back.
+def command(source: str, target: str, *, size: int, family: Family | None, cluster: str | None, output: str) -> int:
+    """Follow a ping through the cluster, hop by hop, there and back.
 
-    SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. In a lab with
+    SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. In a cluster with
     both IP families, a pod or a node is pinged at its address of the first family. Exit code 1 means that the ping was
     not answered.
     """
-    there = attached(lab)
+    there = attached(cluster)
     from harness.cli.runs import require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.suite.trace import trace  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Is this machine fit for a lab? Every check says what follows when it fails, and how to mend it."""
+"""Is this machine fit for a cluster? Every check says what follows when it fails, and how to mend it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _refusal(spec: LabSpec, checks: Sequence[Question]) -> str:
         return f"variant '{spec.cni}' is unavailable here"
     if blocking <= set(catalogue.needs(spec)):
         return f"kube-proxy in mode '{spec.kubernetes.proxy_mode}' is unavailable here"
-    return "this machine cannot run a lab"
+    return "this machine cannot run a cluster"
 
 
 def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
@@ -138,4 +138,4 @@ def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
     mended = all(one.check.id in of_kernel and not one.fix.startswith("apt-get") for one in blocking)
     if spec.provider != "namespaces" or spec.kernel != "host" or not mended:
         return []
-    return ["'--kernel debian' runs the lab in a virtual machine with a more complete kernel"]
+    return ["'--kernel debian' runs the cluster in a virtual machine with a more complete kernel"]

@@ -76,11 +76,11 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
     """
     if ready.spec.provider != "namespaces":
         msg = f"the provider '{ready.spec.provider}' does not support switching the network"
-        raise UsageError(msg, next_step="take the lab down and bring it up with the other variant")
+        raise UsageError(msg, next_step="take the cluster down and bring it up with the other variant")
     known = registry.known_state(LabDir(ready.state, ready.spec.name))
     same = (variant.name, version) == (ready.variant.name, ready.spec.cni_version)
     if same and known is not None and known.ready:
-        msg = f"lab '{ready.spec.name}' has the network '{' '.join(filter(None, (variant.name, version)))}' already"
+        msg = f"cluster '{ready.spec.name}' has the network '{' '.join(filter(None, (variant.name, version)))}' already"
         raise UsageError(msg, next_step="choose another variant; 'cnilab render VARIANT' shows each one")
     networks.network(variant)
     target = target_spec(ready.spec, variant, version)

@@ -424,7 +424,7 @@ def test_compilers_that_up_installs_are_in_nobodys_way(tmp_path: Path, monkeypat
 def test_the_module_of_bridges_is_looked_for_and_not_loaded(tmp_path: Path) -> None:
     machine = Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"})
     found = check("br-netfilter", machine, tmp_path)
-    assert (found.status, found.detail) == ("ok", "a module that the first lab loads")
+    assert (found.status, found.detail) == ("ok", "a module that the first cluster loads")
     assert [words for words in machine.ran if "modprobe" in words] == [("modprobe", "--dry-run", "br_netfilter")]
 
 

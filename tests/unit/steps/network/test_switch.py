@@ -43,7 +43,7 @@ def lab(tmp_path: Path, *pods: dict[str, Any], ready: bool = True) -> Attached:
 
 
 def test_a_lab_that_has_the_network_already_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lab 's-lab' has the network 'flannel' already"):
+    with pytest.raises(UsageError, match="cluster 's-lab' has the network 'flannel' already"):
         switch.check(lab(tmp_path), catalogue.variant("flannel"), cache=tmp_path)
 
 
