@@ -60,6 +60,7 @@ class Machine(Host):
     ran: list[tuple[str, ...]] = field(default_factory=list)
     engine: EngineFacts | CnilabError = ENGINE
     image: str = "cnilab.dev/node:v1"
+    no_docker_ipv6: str = ""
     day: date = date(2026, 1, 1)
 
     def today(self) -> date:
@@ -111,6 +112,11 @@ class Machine(Host):
         if isinstance(self.engine, CnilabError):
             raise self.engine
         return self.engine
+
+    def docker_ipv6(self) -> str:
+        if isinstance(self.engine, CnilabError):
+            raise self.engine
+        return self.no_docker_ipv6
 
     def node_image(self, version: str) -> str:
         del version
@@ -171,6 +177,13 @@ CASES: list[tuple[str, Machine, str, str]] = [
     ("docker", Machine(engine=replace(ENGINE, version="19.03.15")), "info", "too old for kind"),
     ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind requires cgroup v2"),
     ("docker-cli", Machine(missing={"docker"}), "info", "not found"),
+    ("docker-ipv6", Machine(no_docker_ipv6="no such file"), "blocks", "no such file"),
+    (
+        "docker-ipv6",
+        Machine(no_docker_ipv6="could not", absent={"/proc/net/if_inet6"}),
+        "blocks",
+        "could not; this machine's kernel has no IPv6",
+    ),
     ("docker-image", Machine(image=""), "info", "up pulls the image that kind publishes"),
     ("capabilities", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "CAP_NET_ADMIN"),
     ("cap-sys-resource", Machine(held=EVERYTHING & ~(1 << 24)), "info", "missing"),
@@ -707,6 +720,14 @@ def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Pa
     assert "remove ipv6.disable=1 from the kernel's command line" in error.next_step
     assert any("omit --ip-family" in note for note in error.notes)
     assert any("--kernel debian" in note for note in error.notes)
+
+
+def test_an_engine_is_asked_for_ipv6_only_by_labs_on_kind_that_have_it() -> None:
+    kinds = {"namespaces": False, "kind": True}
+    for provider, asked in kinds.items():
+        ids = {one.id for one in concerning(LabSpec(provider=provider, ip_family="dual"))}
+        assert ("docker-ipv6" in ids) is asked
+    assert "docker-ipv6" not in {one.id for one in concerning(LabSpec(provider="kind"))}
 
 
 def test_the_machines_own_switch_is_no_hindrance(tmp_path: Path) -> None:
