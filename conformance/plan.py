@@ -6,7 +6,6 @@ The judges call the same functions, so that a probe that was planned and never r
 from __future__ import annotations
 
 import ipaddress
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +14,10 @@ from typing import Literal
 from conformance.inventory import Inventory, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
 from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, udp_payload
+from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs
 from conformance.tables import names, ports, sizes
 from harness.model import world
-from harness.model.family import Family
+from harness.model.family import Family, record_type
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations
 from harness.probes.plan import (
@@ -32,13 +32,6 @@ from harness.probes.plan import (
 )
 
 Plan = dict[str, list[Probe]]
-Pair = tuple[Site, Site]
-
-FULL_MESH = 64
-"""Up to so many pods every ordered pair is probed."""
-
-PARTNERS = 16
-"""Above it, every pod dials so many pods on other nodes, and is dialled by as many."""
 
 UNUSED_PORT = 8999
 """Nobody listens here: a connection must be refused."""
@@ -55,56 +48,6 @@ LEAST_STREAM = 20
 
 FEW = 5
 """Records of so many endpoints fit a DNS answer of 512 bytes (RFC 1035 §2.3.4)."""
-
-
-def mesh_pairs(inventory: Inventory, *, cross: bool, seed: int = 1) -> tuple[Pair, ...]:
-    """Ordered pairs of pods: all of them in small clusters, a seeded block-circulant sample in large ones.
-
-    Args:
-        inventory: What is there.
-        cross: Pairs on different nodes, or on the same.
-        seed: Rotates the sample between runs; the same seed gives the same pairs.
-    """
-    pods = inventory.pods
-    if not cross:
-        return tuple((src, dst) for src in pods for dst in inventory.on(src.node) if src.name != dst.name)
-    if len(pods) <= FULL_MESH:
-        return tuple((src, dst) for src in pods for dst in pods if src.node != dst.node)
-    return _circulant(inventory, seed)
-
-
-def _circulant(inventory: Inventory, seed: int) -> tuple[Pair, ...]:
-    """Each pod of node n in slot s dials pods on nodes n + d(s, j): every ordered node pair is hit."""
-    nodes = [node.name for node in inventory.nodes if inventory.on(node.name)]
-    chosen: list[Pair] = []
-    generator = random.Random(seed)  # noqa: S311 - a reproducible sample, not a secret
-    wanted = max(PARTNERS, -(-len(nodes) * (len(nodes) - 1) // len(inventory.pods)))
-    for number, name in enumerate(nodes):
-        local = inventory.on(name)
-        for slot, src in enumerate(local):
-            for step in range(wanted):
-                distance = 1 + (slot * wanted + step + seed) % (len(nodes) - 1)
-                remote = inventory.on(nodes[(number + distance) % len(nodes)])
-                chosen.append((src, remote[(slot + generator.randrange(len(remote))) % len(remote)]))
-    return tuple(dict.fromkeys(chosen))
-
-
-def first_pods(inventory: Inventory) -> tuple[Site, ...]:
-    """The first pod of each node, in the order of the nodes."""
-    found = [inventory.on(node.name) for node in inventory.nodes]
-    return tuple(pods[0] for pods in found if pods)
-
-
-def node_pairs(inventory: Inventory) -> tuple[Pair, ...]:
-    """One ordered pair of pods per ordered pair of nodes."""
-    chosen = first_pods(inventory)
-    return tuple((src, dst) for src in chosen for dst in chosen if src.node != dst.node)
-
-
-def ladder_pairs(inventory: Inventory) -> tuple[Pair, ...]:
-    """Pairs for packet sizes: one per node pair, and one on each node with two pods."""
-    local = [inventory.on(node.name)[:2] for node in inventory.nodes]
-    return node_pairs(inventory) + tuple((pods[0], pods[1]) for pods in local if len(pods) > 1)
 
 
 def to(site: Site, port: int = 0) -> Target:
@@ -309,12 +252,6 @@ def programmed(inventory: Inventory) -> Plan:
     return {place.name: list(asked) for place in inventory.hosts or first_pods(inventory)}
 
 
-def movers(inventory: Inventory) -> tuple[Site, Site, Site] | None:
-    """Client, and two pods between which a Service moves: on different nodes where there are several."""
-    pods = inventory.pods
-    return (pods[1], pods[0], pods[-1]) if len(pods) > 2 else None
-
-
 def spread_dials(backends: int) -> int:
     """Dials from one client so that missing one of k fair backends has a probability below 1e-8.
 
@@ -380,11 +317,6 @@ def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> P
     for site in inventory.pods:
         plan[site.name].append(LookupProbe(f"spread.{own}", kind, purpose="every-pod"))
     return dict(plan)
-
-
-def record_type(family: Family) -> str:
-    """Of a name's addresses (RFC 1035 §3.4.1, RFC 3596 §2.1)."""
-    return "A" if family == "ipv4" else "AAAA"
 
 
 def _named(inventory: Inventory, own: str, zone: str) -> list[Probe]:

@@ -75,7 +75,7 @@ def encapsulation(context: Context) -> Verdict:
 
 def _leg(context: Context, tap: Tap, expect: Wire) -> Leg:
     leg = f"{tap.node}:{tap.interface}/{tap.flow}"
-    known = {"udp", "tcp", "icmp", "esp"}
+    known = {"udp", "tcp", "icmp", "icmp6", "esp"}
     outer = [packet for packet in tap.packets if packet.inner is not None or packet.proto in known]
     pieces = [packet for packet in outer if packet.more_fragments or packet.fragment_offset]
     if not outer:

@@ -14,7 +14,7 @@ from conformance.families import leg_of
 from conformance.inventory import ServiceFact, Site
 from conformance.legs import census, check_value, control, evidence_of, failed, names, passed, reached, where
 from conformance.model import Check, Verdict
-from conformance.plan import first_pods, ladder_pairs
+from conformance.pairs import first_pods, ladder_pairs
 from harness.model.family import TITLE, Family, family_of_dial
 from harness.model.records import Exchange, Leg
 

@@ -46,13 +46,8 @@ def search(context: Context) -> Verdict:
     ip_of = {found.name: found.cluster_ip for found in context.inventory.services}
     for one in context.lookups.get("search", ()):
         name = one.name.rstrip(".")
-        wanted = (
-            str(context.spec.services.api_address(context.family))
-            if name.startswith("kubernetes.")
-            else ip_of.get(name.split(".")[0], "")
-        )
-        leg = leg_of(one)
-        legs.append(answered(one, leg, [wanted]))
+        wanted = _of_api(context) if name.startswith("kubernetes.") else [ip_of.get(name.split(".")[0], "")]
+        legs.append(answered(one, leg_of(one), wanted))
     fqdn = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
     queries = [len(one.queries) for one in context.lookups.get("search", ()) if one.queries]
     cost = f", {min(queries)} to {max(queries)} queries each" if queries else ""
@@ -61,6 +56,12 @@ def search(context: Context) -> Verdict:
         (control("P2", fqdn, "fully qualified names were also queried"),),
         summary=f"{len(legs)} short names resolve through the search list{cost}",
     )
+
+
+def _of_api(context: Context) -> list[str]:
+    """Addresses of the API server's own Service: it has one family, the primary one."""
+    primary = context.entire.family
+    return [str(context.spec.services.api_address(primary))] if context.family == primary else []
 
 
 def tcp(context: Context) -> Verdict:

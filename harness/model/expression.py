@@ -259,12 +259,12 @@ def evaluate(source: str, context: Mapping[str, Any]) -> Any:
     return value
 
 
-_PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 def placeholders(word: str) -> list[str]:
     """The expressions inside a word of a command line: `http://{{ pods.b.ip }}:8080/` has one."""
-    return [found.strip() for found in _PLACEHOLDER.findall(word)]
+    return [found.strip() for found in PLACEHOLDER.findall(word)]
 
 
 def render(word: str, context: Mapping[str, Any]) -> str:
@@ -273,10 +273,11 @@ def render(word: str, context: Mapping[str, Any]) -> str:
     Raises:
         ExpressionError: As of `evaluate`.
     """
-    return _PLACEHOLDER.sub(lambda found: _text(evaluate(found.group(1).strip(), context)), word)
+    return PLACEHOLDER.sub(lambda found: as_text(evaluate(found.group(1).strip(), context)), word)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as a word of a command: numbers and texts as they are, lists and dictionaries as JSON."""
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, (dict, list)) else str(value)

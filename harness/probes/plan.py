@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.model.family import Family, Proto
+from harness.model.family import Family, Proto, endpoint, family_of_dial
 from harness.model.records import Outcome
 from harness.model.world import RESPONDER_PORT
 from harness.runner import Runner
@@ -24,9 +24,10 @@ class Prober:
     Args:
         name: Pod, node, `router` or `far`, as the observations will say.
         node: Name of its node; empty outside the cluster.
-        ip: Its own address.
+        ip: Its own address, in the primary family.
         runner: Runs programs there.
         binary: Path of the responder program there.
+        ips: Its own addresses, where it has more than one.
     """
 
     name: str
@@ -34,10 +35,20 @@ class Prober:
     ip: str
     runner: Runner = field(repr=False, compare=False, hash=False)
     binary: str = NODE_BINARY
+    ips: tuple[str, ...] = ()
 
-    def target(self, port: int = RESPONDER_PORT) -> Target:
-        """The site's own responder, as something to dial."""
-        return Target(self.name, self.node, self.ip, port)
+    def address(self, family: Family) -> str:
+        """Its own address of a family; empty when it has none."""
+        return next((one for one in self.ips or (self.ip,) if one and family_of_dial(one) == family), "")
+
+    def target(self, port: int = RESPONDER_PORT, family: Family | None = None) -> Target:
+        """The site's own responder, as something to dial.
+
+        Args:
+            port: Where it listens.
+            family: Of the address; None: the primary one.
+        """
+        return Target(self.name, self.node, self.ip if family is None else self.address(family), port)
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,7 @@ class Target:
     @property
     def dial(self) -> str:
         """Address and port, with brackets around an IPv6 address."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
+        return endpoint(self.address, self.port)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class RungProbe:
 
     Args:
         target: Whom to send it to.
-        size: Bytes of the IP packet: 20 header, 8 UDP, the rest payload.
+        size: Bytes of the IP packet: 20 header, or 40 of IPv6, 8 UDP, the rest payload.
         expect: `msgsize` for a size that should be refused; silence (timeout) is then tried again.
         purpose: As of the observation.
         heed: The kernel's own route may refuse it; otherwise only links and the way do.

@@ -162,7 +162,7 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
 
 def _program() -> list[str]:
     """This program with the options that it was given."""
-    return [*program.ARGV, *settings().words]
+    return [*program.ARGV, *settings().options]
 
 
 def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:

@@ -12,8 +12,8 @@ from harness.model.expression import ExpressionError, evaluate, explain, pluck, 
 from harness.model.lab import Expect, Plot, Step, Table
 from harness.model.records import Evidence, LabStep, Packet
 from harness.model.records import Tap as TapRecord
+from harness.model.spot import Spot
 from harness.runner import Completed
-from harness.steps.labs.place import Spot
 
 OUTPUT_LIMIT = 4096
 """Bytes of output in a record; the transcript has all of it."""

@@ -199,7 +199,8 @@ def _take(
     for plan in plans:
         pod = by_name[plan.name]
         sandbox = found.find(NAMESPACE, plan.name)
-        ways[plan.name] = found.site(sandbox, container=plan.containers[0])
+        addresses = tuple(entry["ip"] for entry in pod["status"]["podIPs"])
+        ways[plan.name] = replace(found.site(sandbox, container=plan.containers[0]), ips=addresses)
         sites.append(
             Site(
                 name=plan.name,
@@ -207,8 +208,8 @@ def _take(
                 node=plan.node,
                 port=plan.port,
                 ip=pod["status"]["podIP"],
-                ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
-                api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
+                ips=addresses,
+                api_ips=addresses,
                 namespace=NAMESPACE,
                 pod=plan.name,
                 containers=plan.containers,
@@ -217,8 +218,8 @@ def _take(
         )
     for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
         if node is not None:
-            ways[name] = probes.Prober(name, "", str(node.address), node.runner)
             addresses = _outside(attached, name, str(node.address))
+            ways[name] = probes.Prober(name, "", str(node.address), node.runner, ips=addresses)
             sites.append(Site(name=name, kind="outside", ip=addresses[0], ips=addresses))
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, plan
+from conformance import manifests, pairs, plan
 from conformance.batches import Batch
 from conformance.context import saved
 from conformance.families import planned
@@ -168,7 +168,10 @@ def _state(
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        six = "ipv6" in suite.inventory.families
+        return kernel_state.dump(
+            suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only, ipv6=six
+        )
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
@@ -203,15 +206,14 @@ def _datapath(suite: Suite, when: str) -> list[Observation]:
 def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
-    pairs = plan.node_pairs(suite.inventory)
-    if pairs and suite.gates.get("cap"):
+    if pairs.node_pairs(suite.inventory) and suite.gates.get("cap"):
         seen += _captured(suite, run, pace)
     expect = suite.attached.variant.expect
     return seen + probe(suite, planned(suite.inventory, lambda there: plan.packets(there, expect)), "B2", pace)
 
 
 def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
-    src, dst = plan.node_pairs(suite.inventory)[0]
+    src, dst = pairs.node_pairs(suite.inventory)[0]
 
     def asked(there: Inventory) -> plan.Plan:
         one, other = there.by_name[src.name], there.by_name[dst.name]
@@ -248,9 +250,14 @@ def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     return seen + _moved(suite, pace) if pace.moves else seen
 
 
+def _accepted(seen: Sequence[Exchange]) -> bool:
+    """A new connection was accepted, over each family."""
+    return all(one.outcome == "ok" for one in seen if transport_of(one.proto) == "tcp")
+
+
 def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
-    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    service, sites = suite.inventory.service("moving"), pairs.movers(suite.inventory)
     if service is None or sites is None:
         return []
     client, one, other = sites
@@ -266,11 +273,11 @@ def _moved(suite: Suite, pace: Pace) -> list[Observation]:
         return [found for found in seen if isinstance(found, Exchange)]
 
     before = look("before")
-    if before[0].outcome != "ok":
+    if not _accepted(before):
         suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(one.ips or (one.ip,))])
         for _ in timeouts.ticks(PROXY_READY, 0.1):
             before = look("before")
-            if before[0].outcome == "ok":
+            if _accepted(before):
                 break
     source, target = (other, one) if before[0].token == other.name else (one, other)
     suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(target.ips or (target.ip,))])

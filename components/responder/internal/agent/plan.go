@@ -18,7 +18,7 @@ type Plan struct {
 type Probe struct {
 	ID         string `json:"id"`
 	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn
-	Proto      string `json:"proto"`       // tcp, udp, icmp
+	Proto      string `json:"proto"`       // tcp, udp, icmp; the family is that of the address
 	Dial       string `json:"dial"`        // address and port; address alone for icmp
 	Size       int    `json:"size"`        // payload bytes; of a rung: bytes of the IP packet
 	Heed       bool   `json:"heed"`        // a rung no larger than the route's MTU

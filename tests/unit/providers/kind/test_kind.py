@@ -574,8 +574,7 @@ def test_an_engine_that_lets_nobody_in_is_asked_once(tmp_path: Path, monkeypatch
     assert engine.asked == 1
 
 
-def test_a_kind_that_takes_too_long_is_late_and_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
+def test_a_kind_that_takes_too_long_is_late_and_not_failed() -> None:
     error = create.kind_is_late("Creating cluster\n • Joining worker nodes 🚜  ...\n", LabDir(Path("/state"), "one"))
     assert error.what == "waited 600 s for kind to make the cluster"
     assert error.cause == "last seen: • Joining worker nodes 🚜  ..."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import timeouts
 from harness.cni import catalogue
 from harness.errors import SpecError, UsageError
 from harness.model.load import load_spec
@@ -220,9 +221,9 @@ def test_a_failed_cell_does_not_keep_the_others_from_running(tmp_path: Path) -> 
     assert told[2] == "--- b: unavailable: no kernel"
 
 
-def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "0.01")
-    outcomes, _ = night(tmp_path, [cell("a", variant="bridge", minutes=1)])
+def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    with timeouts.paced(0.01):
+        outcomes, _ = night(tmp_path, [cell("a", variant="bridge", minutes=1)])
     assert (outcomes[0].state, outcomes[0].exit) == ("timeout", 11)
 
 
