@@ -77,7 +77,7 @@ CHECKS: tuple[Question, ...] = (
         "IPv6 of the Docker engine",
         "blocks",
         "nodes of kind have no IPv6 addresses",
-        "enable ip6tables in /etc/docker/daemon.json and load ip6table_nat, or use ipFamily ipv4",
+        'modprobe ip6table_nat, or set "ip6tables": false in /etc/docker/daemon.json, or use ipFamily ipv4',
         _ipv6,
         provider="kind",
         family="ipv6",
