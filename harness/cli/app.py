@@ -29,22 +29,22 @@ READER_GONE = 128 + signal.SIGPIPE
 COMMANDS = {
     "run": ("Run all steps: up, apply, test, report, down.", "run"),
     "doctor": ("Check this machine. Show what is missing, the consequences, and how to fix it.", "doctor"),
-    "up": ("Bring up a lab: nodes, Kubernetes, and a pod network.", "up"),
+    "up": ("Bring up a cluster: nodes, Kubernetes, and a pod network.", "up"),
     "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
-    "test": ("Run the conformance suite against a lab.", "test"),
-    "switch": ("Give a running lab another pod network.", "switch"),
-    "status": ("Show labs, or one lab's nodes.", "status"),
+    "test": ("Run the conformance suite against a cluster.", "test"),
+    "switch": ("Give a running cluster another pod network.", "switch"),
+    "status": ("Show clusters, or the machines of one cluster.", "status"),
     "exec": ("Run a command in a node, the router or a pod.", "execute"),
     "load": ("Load an image archive into every node.", "load"),
-    "trace": ("Follow a ping through the lab, hop by hop.", "trace"),
+    "trace": ("Follow a ping through the cluster, hop by hop.", "trace"),
     "collect": ("Collect logs and kernel state into the run directory.", "collect"),
     "report": ("Write the report of a run.", "report"),
-    "down": ("Remove a lab and everything that it made.", "down"),
+    "down": ("Remove a cluster and everything that it made.", "down"),
     "render": ("Show what up would do. Change nothing.", "render"),
-    "components": ("Manage the programs of labs: list, ensure, verify, export, import, prune.", "components"),
+    "components": ("Manage the programs of clusters: list, ensure, verify, export, import, prune.", "components"),
     "matrix": ("Run many variants and providers, and write one report of them all.", "matrix"),
     "labs": ("Show the catalogue of labs.", "labs"),
-    "schema": ("Print the JSON schema of a lab spec.", "schema"),
+    "schema": ("Print the JSON schema of a cluster spec.", "schema"),
     "completion": ("Print a completion script for bash, zsh or fish.", "completion"),
     "man": ("Print or write manual pages.", "man"),
     "version": ("Show the versions of cnilab and of all components.", "version"),
@@ -55,7 +55,7 @@ EPILOG = """\b
 Examples:
   cnilab up flannel          two nodes with flannel
   cnilab test                is the network as it should be?
-  cnilab down --all          remove every lab
+  cnilab down --all          remove every cluster
 
 \b
 Exit codes:
@@ -64,7 +64,7 @@ Exit codes:
   3    an error inside cnilab; the log has the details
   4    wrong usage, or an error in a spec
   10   preflight: this machine lacks something; nothing was started
-  11   the lab could not be brought up, or is not up
+  11   the cluster could not be brought up, or is not up
   12   something is left after down
   13   the report could not be written; the run itself is intact
   130  interrupted (Ctrl-C)
@@ -141,7 +141,7 @@ def _finite(_ctx: click.Context, _param: click.Parameter, value: float) -> float
     type=click.Path(file_okay=False, path_type=Path),
     default=default_state,
     show_default="~/.local/state/cnilab",
-    help="Directory for the state of running labs.",
+    help="Directory for the state of running clusters.",
 )
 @click.option(
     "--cache",

@@ -31,7 +31,7 @@ class Settings:
     Args:
         quiet: Show only errors on stderr, no progress.
         verbose: 0: steps; 1: sub-steps and notes too; 2: tracebacks as well.
-        state: Root of lab state; a lab's own directory is `labs/<name>` below it.
+        state: Root of state; a cluster's own directory is `labs/<name>` below it.
         cache: Components, images, build results.
         timeout_scale: Factor for all deadlines.
         mirrors: URLs by the registries that they stand for; see `harness.components.mirrors.parse`.
@@ -113,7 +113,7 @@ def shown(text: str, limit: int = 60) -> str:
 
 
 def checked_place(path: Path, option: str) -> Path:
-    """A directory that labs are made of or in, absolute; spaces, quotes, commas and other alphabets are welcome.
+    """A directory that clusters are made of or in, absolute; spaces, quotes, commas and other alphabets are welcome.
 
     Args:
         path: As the user gave it.
@@ -138,16 +138,16 @@ def checked_place(path: Path, option: str) -> Path:
 
 
 def checked_name(name: str) -> str:
-    """A lab's name, before it becomes part of a path.
+    """A cluster's name, before it becomes part of a path.
 
     Raises:
         UsageError: It is not a short DNS label.
     """
     if _NAME.fullmatch(name):
         return name
-    msg = f"'{shown(name)}' is not a valid name of a lab"
+    msg = f"'{shown(name)}' is not a valid name of a cluster"
     raise UsageError(
         msg,
         cause="a name has 1 to 30 lower-case letters, digits and '-', and begins and ends with a letter or digit",
-        next_step="run 'cnilab status' to see the names of all labs",
+        next_step="run 'cnilab status' to see the names of all clusters",
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing of a lab.
+    """One thing of a cluster.
 
     Args:
         what: Its kind.
@@ -38,10 +38,10 @@ class Item:
 
 
 def show(spec: LabSpec, offer: Offer, output: str) -> None:
-    """Print the kernel, nodes, components and programs, images and files of a lab.
+    """Print the kernel, nodes, components and programs, images and files of a cluster.
 
     Args:
-        spec: The lab.
+        spec: The cluster's.
         offer: What its user brings.
         output: Format; see `output.FORMATS`.
     """
@@ -70,11 +70,14 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
     emit(Listing("PlannedItem", ("what", "name", "detail"), rows, data, names, extra=extra), output)
     had = f"; would be fetched or built first: {', '.join(first)}" if first else ""
     brought = f"; you must add first: {', '.join(asked)}" if asked else ""
-    say(f"Lab '{spec.name}' would be made of this{had}{brought}. Nothing was changed. 'cnilab render' shows the files.")
+    say(
+        f"Cluster '{spec.name}' would be made of this{had}{brought}. Nothing was changed. "
+        "'cnilab render' shows the files."
+    )
 
 
 def _kernel(name: str, store: Store) -> Item:
-    """The kernel of the lab's virtual machine: the one in the cache, else the package that would be downloaded."""
+    """The kernel of the cluster's virtual machine: the one in the cache, else the package that would be downloaded."""
     from harness.components import kernel_package  # noqa: PLC0415
     from harness.components.lock import architecture  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""The argument and the options that make a lab's spec: the same for every command that has them.
+"""The argument and the options that make a cluster's spec: the same for every command that has them.
 
-A command gets one `Asked`, whose spec is read once. Whoever runs such a command as a part of its own, or in a lab's
+A command gets one `Asked`, whose spec is read once. Whoever runs such a command as a part of its own, or in a cluster's
 virtual machine, hands its `Asked` over: words are not read a second time, where files and variables may say otherwise.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
 
 KERNELS = ("host", "debian")
-"""Those that a lab can run under; see harness.model.spec."""
+"""Those that a cluster can run under; see harness.model.spec."""
 
 FAMILIES = ("ipv4", "ipv6", "dual")
 """What a cluster can have; see harness.model.family."""
@@ -55,7 +55,7 @@ _HANDED_OVER = "cnilab.asked"
 
 @dataclass(frozen=True)
 class Asked:
-    """The lab that a user asks for.
+    """The cluster that a user asks for.
 
     Args:
         target: A spec file, or a CNI variant's name.
@@ -69,7 +69,7 @@ class Asked:
 
     @cached_property
     def spec(self) -> LabSpec:
-        """What the lab shall be.
+        """What the cluster shall be.
 
         Raises:
             UsageError: The target is neither a file nor a variant, or something in it is wrong.
@@ -83,7 +83,7 @@ class Asked:
 
     @property
     def words(self) -> list[str]:
-        """What asks for the same lab again."""
+        """What asks for the same cluster again."""
         from harness.model.load import option_of  # noqa: PLC0415 - the help must not wait for pydantic
 
         options = [(option_of(path), str(value)) for path, value in self.given.items()]
@@ -126,11 +126,11 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--mtu", type=int, help="MTU of the network between the nodes, in bytes."),
         version_option,
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
-        click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
+        click.option("--kernel", type=click.Choice(KERNELS), help="Run the cluster under this kernel, in a VM."),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
         click.option("--ip-family", type=click.Choice(FAMILIES), help="IP families of the cluster.  [default: ipv4]"),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
-        click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
+        click.option("--name", help="Name of the cluster.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
     ):
         made = decorator(made)
@@ -230,7 +230,7 @@ def checked_version(variant: str, version: str | None) -> str:
 
 
 def under_another_kernel(spec: LabSpec) -> bool:
-    """Whether the lab is to be in a virtual machine, and this is not it."""
+    """Whether the cluster is to be in a virtual machine, and this is not it."""
     if spec.kernel == "host":
         return False
     from harness.steps.kernel.inside import wanted  # noqa: PLC0415

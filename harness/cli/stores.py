@@ -1,4 +1,4 @@
-"""The store of components that a lab is made from."""
+"""The store of components that a cluster is made from."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def whole_store(listener: Listener | None = None, kubernetes: str | None = None)
 
 
 def store_for(spec: LabSpec, journal: Journal, *, images: bool = True) -> Store:
-    """The store with the lab's versions of Kubernetes and of the network.
+    """The store with the cluster's versions of Kubernetes and of the network.
 
     Args:
-        spec: The lab.
+        spec: The cluster's.
         journal: Told of downloads and builds.
         images: It shall know the images of a network that is not pinned: these are named in what installs it, which is
             downloaded when the cache does not have it.
@@ -70,7 +70,7 @@ def noted_store(spec: LabSpec, run: RunDir, journal: Journal, own: Mapping[str, 
     """The same, and what was taken from it is noted as the run's pins, also after a failure.
 
     Args:
-        spec: The lab.
+        spec: The cluster's.
         run: Its run directory.
         journal: Told of downloads and builds.
         own: Programs that the user brought.

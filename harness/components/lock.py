@@ -268,7 +268,7 @@ class Tool(Data):
     name: str = ""
     package: str = Field(description="Debian packages that bring it, separated by blanks")
     file: str = Field(default="", description="Path of what is no program; else its name is looked for on PATH")
-    optional: bool = Field(default=False, description="A lab is complete without it")
+    optional: bool = Field(default=False, description="A cluster is complete without it")
 
 
 class Lock(Data):

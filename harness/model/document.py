@@ -1,4 +1,4 @@
-"""A lab spec as a file has it: `LabSpec` with the header around it, and its schema."""
+"""A cluster spec as a file has it: `LabSpec` with the header around it, and its schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Metadata(Data):
 
 
 class Document(Data):
-    """A lab spec as a file has it."""
+    """A cluster spec as a file has it."""
 
     api_version: str = Field(alias="apiVersion", json_schema_extra={"const": API_VERSION})
     kind: str = Field(json_schema_extra={"const": KIND})
@@ -37,5 +37,5 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"https://{API_VERSION}/lab.schema.json",
         **described,
-        "title": "cnilab lab spec",
+        "title": "cnilab cluster spec",
     }

@@ -1,4 +1,4 @@
-"""What a field of a lab spec wants, in words, and what somebody probably meant who wrote something else."""
+"""What a field of a cluster spec wants, in words, and what somebody probably meant who wrote something else."""
 
 from __future__ import annotations
 

@@ -80,7 +80,9 @@ def _build(document: Any, source: str, known: Known, overrides: Mapping[str, Any
     if problems or parsed is None:
         problems.sort(key=_position_of)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        msg = f"the {source} are not valid: {count}" if source == _OPTIONS else f"{source} is not a lab spec: {count}"
+        msg = (
+            f"the {source} are not valid: {count}" if source == _OPTIONS else f"{source} is not a cluster spec: {count}"
+        )
         raise SpecError(msg, problems)
     if known.network is not None and parsed.cni_version == known.network(parsed.cni):
         return parsed.model_copy(update={"cni_version": ""})  # the pinned one, said aloud
@@ -132,7 +134,9 @@ def _header(document: dict[str, Any], locate: _Locator) -> Iterator[Problem]:
     if isinstance(spec, dict) and "name" in spec:
         # LabSpec has the field, because everything below wants one object; a file has it in its metadata.
         keys = "keys " + ", ".join(sorted(hints.fields(LabSpec)))
-        yield Problem(locate(("spec", "name")), "spec.name", "is an unknown key", keys, "a lab's name is metadata.name")
+        yield Problem(
+            locate(("spec", "name")), "spec.name", "is an unknown key", keys, "a cluster's name is metadata.name"
+        )
 
 
 def _validate(document: dict[str, Any], locate: _Locator) -> tuple[list[Problem], LabSpec | None]:

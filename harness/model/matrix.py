@@ -34,7 +34,7 @@ class Group(Data):
 
     variants: Literal["all"] | tuple[str, ...] = Field(description="Names of CNI variants, or 'all' that there are")
     provider: Provider = "namespaces"
-    kernel: Kernel = Field(default="host", description="Kernel that the labs run under")
+    kernel: Kernel = Field(default="host", description="Kernel that the clusters run under")
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = 2
     kubernetes: str = Field(default=Kubernetes().version, description="Minor or full version")
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(

@@ -1,4 +1,4 @@
-"""What a lab spec names outside of itself: variants, labs, versions, IP families. All of it is asked of others."""
+"""What a cluster spec names outside of itself: variants, labs, versions, IP families. All of it is asked of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spec of a lab: what a user writes, or what a variant's defaults amount to."""
+"""The spec of a cluster: what a user writes, or what a variant's defaults amount to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.model.base import Data
 from harness.model.family import Address, Family, IpFamily, Range, family_of, other
 
 LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
-"""A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
+"""A cluster's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
 
 KUBERNETES_VERSION: Final = r"^1\.\d{1,2}(\.\d{1,3})?$"
 """A version of Kubernetes: minor or full."""
@@ -157,7 +157,7 @@ PROVIDERS: Final = tuple(name for name in get_args(Provider) if name != "existin
 
 
 Kernel = Literal["host", "debian"]
-"""What a lab runs under: this machine's kernel, or another in a virtual machine."""
+"""What a cluster runs under: this machine's kernel, or another in a virtual machine."""
 
 
 LEAST_SERVICES: Final = 256
@@ -182,13 +182,13 @@ def _overlaps(ranges: Mapping[str, Range]) -> list[str]:
 
 
 class LabSpec(Data):
-    """Everything that decides what a lab is."""
+    """Everything that decides what a cluster is."""
 
     name: LabName = "lab"
     provider: Provider = "namespaces"
     kernel: Kernel = Field(
         default="host",
-        description="Kernel of the lab: this machine's, or another one in a VM",
+        description="Kernel of the cluster: this machine's, or another one in a VM",
     )
     cni: str = Field(default="flannel", description="Name of a CNI variant")
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(

@@ -129,9 +129,9 @@ def test_programs_of_ones_own_run_in_the_lab(cli: Cli, untouched: list[str], tmp
     digests = {program: hashlib.sha256(path.read_bytes()).hexdigest() for program, path in mine.items()}
     for path in mine.values():
         path.unlink()
-    node = cli("exec", "--lab", name, "n1", "--", "sh", "-c", "sha256sum $(command -v kubelet)").stdout
+    node = cli("exec", "--cluster", name, "n1", "--", "sh", "-c", "sha256sum $(command -v kubelet)").stdout
     assert node.split()[0] == digests["kubelet"]
-    agent = cli("exec", "--lab", name, "n1", "--", "sh", "-c", "sha256sum /proc/$(pgrep -x flanneld)/exe").stdout
+    agent = cli("exec", "--cluster", name, "n1", "--", "sh", "-c", "sha256sum /proc/$(pgrep -x flanneld)/exe").stdout
     assert agent.split()[0] == digests["flanneld"]
     pins = {pin["name"]: pin["source"] for pin in json.loads((run / "run.json").read_text())["pins"]}
     assert (pins["kubernetes"], pins["flannel"]) == ("own", "own")

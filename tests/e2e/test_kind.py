@@ -119,7 +119,9 @@ def write_in_a_node(kind: KindCli, name: str) -> None:
     before = machine_wide()
     try:
         for key, value in before.items():
-            kind("exec", "--lab", NAME, name, "--", "sh", "-c", f"echo {int(value) - 1} >/proc/sys/{key}", code=None)
+            kind(
+                "exec", "--cluster", NAME, name, "--", "sh", "-c", f"echo {int(value) - 1} >/proc/sys/{key}", code=None
+            )
         assert machine_wide() == before
     finally:
         for key, value in before.items():
@@ -165,7 +167,7 @@ def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
     names = ("get", "namespaces,pods", "-A", "-o", "name")
     kubectl = (
         "exec",
-        "--lab",
+        "--cluster",
         NAME,
         f"{NAME}-control-plane",
         "--",
@@ -203,10 +205,10 @@ def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
     assert kubeconfig.stat().st_mode & 0o777 == 0o600
     write_in_a_node(kind, f"{NAME}-worker")
 
-    applied = kind.data("apply", *LABS, "--lab", NAME)
+    applied = kind.data("apply", *LABS, "--cluster", NAME)
     assert {item["lab"]: item["status"] for item in applied["items"]} == dict.fromkeys(LABS, "pass")
 
-    judged = kind.data("test", "--lab", NAME, code=None)["items"]
+    judged = kind.data("test", "--cluster", NAME, code=None)["items"]
     statuses = {item["id"]: item["status"] for item in judged}
     assert [item["id"] for item in judged if item["status"] == "fail"] == []
     assert sum(status == "pass" for status in statuses.values()) >= 80

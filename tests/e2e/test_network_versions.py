@@ -87,13 +87,13 @@ def test_flannel_of_another_version_is_pulled_through_a_mirror(
         reference: (digest, url) for reference, digest in digests.items()
     }
 
-    failed = [one for one in cli.data("test", "--lab", name)["items"] if one["status"] in {"fail", "error"}]
+    failed = [one for one in cli.data("test", "--cluster", name)["items"] if one["status"] in {"fail", "error"}]
     assert failed == []
-    cli("report", "--lab", name)
+    cli("report", "--cluster", name)
     assert f"flannel {FLANNEL} (not the pinned version) on Kubernetes" in (run / "report.html").read_text()
 
     # The same nodes with the pinned version, and nothing of the other one is left.
-    done = cli.data("--cache", cache, "switch", "flannel", "--lab", name)
+    done = cli.data("--cache", cache, "switch", "flannel", "--cluster", name)
     assert [one["left"] for one in done["items"]] == [[] for _ in done["items"]]
     pods = json.loads(kubectl(lab, "-n", "kube-flannel", "get", "pods", "-o", "json"))["items"]
     assert {FLANNEL_IMAGES["flannel"]}.isdisjoint(pod["spec"]["containers"][0]["image"] for pod in pods)
@@ -131,5 +131,5 @@ def test_cilium_of_another_version_by_its_own_chart(
     pins = {pin["name"]: pin for pin in json.loads((run / "run.json").read_text())["pins"]}
     assert {one: pins[one]["digest"] for one in digests} == digests
     assert (pins["cilium"]["version"], pins["cilium"]["source"]) == (CILIUM, "module")
-    failed = [one for one in cli.data("test", "--lab", name)["items"] if one["status"] in {"fail", "error"}]
+    failed = [one for one in cli.data("test", "--cluster", name)["items"] if one["status"] in {"fail", "error"}]
     assert failed == []

@@ -174,7 +174,7 @@ def test_the_suite_passes_with_what_the_router_saw(lab: Machines) -> None:
 def test_evidence_and_a_report(lab: Machines) -> None:
     folder = Path(lab("collect", timeout=1800).strip())
     assert {path.name for path in folder.iterdir()} >= {"n1", "n2", "router", "vagrant.log"}
-    assert "report.html" in lab("report", "--lab", NAME)
+    assert "report.html" in lab("report", "--cluster", NAME)
 
 
 def test_no_machine_reaches_anything_but_the_lab(lab: Machines) -> None:

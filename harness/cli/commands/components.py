@@ -26,11 +26,11 @@ from harness.errors import PreflightError, UsageError
     examples="""
     cnilab components ensure
     cnilab components list -o wide
-    cnilab components export lab.tar
+    cnilab components export components.tar
     """,
 )
 def command() -> None:
-    """Manage the programs of labs: where they come from, and whether they are intact.
+    """Manage the programs of clusters: where they come from, and whether they are intact.
 
     Sources are tried in the order of CNILAB_SOURCES (cache,system,package,release,build). CNILAB_OFFLINE=1 excludes
     those that need a network.
@@ -50,7 +50,7 @@ _kubernetes = click.option(
     "--kubernetes",
     metavar="VERSION",
     callback=_version,
-    help="Version of Kubernetes of the labs, minor or full.  [default: that of a lab which names none]",
+    help="Version of Kubernetes of a cluster, minor or full.  [default: that of a spec which names none]",
 )
 
 
@@ -195,7 +195,7 @@ def build_box(key: Path | None, *, again: bool, kubernetes: str | None) -> None:
 )
 @click.argument("wanted", metavar="NAME...", nargs=-1, required=True)
 def images(wanted: tuple[str, ...]) -> None:
-    """Build images of labs and print the paths of their archives. Push them to a registry from which clusters pull.
+    """Build images of a cluster and print the paths of their archives. Push them to a registry of a cluster.
 
     An archive is an OCI image layout with Docker's manifest beside it.
     """
@@ -234,9 +234,9 @@ def verify(*, output: str) -> int:
     cls=Command,
     examples="""
     cnilab components export cnilab-components.tar
-    cnilab components export lab.tar.gz
-    cnilab components export --kubernetes 1.36 lab-1.36.tar
-    cnilab components export /media/usb/lab.tar && sync
+    cnilab components export components.tar.gz
+    cnilab components export --kubernetes 1.36 components-1.36.tar
+    cnilab components export /media/usb/components.tar && sync
     """,
 )
 @click.argument("archive", type=click.Path(dir_okay=False, path_type=Path))
@@ -254,8 +254,8 @@ def export(archive: Path, *, kubernetes: str | None) -> None:
     cls=Command,
     examples="""
     cnilab components import cnilab-components.tar
-    cnilab --cache /srv/cnilab components import lab.tar
-    cnilab components import lab.tar && CNILAB_OFFLINE=1 cnilab up
+    cnilab --cache /srv/cnilab components import components.tar
+    cnilab components import components.tar && CNILAB_OFFLINE=1 cnilab up
     """,
 )
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -304,13 +304,13 @@ def prune() -> None:
 
     The former are other versions of components, of Go and of kernels, and other systems for boxes and node images. The
     latter are images, containerd's roots and boxes. Pulled images and your own programs are removed too. What you added
-    with 'components add' stays. No lab may be up, because its nodes run programs from the cache.
+    with 'components add' stays. No cluster may be up, because its nodes run programs from the cache.
     """
     from harness.cli.select import names  # noqa: PLC0415
     from harness.components.prune import prune as cut  # noqa: PLC0415
 
     if names():
-        msg = "labs are up and run programs from the cache"
+        msg = "clusters are up and run programs from the cache"
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
     for path in cut(whole_store()):
         click.echo(str(path))
@@ -331,8 +331,9 @@ def prune() -> None:
 def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
     """Remove only the packages that this program installed with apt. Show them and ask first.
 
-    A package stays if other packages on the machine now need or recommend it. No lab may be up, because its nodes run
-    the machine's programs. The cache has the list of installed packages: run this command before you remove the cache.
+    A package stays if other packages on the machine now need or recommend it. No cluster may be up, because its nodes
+    run the machine's programs. The cache has the list of installed packages: run this command before you remove the
+    cache.
     """
     from harness.cli.select import names  # noqa: PLC0415
 
@@ -342,7 +343,7 @@ def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
     if dry_run or not found.removed:
         return
     if names():
-        msg = "labs are up and run programs of these packages"
+        msg = "clusters are up and run programs of these packages"
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
     if os.geteuid():
         msg = "removing packages needs root"

@@ -1,4 +1,4 @@
-"""What a lab still has to be made of, and whether this machine can make it: components, Go, C compiler."""
+"""What a cluster still has to be made of, and whether this machine can make it: components, Go, C compiler."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from harness.steps.doctor.model import Answer, Plan, Question
 
 def _components(plan: Plan) -> Answer:
     if not plan.missing:
-        return Answer(ok=True, detail="all components of this lab are in the cache")
+        return Answer(ok=True, detail="all components of this cluster are in the cache")
     return Answer(ok=False, detail=f"not in the cache: {', '.join(plan.missing)}")
 
 
 def _go(plan: Plan) -> Answer:
     if not plan.missing:
-        return Answer(ok=True, detail="not needed: all components of this lab are in the cache")
+        return Answer(ok=True, detail="not needed: all components of this cluster are in the cache")
     pinned = load_lock().go
     done = plan.host.run(golang.VERSION)
     found = find_version(done.stdout) if done.ok else ""

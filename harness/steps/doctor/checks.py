@@ -72,7 +72,7 @@ def _br_netfilter(plan: Plan) -> Answer:
     if plan.host.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"):
         return Answer(ok=True, detail="present")
     if plan.host.which("modprobe") and plan.host.run(["modprobe", "--dry-run", "br_netfilter"]).ok:
-        return Answer(ok=True, detail="a module that the first lab loads")
+        return Answer(ok=True, detail="a module that the first cluster loads")
     return Answer(ok=False, detail="/proc/sys/net/bridge does not exist", fix=_load(plan, "br_netfilter"))
 
 
@@ -242,7 +242,7 @@ def _stray_cgroups(plan: Plan) -> Answer:
     found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
     return Answer(
         ok=False,
-        detail=f"of labs without a state file: {found}",
+        detail=f"of clusters without a state file: {found}",
         fix="; ".join(map("cnilab down {}".format, sorted(stray))),
     )
 
@@ -338,7 +338,7 @@ CHECKS: tuple[Question, ...] = (
         "omit kubernetes.version, or set a newer one",
         _support,
     ),
-    Question("leftovers", "leftovers: labs", "limits", "their names are in use", "cnilab down --all", _leftovers),
+    Question("leftovers", "leftovers: clusters", "limits", "their names are in use", "cnilab down --all", _leftovers),
     Question(
         "leftovers-cgroups",
         "leftovers: cgroups",

@@ -1,4 +1,4 @@
-"""Is this machine fit for a lab? Every check says what follows when it fails, and how to mend it."""
+"""Is this machine fit for a cluster? Every check says what follows when it fails, and how to mend it."""
 
 from __future__ import annotations
 
@@ -116,19 +116,19 @@ def require(
     return findings
 
 
-_WITHOUT = "labs with IPv4 alone need none of this: omit --ip-family, or set spec.ipFamily to ipv4"
+_WITHOUT = "clusters with IPv4 alone need none of this: omit --ip-family, or set spec.ipFamily to ipv4"
 
 
 def _refusal(spec: LabSpec, checks: Sequence[Question]) -> str:
     """What cannot be had: IPv6, a variant, a mode of kube-proxy, or any lab at all."""
     if all(check.family == "ipv6" for check in checks):
-        return "a lab with IPv6 is impossible here"
+        return "a cluster with IPv6 is impossible here"
     blocking = {check.id for check in checks}
     if blocking <= set(catalogue.variant(spec.cni).needs):
         return f"variant '{spec.cni}' is unavailable here"
     if blocking <= set(catalogue.needs(spec)):
         return f"kube-proxy in mode '{spec.kubernetes.proxy_mode}' is unavailable here"
-    return "this machine cannot run a lab"
+    return "this machine cannot run a cluster"
 
 
 def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
@@ -138,4 +138,4 @@ def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
     mended = all(one.check.id in of_kernel and not one.fix.startswith("apt-get") for one in blocking)
     if spec.provider != "namespaces" or spec.kernel != "host" or not mended:
         return []
-    return ["'--kernel debian' runs the lab in a virtual machine with a more complete kernel"]
+    return ["'--kernel debian' runs the cluster in a virtual machine with a more complete kernel"]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, pairs, plan
+from conformance import manifests, pairs, plan, questions
 from conformance.batches import Batch
 from conformance.context import saved
 from conformance.families import planned
@@ -300,7 +300,7 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     recorder = Recorder(router) if router is not None else None
     mark = recorder.mark() if recorder else 0
     dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
-    asked = planned(suite.inventory, lambda there: plan.lookups(there, suite.attached.spec, gates))
+    asked = planned(suite.inventory, lambda there: questions.lookups(there, suite.attached.spec, gates))
     seen = probe(suite, kept(asked, pace.only), "B4", pace)
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]

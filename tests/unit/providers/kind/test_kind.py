@@ -334,7 +334,7 @@ def test_a_name_that_kind_has_given_away(golden: Callable[[str, str], None]) -> 
 def test_a_name_that_a_lab_has(tmp_path: Path) -> None:
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
-    with pytest.raises(PreflightError, match="there is already a lab named 'one'"):
+    with pytest.raises(PreflightError, match="there is already a cluster named 'one'"):
         create.claim(place, LabSpec(name="one", provider="kind"), None)
 
 
@@ -429,7 +429,7 @@ def test_a_lab_without_an_answering_engine_is_not_called_removed(
 
 
 def test_there_is_no_such_lab(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no lab named 'one'"):
+    with pytest.raises(UsageError, match="there is no cluster named 'one'"):
         provider.find(LabDir(tmp_path, "one"))
 
 
@@ -547,7 +547,7 @@ def test_an_engine_that_ends_meanwhile_is_not_a_bug(tmp_path: Path, monkeypatch:
     place = LabDir(tmp_path, "one")
     create.claim(place, LabSpec(name="one", provider="kind"), None)
     (left,) = provider.delete(place)
-    assert "containers of lab one: the engine did not list its networks" in left
+    assert "containers of cluster one: the engine did not list its networks" in left
     assert place.state_file.exists()
 
 

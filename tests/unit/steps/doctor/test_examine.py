@@ -437,7 +437,7 @@ def test_compilers_that_up_installs_are_in_nobodys_way(tmp_path: Path, monkeypat
 def test_the_module_of_bridges_is_looked_for_and_not_loaded(tmp_path: Path) -> None:
     machine = Machine(absent={"/proc/sys/net/bridge/bridge-nf-call-iptables"})
     found = check("br-netfilter", machine, tmp_path)
-    assert (found.status, found.detail) == ("ok", "a module that the first lab loads")
+    assert (found.status, found.detail) == ("ok", "a module that the first cluster loads")
     assert [words for words in machine.ran if "modprobe" in words] == [("modprobe", "--dry-run", "br_netfilter")]
 
 
@@ -736,7 +736,7 @@ def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Pa
     machine = Machine(absent=WITHOUT_IPV6, failing={"ip6tables"})
     machine.files["/proc/cmdline"] = "quiet ipv6.disable=1\n"
     error = refusal(machine, tmp_path, ipFamily="dual")
-    assert error.what == "a lab with IPv6 is impossible here"
+    assert error.what == "a cluster with IPv6 is impossible here"
     assert error.cause.splitlines() == [
         "IPv6: /proc/net/if_inet6 does not exist: the kernel was started with ipv6.disable=1",
         "ip6tables: refused",
@@ -758,7 +758,7 @@ def test_the_machines_own_switch_is_no_hindrance(tmp_path: Path) -> None:
     machine = Machine(files={"/proc/sys/net/ipv6/conf/all/disable_ipv6": "1\n"})
     found = check("ipv6", machine, tmp_path)
     assert found.status == "ok"
-    assert "the machine's own is disabled, which labs do not need" in found.detail
+    assert "the machine's own is disabled, which clusters do not need" in found.detail
     assert any("disable_ipv6" in word for words in machine.ran for word in words)
 
 

@@ -104,7 +104,7 @@ def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, monkeypatch: pytest
 
 def test_a_name_that_is_taken_is_refused_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "labs/one").mkdir(parents=True)
-    with pytest.raises(PreflightError, match="already a lab named 'one'"):
+    with pytest.raises(PreflightError, match="already a cluster named 'one'"):
         kernel.start(LabSpec(name="one"), None, Store(tmp_path / "cache"), tmp_path, Journal(), PROGRAM)
 
 

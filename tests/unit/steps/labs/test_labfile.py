@@ -24,7 +24,7 @@ CATALOGUE = {
     "flannel-missing-bridge", "flannel-node-state", "flannel-routes", "flannel-cni0-members", "flannel-arp-fdb",
     "flannel-iptables", "flannel-hostlocal", "flannel-path-matrix", "flannel-vxlan-decode", "flannel-hostgw",
     "flannel-healing", "mtu-inventory", "mtu-df-ladder", "dns-records", "dns-ndots", "svc-iptables",
-    "egress-masquerade",
+    "egress-masquerade", "dual-pod", "ndp-vs-arp",
 }  # fmt: skip
 
 
@@ -72,11 +72,11 @@ def test_an_operator_runs_only_what_its_terminal_has(labs: list[LabDefinition]) 
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
     quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs}
-    # Their faults touch only what is theirs: a Service, a size of packet.
+    # Their faults touch only what is theirs: a Service, a size of packet, a pod.
     told = (
         "a lab with faults and no `disturbs`: name it here if its faults touch only its own, else say what they disturb"
     )
-    assert quiet == {"svc-iptables", "flannel-vxlan-decode"}, told
+    assert quiet == {"svc-iptables", "flannel-vxlan-decode", "dual-pod", "ndp-vs-arp"}, told
 
 
 def test_a_lab_that_masquerades_between_pods_never_meets_one_that_looks_at_sources(labs: list[LabDefinition]) -> None:

@@ -59,7 +59,7 @@ def test_the_wait_ends_at_once_with_the_containers_last_words(tmp_path: Path) ->
     with pytest.raises(BringUpError) as caught:
         watch.until("every node to be Ready", lambda: False, 60)
     error = caught.value
-    assert error.what == "agent exits again and again while the lab waits for every node to be Ready"
+    assert error.what == "agent exits again and again while the cluster waits for every node to be Ready"
     assert error.cause.splitlines() == [
         "ended 4 times, exit code 1",
         "line 18",

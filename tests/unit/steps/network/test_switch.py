@@ -43,7 +43,7 @@ def lab(tmp_path: Path, *pods: dict[str, Any], ready: bool = True) -> Attached:
 
 
 def test_a_lab_that_has_the_network_already_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="lab 's-lab' has the network 'flannel' already"):
+    with pytest.raises(UsageError, match="cluster 's-lab' has the network 'flannel' already"):
         switch.check(lab(tmp_path), catalogue.variant("flannel"), cache=tmp_path)
 
 
@@ -77,7 +77,7 @@ def with_families(there: Attached, mtu: int = 1500) -> Attached:
 
 def test_a_network_without_the_clusters_families_is_refused_with_the_cause(tmp_path: Path) -> None:
     there = with_families(lab(tmp_path))
-    with pytest.raises(UsageError, match="the network 'weave' has no IPv6, but lab 's-lab' does") as caught:
+    with pytest.raises(UsageError, match="the network 'weave' has no IPv6, but cluster 's-lab' does") as caught:
         switch.check(there, catalogue.variant("weave"), cache=tmp_path)
     assert "made with ipFamily dual" in caught.value.cause
     switch.check(there, catalogue.variant("bridge"), cache=tmp_path)
