@@ -22,7 +22,8 @@ from conformance.legs import (
 )
 from conformance.maths import TCP_HEADER, UDP_HEADER, fragments_of, ip_header, tcp_mss
 from conformance.model import Check, Verdict
-from conformance.plan import fixed_sizes, ladder_pairs, node_pairs, path_mtu
+from conformance.pairs import ladder_pairs, node_pairs
+from conformance.plan import fixed_sizes, path_mtu
 from conformance.tables import sizes
 from conformance.wire import encapsulation
 from harness.model.records import Evidence, Leg, Packet, Rung

@@ -105,20 +105,39 @@ def _ip_bytes(packet: Packet) -> int:
 def _ip(packet: Packet, layer: str, owners: Owners, layers: list[LayerRow], segments: list[Segment]) -> None:
     name = "IPv6" if ":" in packet.src else "IPv4"
     size = _ip_bytes(packet)
-    fields = (
+    fields: tuple[Fact, ...] = (
         Fact("source", packet.src, owners.ip(packet.src)),
         Fact("destination", packet.dst, owners.ip(packet.dst)),
-        Fact("TTL", str(packet.ttl)),
+        Fact("TTL" if size == IPV4 else "hop limit", str(packet.ttl)),
         Fact("length", f"{packet.length} bytes"),
-        Fact("flags", "don't fragment" if packet.df else "none", "may be fragmented" if not packet.df else ""),
-        Fact("id", str(packet.ip_id)),
     )
+    if size == IPV4:  # an IPv6 packet has neither
+        fields += (
+            Fact("flags", "don't fragment" if packet.df else "none", "may be fragmented" if not packet.df else ""),
+            Fact("id", str(packet.ip_id)),
+        )
     layers.append(LayerRow(layer, name, size, fields))
     segments.append(Segment(name, size, "tunnel" if layer == "outer" else "inner"))
 
 
 def _transport_bytes(packet: Packet) -> int:
-    return {"icmp": ICMP, "udp": UDP, "tcp": TCP}.get(packet.proto, 0)
+    return {"icmp": ICMP, "icmp6": ICMP, "udp": UDP, "tcp": TCP}.get(packet.proto, 0)
+
+
+_ICMP_NAMES: Final = {
+    "icmp": {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"},
+    "icmp6": {
+        1: "destination unreachable",
+        2: "packet too big",
+        3: "time exceeded",
+        4: "parameter problem",
+        128: "echo request",
+        129: "echo reply",
+        135: "neighbour solicitation",
+        136: "neighbour advertisement",
+    },
+}
+_TITLES: Final = {"icmp6": "ICMPv6"}
 
 
 def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: list[Segment]) -> None:
@@ -126,12 +145,14 @@ def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: lis
     if not size:
         return
     fields: tuple[Fact, ...]
-    if packet.proto == "icmp":
-        names = {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"}
+    if packet.proto in _ICMP_NAMES:
         kind = packet.icmp_type if packet.icmp_type is not None else -1
+        about = Fact("sequence", f"{packet.icmp_seq}")
+        if packet.nd_target:
+            about = Fact("target", packet.nd_target, packet.nd_mac)
         fields = (
-            Fact("type", f"{packet.icmp_type} / {packet.icmp_code}", names.get(kind, "")),
-            Fact("sequence", f"{packet.icmp_seq}"),
+            Fact("type", f"{packet.icmp_type} / {packet.icmp_code}", _ICMP_NAMES[packet.proto].get(kind, "")),
+            about,
         )
     else:
         fields = (
@@ -140,5 +161,6 @@ def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: lis
         )
         if packet.tcp_flags:
             fields += (Fact("flags", packet.tcp_flags),)
-    layers.append(LayerRow(layer, packet.proto.upper(), size, fields))
-    segments.append(Segment(packet.proto.upper(), size, "inner"))
+    title = _TITLES.get(packet.proto, packet.proto.upper())
+    layers.append(LayerRow(layer, title, size, fields))
+    segments.append(Segment(title, size, "inner"))

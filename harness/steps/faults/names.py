@@ -189,7 +189,7 @@ NAMES: Final = (
     Name("VIP", "service", "ClusterIP of the Service; a hyphen of its name is written `_`", _cluster_ips),
     Name("NP", "protocol", "NodePort of the Service `nodeport` for the protocol", _node_ports),
     _one("NET", "the cluster CIDR", lambda context: str(_net(context))),
-    _one("STRAY", "an address near the end of the cluster CIDR, outside the pod CIDR of any node of a small lab",
+    _one("STRAY", "an address near the end of the cluster CIDR, outside the pod CIDR of any node of a small cluster",
          lambda context: str(_net(context)[_net(context).num_addresses - 100])),
     _one("X", "the public address that the router plays", lambda context: str(public(context.family))),
     _one("U", "the underlay's NIC on every node", lambda context: context.spec.cluster_nic),

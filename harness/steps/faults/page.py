@@ -16,7 +16,7 @@ from harness.steps.faults.scene import PLACES, SITUATIONS
 
 HEAD: Final = """# Faults
 
-`cnilab test --faults` breaks a green lab in known ways, one at a time. Each time it looks which checks notice. The
+`cnilab test --faults` breaks a green cluster in known ways, one at a time. Each time it looks which checks notice. The
 faults are data: `harness/faults/catalogue.yaml`. [The catalogue](conformance.md#faults) lists them, and
 [writing a check](writing-a-check.md#3-a-fault) has an example. This page is made from the code
 (`python -m harness.steps.faults.page`).
@@ -52,8 +52,8 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "killed": "every check of `kills` failed, and none of `spares`: the suite is right",
     "survived": "a check of `kills` did not fail: it does not see what it is there for",
     "imprecise": "a check of `spares` failed: the fault changes more than it says, or the check blames the wrong thing",
-    "equivalent": "the lab lacks something of `needs`, so the fault would change nothing; it is not injected",
-    "error": "the lab was not green before, or not after, or a command failed: nothing can be said",
+    "equivalent": "the cluster lacks something of `needs`, so the fault would change nothing; it is not injected",
+    "error": "the cluster was not green before, or not after, or a command failed: nothing can be said",
 }
 """How a fault's run can end."""
 

@@ -134,7 +134,7 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
     start = time.monotonic()
     absent = missing(fault, mutation.green)
     if absent:
-        return _outcome(fault, start, "equivalent", detail=f"this lab does not have: {', '.join(absent)}")
+        return _outcome(fault, start, "equivalent", detail=f"this cluster does not have: {', '.join(absent)}")
     checks = [CHECKS[name] for name in _concerned(fault)]
     if _red(before, checks):
         # A busy moment may have been the reason: nothing is said before another look.

@@ -133,6 +133,10 @@ SITUATIONS: Final[Mapping[str, Precondition]] = {
     "portmap-iptables": Precondition(
         "the plugin portmap has its chains in iptables", lambda context: ":CNI-HOSTPORT-DNAT" in rules(context)
     ),
+    "netfilter": Precondition(
+        "packets of pods pass the netfilter of nodes, and no eBPF program takes them around it",
+        lambda context: context.expect.masquerade != "bpf",
+    ),
     "open-forward": Precondition("only the policy of FORWARD lets traffic of pods pass", _depends_on_policy),
 }
 """What a fault can need beside gates: `model.Situation`."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from conformance import manifests, plan
+from conformance import manifests, plan, questions
 from conformance.context import Context, saved
 from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
@@ -127,7 +127,7 @@ class Lab:
             "B1": [plan.mesh(self.inventory), plan.connections(self.inventory)],
             "B2": [plan.wire(a, c, MTU - OVERHEAD), plan.packets(self.inventory, expect)],
             "B3": [plan.services(self.inventory, gates), *self._moves()],
-            "B4": [plan.lookups(self.inventory, SPEC, gates)],
+            "B4": [questions.lookups(self.inventory, SPEC, gates)],
             "B5": [plan.egress(self.inventory, expect, gates)],
         }
         for batch, asked in plans.items():
@@ -303,7 +303,9 @@ class Lab:
     def _pointers(self, name: str, tail: str) -> list[str]:
         owners = {service.cluster_ip: service.name for service in self.inventory.services}
         owners |= {ip: f"{pod}.headless" for pod, ip in POD_IP.items()}
-        return [f"{owner}.{tail}." for ip, owner in owners.items() if ip[:1].isdigit() and plan.reverse(ip) == name]
+        return [
+            f"{owner}.{tail}." for ip, owner in owners.items() if ip[:1].isdigit() and questions.reverse(ip) == name
+        ]
 
     def taps(self, exchanges: Sequence[Exchange]) -> list[Tap]:
         """The taps of the captured exchange: both pods and both NICs."""
