@@ -122,6 +122,8 @@ def base(cidr: str) -> str:
 
 def split_endpoint(text: str) -> tuple[str, int]:
     """`10.0.0.1:80` and `[::1]:80` to address and port; port 0 when there is none."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, 0
     address, colon, port = text.rpartition(":")
     if not colon or not port.isdigit():
         return text.strip("[]"), 0

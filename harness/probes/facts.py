@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,8 +100,19 @@ def _sysctls(line: Line) -> dict[str, str]:
 def _counters(line: Line) -> dict[str, int]:
     found: dict[str, int] = {}
     for path, text in _files(line).items():
-        found |= _conntrack(text) if path.endswith("nf_conntrack") else _named_pairs(text)
+        if path.endswith("nf_conntrack"):
+            found |= _conntrack(text)
+        else:
+            found |= _one_a_line(text) if path.endswith("snmp6") else _named_pairs(text)
     return found
+
+
+_SNMP6: Final = re.compile(r"^(?P<group>[A-Za-z]+6)(?P<name>\w+)\s+(?P<number>\d+)$", re.MULTILINE)
+
+
+def _one_a_line(text: str) -> dict[str, int]:
+    """Of /proc/net/snmp6: `Udp6InDatagrams  7` is `Udp6.InDatagrams`."""
+    return {f"{found['group']}.{found['name']}": int(found["number"]) for found in _SNMP6.finditer(text)}
 
 
 def _named_pairs(text: str) -> dict[str, int]:
@@ -128,6 +140,7 @@ def _conntrack(text: str) -> dict[str, int]:
 
 
 _CONF = "/proc/sys/net/ipv4/conf/*"
+_CONF6 = "/proc/sys/net/ipv6/conf/*"
 
 _ALL: Final = (
     Fact("addr", _rows, ("ip", "-d", "-j", "address")),
@@ -136,6 +149,7 @@ _ALL: Final = (
     Fact("fdb", _rows, ("bridge", "-j", "fdb")),
     Fact("bridge-link", _rows, ("bridge", "-d", "-j", "link")),
     Fact("rules-iptables", _text, ("iptables-save", "-c")),
+    Fact("rules-iptables6", _text, ("ip6tables-save", "-c")),
     Fact("rules-nft", _nft, ("nft", "-j", "list", "ruleset")),
     Fact("netns", _inode, ("readlink", "/proc/thread-self/ns/net")),
     Fact(
@@ -146,7 +160,7 @@ _ALL: Final = (
             "/proc/sys/net/ipv4/ip_local_port_range",
             "/proc/sys/net/ipv4/ip_no_pmtu_disc",
             "/proc/sys/net/ipv4/neigh/default/gc_thresh?",
-            "/proc/sys/net/ipv6/conf/all/forwarding",
+            "/proc/sys/net/ipv6/neigh/default/gc_thresh?",
             "/proc/sys/net/bridge/bridge-nf-call-*",
             "/proc/sys/net/netfilter/nf_conntrack_max",
             "/proc/sys/net/netfilter/nf_conntrack_count",
@@ -154,6 +168,10 @@ _ALL: Final = (
             f"{_CONF}/rp_filter",
             f"{_CONF}/proxy_arp",
             f"{_CONF}/arp_ignore",
+            f"{_CONF6}/forwarding",
+            f"{_CONF6}/accept_ra",
+            f"{_CONF6}/accept_dad",
+            f"{_CONF6}/disable_ipv6",
         ),
     ),
     Fact(
@@ -161,6 +179,7 @@ _ALL: Final = (
         _counters,
         files=(
             "/proc/thread-self/net/snmp",
+            "/proc/thread-self/net/snmp6",
             "/proc/thread-self/net/netstat",
             "/proc/thread-self/net/stat/nf_conntrack",
         ),
@@ -176,8 +195,8 @@ POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "re
 """What a pod is asked for."""
 
 NODE_FACTS: Final = (
-    "addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "netns", "sysctl", "counters",
-    "leases", "conf",
+    "addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-iptables6", "rules-nft", "netns", "sysctl",
+    "counters", "leases", "conf",
 )  # fmt: skip
 """What a node is asked for."""
 

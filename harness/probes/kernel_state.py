@@ -67,7 +67,8 @@ def dump(
     - `addr`: list of `ip -d -j address` (links with addresses, MTU, kind, VXLAN details)
     - `route`: list of `ip -d -j route show table all`, without the table `local` that the kernel fills
     - `neigh`: list of `ip -j neigh`; `fdb`: of `bridge -j fdb`; `bridge-link`: of `bridge -d -j link`
-    - `rules-iptables`: text of `iptables-save -c`; `rules-nft`: the list of `nft -j list ruleset`
+    - `rules-iptables`, `rules-iptables6`: text of `iptables-save -c` and of ip6tables; `rules-nft`: the list of
+      `nft -j list ruleset`
     - `sysctl`: key to value, as sysctl(8) writes keys: `net.ipv4.conf.flannel/1.rp_filter`
     - `counters`: name to number: `Udp.InCsumErrors`, `TcpExt.ListenDrops`, `conntrack.insert_failed` …
     - `leases`, `conf`: path to content: the host-local store; /etc/cni/net.d and flannel's subnet.env

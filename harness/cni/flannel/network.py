@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cni.flannel import manifests as flannel
 from harness.cni.network import Configuration, Network
-from harness.model.variant import Variant
+from harness.model.variant import Expectations, Variant
 
 
 def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[Variant, str] | None:
@@ -30,17 +30,23 @@ def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Var
     expect = known.expect
     if expect.wire.kind == "vxlan":
         vni, port = int(backend.get("VNI", 1)), int(backend.get("Port", 8472))
-        device = f"flannel.{vni}"
+        four, six = f"flannel.{vni}", f"flannel-v6.{vni}"
         expect = expect.model_copy(
             update={
                 "wire": expect.wire.model_copy(update={"vni": vni, "port": port}),
-                "links": tuple(device if link == expect.overlay_device else link for link in expect.links),
-                "overlay_device": device,
+                "links": _links(expect, four),
+                "overlay_device": four,
+                "ipv6": {**expect.ipv6, "links": _links(expect, six), "overlayDevice": six},
             }
         )
     if nftables:
         expect = expect.model_copy(update={"masquerade": "flannel-nftables"})
     return known.model_copy(update={"expect": expect})
+
+
+def _links(expect: Expectations, device: str) -> tuple[str, ...]:
+    """A node's links, with another name for the tunnel device."""
+    return tuple(device if link == expect.overlay_device else link for link in expect.links)
 
 
 NETWORK = Network(

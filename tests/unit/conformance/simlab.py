@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -110,30 +110,24 @@ def _services() -> Iterable[ServiceFact]:
 class Lab:
     """Answers probes as a healthy cluster would."""
 
-    def __init__(self) -> None:
+    def __init__(self, overhead: int = OVERHEAD) -> None:
         self.inventory = inventory()
         self.variant = variant("flannel")
         self.context = Context(SPEC, self.variant, self.inventory, ())
+        self.largest = MTU - overhead
         self.dials = 0
 
     def observations(self) -> list[Observation]:
         """A green run of all batches."""
-        gates = self.context.gates
         seen: list[Observation] = [*saved(self.inventory, self.variant), *self.dumps()]
-        expect = self.variant.expect
-        a, c = self.inventory.by_name["a"], self.inventory.by_name["c"]
-        plans = {
-            "B0": [plan.underlay(self.inventory, {})],
-            "B1": [plan.mesh(self.inventory), plan.connections(self.inventory)],
-            "B2": [plan.wire(a, c, MTU - OVERHEAD), plan.packets(self.inventory, expect)],
-            "B3": [plan.services(self.inventory, gates), *self._moves()],
-            "B4": [plan.lookups(self.inventory, SPEC, gates)],
-            "B5": [plan.egress(self.inventory, expect, gates)],
-        }
-        for batch, asked in plans.items():
-            for one in asked:
-                for name, probes in one.items():
-                    seen += [self.answer(batch, self.inventory.by_name[name], probe) for probe in probes]
+        for batch, make in BATCHES.items():
+            for name, probes in make(self.context).items():
+                seen += [self.answer(batch[:2], self.inventory.by_name[name], probe) for probe in probes]
+        return [*seen, *self.afterwards(seen)]
+
+    def afterwards(self, asked: Sequence[Observation]) -> list[Observation]:
+        """What is looked at after the probes: counters, taps, logs, plugins and policies."""
+        seen: list[Observation] = [*asked]
         seen += [node_dump("B1", node, what, data) for node in CIDR for what, data in counters()]
         moved = {"from": "a", "to": "d", "seconds": 0.8, "waited": 0.8}
         seen.append(Dump(batch="B3", vantage="api", place="cluster", what="moved", data=moved))
@@ -146,12 +140,8 @@ class Lab:
             for one in seen
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
-        return [*seen, recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
-
-    def _moves(self) -> list[plan.Plan]:
-        service = self.inventory.service("moving")
-        assert service is not None
-        return [plan.moving(service, self.inventory.by_name["b"], purpose) for purpose in ("before", "moved")]
+        seen += [recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
+        return seen[len(asked) :]
 
     def answer(self, batch: str, src: Site, probe: Any) -> Observation:
         """What a probe observes."""
@@ -164,7 +154,7 @@ class Lab:
                     update={"outcome": "error" if taken else "ok", "errno": 98 if taken else 0}
                 )
             case RungProbe():
-                return _rung(batch, src, probe)
+                return _rung(batch, src, probe, self.largest)
             case BurstProbe():
                 return Burst(
                     batch=batch,
@@ -221,7 +211,7 @@ class Lab:
                 "received": probe.size,
                 "intact": True,
                 "nonce": f"{self.dials:016x}",
-                "mss": 1398,
+                "mss": self.largest - 52,
                 "stall_ms": 2.0,
             }
         )
@@ -319,7 +309,7 @@ class Lab:
                 command=f"tcpdump -nn -i {interface}",
                 pcap=f"captures/{place}.pcap",
                 canary=True,
-                packets=tuple(_packet(one, outer=place == node) for one in exchanges),
+                packets=tuple(_packet(one, self.largest - 40, outer=place == node) for one in exchanges),
             )
             for order, (node, place, interface) in enumerate(places)
         ]
@@ -347,18 +337,18 @@ class Lab:
         for site in (*self.inventory.pods, *self.inventory.hosts):
             text = "search cnilab-probe.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n"
             seen.append(pod_dump("B4", site, "resolv-conf", text + "options ndots:5\n"))
-        seen += [pod_dump("B0", pod, "addr", _pod_links(pod)) for pod in self.inventory.pods]
+        seen += [pod_dump("B0", pod, "addr", _pod_links(pod, self.largest)) for pod in self.inventory.pods]
         return seen
 
     def _node_links(self, node: str) -> list[dict[str, Any]]:
         share = CIDR[node]
         links = [
             link("eth0", MTU, [NODE_IP[node]]),
-            link("cni0", MTU - OVERHEAD, [first_host(share)]),
-            link("flannel.1", MTU - OVERHEAD, [base(share)], address=MAC[node])
+            link("cni0", self.largest, [first_host(share)]),
+            link("flannel.1", self.largest, [base(share)], address=MAC[node])
             | {"linkinfo": {"info_kind": "vxlan", "info_data": {"id": 1, "port": 8472}}},
         ]
-        return links + [link(f"veth{pod.name}", 1450, [], master="cni0") for pod in self.inventory.on(node)]
+        return links + [link(f"veth{pod.name}", self.largest, [], master="cni0") for pod in self.inventory.on(node)]
 
     def _sandboxes(self, node: str) -> list[dict[str, Any]]:
         found = []
@@ -391,8 +381,8 @@ def link(name: str, mtu: int, addresses: Sequence[str], **facts: Any) -> dict[st
     return {"ifname": name, "mtu": mtu, "flags": ["UP", "LOWER_UP"], "addr_info": infos, **facts}
 
 
-def _pod_links(pod: Site) -> list[dict[str, Any]]:
-    return [link("lo", 65536, []), link("eth0", MTU - OVERHEAD, [pod.ip])]
+def _pod_links(pod: Site, largest: int) -> list[dict[str, Any]]:
+    return [link("lo", 65536, []), link("eth0", largest, [pod.ip])]
 
 
 def _node_routes(node: str) -> list[dict[str, Any]]:
@@ -498,7 +488,7 @@ def _blank(batch: str, src: Site, purpose: str, dst: str, node: str, proto: Any,
     )
 
 
-def _rung(batch: str, src: Site, probe: RungProbe) -> Rung:
+def _rung(batch: str, src: Site, probe: RungProbe, largest: int) -> Rung:
     fits = probe.expect == "ok"
     beyond = probe.purpose == "pmtud"
     return Rung(
@@ -507,17 +497,18 @@ def _rung(batch: str, src: Site, probe: RungProbe) -> Rung:
         src_node=src.node,
         dst=probe.target.name,
         dst_node=probe.target.node,
+        dial=probe.target.dial,
         size=probe.size,
         outcome=probe.expect,
         purpose=probe.purpose,
         intact=True if fits else None,
         errno=0 if fits else 90,
-        reported_mtu=None if fits else FAR_MTU if beyond else MTU - OVERHEAD,
+        reported_mtu=None if fits else FAR_MTU if beyond else largest,
         origin="icmp" if beyond else "",
     )
 
 
-def _packet(one: Exchange, *, outer: bool) -> Packet:
+def _packet(one: Exchange, mss: int, *, outer: bool) -> Packet:
     port = int(one.source.rpartition(":")[2]) if one.proto != "icmp" else None
     inner = Packet(
         t_us=0,
@@ -530,7 +521,7 @@ def _packet(one: Exchange, *, outer: bool) -> Packet:
         dst_port=8080 if port else None,
         icmp_type=8 if one.proto == "icmp" else None,
         tcp_flags="S" if one.proto == "tcp" else "",
-        tcp_mss=1410 if one.proto == "tcp" else None,
+        tcp_mss=mss if one.proto == "tcp" else None,
     )
     if not outer:
         return inner
@@ -547,6 +538,31 @@ def _packet(one: Exchange, *, outer: bool) -> Packet:
         inner=inner,
     )
 
+
+def _wire(run: Context) -> plan.Plan:
+    a, c = run.site("a"), run.site("c")
+    return plan.wire(a, c, plan.path_mtu(run.inventory, run.expect, a, c))
+
+
+def _moving(run: Context, purpose: str) -> plan.Plan:
+    service = run.inventory.service("moving")
+    assert service is not None
+    return plan.moving(service, run.site("b"), purpose)
+
+
+BATCHES: Mapping[str, Callable[[Context], plan.Plan]] = {
+    "B0": lambda run: plan.underlay(run.inventory, {}),
+    "B1": lambda run: plan.mesh(run.inventory),
+    "B1, connections": lambda run: plan.connections(run.inventory),
+    "B2, wire": _wire,
+    "B2": lambda run: plan.packets(run.inventory, run.expect),
+    "B3": lambda run: plan.services(run.inventory, run.gates),
+    "B3, before": lambda run: _moving(run, "before"),
+    "B3, moved": lambda run: _moving(run, "moved"),
+    "B4": lambda run: plan.lookups(run.inventory, run.spec, run.gates),
+    "B5": lambda run: plan.egress(run.inventory, run.expect, run.gates),
+}
+"""Plans in the order in which they are run."""
 
 GREEN = tuple(Lab().observations())
 """A green run; frozen, so tests can share it."""
