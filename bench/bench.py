@@ -76,7 +76,7 @@ class Bench:
         return time.monotonic() - began
 
     def memory(self) -> float:
-        """Proportional set size of all processes of the lab, in MB (proc(5), smaps_rollup): shared pages count once."""
+        """Proportional set size of the cluster's processes, in MB (proc(5), smaps_rollup): shared pages count once."""
         lab = LabLayout(self.home / "state", NAME).group
         pids = {pid for group in cgroups.groups(lab) for pid in cgroups.processes(group)}
         return sum(_pss(pid) for pid in pids) / 1024
@@ -109,7 +109,7 @@ def measure(bench: Bench, repeat: int, nodes: list[int], say: Callable[[str], No
         note("apply", bench.timed("apply", ok=(0, 1)))
         note("test", bench.timed("test", ok=(0, 1)))
         note("collect", bench.timed("collect"))
-        note("report", bench.timed("report", "--lab", NAME))
+        note("report", bench.timed("report", "--cluster", NAME))
         note("down", bench.timed("down", NAME))
         note("whole", time.monotonic() - began)
     per_node: dict[int, tuple[float, float]] = {}

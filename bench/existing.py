@@ -1,7 +1,7 @@
-"""The suite on a cluster of others beside the suite on a lab: `uv run python bench/existing.py` as root.
+"""The suite on a cluster of others beside the suite on one of ours: `uv run python bench/existing.py` as root.
 
-Each round brings the same lab up twice. Once the suite runs on the lab, and once on nothing but its kubeconfig, from a
-state directory that knows of no lab; both deploy their pods. Ratios are those of one round.
+Each round brings the same cluster up twice. Once the suite runs on it by its name, and once on nothing but its
+kubeconfig, from a state directory that knows of no cluster; both deploy their pods. Ratios are those of one round.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Round:
     """Seconds that each took.
 
     Args:
-        lab: `test` on the lab.
+        lab: `test --cluster`.
         preflight: `doctor --kubeconfig`.
         existing: `test --kubeconfig`, its own preflight included.
     """
@@ -58,7 +58,7 @@ def measure(home: Path) -> Round:
 
     kubeconfig = ("--kubeconfig", str(home / "state" / "labs" / NAME / "kubeconfig"))
     up()
-    lab = timed(home, "state", "test", "--lab", NAME)
+    lab = timed(home, "state", "test", "--cluster", NAME)
     timed(home, "state", "down", NAME)
     up()
     preflight = timed(home, "elsewhere", "doctor", *kubeconfig)
@@ -73,7 +73,7 @@ def markdown(rounds: list[Round], load: float) -> str:
     ratios = [one.existing / one.lab for one in rounds]
     return table(
         [
-            row("`test` on the lab", [one.lab for one in rounds], SECONDS),
+            row("`test --cluster`", [one.lab for one in rounds], SECONDS),
             row("`test --kubeconfig`", [one.existing for one in rounds], SECONDS),
             row("`doctor --kubeconfig`", preflight, SECONDS, "3 s", lambda it: it <= PREFLIGHT),
             row("ratio of the suites", ratios, "{:.2f}", "at most 2", lambda it: it <= MOST),

@@ -110,7 +110,7 @@ class Inventory(Record):
     sites: tuple[Site, ...]
     services: tuple[ServiceFact, ...] = ()
     environment: dict[str, bool] = Field(
-        default_factory=dict, description="Gates that the lab decides, not the variant: router, cap …"
+        default_factory=dict, description="Gates that the cluster decides, not the variant: router, cap …"
     )
     reasons: dict[str, str] = Field(
         default_factory=dict, description="Why a gate is closed, where that is no property of the network"

@@ -136,7 +136,7 @@ def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, becaus
 
 def _gate_sentence(context: Context, closed: list[str]) -> str:
     names = ", ".join(closed)
-    decided = "the lab" if closed[0] in context.inventory.environment or closed[0] == "multi" else "the variant"
+    decided = "the cluster" if closed[0] in context.inventory.environment or closed[0] == "multi" else "the variant"
     return f"not applicable: {decided} does not have {names} (variant {context.variant.name})"
 
 

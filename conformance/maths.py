@@ -121,11 +121,9 @@ def base(cidr: str) -> str:
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
-    """`10.0.0.1:80` and `[::1]:80` to address and port; port 0 when there is none."""
-    if text.count(":") > 1 and not text.startswith("["):
-        return text, 0
+    """`10.0.0.1:80` and `[::1]:80` to address and port; port 0 when there is none, as in `::1`."""
     address, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdigit() or (":" in address and not address.endswith("]")):
         return text.strip("[]"), 0
     return address.strip("[]"), int(port)
 

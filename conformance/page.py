@@ -31,7 +31,7 @@ GATES = {
     "masq": "traffic to the outside is masqueraded",
     "nfmasq": "it is masqueraded by netfilter rules that depend only on the packet",
     "hport": "hostPort works",
-    "router": "the lab has a router that plays the outside world and logs what it sees",
+    "router": "the cluster has a router that plays the outside world and logs what it sees",
     "cap": "packets can be captured on nodes",
     "cni4": "the CNI configuration has version 0.4.0 or later (CHECK)",
     "cni11": "the CNI configuration has version 1.1.0 or later (GC, STATUS)",
@@ -54,8 +54,8 @@ It is generated from the registry (`python -m conformance.page`). [Writing a che
 add one.
 
 **Levels.** M must hold, S should hold, R is only recorded. A failed M is exit code 1. A check without a verdict
-(`error`: a control is broken, nothing was examined, or something could not be read) is exit code 11: the lab is broken,
-not the network.
+(`error`: a control is broken, nothing was examined, or something could not be read) is exit code 11: the cluster is
+broken, not the network.
 **Gates.** A check applies if all its gates are open. Variants declare gates in `harness/cni/*/variants/*.yaml`. The
 suite itself never names a CNI. A variant can also declare a deviation: a requirement that it is known not to meet, with
 the reason. kube-proxy's mode `ipvs` has one, too. A deviation is recorded with all its legs and does not fail the run.
@@ -104,7 +104,7 @@ def _row(check: Check, killers: list[str]) -> str:
 
 def _faults() -> Iterator[str]:
     yield "## Faults\n"
-    yield "Faults are injected one at a time into a lab where all checks pass, and are repaired afterwards."
+    yield "Faults are injected one at a time into a cluster where all checks pass, and are repaired afterwards."
     yield "A fault is *equivalent* if its preconditions are absent."
     yield ""
     yield "| id | name | what is wrong | needs | must fail | must not fail |"

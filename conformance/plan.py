@@ -5,45 +5,38 @@ The judges call the same functions, so that a probe that was planned and never r
 
 from __future__ import annotations
 
-import ipaddress
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from conformance.inventory import Inventory, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
 from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, udp_payload
-from conformance.tables import names, ports, sizes
+from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs
+from conformance.tables import ports, sizes
 from harness.model import world
 from harness.model.family import Family
-from harness.model.spec import LabSpec
 from harness.model.variant import Expectations
 from harness.probes.plan import (
     BindProbe,
     BurstProbe,
     ChurnProbe,
     ExchangeProbe,
-    LookupProbe,
+    Extension,
     Probe,
     RungProbe,
     Target,
 )
 
 Plan = dict[str, list[Probe]]
-Pair = tuple[Site, Site]
-
-FULL_MESH = 64
-"""Up to so many pods every ordered pair is probed."""
-
-PARTNERS = 16
-"""Above it, every pod dials so many pods on other nodes, and is dialled by as many."""
 
 UNUSED_PORT = 8999
 """Nobody listens here: a connection must be refused."""
 
 TRANSPORTS = ("tcp", "udp")
+
+EXTENSIONS: tuple[Extension, ...] = ("destination", "hop-by-hop")
+"""Headers that packets of IPv6 are tried with; that of fragments is tried with sizes."""
 
 AFFINE = 30
 """Dials that must all reach the same backend."""
@@ -52,59 +45,6 @@ STREAM = 200
 """Datagrams that one receiver gets at once when loss is counted: more would overflow its socket, not the network."""
 
 LEAST_STREAM = 20
-
-FEW = 5
-"""Records of so many endpoints fit a DNS answer of 512 bytes (RFC 1035 §2.3.4)."""
-
-
-def mesh_pairs(inventory: Inventory, *, cross: bool, seed: int = 1) -> tuple[Pair, ...]:
-    """Ordered pairs of pods: all of them in small clusters, a seeded block-circulant sample in large ones.
-
-    Args:
-        inventory: What is there.
-        cross: Pairs on different nodes, or on the same.
-        seed: Rotates the sample between runs; the same seed gives the same pairs.
-    """
-    pods = inventory.pods
-    if not cross:
-        return tuple((src, dst) for src in pods for dst in inventory.on(src.node) if src.name != dst.name)
-    if len(pods) <= FULL_MESH:
-        return tuple((src, dst) for src in pods for dst in pods if src.node != dst.node)
-    return _circulant(inventory, seed)
-
-
-def _circulant(inventory: Inventory, seed: int) -> tuple[Pair, ...]:
-    """Each pod of node n in slot s dials pods on nodes n + d(s, j): every ordered node pair is hit."""
-    nodes = [node.name for node in inventory.nodes if inventory.on(node.name)]
-    chosen: list[Pair] = []
-    generator = random.Random(seed)  # noqa: S311 - a reproducible sample, not a secret
-    wanted = max(PARTNERS, -(-len(nodes) * (len(nodes) - 1) // len(inventory.pods)))
-    for number, name in enumerate(nodes):
-        local = inventory.on(name)
-        for slot, src in enumerate(local):
-            for step in range(wanted):
-                distance = 1 + (slot * wanted + step + seed) % (len(nodes) - 1)
-                remote = inventory.on(nodes[(number + distance) % len(nodes)])
-                chosen.append((src, remote[(slot + generator.randrange(len(remote))) % len(remote)]))
-    return tuple(dict.fromkeys(chosen))
-
-
-def first_pods(inventory: Inventory) -> tuple[Site, ...]:
-    """The first pod of each node, in the order of the nodes."""
-    found = [inventory.on(node.name) for node in inventory.nodes]
-    return tuple(pods[0] for pods in found if pods)
-
-
-def node_pairs(inventory: Inventory) -> tuple[Pair, ...]:
-    """One ordered pair of pods per ordered pair of nodes."""
-    chosen = first_pods(inventory)
-    return tuple((src, dst) for src in chosen for dst in chosen if src.node != dst.node)
-
-
-def ladder_pairs(inventory: Inventory) -> tuple[Pair, ...]:
-    """Pairs for packet sizes: one per node pair, and one on each node with two pods."""
-    local = [inventory.on(node.name)[:2] for node in inventory.nodes]
-    return node_pairs(inventory) + tuple((pods[0], pods[1]) for pods in local if len(pods) > 1)
 
 
 def to(site: Site, port: int = 0) -> Target:
@@ -164,6 +104,10 @@ def mesh(inventory: Inventory) -> Plan:
         for port in ports():
             plan[src.name] += both(to(dst, port), "ports")
         plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=share, purpose="loss")]
+        if inventory.family == "ipv6":
+            plan[src.name] += [
+                ExchangeProbe(to(dst), proto="udp", purpose=f"extension-{kind}", extension=kind) for kind in EXTENSIONS
+            ]
     _containers(inventory, plan)
     return dict(plan)
 
@@ -309,12 +253,6 @@ def programmed(inventory: Inventory) -> Plan:
     return {place.name: list(asked) for place in inventory.hosts or first_pods(inventory)}
 
 
-def movers(inventory: Inventory) -> tuple[Site, Site, Site] | None:
-    """Client, and two pods between which a Service moves: on different nodes where there are several."""
-    pods = inventory.pods
-    return (pods[1], pods[0], pods[-1]) if len(pods) > 2 else None
-
-
 def spread_dials(backends: int) -> int:
     """Dials from one client so that missing one of k fair backends has a probability below 1e-8.
 
@@ -342,97 +280,6 @@ def _from_outside(inventory: Inventory, by_role: Mapping[str, ServiceFact]) -> l
                 target = Target(f"{service.name}@{node.name}", node.name, node.address, port)
                 probes.append(ExchangeProbe(target, proto=proto, purpose=role, expect=expect))  # type: ignore[arg-type]
     return probes
-
-
-def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> Plan:
-    """B4: one set of questions per node, from its first pod; every pod asks for one name.
-
-    Questions that bear no address are asked once, beside those of the primary family.
-    """
-    table, kind, first = names(), record_type(inventory.family), inventory.family == spec.primary
-    words = {"ns": inventory.namespace, "zone": spec.services.domain}
-    own, zone = f"{words['ns']}.svc.{words['zone']}.", words["zone"]
-    plan: Plan = defaultdict(list)
-    virtual = [service for service in inventory.services if service.cluster_ip not in ("", "None")]
-    for number, site in enumerate(first_pods(inventory)):
-        probes: list[Probe] = [LookupProbe(f"{service.name}.{own}", kind, purpose="service") for service in virtual]
-        probes += [LookupProbe(case.name.format(**words), kind, purpose="negative") for case in table.negative]
-        probes += [
-            LookupProbe(case.name.format(**words), kind, purpose="headless-empty") for case in table.headless_empty
-        ]
-        probes += _records(inventory, own, zone)
-        probes += [
-            LookupProbe(f"spread.{own}", kind, transport="tcp", purpose="tcp"),
-            LookupProbe(table.large.format(**words), kind, purpose="large-udp"),
-            LookupProbe(table.large.format(**words), kind, transport="tcp", purpose="large-tcp"),
-            LookupProbe(table.large.format(**words), kind, edns=4096, purpose="large-edns"),
-        ]
-        if gates.get("router"):
-            probes.append(LookupProbe(f"probe-{number}-{kind.lower()}.{table.forward}", kind, purpose="forward"))
-            probes.append(LookupProbe(table.forward, kind, purpose="forward"))
-        if first:
-            probes += [
-                LookupProbe(case.name.format(**words), "A+AAAA", "libc", purpose="search") for case in table.search
-            ]
-            probes += _named(inventory, own, zone)
-            probes += [LookupProbe(f"spread.{own}", kind, purpose="latency") for _ in range(20)]
-        plan[site.name] += probes
-    for site in inventory.pods:
-        plan[site.name].append(LookupProbe(f"spread.{own}", kind, purpose="every-pod"))
-    return dict(plan)
-
-
-def record_type(family: Family) -> str:
-    """Of a name's addresses (RFC 1035 §3.4.1, RFC 3596 §2.1)."""
-    return "A" if family == "ipv4" else "AAAA"
-
-
-def _named(inventory: Inventory, own: str, zone: str) -> list[Probe]:
-    """Records that bear no address."""
-    whole: Literal["udp", "tcp"] = "udp" if len(inventory.pods) <= FEW else "tcp"
-    probes: list[Probe] = [
-        LookupProbe(f"external.{own}", "CNAME", purpose="externalname"),
-        LookupProbe(names().schema_.format(zone=zone), "TXT", purpose="schema"),
-    ]
-    for service in inventory.services:
-        if service.role in {"spread", "headless"}:
-            probes += [
-                LookupProbe(f"_{port.name}._{port.proto}.{service.name}.{own}", "SRV", whole, purpose="srv")
-                for port in service.ports
-            ]
-    return probes
-
-
-def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
-    """Addresses beyond those of Services, and the names of addresses."""
-    kind = record_type(inventory.family)
-    # Many endpoints do not fit one datagram; that such an answer is cut and asked again is a check of its own.
-    whole: Literal["udp", "tcp"] = "udp" if len(inventory.pods) <= FEW else "tcp"
-    probes: list[Probe] = [LookupProbe(f"headless.{own}", kind, transport=whole, purpose="headless")]
-    probes += [
-        LookupProbe(reverse(service.cluster_ip), "PTR", purpose="ptr")
-        for service in inventory.services
-        if service.role == "spread"
-    ]
-    for pod in first_pods(inventory):
-        if not pod.ip:
-            continue
-        probes += [
-            LookupProbe(f"{pod.name}.headless.{own}", kind, purpose="hostname"),
-            LookupProbe(reverse(pod.ip), "PTR", purpose="ptr"),
-            LookupProbe(f"{dashed(pod.ip)}.{own.partition('.')[0]}.pod.{zone}.", kind, purpose="pod"),
-        ]
-    return probes
-
-
-def reverse(address: str) -> str:
-    """`10.96.0.1` to `1.0.96.10.in-addr.arpa.` (RFC 1035 §3.5); IPv6 by its nibbles in ip6.arpa (RFC 3596 §2.5)."""
-    return f"{ipaddress.ip_address(address).reverse_pointer}."
-
-
-def dashed(address: str) -> str:
-    """An address as the first label of a pod's own name: `10-244-1-2`, `fd00-10-244--2`."""
-    return address.replace(".", "-").replace(":", "-")
 
 
 SOURCE_PORTS = range(20000, 30000)

@@ -28,15 +28,19 @@ _WORDS: Final[dict[Kind, str]] = {
     "file": "a certificate or a key for {whom} cannot be read",
 }
 
+_CLOCKS: Final = (
+    "compare the clocks of both ends; a cluster that cnilab made gets new certificates by 'cnilab down' and 'cnilab up'"
+)
+
 _STEPS: Final[dict[Kind, str]] = {
-    "certificate": "compare the clocks of both ends; 'cnilab down' and 'cnilab up' make new certificates for a lab",
-    "own-certificate": "compare the clocks of both ends; 'cnilab down' and 'cnilab up' make new certificates for a lab",
+    "certificate": _CLOCKS,
+    "own-certificate": _CLOCKS,
     "protocol": "find the program that uses this port: ss -ltnp",
     "name": "check the name, the VPN and this machine's DNS",
     "permission": "check this machine's firewall and security policy, and whether a sandbox forbids sockets",
     "proxy": "check HTTPS_PROXY and NO_PROXY",
     "address": "correct 'server' in the kubeconfig",
-    "file": "run as its owner: only the user who brought up a lab can read its keys",
+    "file": "run as its owner: only the user who brought up a cluster can read its keys",
 }
 
 _NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "UNSUPPORTED_PROTOCOL")

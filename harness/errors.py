@@ -1,7 +1,7 @@
 """Errors that name the cause, the place and the next step.
 
 Every error that reaches a user is a `CnilabError`. Its class decides the exit code of the command line, a superset of
-pytest's codes, so that CI can tell "the network failed" (1) from "the lab failed" (10 to 13).
+pytest's codes, so that CI can tell "the network failed" (1) from "the cluster failed" (10 to 13).
 """
 
 from __future__ import annotations
@@ -75,37 +75,37 @@ class UsageError(CnilabError):
 
 
 class NotYoursError(UsageError):
-    """A state directory, or a lab in it, belongs to somebody else: to root, as a rule."""
+    """A state directory, or a cluster in it, belongs to somebody else: to root, as a rule."""
 
     def __init__(self, state: Path, reason: PermissionError) -> None:
-        """Say whose labs cannot be seen, and how they can.
+        """Say whose clusters cannot be seen, and how they can.
 
         Args:
-            state: The state directory of all labs. It is named in the next step, since sudo changes HOME and drops
+            state: The state directory of all clusters. It is named in the next step, since sudo changes HOME and drops
                 variables.
             reason: What the system said.
         """
         super().__init__(
-            f"you may not read the labs of {state}",
+            f"you may not read the clusters of {state}",
             cause=str(reason),
             next_step=f"run it as root: sudo cnilab --state {shlex.quote(str(state))} …",
         )
 
 
 class PreflightError(CnilabError):
-    """This machine lacks something that the lab needs; nothing was started."""
+    """This machine lacks something that the cluster needs; nothing was started."""
 
     exit_code = 10
 
 
 class BringUpError(CnilabError):
-    """A lab could not be brought up, or one of its parts died."""
+    """A cluster could not be brought up, or one of its parts died."""
 
     exit_code = 11
 
 
 class TearDownError(CnilabError):
-    """Something of a lab is still there after `down`."""
+    """Something of a cluster is still there after `down`."""
 
     exit_code = 12
 

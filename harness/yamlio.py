@@ -105,7 +105,7 @@ def parse_user_text(text: str, path: Path, loader: Any = _LOADER) -> Any:
         raise _unreadable(path, error) from error
 
 
-def read_user_file(path: Path, kind: str = "a lab spec") -> CommentedMap:
+def read_user_file(path: Path, kind: str = "a cluster spec") -> CommentedMap:
     """Read a file that a person wrote, keeping the position of every key.
 
     Args:

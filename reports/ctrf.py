@@ -11,6 +11,9 @@ from reports.panels.verdict import moment
 
 _STATUS: Final = {"pass": "passed", "fail": "failed", "skip": "skipped", "not-applicable": "skipped", "error": "other"}
 
+_KEYS: Final = {"cluster": "lab"}
+"""Fact to its key, where the key has the older word."""
+
 
 def render(report: Report) -> str:
     """A CTRF document.
@@ -40,7 +43,7 @@ def render(report: Report) -> str:
             "tests": tests,
             "environment": {
                 "reportName": report.title,
-                "extra": {fact.name: fact.value for fact in report.environment.facts},
+                "extra": {_KEYS.get(fact.name, fact.name): fact.value for fact in report.environment.facts},
             },
         },
     }

@@ -1,4 +1,4 @@
-"""Verdicts as JUnit XML, the form that every CI reads. A lab that failed is in it too, also when nothing was judged."""
+"""Verdicts as JUnit XML, the form that every CI reads. It also says whether the cluster failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def render(report: Report) -> str:
-    """One test suite per area, one for labs, and one for the lab itself.
+    """One test suite per area, one for labs, and one for the cluster itself.
 
     Args:
         report: From `reports.build.build`.
@@ -30,8 +30,10 @@ def render(report: Report) -> str:
         suite = _suite(root, "Labs", report)
         for lab in report.labs:
             _lab(suite, lab)
-    suite = _suite(root, "Lab", report)
-    case = ET.SubElement(suite, "testcase", classname="cnilab.lab", name="the lab came up and stayed up", time="0.000")
+    suite = _suite(root, "Cluster", report)
+    case = ET.SubElement(
+        suite, "testcase", classname="cnilab.lab", name="the cluster came up and stayed up", time="0.000"
+    )
     if report.trouble is not None:
         text = "\n".join(
             part for part in (report.trouble.cause, report.trouble.where, report.trouble.next_step) if part

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that labs are made of in one file, for machines without a network.
+# Everything that clusters are made of in one file, for machines without a network.
 set -euo pipefail
 # shellcheck source=workshop/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

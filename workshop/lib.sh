@@ -18,7 +18,7 @@ die() {
 }
 
 need_root() {
-    [ "$(id -u)" -eq 0 ] || die 10 "labs need root" "sudo $0 $*"
+    [ "$(id -u)" -eq 0 ] || die 10 "clusters need root" "sudo $0 $*"
 }
 
 # find_cnilab: sets `program` to the program to call: $CNILAB, that of this checkout, or the one on the PATH.
@@ -34,7 +34,7 @@ find_cnilab() {
     [ -n "$program" ] || die 10 "cnilab is not there" "(cd $(realpath "$here/..") && ./tox -e matrix --notest)"
 }
 
-# cnilab WORDS…: with the workshop's own state, so that no other lab is touched.
+# cnilab WORDS…: with the workshop's own state, so that no other cluster is touched.
 cnilab() { "$program" --state "$WORKSHOP_DIR/state" "$@"; }
 
 # value WORDS…: the argument of an option, which must be there.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One lab per student, side by side on this machine, each with a kubeconfig and a page of its own.
+# One cluster per student, side by side on this machine, each with a kubeconfig and a page of its own.
 set -euo pipefail
 # shellcheck source=workshop/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -10,14 +10,14 @@ usage: setup.sh [OPTIONS] STUDENTS
 
 STUDENTS is a number, or a file with a name on each line: lower-case letters, digits and '-', at most 20.
 
-  --variant NAME    CNI variant of all labs (default flannel)
-  --nodes N         nodes of each lab (default 1)
+  --variant NAME    CNI variant of all clusters (default flannel)
+  --nodes N         nodes of each cluster (default 1)
   --bundle FILE     take components from this file, which bundle.sh wrote, and use no network
   --dir DIR         keep everything here (default /srv/cnilab-workshop, or $WORKSHOP_DIR)
-  --raise-limits    raise machine-wide limits that are too low until the labs are down
+  --raise-limits    raise machine-wide limits that are too low until the clusters are down
   --force           go on although memory looks too small
 
-It may be run again: labs that are up stay as they are, the others are made. teardown.sh removes everything.
+It may be run again: clusters that are up stay as they are, the others are made. teardown.sh removes everything.
 EOF
 }
 
@@ -42,7 +42,7 @@ done
 [ -n "$students" ] || die 4 "how many students?" "$0 --help"
 [[ $nodes =~ ^[1-9][0-9]?$ ]] || die 4 "--nodes is a number, not '$nodes'"
 
-# The students' names, which are also those of their labs.
+# The students' names, which are also those of their clusters.
 names=()
 if [[ $students =~ ^[1-9][0-9]?$ ]]; then
     for number in $(seq -f %02.0f 1 "$students"); do names+=("student$number"); done
@@ -69,13 +69,13 @@ if [ -d "$WORKSHOP_DIR" ] && [ ! -e "$WORKSHOP_DIR/$MARK" ] && [ -n "$(ls -A "$W
     die 4 "$WORKSHOP_DIR exists, but is not a workshop's" "set another directory with --dir"
 fi
 
-# Room for all labs together: doctor and up only know of one at a time. The figures are doctor's own.
+# Room for all clusters together: doctor and up only know of one at a time. The figures are doctor's own.
 free=$(awk '/^MemAvailable:/ {print int($2 / 1024)}' /proc/meminfo)
 missing=0
 for name in "${names[@]}"; do [ -d "$WORKSHOP_DIR/state/labs/$name" ] || missing=$((missing + 1)); done
 wanted=$((missing * (600 + 250 * nodes)))
 if [ "$wanted" -gt "$free" ] && [ "$force" = no ]; then
-    die 10 "$missing more labs want about $wanted MiB of memory, $free MiB are available" \
+    die 10 "$missing more clusters need about $wanted MiB of memory, $free MiB are available" \
         "fewer students per machine, or --force"
 fi
 
@@ -97,7 +97,7 @@ kubectl=$(cnilab components ensure kubectl -o json | sed -n 's/^ *"path": "\(.*\
 cmp -s "$kubectl" "$WORKSHOP_DIR/bin/kubectl" || install -m 0755 "$kubectl" "$WORKSHOP_DIR/bin/kubectl"
 
 if [ "$missing" -gt 0 ]; then
-    # Asked for all nodes together, as far as one lab may have so many: limits of the kernel are shared.
+    # Asked for all nodes together, as far as one cluster may have so many: limits of the kernel are shared.
     all=$((missing * nodes < 20 ? missing * nodes : 20))
     say "==> is this machine fit for $variant, $all nodes?"
     cnilab --quiet doctor "$variant" --nodes "$all" >"$WORKSHOP_DIR/doctor.txt" ||
@@ -105,7 +105,7 @@ if [ "$missing" -gt 0 ]; then
     grep -E ' {3}limits +' "$WORKSHOP_DIR/doctor.txt" >&2 || true
 fi
 
-# known NAME KEY: what cnilab knows of a lab; empty where there is none.
+# known NAME KEY: what cnilab knows of a cluster; empty where there is none.
 known() {
     cnilab status -o json | awk -v want="\"$1\"," -v key="\"$2\":" '
         $1 == "\"name\":" {mine = ($2 == want)} mine && !told && $1 == key {gsub(/[",]/, "", $2); print $2; told = 1}'
@@ -133,9 +133,9 @@ As root, you also see what packets do:
 
     cnilab() { sudo $(quoted "$program") --state $(quoted "$WORKSHOP_DIR/state")$also "\$@"; }
     cnilab status $1
-    cnilab exec --lab $1 n1 -- ip -brief address
-    cnilab apply --lab $1 pod-pause
-    cnilab test --lab $1 --select model
+    cnilab exec --cluster $1 n1 -- ip -brief address
+    cnilab apply --cluster $1 pod-pause
+    cnilab test --cluster $1 --select model
 
 EOF
 }
@@ -154,10 +154,10 @@ for name in "${names[@]}"; do
         say "==> $name: $variant, nodes: $nodes"
         run=$WORKSHOP_DIR/runs/$(date -u +%Y%m%dT%H%M%S)-$name
         cnilab up "$variant" --name "$name" --nodes "$nodes" --replace --run-dir "$run" "${raise[@]}" >/dev/null ||
-            die $? "the lab of $name did not come up; those before it are up" "mend it, and run this again"
+            die $? "the cluster of $name did not come up; those before it are up" "mend it, and run this again"
     fi
     source=$WORKSHOP_DIR/state/labs/$name/kubeconfig
-    [ -f "$source" ] || die 3 "the lab of $name has no kubeconfig"
+    [ -f "$source" ] || die 3 "the cluster of $name has no kubeconfig"
     install -T -m 0600 "${owner[@]}" "$source" "$place/kubeconfig"
     handout "$name" | install -T -m 0600 "${owner[@]}" /dev/stdin "$place/handout.txt"
 done
@@ -172,7 +172,7 @@ done
     done
 } >"$WORKSHOP_DIR/handouts.html"
 
-say "==> ${#names[@]} labs are up. Hand-outs: $WORKSHOP_DIR/handouts.html"
+say "==> ${#names[@]} clusters are up. Hand-outs: $WORKSHOP_DIR/handouts.html"
 for name in "${names[@]}"; do
     printf '%s\texport KUBECONFIG=%s\n' "$name" "$(quoted "$WORKSHOP_DIR/students/$name/kubeconfig")"
 done

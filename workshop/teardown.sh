@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Take all labs of a workshop down, and remove what setup.sh wrote.
+# Take all clusters of a workshop down, and remove what setup.sh wrote.
 set -euo pipefail
 # shellcheck source=workshop/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -35,7 +35,7 @@ fi
 [ -e "$WORKSHOP_DIR/$MARK" ] || die 4 "$WORKSHOP_DIR is no workshop's: nothing is removed" "name the right one with --dir"
 find_cnilab
 
-cnilab down --all || die $? "labs are not all down: the directory stays, so that it can be run again" "$0 --dir $WORKSHOP_DIR"
+cnilab down --all || die $? "not all clusters are down: the directory stays, so that it can be run again" "$0 --dir $WORKSHOP_DIR"
 left=$(cnilab status -o name)
 [ -z "$left" ] || die 12 "still there: $left" "$0 --dir $WORKSHOP_DIR"
 

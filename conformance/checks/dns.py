@@ -8,7 +8,7 @@ from conformance.context import Context
 from conformance.inventory import ServiceFact
 from conformance.legs import broken, control, failed, names, passed
 from conformance.model import Check, Judge, Verdict
-from conformance.plan import reverse
+from conformance.questions import reverse
 from harness.model.records import Leg, Lookup
 
 DSD = "DNS-Based Service Discovery 1.1.0"

@@ -12,9 +12,9 @@ from conformance.context import Context
 from conformance.dumps import INET, addresses, by_name, reason, rows, unread
 from conformance.families import leg_of
 from conformance.inventory import ServiceFact, Site
-from conformance.legs import census, check_value, control, evidence_of, failed, names, passed, reached, where
+from conformance.legs import census, check_value, control, evidence_of, failed, names, passed, reached, recorded, where
 from conformance.model import Check, Verdict
-from conformance.plan import first_pods, ladder_pairs
+from conformance.pairs import first_pods, ladder_pairs, node_pairs
 from harness.model.family import TITLE, Family, family_of_dial
 from harness.model.records import Exchange, Leg
 
@@ -136,6 +136,33 @@ def same_reach(context: Context) -> Verdict:
     )
 
 
+def extensions(context: Context) -> Verdict:
+    """Packets with options for their destination, and fragments, pass; options for every hop are recorded."""
+    view = context.entire.of("ipv6")
+    wanted = {"destination": "extension-destination", "hop-by-hop": "extension-hop-by-hop", "fragment": "fragmented"}
+    legs: list[Leg] = []
+    seen: list[Exchange] = []
+    for kind, purpose in wanted.items():
+        for one in view.exchanges.get(purpose, ()):
+            size = f"/{one.sent or one.received}" if kind == "fragment" else ""
+            leg = reached(view, one, "").model_copy(update={"leg": f"{one.src}>{one.dst}/{kind}{size}"})
+            if leg.status == "fail" and kind == "hop-by-hop":
+                text = f"{leg.statement}, with a header of options for every hop: a router may drop such packets"
+                leg = recorded(leg.leg, one.outcome, text)
+            seen.append(one)
+            legs.append(leg)
+    pairs = len(node_pairs(view.inventory))
+    return Verdict(
+        tuple(legs),
+        (
+            control("P2", any(one.outcome == "ok" for one in view.exchanges.get("mesh", ())), "plain packets pass"),
+            census(sum(leg.leg.endswith("/destination") for leg in legs), pairs, "node pairs"),
+        ),
+        evidence_of(seen, legs),
+        summary=f"{len(legs)} kinds of packets with an extension header between {pairs} node pairs",
+    )
+
+
 def dad(context: Context) -> Verdict:
     """No IPv6 address is tentative or a duplicate, and none came by router advertisement."""
     view = context.entire.of("ipv6")
@@ -196,6 +223,13 @@ CHECKS: tuple[Check, ...] = (
         source=DS, gates=("dual",), once=True, after=("node.underlay",),
         causes=("forwarding of IPv6 is off", "a route, rule or tunnel of one family is missing"),
         next=("sysctl net.ipv6.conf.all.forwarding", "ip -6 route get {destination}", "ip6tables-save -c"),
+    ),
+    Check(
+        "v6.extensions", "packets with extension headers pass between nodes", "S", "B1", extensions,
+        source="RFC 7045 §2.1; RFC 8200 §4", gates=("v6", "multi"), once=True, needs=("B2",),
+        after=("node.underlay", "model.pod-pod.cross-node"),
+        causes=("a filter that knows TCP, UDP and ICMPv6 only", "hardware that does not look behind the first header"),
+        next=("ip6tables-save -c", "nft list ruleset"),
     ),
     Check(
         "v6.dad", "no IPv6 address is tentative or a duplicate, and none came by router advertisement", "S", "B0", dad,

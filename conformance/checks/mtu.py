@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conformance.context import Context
 from conformance.dumps import by_name, unread
+from conformance.families import leg_of
 from conformance.inventory import Site
 from conformance.legs import (
     any_ok,
@@ -16,11 +17,13 @@ from conformance.legs import (
     leg_name,
     passed,
     reached,
+    recorded,
     where,
 )
 from conformance.maths import TCP_HEADER, UDP_HEADER, fragments_of, ip_header, tcp_mss
 from conformance.model import Check, Verdict
-from conformance.plan import fixed_sizes, ladder_pairs, node_pairs, path_mtu
+from conformance.pairs import ladder_pairs, node_pairs
+from conformance.plan import fixed_sizes, path_mtu
 from conformance.tables import sizes
 from conformance.wire import encapsulation
 from harness.model.records import Evidence, Leg, Packet, Rung
@@ -170,6 +173,9 @@ def plus_one(context: Context) -> Verdict:
             legs.append(passed(leg, f"msgsize {largest}", f"msgsize {rung.reported_mtu}", "B"))
         elif rung.outcome == "error":
             legs.append(broken(leg, f"the probe itself failed on {leg}: {rung.detail}"))
+        elif rung.outcome == "ok" and src.node == dst.node and _links_are_declared(context):
+            text = f"{_edge(src, dst, rung, largest)}: their links do not fit the path, which is a declared deviation"
+            legs.append(recorded(leg, "ok", text, "B"))
         else:
             legs.append(
                 failed(leg, _edge_reason(rung), _edge(src, dst, rung, largest), f"msgsize {largest}", _said(rung), "B")
@@ -185,6 +191,11 @@ def plus_one(context: Context) -> Verdict:
         _evidence(context, legs),
         summary=f"{len(legs)} pairs: one byte above the effective MTU is refused with EMSGSIZE and the right MTU",
     )
+
+
+def _links_are_declared(context: Context) -> bool:
+    """That pods' links do not fit the path is declared already, so that pods of one node can send each other more."""
+    return leg_of("mtu.agree", context.family) in context.deviations
 
 
 def _edge_reason(rung: Rung) -> str:

@@ -26,7 +26,7 @@ from harness.model.records import Control, Evidence, Leg
 
 
 def underlay(context: Context) -> Verdict:
-    """Nodes reach each other at their present MTU. When not, the lab is broken, not the network under test."""
+    """Nodes reach each other at their present MTU. When not, the cluster is broken, not the network under test."""
     legs: list[Leg] = []
     for src in context.inventory.hosts:
         for dst in context.inventory.hosts:
@@ -367,7 +367,7 @@ def _veths(context: Context) -> Control:
 CHECKS: tuple[Check, ...] = (
     Check(
         "node.underlay", "nodes reach each other at their current MTU", "M", "B0", underlay, gates=("multi", "hosts"),
-        causes=("the lab is broken, not the network under test",),
+        causes=("the cluster is broken, not the network under test",),
         next=("ip -br link", "ping -M do -s {size} {destination}"),
     ),
     Check(

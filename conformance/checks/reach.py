@@ -22,7 +22,7 @@ from conformance.legs import (
     where,
 )
 from conformance.model import Check, Judge, Verdict
-from conformance.plan import mesh_pairs, node_pairs
+from conformance.pairs import mesh_pairs, node_pairs
 from harness.model.family import Family, host_of
 from harness.model.records import Burst, Exchange, Leg
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import shlex
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import click
 from click.shell_completion import shell_complete
 
-from harness import __version__
+from harness import __version__, timeouts
+from harness.caller import says_yes
 from harness.cli.context import WORDS, Settings, checked_place, colored, default_cache, default_state
 from harness.cli.defaults import SOURCES, adopt, read
 from harness.cli.interrupt import Interrupted, handling
@@ -27,22 +29,22 @@ READER_GONE = 128 + signal.SIGPIPE
 COMMANDS = {
     "run": ("Run all steps: up, apply, test, report, down.", "run"),
     "doctor": ("Check this machine. Show what is missing, the consequences, and how to fix it.", "doctor"),
-    "up": ("Bring up a lab: nodes, Kubernetes, and a pod network.", "up"),
+    "up": ("Bring up a cluster: nodes, Kubernetes, and a pod network.", "up"),
     "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
-    "test": ("Run the conformance suite against a lab.", "test"),
-    "switch": ("Give a running lab another pod network.", "switch"),
-    "status": ("Show labs, or one lab's nodes.", "status"),
+    "test": ("Run the conformance suite against a cluster.", "test"),
+    "switch": ("Give a running cluster another pod network.", "switch"),
+    "status": ("Show clusters, or the machines of one cluster.", "status"),
     "exec": ("Run a command in a node, the router or a pod.", "execute"),
     "load": ("Load an image archive into every node.", "load"),
-    "trace": ("Follow a ping through the lab, hop by hop.", "trace"),
+    "trace": ("Follow a ping through the cluster, hop by hop.", "trace"),
     "collect": ("Collect logs and kernel state into the run directory.", "collect"),
     "report": ("Write the report of a run.", "report"),
-    "down": ("Remove a lab and everything that it made.", "down"),
+    "down": ("Remove a cluster and everything that it made.", "down"),
     "render": ("Show what up would do. Change nothing.", "render"),
-    "components": ("Manage the programs of labs: list, ensure, verify, export, import, prune.", "components"),
+    "components": ("Manage the programs of clusters: list, ensure, verify, export, import, prune.", "components"),
     "matrix": ("Run many variants and providers, and write one report of them all.", "matrix"),
     "labs": ("Show the catalogue of labs.", "labs"),
-    "schema": ("Print the JSON schema of a lab spec.", "schema"),
+    "schema": ("Print the JSON schema of a cluster spec.", "schema"),
     "completion": ("Print a completion script for bash, zsh or fish.", "completion"),
     "man": ("Print or write manual pages.", "man"),
     "version": ("Show the versions of cnilab and of all components.", "version"),
@@ -53,7 +55,7 @@ EPILOG = """\b
 Examples:
   cnilab up flannel          two nodes with flannel
   cnilab test                is the network as it should be?
-  cnilab down --all          remove every lab
+  cnilab down --all          remove every cluster
 
 \b
 Exit codes:
@@ -62,7 +64,7 @@ Exit codes:
   3    an error inside cnilab; the log has the details
   4    wrong usage, or an error in a spec
   10   preflight: this machine lacks something; nothing was started
-  11   the lab could not be brought up, or is not up
+  11   the cluster could not be brought up, or is not up
   12   something is left after down
   13   the report could not be written; the run itself is intact
   130  interrupted (Ctrl-C)
@@ -119,6 +121,13 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (text, _) in COMMANDS.items()])
 
 
+def _finite(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        msg = f"{value} is not a finite number."
+        raise click.BadParameter(msg)
+    return value
+
+
 @click.group(
     cls=LazyGroup,
     epilog=EPILOG,
@@ -132,7 +141,7 @@ class LazyGroup(click.Group):
     type=click.Path(file_okay=False, path_type=Path),
     default=default_state,
     show_default="~/.local/state/cnilab",
-    help="Directory for the state of running labs.",
+    help="Directory for the state of running clusters.",
 )
 @click.option(
     "--cache",
@@ -146,6 +155,7 @@ class LazyGroup(click.Group):
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
+    callback=_finite,
     help="Factor for all deadlines, for slow machines.",
 )
 @click.option(
@@ -172,16 +182,22 @@ def cli(  # noqa: PLR0913 - one parameter per option, as click wants it
     """Real Kubernetes networking on one Linux machine: labs that teach it, and checks that prove it."""
     ctx.color = colored(color)
     state, cache = checked_place(state, "--state"), checked_place(cache, "--cache")
-    ctx.obj = Settings(quiet=quiet, verbose=verbose, state=state, cache=cache)
-    # Layers below know of these through the environment, and so do the programs that they start.
-    os.environ["CNILAB_STATE"] = str(state)
-    os.environ["CNILAB_CACHE"] = str(cache)
-    os.environ["CNILAB_TIMEOUT_SCALE"] = f"{timeout_scale:g}"
-    os.environ["CNILAB_REGISTRY_MIRROR"] = " ".join(registry_mirror)
-    if registry_mirror:
-        from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for it
+    ctx.with_resource(timeouts.paced(timeout_scale))
+    ctx.obj = Settings(
+        quiet=quiet,
+        verbose=verbose,
+        state=state,
+        cache=cache,
+        timeout_scale=timeout_scale,
+        mirrors=_mirrors(registry_mirror) if registry_mirror else {},
+    )
 
-        mirrors.known()  # a word that is wrong is told before anything begins
+
+def _mirrors(words: tuple[str, ...]) -> dict[str, str]:
+    """What the words mean; one that is wrong is told before anything begins."""
+    from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for it
+
+    return mirrors.parse(words, clear=says_yes(mirrors.CLEAR))
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -191,6 +207,7 @@ def run(args: Sequence[str] | None = None) -> int:
         args: Words after the program's name; None takes them from the process.
     """
     words = list(sys.argv[1:] if args is None else args)
+    ctx: click.Context | None = None
     try:
         if instruction := os.environ.get("_CNILAB_COMPLETE"):
             return shell_complete(cli, {}, "cnilab", "_CNILAB_COMPLETE", instruction)
@@ -200,18 +217,24 @@ def run(args: Sequence[str] | None = None) -> int:
             result = cli.invoke(ctx)
             sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last resort: every error ends as a sentence and a code
-        return explain(error, words)
+        return explain(error, words, _state(ctx))
     except KeyboardInterrupt as error:
         return error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
     return result if isinstance(result, int) else 0
 
 
-def explain(error: Exception, words: Sequence[str]) -> int:
+def _state(ctx: click.Context | None) -> Path:
+    """The state directory, also where the command line could not be read."""
+    return Path(ctx.params["state"] if ctx else os.environ.get("CNILAB_STATE") or default_state())
+
+
+def explain(error: Exception, words: Sequence[str], state: Path) -> int:
     """Say what went wrong, and return the exit code that says it too.
 
     Args:
         error: What ended a command.
         words: Of the command line.
+        state: The state directory, whose logs get what nobody expected.
     """
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
@@ -226,7 +249,7 @@ def explain(error: Exception, words: Sequence[str]) -> int:
         if "-vv" in words:
             traceback.print_exception(error)
         return error.exit_code
-    return _complain_about_ourselves(error, words)
+    return _complain_about_ourselves(error, words, state)
 
 
 def _red(text: str) -> str:
@@ -252,9 +275,8 @@ def _complain_about_usage(error: click.ClickException) -> int:
     return 4
 
 
-def _complain_about_ourselves(error: Exception, words: Sequence[str]) -> int:
-    path = Path(os.environ.get("CNILAB_STATE") or default_state()) / "log"
-    path /= f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+def _complain_about_ourselves(error: Exception, words: Sequence[str], state: Path) -> int:
+    path = state / "log" / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = "".join(traceback.format_exception(error))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harness.cli.alias import Alias
 from harness.cli.context import Settings
 from harness.cli.defaults import adopt
 
@@ -38,7 +39,7 @@ class Command(click.Command):
     Args:
         *args: As of `click.Command`.
         examples: Lines of shell, shown as they are.
-        on_lab: It does something with the lab of its option `--lab`, and runs where that is.
+        on_lab: It does something with the cluster of its option `--cluster`, and runs where that is.
         **kwargs: As of `click.Command`.
     """
 
@@ -54,10 +55,14 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Words, then variables, then the command's section of the files."""
         adopt(ctx)
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            if isinstance(param, Alias):
+                param.settle(ctx)
+        return rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it here, or in the machine that its lab lives in."""
+        """Run it here, or in the machine that its cluster lives in."""
         if self.on_lab:
             from harness.cli.inside import redirected  # noqa: PLC0415 - it needs this module's context
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -30,19 +31,29 @@ class Settings:
     Args:
         quiet: Show only errors on stderr, no progress.
         verbose: 0: steps; 1: sub-steps and notes too; 2: tracebacks as well.
-        state: Root of lab state; a lab's own directory is `labs/<name>` below it.
+        state: Root of state; a cluster's own directory is `labs/<name>` below it.
         cache: Components, images, build results.
+        timeout_scale: Factor for all deadlines.
+        mirrors: URLs by the registries that they stand for; see `harness.components.mirrors.parse`.
     """
 
     quiet: bool = False
     verbose: int = 0
     state: Path = Path()
     cache: Path = Path()
+    timeout_scale: float = 1.0
+    mirrors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
         """How much is said, as options for a program of ours that is started."""
         return [*(["--quiet"] if self.quiet else []), *(["-v"] * self.verbose)]
+
+    @property
+    def options(self) -> list[str]:
+        """All of them, as options for a program of ours that is started on this machine."""
+        places = [f"--state={self.state}", f"--cache={self.cache}", f"--timeout-scale={self.timeout_scale:g}"]
+        return [*places, *(f"--registry-mirror={host}={url}" for host, url in self.mirrors.items()), *self.words]
 
 
 def default_state() -> Path:
@@ -102,7 +113,7 @@ def shown(text: str, limit: int = 60) -> str:
 
 
 def checked_place(path: Path, option: str) -> Path:
-    """A directory that labs are made of or in, absolute; spaces, quotes, commas and other alphabets are welcome.
+    """A directory that clusters are made of or in, absolute; spaces, quotes, commas and other alphabets are welcome.
 
     Args:
         path: As the user gave it.
@@ -127,16 +138,16 @@ def checked_place(path: Path, option: str) -> Path:
 
 
 def checked_name(name: str) -> str:
-    """A lab's name, before it becomes part of a path.
+    """A cluster's name, before it becomes part of a path.
 
     Raises:
         UsageError: It is not a short DNS label.
     """
     if _NAME.fullmatch(name):
         return name
-    msg = f"'{shown(name)}' is not a valid name of a lab"
+    msg = f"'{shown(name)}' is not a valid name of a cluster"
     raise UsageError(
         msg,
         cause="a name has 1 to 30 lower-case letters, digits and '-', and begins and ends with a letter or digit",
-        next_step="run 'cnilab status' to see the names of all labs",
+        next_step="run 'cnilab status' to see the names of all clusters",
     )

@@ -20,11 +20,15 @@ from typing import Any
 
 import click
 
+from harness.cli.alias import Alias
 from harness.cli.context import default_config, shown
 from harness.errors import UsageError
 
 PROJECT = "cnilab.toml"
 """The project's file, in the working directory."""
+
+SAME = {"lab": "cluster", "cluster": "lab"}
+"""Two names of one option, each with the other: the stronger file decides for both."""
 
 SOURCES = "cnilab.files"
 """Where a context keeps the names of the files that were read."""
@@ -64,6 +68,9 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
+        other = SAME.get(key)
+        if other is not None and other not in more:
+            into.pop(other, None)
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
@@ -83,13 +90,14 @@ def adopt(ctx: click.Context, commands: Iterable[str] = ()) -> None:
     if ctx.resilient_parsing:
         return  # words are being completed: whoever presses TAB wants no complaints about files
     section = ctx.default_map or {}
-    flags = {_flag(one): one for one in ctx.command.params if isinstance(one, click.Option) and not one.hidden}
+    options = [one for one in ctx.command.params if isinstance(one, click.Option)]
+    flags = {_flag(one): one for one in options if not one.hidden or isinstance(one, Alias)}
     adopted: dict[str, Any] = {}
     for key, value in section.items():
         if key in commands and isinstance(value, dict):
             adopted[key] = value
         elif key not in flags or isinstance(value, dict):
-            raise _unknown(ctx, key, {*flags, *commands})
+            raise _unknown(ctx, key, {*(name for name, one in flags.items() if not one.hidden), *commands})
         else:
             adopted[flags[key].name or key] = _value(ctx, flags[key], key, value)
     ctx.default_map = adopted

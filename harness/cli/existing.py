@@ -28,7 +28,7 @@ _WHERE = (
     click.option(
         "--kubeconfig",
         type=click.Path(dir_okay=False, path_type=Path),
-        help="Use this existing cluster instead of a lab.",
+        help="Use this existing cluster, which cnilab did not make.",
     ),
     click.option("--context", metavar="NAME", help="With --kubeconfig: use this context, not the current one."),
     click.option(
@@ -100,13 +100,13 @@ def _wish(given: Given) -> Wish:
 def _not_with(own: Given, **options: str) -> None:
     for name, option in options.items():
         if own.get(name):
-            msg = f"{option} is for labs and cannot be used with --kubeconfig"
+            msg = f"{option} is for clusters that cnilab made, and cannot be used with --kubeconfig"
             raise click.UsageError(msg)
 
 
 def _test(given: Given, own: Given) -> int:
     """`cnilab test --kubeconfig`."""
-    _not_with(own, lab="--lab", faults="--faults", only="--fault")
+    _not_with(own, cluster="--cluster", faults="--faults", only="--fault")
     from harness.cli.runs import finish  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.existing.preflight import examine  # noqa: PLC0415
@@ -189,8 +189,8 @@ def _doctor(given: Given, own: Given) -> int:
 
 def _down(given: Given, own: Given) -> None:
     """`cnilab down --kubeconfig`."""
-    if own["labs"]:
-        msg = "names are for labs and cannot be used with --kubeconfig"
+    if own["clusters"]:
+        msg = "names are for clusters that cnilab made, and cannot be used with --kubeconfig"
         raise click.UsageError(msg)
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.existing.preflight import examine  # noqa: PLC0415

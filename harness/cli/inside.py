@@ -1,4 +1,4 @@
-"""Labs under another kernel: the same words, run in the lab's machine."""
+"""Clusters under another kernel: the same words, run in the cluster's machine."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ if TYPE_CHECKING:
     from harness.steps.kernel.inside import Inside, Program
 
 GOODBYE = 60.0
-"""Seconds, before scaling, that a lab inside has for going down by itself; it ends with its machine in any case."""
+"""Seconds, before scaling, that a cluster inside has for going down by itself; it ends with its machine in any case."""
 
 CLEANING = 300.0
 """Seconds, before scaling, that a command inside has for its cleaning up after an interrupt."""
 
 
 def program() -> Program:
-    """This program, for a lab's machine."""
-    from harness.steps.kernel.inside import Program  # noqa: PLC0415 - the help must not wait for pydantic
+    """This program, for a cluster's machine."""
+    from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.steps.kernel.inside import Program  # noqa: PLC0415
 
-    return Program(ARGV, MODULES)
+    return Program(ARGV, MODULES, {mirrors.VARIABLE: " ".join(mirrors.words(settings().mirrors))})
 
 
 def redirected(ctx: click.Context) -> int | None:
-    """Run a command where its lab is.
+    """Run a command where its cluster is.
 
     Args:
-        ctx: Of a command on a lab.
+        ctx: Of a command on a cluster.
 
     Returns:
-        Its exit code; None when the lab is on this machine, and the command has yet to run.
+        Its exit code; None when the cluster is on this machine, and the command has yet to run.
     """
     if ctx.params.get("kubeconfig") is not None:
-        return None  # it is about a cluster that is no lab
-    lab: str | None = ctx.params.get("lab")
+        return None  # it is about an existing cluster
+    cluster: str | None = ctx.params.get("cluster")
     known = names()
-    name = lab or (known[0] if len(known) == 1 else None)
+    name = cluster or (known[0] if len(known) == 1 else None)
     if name is None or name not in known or not lives_in_machine(name):
-        return None  # also where there is no such lab: the command itself says it best
+        return None  # also where there is no such cluster: the command itself says it best
     from harness.steps.kernel.inside import find  # noqa: PLC0415 - the help must not wait for pydantic
 
     inside = find(settings().state, name, program())
@@ -101,7 +102,7 @@ def examine(spec: LabSpec, words: list[str]) -> int:
 
 
 def leave(name: str) -> None:
-    """Before a lab's machine is ended: take the lab inside down, and let it say what it leaves there.
+    """Before a cluster's machine is ended: take the cluster inside down, and let it say what it leaves there.
 
     That tells of bugs; nothing of it can outlive the machine.
     """
@@ -119,4 +120,4 @@ def leave(name: str) -> None:
         say(f"{error.what}; it is stopped without that")
         return
     if code:
-        say(f"'cnilab down' in the virtual machine of lab '{name}' ended with {code}")
+        say(f"'cnilab down' in the virtual machine of cluster '{name}' ended with {code}")

@@ -24,7 +24,7 @@ _ODD = {"stale", "limits", "partial", "skip", "skipped", "imprecise", "flaky", "
 
 
 def export_line(kubeconfig: Path) -> str:
-    """What a shell reads to use a lab: `eval "$(cnilab up …)"`, whatever characters the path has."""
+    """What a shell reads to use a cluster: `eval "$(cnilab up …)"`, whatever characters the path has."""
     return f"export KUBECONFIG={shlex.quote(str(kubeconfig))}"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One thing of a lab.
+    """One thing of a cluster.
 
     Args:
         what: Its kind.
@@ -38,10 +38,10 @@ class Item:
 
 
 def show(spec: LabSpec, offer: Offer, output: str) -> None:
-    """Print the kernel, nodes, components and programs, images and files of a lab.
+    """Print the kernel, nodes, components and programs, images and files of a cluster.
 
     Args:
-        spec: The lab.
+        spec: The cluster's.
         offer: What its user brings.
         output: Format; see `output.FORMATS`.
     """
@@ -70,11 +70,14 @@ def show(spec: LabSpec, offer: Offer, output: str) -> None:
     emit(Listing("PlannedItem", ("what", "name", "detail"), rows, data, names, extra=extra), output)
     had = f"; would be fetched or built first: {', '.join(first)}" if first else ""
     brought = f"; you must add first: {', '.join(asked)}" if asked else ""
-    say(f"Lab '{spec.name}' would be made of this{had}{brought}. Nothing was changed. 'cnilab render' shows the files.")
+    say(
+        f"Cluster '{spec.name}' would be made of this{had}{brought}. Nothing was changed. "
+        "'cnilab render' shows the files."
+    )
 
 
 def _kernel(name: str, store: Store) -> Item:
-    """The kernel of the lab's virtual machine: the one in the cache, else the package that would be downloaded."""
+    """The kernel of the cluster's virtual machine: the one in the cache, else the package that would be downloaded."""
     from harness.components import kernel_package  # noqa: PLC0415
     from harness.components.lock import architecture  # noqa: PLC0415
 
@@ -108,7 +111,7 @@ def _components(store: Store, names: tuple[str, ...]) -> Iterator[Item]:
 
 def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item]:
     """Images that the nodes are given, and where each comes from."""
-    from harness.components import given, pull, recipes  # noqa: PLC0415
+    from harness.components import given, mirrors, pull, recipes  # noqa: PLC0415
 
     theirs = {image.reference: image for image in recipes.images(store.lock) if image.foreign}
     for reference in store.image_references(names):
@@ -122,7 +125,8 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
             yield Item("image", reference, "added by you: in the cache", {"source": "brought"})
         elif image.pulled:
             there = pull.place(store.cache, image).is_file()
-            detail = "pulled: in the cache" if there else f"would be pulled from {pull.origin(image)}"
+            source = mirrors.source(reference, store.mirrors)
+            detail = "pulled: in the cache" if there else f"would be pulled from {source}"
             yield Item("image", reference, detail, {"source": "pulled", "state": "cached" if there else "missing"})
         else:
             yield Item("image", reference, "missing; add it with cnilab components add", {"source": "missing"})

@@ -1,4 +1,4 @@
-"""This program as a command, for who starts it once more: in a lab's virtual machine, or for a cell of a matrix."""
+"""This program as a command, for who starts it once more: in a cluster's virtual machine, or for a cell of a matrix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run directories as the command line sees them: making one, and finding the last one of a lab."""
+"""Run directories as the command line sees them: making one, and finding the last one of a cluster."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from harness.steps.lifecycle.attach import Attached
 
 
 def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
-    """Make the run directory of a lab and write its `run.json`.
+    """Make the run directory of a cluster and write its `run.json`.
 
     Args:
-        spec: The lab.
-        words: The words of `up` that decide what the lab is, for the report's "do it again".
-        where: The directory; None: `./.runs/<time>-<lab>`.
+        spec: The cluster's.
+        words: The words of `up` that decide what the cluster is, for the report's "do it again".
+        where: The directory; None: `./.runs/<time>-<cluster>`.
 
     Raises:
         UsageError: It exists already and holds another run, or cannot be made.
@@ -63,7 +63,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
 
 
 def _reproduce(spec: LabSpec, words: list[str]) -> str:
-    # tox tells the programs that it runs the name of its environment, which is the lab's name there.
+    # tox tells the programs that it runs the name of its environment, which is the cluster's name there.
     if os.environ.get("TOX_ENV_NAME") == spec.name:
         rest = shlex.join(word for word in words[1:] if word not in {"--name", spec.name})
         return f"./tox -e {spec.name}" + (f" -- {rest}" if rest else "")
@@ -75,8 +75,8 @@ def finish(run: RunDir, failure: CnilabError | None = None, *, command: Sequence
 
     Args:
         run: The run.
-        failure: Why the lab failed, if it did.
-        command: What was run on the lab that is up; becomes a part of "do it again".
+        failure: Why the cluster failed, if it did.
+        command: What was run on the cluster that is up; becomes a part of "do it again".
     """
     if not (run.path / "run.json").exists():
         return
@@ -91,7 +91,7 @@ def finish(run: RunDir, failure: CnilabError | None = None, *, command: Sequence
 
 
 def last_run(name: str) -> RunDir | None:
-    """The newest run of a lab below `./.runs`, up or not; None when there is none."""
+    """The newest run of a cluster below `./.runs`, up or not; None when there is none."""
     runs = []
     for path in Path(".runs").glob(f"*-{name}"):
         run = RunDir(path.absolute())
@@ -103,7 +103,7 @@ def last_run(name: str) -> RunDir | None:
 
 
 def require_run(there: Attached) -> RunDir:
-    """The run directory that a command on a lab adds to.
+    """The run directory that a command on a cluster adds to.
 
     Raises:
         UsageError: It is gone.
@@ -111,7 +111,7 @@ def require_run(there: Attached) -> RunDir:
     if there.run is not None and (there.run.path / "run.json").exists():
         return there.run
     path = there.run.path if there.run else "(none)"
-    msg = f"the run directory of lab '{there.lab.name}' is gone"
+    msg = f"the run directory of cluster '{there.lab.name}' is gone"
     raise UsageError(msg, where=str(path), next_step=f"cnilab down {there.lab.name}, then cnilab up")
 
 
@@ -129,7 +129,7 @@ def run_path(spec: LabSpec, where: Path | None) -> Path:
 
 
 def point_latest_at(path: Path) -> None:
-    """Keep `.runs/latest`; another lab may be doing the same, and whoever is last is right."""
+    """Keep `.runs/latest`; another cluster may be doing the same, and whoever is last is right."""
     latest = path.parent / "latest"
     if path.parent.name == ".runs" and (latest.is_symlink() or not latest.exists()):
         scratch = path.parent / f".latest.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""Which lab a command is about."""
+"""Which cluster a command is about."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.cli.alias import Alias
 from harness.cli.context import checked_name, settings
 from harness.errors import BringUpError, NotYoursError, UsageError
 from harness.model import labstate
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def lab_option() -> Callable[[F], F]:
-    """The option `--lab`, the same everywhere."""
-    return click.option("-l", "--lab", metavar="NAME", help="Name of the lab. Optional if there is only one.")
+def cluster_option(*, short: bool = True) -> Callable[[F], F]:
+    """The option `--cluster`, the same everywhere; `--lab` is its former name.
+
+    Args:
+        short: It is `-c`, too; not so for a command whose `-c` is something else.
+    """
+
+    def decorate(function: F) -> F:
+        words = "Name of the cluster. Optional if there is only one."
+        flags = ("-c", "--cluster") if short else ("--cluster",)
+        click.option("-l", "--lab", cls=Alias, of="cluster")(function)
+        return click.option(*flags, metavar="NAME", help=words)(function)
+
+    return decorate
 
 
 def names() -> list[str]:
-    """All labs that have state on this machine, healthy or not.
+    """All clusters of cnilab that have state on this machine, healthy or not.
 
     Raises:
         NotYoursError: The state directory belongs to somebody else.
@@ -33,14 +45,14 @@ def names() -> list[str]:
 
 
 def lives_in_machine(name: str) -> bool:
-    """Whether a lab is in a virtual machine of its own; not so for one that is not there.
+    """Whether a cluster is in a virtual machine of its own; not so for one that is not there.
 
     Args:
-        name: The lab's name.
+        name: The cluster's name.
 
     Raises:
-        UsageError: That cannot be a lab's name.
-        NotYoursError: The lab belongs to somebody else.
+        UsageError: That cannot be a cluster's name.
+        NotYoursError: The cluster belongs to somebody else.
     """
     try:
         return (settings().state / "labs" / checked_name(name) / "vm").is_dir()
@@ -48,38 +60,38 @@ def lives_in_machine(name: str) -> bool:
         raise NotYoursError(settings().state, error) from error
 
 
-def chosen(lab: str | None) -> str:
-    """The lab that the user named, or the only one.
+def chosen(cluster: str | None) -> str:
+    """The cluster that the user named, or the only one.
 
     Raises:
-        UsageError: The name is none, or there are several labs.
-        BringUpError: There is no such lab.
+        UsageError: The name is none, or there are several clusters.
+        BringUpError: There is no such cluster.
     """
     known = names()
-    if lab is not None:
-        if checked_name(lab) in known:
-            return lab
-        msg = f"there is no lab '{lab}'"
-        cause = f"labs: {', '.join(known) or 'none'}"
-        raise BringUpError(msg, cause=cause, next_step=f"cnilab up --name {lab}", notes=_whose())
+    if cluster is not None:
+        if checked_name(cluster) in known:
+            return cluster
+        msg = f"there is no cluster '{cluster}'"
+        cause = f"clusters: {', '.join(known) or 'none'}"
+        raise BringUpError(msg, cause=cause, next_step=f"cnilab up --name {cluster}", notes=_whose())
     if len(known) == 1:
         return known[0]
     if not known:
-        msg = "no lab is up"
+        msg = "no cluster is up"
         raise BringUpError(msg, next_step="cnilab up", notes=_whose())
-    msg = "there are several labs"
-    raise UsageError(msg, cause=", ".join(known), next_step="name one with --lab")
+    msg = "there are several clusters"
+    raise UsageError(msg, cause=", ".join(known), next_step="name one with --cluster")
 
 
 def _whose() -> list[str]:
-    """Who looks for a lab without root may look in the wrong place: labs are root's, and so is their state."""
+    """Who looks for a cluster without root may look in the wrong place: they are root's, and so is their state."""
     if os.geteuid() == 0:
         return []
-    return [f"you are not root; root's labs are in root's own directory, not in {settings().state}"]
+    return [f"you are not root; root's clusters are in root's own directory, not in {settings().state}"]
 
 
-def attached(lab: str | None) -> Attached:
-    """Attach to the chosen lab."""
+def attached(cluster: str | None) -> Attached:
+    """Attach to the chosen cluster."""
     from harness.steps.lifecycle.attach import attach  # noqa: PLC0415 - brings the Kubernetes client
 
-    return attach(chosen(lab), settings().state)
+    return attach(chosen(cluster), settings().state)

@@ -1,6 +1,6 @@
-"""The argument and the options that make a lab's spec: the same for every command that has them.
+"""The argument and the options that make a cluster's spec: the same for every command that has them.
 
-A command gets one `Asked`, whose spec is read once. Whoever runs such a command as a part of its own, or in a lab's
+A command gets one `Asked`, whose spec is read once. Whoever runs such a command as a part of its own, or in a cluster's
 virtual machine, hands its `Asked` over: words are not read a second time, where files and variables may say otherwise.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,11 @@ from harness.cli.context import shown
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.model.references import Known
     from harness.model.spec import LabSpec
 
 KERNELS = ("host", "debian")
-"""Those that a lab can run under; see harness.model.spec."""
+"""Those that a cluster can run under; see harness.model.spec."""
 
 FAMILIES = ("ipv4", "ipv6", "dual")
 """What a cluster can have; see harness.model.family."""
@@ -54,7 +55,7 @@ _HANDED_OVER = "cnilab.asked"
 
 @dataclass(frozen=True)
 class Asked:
-    """The lab that a user asks for.
+    """The cluster that a user asks for.
 
     Args:
         target: A spec file, or a CNI variant's name.
@@ -68,7 +69,7 @@ class Asked:
 
     @cached_property
     def spec(self) -> LabSpec:
-        """What the lab shall be.
+        """What the cluster shall be.
 
         Raises:
             UsageError: The target is neither a file nor a variant, or something in it is wrong.
@@ -82,7 +83,7 @@ class Asked:
 
     @property
     def words(self) -> list[str]:
-        """What asks for the same lab again."""
+        """What asks for the same cluster again."""
         from harness.model.load import option_of  # noqa: PLC0415 - the help must not wait for pydantic
 
         options = [(option_of(path), str(value)) for path, value in self.given.items()]
@@ -125,11 +126,11 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--mtu", type=int, help="MTU of the network between the nodes, in bytes."),
         version_option,
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
-        click.option("--kernel", type=click.Choice(KERNELS), help="Run the lab under this kernel, in a VM."),
+        click.option("--kernel", type=click.Choice(KERNELS), help="Run the cluster under this kernel, in a VM."),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
         click.option("--ip-family", type=click.Choice(FAMILIES), help="IP families of the cluster.  [default: ipv4]"),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
-        click.option("--name", help="Name of the lab.  [default: the spec's, or the variant]"),
+        click.option("--name", help="Name of the cluster.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
     ):
         made = decorator(made)
@@ -154,23 +155,11 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
 
     variants = catalogue.names()
     if target in variants:
-        return make_spec(
-            variants,
-            {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given},
-            network=pinned_network,
-            families=_families,
-        )
+        defaults = {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults}
+        return make_spec(known(), {**defaults, **given})
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
-        return load_spec(
-            path,
-            variants=variants,
-            labs=_lab_ids(),
-            overrides=given,
-            pinned=_pinned_kubernetes(),
-            network=pinned_network,
-            families=_families,
-        )
+        return load_spec(path, replace(known(), labs=_lab_ids(), pinned=_pinned_kubernetes()), given)
     import difflib  # noqa: PLC0415
 
     near = difflib.get_close_matches(target, variants, n=1)
@@ -180,6 +169,30 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
         cause=f"variants: {', '.join(variants)}",
         next_step=f"did you mean '{near[0]}'?" if near else "name a variant, or a file that ends in .yaml",
     )
+
+
+def known() -> Known:
+    """What a spec may refer to, but for labs and versions of Kubernetes: those only a file names."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.references import Known  # noqa: PLC0415
+    from harness.providers.registry import families  # noqa: PLC0415
+
+    return Known(
+        catalogue.names(),
+        network=pinned_network,
+        families=lambda name: catalogue.variant(name).families,
+        provided=families,
+        pod_mtu=_pod_mtu,
+    )
+
+
+def _pod_mtu(variant: str, version: str, mtu: int) -> int:
+    """The largest IPv6 packet of a pod, in bytes."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.spec import LabSpec  # noqa: PLC0415
+
+    expect = catalogue.of(LabSpec(cni=variant, cni_version=version)).expect
+    return expect.of("ipv6").pod_mtu(mtu)
 
 
 def _lab_ids() -> list[str]:
@@ -204,28 +217,20 @@ def pinned_network(variant: str) -> str:
     return pinned(load(), catalogue.variant(variant).driver)
 
 
-def _families(variant: str) -> tuple[str, ...]:
-    """IP families that a variant can give to pods."""
-    from harness.cni import catalogue  # noqa: PLC0415
-
-    return catalogue.variant(variant).families
-
-
 def checked_version(variant: str, version: str | None) -> str:
     """A version of a variant's network as specs have it: empty for the pinned one.
 
     Raises:
         SpecError: It is none.
     """
-    from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.load import make_spec  # noqa: PLC0415
 
     wanted = {"spec.cni": variant, **({"spec.cniVersion": version} if version else {})}
-    return make_spec(catalogue.names(), wanted, network=pinned_network).cni_version
+    return make_spec(known(), wanted).cni_version
 
 
 def under_another_kernel(spec: LabSpec) -> bool:
-    """Whether the lab is to be in a virtual machine, and this is not it."""
+    """Whether the cluster is to be in a virtual machine, and this is not it."""
     if spec.kernel == "host":
         return False
     from harness.steps.kernel.inside import wanted  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`cnilab up --kernel`: a machine with that kernel, and the lab in it."""
+"""`cnilab up --kernel`: a machine with that kernel, and the cluster in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.model.journal import Journal
 
 HANDED_OVER = "asked.json"
-"""Of the run directory: the lab that was asked for, for the program inside."""
+"""Of the run directory: the cluster that was asked for, for the program inside."""
 
 LAST_WORDS = 3.0
 """Seconds, before scaling, that a bring-up inside has for its last words after an interrupt. It need not clean up."""
@@ -29,15 +29,15 @@ LAST_WORDS = 3.0
 def bring_up(
     asked: Asked, words: list[str], run_dir: Path | None, own: dict[str, Path], *, replace: bool, retain: bool
 ) -> int:
-    """`up --kernel`: start a machine with that kernel, and bring the lab up in it.
+    """`up --kernel`: start a machine with that kernel, and bring the cluster up in it.
 
     Args:
-        asked: The lab.
-        words: Of `up` in there, without those that say what the lab is.
+        asked: The cluster.
+        words: Of `up` in there, without those that say what the cluster is.
         run_dir: Run directory, if the user named one.
         own: Programs that the user brought.
-        replace: Take down an earlier lab of that name first.
-        retain: Keep the lab if the bring-up fails.
+        replace: Take down an earlier cluster of that name first.
+        retain: Keep the cluster if the bring-up fails.
 
     Returns:
         The exit code.
@@ -95,7 +95,7 @@ def bring_up(
 
 
 def _end(name: str, journal: Journal) -> None:
-    """Remove a machine whose lab did not come up: what is in there ends with it, and nobody asks what it leaves."""
+    """Remove a machine whose cluster did not come up: what is in there ends with it, and nobody asks what it leaves."""
     from harness.steps.lifecycle.down import tear_down  # noqa: PLC0415
 
     for what in tear_down(settings().state, name, journal):

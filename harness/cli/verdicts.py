@@ -26,7 +26,7 @@ def conclude(results: list[Result], output: str, *, strict: bool) -> int:
     counted = {"M", "S"} if strict else {"M"}
     if any(one.status == "fail" and one.level in counted for one in results):
         return 1
-    # No verdict is the lab's fault, not the network's.
+    # No verdict is the cluster's fault, not the network's.
     return BringUpError.exit_code if any(one.status == "error" and one.level in counted for one in results) else 0
 
 

@@ -58,7 +58,9 @@ class ApiError(BringUpError):
 def _next_step(status: int, lasting: connection.Lasting | None) -> str:
     if lasting is not None:
         return lasting.next_step
-    return "fetch a fresh kubeconfig; for a lab: 'cnilab down' and 'cnilab up'" if status == _UNAUTHORIZED else ""
+    if status != _UNAUTHORIZED:
+        return ""
+    return "fetch a fresh kubeconfig; for a cluster that cnilab made: 'cnilab down' and 'cnilab up'"
 
 
 def unanswered(request: str, server: str, error: Exception) -> ApiError:

@@ -256,6 +256,11 @@ class GoPin(Data):
         description="By architecture, as Go's database of sums has it of the module golang.org/toolchain"
     )
 
+    @property
+    def sum(self) -> str:
+        """That of this machine's architecture; empty where it is not pinned for it."""
+        return next((value for name, value in self.sums.items() if name == architecture()), "")
+
 
 class Tool(Data):
     """An ordinary program of the machine, or a library's header."""
@@ -263,7 +268,7 @@ class Tool(Data):
     name: str = ""
     package: str = Field(description="Debian packages that bring it, separated by blanks")
     file: str = Field(default="", description="Path of what is no program; else its name is looked for on PATH")
-    optional: bool = Field(default=False, description="A lab is complete without it")
+    optional: bool = Field(default=False, description="A cluster is complete without it")
 
 
 class Lock(Data):

@@ -135,7 +135,7 @@ def _component(store: Resolver, name: str, used: Collection[str], images: Iterab
         if name in programs(component):
             return component
     names = sorted({one for component in there.values() for one in programs(component)})
-    msg = f"--component {name[:100]}: this lab has no program or image of that name"
+    msg = f"--component {name[:100]}: this cluster has no program or image of that name"
     step = f"use one of these, or an image: {', '.join(images)}" if images else "use one of these"
     raise UsageError(msg, cause=f"programs: {', '.join(names)}", next_step=step)
 

@@ -76,3 +76,8 @@ def family_of_proto(proto: Proto | str) -> Family:
 def family_of_dial(dial: str) -> Family:
     """Family of what was dialled: an address, with or without a port."""
     return "ipv6" if dial.count(":") > 1 else "ipv4"
+
+
+def record_type(family: Family) -> str:
+    """Type of a name's addresses in DNS (RFC 1035 §3.4.1, RFC 3596 §2.1)."""
+    return "A" if family == "ipv4" else "AAAA"

@@ -35,8 +35,8 @@ class LabDir:
     def __post_init__(self) -> None:
         """Refuse a name that would lead out of the state directory."""
         if not re.fullmatch(LAB_NAME, self.name):
-            msg = f"{self.name[:60]!r} is not a valid name of a lab"
-            raise UsageError(msg, cause="a lab's name is a DNS label of at most 30 characters: a-z, 0-9 and '-'")
+            msg = f"{self.name[:60]!r} is not a valid name of a cluster"
+            raise UsageError(msg, cause="a cluster's name is a DNS label of at most 30 characters: a-z, 0-9 and '-'")
 
     @property
     def path(self) -> Path:
@@ -69,7 +69,7 @@ class LabState(Record):
     owner: int = Field(default=0, description="PID of the harness that brings it up")
     ready: bool = Field(default=False, description="Bring-up ended well")
     run: str = Field(default="", description="Run directory of the bring-up")
-    programs: str = Field(default="", description="Directory of the lab's programs")
+    programs: str = Field(default="", description="Directory of the cluster's programs")
     api_port: int = Field(default=0, description="Port on the host's loopback that leads to the API server")
     own: dict[str, str] = Field(default_factory=dict, description="Programs that the user brought, by their copies")
 
@@ -108,7 +108,7 @@ def read(place: LabDir, model: type[S]) -> S | None:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        msg = f"the state file of lab '{place.name}' is damaged"
+        msg = f"the state file of cluster '{place.name}' is damaged"
         raise UsageError(
             msg,
             cause=str(error).splitlines()[0],
@@ -132,21 +132,21 @@ def names(state: Path) -> list[str]:
 
 
 def no_such_lab(place: LabDir) -> UsageError:
-    """The error for a lab that is not there; names those that are."""
+    """The error for a cluster that is not there; names those that are."""
     others = ", ".join(names(place.state)) or "none"
-    msg = f"there is no lab named '{place.name}'"
-    return UsageError(msg, cause=f"labs on this machine: {others}", next_step="'cnilab up' creates one")
+    msg = f"there is no cluster named '{place.name}'"
+    return UsageError(msg, cause=f"clusters on this machine: {others}", next_step="'cnilab up' creates one")
 
 
 def require_free(place: LabDir) -> None:
-    """Insist on that no lab has this name.
+    """Insist on that no cluster has this name.
 
     Raises:
         PreflightError: One is up, or left over from a crash.
-        NotYoursError: All labs there belong to somebody else.
+        NotYoursError: All clusters there belong to somebody else.
     """
     if place.name in names(place.state):
-        msg = f"there is already a lab named '{place.name}'"
+        msg = f"there is already a cluster named '{place.name}'"
         raise PreflightError(
             msg,
             where=str(place.path),

@@ -235,8 +235,18 @@ class Packet(Record):
     frame: int = Field(default=0, description="Bytes on the wire, link header included")
     arp_op: int | None = Field(default=None, description="1 who-has, 2 is-at")
     icmp_id: int | None = None
-    icmp_mtu: int | None = Field(default=None, description="Next-hop MTU of 'fragmentation needed' (RFC 1191)")
+    icmp_mtu: int | None = Field(
+        default=None,
+        description="Next-hop MTU of 'fragmentation needed' (RFC 1191) or 'packet too big' (RFC 4443); of a link, in a "
+        "router's advertisement",
+    )
     vxlan_flags: int | None = None
+    nd_target: str = Field(default="", description="Whom a message of neighbour discovery is about (RFC 4861)")
+    nd_mac: str = Field(default="", description="Its option with a link-layer address")
+    nd_flags: str = Field(default="", description="R, S and O of a neighbour's advertisement, M and O of a router's")
+    nd_lifetime: int | None = Field(default=None, description="Seconds that a router offers itself as default router")
+    nd_prefixes: tuple[str, ...] = Field(default=(), description="Prefixes of a router's advertisement")
+    mld_groups: tuple[str, ...] = Field(default=(), description="Multicast groups that are asked for or listened to")
 
 
 class Tap(Record):

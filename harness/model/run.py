@@ -33,7 +33,7 @@ _OBSERVATION: TypeAdapter[Observation] = TypeAdapter(Observation)
 
 
 class Pin(Record):
-    """A program or image of the lab."""
+    """A program or image of the cluster."""
 
     name: str
     version: str
@@ -61,7 +61,7 @@ class RunInfo(Record):
     version: str = Field(default="", description="Version of cnilab")
     host: dict[str, str] = Field(default_factory=dict, description="Kernel, cores, memory, distribution")
     pins: tuple[Pin, ...] = ()
-    failure: dict[str, str] = Field(default_factory=dict, description="Why the lab itself failed, if it did")
+    failure: dict[str, str] = Field(default_factory=dict, description="Why the cluster itself failed, if it did")
 
 
 class RunDir:

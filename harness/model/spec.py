@@ -1,4 +1,4 @@
-"""The spec of a lab: what a user writes, or what a variant's defaults amount to."""
+"""The spec of a cluster: what a user writes, or what a variant's defaults amount to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Final, Literal, Self, get_args
 from pydantic import Field, StringConstraints, model_validator
 
 from harness.model.base import Data
-from harness.model.family import Address, Family, IpFamily, Range, other
+from harness.model.family import Address, Family, IpFamily, Range, family_of, other
 
 LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
-"""A lab's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
+"""A cluster's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
 
 KUBERNETES_VERSION: Final = r"^1\.\d{1,2}(\.\d{1,3})?$"
 """A version of Kubernetes: minor or full."""
@@ -157,7 +157,7 @@ PROVIDERS: Final = tuple(name for name in get_args(Provider) if name != "existin
 
 
 Kernel = Literal["host", "debian"]
-"""What a lab runs under: this machine's kernel, or another in a virtual machine."""
+"""What a cluster runs under: this machine's kernel, or another in a virtual machine."""
 
 
 LEAST_SERVICES: Final = 256
@@ -182,13 +182,13 @@ def _overlaps(ranges: Mapping[str, Range]) -> list[str]:
 
 
 class LabSpec(Data):
-    """Everything that decides what a lab is."""
+    """Everything that decides what a cluster is."""
 
     name: LabName = "lab"
     provider: Provider = "namespaces"
     kernel: Kernel = Field(
         default="host",
-        description="Kernel of the lab: this machine's, or another one in a VM",
+        description="Kernel of the cluster: this machine's, or another one in a VM",
     )
     cni: str = Field(default="flannel", description="Name of a CNI variant")
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
@@ -232,6 +232,7 @@ class LabSpec(Data):
             clashes.append(
                 f"primaryFamily {self.primary_family} has no meaning: ipFamily is {self.ip_family}, not dual"
             )
+        clashes += self._of_addresses()
         if "ipv6" in self.families and self.underlay.mtu < MIN_IPV6_MTU:
             clashes.append(f"underlay.mtu {self.underlay.mtu} is too small for IPv6, which needs {MIN_IPV6_MTU} bytes")
         if self.kernel != "host" and self.provider != "namespaces":
@@ -260,6 +261,21 @@ class LabSpec(Data):
             clashes.append(f"services.cidr{six} {services} is smaller than a /{services.max_prefixlen - 8}")
         if family == "ipv6" and services.num_addresses > MOST_SERVICES:
             clashes.append(f"services.cidr{six} {services} is larger than a /{services.max_prefixlen - 20}")
+        return clashes
+
+    def _of_addresses(self) -> list[str]:
+        """What is wrong with addresses of nodes that were given."""
+        given = {"nodeAddresses": self.node_addresses, "secondAddresses": self.second_addresses}
+        clashes = [
+            f"{field}.{name} {address} is no {family} address"
+            for (field, addresses), family in zip(given.items(), self.families, strict=False)
+            for name, address in addresses.items()
+            if family_of(address) != family
+        ]
+        if self.second_addresses and len(self.families) == 1:
+            clashes.append(f"secondAddresses has no meaning: ipFamily is {self.ip_family}, not dual")
+        elif len(self.families) > 1 and set(self.second_addresses) != set(self.node_addresses):
+            clashes.append("secondAddresses does not have the same nodes as nodeAddresses")
         return clashes
 
     def _ranges(self, family: Family) -> Mapping[str, Range]:

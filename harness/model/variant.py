@@ -123,20 +123,13 @@ class Expectations(Data):
         return Expectations.model_validate({**plain, **self.ipv6})
 
     def among(self, there: Collection[Family]) -> Expectations:
-        """What is true in a cluster of these families: of two that share a link or a tunnel, neither is alone.
+        """What is true in a cluster of these families: where IPv4 carries all tunnels, nothing is different in IPv6.
 
         Args:
             there: Families of the cluster.
         """
-        if len(there) < 2 or not self.ipv6:
-            return self
-        if self.wire.over == "one":  # then no tunnel goes over IPv6, and nothing is different
-            return self.model_copy(update={"ipv6": {}})
-        if self.overhead_on != "interface":
-            return self
-        # A pod's link has one MTU, and what fits it must fit either tunnel.
-        larger = max(self.overhead, self.of("ipv6").overhead)
-        return self.model_copy(update={"overhead": larger, "ipv6": {**self.ipv6, "overhead": larger}})
+        carried = self.wire.over == "one" and {"ipv4", "ipv6"} <= set(there)
+        return self.model_copy(update={"ipv6": {}}) if carried else self
 
     def pod_mtu(self, underlay: int) -> int:
         """The largest IP packet of a pod that the underlay carries after encapsulation, in bytes.

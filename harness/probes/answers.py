@@ -33,6 +33,7 @@ def request(probe: Probe) -> dict[str, Any]:
                 "source_port": probe.source_port,
                 "expect": probe.expect,
                 "connect": probe.connect,
+                **({"extension": probe.extension} if probe.extension else {}),
             }
         case BindProbe():
             return {

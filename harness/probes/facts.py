@@ -100,19 +100,22 @@ def _sysctls(line: Line) -> dict[str, str]:
 def _counters(line: Line) -> dict[str, int]:
     found: dict[str, int] = {}
     for path, text in _files(line).items():
-        if path.endswith("nf_conntrack"):
-            found |= _conntrack(text)
-        else:
-            found |= _one_a_line(text) if path.endswith("snmp6") else _named_pairs(text)
+        read = _conntrack if path.endswith("nf_conntrack") else _of_ipv6 if path.endswith("snmp6") else _named_pairs
+        found |= read(text)
     return found
 
 
-_SNMP6: Final = re.compile(r"^(?P<group>[A-Za-z]+6)(?P<name>\w+)\s+(?P<number>\d+)$", re.MULTILINE)
+def _of_ipv6(text: str) -> dict[str, int]:
+    """Of /proc/net/snmp6: a name and a number in each line; `Udp6InDatagrams` is `InDatagrams` of the group `Udp6`."""
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        name, number = line.split()
+        if group := _GROUP6.match(name):
+            found[f"{group[0]}.{name[group.end() :]}"] = int(number)
+    return found
 
 
-def _one_a_line(text: str) -> dict[str, int]:
-    """Of /proc/net/snmp6: `Udp6InDatagrams  7` is `Udp6.InDatagrams`."""
-    return {f"{found['group']}.{found['name']}": int(found["number"]) for found in _SNMP6.finditer(text)}
+_GROUP6: Final = re.compile(r"UdpLite6|Udp6|Icmp6|Ip6")
 
 
 def _named_pairs(text: str) -> dict[str, int]:
@@ -140,7 +143,6 @@ def _conntrack(text: str) -> dict[str, int]:
 
 
 _CONF = "/proc/sys/net/ipv4/conf/*"
-_CONF6 = "/proc/sys/net/ipv6/conf/*"
 
 _ALL: Final = (
     Fact("addr", _rows, ("ip", "-d", "-j", "address")),
@@ -160,6 +162,11 @@ _ALL: Final = (
             "/proc/sys/net/ipv4/ip_local_port_range",
             "/proc/sys/net/ipv4/ip_no_pmtu_disc",
             "/proc/sys/net/ipv4/neigh/default/gc_thresh?",
+            "/proc/sys/net/ipv6/conf/*/forwarding",
+            "/proc/sys/net/ipv6/conf/*/disable_ipv6",
+            "/proc/sys/net/ipv6/conf/*/accept_ra",
+            "/proc/sys/net/ipv6/conf/*/accept_dad",
+            "/proc/sys/net/ipv6/bindv6only",
             "/proc/sys/net/ipv6/neigh/default/gc_thresh?",
             "/proc/sys/net/bridge/bridge-nf-call-*",
             "/proc/sys/net/netfilter/nf_conntrack_max",
@@ -168,10 +175,6 @@ _ALL: Final = (
             f"{_CONF}/rp_filter",
             f"{_CONF}/proxy_arp",
             f"{_CONF}/arp_ignore",
-            f"{_CONF6}/forwarding",
-            f"{_CONF6}/accept_ra",
-            f"{_CONF6}/accept_dad",
-            f"{_CONF6}/disable_ipv6",
         ),
     ),
     Fact(
@@ -195,10 +198,13 @@ POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "re
 """What a pod is asked for."""
 
 NODE_FACTS: Final = (
-    "addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-iptables6", "rules-nft", "netns", "sysctl",
-    "counters", "leases", "conf",
+    "addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "netns", "sysctl", "counters",
+    "leases", "conf",
 )  # fmt: skip
 """What a node is asked for."""
+
+NODE_FACTS6: Final = ("rules-iptables6",)
+"""What it is asked for as well, where pods have IPv6."""
 
 OUTSIDE_FACTS: Final = ("addr", "route", "neigh", "sysctl", "counters")
 """What the router and the far host are asked for."""

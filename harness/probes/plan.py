@@ -10,6 +10,9 @@ from harness.model.records import Outcome
 from harness.model.world import RESPONDER_PORT
 from harness.runner import Runner
 
+Extension = Literal["", "hop-by-hop", "destination"]
+"""Headers of options between IPv6 and what it carries (RFC 8200 §4.3, §4.6)."""
+
 NODE_BINARY = "/opt/cnilab/bin/responder"
 """The agent in a node's own file system."""
 
@@ -85,6 +88,7 @@ class ExchangeProbe:
         source_port: Own port; 0 lets the kernel choose.
         expect: The outcome that ends the retries: `refused` for a port without a listener, `timeout` for a closed path.
         connect: TCP only: that the connection comes about is enough; for peers that are no responders.
+        extension: UDP over IPv6 only: an extension header of options that do nothing, which every packet carries.
     """
 
     target: Target
@@ -94,6 +98,7 @@ class ExchangeProbe:
     source_port: int = 0
     expect: Outcome = "ok"
     connect: bool = False
+    extension: Extension = ""
 
 
 @dataclass(frozen=True)

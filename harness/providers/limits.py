@@ -48,9 +48,9 @@ class Shortage:
         return 1 << (self.used + self.needed).bit_length()
 
     def __str__(self) -> str:
-        """`fs.inotify.max_user_instances is 128; 90 are taken and the lab needs 175`."""
+        """`fs.inotify.max_user_instances is 128; 90 are taken and the cluster needs 175`."""
         name = self.key.replace("/", ".")
-        return f"{name} is {self.limit}; {self.used} are in use, and the lab needs about {self.needed}"
+        return f"{name} is {self.limit}; {self.used} are in use, and the cluster needs about {self.needed}"
 
 
 def needs(spec: LabSpec) -> dict[str, int]:
@@ -118,7 +118,7 @@ def raises(spec: LabSpec, *, allowed: bool) -> dict[str, int]:
         raise PreflightError(
             msg,
             cause="\n".join(map(str, short)),
-            next_step=f"'sysctl -w {settings}', or give --raise-limits: the lab raises them until it is down",
+            next_step=f"'sysctl -w {settings}', or give --raise-limits: the cluster raises them until it is down",
         )
     return {one.key: one.target for one in short}
 

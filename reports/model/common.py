@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Tone = Literal["good", "bad", "warn", "lab", "muted", "note"]
-"""good: as expected; bad: the network is at fault; warn: a recommendation, or flaky; lab: the lab is at fault."""
+"""good: as expected; bad: the network is at fault; warn: a recommendation, or flaky; lab: the cluster is at fault."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The lab as a drawing, and who reaches whom."""
+"""The cluster as a drawing, and who reaches whom."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class OutsideBox:
 
 @dataclass(frozen=True)
 class Diagram:
-    """The lab as it was seen.
+    """The cluster as it was seen.
 
     Args:
         nodes: In the order of their names.

@@ -32,7 +32,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class PinRow:
-    """A program or image of the lab."""
+    """A program or image of the cluster."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""The banner, and why a lab failed."""
+"""The banner, and why a cluster failed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LogTail:
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why the lab itself failed: which step, which command, what it said, what to do now."""
+    """Why the cluster itself failed: which step, which command, what it said, what to do now."""
 
     what: str
     step: str = ""

@@ -61,7 +61,7 @@ def _sentence(tones: Counter[Tone], count: int) -> str:
     if tones["bad"]:
         parts.append(f"{tones['bad']} {'fails' if tones['bad'] == 1 else 'fail'}")
     if tones["lab"]:
-        parts.append(f"{plural(tones['lab'], 'lab')} failed")
+        parts.append(f"{plural(tones['lab'], 'cluster')} failed")
     if tones["muted"]:
         parts.append(f"{tones['muted']} without any verdict")
     return ", ".join(parts)
@@ -72,7 +72,7 @@ def _detail(changed: Sequence[CellChanges], kinds: Counter[str], absent: Sequenc
     told = [
         f"{count} {one if count == 1 else many}"
         for mark, one, many in (
-            (LAB_FAILED, "lab failed", "labs failed"),
+            (LAB_FAILED, "cluster failed", "clusters failed"),
             (NEW_FAILURE, "new failure", "new failures"),
             (NO_VERDICT, "without a verdict now", "without a verdict now"),
             (NEWLY_FLAKY, "newly flaky", "newly flaky"),

@@ -13,7 +13,7 @@ from reports.night.model import CellChanges, ChangeGroup, ChangeItem
 from reports.text import Ids, duration, slug
 
 NEW_FAILURE: Final = Mark("bad", "✗", "new failure")
-LAB_FAILED: Final = Mark("lab", "!", "the lab failed")
+LAB_FAILED: Final = Mark("lab", "!", "the cluster failed")
 NO_VERDICT: Final = Mark("lab", "!", "no verdict now")
 ADVICE: Final = Mark("warn", "✗", "recommendation no longer met")
 NEWLY_FLAKY: Final = Mark("warn", "~", "newly flaky")
@@ -99,7 +99,7 @@ def kind(was: str | None, is_: str | None) -> Mark | None:
 
 
 def _failed(cell: Cell, last: Entry | None) -> tuple[ChangeGroup, ...]:
-    """A lab that did not get as far as a verdict: one change, not a hundred that are no longer there."""
+    """A cluster that did not get as far as a verdict: one change, not a hundred that are no longer there."""
     if cell.entry.verdicts or cell.verdict.tone != "lab":
         return ()
     item = ChangeItem("", cell.verdict.detail, cell.link("trouble"), last.sentence if last else "", "")
@@ -152,7 +152,7 @@ def _slower(cell: Cell, last: Entry) -> list[ChangeItem]:
 
 def _pins(cell: Cell, last: Entry) -> list[ChangeItem]:
     names = [*cell.entry.pins, *(name for name in last.pins if name not in cell.entry.pins)]
-    # A lab that failed early had no use for most of them yet.
+    # A cluster that failed early had no use for most of them yet.
     whole = bool(cell.entry.verdicts)
     pairs = [(name, last.pins.get(name, ""), cell.entry.pins.get(name, "")) for name in names]
     return [ChangeItem(name, "", "", was, now) for name, was, now in pairs if was != now and (whole or (was and now))]

@@ -17,7 +17,7 @@ _TONES: Final = {
     "good": Mark("good", "✓", "as expected"),
     "bad": Mark("bad", "✗", "fails"),
     "warn": Mark("warn", "~", "as expected, with remarks"),
-    "lab": Mark("lab", "!", "the lab failed"),
+    "lab": Mark("lab", "!", "the cluster failed"),
     "muted": Mark("muted", "·", "no verdict at all"),
     "note": Mark("note", "•", "recorded"),
 }

@@ -74,7 +74,7 @@ def _why_not(cell: Cell) -> str:
     if cell.labs:
         return "not among the requested labs"
     if cell.verdict.tone == "lab" and not cell.requirements:
-        return f"the lab did not come up ({cell.verdict.detail})"
+        return f"the cluster did not come up ({cell.verdict.detail})"
     return "labs were not applied"
 
 

@@ -22,7 +22,8 @@ FRAGMENT: Final = 44
 ICMP_TYPES: Final = {
     "icmp": {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"},
     "icmp6": {
-        128: "echo request", 129: "echo reply", 1: "destination unreachable", 2: "packet too big", 3: "time exceeded",
+        1: "destination unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem",
+        128: "echo request", 129: "echo reply", 135: "neighbour solicitation", 136: "neighbour advertisement",
     },
 }  # fmt: skip
 """RFC 792, RFC 4443."""
@@ -117,7 +118,7 @@ def _ip_bytes(packet: Packet) -> int:
 def _ip(packet: Packet, layer: str, owners: Owners, layers: list[LayerRow], segments: list[Segment]) -> None:
     name = "IPv6" if ":" in packet.src else "IPv4"
     size = _ip_bytes(packet)
-    fields = (
+    fields: tuple[Fact, ...] = (
         Fact("source", packet.src, owners.ip(packet.src)),
         Fact("destination", packet.dst, owners.ip(packet.dst)),
         *(_of_ipv6(packet) if size == IPV6 else _of_ipv4(packet)),
@@ -165,9 +166,12 @@ def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: lis
     if packet.proto in ICMP_TYPES:
         names = ICMP_TYPES[packet.proto]
         kind = packet.icmp_type if packet.icmp_type is not None else -1
+        about = Fact("sequence", f"{packet.icmp_seq}")
+        if packet.nd_target:
+            about = Fact("target", packet.nd_target, packet.nd_mac)
         fields = (
             Fact("type", f"{packet.icmp_type} / {packet.icmp_code}", names.get(kind, "")),
-            Fact("sequence", f"{packet.icmp_seq}"),
+            about,
         )
     else:
         fields = (

@@ -1,4 +1,4 @@
-"""The lab's shape: which interfaces lie between the wire and the pods, with addresses and MTU."""
+"""The cluster's shape: which interfaces lie between the wire and the pods, with addresses and MTU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OVERLAYS = ("vxlan", "geneve", "wireguard", "ipip", "gre")
 
 
 def diagram(topology: Topology | None, route: tuple[str, ...] = ()) -> Diagram | None:
-    """The drawing of a lab; None without a topology.
+    """The drawing of a cluster; None without a topology.
 
     Args:
         topology: As seen by the probes.

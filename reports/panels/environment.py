@@ -26,7 +26,7 @@ def environment(source: Source) -> Environment:
     info = source.info
     chosen = info.spec.get("cniVersion", "")
     facts = [
-        ("lab", info.lab),
+        ("cluster", info.lab),
         ("variant", info.variant),
         ("network", f"{chosen}, not the pinned version, from its project's own images" if chosen else ""),
         ("provider", info.provider),

@@ -119,13 +119,14 @@ def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapp
     ladders: list[Ladder] = []
     for (src, dst, own), found in by_pair.items():
         first, family = found[0], named(own, both)
-        expected = limits.get(family, pod)
+        same = first.src_node == first.dst_node
+        expected = pod if same else limits.get(family, pod)  # within a node no tunnel takes anything
         by_size = {rung.size: rung for rung in sorted(found, key=lambda rung: rung.size)}
         ladders.append(
             Ladder(
                 src=f"{src} ({first.src_node})" if first.src_node else src,
                 dst=f"{dst} ({first.dst_node})" if first.dst_node else dst,
-                kind="same node" if first.src_node == first.dst_node else "cross node",
+                kind="same node" if same else "cross node",
                 rungs=tuple(_rung(rung, expected) for rung in by_size.values()),
                 largest=max((rung.size for rung in by_size.values() if rung.outcome == "ok"), default=0),
                 expected=expected,

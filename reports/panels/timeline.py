@@ -15,7 +15,7 @@ _STATES: dict[str, Tone] = {"ok": "good", "failed": "bad", "skipped": "muted"}
 
 _TITLES: Final = {
     "components": "Fetch or build the programs",
-    "up": "Bring up the lab",
+    "up": "Bring up the cluster",
     "apply": "Apply the labs",
     "ansible": "Apply the labs with Ansible",
     "labs": "Labs",
@@ -26,7 +26,7 @@ _TITLES: Final = {
     "mutation": "Test the suite with faults",
     "collect": "Collect",
     "report": "Report",
-    "down": "Take the lab down",
+    "down": "Take the cluster down",
 }
 
 

@@ -1,4 +1,4 @@
-"""The banner: one sentence that says whether the network, a recommendation, or the lab itself is at fault."""
+"""The banner: one sentence that says whether the network, a recommendation, or the cluster itself is at fault."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kubernetes_version(info: RunInfo) -> str:
 
 
 def trouble(source: Source) -> Trouble | None:
-    """Why the lab itself failed; None when it did not."""
+    """Why the cluster itself failed; None when it did not."""
     facts = source.info.failure
     failed = _failed_step(source.events)
     if not facts and (failed is None or source.results):
@@ -64,7 +64,7 @@ def trouble(source: Source) -> Trouble | None:
     log = facts.get("log", "")
     step = failed.step if failed else facts.get("step", "")
     return Trouble(
-        what=facts.get("what") or (f"{failed.title or failed.step}: {first}" if failed else "the lab failed"),
+        what=facts.get("what") or (f"{failed.title or failed.step}: {first}" if failed else "the cluster failed"),
         step=f"{failed.title} ({step})" if failed and failed.title else step,
         cause=facts.get("cause") or rest.strip(),
         where=facts.get("where", ""),
@@ -102,7 +102,7 @@ def verdict(
         source: The run.
         requirements: The requirement table, if anything was judged.
         labs: The labs that were applied.
-        problem: Why the lab failed, if it did.
+        problem: Why the cluster failed, if it did.
     """
     info = source.info
     items = [item for area in requirements.areas for item in area.requirements] if requirements else []
@@ -131,7 +131,7 @@ def _sentence(items: list[Requirement], labs: tuple[LabCard, ...], problem: Trou
     held = sum(item.status == "pass" for item in judged)
     broken_labs = [lab for lab in labs if lab.mark.tone == "bad"]
     if problem is not None:
-        return "lab", "the lab failed before the network could be judged" if not judged else "the lab failed"
+        return "lab", "the cluster failed before the network could be judged" if not judged else "the cluster failed"
     if not judged and not labs:
         return "muted", "no check was judged yet"
     parts = [_first(held, len(judged), labs)]

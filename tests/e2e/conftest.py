@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness import timeouts
 from tests.e2e import snapshot
 
 PREFIX = f"e2e{os.getpid() % 10000}"
@@ -28,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # of its module, which may allow more.
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(900, func_only=True))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _as_patient_as_the_programs() -> Iterator[None]:
+    """What tests wait for themselves takes as long here as what the programs that they start wait for."""
+    with timeouts.paced(timeouts.heard(os.environ)):
+        yield
 
 
 @dataclass
@@ -96,7 +104,7 @@ class Cli:
         """Inject faults, insist that each was noticed, and say which checks noticed one of them."""
         words = [word for fault in faults for word in ("--fault", fault)] or ["--faults"]
         # Each fault is looked at, undone, and waited for: far more than a command usually takes.
-        done = self("test", "--lab", lab, *words, "-o", "json", code=None, timeout=840)
+        done = self("test", "--cluster", lab, *words, "-o", "json", code=None, timeout=840)
         assert done.stdout, done.stderr
         items = json.loads(done.stdout)["items"]
         wrong = {one["fault"]: one["detail"] for one in items if one["outcome"] in {"survived", "error"}}
@@ -112,7 +120,7 @@ class Cli:
 @pytest.fixture(scope="session", autouse=True)
 def _needs_root() -> None:
     if os.geteuid():
-        pytest.skip("real labs need root")
+        pytest.skip("real clusters need root")
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +161,6 @@ def flannel(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     name = f"{PREFIX}-shared"
     cli("up", "flannel", "--name", name)
     yield cli, name
-    cli("collect", "--lab", name)
+    cli("collect", "--cluster", name)
     cli("down", name)
     assert cli.labs() == {}

@@ -40,7 +40,7 @@ def lab(
     name = f"{PREFIX}-cilium"
     cli("up", "cilium", "--name", name, timeout=3000)
     yield cli, name
-    cli("collect", "--lab", name)
+    cli("collect", "--cluster", name)
     cli("down", name)
     assert cli.labs() == {}
 
@@ -60,21 +60,21 @@ def test_the_agent_says_that_it_does_kube_proxys_work(lab: tuple[Cli, str]) -> N
 def test_nodes_run_no_kube_proxy_and_have_none_of_its_rules(lab: tuple[Cli, str]) -> None:
     cli, name = lab
     for node in ("n1", "n2"):
-        assert "kube-proxy" not in cli("exec", "--lab", name, node, "--", "ps", "-eo", "comm").stdout
-        assert "KUBE-SVC" not in cli("exec", "--lab", name, node, "--", "iptables-save").stdout
+        assert "kube-proxy" not in cli("exec", "--cluster", name, node, "--", "ps", "-eo", "comm").stdout
+        assert "KUBE-SVC" not in cli("exec", "--cluster", name, node, "--", "iptables-save").stdout
 
 
 def test_programs_on_a_node_reach_services(lab: tuple[Cli, str]) -> None:
     """Socket programs belong to the node's cgroup: what runs there through the harness must be in it."""
     cli, name = lab
-    assert cli("exec", "--lab", name, "n2", "--", "curl", "-sk", "https://10.96.0.1/readyz").stdout == "ok"
+    assert cli("exec", "--cluster", name, "n2", "--", "curl", "-sk", "https://10.96.0.1/readyz").stdout == "ok"
 
 
 def test_every_node_has_programs_and_maps_of_its_own(lab: tuple[Cli, str]) -> None:
     cli, name = lab
-    pins = [cli("exec", "--lab", name, node, "--", "ls", "/sys/fs/bpf/tc/globals").stdout for node in ("n1", "n2")]
+    pins = [cli("exec", "--cluster", name, node, "--", "ls", "/sys/fs/bpf/tc/globals").stdout for node in ("n1", "n2")]
     assert all("cilium_ipcache" in text for text in pins)
-    attached = cli("exec", "--lab", name, "n1", "--", "bpftool", "cgroup", "show", "/run/cilium/cgroupv2").stdout
+    attached = cli("exec", "--cluster", name, "n1", "--", "bpftool", "cgroup", "show", "/run/cilium/cgroupv2").stdout
     assert "cil_sock4_connect" in attached
 
 
@@ -124,7 +124,7 @@ def test_the_chart_makes_of_a_variant_what_is_recorded(warm: Cli) -> None:
 def test_the_machines_own_settings_stay(lab: tuple[Cli, str], settings_before: dict[Path, str]) -> None:
     """The agent switches timer migration off and forbids unprivileged BPF: on its node, not on the machine."""
     cli, name = lab
-    assert cli("exec", "--lab", name, "n1", "--", "cat", str(SETTINGS[0])).stdout.strip() == "0"
+    assert cli("exec", "--cluster", name, "n1", "--", "cat", str(SETTINGS[0])).stdout.strip() == "0"
     assert {path: path.read_text() for path in SETTINGS} == settings_before
 
 
@@ -190,7 +190,7 @@ def test_an_agent_that_crashes_is_shown_with_its_last_words_and_what_doctor_says
     argv = [sys.executable, str(script), *words]
     done = subprocess.run(argv, cwd=cli.home, env=cli.environment, capture_output=True, text=True, check=False)
     assert done.returncode == 11, done.stderr
-    assert "cilium-agent exits again and again while the lab waits" in done.stderr
+    assert "cilium-agent exits again and again while the cluster waits" in done.stderr
     assert "Unknown IPAM backend nonsense" in done.stderr
     assert "doctor found no problem with bpf file system" in done.stderr
     assert "--retain" in done.stderr

@@ -89,10 +89,10 @@ def test_authorization_is_on(flannel: tuple[Cli, str]) -> None:
 def test_logs_and_exec_work(pods: tuple[Cli, str]) -> None:
     assert "eth0" in kubectl(pods, "-n", NAMESPACE, "exec", "a", "--", "ip", "-br", "addr")
     cli, name = pods
-    out = cli("exec", "--lab", name, "pod", f"{NAMESPACE}/a", "--", "hostname").stdout
+    out = cli("exec", "--cluster", name, "pod", f"{NAMESPACE}/a", "--", "hostname").stdout
     assert out == "a\n"
-    assert cli("exec", "--lab", name, "n2", "--", "hostname").stdout == "n2\n"
-    cli("exec", "--lab", name, "n1", "--", "sh", "-c", "exit 7", code=7)
+    assert cli("exec", "--cluster", name, "n2", "--", "hostname").stdout == "n2\n"
+    cli("exec", "--cluster", name, "n1", "--", "sh", "-c", "exit 7", code=7)
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def test_port_forward_works(flannel: tuple[Cli, str]) -> None:
 
 def test_trace_shows_the_tunnel(pods: tuple[Cli, str]) -> None:
     cli, name = pods
-    traced = cli.data("trace", "--lab", name, f"{NAMESPACE}/a", f"{NAMESPACE}/c")
+    traced = cli.data("trace", "--cluster", name, f"{NAMESPACE}/a", f"{NAMESPACE}/c")
     assert traced["answered"]
     hops = [
         (hop["direction"], hop["interface"]) for hop in traced["items"] if hop["interface"] in {"flannel.1", "eth0"}
@@ -138,13 +138,13 @@ def test_trace_shows_the_tunnel(pods: tuple[Cli, str]) -> None:
 
 def test_trace_to_the_outside_shows_the_masquerade(pods: tuple[Cli, str]) -> None:
     cli, name = pods
-    traced = cli.data("trace", "--lab", name, f"{NAMESPACE}/a", "8.8.8.8")
+    traced = cli.data("trace", "--cluster", name, f"{NAMESPACE}/a", "8.8.8.8")
     assert any("source" in change for hop in traced["items"] for change in hop["changed"])
 
 
 def test_trace_of_what_cannot_be_reached_says_where_it_ended(pods: tuple[Cli, str]) -> None:
     cli, name = pods
-    done = cli("trace", "--lab", name, f"{NAMESPACE}/a", "172.18.0.99", code=1)
+    done = cli("trace", "--cluster", name, f"{NAMESPACE}/a", "172.18.0.99", code=1)
     assert "no answer; last seen at n1:cni0" in done.stderr
 
 
@@ -152,7 +152,7 @@ def test_load_brings_an_image_into_every_node(flannel: tuple[Cli, str]) -> None:
     cli, name = flannel
     cache = Path(cli.environment.get("CNILAB_CACHE") or Path.home() / ".cache/cnilab")
     archive = next(cache.glob("images/*/pause.tar"))
-    loaded = cli.data("load", "--lab", name, archive)
+    loaded = cli.data("load", "--cluster", name, archive)
     assert {item["node"] for item in loaded["items"]} == {"n1", "n2"}
     assert all("pause" in item["image"] for item in loaded["items"])
 
@@ -160,12 +160,12 @@ def test_load_brings_an_image_into_every_node(flannel: tuple[Cli, str]) -> None:
 def test_loading_what_is_no_image_fails_clearly(flannel: tuple[Cli, str], tmp_path: Path) -> None:
     cli, name = flannel
     (tmp_path / "x.tar").write_text("this is no archive")
-    assert "not an image" in cli("load", "--lab", name, tmp_path / "x.tar", code=4).stderr
+    assert "not an image" in cli("load", "--cluster", name, tmp_path / "x.tar", code=4).stderr
 
 
 def test_collect_leaves_no_secret_in_the_run_directory(flannel: tuple[Cli, str]) -> None:
     cli, name = flannel
-    logs = Path(cli("collect", "--lab", name).stdout.strip())
+    logs = Path(cli("collect", "--cluster", name).stdout.strip())
     assert (logs / "n1/kubelet.log").stat().st_size > 0
     assert (logs / "n2/kernel/fdb.txt").exists()
     assert (logs / "api/pods.json").exists()

@@ -207,7 +207,7 @@ def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Pa
 @pytest.mark.usefixtures("takers")
 def test_a_labs_own_suite_leaves_ports_of_others_to_them_declared_or_not(there: There) -> None:
     cli, name = there.lab
-    cli("test", "--lab", name, "--select", "svc.hostport.reach,model.pod-node.*")
+    cli("test", "--cluster", name, "--select", "svc.hostport.reach,model.pod-node.*")
     # The next test finds the lab's suite with its usual ports again.
     kubectl(there.lab, "delete", "namespace", NAMESPACE, "--wait=true")
 

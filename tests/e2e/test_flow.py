@@ -46,7 +46,7 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
     assert {item["id"]: item["reason"] for item in results["items"] if item["status"] in {"fail", "error"}} == {}
     assert sum(item["status"] == "pass" for item in results["items"]) >= 20
     assert cli("collect").stdout == f"{run}/logs\n"
-    assert f"{run}/report.html" in cli("report", "--lab", name).stdout.splitlines()
+    assert f"{run}/report.html" in cli("report", "--cluster", name).stdout.splitlines()
     cli("down", name)
     page = (run / "report.html").read_text()
     assert variant in page
@@ -60,8 +60,8 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
 
 def test_playbooks_change_nothing_the_second_time(flannel: tuple[Cli, str]) -> None:
     cli, name = flannel
-    cli("apply", "--lab", name, "pod-pause")
-    cli("apply", "--lab", name, "pod-pause")
+    cli("apply", "--cluster", name, "pod-pause")
+    cli("apply", "--cluster", name, "pod-pause")
     run = Path(cli.data("status")["items"][0]["run"])
     recaps = sorted(run.glob("ansible/**/stats.json")) or sorted(run.glob("ansible/**/stdout"))
     assert recaps, "no recap of a playbook in the run directory"
@@ -76,7 +76,7 @@ def test_the_suite_notices_every_fault(flannel: tuple[Cli, str]) -> None:
     """The suite itself is tested: each fault must be seen by the checks that are made for it."""
     cli, name = flannel
     seen = cli.mutations(name)
-    results = cli.data("test", "--lab", name)["items"]
+    results = cli.data("test", "--cluster", name)["items"]
     assert [item["id"] for item in results if item["status"] == "fail" and item["level"] == "M"] == []
     judged = {item["id"] for item in results if item["status"] == "pass"}
     assert {name for name in judged if not CHECKS[name].inverse} - seen == set(), "passed, and no fault made it fail"

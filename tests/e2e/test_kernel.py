@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from harness import timeouts
-from harness.components.store import Store
+from tests.e2e import stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_surroundings import FOREIGN, ODD
 from tests.e2e.test_vagrant_run import kubectl
@@ -42,7 +42,7 @@ FOR_VARIANTS = ("dummy", "geneve", "wireguard", "vxlan", "ipset", "ipvs", "netem
 def judged(lab: tuple[Cli, str], select: str) -> dict[str, str]:
     """Run requirements of the suite; returns verdicts by id."""
     cli, name = lab
-    data = cli.data("test", "--lab", name, "--select", select, timeout=5400)
+    data = cli.data("test", "--cluster", name, "--select", select, timeout=5400)
     return {item["id"]: item["status"] for item in data["items"]}
 
 
@@ -93,7 +93,7 @@ def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     del warm
     home = tmp_path_factory.mktemp("kernel-small")
     mine = home / OWN
-    mine.write_bytes(Store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
+    mine.write_bytes(stores.store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
     words = ("bridge", "--nodes", "1", "--component", f"{OWN}={mine}")
     with in_a_machine(Foreigner(home), f"{PREFIX}-small", *words) as made:
         yield made
@@ -127,7 +127,7 @@ def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
     del warm
     findings = {item["id"]: item for item in cli.data("doctor", "flannel", "--kernel", "debian")["items"]}
     assert findings["cgroup-controllers"]["detail"] == "v2"
-    assert findings["br-netfilter"]["detail"] == "a module that the first lab loads"
+    assert findings["br-netfilter"]["detail"] == "a module that the first cluster loads"
     assert {name: findings[name]["status"] for name in FOR_VARIANTS} == dict.fromkeys(FOR_VARIANTS, "ok")
     assert not [item["id"] for item in findings.values() if item["status"] in {"blocks", "limits"}]
     assert of_this_user(cli) == []
@@ -138,20 +138,22 @@ class TestSmallLab:
 
     def test_has_cgroup_v2_and_its_pods_are_in_it(self, small: tuple[Cli, str]) -> None:
         cli, name = small
-        release = cli("exec", "--lab", name, "n1", "--", "uname", "-r").stdout.strip()
+        release = cli("exec", "--cluster", name, "n1", "--", "uname", "-r").stdout.strip()
         assert release.endswith("-cloud-amd64")
         assert release != os.uname().release
-        controllers = cli("exec", "--lab", name, "n1", "--", "cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
+        controllers = cli(
+            "exec", "--cluster", name, "n1", "--", "cat", "/sys/fs/cgroup/cgroup.controllers"
+        ).stdout.split()
         assert {"cpu", "cpuset", "memory", "pids"} <= set(controllers)
-        line = cli("exec", "--lab", name, "n1", "--", "cat", "/proc/self/cgroup").stdout
+        line = cli("exec", "--cluster", name, "n1", "--", "cat", "/proc/self/cgroup").stdout
         assert re.fullmatch(r"0::/\S*\n", line), "another hierarchy than that of version 2"
         program = "import glob; print(*glob.glob('/sys/fs/cgroup/**/kubepods*/**/pod*/memory.max', recursive=True))"
-        assert cli("exec", "--lab", name, "n1", "--", "python3", "-c", program).stdout.strip()
+        assert cli("exec", "--cluster", name, "n1", "--", "python3", "-c", program).stdout.strip()
 
     def test_has_the_program_that_was_brought(self, small: tuple[Cli, str]) -> None:
         cli, name = small
         digest = hashlib.sha256((cli.home / OWN).read_bytes()).hexdigest()
-        seen = cli("exec", "--lab", name, "n1", "--", "sh", "-c", f"sha256sum $(command -v {OWN})").stdout
+        seen = cli("exec", "--cluster", name, "n1", "--", "sh", "-c", f"sha256sum $(command -v {OWN})").stdout
         assert seen.split()[0] == digest
         (run,) = (cli.home / ".runs").glob(f"*-{name}")
         pins = {pin["name"]: pin for pin in json.loads((run / "run.json").read_text())["pins"]}
@@ -167,7 +169,7 @@ class TestSmallLab:
         assert {name: status for name, status in statuses.items() if status not in OK} == {}
         assert sum(status == "pass" for status in statuses.values()) >= 12
         cli, name = small
-        cli("report", "--lab", name)
+        cli("report", "--cluster", name)
         (run,) = (cli.home / ".runs").glob(f"*-{name}")
         info = json.loads((run / "run.json").read_text())
         assert (info["host"]["cgroups"], "cloud" in info["host"]["kernel"]) == ("v2", True)
@@ -202,7 +204,7 @@ def test_what_needs_that_kernel_works_there(target: str, cli: Cli, untouched: li
         assert {one: status for one, status in statuses.items() if status not in OK} == {}
         assert sum(status == "pass" for status in statuses.values()) >= 35
         if target == "ipvs.yaml":
-            seen = cli("exec", "--lab", made[1], "n1", "--", "cat", "/proc/net/ip_vs").stdout
+            seen = cli("exec", "--cluster", made[1], "n1", "--", "cat", "/proc/net/ip_vs").stdout
             # The API server's Service, 10.96.0.1:443, with a scheduler; the heading is there without any.
             assert re.search(r"^TCP +0A600001:01BB rr", seen, re.MULTILINE), seen
 

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.components import lock
-from harness.components.store import Store
 from harness.model.run import RunDir
 from harness.providers import limits
-from tests.e2e import snapshot
+from tests.e2e import snapshot, stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.engine import Engine, engine
 
@@ -73,7 +72,7 @@ class Outside(KindCli):
 def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCli]:
     """An engine with a node image, and the machine as it was before, afterwards."""
     del warm
-    Store().tools.need("debootstrap")  # for the node image; what apt installs stays, and is no lab's
+    stores.store().tools.need("debootstrap")  # for the node image; what apt installs stays, and is no lab's
     before = snapshot.take([NAME])
     place = tmp_path_factory.mktemp("engine")
     with engine(place, f"/cnilab/{NAME}.engine") as running:
@@ -120,7 +119,9 @@ def write_in_a_node(kind: KindCli, name: str) -> None:
     before = machine_wide()
     try:
         for key, value in before.items():
-            kind("exec", "--lab", NAME, name, "--", "sh", "-c", f"echo {int(value) - 1} >/proc/sys/{key}", code=None)
+            kind(
+                "exec", "--cluster", NAME, name, "--", "sh", "-c", f"echo {int(value) - 1} >/proc/sys/{key}", code=None
+            )
         assert machine_wide() == before
     finally:
         for key, value in before.items():
@@ -166,7 +167,7 @@ def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
     names = ("get", "namespaces,pods", "-A", "-o", "name")
     kubectl = (
         "exec",
-        "--lab",
+        "--cluster",
         NAME,
         f"{NAME}-control-plane",
         "--",
@@ -204,10 +205,10 @@ def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
     assert kubeconfig.stat().st_mode & 0o777 == 0o600
     write_in_a_node(kind, f"{NAME}-worker")
 
-    applied = kind.data("apply", *LABS, "--lab", NAME)
+    applied = kind.data("apply", *LABS, "--cluster", NAME)
     assert {item["lab"]: item["status"] for item in applied["items"]} == dict.fromkeys(LABS, "pass")
 
-    judged = kind.data("test", "--lab", NAME, code=None)["items"]
+    judged = kind.data("test", "--cluster", NAME, code=None)["items"]
     statuses = {item["id"]: item["status"] for item in judged}
     assert [item["id"] for item in judged if item["status"] == "fail"] == []
     assert sum(status == "pass" for status in statuses.values()) >= 80

@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.components import given
-from harness.components.store import Store
-from tests.e2e import registry
+from tests.e2e import registry, stores
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 
@@ -46,7 +45,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, warm: Cli) -> Iterator[str]:
 @pytest.fixture
 def cache() -> Iterator[Path]:
     """A cache with the user's components, and without images that are not what their names say."""
-    real = Store().cache
+    real = stores.cache()
     place = Path(tempfile.mkdtemp(prefix="cnilab-e2e-", dir=real.parent))
     for name in SHARED:
         (place / name).symlink_to(real / name)
@@ -56,7 +55,7 @@ def cache() -> Iterator[Path]:
 
 def pushed(url: str, names: dict[str, str], folder: Path) -> dict[str, str]:
     """Digests of images that are now in the registry, by their full names."""
-    store = Store()
+    store = stores.store()
     return {
         reference: registry.push(url, reference, registry.made(store, name, reference, folder))
         for name, reference in names.items()
@@ -88,13 +87,13 @@ def test_flannel_of_another_version_is_pulled_through_a_mirror(
         reference: (digest, url) for reference, digest in digests.items()
     }
 
-    failed = [one for one in cli.data("test", "--lab", name)["items"] if one["status"] in {"fail", "error"}]
+    failed = [one for one in cli.data("test", "--cluster", name)["items"] if one["status"] in {"fail", "error"}]
     assert failed == []
-    cli("report", "--lab", name)
+    cli("report", "--cluster", name)
     assert f"flannel {FLANNEL} (not the pinned version) on Kubernetes" in (run / "report.html").read_text()
 
     # The same nodes with the pinned version, and nothing of the other one is left.
-    done = cli.data("--cache", cache, "switch", "flannel", "--lab", name)
+    done = cli.data("--cache", cache, "switch", "flannel", "--cluster", name)
     assert [one["left"] for one in done["items"]] == [[] for _ in done["items"]]
     pods = json.loads(kubectl(lab, "-n", "kube-flannel", "get", "pods", "-o", "json"))["items"]
     assert {FLANNEL_IMAGES["flannel"]}.isdisjoint(pod["spec"]["containers"][0]["image"] for pod in pods)
@@ -109,7 +108,7 @@ def test_an_image_that_cannot_be_pulled_can_be_brought(cli: Cli, url: str, cache
     assert "docker save ghcr.io/flannel-io/" in refused.stderr
     assert cli.labs() == {}
 
-    archive = registry.made(Store(), "flannel-cni-plugin", wanted, tmp_path)
+    archive = registry.made(stores.store(), "flannel-cni-plugin", wanted, tmp_path)
     assert cli("--cache", cache, "components", "add", archive).stdout == f"image/{wanted}\n"
     items = cli.data("--cache", cache, *words, "--dry-run")["items"]
     sources = {one["name"]: one["source"] for one in items if one["what"] == "image"}
@@ -132,5 +131,5 @@ def test_cilium_of_another_version_by_its_own_chart(
     pins = {pin["name"]: pin for pin in json.loads((run / "run.json").read_text())["pins"]}
     assert {one: pins[one]["digest"] for one in digests} == digests
     assert (pins["cilium"]["version"], pins["cilium"]["source"]) == (CILIUM, "module")
-    failed = [one for one in cli.data("test", "--lab", name)["items"] if one["status"] in {"fail", "error"}]
+    failed = [one for one in cli.data("test", "--cluster", name)["items"] if one["status"] in {"fail", "error"}]
     assert failed == []

@@ -54,18 +54,18 @@ def test_words_exit_codes_and_input_pass(cli: Cli) -> None:
 
 
 def test_a_lab_runs(cli: Cli) -> None:
-    steps = cli.data("apply", "pod-pause", "--lab", NAME, timeout=900)["items"][0]["steps"]
+    steps = cli.data("apply", "pod-pause", "--cluster", NAME, timeout=900)["items"][0]["steps"]
     assert {step["status"] for step in steps} <= {"pass", "record"}, json.dumps(steps, indent=1)
 
 
 def test_the_suite_passes_with_captures_at_nodes_and_router(cli: Cli) -> None:
-    results = cli.data("test", "--lab", NAME, code=None, timeout=900)["items"]
+    results = cli.data("test", "--cluster", NAME, code=None, timeout=900)["items"]
     assert {item["id"]: item["reason"] for item in results if item["status"] in {"fail", "error"}} == {}
     assert sum(item["status"] == "pass" for item in results) > 70
 
 
 def test_evidence_is_collected_from_every_machine(cli: Cli) -> None:
-    folder = Path(cli("collect", "--lab", NAME).stdout.strip())
+    folder = Path(cli("collect", "--cluster", NAME).stdout.strip())
     there = {path.name for path in folder.iterdir()}
     assert there >= {"n1", "n2", "router", "far"}
 

@@ -81,9 +81,9 @@ def test_the_callers_umask_language_and_odd_directories_do_not_matter(caller: Ca
         kubectl((caller, name), "apply", "-f", "-", text=STRANGER)
         kubectl((caller, name), "wait", "--for=condition=Ready", "pod/stranger", "--timeout=60s")
         assert kubectl((caller, name), "exec", "stranger", "--", "cat", "/etc/resolv.conf").startswith("search ")
-        caller("apply", "--lab", name, "pod-pause")
+        caller("apply", "--cluster", name, "pod-pause")
         # The second containers of the suite's pods run as nobody.
-        caller("test", "--lab", name, "--select", "model.ctr.shared,model.localhost")
+        caller("test", "--cluster", name, "--select", "model.ctr.shared,model.localhost")
     finally:
         caller("down", name)
 
@@ -110,7 +110,7 @@ def test_an_api_server_behind_a_proxy_is_reached_through_it_and_a_labs_own_never
         assert {"model.pod-pod.cross-node", "model.no-nat.wire", "node.links", "dns.search"} <= set(found)
         asked = len(tunnel.asked)
         assert {line.rpartition(" ")[0] for line in tunnel.asked} == {"CONNECT cluster.test:6443"}
-        cli("test", "--lab", name, "--select", "model.self")
+        cli("test", "--cluster", name, "--select", "model.self")
         assert len(tunnel.asked) == asked
     monkeypatch.delenv("HTTPS_PROXY")
     with Socks({"cluster.test:6443": port}) as proxy:
@@ -165,7 +165,7 @@ def test_what_a_hardened_machine_hands_down_is_settled_in_a_pods_network(flannel
         ' nodeinit settle "$@" && cat /proc/sys/net/ipv4/conf/*/arp_ignore'
     )
     words = ("unshare", "--net", "sh", "-c", script, "sh", *sysctls.words())
-    assert set(cli("exec", "--lab", name, "n1", "--", *words).stdout.split()) == {"0"}
+    assert set(cli("exec", "--cluster", name, "n1", "--", *words).stdout.split()) == {"0"}
     # A pod in its node's network has the node's, which are not the hook's to change.
-    cli("exec", "--lab", name, "n1", "--", "nodeinit", "settle", "net/ipv4/conf/lo/arp_ignore=1")
-    assert cli("exec", "--lab", name, "n1", "--", "cat", "/proc/sys/net/ipv4/conf/lo/arp_ignore").stdout == "0\n"
+    cli("exec", "--cluster", name, "n1", "--", "nodeinit", "settle", "net/ipv4/conf/lo/arp_ignore=1")
+    assert cli("exec", "--cluster", name, "n1", "--", "cat", "/proc/sys/net/ipv4/conf/lo/arp_ignore").stdout == "0\n"

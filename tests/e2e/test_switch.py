@@ -36,7 +36,7 @@ The night has a whole run of each, and of cilium-cluster-pool and cilium-lean, w
 
 def wrong(cli: Cli, name: str) -> dict[str, str]:
     """Requirements that are not met."""
-    items = cli.data("test", "--lab", name, code=None)["items"]
+    items = cli.data("test", "--cluster", name, code=None)["items"]
     assert sum(item["status"] == "pass" for item in items) >= 80
     return {item["id"]: item["reason"] for item in items if item["status"] in {"fail", "error"}}
 

@@ -80,8 +80,8 @@ def test_a_lab_whose_processes_died_is_broken_and_can_be_taken_down(cli: Cli, un
     pid = next(item["pid"] for item in cli.data("status", name)["items"] if item["name"] == "n1")
     os.kill(pid, signal.SIGKILL)
     # The kernel ends everything in the node's PID namespace before its init is gone.
-    timeouts.wait_until("the lab to be broken", lambda: cli.labs() == {name: "Broken"}, timeouts.PROCESS_EXIT)
-    assert "not running: n1" in cli("exec", "--lab", name, "n1", "--", "true", code=4).stderr
+    timeouts.wait_until("the cluster to be broken", lambda: cli.labs() == {name: "Broken"}, timeouts.PROCESS_EXIT)
+    assert "not running: n1" in cli("exec", "--cluster", name, "n1", "--", "true", code=4).stderr
     assert "leftovers" in cli("doctor", "-o", "wide").stdout
     cli("up", "bridge", "--name", name, "--nodes", "1", code=10)
     cli("up", "bridge", "--name", name, "--nodes", "1", "--replace")
@@ -106,7 +106,7 @@ def test_a_damaged_state_file_is_said_and_cleared(cli: Cli, untouched: list[str]
     folder.mkdir(parents=True)
     (folder / "state.json").write_text("{ half")
     assert cli.labs() == {untouched[0]: "Damaged"}
-    assert "damaged" in cli("exec", "--lab", untouched[0], "n1", code=4).stderr
+    assert "damaged" in cli("exec", "--cluster", untouched[0], "n1", code=4).stderr
     cli("down", untouched[0])
     assert cli.labs() == {}
 

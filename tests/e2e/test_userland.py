@@ -27,8 +27,8 @@ def lab_comes_and_goes(place: Place, name: str, variant: str = "flannel") -> Non
     """Up, a command in the node, down; what is written in the node is there, and nowhere else."""
     place.cnilab("up", variant, "--nodes", "1", "--name", name)
     try:
-        assert "n1" in place.cnilab("exec", "--lab", name, "n1", "--", "cat", "/etc/hostname").split()
-        assert ".conflist" in place.cnilab("exec", "--lab", name, "n1", "--", "ls", "/etc/cni/net.d")
+        assert "n1" in place.cnilab("exec", "--cluster", name, "n1", "--", "cat", "/etc/hostname").split()
+        assert ".conflist" in place.cnilab("exec", "--cluster", name, "n1", "--", "ls", "/etc/cni/net.d")
     finally:
         place.cnilab("down", name)
 
@@ -54,8 +54,8 @@ def test_a_lab_in_a_chroot_is_a_lab(cli: Cli, untouched: list[str], tmp_path: Pa
 
     run("up", "bridge", "--nodes", "1", "--name", untouched[0])
     # Written by a command that entered the node, read by one of its own processes, which made the node Ready.
-    assert run("exec", "--lab", untouched[0], "n1", "--", "ls", "/etc/cni/net.d").split() == ["10-bridge.conflist"]
-    assert run("exec", "--lab", untouched[0], "n1", "--", "cat", "/etc/hostname").split() == ["n1"]
+    assert run("exec", "--cluster", untouched[0], "n1", "--", "ls", "/etc/cni/net.d").split() == ["10-bridge.conflist"]
+    assert run("exec", "--cluster", untouched[0], "n1", "--", "cat", "/etc/hostname").split() == ["n1"]
     run("down", untouched[0])
 
 
@@ -136,8 +136,8 @@ lab() { .tox/unit/bin/cnilab --state .state "$@"; }
 lab doctor | grep -o 'mount -o remount,rw,bind [a-z/,]*' | while read -r words; do $words; done
 lab doctor | sed -n 's/.*into a group of their own: \\(mkdir.*done\\).*/\\1/p' | sh || true
 lab up flannel --name "$name"
-lab exec --lab "$name" n1 -- cat /etc/hostname
-lab test --lab "$name" --select model,svc
+lab exec --cluster "$name" n1 -- cat /etc/hostname
+lab test --cluster "$name" --select model,svc
 lab down "$name"
 """
 
@@ -151,7 +151,7 @@ def test_a_lab_in_systemd_nspawn(debian: Path, untouched: list[str]) -> None:
         said = plain.cnilab("doctor", code=None)
         for missing in ("--capability=all", "--system-call-filter='bpf @keyring'"):
             assert missing in said
-        assert "a lab cannot run here yet" in said
+        assert "a cluster cannot run here yet" in said
     options = ("--capability=all", "--system-call-filter=bpf @keyring")
     with userland.nspawn(debian, *options, shared=userland.caches()) as whole:
         said = whole("sh", "-c", IN_NSPAWN, "sh", untouched[0])

@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 
 from harness.components.lock import architecture
-from harness.components.store import Store
 from harness.timeouts import wait_until
-from tests.e2e import snapshot
+from tests.e2e import snapshot, stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.hypervisor import Hypervisor, hypervisor, install
 
@@ -87,7 +86,7 @@ class Machines:
 
 def kubectl() -> Path:
     """The project's own."""
-    return Store().bin_dir(["kubernetes"]) / "kubectl"
+    return stores.store().bin_dir(["kubernetes"]) / "kubectl"
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +174,7 @@ def test_the_suite_passes_with_what_the_router_saw(lab: Machines) -> None:
 def test_evidence_and_a_report(lab: Machines) -> None:
     folder = Path(lab("collect", timeout=1800).strip())
     assert {path.name for path in folder.iterdir()} >= {"n1", "n2", "router", "vagrant.log"}
-    assert "report.html" in lab("report", "--lab", NAME)
+    assert "report.html" in lab("report", "--cluster", NAME)
 
 
 def test_no_machine_reaches_anything_but_the_lab(lab: Machines) -> None:

@@ -67,8 +67,8 @@ def test_two_labs_do_not_meet(cli: Cli, untouched: list[str]) -> None:
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     assert cli.labs() == {one: "Ready", two: "Ready"}
-    cli("exec", "--lab", one, "n1", "--", "ip", "link", "add", "mark0", "type", "bridge")
-    assert "mark0" not in cli("exec", "--lab", two, "n1", "--", "ip", "-br", "link").stdout
+    cli("exec", "--cluster", one, "n1", "--", "ip", "link", "add", "mark0", "type", "bridge")
+    assert "mark0" not in cli("exec", "--cluster", two, "n1", "--", "ip", "-br", "link").stdout
     cli("down", one)
     assert cli.labs() == {two: "Ready"}
     assert kubectl((cli, two), "get", "--raw", "/readyz") == "ok"

@@ -46,5 +46,5 @@ def test_a_pinned_minor_version_comes_up_and_its_network_is_as_required(
     assert server["gitVersion"] == f"v{PINNED[minor]}"
     pins = {pin["name"]: pin["version"] for pin in json.loads((cli.home / "run" / "run.json").read_text())["pins"]}
     assert pins["kubernetes"] == PINNED[minor]
-    assert cli.data("apply", "--lab", name)["items"]
-    assert cli.data("test", "--lab", name)["items"]
+    assert cli.data("apply", "--cluster", name)["items"]
+    assert cli.data("test", "--cluster", name)["items"]

@@ -10,7 +10,7 @@ import click
 from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 
 if TYPE_CHECKING:
     from harness.model.records import LabStep
@@ -24,20 +24,20 @@ FAILED = {"fail", "error"}
     examples="""
     cnilab apply
     cnilab apply flannel-routes flannel-arp-fdb
-    cnilab apply --lab monday -o json | jq '.items[] | select(.status != "pass")'
+    cnilab apply --cluster monday -o json | jq '.items[] | select(.status != "pass")'
     """,
 )
 @click.argument("ids", metavar="[LAB-ID]...", nargs=-1)
-@lab_option()
+@cluster_option()
 @output_option()
-def command(ids: tuple[str, ...], *, lab: str | None, output: str) -> int:
+def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
     """Apply labs to a running cluster, and check everything that they teach.
 
     Without ids: the labs of the spec. If it names none, all labs that fit this cluster, except the long ones, which
     change the network of the whole cluster. 'all' includes the long ones. 'cnilab labs list' shows the catalogue.
     Exit code 1 means that an expectation was not met.
     """
-    there = attached(lab)
+    there = attached(cluster)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.labs.apply import run_labs  # noqa: PLC0415

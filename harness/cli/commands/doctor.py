@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     examples="""
     cnilab doctor
     cnilab doctor flannel --nodes 20 -o wide
+    cnilab doctor flannel --ip-family dual
     cnilab doctor --kubeconfig ~/.kube/config
     cnilab doctor -o json | jq -r '.items[] | select(.status == "blocks") | .fix'
     """,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 def command(*, asked: Asked, skip: tuple[str, ...], output: str) -> int:
     """Check this machine. Show what is missing, the consequences, and how to fix it.
 
-    The arguments are those of 'up': the checks are for the lab that 'up' would make. blocks: no lab is possible (exit
-    code 10). limits: a part of the lab will not work. info: this has no effect on the usual variants.
+    The arguments are those of 'up': the checks are for the cluster that 'up' would make. blocks: no cluster is possible
+    (exit code 10). limits: a part of the cluster will not work. info: this has no effect on the usual variants.
     """
     spec = asked.spec
     if under_another_kernel(spec):
@@ -74,6 +75,6 @@ def _listing(findings: list[Finding]) -> Listing:
 def _summary(findings: list[Finding]) -> str:
     counts = {status: sum(one.status == status for one in findings) for status in ("blocks", "limits", "info")}
     if counts["blocks"]:
-        return f"{counts['blocks']} of {len(findings)} checks block: a lab cannot run here yet."
+        return f"{counts['blocks']} of {len(findings)} checks block: a cluster cannot run here yet."
     rest = f" ({counts['limits']} limit it, {counts['info']} for information)" if sum(counts.values()) else ""
-    return f"This machine can run the lab{rest}."
+    return f"This machine can run the cluster{rest}."

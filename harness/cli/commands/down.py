@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def remove(name: str, journal: Journal) -> list[str]:
-    """Take a lab down, if it is there.
+    """Take a cluster down, if it is there.
 
     Returns:
         What is left of it, in words; empty is good.
@@ -42,31 +42,31 @@ def remove(name: str, journal: Journal) -> list[str]:
     cnilab down --kubeconfig ~/.kube/config
     """,
 )
-@click.argument("labs", metavar="[NAME]...", nargs=-1)
+@click.argument("clusters", metavar="[CLUSTER]...", nargs=-1)
 @click.option(
     "--all",
     "everything",
     cls=Option,
     is_flag=True,
-    help="Remove every lab of this state directory; with --kubeconfig, every run.",
+    help="Remove every cluster of this state directory; with --kubeconfig, every run.",
 )
 @down_cluster
-def command(labs: tuple[str, ...], *, everything: bool) -> None:
-    """Remove a lab and everything that it made: processes, namespaces, mounts, cgroups, files.
+def command(clusters: tuple[str, ...], *, everything: bool) -> None:
+    """Remove a cluster and everything that it made: processes, namespaces, mounts, cgroups, files.
 
-    This works in any state of the lab, also after a crash. It is not an error if the lab does not exist. The run
-    directory stays. Exit code 12 means that something could not be removed; it is listed.
+    This works in any state of the cluster, also after a crash. It is not an error if the cluster does not exist. The
+    run directory stays. Exit code 12 means that something could not be removed; it is listed.
     """
     known = names()
-    if everything and labs:
+    if everything and clusters:
         msg = "give names or --all, but not both"
         raise click.UsageError(msg)
-    chosen = [checked_name(lab) for lab in labs] or known
-    if len(chosen) > 1 and not everything and not labs:
-        msg = "there are several labs"
-        raise UsageError(msg, cause=", ".join(known), next_step="name the labs to remove, or give --all")
+    chosen = [checked_name(name) for name in clusters] or known
+    if len(chosen) > 1 and not everything and not clusters:
+        msg = "there are several clusters"
+        raise UsageError(msg, cause=", ".join(known), next_step="name the clusters to remove, or give --all")
     if not chosen:
-        say("No lab is up.")
+        say("No cluster is up.")
     from harness.model.journal import Journal  # noqa: PLC0415
 
     left: list[str] = []
@@ -75,7 +75,7 @@ def command(labs: tuple[str, ...], *, everything: bool) -> None:
             remains = remove(name, Journal(None, listener))
             left += [f"{name}: {what}" for what in remains]
             if not remains:
-                say(f"Lab '{name}' is {'down' if name in known else 'not up'}.")
+                say(f"Cluster '{name}' is {'down' if name in known else 'not up'}.")
     if left:
         msg = "something is left over"
         raise TearDownError(msg, cause="\n".join(left), next_step="run it again; then: cnilab doctor")

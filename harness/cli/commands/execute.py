@@ -9,7 +9,7 @@ import click
 
 from harness.cli.command import command as define
 from harness.cli.context import shown
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 from harness.errors import UsageError
 from harness.runner import HostRunner, Runner
 
@@ -30,8 +30,8 @@ SURROUNDINGS = ("router", "far", "fabric")
 )
 @click.argument("words", metavar="NODE|router|far|fabric|pod NAME -- COMMAND...", nargs=-1, required=True)
 @click.option("-c", "--container", default="", help="Container of the pod.  [default: the first one]")
-@lab_option()
-def command(words: tuple[str, ...], *, container: str, lab: str | None) -> None:
+@cluster_option(short=False)  # -c is the container's, as of kubectl
+def command(words: tuple[str, ...], *, container: str, cluster: str | None) -> None:
     """Run a command in a node, in the router, or in a pod, and exit with its code.
 
     In a node it runs as root in all of the node's namespaces. Without a command, a shell is started.
@@ -46,21 +46,21 @@ def command(words: tuple[str, ...], *, container: str, lab: str | None) -> None:
     elif place.startswith("pod/"):
         pod = place.removeprefix("pod/")
     argv = rest[1:] if rest[:1] == ["--"] else rest
-    there = attached(lab)
+    there = attached(cluster)
     vector = pod_vector(there, pod, container, argv) if pod else node_vector(there, place, argv)
     # The command takes the place of this process: terminal, signals and exit code are its own.
     os.execvp(vector[0], vector)  # noqa: S606 - no shell is wanted
 
 
 def node_vector(there: Attached, place: str, argv: list[str]) -> list[str]:
-    """The words that run a command on a machine of the lab."""
+    """The words that run a command on a machine of the cluster."""
     machines = {node.name: node for node in there.lab.nodes}
     for name in SURROUNDINGS:
         machine = getattr(there.lab, name, None)
         if machine is not None:
             machines[name] = machine
     if place not in machines:
-        msg = f"lab '{there.lab.name}' has no machine '{shown(place)}'"
+        msg = f"cluster '{there.lab.name}' has no machine '{shown(place)}'"
         raise UsageError(msg, cause=f"machines: {', '.join(machines)}", next_step="for a pod: cnilab exec pod NAME")
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
     return _vector(machines[place].runner, argv or ["/bin/bash", "-l"], terminal)

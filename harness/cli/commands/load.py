@@ -10,7 +10,7 @@ import click
 from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 from harness.errors import UsageError
 
 
@@ -19,19 +19,19 @@ from harness.errors import UsageError
     on_lab=True,
     examples="""
     docker save my/app:dev -o app.tar && cnilab load app.tar
-    cnilab load app.tar sidecar.tar --lab monday
+    cnilab load app.tar sidecar.tar --cluster monday
     cnilab load app.tar -o name
     """,
 )
 @click.argument("archives", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@lab_option()
+@cluster_option()
 @output_option()
-def command(archives: tuple[Path, ...], *, lab: str | None, output: str) -> None:
+def command(archives: tuple[Path, ...], *, cluster: str | None, output: str) -> None:
     """Load image archives into every node, as 'docker save' or OCI tools write them.
 
     Pods use such an image with imagePullPolicy Never or IfNotPresent.
     """
-    there = attached(lab)
+    there = attached(cluster)
     from harness.containerd import RefusedError, import_archive  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 

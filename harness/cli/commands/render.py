@@ -21,6 +21,7 @@ from harness.files import write_below
     cnilab render workshop.yaml --to plan/
     cnilab render flannel --nodes 3 --to plan/ --diff
     cnilab render flannel --cni-version 0.27.4
+    cnilab render cilium --ip-family ipv6
     """,
 )
 @spec_options
@@ -33,7 +34,7 @@ from harness.files import write_below
 )
 @click.option("--diff", is_flag=True, help="With --to: show what would change there. Write nothing.")
 def command(*, asked: Asked, directory: Path | None, diff: bool) -> int:
-    """Show what up would do: every file, service and manifest of the lab. Start and build nothing.
+    """Show what up would do: every file, service and manifest of the cluster. Start and build nothing.
 
     If a network is a Helm chart, its values are shown. If helm is in the cache ('cnilab components ensure helm
     cilium'), the rendered chart is shown too. With --cni-version the manifest or chart is downloaded, unless it is in

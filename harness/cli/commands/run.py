@@ -50,7 +50,7 @@ class _Whole:
                 result = context.command.invoke(context)
             code = result if isinstance(result, int) else 0
         except Exception as error:  # noqa: BLE001 - as of a command of its own: what comes after it still has its turn
-            code = explain(error, words)
+            code = explain(error, words, settings().state)
         sys.stdout.flush()  # into a pipe too, before the next one says what it does
         self.phases.append((words[0], code, time.monotonic() - began))
         return code
@@ -72,19 +72,22 @@ class _Whole:
     cnilab run
     cnilab run cilium --select 'model.*' --no-labs
     cnilab run cilium --all-labs
+    cnilab run flannel --ip-family dual
     cnilab run workshop.yaml --keep -o json
     """,
 )
 @spec_options
 @component_option
-@click.option("--replace", is_flag=True, help="First remove an earlier lab of the same name.")
-@click.option("--keep", is_flag=True, help="Keep the lab at the end.")
+@click.option("--replace", is_flag=True, help="First remove an earlier cluster of the same name.")
+@click.option("--keep", is_flag=True, help="Keep the cluster at the end.")
 @click.option("--labs/--no-labs", "with_labs", cls=Option, default=True, help="Apply the labs.  [default: yes]")
 @click.option("--all-labs", is_flag=True, help="Apply also long labs, which change the whole cluster's network.")
 @click.option("-k", "--select", default="", help="Run only these checks: ids, areas or patterns, separated by commas.")
 @click.option("--strict", is_flag=True, help="Count requirements that are only SHOULD, too.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
-@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low until the lab is down.")
+@click.option(
+    "--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low until the cluster is down."
+)
 @output_option()
 @click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
@@ -125,14 +128,14 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         up = whole.do("up", *words) == 0
         if up:
             if with_labs:
-                whole.do("apply", *([ALL_LABS] if all_labs else []), "--lab", spec.name)
+                whole.do("apply", *([ALL_LABS] if all_labs else []), "--cluster", spec.name)
             _judge(whole, spec.name, select, strict=strict)
-            whole.do("collect", "--lab", spec.name)
+            whole.do("collect", "--cluster", spec.name)
         # One that failed has collected already, and one that was refused has nothing to report.
         if up or (run := _newest(spec.name, run_dir)) != before:
-            whole.do("report", *(("--lab", spec.name) if up else (str(run),)))
+            whole.do("report", *(("--cluster", spec.name) if up else (str(run),)))
     finally:
-        # A lab of that name may be another one, for which this one was refused.
+        # A cluster of that name may be another one, for which this one was refused.
         if not keep and (up or _ours(spec.name)):
             whole.do("down", spec.name)
     rows = [(name, "ok" if code == 0 else f"exit {code}", f"{seconds:.1f}s") for name, code, seconds in whole.phases]
@@ -153,7 +156,7 @@ def _newest(name: str, run_dir: Path | None) -> Path | None:
 
 
 def _ours(name: str) -> bool:
-    """Whether there is a lab that this process was about to bring up."""
+    """Whether there is a cluster that this process was about to bring up."""
     from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
 
     with contextlib.suppress(CnilabError):  # of a state that cannot be read
@@ -161,7 +164,7 @@ def _ours(name: str) -> bool:
     return False
 
 
-def _judge(whole: _Whole, lab: str, select: str, *, strict: bool) -> None:
-    whole.do("test", "--lab", lab, "--select", select, *(["--strict"] if strict else []))
+def _judge(whole: _Whole, cluster: str, select: str, *, strict: bool) -> None:
+    whole.do("test", "--cluster", cluster, "--select", select, *(["--strict"] if strict else []))
     for source, target in TRACES:
-        whole.do("trace", source, target, "--lab", lab)
+        whole.do("trace", source, target, "--cluster", cluster)

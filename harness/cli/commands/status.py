@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     cnilab status -o json | jq -r '.items[].kubeconfig'
     """,
 )
-@click.argument("lab", metavar="[NAME]", required=False)
+@click.argument("cluster", metavar="[CLUSTER]", required=False)
 @output_option()
-def command(lab: str | None, *, output: str) -> None:
-    """Show all labs, or the machines of one lab."""
-    if lab is None:
-        emit(_labs(), output, empty="No lab is up.")
+def command(cluster: str | None, *, output: str) -> None:
+    """Show all clusters, or the machines of one cluster."""
+    if cluster is None:
+        emit(_clusters(), output, empty="No cluster is up.")
     else:
-        emit(_machines(chosen(checked_name(lab))), output)
+        emit(_machines(chosen(checked_name(cluster))), output)
 
 
 def _state(name: str) -> LabState | None:
@@ -62,7 +62,7 @@ def _health(known: LabState) -> str:
     return "Starting" if start_time(known.owner) else "Broken"
 
 
-def _labs() -> Listing:
+def _clusters() -> Listing:
     rows: list[tuple[str, ...]] = []
     items: list[dict[str, Any]] = []
     for name in names():
@@ -96,7 +96,7 @@ def _labs() -> Listing:
 def _machines(name: str) -> Listing:
     known = _state(name)
     if known is None:
-        msg = f"the state of lab '{name}' cannot be read"
+        msg = f"the state of cluster '{name}' cannot be read"
         raise UsageError(msg, next_step=f"cnilab down {name}")
     rows, items = [], []
     for machine in _statuses(known):

@@ -11,7 +11,7 @@ from harness.cli.command import command as define
 from harness.cli.context import say, settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 from harness.cli.spec_options import checked_version, version_option
 from harness.errors import CnilabError, TearDownError
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
     "switch",
     examples="""
     cnilab switch cilium
-    cnilab switch flannel --lab monday
+    cnilab switch flannel --cluster monday
     cnilab switch cilium-vxlan -o json && cnilab test
     cnilab switch flannel --cni-version 0.27.4
     """,
 )
 @click.argument("variant")
-@lab_option()
+@cluster_option()
 @version_option
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
 @output_option()
-def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: Path | None, output: str) -> None:
-    """Give a running lab another pod network, or another version of it, on the same nodes.
+def command(*, variant: str, cluster: str | None, cni_version: str | None, run_dir: Path | None, output: str) -> None:
+    """Give a running cluster another pod network, or another version of it, on the same nodes.
 
     First the pods are deleted, then the agents of the old network and everything that they made. When no trace of the
     old network is left on any node, the new one comes up. Pods without a controller are created again from copies.
     Later measurements go to a new run directory. Exit code 12 means that something of the old network is left; it is
     listed. If the command fails on the way, run it again: it continues from there.
     """
-    there = attached(lab)
+    there = attached(cluster)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
     from harness.cni.catalogue import variant as load_variant  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
@@ -66,13 +66,13 @@ def command(*, variant: str, lab: str | None, cni_version: str | None, run_dir: 
         except (CnilabError, KeyboardInterrupt) as error:
             finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
             if isinstance(error, CnilabError):
-                same = " ".join(("cnilab switch", variant, "--lab", name, *_words(version)))
-                again = f"'{same}' continues from there; 'cnilab down {name}' removes the lab"
+                same = " ".join(("cnilab switch", variant, "--cluster", name, *_words(version)))
+                again = f"'{same}' continues from there; 'cnilab down {name}' removes the cluster"
                 error.next_step = "\n".join(filter(None, [error.next_step, again]))
             raise
         finish(run, command=("cnilab", "switch", variant, *_words(version)))
     emit(_listing(there, done, run), output)
-    say(f"Lab '{name}' has the network {variant}. Run directory: {run.path}")
+    say(f"Cluster '{name}' has the network {variant}. Run directory: {run.path}")
     if done.left:
         msg = f"parts of {there.variant.name} are left"
         raise TearDownError(

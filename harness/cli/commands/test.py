@@ -11,7 +11,7 @@ from harness.cli.command import command as define
 from harness.cli.existing import test_cluster
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
-from harness.cli.select import attached, lab_option
+from harness.cli.select import attached, cluster_option
 from harness.cli.verdicts import conclude
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     cnilab test --kubeconfig ~/.kube/config --context staging --sample 6
     """,
 )
-@lab_option()
+@cluster_option()
 @click.option("-k", "--select", default="", help="Run only these checks: ids, areas or patterns, separated by commas.")
 @click.option("--strict", is_flag=True, help="Count requirements that are only SHOULD, too.")
 @click.option("--faults", is_flag=True, help="Test the suite itself: inject faults and verify that the checks fail.")
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 )
 @output_option()
 @test_cluster
-def command(*, lab: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
+def command(*, cluster: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
     """Run the conformance suite. It checks whether the pod network is as Kubernetes requires.
 
     Exit code 1 means that a requirement is not met, 11 that one could not be judged. With --faults, 1 means that a
     check missed its fault.
     """
-    there = attached(lab)
+    there = attached(cluster)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 

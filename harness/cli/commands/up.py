@@ -46,6 +46,7 @@ def typed(ctx: click.Context, name: str) -> bool:
     cnilab up flannel-host-gw --nodes 3 --mtu 1400
     cnilab up workshop.yaml --name monday --retain
     cnilab up cilium-geneve --kernel debian
+    cnilab up flannel --ip-family dual
     cnilab up workshop.yaml --dry-run
     cnilab up cilium --dry-run -o json | jq -r '.items[] | select(.what == "image") | .name'
     cnilab up flannel --provider kind
@@ -56,10 +57,12 @@ def typed(ctx: click.Context, name: str) -> bool:
 )
 @spec_options
 @component_option
-@click.option("--retain", is_flag=True, help="Keep the lab if the bring-up fails.")
-@click.option("--replace", is_flag=True, help="First remove an earlier lab of the same name.")
+@click.option("--retain", is_flag=True, help="Keep the cluster if the bring-up fails.")
+@click.option("--replace", is_flag=True, help="First remove an earlier cluster of the same name.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Run directory.  [default: ./.runs/<time>-<name>]")
-@click.option("--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low until the lab is down.")
+@click.option(
+    "--raise-limits", is_flag=True, help="Raise machine-wide limits that are too low until the cluster is down."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be made. Make nothing.")
 @output_option(help="With --dry-run: format of the data.")
 @click.option("--skip-preflight", is_flag=True, help="Start even if doctor reports that it cannot work.")
@@ -78,17 +81,17 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     output: str,
     skip_preflight: bool,
 ) -> int:
-    """Bring up a lab: nodes, Kubernetes, and a pod network.
+    """Bring up a cluster: nodes, Kubernetes, and a pod network.
 
     SPEC is a YAML file (see 'cnilab schema'). VARIANT is a pod network: flannel, flannel-host-gw, bridge, cilium and
     its variants, weave. 'cnilab matrix list' shows which of them can run here. At the end the command prints the path
     of a kubeconfig. Your own kubeconfig is never changed.
     """
     if dry_run and replace and typed(ctx, "replace"):
-        msg = "--replace removes a lab first, and --dry-run changes nothing: give only one of them"
+        msg = "--replace removes a cluster first, and --dry-run changes nothing: give only one of them"
         raise click.UsageError(msg)
     if not dry_run and typed(ctx, "output"):
-        msg = "-o needs --dry-run; 'cnilab status -o json' describes a lab that is up"
+        msg = "-o needs --dry-run; 'cnilab status -o json' describes a cluster that is up"
         raise click.UsageError(msg)
     spec = asked.spec
     if dry_run:
@@ -124,7 +127,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
                 error.log = error.log if error.log and retain else str(run.path / "logs")
             raise
         finish(run)
-    say(f"Lab '{spec.name}' is up. Run directory: {run.path}")
+    say(f"Cluster '{spec.name}' is up. Run directory: {run.path}")
     click.echo(export_line(kubeconfig))
     return 0
 
@@ -139,7 +142,7 @@ def _plan(spec: LabSpec, component: tuple[str, ...], output: str) -> int:
 
 
 def _out_of_support(spec: LabSpec) -> str:
-    """That nobody mends the lab's version of Kubernetes any more; empty when somebody does."""
+    """That nobody mends the cluster's version of Kubernetes any more; empty when somebody does."""
     from harness.components.kubernetes import unsupported  # noqa: PLC0415
     from harness.components.lock import load  # noqa: PLC0415
 
@@ -199,7 +202,7 @@ def component_words(components: Iterable[str]) -> list[str]:
 
 
 def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path], *, raise_limits: bool) -> Path:
-    # These bring the Kubernetes client and more: only now, when a lab is really made.
+    # These bring the Kubernetes client and more: only now, when a cluster is really made.
     from harness.cli.stores import noted_store  # noqa: PLC0415
     from harness.cni.catalogue import of  # noqa: PLC0415
     from harness.steps.lifecycle.up import bring_up  # noqa: PLC0415
@@ -220,7 +223,7 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Any of the many files of a lab may be the one that a full disk has no room for: what is there must go.
+        # Any of the many files of a cluster may be the one that a full disk has no room for: what is there must go.
         msg = "the operating system refused an operation"
         where = str(error.filename or settings().state)
         step = "check the free disk space; --state and --cache set other directories"
@@ -235,13 +238,13 @@ def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> N
     from harness.steps.lifecycle.down import made_by_this_process  # noqa: PLC0415
 
     if not made_by_this_process(settings().state, spec.name):
-        return  # there is none, or somebody else's lab has that name
+        return  # there is none, or somebody else's cluster has that name
     try:
         collect(spec.name, settings().state, run, journal)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the lab from being removed
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the cluster from being removed
         journal.note("collect", f"could not collect: {error}")
     if retain:
-        say(f"Lab '{spec.name}' is kept as it is. 'cnilab down {spec.name}' removes it.")
+        say(f"Cluster '{spec.name}' is kept as it is. 'cnilab down {spec.name}' removes it.")
         return
     for what in remove(spec.name, journal):
         click.echo(f"left over: {what}", err=True)

@@ -22,7 +22,7 @@ from harness.cli.output import API_VERSION, emit_document
 )
 @click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", help="Format.")
 def command(output: str) -> None:
-    """Show the versions of cnilab, of Python, of the kernel and of every component of a lab.
+    """Show the versions of cnilab, of Python, of the kernel and of every component of a cluster.
 
     With -o json or yaml, also show the versions of Kubernetes that you can choose, and the pulled images in the cache.
     """

@@ -19,7 +19,6 @@ from harness.cni import apiserver
 from harness.cni.footprint import LEASES, PLUGIN_CHAINS, Footprint
 from harness.errors import BringUpError
 from harness.model import rbac
-from harness.model.family import ENCAPSULATED_IPV6
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 
@@ -151,19 +150,8 @@ def _networks(spec: LabSpec) -> Object:
     return found
 
 
-def _backend(spec: LabSpec, variant: Variant) -> Object:
-    """The backend; where a tunnel goes over IPv6, with the MTU that leaves room for the larger outer header.
-
-    flanneld gives pods what a tunnel over IPv4 leaves, whatever it tunnels over (pkg/backend/vxlan/vxlan_network.go).
-    """
-    backend: Object = variant.values["backend"]
-    if "ipv6" not in spec.families or variant.expect.wire.kind != "vxlan":
-        return backend
-    return {**backend, "MTU": spec.underlay.mtu - ENCAPSULATED_IPV6}
-
-
 def _config(spec: LabSpec, variant: Variant) -> Object:
-    net_conf = {**_networks(spec), "EnableNFTables": False, "Backend": _backend(spec, variant)}
+    net_conf = {**_networks(spec), "EnableNFTables": False, "Backend": variant.values["backend"]}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

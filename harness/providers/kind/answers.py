@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from harness.components.versions import numbers
 from harness.errors import CnilabError
 
 OLDEST = (20, 10)
@@ -47,16 +48,12 @@ class EngineFacts:
     @property
     def too_old(self) -> bool:
         """Whether kind cannot work with it."""
-        return not self.podman and self._numbers < OLDEST
+        return not self.podman and numbers(self.version, 2) < OLDEST
 
     @property
     def gives_bpf(self) -> bool:
         """Whether agents in its nodes can have CAP_BPF and CAP_PERFMON (capabilities(7))."""
-        return self.podman or self._numbers >= KNOWS_BPF
-
-    @property
-    def _numbers(self) -> tuple[int, ...]:
-        return tuple(int(part) for part in self.version.split(".")[:2] if part.isdigit())
+        return self.podman or numbers(self.version, 2) >= KNOWS_BPF
 
     def __str__(self) -> str:
         """`Docker 20.10.24, cgroup v1 (cgroupfs)`."""

@@ -171,7 +171,7 @@ def create(
         router = around.result()
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down during its bring-up"
+        msg = f"cluster '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     nodes = engine.on_network(network.name, {KIND: spec.name})
     known = known.model_copy(

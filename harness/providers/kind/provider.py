@@ -58,7 +58,7 @@ def find(place: LabDir) -> tuple[state.KindState, KindLab]:
     running = {one.id: one for one in containers(engine, place) if one.running}
     dead = [one.name for one in known.machines if one.id not in running]
     if dead or not known.machines:
-        msg = f"lab '{place.name}' is broken"
+        msg = f"cluster '{place.name}' is broken"
         cause = f"not running: {', '.join(dead)}" if dead else "its bring-up did not end"
         raise UsageError(msg, cause=cause, next_step=f"'cnilab down {place.name}', then 'cnilab up'")
     # A container that was started again has another first process.
@@ -97,7 +97,7 @@ def delete(place: LabDir) -> list[str]:
         engine = Engine(known.host if known else "")
     except CnilabError as error:
         # Without a state nothing says that there ever was a container.
-        return [f"containers of lab {place.name}: {error.what}, {error.next_step}"] if known else []
+        return [f"containers of cluster {place.name}: {error.what}, {error.next_step}"] if known else []
     left = _remove_all(engine, place, came_up=bool(known and known.machines))
     if known is not None and not left:
         shutil.rmtree(place.path, ignore_errors=True)
@@ -130,7 +130,7 @@ def _remove_all(engine: Engine, place: LabDir, *, came_up: bool) -> list[str]:
                 left or [f"container {one.name}: it was created again" for one in containers(engine, place)] or working
             )
         except CnilabError as error:
-            left = [f"containers of lab {place.name}: {error.what}, {error.cause}"]
+            left = [f"containers of cluster {place.name}: {error.what}, {error.cause}"]
             if connection.lasting(error, "the engine"):
                 break
         nothing = 0 if left else nothing + 1

@@ -27,7 +27,7 @@ class KindState(labstate.LabState):
 
     host: str = Field(default="", description="DOCKER_HOST of the bring-up; empty: the default engine")
     image: str = Field(default="", description="Node image")
-    network: str = Field(default="", description="Name of the lab's Docker network")
+    network: str = Field(default="", description="Name of the cluster's Docker network")
     machines: tuple[MachineState, ...] = ()
 
 

@@ -177,7 +177,7 @@ def _remember(
 ) -> state.NamespacesState:
     known = state.read(layout)
     if known is None:
-        msg = f"lab '{layout.name}' was taken down during its bring-up"
+        msg = f"cluster '{layout.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     machines = tuple(
         machine.model_copy(

@@ -54,7 +54,7 @@ def find(layout: LabLayout) -> tuple[state.NamespacesState, NamespaceLab]:
         raise no_such_lab(layout)
     dead = [machine.name for machine in known.machines if not state.alive(machine)]
     if dead:
-        msg = f"lab '{layout.name}' is broken"
+        msg = f"cluster '{layout.name}' is broken"
         raise UsageError(
             msg, cause=f"not running: {', '.join(dead)}", next_step=f"'cnilab down {layout.name}', then 'cnilab up'"
         )

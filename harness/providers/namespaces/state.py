@@ -25,7 +25,7 @@ class MachineState(Record):
 class NamespacesState(labstate.LabState):
     """Content of `state.json`."""
 
-    raised: dict[str, int] = Field(default_factory=dict, description="Old values of limits that this lab raised")
+    raised: dict[str, int] = Field(default_factory=dict, description="Old values of limits that this cluster raised")
     machines: tuple[MachineState, ...] = ()
 
     def machine(self, name: str) -> MachineState:

@@ -68,7 +68,7 @@ def _materials(order: Order) -> create.VagrantMaterials:
 def _remember(place: LabDir, materials: create.VagrantMaterials) -> state.VagrantState:
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down during its bring-up"
+        msg = f"cluster '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     known = known.model_copy(update={"programs": str(materials.programs)})
     state.write(place, known)

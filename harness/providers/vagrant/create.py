@@ -98,7 +98,7 @@ def machines(place: LabDir, spec: LabSpec, files: Mapping[str, str], journal: Jo
         write_private(state.ssh_config(place), vagrant.ssh_config())
     known = state.read(place)
     if known is None:
-        msg = f"lab '{place.name}' was taken down during its bring-up"
+        msg = f"cluster '{place.name}' was taken down during its bring-up"
         raise BringUpError(msg)
     lab = provider.lab_of(place, known)
     with journal.step("up.ssh", "ssh connection to every machine"):

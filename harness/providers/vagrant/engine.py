@@ -182,7 +182,7 @@ def end_all(lab: Path) -> list[str]:
                 os.kill(pid, signal.SIGKILL)
         if not left:
             break
-    return [f"process {pid}: it works for the lab and does not end" for pid in left]
+    return [f"process {pid}: it works for the cluster and does not end" for pid in left]
 
 
 def sweep(hypervisor: str, unique: str) -> list[str]:

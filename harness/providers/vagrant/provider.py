@@ -63,7 +63,7 @@ def find(place: LabDir) -> tuple[state.VagrantState, VagrantLab]:
     lab = lab_of(place, known)
     silent = silences(lab) if known.started else {}
     if silent or not known.started:
-        msg = f"lab '{place.name}' is broken"
+        msg = f"cluster '{place.name}' is broken"
         facts = [f"{name} does not answer: {why}" for name, why in silent.items()]
         raise UsageError(
             msg,
@@ -142,7 +142,7 @@ def _remove(place: LabDir, hypervisors: Sequence[str]) -> list[str]:
     left = [one for hypervisor in hypervisors for one in engine.sweep(hypervisor, state.unique_name(place))]
     # What Vagrant could not do may have been done without it.
     asked = any(shutil.which(engine.PROGRAMS[hypervisor]) for hypervisor in hypervisors)
-    return left or ([f"machines of lab {place.name}: {said}"] if said and not asked else [])
+    return left or ([f"machines of cluster {place.name}: {said}"] if said and not asked else [])
 
 
 def _remove_if_empty(directory: Path) -> None:

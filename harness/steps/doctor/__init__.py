@@ -1,1 +1,1 @@
-"""Is this machine fit for a lab? Questions, the machine that is asked, and what follows from each answer."""
+"""Is this machine fit for a cluster? Questions, the machine that is asked, and what follows from each answer."""

@@ -1,4 +1,4 @@
-"""What doctor asks of control groups: kubelet needs controllers, and a lab groups that it can make and fill."""
+"""What doctor asks of control groups: kubelet needs controllers, and a cluster groups that it can make and fill."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ CHECKS: tuple[Question, ...] = (
         "cgroup-write",
         "cgroups can be created",
         "blocks",
-        "a lab has no cgroups",
+        "a cluster has no cgroups",
         "in a container: give it a writable /sys/fs/cgroup",
         _cgroup_write,
     ),
@@ -92,7 +92,7 @@ CHECKS: tuple[Question, ...] = (
         "cgroup-delegate",
         "cgroups delegate",
         "blocks",
-        "a lab has no cgroups",
+        "a cluster has no cgroups",
         "move the processes of the container's cgroup into another cgroup",
         _cgroup_delegate,
     ),

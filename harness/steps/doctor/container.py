@@ -32,7 +32,7 @@ def holds(plan: Plan, capability: str) -> bool:
 
 def _capabilities(plan: Plan) -> Answer:
     missing = [f"CAP_{name}" for name in _NEEDED if not holds(plan, name)]
-    return Answer(not missing, f"missing: {', '.join(missing)}" if missing else "all that a lab needs")
+    return Answer(not missing, f"missing: {', '.join(missing)}" if missing else "all that a cluster needs")
 
 
 def _sys_resource(plan: Plan) -> Answer:
@@ -74,7 +74,7 @@ CAPABILITIES: tuple[Question, ...] = (
         "cap-sys-resource",
         "CAP_SYS_RESOURCE",
         "info",
-        "containers cannot get a lower oom_score_adj; labs work, with restrict_oom_score_adj",
+        "containers cannot get a lower oom_score_adj; clusters work, with restrict_oom_score_adj",
         "not needed",
         _sys_resource,
     ),

@@ -1,4 +1,4 @@
-"""Checks of `doctor` that concern labs on kind: the Docker engine, its command line, and a node image."""
+"""Checks of `doctor` that concern clusters on kind: the Docker engine, its command line, and a node image."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def _image(plan: Plan) -> Answer:
 
 
 CHECKS: tuple[Question, ...] = (
-    Question("docker", "Docker engine", "info", "no labs on kind", _NAMESPACES, _engine),
+    Question("docker", "Docker engine", "info", "no clusters on kind", _NAMESPACES, _engine),
     Question(
         "docker-cli",
         "docker on PATH",
         "info",
-        "no labs on kind, because kind runs docker",
+        "no clusters on kind, because kind runs docker",
         "apt-get install docker.io, or docker-cli where that is a package of its own (Debian 13)",
         _command,
     ),

@@ -1,4 +1,4 @@
-"""Checks of `doctor` that concern labs on Vagrant: Vagrant itself, its hypervisor, a box, and room for machines."""
+"""Checks of `doctor` that concern clusters on Vagrant: Vagrant itself, its hypervisor, a box, and room for machines."""
 
 from __future__ import annotations
 
@@ -139,4 +139,4 @@ CHECKS: tuple[Question, ...] = (
     _check("ssh", "ssh", "blocks", "no machine can be reached", "apt-get install openssh-client", _ssh),
     _check("ansible", "Ansible", "blocks", "no cluster", "install cnilab again: it includes Ansible", _ansible),
 )
-"""None of them concerns a lab of another provider."""
+"""None of them concerns a cluster of another provider."""

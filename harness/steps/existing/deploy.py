@@ -169,6 +169,7 @@ class Deployment:
                 site.ip,
                 self.enter.into(Place(here.namespace, site.pod, site.containers[0])),
                 here.binary,
+                site.ips,
             )
             for site in placed.sites
         }

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import IO, Any, Unpack
 
 from harness import timeouts
+from harness.cni import networks
 from harness.errors import UsageError
 from harness.model import world
 from harness.model.family import family_of_dial
 from harness.model.node import Node
 from harness.model.records import Tap as TapRecord
+from harness.model.spot import Spot
 from harness.probes import capture
 from harness.probes.sandboxes import Sandbox, Sandboxes, take
 from harness.runner import Argv, Completed, HostRunner, Runner, RunOptions
-from harness.steps.labs.place import Spot, TapWanted
+from harness.steps.labs.place import TapWanted
 from harness.steps.lifecycle.attach import Attached
 
 ALIAS = "cnilab.dev/alias"
@@ -246,6 +248,11 @@ class Cluster:
             "pod_mtu6": variant.expect.of("ipv6").pod_mtu(spec.underlay.mtu),
             "patience": timeouts.stretched(1),
         }  # fmt: skip
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """See `Surroundings.agents`."""
+        return networks.network(self._attached.variant).agents
 
     # -- places --------------------------------------------------------------------------------------------------
 

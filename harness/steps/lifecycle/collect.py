@@ -119,7 +119,7 @@ def collect(name: str, state: Path, run: RunDir, journal: Journal) -> list[Path]
     """
     collector = _Collector(run.path / "logs")
     place = LabDir(state, name)
-    with journal.step("collect", f"logs and kernel state of lab {name}") as detail:
+    with journal.step("collect", f"logs and kernel state of cluster {name}") as detail:
         _service_logs(collector, place)
         collector.attempt("kernel state", lambda: _kernel_of_living(collector, place))
         collector.attempt("the cluster", lambda: _cluster(collector, attach(name, state)))

@@ -50,7 +50,7 @@ def diagnose(error: BringUpError, ready: Attached) -> BringUpError:
     error.cause = "\n".join(filter(None, [error.cause, *words]))
     error.notes += notes(error.cause, ready)
     error.next_step = (
-        error.next_step or "keep the failed lab with 'cnilab up --retain' and examine it: kubectl logs, describe"
+        error.next_step or "keep the failed cluster with 'cnilab up --retain' and examine it: kubectl logs, describe"
     )
     return error
 

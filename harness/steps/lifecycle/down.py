@@ -42,7 +42,7 @@ def tear_down(directory: Path, name: str, journal: Journal) -> list[str]:
     Returns:
         What is left, in words; empty is good.
     """
-    with journal.step("down", f"lab {name}") as detail:
+    with journal.step("down", f"cluster {name}") as detail:
         left = registry.delete(LabDir(directory, name))
         detail["left"] = left
     return left

@@ -79,12 +79,12 @@ class Watchdog:
     def _check(self, what: str, seen: CnilabError | None = None) -> None:
         for one in self._exits(self._place):
             if one.count - self._before.get((one.machine, one.service), 0) >= GIVE_UP_AFTER:
-                msg = f"{one.service} on {one.machine} exits again and again while the lab waits for {what}"
+                msg = f"{one.service} on {one.machine} exits again and again while the cluster waits for {what}"
                 raise BringUpError(msg, cause=one.status) from seen
         if self._api is not None and time.monotonic() - self._pods_seen >= _PODS_EVERY:
             self._pods_seen = time.monotonic()
             for failure in self._dying(self._api):
-                msg = f"{failure.container} exits again and again while the lab waits for {what}"
+                msg = f"{failure.container} exits again and again while the cluster waits for {what}"
                 raise BringUpError(msg, cause=failure.last_words, where=failure.pod)
 
     def _dying(self, api: Kube) -> list[Dying]:

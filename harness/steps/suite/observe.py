@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, plan
+from conformance import manifests, pairs, plan, questions
 from conformance.batches import Batch
 from conformance.context import saved
 from conformance.families import planned
@@ -168,7 +168,10 @@ def _state(
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        six = "ipv6" in suite.inventory.families
+        return kernel_state.dump(
+            suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only, ipv6=six
+        )
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
@@ -203,15 +206,14 @@ def _datapath(suite: Suite, when: str) -> list[Observation]:
 def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
-    pairs = plan.node_pairs(suite.inventory)
-    if pairs and suite.gates.get("cap"):
+    if pairs.node_pairs(suite.inventory) and suite.gates.get("cap"):
         seen += _captured(suite, run, pace)
     expect = suite.attached.variant.expect
     return seen + probe(suite, planned(suite.inventory, lambda there: plan.packets(there, expect)), "B2", pace)
 
 
 def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
-    src, dst = plan.node_pairs(suite.inventory)[0]
+    src, dst = pairs.node_pairs(suite.inventory)[0]
 
     def asked(there: Inventory) -> plan.Plan:
         one, other = there.by_name[src.name], there.by_name[dst.name]
@@ -255,7 +257,7 @@ def _accepted(seen: Sequence[Exchange]) -> bool:
 
 def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
-    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    service, sites = suite.inventory.service("moving"), pairs.movers(suite.inventory)
     if service is None or sites is None:
         return []
     client, one, other = sites
@@ -298,7 +300,7 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     recorder = Recorder(router) if router is not None else None
     mark = recorder.mark() if recorder else 0
     dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
-    asked = planned(suite.inventory, lambda there: plan.lookups(there, suite.attached.spec, gates))
+    asked = planned(suite.inventory, lambda there: questions.lookups(there, suite.attached.spec, gates))
     seen = probe(suite, kept(asked, pace.only), "B4", pace)
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]

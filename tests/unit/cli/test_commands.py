@@ -137,17 +137,11 @@ def test_a_mirror_that_is_none_is_refused_before_anything_begins(
     assert bring_up == []
 
 
-def test_mirrors_reach_programs_that_are_started(
-    bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CNILAB_REGISTRY_MIRROR", "")
-    mirrors = ["quay.io=https://a.example.org", "ghcr.io=https://b.example.org"]
-    assert entry.run([*(word for one in mirrors for word in ("--registry-mirror", one)), "up", "bridge"]) == 0
-    assert os.environ["CNILAB_REGISTRY_MIRROR"].split() == mirrors
-    # And one that is started reads them there.
+def test_mirrors_reach_what_pulls(bring_up: list[dict[str, Any]]) -> None:
+    mirrors = {"quay.io": "https://a.example.org", "ghcr.io": "https://b.example.org"}
+    assert entry.run([*(f"--registry-mirror={host}={url}" for host, url in mirrors.items()), "up", "bridge"]) == 0
     assert entry.run(["up", "bridge", "--name", "other"]) == 0
-    assert os.environ["CNILAB_REGISTRY_MIRROR"].split() == mirrors
-    assert len(bring_up) == 2
+    assert [call["store"].mirrors for call in bring_up] == [mirrors, {}]
 
 
 def test_what_is_run_on_the_lab_becomes_a_part_of_doing_it_again(
@@ -248,11 +242,11 @@ def test_up_does_not_write_into_another_run(
 def test_down_is_idempotent(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab(places, "mine")
     assert entry.run(["down", "mine"]) == 0
-    assert "Lab 'mine' is down." in capsys.readouterr().err
+    assert "Cluster 'mine' is down." in capsys.readouterr().err
     assert entry.run(["down", "mine"]) == 0
-    assert "Lab 'mine' is not up." in capsys.readouterr().err
+    assert "Cluster 'mine' is not up." in capsys.readouterr().err
     assert entry.run(["down"]) == 0
-    assert "No lab is up." in capsys.readouterr().err
+    assert "No cluster is up." in capsys.readouterr().err
 
 
 def test_down_asks_which_when_there_are_several(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,7 +273,7 @@ def test_down_never_leaves_the_state_directory(places: Path, capsys: pytest.Capt
     for name in ("../../precious", "..", ".", "/", "a/../../x", "*", "-"):
         assert entry.run(["down", "--", name]) == 4
     assert (places / "precious").exists()
-    assert "is not a valid name of a lab" in capsys.readouterr().err
+    assert "is not a valid name of a cluster" in capsys.readouterr().err
 
 
 def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,13 +294,13 @@ def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.Ca
 def test_status_of_nothing_is_empty_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(["status"]) == 0
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "No lab is up.\n")
+    assert (captured.out, captured.err) == ("", "No cluster is up.\n")
 
 
 @pytest.mark.parametrize("words", [["exec", "n1"], ["trace", "a", "b"], ["apply"], ["test"], ["collect"]])
 def test_commands_on_a_lab_say_when_there_is_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(words) == 11
-    assert "no lab is up" in capsys.readouterr().err
+    assert "no cluster is up" in capsys.readouterr().err
 
 
 def test_exec_becomes_the_command(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,7 @@ def test_who_is_not_root_is_told_whose_labs_these_are(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert entry.run(["test"]) == 11
-    assert f"root's labs are in root's own directory, not in {places}/state" in capsys.readouterr().err
+    assert f"root's clusters are in root's own directory, not in {places}/state" in capsys.readouterr().err
 
 
 def test_a_version_that_nothing_here_pins_is_told_like_every_mistake_of_a_spec(

@@ -52,10 +52,10 @@ def machine(state: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
 @pytest.mark.parametrize(
     "words",
     [
-        ["test", "--lab", "far", "--select", "mtu"],
-        ["apply", "--lab", "far"],
-        ["trace", "a", "b", "--lab", "far"],
-        ["collect", "--lab", "far"],
+        ["test", "--cluster", "far", "--select", "mtu"],
+        ["apply", "--cluster", "far"],
+        ["trace", "a", "b", "--cluster", "far"],
+        ["collect", "--cluster", "far"],
     ],
 )
 def test_a_command_runs_where_its_lab_is_with_its_own_words(words: list[str], machine: Recorded) -> None:
@@ -64,12 +64,12 @@ def test_a_command_runs_where_its_lab_is_with_its_own_words(words: list[str], ma
 
 
 def test_a_command_of_a_node_can_read_what_is_typed(machine: Recorded) -> None:
-    assert run(["exec", "--lab", "far", "n1", "--", "cat"]) == 7
+    assert run(["exec", "--cluster", "far", "n1", "--", "cat"]) == 7
     assert machine.asked[0][1] == 0
 
 
 def test_a_lab_of_this_machine_is_left_to_the_command(machine: Recorded) -> None:
-    assert run(["test", "--lab", "near"]) not in {0, 7}
+    assert run(["test", "--cluster", "near"]) not in {0, 7}
     assert machine.asked == []
 
 
@@ -95,7 +95,7 @@ def test_down_does_not_ask_a_machine_that_does_not_answer(machine: Recorded, sta
 
 
 def test_a_command_inside_bounds_its_own_cleaning_up(machine: Recorded) -> None:
-    assert run(["test", "--lab", "far"]) == 7
+    assert run(["test", "--cluster", "far"]) == 7
     assert machine.patience.on_interrupt is not None
     assert machine.patience.interrupted is not None, "or one that hangs would be waited for"
 

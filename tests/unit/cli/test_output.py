@@ -53,9 +53,9 @@ def test_name_prints_kind_and_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_an_empty_table_says_so_on_stderr_and_leaves_stdout_empty(capsys: pytest.CaptureFixture[str]) -> None:
-    emit(Listing("Lab", ("name",), [], []), "table", empty="No labs found.")
+    emit(Listing("Lab", ("name",), [], []), "table", empty="No cluster found.")
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "No labs found.\n")
+    assert (captured.out, captured.err) == ("", "No cluster found.\n")
 
 
 @pytest.mark.parametrize(

@@ -149,12 +149,12 @@ def test_an_interrupt_goes_straight_to_down(calls: Calls, outcome: Callable[[str
 def test_a_kept_lab_is_not_taken_down(calls: Calls) -> None:
     assert entry.run(["run", "flannel", "--keep", "--no-labs", "-k", "mtu"]) == 0
     assert names(calls) == ["up", "test", "trace", "trace", "collect", "report"]
-    assert calls[1] == ("test", "--lab", "flannel", "--select", "mtu")
+    assert calls[1] == ("test", "--cluster", "flannel", "--select", "mtu")
 
 
 def test_long_labs_are_asked_for_by_name(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     assert entry.run(["run", "flannel", "--all-labs"]) == 0
-    assert calls[1] == ("apply", "all", "--lab", "flannel")
+    assert calls[1] == ("apply", "all", "--cluster", "flannel")
     calls.clear()
     monkeypatch.setenv("CNILAB_RUN_ALL_LABS", "1")  # as tox has it for cilium
     assert entry.run(["run", "flannel", "--no-labs"]) == 0

@@ -43,7 +43,7 @@ def test_a_lab_lives_in_a_machine_when_it_has_one(state: Path) -> None:
     assert asked(state, "far")
     assert not asked(state, "near")
     assert not asked(state, "nowhere")
-    with pytest.raises(UsageError, match="is not a valid name of a lab"):
+    with pytest.raises(UsageError, match="is not a valid name of a cluster"):
         asked(state, "../labs/far")
 
 
@@ -51,7 +51,7 @@ def test_where_a_lab_of_somebody_else_lives_is_not_guessed(others: Path) -> None
     with pytest.raises(NotYoursError) as caught:
         asked(others, "far")
     assert str(caught.value).splitlines() == [
-        f"you may not read the labs of {others}",
+        f"you may not read the clusters of {others}",
         f"  cause: [Errno 13] Permission denied: '{others}/labs/far/vm'",
         f"  next:  run it as root: sudo cnilab --state '{others}' …",
     ]
@@ -81,7 +81,7 @@ def test_nothing_of_somebody_elses_lab_is_removed(others: Path) -> None:
     assert (others / "labs/near").exists()
 
 
-@pytest.mark.parametrize("words", [["status"], ["status", "near"], ["report", "--lab", "near"]])
+@pytest.mark.parametrize("words", [["status"], ["status", "near"], ["report", "--cluster", "near"]])
 def test_commands_say_how_to_see_labs_of_somebody_else(
     words: list[str], others: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from harness.cni import catalogue
 from harness.cni.bridge import nodes
 from harness.cni.flannel import manifests
 from harness.errors import UsageError
-from harness.model.family import FAMILIES, Family, IpFamily
+from harness.model.family import Family, IpFamily
 from harness.model.spec import LabSpec, Pods, Underlay
 
 PEERS = {
@@ -166,18 +166,3 @@ def test_what_a_tunnel_costs_depends_on_the_family_that_carries_it(
     expect = catalogue.of(spec).expect.of(own)
     assert expect.overhead == overhead
     assert expect.wire.outer(own, spec.families) == outer
-
-
-def test_a_pods_link_of_two_families_has_the_mtu_that_fits_both_tunnels() -> None:
-    both = catalogue.of(LabSpec(cni="flannel", ip_family="dual")).expect
-    assert {both.of(family).link_mtu(1500) for family in FAMILIES} == {1430}
-    assert [both.of(family).overlay_device for family in FAMILIES] == ["flannel.1", "flannel-v6.1"]
-    routed = catalogue.of(LabSpec(cni="cilium-vxlan", ip_family="dual")).expect
-    assert {routed.of(family).link_mtu(1500) for family in FAMILIES} == {1500}
-
-
-@pytest.mark.parametrize(("family", "mtu"), [("ipv4", None), ("dual", 1480), ("ipv6", 1480)])
-def test_flannel_is_told_to_leave_room_for_an_outer_header_of_ipv6(family: IpFamily, mtu: int | None) -> None:
-    spec = LabSpec(cni="flannel", ip_family=family)
-    config = next(one for one in manifests.manifests(spec, catalogue.of(spec)) if one["kind"] == "ConfigMap")
-    assert json.loads(config["data"]["net-conf.json"])["Backend"].get("MTU") == mtu

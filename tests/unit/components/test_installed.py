@@ -163,7 +163,7 @@ def test_nothing_is_removed_unasked(uninstall: User, capsys: pytest.CaptureFixtu
 def test_nothing_is_removed_below_a_lab(uninstall: User, capsys: pytest.CaptureFixture[str]) -> None:
     uninstall.labs.append("one")
     assert uninstall("-y") == UsageError.exit_code
-    assert "labs are up" in capsys.readouterr().err
+    assert "clusters are up" in capsys.readouterr().err
     assert "tcpdump" in uninstall.machine.there
 
 

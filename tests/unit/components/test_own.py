@@ -95,7 +95,7 @@ def test_what_cannot_be_meant_is_refused(word: str, said: str, tmp_path: Path) -
 
 def test_what_the_lab_does_not_take_from_the_store_is_refused(tmp_path: Path) -> None:
     store, file = Store(tmp_path / "cache"), script(tmp_path / "file")
-    with pytest.raises(UsageError, match="this lab has no program or image of that name") as caught:
+    with pytest.raises(UsageError, match="this cluster has no program or image of that name") as caught:
         own.bring(store, [f"kubelet={file}"], ("flannel",))
     assert caught.value.cause == "programs: flanneld, install-conf"
     assert own.bring(store, [f"flanneld={file}"], ("flannel",))
@@ -103,7 +103,7 @@ def test_what_the_lab_does_not_take_from_the_store_is_refused(tmp_path: Path) ->
 
 def test_images_of_other_labs_are_refused(tmp_path: Path) -> None:
     store, saved = Store(tmp_path / "cache"), archive(tmp_path / "w.tar", "manifest.json", [{"RepoTags": [KUBE]}])
-    with pytest.raises(UsageError, match="this lab has no program or image of that name"):
+    with pytest.raises(UsageError, match="this cluster has no program or image of that name"):
         own.bring(store, [f"weave-kube={saved}"], USED, ("pause", "flannel"))
     assert not (store.cache / "given").exists()
 

@@ -882,6 +882,14 @@ DUAL_CASES = (
         "ipv4",
     ),
     Broken(
+        "packets with options are dropped",
+        "v6.extensions",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="extension-destination", src="a"),),
+        "a>c/destination",
+        "timeout",
+        "ipv6",
+    ),
+    Broken(
         "an address of a pod is a duplicate",
         "v6.dad",
         (rows(flagged("eth0", dadfailed=True, tentative=True), vantage="pod", place="a", what="addr"),),

@@ -14,7 +14,7 @@ from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observat
 from tests.unit.conformance.twins import back, back_data, forth, forth_data, resized
 
 EDGES: Final = {1450 + step - 20: 1450 + step for step in (-1, 0, 1)}
-"""Sizes at the edge of these labs, and where the edge is in the lab of IPv4 alone."""
+"""Sizes at the edge over IPv6, and where the edge is over IPv4."""
 
 OF_NO_FAMILY: Final = frozenset(
     {"counters", "kernel", "moved", "dns", "resolv-conf", "inventory", "variant", "policy", "verbs"}
@@ -155,7 +155,7 @@ def part(one: Observation, family: Family, there: tuple[Family, ...]) -> Observa
     own = _of_family(one, family)
     if own is None:
         return None
-    return resized(back(own) if family == "ipv6" else own, EDGES)
+    return resized(back(own), EDGES) if family == "ipv6" else own
 
 
 def _of_family(one: Observation, family: Family) -> Observation | None:
@@ -191,8 +191,7 @@ def put(one: Observation, new: Observation, family: Family) -> Observation:
             made = forth(new) if family == "ipv6" else new
             return made.model_copy(update={"what": one.what})
         return put_data(one, new.data, family)
-    new = resized(new, {wide: narrow for narrow, wide in EDGES.items()})
-    made = forth(new) if family == "ipv6" else new
+    made = forth(resized(new, {wide: narrow for narrow, wide in EDGES.items()})) if family == "ipv6" else new
     if isinstance(one, Tap) and isinstance(made, Tap):
         kept = tuple(packet for packet in one.packets if not _packet(packet, family))
         return made.model_copy(update={"packets": (*kept, *made.packets)})

@@ -11,7 +11,7 @@ from conformance.families import BOTH_TYPES, planned
 from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
 from harness.cni.catalogue import of
 from harness.model.family import Family, family_of_dial, family_of_proto
-from harness.model.records import Dump, Exchange, Lookup, Observation, Tap
+from harness.model.records import Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.probes.plan import BindProbe, ExchangeProbe, LookupProbe, Probe
 from tests.unit.conformance import simlab
@@ -22,7 +22,8 @@ SPECS: Final[Mapping[str, LabSpec]] = {
     "dual": LabSpec(nodes=2, ip_family="dual"),
     "ipv6": LabSpec(nodes=2, ip_family="ipv6"),
 }
-OVERHEAD: Final = 70
+LARGEST: Final = simlab.MTU - 70
+"""What the tunnel over IPv6 leaves; flannel gives pods' links what a tunnel over IPv4 leaves, which is declared."""
 
 
 def _site(site: Site, families: tuple[Family, ...]) -> Site:
@@ -81,7 +82,7 @@ class Lab:
         self.families = self.spec.families
         self.variant = of(self.spec)
         self.inventory = inventory(self.families)
-        self.four = simlab.Lab(OVERHEAD)
+        self.four = simlab.Lab()
         self.context = Context(self.spec, self.variant, self.inventory, ())
 
     def observations(self) -> list[Observation]:
@@ -100,6 +101,8 @@ class Lab:
         if _family(probe) == "ipv4":
             return self._both(self.four.answer(batch, site, probe))
         found = forth(self.four.answer(batch, site, back_probe(probe)))
+        if isinstance(found, Rung) and found.purpose == "ladder":
+            return _ladder(found)
         if isinstance(probe, BindProbe) and isinstance(found, Exchange):
             return found.model_copy(update={"dial": f"[::]:{probe.port}"})
         return found.model_copy(update={"server": self.inventory.node_dns}) if isinstance(found, Lookup) else found
@@ -129,8 +132,26 @@ class Lab:
             else:
                 empty = one.model_copy(update={"data": nothing(one.what, one.data)})
                 whole = put_data(empty, one.data, "ipv4") if "ipv4" in self.families else empty
-                made.append(put_data(whole, one.data, "ipv6"))
+                made.append(_tunnel(put_data(whole, one.data, "ipv6")))
         return made
+
+
+def _ladder(rung: Rung) -> Rung:
+    """A step of a ladder over IPv6: between nodes the tunnel refuses what is too long, on one node a link does."""
+    limit = simlab.LARGEST if rung.src_node == rung.dst_node else LARGEST
+    fits = rung.size <= limit
+    told = {"reported_mtu": None if fits else limit, "origin": "" if fits else "icmp"}
+    return rung.model_copy(
+        update={"outcome": "ok" if fits else "msgsize", "errno": 0 if fits else 90, "intact": fits or None, **told}
+    )
+
+
+def _tunnel(one: Dump) -> Dump:
+    """The kernel gives a tunnel over IPv6 no larger MTU than its underlay leaves."""
+    if one.what != "addr":
+        return one
+    rows = [row | {"mtu": LARGEST} if row["ifname"] == "flannel-v6.1" else row for row in one.data]
+    return one.model_copy(update={"data": rows})
 
 
 def _merged(found: Mapping[Family, Sequence[Observation]]) -> list[Observation]:
@@ -212,6 +233,8 @@ def changed(name: str, family: Family, *changes: Callable[[Observation], Observa
 
 def said(leg: str, family: Family) -> str:
     """The name of a leg of the lab of IPv4 alone, in a family of these labs."""
+    if family == "ipv4":
+        return leg
     for narrow, wide in EDGES.items():
         leg = leg.removesuffix(f"/{wide}") + f"/{narrow}" if leg.endswith(f"/{wide}") else leg
-    return f"{forth_text(leg)}/ipv6" if family == "ipv6" else leg
+    return f"{forth_text(leg)}/ipv6"

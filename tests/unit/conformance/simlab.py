@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from conformance import manifests, plan
+from conformance import manifests, plan, questions
 from conformance.context import Context, saved
 from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
@@ -29,6 +29,7 @@ POD_IP = {"a": "10.244.0.2", "b": "10.244.0.3", "c": "10.244.1.2", "d": "10.244.
 MAC = {"n1": "52:00:00:00:00:01", "n2": "52:00:00:00:00:02"}
 MTU = 1500
 OVERHEAD = 50
+LARGEST = MTU - OVERHEAD
 
 RULES = """*filter
 :INPUT ACCEPT [0:0]
@@ -110,11 +111,10 @@ def _services() -> Iterable[ServiceFact]:
 class Lab:
     """Answers probes as a healthy cluster would."""
 
-    def __init__(self, overhead: int = OVERHEAD) -> None:
+    def __init__(self) -> None:
         self.inventory = inventory()
         self.variant = variant("flannel")
         self.context = Context(SPEC, self.variant, self.inventory, ())
-        self.largest = MTU - overhead
         self.dials = 0
 
     def observations(self) -> list[Observation]:
@@ -154,7 +154,7 @@ class Lab:
                     update={"outcome": "error" if taken else "ok", "errno": 98 if taken else 0}
                 )
             case RungProbe():
-                return _rung(batch, src, probe, self.largest)
+                return _rung(batch, src, probe)
             case BurstProbe():
                 return Burst(
                     batch=batch,
@@ -211,7 +211,7 @@ class Lab:
                 "received": probe.size,
                 "intact": True,
                 "nonce": f"{self.dials:016x}",
-                "mss": self.largest - 52,
+                "mss": LARGEST - 52,
                 "stall_ms": 2.0,
             }
         )
@@ -293,7 +293,9 @@ class Lab:
     def _pointers(self, name: str, tail: str) -> list[str]:
         owners = {service.cluster_ip: service.name for service in self.inventory.services}
         owners |= {ip: f"{pod}.headless" for pod, ip in POD_IP.items()}
-        return [f"{owner}.{tail}." for ip, owner in owners.items() if ip[:1].isdigit() and plan.reverse(ip) == name]
+        return [
+            f"{owner}.{tail}." for ip, owner in owners.items() if ip[:1].isdigit() and questions.reverse(ip) == name
+        ]
 
     def taps(self, exchanges: Sequence[Exchange]) -> list[Tap]:
         """The taps of the captured exchange: both pods and both NICs."""
@@ -309,7 +311,7 @@ class Lab:
                 command=f"tcpdump -nn -i {interface}",
                 pcap=f"captures/{place}.pcap",
                 canary=True,
-                packets=tuple(_packet(one, self.largest - 40, outer=place == node) for one in exchanges),
+                packets=tuple(_packet(one, outer=place == node) for one in exchanges),
             )
             for order, (node, place, interface) in enumerate(places)
         ]
@@ -337,18 +339,18 @@ class Lab:
         for site in (*self.inventory.pods, *self.inventory.hosts):
             text = "search cnilab-probe.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n"
             seen.append(pod_dump("B4", site, "resolv-conf", text + "options ndots:5\n"))
-        seen += [pod_dump("B0", pod, "addr", _pod_links(pod, self.largest)) for pod in self.inventory.pods]
+        seen += [pod_dump("B0", pod, "addr", _pod_links(pod)) for pod in self.inventory.pods]
         return seen
 
     def _node_links(self, node: str) -> list[dict[str, Any]]:
         share = CIDR[node]
         links = [
             link("eth0", MTU, [NODE_IP[node]]),
-            link("cni0", self.largest, [first_host(share)]),
-            link("flannel.1", self.largest, [base(share)], address=MAC[node])
+            link("cni0", LARGEST, [first_host(share)]),
+            link("flannel.1", LARGEST, [base(share)], address=MAC[node])
             | {"linkinfo": {"info_kind": "vxlan", "info_data": {"id": 1, "port": 8472}}},
         ]
-        return links + [link(f"veth{pod.name}", self.largest, [], master="cni0") for pod in self.inventory.on(node)]
+        return links + [link(f"veth{pod.name}", LARGEST, [], master="cni0") for pod in self.inventory.on(node)]
 
     def _sandboxes(self, node: str) -> list[dict[str, Any]]:
         found = []
@@ -381,8 +383,8 @@ def link(name: str, mtu: int, addresses: Sequence[str], **facts: Any) -> dict[st
     return {"ifname": name, "mtu": mtu, "flags": ["UP", "LOWER_UP"], "addr_info": infos, **facts}
 
 
-def _pod_links(pod: Site, largest: int) -> list[dict[str, Any]]:
-    return [link("lo", 65536, []), link("eth0", largest, [pod.ip])]
+def _pod_links(pod: Site) -> list[dict[str, Any]]:
+    return [link("lo", 65536, []), link("eth0", LARGEST, [pod.ip])]
 
 
 def _node_routes(node: str) -> list[dict[str, Any]]:
@@ -488,7 +490,7 @@ def _blank(batch: str, src: Site, purpose: str, dst: str, node: str, proto: Any,
     )
 
 
-def _rung(batch: str, src: Site, probe: RungProbe, largest: int) -> Rung:
+def _rung(batch: str, src: Site, probe: RungProbe) -> Rung:
     fits = probe.expect == "ok"
     beyond = probe.purpose == "pmtud"
     return Rung(
@@ -503,12 +505,12 @@ def _rung(batch: str, src: Site, probe: RungProbe, largest: int) -> Rung:
         purpose=probe.purpose,
         intact=True if fits else None,
         errno=0 if fits else 90,
-        reported_mtu=None if fits else FAR_MTU if beyond else largest,
+        reported_mtu=None if fits else FAR_MTU if beyond else LARGEST,
         origin="icmp" if beyond else "",
     )
 
 
-def _packet(one: Exchange, mss: int, *, outer: bool) -> Packet:
+def _packet(one: Exchange, *, outer: bool) -> Packet:
     port = int(one.source.rpartition(":")[2]) if one.proto != "icmp" else None
     inner = Packet(
         t_us=0,
@@ -521,7 +523,7 @@ def _packet(one: Exchange, mss: int, *, outer: bool) -> Packet:
         dst_port=8080 if port else None,
         icmp_type=8 if one.proto == "icmp" else None,
         tcp_flags="S" if one.proto == "tcp" else "",
-        tcp_mss=mss if one.proto == "tcp" else None,
+        tcp_mss=LARGEST - 40 if one.proto == "tcp" else None,
     )
     if not outer:
         return inner
@@ -559,7 +561,7 @@ BATCHES: Mapping[str, Callable[[Context], plan.Plan]] = {
     "B3": lambda run: plan.services(run.inventory, run.gates),
     "B3, before": lambda run: _moving(run, "before"),
     "B3, moved": lambda run: _moving(run, "moved"),
-    "B4": lambda run: plan.lookups(run.inventory, run.spec, run.gates),
+    "B4": lambda run: questions.lookups(run.inventory, run.spec, run.gates),
     "B5": lambda run: plan.egress(run.inventory, run.expect, run.gates),
 }
 """Plans in the order in which they are run."""

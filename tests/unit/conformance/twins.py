@@ -10,7 +10,7 @@ from functools import cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, TypeVar
 
-from conformance.plan import dashed, reverse
+from conformance.questions import dashed, reverse
 from harness.model.family import endpoint, over, transport_of
 from harness.model.records import Exchange, Lookup, Observation, Packet, Rung, Tap
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, Probe, RungProbe, Target

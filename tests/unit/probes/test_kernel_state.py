@@ -74,7 +74,7 @@ def test_a_failed_command_is_an_error_and_not_an_empty_list() -> None:
 
 
 def test_a_dump_can_be_narrowed() -> None:
-    assert set(dumps(only=("addr",), nodes=("n1",), pods=False)) == {("node", "n1", "addr")}
+    assert set(dumps(only=("fdb",), pods=False)) == {("node", "n1", "fdb")}
     assert {place for vantage, place, _ in dumps(namespace="other") if vantage == "pod"} == set()
 
 

@@ -19,7 +19,7 @@ def test_a_machine_with_default_limits_has_room_for_ten_nodes() -> None:
 
 def test_what_others_take_counts() -> None:
     (short,) = limits.shortages(LabSpec(nodes=10), {**AMPLE, limits.INOTIFY: 128}, {limits.INOTIFY: 60})
-    assert str(short) == "fs.inotify.max_user_instances is 128; 60 are in use, and the lab needs about 95"
+    assert str(short) == "fs.inotify.max_user_instances is 128; 60 are in use, and the cluster needs about 95"
     assert short.target == 256
 
 

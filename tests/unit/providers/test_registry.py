@@ -35,7 +35,7 @@ def test_every_driver_can_look_for_a_lab_that_is_not_there(name: str, tmp_path: 
     assert driver.living(place) == []
     assert list(driver.logs(place)) == []
     assert driver.exits(place) == []
-    with pytest.raises(UsageError, match="there is no lab named 'ghost'"):
+    with pytest.raises(UsageError, match="there is no cluster named 'ghost'"):
         driver.find(place)
 
 

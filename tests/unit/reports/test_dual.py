@@ -169,11 +169,12 @@ def test_each_family_has_its_own_sum_and_its_own_ladders(report: Report) -> None
     for one in report.mtu.tunnels:
         assert sum(int(part.value) for part in one.parts) == one.sum[1]
     assert [(one.family, one.kind, one.largest, one.expected) for one in report.mtu.shown] == [
-        ("IPv4", "cross node", 1430, 1430), ("IPv4", "same node", 1430, 1430),
-        ("IPv6", "cross node", 1430, 1430), ("IPv6", "same node", 1430, 1430),
+        ("IPv4", "cross node", 1450, 1450), ("IPv4", "same node", 1450, 1450),
+        ("IPv6", "cross node", 1430, 1430), ("IPv6", "same node", 1431, 1450),
     ]  # fmt: skip
     assert all(rung.mark.tone != "bad" for one in report.mtu.ladders for rung in one.rungs)
     assert [fact.name for fact in report.mtu.rows[0].links][:3] == ["underlay", "flannel.1", "flannel-v6.1"]
+    assert report.mtu.rows[0].mark is marks.FAIL  # pods' links are longer than what the second tunnel carries
 
 
 def test_names_are_grouped_by_family(report: Report) -> None:

@@ -190,7 +190,7 @@ def test_every_hole_of_the_parity_table_has_a_reason(whole: Made) -> None:
             if cell.mark.word == "not run":
                 assert table.reasons[cell.why - 1]
     assert "not run: unavailable: no variant 'weave' yet" in table.reasons
-    assert any(reason.startswith("not run: the lab did not come up") for reason in table.reasons)
+    assert any(reason.startswith("not run: the cluster did not come up") for reason in table.reasons)
 
 
 def test_a_planned_cell_without_a_run_is_listed_with_its_reason(whole: Made) -> None:

@@ -126,7 +126,7 @@ def test_the_provider_is_known_to_the_program(cnilab: Run) -> None:
 def test_a_lab_on_paper_is_planned_refused_shown_and_removed(cnilab: Run, tmp_path: Path) -> None:
     words = ("up", "flannel", "--provider", "paper", "--skip-preflight", "--run-dir", str(tmp_path / "run"))
     failed = cnilab(*words, "--retain", codes=(11,))
-    assert "a lab on paper has no machines" in failed.stderr
+    assert "a cluster on paper has no machines" in failed.stderr
     plan = tmp_path / "xdg_state_home/cnilab/labs/flannel/paper/machines.yaml"
     assert "172.18.0.12" in plan.read_text(encoding="utf-8")
     machines = json.loads(cnilab("status", "flannel", "-o", "json").stdout)["items"]

@@ -98,6 +98,13 @@ func exchangeUDP(probe Probe, deadline time.Time) Result {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return failure(err)
 	}
+	if probe.Extension != "" {
+		if err := sock.Extend(conn.(*net.UDPConn), probe.Extension); err != nil {
+			result := failure(err)
+			result.Outcome = other // nothing was sent
+			return result
+		}
+	}
 	header, frame := newFrame(wire.Ask, probe.Size)
 	base := Result{Outcome: okay, Source: conn.LocalAddr().String(), Nonce: wire.Hex(header.Nonce), Sent: len(frame)}
 	begin := time.Now()

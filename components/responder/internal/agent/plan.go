@@ -24,6 +24,7 @@ type Probe struct {
 	Heed       bool   `json:"heed"`        // a rung no larger than the route's MTU
 	SourcePort int    `json:"source_port"` // 0: the kernel's choice
 	Connect    bool   `json:"connect"`     // TCP only: connecting is enough, nothing is asked
+	Extension  string `json:"extension"`   // UDP over IPv6: hop-by-hop or destination, a header of options that do nothing
 	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok
 	Count      int    `json:"count"`       // datagrams of a burst
 	Burst      string `json:"burst"`       // name of a burst

@@ -3,6 +3,7 @@ package sock
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -20,6 +21,8 @@ const (
 	ipv6RecvHoplimit   = 51
 	ipv6Hoplimit       = 52
 	ipv6MTU            = 24
+	ipv6HopOpts        = 54
+	ipv6DstOpts        = 59
 	ipv6MTUDiscover    = 23
 	ipv6RecvErr        = 25
 	ipv6DontFrag       = 62
@@ -85,6 +88,19 @@ func ReceiveICMP6(c *net.IPConn, types ...byte) error {
 			}
 		}
 		return syscall.SetsockoptICMPv6Filter(fd, syscall.IPPROTO_ICMPV6, icmp6Filter, &filter)
+	})
+}
+
+// Extend has every datagram carry an extension header whose only option is padding (RFC 8200 §4.2 to §4.6).
+func Extend(c *net.UDPConn, kind string) error {
+	option, known := map[string]int{"hop-by-hop": ipv6HopOpts, "destination": ipv6DstOpts}[kind]
+	if !known {
+		return fmt.Errorf("extension header %q", kind)
+	}
+	// Next header, which the kernel fills in; length beyond the first eight bytes; PadN of four bytes.
+	padding := string([]byte{0, 0, 1, 4, 0, 0, 0, 0})
+	return Control(c, func(fd int) error {
+		return syscall.SetsockoptString(fd, syscall.IPPROTO_IPV6, option, padding)
 	})
 }
 

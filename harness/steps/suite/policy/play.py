@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 
 from conformance.inventory import first_of
-from conformance.plan import record_type
 from conformance.policy import manifests
 from conformance.policy.cases import (
     AFTER,
@@ -31,7 +30,7 @@ from conformance.policy.semantics import Endpoint
 from conformance.registry import CHECKS
 from harness import timeouts
 from harness.cluster.kube import ApiError, Object
-from harness.model.family import Family, over
+from harness.model.family import Family, over, record_type
 from harness.model.records import Exchange, Lookup, Observation, Outcome
 from harness.probes import plan as probes
 from harness.probes import sandboxes

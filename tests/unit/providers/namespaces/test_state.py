@@ -16,7 +16,7 @@ HOSTILE = ["", ".", "..", "../x", "a b", 'a"b', "a" * 300, "<b>x</b>", "A", "-a"
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_that_is_no_dns_label_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is not a valid name of a lab"):
+    with pytest.raises(UsageError, match="is not a valid name of a cluster"):
         LabLayout(tmp_path, name)
 
 
@@ -38,7 +38,7 @@ def test_a_claimed_lab_knows_all_machines_before_any_is_made(tmp_path: Path) -> 
 def test_a_name_can_be_claimed_once(tmp_path: Path) -> None:
     layout = LabLayout(tmp_path, "one")
     create.claim(layout, LabSpec(name="one"), None)
-    with pytest.raises(PreflightError, match="already a lab named 'one'"):
+    with pytest.raises(PreflightError, match="already a cluster named 'one'"):
         create.claim(layout, LabSpec(name="one"), None)
 
 

@@ -103,7 +103,7 @@ def claimed(place: LabDir, spec: LabSpec, **changes: Any) -> state.VagrantState:
 def test_a_state_is_there_before_anything_is_made_and_names_are_this_labs_own(place: LabDir, spec: LabSpec) -> None:
     assert create.claim(place, spec, None).api_port == 16443
     assert json.loads(place.state_file.read_text())["started"] is False
-    with pytest.raises(PreflightError, match="already a lab named 'shop'"):
+    with pytest.raises(PreflightError, match="already a cluster named 'shop'"):
         create.claim(place, spec, None)
     other = LabDir(place.state / "other", "shop")
     assert state.unique_name(place) != state.unique_name(other)

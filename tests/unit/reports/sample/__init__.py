@@ -46,12 +46,12 @@ def write_partial(path: Path) -> RunDir:
     whole = info(Sample()).model_dump(by_alias=True)
     run.write_info(RunInfo.model_validate({**whole, "finished": "", "failure": failure}))
     steps: tuple[tuple[float, str, Literal["started", "ok", "failed"], str, float | None], ...] = (
-        (0.0, "up", "started", "Bring up the lab", None),
+        (0.0, "up", "started", "Bring up the cluster", None),
         (0.1, "up.nodes", "started", "Two nodes in namespaces", None),
         (0.72, "up.nodes", "ok", "Two nodes in namespaces", 0.62),
         (0.8, "up.cluster.api", "started", "API server answers", None),
         (55.8, "up.cluster.api", "failed", "API server answers", 55.0),
-        (55.9, "up", "failed", "Bring up the lab", 55.9),
+        (55.9, "up", "failed", "Bring up the cluster", 55.9),
     )
     for at, step, state, title, seconds in steps:
         detail = {"error": "waited 60 s for the API server to answer"} if state == "failed" else {}

@@ -185,7 +185,7 @@ def _node(sample: Sample, number: int) -> TopologyNode:
 def events() -> list[Event]:
     """events.jsonl."""
     steps = (
-        ("up", "Bring up the lab", 0.0, 6.4),
+        ("up", "Bring up the cluster", 0.0, 6.4),
         ("up.components", "Programs from the cache", 0.0, 0.3),
         ("up.nodes", "Nodes and their wire", 0.3, 0.9),
         ("up.cluster.etcd", "etcd answers", 0.9, 1.5),

@@ -97,7 +97,7 @@ def test_a_lab_that_died_still_gives_its_logs(tmp_path: Path) -> None:
     text = (run.path / "logs/n1/kubelet.log").read_text()
     assert "started" in text
     assert TOKEN not in text
-    assert "no lab named 'dead'" in (run.path / "logs/collect.txt").read_text()
+    assert "no cluster named 'dead'" in (run.path / "logs/collect.txt").read_text()
     event = run.events()[-1]
     assert (event.step, event.state, event.detail["missed"]) == ("collect", "ok", 1)
 

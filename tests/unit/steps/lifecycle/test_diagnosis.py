@@ -85,7 +85,7 @@ def test_the_matching_finding_of_doctor_is_added(monkeypatch: pytest.MonkeyPatch
 
 def test_a_container_that_keeps_dying_has_said_its_last_words_already(tmp_path: Path) -> None:
     error = diagnose(
-        BringUpError("agent exits again and again while the lab waits", cause="level=fatal"), lab(Api(), tmp_path)
+        BringUpError("agent exits again and again while the cluster waits", cause="level=fatal"), lab(Api(), tmp_path)
     )
     assert error.cause == "level=fatal"
 
