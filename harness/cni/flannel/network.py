@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cni.flannel import manifests as flannel
 from harness.cni.network import Configuration, Network
-from harness.model.variant import Expectations, Variant
+from harness.model.variant import Variant
 
 
 def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[Variant, str] | None:
@@ -21,7 +21,9 @@ def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[
         return None  # routes here, tunnel there: no one form holds for all pairs of nodes
     for known in candidates:
         if known.values.get("backend", {}).get("Type") == backend.get("Type"):
-            return _tuned(known, backend, nftables=bool(net.get("EnableNFTables"))), str(net.get("Network", ""))
+            networks = [net.get("Network"), net.get("IPv6Network") if net.get("EnableIPv6") else None]
+            cidr = ",".join(str(one) for one in networks if one)
+            return _tuned(known, backend, nftables=bool(net.get("EnableNFTables"))), cidr
     return None
 
 
@@ -30,23 +32,20 @@ def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Var
     expect = known.expect
     if expect.wire.kind == "vxlan":
         vni, port = int(backend.get("VNI", 1)), int(backend.get("Port", 8472))
-        four, six = f"flannel.{vni}", f"flannel-v6.{vni}"
+        device, device6 = f"flannel.{vni}", f"flannel-v6.{vni}"
+        usual6 = expect.of("ipv6").overlay_device
+        links6 = [device6 if link == usual6 else link for link in expect.of("ipv6").links]
         expect = expect.model_copy(
             update={
                 "wire": expect.wire.model_copy(update={"vni": vni, "port": port}),
-                "links": _links(expect, four),
-                "overlay_device": four,
-                "ipv6": {**expect.ipv6, "links": _links(expect, six), "overlayDevice": six},
+                "links": tuple(device if link == expect.overlay_device else link for link in expect.links),
+                "overlay_device": device,
+                "ipv6": {**expect.ipv6, "links": links6, "overlayDevice": device6} if expect.ipv6 else {},
             }
         )
     if nftables:
         expect = expect.model_copy(update={"masquerade": "flannel-nftables"})
     return known.model_copy(update={"expect": expect})
-
-
-def _links(expect: Expectations, device: str) -> tuple[str, ...]:
-    """A node's links, with another name for the tunnel device."""
-    return tuple(device if link == expect.overlay_device else link for link in expect.links)
 
 
 NETWORK = Network(
