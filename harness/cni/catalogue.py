@@ -65,9 +65,7 @@ def of(spec: LabSpec) -> Variant:
         UsageError: There is none of that name; suggests the nearest.
         SpecError: Its file is wrong.
     """
-    chosen = variant(spec.cni)
-    expect = chosen.expect.among(spec.families)
-    chosen = chosen if expect is chosen.expect else chosen.model_copy(update={"expect": expect})
+    chosen = variant(spec.cni).among(spec.families)
     limits = chosen.expect.overhead_before if spec.cni_version else {}
     for limit in sorted(limits, key=numbers):
         if numbers(spec.cni_version) < numbers(limit):

@@ -172,6 +172,11 @@ class Variant(Data):
         description="namespace/kind/name of what must be rolled out, as kube-flannel/daemonset/kube-flannel-ds",
     )
 
+    def among(self, there: Collection[Family]) -> Variant:
+        """The variant, with what is true of it in a cluster of these families."""
+        expect = self.expect.among(there)
+        return self if expect is self.expect else self.model_copy(update={"expect": expect})
+
     @property
     def kube_proxy(self) -> bool:
         """Nodes run kube-proxy, unless the variant does its work."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cni.flannel import manifests as flannel
 from harness.cni.network import Configuration, Network
-from harness.model.variant import Expectations, Variant
+from harness.model.variant import Variant
 
 
 def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[Variant, str] | None:
@@ -46,11 +46,6 @@ def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Var
     if nftables:
         expect = expect.model_copy(update={"masquerade": "flannel-nftables"})
     return known.model_copy(update={"expect": expect})
-
-
-def _links(expect: Expectations, device: str) -> tuple[str, ...]:
-    """A node's links, with another name for the tunnel device."""
-    return tuple(device if link == expect.overlay_device else link for link in expect.links)
 
 
 NETWORK = Network(

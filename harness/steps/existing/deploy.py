@@ -201,7 +201,9 @@ class Deployment:
             node_dns=nameserver(resolver),
         )
         lab = ExistingLab(spec.name, nodes.nodes, here.found.wish.kubeconfig)
-        attached = Attached(spec, known.variant, lab, self.kube, kubectl(here.found), self.run.path, self.run)
+        attached = Attached(
+            spec, known.variant.among(spec.families), lab, self.kube, kubectl(here.found), self.run.path, self.run
+        )
         return Suite(
             attached,
             nodes.found or sandboxes.of_nodes(()),
