@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
+from conformance import families
 from conformance.batches import BATCHES
 from conformance.inventory import Inventory, Site
 from harness.model import features
+from harness.model.family import Family
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant
@@ -77,16 +79,61 @@ class Context:
     inventory: Inventory
     observations: tuple[Observation, ...]
     memo: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    whole: Context | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def family(self) -> Family:
+        """The IP family that is looked at; of a whole run, the primary one."""
+        return self.inventory.families[0]
+
+    def of(self, family: Family) -> Context:
+        """The run as one family shows it: `conformance.families`."""
+        views: dict[Family, Context] = self.memo.setdefault("views", {})
+        if family not in views:
+            views[family] = self._view(family)
+        return views[family]
+
+    def _view(self, family: Family) -> Context:
+        if self.inventory.families == (family,) and family == "ipv4":
+            return self
+        first = family == self.inventory.families[0]
+        return replace(
+            self,
+            inventory=families.inventory_of(self.inventory, family),
+            observations=tuple(families.observations_of(self.observations, family, first=first)),
+            memo={},
+            whole=self,
+        )
+
+    @property
+    def entire(self) -> Context:
+        """The whole run, for who has to see all families."""
+        return self.whole or self
 
     @property
     def expect(self) -> Expectations:
-        """What is true of every healthy cluster of this variant."""
-        return self.variant.expect
+        """What is true of every healthy cluster of this variant, in this family."""
+        return self.variant.expect.of(self.family)
+
+    @property
+    def pod_range(self) -> str:
+        """The cluster CIDR."""
+        return str(self.spec.pods.range(self.family))
+
+    @property
+    def service_range(self) -> str:
+        """The Service range."""
+        return str(self.spec.services.range(self.family))
 
     @cached_property
     def gates(self) -> dict[str, bool]:
         """Truth of every gate: the lab decides some, the variant declares the rest."""
-        return features.gates(self.variant, len(self.inventory.nodes), self.inventory.environment)
+        if self.whole is not None:
+            return self.whole.gates
+        there = self.inventory.families
+        of_families = {"v6": "ipv6" in there, "dual": len(there) > 1}
+        truth = features.gates(self.variant, len(self.inventory.nodes), self.inventory.environment)
+        return truth | of_families
 
     @cached_property
     def deviations(self) -> dict[str, str]:
@@ -173,7 +220,7 @@ class Context:
 
     def attempt(self, vantage: str, place: str, what: str) -> Any:
         """The same for who can do without: `{"error": …}` where the command failed."""
-        return self.dumps.get((vantage, place, what))
+        return self.dumps.get((vantage, place, families.subject(what, self.family)))
 
     def effective(self, node: str) -> int:
         """Effective pod MTU E = U - O of a node, in bytes."""

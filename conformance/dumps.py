@@ -8,6 +8,7 @@ from typing import Any
 from conformance.context import Context, could_not
 from conformance.legs import broken
 from conformance.maths import inside
+from harness.model.family import Family
 from harness.model.records import Leg
 
 Json = Mapping[str, Any]
@@ -59,6 +60,10 @@ def by_name(data: Any) -> dict[str, Json]:
     return {str(row.get("ifname")): row for row in rows(data)}
 
 
+INET: Mapping[Family, str] = {"ipv4": "inet", "ipv6": "inet6"}
+"""Families as iproute2 names them."""
+
+
 def addresses(link: Json | None, *, family: str = "inet") -> list[str]:
     """Global addresses of a link, without prefix length."""
     infos = link.get("addr_info", ()) if link else ()
@@ -70,14 +75,14 @@ def addresses(link: Json | None, *, family: str = "inet") -> list[str]:
 
 
 def held(context: Context) -> Iterator[tuple[str, str]]:
-    """Every global address with its owner: `pod a` or `node n1`; loopback and link-local aside."""
+    """Every global address of the family with its owner: `pod a` or `node n1`; loopback and link-local aside."""
     for site in context.inventory.pods:
         for link in pod_links(context, site.name).values():
-            for address in addresses(link) + addresses(link, family="inet6"):
+            for address in addresses(link, family=INET[context.family]):
                 yield address, f"pod {site.name} ({site.node})"
     for node in context.inventory.nodes:
         for link in links(context, node.name).values():
-            for address in addresses(link) + addresses(link, family="inet6"):
+            for address in addresses(link, family=INET[context.family]):
                 yield address, f"node {node.name}"
 
 

@@ -11,10 +11,15 @@ from conformance.inventory import NodeFact
 from conformance.maths import first_host
 from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, parse, verdicts
 from conformance.nft import nft_verdicts
-from harness.model.world import LOOPBACKS, NEIGHBOUR, PUBLIC
+from harness.model.family import Family
+from harness.model.world import addresses
 
 NamedFlow = tuple[str, Flow]
-OUTSIDE = (str(PUBLIC.ip), str(NEIGHBOUR.ip), str(LOOPBACKS[0].ip))
+
+
+def outside(family: Family) -> tuple[str, ...]:
+    """Addresses of the outside world: a public one, one next door, and one behind the router."""
+    return tuple(str(address.ip) for address in addresses(family)[:3])
 
 
 def _devices(context: Context) -> tuple[str, str]:
@@ -49,14 +54,14 @@ def pod_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
     """Packets of the node's pods to the outside world."""
     bridge, _ = _devices(context)
     own = _local(context, node)
-    for address in OUTSIDE if own else ():
+    for address in outside(context.family) if own else ():
         for proto in ("tcp", "udp", "icmp"):
             yield f"to {address}", Flow(own, address, bridge, context.spec.cluster_nic, proto)
 
 
 def node_to_outside(context: Context, node: NodeFact) -> Iterator[NamedFlow]:
     """Packets of the node itself: they need no translation."""
-    for address in OUTSIDE:
+    for address in outside(context.family):
         yield f"node to {address}", Flow(node.address, address, "", context.spec.cluster_nic)
 
 

@@ -6,12 +6,14 @@ host. Names are short (`a`, `h1`, `router`), because they appear in every leg of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Final, Literal
 
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.family import Family, family_of_dial, transport_of
 from harness.model.world import RESPONDER_PORT
 
 HOST_PORT: Final = 18080
@@ -19,6 +21,12 @@ HOST_PORT: Final = 18080
 
 NAMESPACE: Final = "cnilab-probe"
 """The suite's namespace in a lab of ours."""
+
+
+def first_of(family: Family, addresses: Iterable[str]) -> str:
+    """The first address of a family; empty when there is none."""
+    return next((one for one in addresses if one not in ("", "None") and family_of_dial(one) == family), "")
+
 
 SiteKind = Literal["pod", "hostnet", "outside"]
 
@@ -28,9 +36,19 @@ class NodeFact(Record):
 
     name: str
     address: str = Field(description="InternalIP")
+    addresses: tuple[str, ...] = Field(default=(), description="InternalIP of each family, the primary one first")
     pod_cidr: str = Field(default="", description="spec.podCIDR; empty when the variant does not use it")
+    pod_cidrs: tuple[str, ...] = Field(default=(), description="spec.podCIDRs, one of each family")
     mtu: int = Field(description="MTU U of the underlay NIC in bytes, read when the run began and frozen since")
     host_port: int = Field(default=HOST_PORT, description="The host port of the suite's pods on it")
+
+    def address_of(self, family: Family) -> str:
+        """Its InternalIP of a family; empty when it has none."""
+        return first_of(family, self.addresses or (self.address,))
+
+    def share(self, family: Family) -> str:
+        """Its podCIDR of a family; empty when it has none."""
+        return first_of(family, self.pod_cidrs or (self.pod_cidr,))
 
 
 class Site(Record):
@@ -39,13 +57,18 @@ class Site(Record):
     name: str
     kind: SiteKind
     node: str = Field(default="", description="Empty outside the cluster")
-    ip: str
+    ip: str = Field(description="Its address in the primary family")
+    ips: tuple[str, ...] = Field(default=(), description="Its address in each family, the primary one first")
     port: int = Field(default=RESPONDER_PORT, description="Where its responder listens")
     api_ips: tuple[str, ...] = Field(default=(), description="status.podIPs")
     namespace: str = ""
     pod: str = Field(default="", description="Name of the pod object")
     containers: tuple[str, ...] = ("main",)
     host_veth: str = Field(default="", description="The node's end of the pod's veth pair")
+
+    def address(self, family: Family) -> str:
+        """Its address of a family; empty when it has none."""
+        return first_of(family, self.ips or (self.ip,))
 
 
 class ServicePort(Record):
@@ -64,6 +87,7 @@ class ServiceFact(Record):
     role: str = Field(description="What the suite uses it for: spread, hairpin, empty, headless …")
     namespace: str
     cluster_ip: str = Field(description="'None' for a headless Service, empty for an ExternalName")
+    cluster_ips: tuple[str, ...] = Field(default=(), description="One of each family that it has")
     ports: tuple[ServicePort, ...] = ()
     endpoints: tuple[str, ...] = Field(default=(), description="Names of the sites that are ready endpoints")
     endpoint_ips: tuple[str, ...] = ()
@@ -71,12 +95,17 @@ class ServiceFact(Record):
 
     def port(self, proto: str) -> ServicePort:
         """The first port of that protocol."""
-        return next(port for port in self.ports if port.proto == proto)
+        return next(port for port in self.ports if port.proto == transport_of(proto))
+
+    def virtual(self, family: Family) -> str:
+        """Its ClusterIP of a family; empty when it has none."""
+        return first_of(family, self.cluster_ips or (self.cluster_ip,))
 
 
 class Inventory(Record):
     """Everything a run may be held against."""
 
+    families: tuple[Family, ...] = Field(default=("ipv4",), description="Of the cluster, the primary one first")
     nodes: tuple[NodeFact, ...]
     sites: tuple[Site, ...]
     services: tuple[ServiceFact, ...] = ()
@@ -87,6 +116,11 @@ class Inventory(Record):
         default_factory=dict, description="Why a gate is closed, where that is no property of the network"
     )
     node_dns: str = Field(default="", description="ClusterIP of the cluster's DNS, as pods are told")
+
+    @property
+    def family(self) -> Family:
+        """The family that is looked at; of the whole, the primary one."""
+        return self.families[0]
 
     @property
     def namespace(self) -> str:

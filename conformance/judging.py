@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
+from conformance import families
 from conformance.context import Context, UnreadError
 from conformance.legs import FLAKY
 from conformance.model import Check, Verdict
+from harness.model.family import FAMILIES, TITLE, Family
 from harness.model.records import Evidence, Leg, Result
 
 EXAMPLES = 4
@@ -67,7 +70,7 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
             )
     start = time.perf_counter()
     try:
-        verdict = check.judge(context)
+        verdict = _verdict(context, check)
     except UnreadError as error:
         return _result(check, gates, status="error", reason="unread", statement=str(error), next=check.next)
     except Exception as error:  # noqa: BLE001 - a judge that trips over odd data has no verdict, and must not hide others
@@ -82,6 +85,43 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
     wall_ms = (time.perf_counter() - start) * 1000
     because = context.deviations.get(check.id)
     return roll_up(check, gates, verdict, wall_ms) if because is None else _deviating(check, gates, verdict, because)
+
+
+def _verdict(context: Context, check: Check) -> Verdict:
+    """What the judge says of the primary family, or of each of them as one."""
+    there = context.entire.inventory.families
+    if check.once or there == ("ipv4",):
+        return check.judge(context.entire.of(there[0]))
+    found = {family: _of_family(context, check, family) for family in there}
+    totals = [verdict.total if verdict.total is not None else len(verdict.legs) for verdict in found.values()]
+    return Verdict(
+        tuple(leg for verdict in found.values() for leg in verdict.legs),
+        tuple(
+            one.model_copy(update={"detail": f"{TITLE[family]}: {one.detail}"}) if len(there) > 1 else one
+            for family, verdict in found.items()
+            for one in verdict.controls
+        ),
+        tuple(one for verdict in found.values() for one in verdict.evidence),
+        total=sum(totals),
+        summary=families.titled({family: verdict.summary for family, verdict in found.items()}),
+    )
+
+
+def _of_family(context: Context, check: Check, family: Family) -> Verdict:
+    """A verdict on one family, with the names that its legs have there; what is declared not to hold is recorded."""
+    verdict = check.judge(context.entire.of(family))
+    legs = families.renamed(verdict.legs, family)
+    because = context.deviations.get(families.leg_of(check.id, family)) if family == "ipv6" else None
+    if because is not None:
+        waived = {"status": "record", "reason": "deviation"}
+        legs = tuple(
+            leg.model_copy(update={**waived, "statement": f"declared deviation: {because}; {leg.statement}"})
+            if leg.status == "fail"
+            else leg
+            for leg in legs
+        )
+    evidence = (one.model_copy(update={"detail": families.detailed(one.detail, family)}) for one in verdict.evidence)
+    return replace(verdict, legs=legs, evidence=tuple(evidence))
 
 
 def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, because: str) -> Result:
@@ -131,7 +171,9 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         statement = verdict.summary or f"{len(verdict.legs)} of {len(verdict.legs)} as expected"
         statement += f"; {len(retried)} only after a retry" if retried else ""
     kept = [leg for leg in verdict.legs if leg.status != "pass"]
-    kept += [leg for leg in verdict.legs if leg.status == "pass"][:SAMPLE]
+    for family in FAMILIES:
+        good = (leg for leg in verdict.legs if leg.status == "pass" and families.family_of_leg(leg.leg) == family)
+        kept += islice(good, SAMPLE)
     return _result(
         check,
         gates,
@@ -139,6 +181,7 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         reason=reason,
         statement=statement,
         legs=tuple(kept),
+        families=_by_family(verdict.legs),
         tested=len(verdict.legs) - len(wrong),
         total=verdict.total or len(verdict.legs),
         controls=verdict.controls,
@@ -147,6 +190,18 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         next=check.next if status in {"fail", "error"} else (),
         flaky=bool(retried),
     )
+
+
+def _by_family(legs: Sequence[Leg]) -> dict[Family, str]:
+    """The worst that legs of each family say; empty where none is over IPv6."""
+    found: dict[Family, list[str]] = {}
+    for leg in legs:
+        found.setdefault(families.family_of_leg(leg.leg), []).append(leg.status)
+    worst = ("error", "fail", "pass", "record")
+    said = {
+        family: next((one for one in worst if one in found[family]), "pass") for family in FAMILIES if family in found
+    }
+    return said if "ipv6" in said else {}
 
 
 def _evidence(check: Check, failed: Sequence[Leg]) -> tuple[Evidence, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from conformance.context import Context
 from conformance.inventory import Site
+from harness.model.family import TITLE
 from harness.model.records import Control, Evidence, Exchange, Leg
 
 WORDS: Final = {
@@ -72,7 +73,7 @@ def where(site: Site | None, fallback: str = "") -> str:
     if site is None:
         return fallback
     place = f"{site.name}, {site.node}" if site.node else site.name
-    return f"{site.ip} ({place})"
+    return f"{site.ip or 'no address'} ({place})"
 
 
 def source_of(context: Context, one: Exchange) -> str:
@@ -108,12 +109,21 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
         leg: Name of the leg, for that case.
     """
     if one is None:
-        return broken(leg, f"the probe did not report {leg}", "missing")
+        return _undialled(context, leg)
     if one.outcome == "ok":
         return passed(leg, "ok", "ok").model_copy(update={"reason": FLAKY if one.attempts > 1 else ""})
     if one.outcome == "error":
         return broken(leg, f"the probe itself failed on {leg} (errno {one.errno})")
     return failed(leg, one.outcome, outcome_sentence(context, one), "ok", one.outcome)
+
+
+def _undialled(context: Context, leg: str) -> Leg:
+    """A leg that nobody reported: its target has no address of the family, or the probe failed."""
+    target = context.inventory.by_name.get(leg.partition(">")[2].partition("/")[0])
+    if target is not None and not target.ip:
+        text = f"{target.name} on {target.node} has no {TITLE[context.family]} address"
+        return failed(leg, "missing", text, f"an {TITLE[context.family]} address", "none", "ip")
+    return broken(leg, f"the probe did not report {leg}", "missing")
 
 
 def evidence_of(exchanges: Iterable[Exchange | None], legs: Iterable[Leg], most: int = 4) -> tuple[Evidence, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from conformance.inventory import HOST_PORT, NAMESPACE
 from conformance.tables import ports
+from harness.model.family import TITLE, Family, family_of
 from harness.model.spec import LabSpec
 from harness.model.world import RESPONDER_PORT, ZONE
 
@@ -218,7 +219,14 @@ def services(spec: LabSpec) -> list[Object]:
         },
     ]
     found += [_service(f"sole-{plan.name}", {"app": "probe", "pod": plan.name}) for plan in firsts(spec)[:SOLE]]
-    return found
+    return found if len(spec.families) == 1 else [_in_both(service) for service in found]
+
+
+def _in_both(service: Object) -> Object:
+    """A Service with an address in each family, the primary one first (KEP-563)."""
+    if service["spec"].get("type") == "ExternalName":
+        return service
+    return service | {"spec": service["spec"] | {"ipFamilyPolicy": "RequireDualStack"}}
 
 
 def _service(
@@ -242,32 +250,37 @@ def _meta(name: str) -> Object:
     return {"name": name, "namespace": NAMESPACE, "annotations": {"cnilab.dev/role": name}}
 
 
-def crowd_addresses() -> list[str]:
-    """Addresses of a documentation range (RFC 5737), as many as the large DNS answer has."""
-    network = ipaddress.ip_network("203.0.113.0/24")
+def crowd_addresses(family: Family) -> list[str]:
+    """Addresses of a documentation range (RFC 5737, RFC 3849), as many as the large DNS answer has."""
+    network = ipaddress.ip_network("203.0.113.0/24" if family == "ipv4" else "2001:db8:c0de::/120")
     return [str(network[number]) for number in range(1, CROWD + 1)]
 
 
-def moving_slice(address: str) -> Object:
-    """The only endpoint of `moving`, a Service that is moved from one pod to another while it is used."""
-    return _slice("moving", [address], ("TCP", "UDP"))
+def moving_slices(addresses: Sequence[str]) -> list[Object]:
+    """The only endpoint of `moving`, a Service that is moved from one pod to another while it is used.
+
+    Args:
+        addresses: Of the pod, one of each family.
+    """
+    return [_slice("moving", [address], ("TCP", "UDP")) for address in addresses]
 
 
-def endpoint_slices() -> list[Object]:
+def endpoint_slices(spec: LabSpec) -> list[Object]:
     """The endpoints of `crowd`, which no pod backs: only its DNS answer matters."""
-    return [_slice("crowd", crowd_addresses(), ("TCP",))]
+    return [_slice("crowd", crowd_addresses(family), ("TCP",)) for family in spec.families]
 
 
 def _slice(service: str, addresses: Sequence[str], protocols: Sequence[str]) -> Object:
+    family = family_of(addresses[0])
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
-            "name": f"{service}-1",
+            "name": f"{service}-{'1' if family == 'ipv4' else 'ipv6'}",
             "namespace": NAMESPACE,
             "labels": {"kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "cnilab"},
         },
-        "addressType": "IPv4",
+        "addressType": TITLE[family],
         "ports": [{"name": name.lower(), "protocol": name, "port": RESPONDER_PORT} for name in protocols],
         "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in addresses],
     }
@@ -280,4 +293,4 @@ def objects(spec: LabSpec, ports: Mapping[str, Ports] | None = None) -> list[Obj
         spec: The lab.
         ports: Of nodes where they are not the usual ones.
     """
-    return [namespace(), account(), *services(spec), *endpoint_slices(), *pods(spec, ports)]
+    return [namespace(), account(), *services(spec), *endpoint_slices(spec), *pods(spec, ports)]

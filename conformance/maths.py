@@ -7,9 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
+from harness.model.family import Family
+
 IPV4_HEADER: Final = 20
 IPV6_HEADER: Final = 40
 UDP_HEADER: Final = 8
+FRAGMENT_HEADER: Final = 8
 TCP_HEADER: Final = 20
 MIN_IPV4_MTU: Final = 576
 """What every IPv4 host must be able to receive (RFC 791 §3.2)."""
@@ -18,6 +21,11 @@ MIN_IPV6_MTU: Final = 1280
 """RFC 8200 §5."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def ip_header(family: Family) -> int:
+    """Bytes of an IP header without options or extension headers."""
+    return IPV4_HEADER if family == "ipv4" else IPV6_HEADER
 
 
 def pair_mtu(source: int, target: int) -> int:
@@ -58,6 +66,16 @@ def fragments(packet: int, mtu: int) -> int:
         return 1
     room = (mtu - IPV4_HEADER) // 8 * 8
     return -(-(packet - IPV4_HEADER) // room)
+
+
+def fragments_of(packet: int, mtu: int, *, ipv6: bool) -> int:
+    """How many fragments a sender makes of a packet; in IPv6 each has a fragment header of 8 bytes (RFC 8200 §4.5)."""
+    if not ipv6:
+        return fragments(packet, mtu)
+    if packet <= mtu:
+        return 1
+    room = (mtu - IPV6_HEADER - FRAGMENT_HEADER) // 8 * 8
+    return -(-(packet - IPV6_HEADER) // room)
 
 
 def overlaps(networks: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -103,9 +121,9 @@ def base(cidr: str) -> str:
 
 
 def split_endpoint(text: str) -> tuple[str, int]:
-    """`10.0.0.1:80` and `[::1]:80` to address and port; port 0 when there is none."""
+    """`10.0.0.1:80` and `[::1]:80` to address and port; port 0 when there is none, as in `::1`."""
     address, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdigit() or (":" in address and not address.endswith("]")):
         return text.strip("[]"), 0
     return address.strip("[]"), int(port)
 

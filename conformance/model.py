@@ -53,6 +53,7 @@ class Check:
         next: Commands to type next, with `{node}`-like placeholders left for the reader.
         after: Prerequisites: when one of them does not pass, this one is blocked rather than judged.
         needs: Further batches whose observations it reads.
+        once: It bears no addresses, so that it is judged once and not for each IP family.
         inverse: What the inverted probe inside the check shows, for checks that no fault can kill safely.
         area: The part of the catalogue that it is of; the registry says which.
     """
@@ -68,6 +69,7 @@ class Check:
     next: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     needs: tuple[Batch, ...] = ()
+    once: bool = False
     inverse: str = ""
     area: Area | Literal[""] = ""
 

@@ -14,12 +14,18 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
+from harness.model.family import Family, endpoint, family_of_dial
+
 Json = Mapping[str, Any]
 
 ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT, RETURN = (
     "accept", "drop", "reject", "masquerade", "snat", "dnat", "return",
 )  # fmt: skip
 FINAL: Final = {ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT}
+
+
+_NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {"ipv6-icmp": ("icmpv6", "icmp6", "58")}
+"""Other names of protocols (RFC 4443; iptables-extensions(8))."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,17 @@ class Flow:
 
     def __str__(self) -> str:
         """`10.244.1.2 > 8.8.8.8:8080/tcp`."""
-        return f"{self.src} > {self.dst}:{self.dport}/{self.proto}"
+        return f"{self.src} > {endpoint(self.dst, self.dport)}/{self.proto}"
+
+    @property
+    def family(self) -> Family:
+        """That of its addresses."""
+        return family_of_dial(self.dst)
+
+    @property
+    def protocol(self) -> str:
+        """The transport by its name in rules: ICMP of IPv6 is a protocol of its own."""
+        return "ipv6-icmp" if self.proto == "icmp" and self.family == "ipv6" else self.proto
 
 
 @dataclass(frozen=True)
@@ -208,7 +224,7 @@ def _condition(  # noqa: PLR0911 - one return per match
         case "-o":
             return _interface(packet.oif, value)
         case "-p":
-            return value in {packet.proto, "all"}
+            return value in {*_NUMBERS.get(packet.protocol, ()), packet.protocol, "all"}
         case "--dport" | "--dports":
             return any(_port(packet.dport, part) for part in value.split(","))
         case "--mark":

@@ -28,7 +28,7 @@ def nft_verdicts(ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> s
     for entry in ruleset:
         if chain := entry.get("chain"):
             chains.setdefault(_key(chain, chain["name"]), [])
-            if chain.get("type") == kind and chain.get("hook") == hook and not _compat(chain):
+            if chain.get("type") == kind and chain.get("hook") == hook and _sees(chain, flow) and not _compat(chain):
                 bases.append(chain)
         elif rule := entry.get("rule"):
             chains.setdefault(_key(rule, rule["chain"]), []).append(rule)
@@ -58,6 +58,11 @@ def drop_counters(ruleset: Sequence[Json]) -> dict[str, int]:
 
 def _key(entry: Json, name: str) -> tuple[str, str, str]:
     return str(entry["family"]), str(entry["table"]), name
+
+
+def _sees(chain: Json, flow: Flow) -> bool:
+    """A table of one family sees no packet of the other (nft(8), address families)."""
+    return {"ip": "ipv4", "ip6": "ipv6"}.get(str(chain["family"]), flow.family) == flow.family
 
 
 def _compat(chain: Json) -> bool:
@@ -121,12 +126,16 @@ def _nft_match(match: Json, flow: Flow) -> bool | None:
     return not holds if operator == "!=" else holds
 
 
-def _nft_value(  # noqa: PLR0911 - one return per expression
+def _nft_value(  # noqa: C901, PLR0911 - one return per expression
     left: Any, right: Any, flow: Flow
 ) -> bool | None:
     match left:
-        case {"payload": {"protocol": "ip", "field": ("saddr" | "daddr") as name}}:
+        case {"payload": {"protocol": ("ip" | "ip6") as family, "field": ("saddr" | "daddr") as name}}:
+            if (family == "ip6") != (flow.family == "ipv6"):
+                return False
             return _nft_address(flow.src if name == "saddr" else flow.dst, right)
+        case {"meta": {"key": "nfproto"}}:
+            return _nft_set(flow.family, right)
         case {"payload": {"protocol": ("tcp" | "udp" | "th") as proto, "field": "dport"}}:
             if proto not in {flow.proto, "th"}:
                 return False
@@ -134,7 +143,7 @@ def _nft_value(  # noqa: PLR0911 - one return per expression
         case {"meta": {"key": ("iifname" | "oifname") as name}}:
             return _nft_set(flow.iif if name == "iifname" else flow.oif, right)
         case {"meta": {"key": "l4proto"}}:
-            return _nft_set(flow.proto, right)
+            return _nft_set(flow.protocol, right)
         case {"meta": {"key": "mark"}}:
             return bool(flow.mark == right)
         case {"&": [{"meta": {"key": "mark"}}, int() as mask]}:

@@ -5,43 +5,38 @@ The judges call the same functions, so that a probe that was planned and never r
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from conformance.inventory import Inventory, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
-from conformance.maths import ladder, pair_mtu, udp_payload
-from conformance.tables import names, ports, sizes
-from harness.model.spec import LabSpec
+from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, udp_payload
+from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs
+from conformance.tables import ports, sizes
+from harness.model import world
+from harness.model.family import Family
 from harness.model.variant import Expectations
-from harness.model.world import FAR_HOST, PUBLIC
 from harness.probes.plan import (
     BindProbe,
     BurstProbe,
     ChurnProbe,
     ExchangeProbe,
-    LookupProbe,
+    Extension,
     Probe,
     RungProbe,
     Target,
 )
 
 Plan = dict[str, list[Probe]]
-Pair = tuple[Site, Site]
-
-FULL_MESH = 64
-"""Up to so many pods every ordered pair is probed."""
-
-PARTNERS = 16
-"""Above it, every pod dials so many pods on other nodes, and is dialled by as many."""
 
 UNUSED_PORT = 8999
 """Nobody listens here: a connection must be refused."""
 
 TRANSPORTS = ("tcp", "udp")
+
+EXTENSIONS: tuple[Extension, ...] = ("destination", "hop-by-hop")
+"""Headers that packets of IPv6 are tried with; that of fragments is tried with sizes."""
 
 AFFINE = 30
 """Dials that must all reach the same backend."""
@@ -50,59 +45,6 @@ STREAM = 200
 """Datagrams that one receiver gets at once when loss is counted: more would overflow its socket, not the network."""
 
 LEAST_STREAM = 20
-
-FEW = 5
-"""Records of so many endpoints fit a DNS answer of 512 bytes (RFC 1035 §2.3.4)."""
-
-
-def mesh_pairs(inventory: Inventory, *, cross: bool, seed: int = 1) -> tuple[Pair, ...]:
-    """Ordered pairs of pods: all of them in small clusters, a seeded block-circulant sample in large ones.
-
-    Args:
-        inventory: What is there.
-        cross: Pairs on different nodes, or on the same.
-        seed: Rotates the sample between runs; the same seed gives the same pairs.
-    """
-    pods = inventory.pods
-    if not cross:
-        return tuple((src, dst) for src in pods for dst in inventory.on(src.node) if src.name != dst.name)
-    if len(pods) <= FULL_MESH:
-        return tuple((src, dst) for src in pods for dst in pods if src.node != dst.node)
-    return _circulant(inventory, seed)
-
-
-def _circulant(inventory: Inventory, seed: int) -> tuple[Pair, ...]:
-    """Each pod of node n in slot s dials pods on nodes n + d(s, j): every ordered node pair is hit."""
-    nodes = [node.name for node in inventory.nodes if inventory.on(node.name)]
-    chosen: list[Pair] = []
-    generator = random.Random(seed)  # noqa: S311 - a reproducible sample, not a secret
-    wanted = max(PARTNERS, -(-len(nodes) * (len(nodes) - 1) // len(inventory.pods)))
-    for number, name in enumerate(nodes):
-        local = inventory.on(name)
-        for slot, src in enumerate(local):
-            for step in range(wanted):
-                distance = 1 + (slot * wanted + step + seed) % (len(nodes) - 1)
-                remote = inventory.on(nodes[(number + distance) % len(nodes)])
-                chosen.append((src, remote[(slot + generator.randrange(len(remote))) % len(remote)]))
-    return tuple(dict.fromkeys(chosen))
-
-
-def first_pods(inventory: Inventory) -> tuple[Site, ...]:
-    """The first pod of each node, in the order of the nodes."""
-    found = [inventory.on(node.name) for node in inventory.nodes]
-    return tuple(pods[0] for pods in found if pods)
-
-
-def node_pairs(inventory: Inventory) -> tuple[Pair, ...]:
-    """One ordered pair of pods per ordered pair of nodes."""
-    chosen = first_pods(inventory)
-    return tuple((src, dst) for src in chosen for dst in chosen if src.node != dst.node)
-
-
-def ladder_pairs(inventory: Inventory) -> tuple[Pair, ...]:
-    """Pairs for packet sizes: one per node pair, and one on each node with two pods."""
-    local = [inventory.on(node.name)[:2] for node in inventory.nodes]
-    return node_pairs(inventory) + tuple((pods[0], pods[1]) for pods in local if len(pods) > 1)
 
 
 def to(site: Site, port: int = 0) -> Target:
@@ -113,6 +55,11 @@ def to(site: Site, port: int = 0) -> Target:
 def vip(service: ServiceFact, proto: str) -> Target:
     """A Service's virtual address as a target."""
     return Target(service.name, "", service.cluster_ip, service.port(proto).port)
+
+
+def loopback(family: Family) -> str:
+    """The address under which a machine reaches itself and nobody else does."""
+    return "127.0.0.1" if family == "ipv4" else "::1"
 
 
 def both(target: Target, purpose: str, **more: object) -> list[Probe]:
@@ -142,7 +89,7 @@ def mesh(inventory: Inventory) -> Plan:
     plan: Plan = defaultdict(list)
     for site in (*inventory.pods, *inventory.hosts):
         plan[site.name] += both(to(site), "self")
-        plan[site.name] += both(Target("localhost", site.node, "127.0.0.1", site.port), "localhost")
+        plan[site.name] += both(Target("localhost", site.node, loopback(inventory.family), site.port), "localhost")
     for src, dst in mesh_pairs(inventory, cross=False) + mesh_pairs(inventory, cross=True):
         plan[src.name] += [*both(to(dst), "mesh"), ExchangeProbe(to(dst), proto="icmp", purpose="mesh")]
     for host in inventory.hosts:
@@ -157,6 +104,10 @@ def mesh(inventory: Inventory) -> Plan:
         for port in ports():
             plan[src.name] += both(to(dst, port), "ports")
         plan[src.name] += [BurstProbe(to(dst)), BurstProbe(to(dst), count=share, purpose="loss")]
+        if inventory.family == "ipv6":
+            plan[src.name] += [
+                ExchangeProbe(to(dst), proto="udp", purpose=f"extension-{kind}", extension=kind) for kind in EXTENSIONS
+            ]
     _containers(inventory, plan)
     return dict(plan)
 
@@ -164,10 +115,10 @@ def mesh(inventory: Inventory) -> Plan:
 def _containers(inventory: Inventory, plan: Plan) -> None:
     """A sibling's port is taken and answers on localhost; in another pod the same port is free."""
     for site in inventory.pods:
-        local = Target("localhost", site.node, "127.0.0.1", UNUSED_PORT)
+        local = Target("localhost", site.node, loopback(inventory.family), UNUSED_PORT)
         plan[site.name].append(ExchangeProbe(local, purpose="closed", expect="refused"))
         if len(site.containers) > 1:
-            sibling = Target(f"{site.name}-sibling", site.node, "127.0.0.1", SIBLING_PORT)
+            sibling = Target(f"{site.name}-sibling", site.node, loopback(inventory.family), SIBLING_PORT)
             plan[site.name] += [
                 ExchangeProbe(sibling, purpose="sibling"),
                 BindProbe(SIBLING_PORT, purpose="bind-taken", expect="error"),
@@ -186,12 +137,17 @@ def connections(inventory: Inventory) -> Plan:
 def ladder_sizes(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> tuple[int, ...]:
     """Sizes of IP packets to try between two pods, bytes."""
     low = pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu)
-    return ladder(expect.pod_mtu(low), low, tuple(case.size for case in sizes().ladder))
+    return ladder(expect.of(inventory.family).pod_mtu(low), low, fixed_sizes(inventory.family))
+
+
+def fixed_sizes(family: Family) -> tuple[int, ...]:
+    """Sizes that every path must carry anyway: in IPv6 none below the least MTU of a link (RFC 8200 §5)."""
+    return tuple(case.size for case in sizes().ladder if family == "ipv4" or case.size >= MIN_IPV6_MTU)
 
 
 def path_mtu(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> int:
     """Largest packet between two pods, bytes: the smaller effective MTU of the two nodes."""
-    return expect.pod_mtu(pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu))
+    return expect.of(inventory.family).pod_mtu(pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu))
 
 
 def packets(inventory: Inventory, expect: Expectations) -> Plan:
@@ -209,7 +165,9 @@ def packets(inventory: Inventory, expect: Expectations) -> Plan:
         plan[src.name] += [
             ExchangeProbe(to(dst), purpose="integrity-small", size=table.small),
             ExchangeProbe(to(dst), purpose="integrity", size=table.bulk),
-            ExchangeProbe(to(dst), proto="udp", purpose="payload", size=udp_payload(largest)),
+            ExchangeProbe(
+                to(dst), proto="udp", purpose="payload", size=udp_payload(largest, ipv6=inventory.family == "ipv6")
+            ),
             ExchangeProbe(to(dst), proto="udp", purpose="unfragmented", size=table.unfragmented),
         ]
         plan[src.name] += [
@@ -225,7 +183,7 @@ def wire(src: Site, dst: Site, largest: int) -> Plan:
         plan[one.name] = [
             *both(to(other), "wire"),
             ExchangeProbe(to(other), proto="icmp", purpose="wire"),
-            ExchangeProbe(to(other), proto="udp", purpose="wire-large", size=udp_payload(largest)),
+            ExchangeProbe(to(other), proto="udp", purpose="wire-large", size=udp_payload(largest, ipv6=":" in one.ip)),
         ]
     return plan
 
@@ -288,10 +246,11 @@ def moving(service: ServiceFact, client: Site, purpose: str) -> Plan:
     }
 
 
-def movers(inventory: Inventory) -> tuple[Site, Site, Site] | None:
-    """Client, and two pods between which a Service moves: on different nodes where there are several."""
-    pods = inventory.pods
-    return (pods[1], pods[0], pods[-1]) if len(pods) > 2 else None
+def programmed(inventory: Inventory) -> Plan:
+    """Before the suite: has every node's proxy programmed the Services?"""
+    virtual = [one for one in inventory.services if one.endpoints and one.cluster_ip not in {"", "None"}]
+    asked = [ExchangeProbe(vip(one, "tcp"), purpose="proxy") for one in virtual if one.role != "itp-local"]
+    return {place.name: list(asked) for place in inventory.hosts or first_pods(inventory)}
 
 
 def spread_dials(backends: int) -> int:
@@ -323,66 +282,6 @@ def _from_outside(inventory: Inventory, by_role: Mapping[str, ServiceFact]) -> l
     return probes
 
 
-def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> Plan:
-    """B4: one set of questions per node, from its first pod; every pod asks for one name."""
-    table = names()
-    words = {"ns": inventory.namespace, "zone": spec.services.domain}
-    own, zone = f"{words['ns']}.svc.{words['zone']}.", words["zone"]
-    plan: Plan = defaultdict(list)
-    virtual = [service for service in inventory.services if service.cluster_ip not in ("", "None")]
-    for number, site in enumerate(first_pods(inventory)):
-        probes: list[Probe] = [LookupProbe(f"{service.name}.{own}", purpose="service") for service in virtual]
-        probes += [LookupProbe(case.name.format(**words), "A+AAAA", "libc", purpose="search") for case in table.search]
-        probes += [LookupProbe(case.name.format(**words), purpose="negative") for case in table.negative]
-        probes += [LookupProbe(case.name.format(**words), purpose="headless-empty") for case in table.headless_empty]
-        probes += _records(inventory, own, zone)
-        probes += [
-            LookupProbe(f"spread.{own}", transport="tcp", purpose="tcp"),
-            LookupProbe(table.large.format(**words), purpose="large-udp"),
-            LookupProbe(table.large.format(**words), transport="tcp", purpose="large-tcp"),
-            LookupProbe(table.large.format(**words), edns=4096, purpose="large-edns"),
-        ]
-        if gates.get("router"):
-            probes.append(LookupProbe(f"probe-{number}.{table.forward}", purpose="forward"))
-            probes.append(LookupProbe(table.forward, purpose="forward"))
-        probes += [LookupProbe(f"spread.{own}", purpose="latency") for _ in range(20)]
-        plan[site.name] += probes
-    for site in inventory.pods:
-        plan[site.name].append(LookupProbe(f"spread.{own}", purpose="every-pod"))
-    return dict(plan)
-
-
-def _records(inventory: Inventory, own: str, zone: str) -> list[Probe]:
-    """Record types beyond the address of a Service."""
-    # Many endpoints do not fit one datagram; that such an answer is cut and asked again is a check of its own.
-    whole: Literal["udp", "tcp"] = "udp" if len(inventory.pods) <= FEW else "tcp"
-    probes: list[Probe] = [
-        LookupProbe(f"headless.{own}", transport=whole, purpose="headless"),
-        LookupProbe(f"external.{own}", "CNAME", purpose="externalname"),
-        LookupProbe(names().schema_.format(zone=zone), "TXT", purpose="schema"),
-    ]
-    for service in inventory.services:
-        if service.role in {"spread", "headless"}:
-            probes += [
-                LookupProbe(f"_{port.name}._{port.proto}.{service.name}.{own}", "SRV", whole, purpose="srv")
-                for port in service.ports
-            ]
-        if service.role == "spread":
-            probes.append(LookupProbe(reverse(service.cluster_ip), "PTR", purpose="ptr"))
-    for pod in first_pods(inventory):
-        probes += [
-            LookupProbe(f"{pod.name}.headless.{own}", purpose="hostname"),
-            LookupProbe(reverse(pod.ip), "PTR", purpose="ptr"),
-            LookupProbe(f"{pod.ip.replace('.', '-')}.{own.partition('.')[0]}.pod.{zone}.", purpose="pod"),
-        ]
-    return probes
-
-
-def reverse(address: str) -> str:
-    """`10.96.0.1` to `1.0.96.10.in-addr.arpa.` (RFC 1035 §3.5)."""
-    return ".".join(reversed(address.split("."))) + ".in-addr.arpa."
-
-
 SOURCE_PORTS = range(20000, 30000)
 """Below the ephemeral ports of Linux: nothing else on a pod uses them."""
 
@@ -402,15 +301,15 @@ def egress(
     plan: Plan = defaultdict(list)
     if not gates.get("router"):
         return {}
-    outside = Target("router", "", str(PUBLIC.ip))
+    outside = Target("router", "", str(world.public(inventory.family)))
     for site in (*inventory.pods, *inventory.hosts):
         purpose = "egress" if site.kind == "pod" else "egress-node"
         plan[site.name] += [*both(outside, purpose), ExchangeProbe(outside, proto="icmp", purpose=purpose)]
     for pod in inventory.pods:
         plan[pod.name] += both(outside, "egress-port", source_port=source_port)
     if gates.get("far"):
-        far = Target("far", "", str(FAR_HOST))
-        largest = {node.name: expect.pod_mtu(node.mtu) for node in inventory.nodes}
+        far = Target("far", "", str(world.far_host(inventory.family)))
+        largest = {node.name: expect.of(inventory.family).pod_mtu(node.mtu) for node in inventory.nodes}
         for pod in first_pods(inventory):
             plan[pod.name] += [
                 ExchangeProbe(far, purpose="far-small", size=sizes().small),

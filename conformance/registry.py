@@ -13,6 +13,7 @@ from conformance.batches import BATCHES, Batch
 from conformance.checks import (
     cni,
     dns,
+    dual,
     egress,
     identity,
     ipam,
@@ -41,6 +42,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "services": services.CHECKS + service_ports.CHECKS,
     "dns": dns.CHECKS + resolver.CHECKS,
     "egress": egress.CHECKS,
+    "dual": dual.CHECKS,
     "policy": policy.CHECKS,
     "cni": cni.CHECKS,
 }

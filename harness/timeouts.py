@@ -1,15 +1,16 @@
 """Deadlines, in seconds, by name: every wait in the project uses one of these and says what it waited for.
 
-Generous against a busy two-core machine: a deadline that fires means broken, not slow. `scaled` stretches all of them
-for software emulation and slow CI (`CNILAB_TIMEOUT_SCALE=4`).
+Generous against a busy two-core machine: a deadline that fires means broken, not slow. `paced` stretches all of them
+for software emulation and slow CI (`--timeout-scale 4`).
 """
 
 from __future__ import annotations
 
 import math
-import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 from harness.errors import BringUpError, CnilabError
@@ -39,9 +40,86 @@ DOWNLOAD = 900.0
 BUILD = 3600.0
 
 
+VARIABLE = "CNILAB_TIMEOUT_SCALE"
+"""Has the factor, for a program of ours that another one starts."""
+
+
+class _Factors:
+    """Those that are in force, the present one last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entered: tuple[list[float], ...] = ([1.0],)
+
+    @property
+    def present(self) -> float:
+        return self._entered[-1][0]
+
+    def enter(self, factor: float) -> list[float]:
+        entry = [factor]
+        with self._lock:
+            self._entered = (*self._entered, entry)
+        return entry
+
+    def leave(self, entry: list[float]) -> None:
+        with self._lock:
+            self._entered = tuple(one for one in self._entered if one is not entry)
+
+
+_factors = _Factors()
+
+
+@contextmanager
+def paced(factor: float) -> Iterator[None]:
+    """Multiply all deadlines of this process until the block ends.
+
+    An entry point does this once, as soon as it knows the factor: the command line, a relay. The factor is the
+    process's and not an argument, because it says how fast the machine is on which all waits of the process happen,
+    whoever waits; as an argument it would be in every signature from there to the last `wait_until`. It is not a
+    context variable, because the threads of a pool wait too, and do not inherit these. It is safe with threads: the
+    block that was entered last counts, and each ends without the others.
+
+    Args:
+        factor: Above zero, and finite.
+
+    Raises:
+        ValueError: It is another number.
+    """
+    if not (factor > 0 and math.isfinite(factor)):
+        msg = f"a factor for deadlines is a finite number above zero, not {factor}"
+        raise ValueError(msg)
+    entry = _factors.enter(factor)
+    try:
+        yield
+    finally:
+        _factors.leave(entry)
+
+
+def factor() -> float:
+    """What all deadlines of this process are multiplied with now; 1 where nobody said another one."""
+    return _factors.present
+
+
+def variables() -> dict[str, str]:
+    """Variables for a program of ours that is started: it shall be as patient as this one."""
+    return {VARIABLE: f"{factor():g}"}
+
+
+def heard(environ: Mapping[str, str]) -> float:
+    """The factor that a program was started with.
+
+    Args:
+        environ: Its environment.
+
+    Raises:
+        ValueError: It is no number.
+    """
+    return float(environ.get(VARIABLE) or 1)
+
+
 def scaled(seconds: float) -> float:
-    """A deadline of a wait, which looks again and again, times `CNILAB_TIMEOUT_SCALE` (a factor, default 1)."""
-    return seconds * float(os.environ.get("CNILAB_TIMEOUT_SCALE", "1"))
+    """A deadline of a wait, which looks again and again, times the factor of `paced`."""
+    return seconds * factor()
 
 
 def stretched(seconds: float) -> float:

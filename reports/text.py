@@ -132,6 +132,11 @@ def host_of(endpoint: str) -> str:
     return host if colon and ":" not in host else endpoint
 
 
+def protocol(proto: str) -> str:
+    """`TCP`, and `TCP over IPv6` of `tcp6`."""
+    return f"{proto[:-1].upper()} over IPv6" if proto.endswith("6") else proto.upper()
+
+
 def port_of(endpoint: str) -> str:
     """The port of `10.244.0.2:8080`; empty without one."""
     host = host_of(endpoint)

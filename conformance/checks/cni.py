@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conformance.context import Context
-from conformance.dumps import addresses, rows
+from conformance.dumps import INET, addresses, rows
 from conformance.legs import check_value, control, failed, names, passed
 from conformance.model import Check, Verdict
 from harness.model.records import Evidence, Leg
@@ -147,7 +147,7 @@ def add_effect(context: Context) -> Verdict:
         result = verbs.result("add") or {}
         kernel = {str(row.get("ifname")): row for row in rows((verbs.data.get("kernel") or {}).get("address"))}
         link = kernel.get("eth0")
-        held = addresses(link)
+        held = addresses(link) + addresses(link, family=INET["ipv6"])
         wanted = [str(entry["address"]).partition("/")[0] for entry in result.get("ips") or ()]
         text = f"the result of ADD on {verbs.node} says {names(wanted)}, but eth0 has {names(held)}"
         leg = f"{verbs.node}/addresses"
@@ -339,18 +339,21 @@ CHECKS: tuple[Check, ...] = (
         "cni.conf.active", "one configuration wins, and all its plugins exist", "M", "B7", conf_active,
         source=f"{CNI} §1, §3",
         gates=("verbs",), causes=("leftovers of another network",), next=("ls /etc/cni/net.d", "ls /opt/cni/bin"),
+        once=True,
     ),
     Check(
         "cni.add.result", "ADD gives a complete result of the requested version", "M", "B7", add_result,
         source=f"{CNI} §2 ADD, §5", gates=("verbs",), causes=("plugin older than its configuration",), next=_NEXT,
+        once=True,
     ),
     Check(
         "cni.add.effect", "the kernel state agrees with ADD's result", "M", "B7", add_effect, source=f"{CNI} §5",
         gates=("verbs",), after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=_NEXT,
+        once=True,
     ),
     Check(
         "cni.add.conflict", "a second ADD of the same interface is an error and changes nothing", "M", "B7",
-        add_conflict, source=f"{CNI} §2 ADD", gates=("verbs",), after=("cni.add.result",),
+        add_conflict, source=f"{CNI} §2 ADD", once=True, gates=("verbs",), after=("cni.add.result",),
         causes=("plugin adopts foreign links",),
         next=_NEXT,
     ),
@@ -358,32 +361,34 @@ CHECKS: tuple[Check, ...] = (
         "ipam.release", "after DEL nothing of the attachment is left", "M", "B7", released, source=f"{CNI} §2 DEL",
         gates=("verbs",), after=("cni.add.result",), causes=("DEL without its configuration", "plugin missing"),
         next=_NEXT,
+        once=True,
     ),
     Check(
         "cni.del.repeat", "DEL can be repeated", "M", "B7", del_repeat, source=f"{CNI} §2 DEL",
         gates=("verbs",), after=("cni.add.result",), causes=("plugin needs what it has just deleted",), next=_NEXT,
+        once=True,
     ),
     Check(
         "cni.del.no-netns", "DEL works when the namespace is gone", "S", "B7", del_no_netns, source=f"{CNI} §2 DEL",
-        gates=("verbs",), after=("cni.add.result",), causes=("plugin needs the namespace",), next=_NEXT,
+        once=True, gates=("verbs",), after=("cni.add.result",), causes=("plugin needs the namespace",), next=_NEXT,
     ),
     Check(
         "cni.check.ok", "CHECK passes after ADD", "M", "B7", check_ok, source=f"{CNI} §2 CHECK",
-        gates=("cni4", "verbs"),
+        once=True, gates=("cni4", "verbs"),
         after=("cni.add.result",), causes=("something changed the attachment",), next=_NEXT,
     ),
     Check(
         "cni.check.detects", "CHECK reports an error once the attachment is damaged", "S", "B7", check_detects,
-        source=f"{CNI} §2 CHECK", gates=("cni4", "verbs"), after=("cni.add.result",),
+        source=f"{CNI} §2 CHECK", once=True, gates=("cni4", "verbs"), after=("cni.add.result",),
         causes=("CHECK is a stub",), next=_NEXT,
     ),
     Check(
         "cni.version", "the main plugin speaks its configuration's version", "M", "B7", version, source=f"{CNI} §5",
-        gates=("verbs",), inverse="an unknown version has code 1",
+        once=True, gates=("verbs",), inverse="an unknown version has code 1",
         causes=("plugin older than its configuration",), next=_NEXT,
     ),
     Check(
         "cni.error", "errors are JSON with a code and a message", "S", "B7", error, source=f"{CNI} §5",
-        gates=("verbs",), after=("cni.add.result",), causes=("panic instead of an error",), next=_NEXT,
+        once=True, gates=("verbs",), after=("cni.add.result",), causes=("panic instead of an error",), next=_NEXT,
     ),
 )  # fmt: skip

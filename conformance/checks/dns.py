@@ -8,7 +8,7 @@ from conformance.context import Context
 from conformance.inventory import ServiceFact
 from conformance.legs import broken, control, failed, names, passed
 from conformance.model import Check, Judge, Verdict
-from conformance.plan import reverse
+from conformance.questions import reverse
 from harness.model.records import Leg, Lookup
 
 DSD = "DNS-Based Service Discovery 1.1.0"
@@ -91,8 +91,9 @@ def service(context: Context) -> Verdict:
     )
 
 
-def _pod_address(_context: Context, one: Lookup) -> list[str]:
-    return [one.name.split(".")[0].replace("-", ".")]
+def _pod_address(context: Context, one: Lookup) -> list[str]:
+    label = one.name.split(".")[0]
+    return [label.replace("-", ":" if context.family == "ipv6" else ".")]
 
 
 def zone_of(context: Context) -> str:
@@ -156,7 +157,7 @@ def _pointers(context: Context, one: Lookup) -> list[str]:
         if found.cluster_ip not in {"", "None"} and reverse(found.cluster_ip) == one.name:
             return [f"{found.name}.{tail}"]
     for pod in context.inventory.pods:
-        if reverse(pod.ip) == one.name:
+        if pod.ip and reverse(pod.ip) == one.name:
             return [f"{pod.name}.headless.{tail}"]
     return []
 
@@ -210,6 +211,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "dns.srv", "named ports have SRV records", "M", "B4", srv, source=f"{DSD} §2.3.2, §2.4.2", gates=("dns",),
         after=("node.underlay",), causes=("wrong zone",), next=NEXT,
+        once=True,
     ),
     Check(
         "dns.ptr", "ClusterIPs and endpoints have PTR records", "M", "B4", ptr, source=f"{DSD} §2.3.3, §2.4.3",
@@ -226,11 +228,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "dns.externalname", "an ExternalName Service is a CNAME", "M", "B4", externalname, source=f"{DSD} §2.5",
-        gates=("dns",), after=("node.underlay",), causes=("wrong zone",), next=NEXT,
+        once=True, gates=("dns",), after=("node.underlay",), causes=("wrong zone",), next=NEXT,
     ),
     Check(
         "dns.schema", "the zone has the version of its schema", "M", "B4",
-        _judge("schema", _schema, "name schema version 1.1.0"), source=f"{DSD} §2.2", gates=("dns",),
+        _judge("schema", _schema, "name schema version 1.1.0"), source=f"{DSD} §2.2", once=True, gates=("dns",),
         after=("node.underlay",), causes=("wrong zone",), next=NEXT,
     ),
 )  # fmt: skip

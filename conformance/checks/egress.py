@@ -12,7 +12,7 @@ from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
 from conformance.netfilter import Flow, parse, verdicts
 from harness.model.records import Evidence, Exchange, Leg
-from harness.model.world import PUBLIC
+from harness.model.world import public
 
 DS = 'Kubernetes documentation, "IPv4/IPv6 dual-stack", egress traffic'
 
@@ -33,7 +33,7 @@ def egress_reach(context: Context) -> Verdict:
         tuple(legs),
         (control("P1", any_ok(context.exchanges.get("egress-node", ())), "nodes themselves reach the outside"),),
         evidence_of((one for one, *_ in wanted), legs),
-        summary=f"{len(context.inventory.pods)} pods reach {PUBLIC.ip} over TCP, UDP and ICMP",
+        summary=f"{len(context.inventory.pods)} pods reach {public(context.family)} over TCP, UDP and ICMP",
     )
 
 
@@ -61,7 +61,10 @@ def egress_source(context: Context) -> Verdict:
             legs.append(passed(leg, node.address, source, "ip"))
         else:
             who = "the pod's own address" if source == pod.ip else "an address that is not its node's"
-            text = f"{where(pod)} reached {PUBLIC.ip} as {source}, {who}; expected {node.address}, its node {node.name}"
+            text = (
+                f"{where(pod)} reached {public(context.family)} as {source}, {who}; "
+                f"expected {node.address}, its node {node.name}"
+            )
             legs.append(failed(leg, "wrong-source", text, node.address, source, "ip"))
     total = len(_wanted(context))
     if not legs:  # nothing arrived, or nothing was said about it: what did not arrive has no source

@@ -35,13 +35,13 @@ def _share_legs(shares: Mapping[str, str], whole: str) -> list[Leg]:
 def cidrs_disjoint(context: Context) -> Verdict:
     """Node CIDRs do not overlap, are inside the cluster CIDR, and that overlaps nothing else."""
     shares = {node.name: node.pod_cidr for node in context.inventory.nodes if node.pod_cidr}
-    whole = str(context.spec.pods.cidr)
+    whole = context.pod_range
     legs = _share_legs(shares, whole)
     clash = {**shares, "inverse": next(iter(shares.values()), whole)}
     ranges = {
         "cluster": whole,
-        "Services": str(context.spec.services.cidr),
-        "underlay": str(context.spec.underlay.cidr),
+        "Services": context.service_range,
+        "underlay": str(context.spec.underlay.range(context.family)),
     }
     for one, other in (("cluster", "Services"), ("cluster", "underlay"), ("Services", "underlay")):
         leg = f"{one}/{other}"
@@ -132,5 +132,6 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "ipam.lease.match", "leases are exactly the addresses of running pods", "S", "B0", leases_match,
         source=NM, gates=("lease", "node"), causes=("DEL failed", "node crashed"), next=("ls /var/lib/cni/networks/*",),
+        once=True,
     ),
 )  # fmt: skip

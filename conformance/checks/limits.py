@@ -161,17 +161,17 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "ct.headroom", "the connection table has room", "S", "B0", conntrack_headroom,
-        gates=("node",), inverse="a table that is 90 % full fails",
+        once=True, gates=("node",), inverse="a table that is 90 % full fails",
         causes=("leak", "small table"), next=("conntrack -S", "sysctl net.netfilter.nf_conntrack_max"),
     ),
     Check(
         "ct.counters", "no packet is dropped by the connection table or a rule", "S", "B1", conntrack_counters,
-        gates=("node",), needs=("B0",), causes=("table full", "connection limit"),
+        once=True, gates=("node",), needs=("B0",), causes=("table full", "connection limit"),
         next=("conntrack -S", "nft -a list ruleset"),
     ),
     Check(
         "neigh.headroom", "a full mesh fits the neighbour table", "S", "B0", neighbours,
-        gates=("neigh",), inverse="a table for half of the entries fails",
+        once=True, gates=("neigh",), inverse="a table for half of the entries fails",
         causes=("all namespaces share one table",), next=("sysctl net.ipv4.neigh.default.gc_thresh3",),
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.checks.sources import classify_source
@@ -12,6 +12,7 @@ from conformance.legs import broken, control, evidence_of, failed, leg_name, pas
 from conformance.maths import inside, split_endpoint
 from conformance.model import Check, Judge, Verdict
 from conformance.wire import on_underlay, unreadable
+from harness.model.family import Family, family_of_dial
 from harness.model.records import Evidence, Exchange, Leg, Packet, Tap
 
 _MESH_ENOUGH = 8
@@ -102,15 +103,19 @@ def _no_nat(pairs: Callable[[Context], tuple[tuple[Site, Site], ...]], what: str
     return judge
 
 
+_ECHO: Mapping[Family, tuple[str, int]] = {"ipv4": ("icmp", 8), "ipv6": ("icmp6", 128)}
+"""Protocol and type of an echo request (RFC 792, RFC 4443 §4.1)."""
+
+
 def _matches(packet: Packet, one: Exchange) -> bool:
     """A packet of the exchange's forward direction, by its ports or, for ICMP, by its type.
 
     A connection the other way round, on its last leg since an earlier batch, can have the same two ports.
     """
+    if one.proto == "icmp":
+        return (packet.proto, packet.icmp_type) == _ECHO[family_of_dial(one.dial)] and packet.dst == one.dial
     if packet.proto != one.proto:
         return False
-    if one.proto == "icmp":
-        return packet.icmp_type == 8 and packet.dst == one.dial
     client, server = split_endpoint(one.source), split_endpoint(one.dial)
     other_way = (packet.src, packet.dst) == (server[0], client[0])
     return not other_way and (packet.src_port, packet.dst_port) == (client[1], server[1])
@@ -178,7 +183,9 @@ def _wrong_outer(context: Context, tap: Tap, one: Exchange) -> str:
     if not on_underlay(context, tap):
         return ""
     overlay = context.expect.wire.kind != "plain"
-    source, target = (context.inventory.node(node).address for node in (one.src_node, one.dst_node))
+    whole = context.entire.inventory
+    family = context.expect.wire.outer(context.family, whole.families)
+    source, target = (whole.node(node).address_of(family) for node in (one.src_node, one.dst_node))
     for packet in tap.packets:
         if not _matches(_inner(packet), one):
             continue

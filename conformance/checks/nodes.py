@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from conformance.context import Context
-from conformance.dumps import addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
+from conformance.dumps import INET, addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.flows import (
     decisions,
     dropped,
@@ -21,6 +21,7 @@ from conformance.legs import any_ok, broken, census, check_value, control, faile
 from conformance.maths import base, inside
 from conformance.model import Check, Verdict
 from conformance.netfilter import Flow, parse, verdicts
+from harness.model.family import Family
 from harness.model.records import Control, Evidence, Leg
 
 
@@ -50,7 +51,7 @@ def underlay(context: Context) -> Verdict:
 def routes(context: Context) -> Verdict:
     """Exactly the variant's routes into the cluster CIDR: one per other node, one for the own share, none foreign."""
     legs: list[Leg] = []
-    whole = str(context.spec.pods.cidr)
+    whole = context.pod_range
     examined = 0
     for node in context.inventory.nodes:
         read = context.attempt("node", node.name, "route")
@@ -211,19 +212,20 @@ def sysctls(context: Context) -> Verdict:
         if not values or reason(values):
             legs.append(unread(node.name, node.name, "sysctl", values))
             continue
-        wanted = {"net.ipv4.ip_forward": "1"}
+        family = context.family
+        wanted = {"net.ipv4.ip_forward" if family == "ipv4" else "net.ipv6.conf.all.forwarding": "1"}
         devices = [
             name for name in (context.spec.cluster_nic, context.expect.bridge, context.expect.overlay_device) if name
         ]
-        wanted |= {key: "1" for device in devices if (key := conf_key(device, "forwarding")) in values}
+        wanted |= {key: "1" for device in devices if (key := conf_key(device, "forwarding", family)) in values}
         # Replies between pods of one bridge must meet conntrack again, however kube-proxy writes its rules.
         if context.gates.get("br") and context.gates.get("kp"):
-            wanted["net.bridge.bridge-nf-call-iptables"] = "1"
+            wanted[f"net.bridge.bridge-nf-call-{_TABLES[family]}"] = "1"
         for key, value in wanted.items():
             found = str(values.get(key, "absent"))
             text = f"{key} of {node.name} is {found}, not {value}"
             legs.append(check_value(f"{node.name}:{key}", value, found, text))
-        for device in devices:
+        for device in devices if family == "ipv4" else ():  # IPv6 has no such filter of the kernel's own
             effective = max(int(values.get(conf_key(name, "rp_filter"), 0)) for name in ("all", device))
             leg = f"{node.name}:{device}.rp_filter"
             text = f"reverse path filtering of {device} on {node.name} is strict: asymmetric paths are cut"
@@ -240,9 +242,12 @@ def sysctls(context: Context) -> Verdict:
     )
 
 
-def conf_key(device: str, name: str) -> str:
+_TABLES: Mapping[Family, str] = {"ipv4": "iptables", "ipv6": "ip6tables"}
+
+
+def conf_key(device: str, name: str, family: Family = "ipv4") -> str:
     """The sysctl of a device; a dot in its name is written as a slash, as sysctl(8) does."""
-    return f"net.ipv4.conf.{device.replace('.', '/')}.{name}"
+    return f"net.{family}.conf.{device.replace('.', '/')}.{name}"
 
 
 def forwarding(context: Context) -> Verdict:
@@ -325,9 +330,9 @@ def node_links(context: Context) -> Verdict:
             legs.append(check_value(leg, "up", state, f"{name} of {node.name} is {state}"))
         bridge = context.expect.bridge
         if bridge in there and context.inventory.on(node.name):
-            held = addresses(there[bridge])
+            held = addresses(there[bridge], family=INET[context.family])
             # A node may have a share that its network does not use: one bridge over all nodes has any address.
-            share = (node.pod_cidr if context.gates.get("ncidr") else "") or str(context.spec.pods.cidr)
+            share = (node.pod_cidr if context.gates.get("ncidr") else "") or context.pod_range
             good = any(inside(address, share) for address in held)
             text = f"{bridge} of {node.name} has no address of {share} (found: {names(held)}): pods have no gateway"
             leg = f"{node.name}:{bridge}/address"

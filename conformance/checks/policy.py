@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conformance.context import Context
+from conformance.inventory import first_of
 from conformance.legs import WORDS, broken, census, control, failed, passed
 from conformance.model import Check, Judge, Verdict
 from conformance.policy.cases import AFTER, BEFORE, DNS, NEW, PREFIX, Case, Dial, catalogue, decisions, dials, endpoints
@@ -81,13 +82,17 @@ def _record(context: Context) -> Record | None:
     if not isinstance(data, dict):
         return None
     found = {row["name"]: row for row in data["endpoints"]}
+    own = {name: first_of(context.family, row.get("ips") or [row["ip"]]) for name, row in found.items()}
     everybody = endpoints(
         catalogue().world,
-        {name: row["ip"] for name, row in found.items()},
+        own,
         {name: row["node"] for name, row in found.items() if row["kind"] == "pod"},
-        {name: row["ip"] for name, row in found.items() if row["kind"] == "node"},
+        {name: own[name] for name, row in found.items() if row["kind"] == "node"},
+        context.family,
     )
-    everybody = {name: one for name, one in everybody.items() if name in found}
+    # The name server is asked over one family.
+    left_out = set() if context.family == context.entire.family else {DNS}
+    everybody = {name: one for name, one in everybody.items() if name in found and name not in left_out}
     seen: dict[tuple[str, Dial], Seen] = {}
     for one in context.observations:
         if one.batch == "B6" and isinstance(one, Exchange | Lookup):
@@ -246,7 +251,7 @@ def new_pod(context: Context) -> Verdict:
         return Verdict(())
     legs = [_rejected(name, why) for name, why in found.newcomer["rejected"].items()]
     tries, answers = 0, []
-    for dial, decision in case.expected(world).items():
+    for dial, decision in case.expected(world, context.family).items():
         seen = found.seen.get((NEW, dial))
         if not decision.allowed:
             legs.append(leg_of(found, str(dial), dial, decision, seen))
@@ -334,10 +339,11 @@ def _case(
     gates: tuple[Any, ...] = (),
     causes: tuple[str, ...],
     judge: Judge | None = None,
+    once: bool = False,
 ) -> Check:
     return Check(
         id_, title, "M", "B6", judge or _enforced(id_), source=source, gates=("np", "policies", *gates),
-        causes=causes, next=NEXT, after=("np.default",),
+        causes=causes, next=NEXT, after=("np.default",), once=once,
     )  # fmt: skip
 
 
@@ -376,7 +382,7 @@ CHECKS: Final[tuple[Check, ...]] = (
         "np.implicit", "an isolated pod reaches itself, its node reaches it, and replies always pass",
         causes=("no exemption for the node", "replies not tracked"), judge=_enforced("np.implicit", only_allowed=True),
     ),
-    _case("np.dns", "DNS can be allowed alone, and is denied without a rule for it", gates=("dns",),
+    _case("np.dns", "DNS can be allowed alone, and is denied without a rule for it", gates=("dns",), once=True,
         causes=("policy applied to the Service's address", "TCP or UDP forgotten")),
     _case(
         "np.new-pod", "a pod created after its policy is isolated from its first instant", gates=("router",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from conformance.context import Context
@@ -22,7 +22,8 @@ from conformance.legs import (
     where,
 )
 from conformance.model import Check, Judge, Verdict
-from conformance.plan import mesh_pairs, node_pairs
+from conformance.pairs import mesh_pairs, node_pairs
+from harness.model.family import Family, host_of
 from harness.model.records import Burst, Exchange, Leg
 
 NM = 'Kubernetes documentation, "The Kubernetes network model"'
@@ -192,7 +193,7 @@ def loss(context: Context) -> Verdict:
 
 def socket_overflows(context: Context, pod: str) -> int:
     """Datagrams that arrived at a pod during the mesh and found a full socket (Udp: RcvbufErrors)."""
-    return _rise(context, pod, "Udp.RcvbufErrors")
+    return _rise(context, pod, f"{_UDP[context.family]}.RcvbufErrors")
 
 
 def udp_arrivals(context: Context, pod: str) -> tuple[int, int]:
@@ -205,11 +206,15 @@ def udp_arrivals(context: Context, pod: str) -> tuple[int, int]:
     talk = [one for group in context.exchanges.values() for one in group if one.batch == "B1" and one.proto == "udp"]
     own = {pod, "localhost"}
     inside = [one for one in talk if one.src == pod and one.dst in own]
-    asked = [one for one in talk if one.dst == pod and one.dial.startswith(f"{ip}:") and one.src != pod]
+    asked = [one for one in talk if one.dst == pod and one.dial.startswith(f"{host_of(ip)}:") and one.src != pod]
     answers = [one for one in talk if one.src == pod and one.dst not in own and one.outcome == "ok"]
     streams = [one for group in context.bursts.values() for one in group if one.dst == pod]
     expected = sum(2 * one.attempts for one in inside) + sum(one.attempts for one in (*asked, *answers))
-    return _rise(context, pod, "Udp.InDatagrams"), expected + sum(one.sent for one in streams)
+    return _rise(context, pod, f"{_UDP[context.family]}.InDatagrams"), expected + sum(one.sent for one in streams)
+
+
+_UDP: Mapping[Family, str] = {"ipv4": "Udp", "ipv6": "Udp6"}
+"""Groups of counters: /proc/net/snmp, and /proc/net/snmp6."""
 
 
 def _rise(context: Context, pod: str, counter: str) -> int:

@@ -46,13 +46,8 @@ def search(context: Context) -> Verdict:
     ip_of = {found.name: found.cluster_ip for found in context.inventory.services}
     for one in context.lookups.get("search", ()):
         name = one.name.rstrip(".")
-        wanted = (
-            str(context.spec.services.api_address)
-            if name.startswith("kubernetes.")
-            else ip_of.get(name.split(".")[0], "")
-        )
-        leg = leg_of(one)
-        legs.append(answered(one, leg, [wanted]))
+        wanted = _of_api(context) if name.startswith("kubernetes.") else [ip_of.get(name.split(".")[0], "")]
+        legs.append(answered(one, leg_of(one), wanted))
     fqdn = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
     queries = [len(one.queries) for one in context.lookups.get("search", ()) if one.queries]
     cost = f", {min(queries)} to {max(queries)} queries each" if queries else ""
@@ -61,6 +56,12 @@ def search(context: Context) -> Verdict:
         (control("P2", fqdn, "fully qualified names were also queried"),),
         summary=f"{len(legs)} short names resolve through the search list{cost}",
     )
+
+
+def _of_api(context: Context) -> list[str]:
+    """Addresses of the API server's own Service: it has one family, the primary one."""
+    primary = context.entire.family
+    return [str(context.spec.services.api_address(primary))] if context.family == primary else []
 
 
 def tcp(context: Context) -> Verdict:
@@ -76,7 +77,7 @@ def tcp(context: Context) -> Verdict:
 def large(context: Context) -> Verdict:
     """An answer beyond 1232 bytes arrives whole: over TCP, or with EDNS."""
     legs: list[Leg] = []
-    wanted = crowd_addresses()
+    wanted = crowd_addresses(context.family)
     for src in sorted({one.src for one in context.lookups.get("large-tcp", ())}):
         by_way = {
             purpose: next((one for one in context.lookups.get(purpose, ()) if one.src == src), None)
@@ -165,7 +166,7 @@ def resolv_conf(context: Context) -> Verdict:
     """The pod's resolver is configured as the API promises."""
     legs = []
     zone = zone_of(context)
-    server = context.inventory.node_dns or str(context.spec.services.dns_address)
+    server = context.inventory.node_dns or str(context.spec.services.dns_address(context.spec.primary))
     wanted = {
         "nameservers": [server],
         "search": [f"{context.inventory.namespace}.svc.{zone}", f"svc.{zone}", zone],
@@ -222,7 +223,7 @@ def parse_resolv_conf(text: str) -> dict[str, Any]:
 CHECKS: tuple[Check, ...] = (
     Check(
         "dns.resolv-conf", "a pod's resolver is configured as Kubernetes requires", "M", "B4", resolv_conf, source=DPS,
-        gates=("dns",), causes=("clusterDNS of the kubelet",), next=("cat /etc/resolv.conf",),
+        once=True, gates=("dns",), causes=("clusterDNS of the kubelet",), next=("cat /etc/resolv.conf",),
     ),
     Check(
         "dns.headless-empty", "the name of a headless Service without endpoints does not exist", "S", "B4",
@@ -254,5 +255,6 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "dns.latency", "how long a lookup takes", "R", "B4", latency, gates=("dns",), after=("node.underlay",),
         inverse="a server that is 50 ms slower moves p95",
+        once=True,
     ),
 )  # fmt: skip

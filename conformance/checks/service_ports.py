@@ -105,7 +105,7 @@ def etp_local(context: Context) -> Verdict:
         text = (
             f"{sender} (router) dialled {one.dial}, and the backend {one.token} saw {source}: the source was not kept"
         )
-        wanted = sender if sender not in {"", "0.0.0.0"} else source  # noqa: S104 - an unbound socket's address
+        wanted = sender if sender not in {"", "0.0.0.0", "::"} else source  # noqa: S104 - an unbound socket's address
         if source in outside or source == wanted:
             return passed(leg, wanted, source, "ip")
         return failed(leg, "wrong-source", text, wanted, source, "ip")

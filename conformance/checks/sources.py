@@ -8,6 +8,7 @@ from collections.abc import Callable
 from conformance.checks.reach import Pair, node_to_pod, pod_to_node
 from conformance.context import Context
 from conformance.legs import control, recorded, where
+from conformance.maths import split_endpoint
 from conformance.model import Check, Judge, Verdict
 
 
@@ -37,7 +38,7 @@ def _sources(pairs: Callable[[Context], tuple[Pair, ...]], expected: Callable[[C
             one = context.exchange("host", src.name, dst.name, "tcp")
             if one is None or one.outcome != "ok":
                 continue
-            address = one.peer.rpartition(":")[0]
+            address = split_endpoint(one.peer)[0]
             kind = classify_source(context, address)
             found[kind].append(address)
             legs.append(
@@ -47,7 +48,7 @@ def _sources(pairs: Callable[[Context], tuple[Pair, ...]], expected: Callable[[C
             )
         hosts = {site.name for site in context.inventory.hosts}
         nodes = [one for one in context.exchanges.get("host", ()) if {one.src, one.dst} <= hosts]
-        inverse = [classify_source(context, one.peer.rpartition(":")[0]) for one in nodes if one.outcome == "ok"]
+        inverse = [classify_source(context, split_endpoint(one.peer)[0]) for one in nodes if one.outcome == "ok"]
         summary = f"{text}: " + ", ".join(f"{kind} ({len(items)} legs)" for kind, items in sorted(found.items()))
         controls = [control("P4", legs, f"{len(legs)} legs with a source")]
         if inverse:

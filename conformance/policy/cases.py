@@ -10,10 +10,12 @@ from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from conformance.families import leg_of
 from conformance.policy.model import Direction, Policy
 from conformance.policy.semantics import Decision, Endpoint, Proto, decide, isolates
 from harness import yamlio
 from harness.model.base import Data
+from harness.model.family import Family
 
 FILE: Final = Path(__file__).parent.parent / "cases" / "policy.yaml"
 PREFIX: Final = "cnilab-np-"
@@ -45,6 +47,11 @@ class World(Data):
     pods: dict[str, PodCase]
     serve: tuple[int, ...] = Field(description="Ports, TCP and UDP, on which every pod answers")
     outside: dict[str, str] = Field(description="Addresses beyond the router, by what they stand for")
+    outside6: dict[str, str] = Field(description="The same places in IPv6")
+
+    def beyond(self, family: Family) -> dict[str, str]:
+        """Addresses beyond the router."""
+        return self.outside if family == "ipv4" else self.outside6
 
 
 def _service(text: str) -> str:
@@ -84,16 +91,18 @@ class Dial:
         dst: Name of an endpoint.
         proto: Transport.
         port: Of the destination.
+        family: Below the transport.
     """
 
     src: str
     dst: str
     proto: Proto
     port: int
+    family: Family = "ipv4"
 
     def __str__(self) -> str:
         """As legs are called."""
-        return f"{self.src}>{self.dst}/{self.proto}/{self.port}"
+        return leg_of(f"{self.src}>{self.dst}/{self.proto}/{self.port}", self.family)
 
 
 class Newcomer(Data):
@@ -110,15 +119,15 @@ class Newcomer(Data):
         """As an endpoint."""
         return f"{self.namespace}/{self.name}"
 
-    def expected(self, world: World) -> dict[Dial, Decision]:
-        """What it dials, and what the API says of that."""
+    def expected(self, world: World, family: Family) -> dict[Dial, Decision]:
+        """What it dials over a family, and what the API says of that."""
         endpoint = Endpoint(
             name=self.full_name,
             namespace=self.namespace,
             labels=self.labels,
             namespace_labels=world.namespaces[self.namespace],
         )
-        known = {self.full_name: endpoint} | _outside(world)
+        known = {self.full_name: endpoint} | _outside(world, family)
         wanted = (Dial(self.full_name, name, proto, 8080) for name in self.outside for proto in PROTOS)
         return decisions(self.policies, wanted, known)
 
@@ -142,7 +151,7 @@ class Catalogue(Data):
                     raise ValueError(msg)
         for case in self.cases:
             strange = {policy.namespace for policy in case.policies} - set(self.world.namespaces)
-            strange |= set(case.outside) - set(self.world.outside)
+            strange |= set(case.outside) - (set(self.world.outside) & set(self.world.outside6))
             strange |= {str(port) for _, port in case.services if port not in self.world.serve}
             if strange:
                 msg = f"case {case.id} uses {', '.join(sorted(strange))}, which the world does not have"
@@ -176,7 +185,11 @@ def placed(world: World, nodes: Sequence[str]) -> dict[str, str]:
 
 
 def endpoints(
-    world: World, addresses: Mapping[str, str], nodes: Mapping[str, str], hosts: Mapping[str, str]
+    world: World,
+    addresses: Mapping[str, str],
+    nodes: Mapping[str, str],
+    hosts: Mapping[str, str],
+    family: Family = "ipv4",
 ) -> dict[str, Endpoint]:
     """Everybody that cases may name.
 
@@ -185,6 +198,7 @@ def endpoints(
         addresses: IP address of each pod, by `namespace/pod`.
         nodes: Node of each pod.
         hosts: Address of the host-network pod that speaks for each node, by node.
+        family: Of all these addresses.
     """
     found = {
         f"{namespace}/{pod}": Endpoint(
@@ -205,13 +219,13 @@ def endpoints(
         namespace_labels={"kubernetes.io/metadata.name": "kube-system"},
         ports={("udp", "dns"): 53, ("tcp", "dns-tcp"): 53},
     )
-    found |= _outside(world)
+    found |= _outside(world, family)
     found |= {node: Endpoint(name=node, kind="node", ip=address, node=node) for node, address in hosts.items()}
     return found
 
 
-def _outside(world: World) -> dict[str, Endpoint]:
-    return {name: Endpoint(name=name, kind="outside", ip=address) for name, address in world.outside.items()}
+def _outside(world: World, family: Family) -> dict[str, Endpoint]:
+    return {name: Endpoint(name=name, kind="outside", ip=address) for name, address in world.beyond(family).items()}
 
 
 def subjects(case: Case, everybody: Mapping[str, Endpoint], direction: Direction) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from conformance.manifests import IMAGE
 from conformance.policy.cases import PREFIX, Newcomer, World, placed, pod_names
 from conformance.policy.model import Policy
+from harness.model.family import Family
 
 Object = dict[str, Any]
 
@@ -81,8 +82,13 @@ def _pod(namespace: str, name: str, node: str, labels: dict[str, str], container
     }
 
 
-def applied(policy: Policy) -> Object:
-    """A policy as it is sent to the API server, with the mark by which leftovers are found."""
-    made: Object = policy.manifest(PREFIX + policy.namespace)
+def applied(policy: Policy, families: Collection[Family]) -> Object:
+    """A policy as it is sent to the API server, with the mark by which leftovers are found.
+
+    Args:
+        policy: The policy.
+        families: IP families of the cluster.
+    """
+    made: Object = policy.of(families).manifest(PREFIX + policy.namespace)
     made["metadata"]["labels"] = OWNER
     return made

@@ -7,12 +7,13 @@ places, so both are kept apart: a rule without `from` matches every source, a se
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
-from typing import Literal, Self
+from collections.abc import Collection, Mapping
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.model.base import Data
+from harness.model.family import Family, family_of
 
 Direction = Literal["Ingress", "Egress"]
 
@@ -156,12 +157,37 @@ class Spec(Data):
         return tuple(Rule(peers=rule.peers, ports=rule.ports) for rule in found)
 
 
+RuleOf = TypeVar("RuleOf", _Ingress, _Egress)
+
+
+def _of(rule: RuleOf, families: Collection[Family]) -> RuleOf:
+    kept = tuple(peer for peer in rule.peers if peer.block is None or family_of(peer.block.cidr) in families)
+    if rule.peers and not kept:
+        msg = f"a rule has no block of {' or '.join(sorted(families))}, and would match everybody"
+        raise ValueError(msg)
+    return rule if kept == rule.peers else rule.model_copy(update={"peers": kept})
+
+
 class Policy(Data):
     """A policy of a namespace."""
 
     name: str
     namespace: str
     spec: Spec
+
+    def of(self, families: Collection[Family]) -> Policy:
+        """The policy for a cluster of some families: without blocks of addresses that nothing in it can have.
+
+        Raises:
+            ValueError: A rule would be left without peers, and so match everybody.
+        """
+        spec = self.spec.model_copy(
+            update={
+                "ingress": tuple(_of(rule, families) for rule in self.spec.ingress),
+                "egress": tuple(_of(rule, families) for rule in self.spec.egress),
+            }
+        )
+        return self if spec == self.spec else self.model_copy(update={"spec": spec})
 
     def manifest(self, namespace: str) -> dict[str, object]:
         """The object as users write it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import shlex
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 import click
 from click.shell_completion import shell_complete
 
-from harness import __version__
+from harness import __version__, timeouts
+from harness.caller import says_yes
 from harness.cli.context import WORDS, Settings, checked_place, colored, default_cache, default_state
 from harness.cli.defaults import SOURCES, adopt, read
 from harness.cli.interrupt import Interrupted, handling
@@ -119,6 +121,13 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (text, _) in COMMANDS.items()])
 
 
+def _finite(_ctx: click.Context, _param: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        msg = f"{value} is not a finite number."
+        raise click.BadParameter(msg)
+    return value
+
+
 @click.group(
     cls=LazyGroup,
     epilog=EPILOG,
@@ -146,6 +155,7 @@ class LazyGroup(click.Group):
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
+    callback=_finite,
     help="Factor for all deadlines, for slow machines.",
 )
 @click.option(
@@ -172,16 +182,22 @@ def cli(  # noqa: PLR0913 - one parameter per option, as click wants it
     """Real Kubernetes networking on one Linux machine: labs that teach it, and checks that prove it."""
     ctx.color = colored(color)
     state, cache = checked_place(state, "--state"), checked_place(cache, "--cache")
-    ctx.obj = Settings(quiet=quiet, verbose=verbose, state=state, cache=cache)
-    # Layers below know of these through the environment, and so do the programs that they start.
-    os.environ["CNILAB_STATE"] = str(state)
-    os.environ["CNILAB_CACHE"] = str(cache)
-    os.environ["CNILAB_TIMEOUT_SCALE"] = f"{timeout_scale:g}"
-    os.environ["CNILAB_REGISTRY_MIRROR"] = " ".join(registry_mirror)
-    if registry_mirror:
-        from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for it
+    ctx.with_resource(timeouts.paced(timeout_scale))
+    ctx.obj = Settings(
+        quiet=quiet,
+        verbose=verbose,
+        state=state,
+        cache=cache,
+        timeout_scale=timeout_scale,
+        mirrors=_mirrors(registry_mirror) if registry_mirror else {},
+    )
 
-        mirrors.known()  # a word that is wrong is told before anything begins
+
+def _mirrors(words: tuple[str, ...]) -> dict[str, str]:
+    """What the words mean; one that is wrong is told before anything begins."""
+    from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for it
+
+    return mirrors.parse(words, clear=says_yes(mirrors.CLEAR))
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -191,6 +207,7 @@ def run(args: Sequence[str] | None = None) -> int:
         args: Words after the program's name; None takes them from the process.
     """
     words = list(sys.argv[1:] if args is None else args)
+    ctx: click.Context | None = None
     try:
         if instruction := os.environ.get("_CNILAB_COMPLETE"):
             return shell_complete(cli, {}, "cnilab", "_CNILAB_COMPLETE", instruction)
@@ -200,18 +217,24 @@ def run(args: Sequence[str] | None = None) -> int:
             result = cli.invoke(ctx)
             sys.stdout.flush()
     except Exception as error:  # noqa: BLE001 - the last resort: every error ends as a sentence and a code
-        return explain(error, words)
+        return explain(error, words, _state(ctx))
     except KeyboardInterrupt as error:
         return error.exit_code if isinstance(error, Interrupted) else INTERRUPTED
     return result if isinstance(result, int) else 0
 
 
-def explain(error: Exception, words: Sequence[str]) -> int:
+def _state(ctx: click.Context | None) -> Path:
+    """The state directory, also where the command line could not be read."""
+    return Path(ctx.params["state"] if ctx else os.environ.get("CNILAB_STATE") or default_state())
+
+
+def explain(error: Exception, words: Sequence[str], state: Path) -> int:
     """Say what went wrong, and return the exit code that says it too.
 
     Args:
         error: What ended a command.
         words: Of the command line.
+        state: The state directory, whose logs get what nobody expected.
     """
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
@@ -226,7 +249,7 @@ def explain(error: Exception, words: Sequence[str]) -> int:
         if "-vv" in words:
             traceback.print_exception(error)
         return error.exit_code
-    return _complain_about_ourselves(error, words)
+    return _complain_about_ourselves(error, words, state)
 
 
 def _red(text: str) -> str:
@@ -252,9 +275,8 @@ def _complain_about_usage(error: click.ClickException) -> int:
     return 4
 
 
-def _complain_about_ourselves(error: Exception, words: Sequence[str]) -> int:
-    path = Path(os.environ.get("CNILAB_STATE") or default_state()) / "log"
-    path /= f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+def _complain_about_ourselves(error: Exception, words: Sequence[str], state: Path) -> int:
+    path = state / "log" / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = "".join(traceback.format_exception(error))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

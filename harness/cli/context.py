@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -32,17 +33,27 @@ class Settings:
         verbose: 0: steps; 1: sub-steps and notes too; 2: tracebacks as well.
         state: Root of state; a cluster's own directory is `labs/<name>` below it.
         cache: Components, images, build results.
+        timeout_scale: Factor for all deadlines.
+        mirrors: URLs by the registries that they stand for; see `harness.components.mirrors.parse`.
     """
 
     quiet: bool = False
     verbose: int = 0
     state: Path = Path()
     cache: Path = Path()
+    timeout_scale: float = 1.0
+    mirrors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
         """How much is said, as options for a program of ours that is started."""
         return [*(["--quiet"] if self.quiet else []), *(["-v"] * self.verbose)]
+
+    @property
+    def options(self) -> list[str]:
+        """All of them, as options for a program of ours that is started on this machine."""
+        places = [f"--state={self.state}", f"--cache={self.cache}", f"--timeout-scale={self.timeout_scale:g}"]
+        return [*places, *(f"--registry-mirror={host}={url}" for host, url in self.mirrors.items()), *self.words]
 
 
 def default_state() -> Path:

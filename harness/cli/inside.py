@@ -29,9 +29,10 @@ CLEANING = 300.0
 
 def program() -> Program:
     """This program, for a cluster's machine."""
-    from harness.steps.kernel.inside import Program  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.components import mirrors  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.steps.kernel.inside import Program  # noqa: PLC0415
 
-    return Program(ARGV, MODULES)
+    return Program(ARGV, MODULES, {mirrors.VARIABLE: " ".join(mirrors.words(settings().mirrors))})
 
 
 def redirected(ctx: click.Context) -> int | None:

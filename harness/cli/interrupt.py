@@ -38,12 +38,9 @@ class Interrupted(KeyboardInterrupt):
 def _patience() -> float:
     """Seconds for cleaning up, stretched like all deadlines.
 
-    To be asked when the signal comes: before the command line is read, the factor may still be another one, or none.
+    To be asked when the signal comes: before the command line is read, the factor is not known.
     """
-    try:
-        return min(timeouts.stretched(PATIENCE), LONGEST)
-    except ValueError:
-        return PATIENCE
+    return min(timeouts.stretched(PATIENCE), LONGEST)
 
 
 def _quit(message: str, code: int) -> None:

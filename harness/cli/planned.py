@@ -92,8 +92,9 @@ def _kernel(name: str, store: Store) -> Item:
 
 def _nodes(spec: LabSpec) -> Iterator[Item]:
     for name in spec.node_names:
-        address = str(spec.node_address(name))
-        yield Item("node", name, f"{spec.provider}, {address}", {"address": address})
+        addresses = [str(address) for address in spec.all_addresses(name)]
+        known = {"address": addresses[0], "addresses": addresses}
+        yield Item("node", name, f"{spec.provider}, {', '.join(addresses)}", known)
 
 
 def _components(store: Store, names: tuple[str, ...]) -> Iterator[Item]:
@@ -110,7 +111,7 @@ def _components(store: Store, names: tuple[str, ...]) -> Iterator[Item]:
 
 def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item]:
     """Images that the nodes are given, and where each comes from."""
-    from harness.components import given, pull, recipes  # noqa: PLC0415
+    from harness.components import given, mirrors, pull, recipes  # noqa: PLC0415
 
     theirs = {image.reference: image for image in recipes.images(store.lock) if image.foreign}
     for reference in store.image_references(names):
@@ -124,7 +125,8 @@ def _images(store: Store, names: tuple[str, ...], offer: Offer) -> Iterator[Item
             yield Item("image", reference, "added by you: in the cache", {"source": "brought"})
         elif image.pulled:
             there = pull.place(store.cache, image).is_file()
-            detail = "pulled: in the cache" if there else f"would be pulled from {pull.origin(image)}"
+            source = mirrors.source(reference, store.mirrors)
+            detail = "pulled: in the cache" if there else f"would be pulled from {source}"
             yield Item("image", reference, detail, {"source": "pulled", "state": "cached" if there else "missing"})
         else:
             yield Item("image", reference, "missing; add it with cnilab components add", {"source": "missing"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,14 @@ from harness.cli.context import shown
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.model.references import Known
     from harness.model.spec import LabSpec
 
 KERNELS = ("host", "debian")
 """Those that a cluster can run under; see harness.model.spec."""
+
+FAMILIES = ("ipv4", "ipv6", "dual")
+"""What a cluster can have; see harness.model.family."""
 
 _FIELDS = {
     "name": "metadata.name",
@@ -33,6 +37,7 @@ _FIELDS = {
     "kernel": "spec.kernel",
     "provider": "spec.provider",
     "cni_version": "spec.cniVersion",
+    "ip_family": "spec.ipFamily",
 }
 """Parameter of an option to the field of a spec file that it sets."""
 
@@ -123,6 +128,7 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the cluster under this kernel, in a VM."),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
+        click.option("--ip-family", type=click.Choice(FAMILIES), help="IP families of the cluster.  [default: ipv4]"),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
         click.option("--name", help="Name of the cluster.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
@@ -149,21 +155,11 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
 
     variants = catalogue.names()
     if target in variants:
-        return make_spec(
-            variants,
-            {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults, **given},
-            network=pinned_network,
-        )
+        defaults = {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults}
+        return make_spec(known(), {**defaults, **given})
     path = Path(target)
     if path.suffix in {".yaml", ".yml"} or path.exists():
-        return load_spec(
-            path,
-            variants=variants,
-            labs=_lab_ids(),
-            overrides=given,
-            pinned=_pinned_kubernetes(),
-            network=pinned_network,
-        )
+        return load_spec(path, replace(known(), labs=_lab_ids(), pinned=_pinned_kubernetes()), given)
     import difflib  # noqa: PLC0415
 
     near = difflib.get_close_matches(target, variants, n=1)
@@ -173,6 +169,30 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
         cause=f"variants: {', '.join(variants)}",
         next_step=f"did you mean '{near[0]}'?" if near else "name a variant, or a file that ends in .yaml",
     )
+
+
+def known() -> Known:
+    """What a spec may refer to, but for labs and versions of Kubernetes: those only a file names."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.references import Known  # noqa: PLC0415
+    from harness.providers.registry import families  # noqa: PLC0415
+
+    return Known(
+        catalogue.names(),
+        network=pinned_network,
+        families=lambda name: catalogue.variant(name).families,
+        provided=families,
+        pod_mtu=_pod_mtu,
+    )
+
+
+def _pod_mtu(variant: str, version: str, mtu: int) -> int:
+    """The largest IPv6 packet of a pod, in bytes."""
+    from harness.cni import catalogue  # noqa: PLC0415
+    from harness.model.spec import LabSpec  # noqa: PLC0415
+
+    expect = catalogue.of(LabSpec(cni=variant, cni_version=version)).expect
+    return expect.of("ipv6").pod_mtu(mtu)
 
 
 def _lab_ids() -> list[str]:
@@ -203,11 +223,10 @@ def checked_version(variant: str, version: str | None) -> str:
     Raises:
         SpecError: It is none.
     """
-    from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.load import make_spec  # noqa: PLC0415
 
     wanted = {"spec.cni": variant, **({"spec.cniVersion": version} if version else {})}
-    return make_spec(catalogue.names(), wanted, network=pinned_network).cni_version
+    return make_spec(known(), wanted).cni_version
 
 
 def under_another_kernel(spec: LabSpec) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.model import rbac
+from harness.model.family import TITLE
 from harness.model.spec import LabSpec
 
 Object = dict[str, Any]
@@ -78,13 +79,25 @@ def _service(spec: LabSpec) -> Object:
         },
         "spec": {
             "selector": _LABELS,
-            "clusterIP": str(spec.services.dns_address),
+            **_addresses(spec),
             "ports": [
                 {"name": "dns", "port": 53, "targetPort": 53, "protocol": "UDP"},
                 {"name": "dns-tcp", "port": 53, "targetPort": 53, "protocol": "TCP"},
                 {"name": "metrics", "port": 9153, "targetPort": 9153, "protocol": "TCP"},
             ],
         },
+    }
+
+
+def _addresses(spec: LabSpec) -> Object:
+    """A ClusterIP in each family of the cluster; with one family, the fields of a Service that knows of no other."""
+    first = {"clusterIP": str(spec.services.dns_address(spec.primary))}
+    if len(spec.families) == 1:
+        return first
+    return first | {
+        "clusterIPs": [str(spec.services.dns_address(family)) for family in spec.families],
+        "ipFamilyPolicy": "RequireDualStack",
+        "ipFamilies": [TITLE[family] for family in spec.families],
     }
 
 

@@ -137,7 +137,7 @@ class PodRunner(ProgramRunner):
         with os.fdopen(source, "rb") as reader, os.fdopen(sink, "w", encoding="utf-8") as writer:
             writer.write(self.access.told())
             writer.close()
-            return HostRunner().start(relay, stdin=reader, stdout=stdout, stderr=stderr)
+            return HostRunner().start(relay, stdin=reader, stdout=stdout, stderr=stderr, env=timeouts.variables())
 
 
 def _completed(vector: tuple[str, ...], found: Mapping[int, bytearray]) -> Completed:

@@ -115,7 +115,7 @@ def kubelet_config(spec: LabSpec, facts: MachineFacts) -> str:
             **(allow_cgroup_v1(spec) if facts.cgroup_v1 else {}),
             "failSwapOn": False,
             "enforceNodeAllocatable": [],
-            "clusterDNS": [str(spec.services.dns_address)],
+            "clusterDNS": [str(spec.services.dns_address(spec.primary))],
             "clusterDomain": spec.services.domain,
             "resolvConf": "/etc/resolv.conf",
             # A nearly full disk of the machine is no reason to evict a lab's pods.

@@ -11,14 +11,16 @@ reads them may have a clock that is behind.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from harness.model.family import Address
 
 _VALID = dt.timedelta(days=30)
 _CLOCK_SKEW = dt.timedelta(minutes=10)
@@ -157,11 +159,11 @@ class ClusterPki:
     nodes: dict[str, Pair]
 
 
-def make_pki(nodes: dict[str, IPv4Address], api_names: Sequence[str]) -> ClusterPki:
+def make_pki(nodes: Mapping[str, Sequence[Address]], api_names: Sequence[str]) -> ClusterPki:
     """Make the certificates of one cluster.
 
     Args:
-        nodes: Name to address on the underlay.
+        nodes: Name to addresses on the underlay.
         api_names: Names and addresses under which the API server is called.
     """
     cluster, etcd, front_proxy = (
@@ -185,7 +187,7 @@ def make_pki(nodes: dict[str, IPv4Address], api_names: Sequence[str]) -> Cluster
         scheduler=cluster.issue("system:kube-scheduler", names=local),
         proxy=cluster.issue("system:kube-proxy"),
         nodes={
-            name: cluster.issue(f"system:node:{name}", groups=["system:nodes"], names=[name, str(address)])
-            for name, address in nodes.items()
+            name: cluster.issue(f"system:node:{name}", groups=["system:nodes"], names=[name, *map(str, addresses)])
+            for name, addresses in nodes.items()
         },
     )

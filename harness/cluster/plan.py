@@ -6,6 +6,7 @@ Everything here speaks of a node's own paths, so that the same plan serves every
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from harness.cluster.kubeconfig import kubeconfig
@@ -19,6 +20,7 @@ from harness.cluster.node_config import (
 )
 from harness.cluster.pki import ClusterPki, Pair
 from harness.model import sysctls
+from harness.model.family import endpoint
 from harness.model.machine import File, Machine, Service
 from harness.model.spec import LabSpec
 from harness.model.wellknown import API_PORT, CONTROLLER_REQUESTS
@@ -47,9 +49,9 @@ def api_names(spec: LabSpec) -> list[str]:
         f"kubernetes.default.svc.{spec.services.domain}",
         "localhost",
         "127.0.0.1",
-        str(spec.services.api_address),
+        *(str(spec.services.api_address(family)) for family in spec.families),
         spec.node_names[0],
-        str(spec.node_address(spec.node_names[0])),
+        *map(str, spec.all_addresses(spec.node_names[0])),
     ]
 
 
@@ -67,7 +69,7 @@ def machines(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, *, kube_proxy:
 
 def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, kube_proxy: bool) -> Machine:
     first = name == spec.node_names[0]
-    server = f"https://{spec.node_address(spec.node_names[0])}:{API_PORT}"
+    server = f"https://{endpoint(spec.node_address(spec.node_names[0]), API_PORT)}"
     files = {
         "/etc/containerd/config.toml": File(containerd_config(facts)),
         "/etc/kubernetes/kubelet.yaml": File(kubelet_config(spec, facts)),
@@ -90,7 +92,7 @@ def _machine(spec: LabSpec, pki: ClusterPki, facts: MachineFacts, name: str, *, 
         services=tuple(map(_patient, services)) if facts.emulated else tuple(services),
         sysctls={
             **sysctls.NETWORK,
-            "net/ipv4/ip_forward": "1",
+            **sysctls.FORWARDING,
             "?net/bridge/bridge-nf-call-iptables": "1",
             "?net/bridge/bridge-nf-call-ip6tables": "1",
             # A socket whose process was killed and whose peer is gone tries for minutes to say goodbye, and keeps
@@ -142,7 +144,7 @@ def control_plane_files(pki: ClusterPki, server: str) -> dict[str, File]:
 
 def api_ready(host: object) -> str:
     """The condition of a service that asks the API server for things which only its start-up allows."""
-    return f"https://{host}:{API_PORT}/readyz"
+    return f"https://{endpoint(str(host), API_PORT)}/readyz"
 
 
 def control_plane_services(spec: LabSpec) -> list[Service]:
@@ -182,9 +184,9 @@ def node_services(spec: LabSpec, name: str) -> list[Service]:
                 "--config=/etc/kubernetes/kubelet.yaml",
                 "--kubeconfig=/etc/kubernetes/kubelet.conf",
                 f"--hostname-override={name}",
-                f"--node-ip={spec.node_address(name)}",
+                f"--node-ip={_listed(spec.all_addresses(name))}",
             ),
-            wait=(f"unix:{CONTAINERD_SOCKET}", f"tcp:{server}:{API_PORT}"),
+            wait=(f"unix:{CONTAINERD_SOCKET}", f"tcp:{endpoint(server, API_PORT)}"),
             env=_LAZY_COLLECTOR,
         ),
         Service("kube-proxy", proxy_argv(spec, name), wait=proxy_may_run, env=_LAZY_COLLECTOR),
@@ -217,7 +219,7 @@ def api_server_argv(spec: LabSpec) -> tuple[str, ...]:
         "kube-apiserver",
         f"--advertise-address={spec.node_address(spec.node_names[0])}",
         f"--secure-port={API_PORT}",
-        f"--service-cluster-ip-range={spec.services.cidr}",
+        f"--service-cluster-ip-range={_listed(spec.service_cidrs)}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
@@ -264,9 +266,9 @@ def controller_manager_argv(spec: LabSpec) -> tuple[str, ...]:
         "--leader-elect=false",
         "--use-service-account-credentials=true",
         "--allocate-node-cidrs=true",
-        f"--cluster-cidr={spec.pods.cidr}",
-        f"--node-cidr-mask-size={spec.pods.node_mask}",
-        f"--service-cluster-ip-range={spec.services.cidr}",
+        f"--cluster-cidr={_listed(spec.pod_cidrs)}",
+        *_node_masks(spec),
+        f"--service-cluster-ip-range={_listed(spec.service_cidrs)}",
         f"--root-ca-file={PKI}/ca.crt",
         *_DELEGATED_AUTHENTICATION,
         *(f"--{flag}={value}" for flag, value in CONTROLLER_REQUESTS.items()),
@@ -274,6 +276,18 @@ def controller_manager_argv(spec: LabSpec) -> tuple[str, ...]:
         f"--cluster-signing-key-file={PKI}/ca.key",
         f"--service-account-private-key-file={PKI}/sa.key",
     )
+
+
+def _node_masks(spec: LabSpec) -> list[str]:
+    """How long the prefix of a node's share is: with two families, the flag without a family is refused."""
+    if len(spec.families) == 1:
+        return [f"--node-cidr-mask-size={spec.pods.mask(spec.primary)}"]
+    return [f"--node-cidr-mask-size-{family}={spec.pods.mask(family)}" for family in spec.families]
+
+
+def _listed(values: Iterable[object]) -> str:
+    """As flags have what there is one of for each family: separated by commas, the primary family first."""
+    return ",".join(map(str, values))
 
 
 def scheduler_argv() -> tuple[str, ...]:
@@ -302,7 +316,7 @@ def proxy_argv(spec: LabSpec, name: str) -> tuple[str, ...]:
         "--kubeconfig=/etc/kubernetes/proxy.conf",
         f"--hostname-override={name}",
         f"--proxy-mode={mode}",
-        f"--cluster-cidr={spec.pods.cidr}",
+        f"--cluster-cidr={_listed(spec.pod_cidrs)}",
         # There is no such flag for nftables, only a key of the file; its default is a second.
         *((f"--{mode}-min-sync-period=100ms",) if mode != "nftables" else ()),
         "--conntrack-max-per-core=0",

@@ -12,6 +12,7 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
+from harness import timeouts
 from harness.cluster.access import heard
 from harness.cluster.stream import STATUS, STDERR, STDOUT, Place, Stream, exit_status
 from harness.errors import CnilabError
@@ -47,7 +48,8 @@ def _write(descriptor: int, data: bytes) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        with timeouts.paced(timeouts.heard(os.environ)):
+            sys.exit(main(sys.argv[1:]))
     except CnilabError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

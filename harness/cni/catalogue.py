@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness import yamlio
+from harness.components.versions import numbers
 from harness.errors import Problem, SpecError, UsageError
 from harness.model.spec import LabSpec
 from harness.model.variant import DRIVERS, Variant
@@ -59,23 +59,19 @@ def variant(name: str) -> Variant:
 
 
 def of(spec: LabSpec) -> Variant:
-    """A lab's variant, with what is to be expected of the network's version that it asks for.
+    """A lab's variant, with what is to be expected in its families and of the network's version that it asks for.
 
     Raises:
         UsageError: There is none of that name; suggests the nearest.
         SpecError: Its file is wrong.
     """
-    chosen = variant(spec.cni)
+    chosen = variant(spec.cni).among(spec.families)
     limits = chosen.expect.overhead_before if spec.cni_version else {}
-    for limit in sorted(limits, key=_numbers):
-        if _numbers(spec.cni_version) < _numbers(limit):
+    for limit in sorted(limits, key=numbers):
+        if numbers(spec.cni_version) < numbers(limit):
             expect = chosen.expect.model_copy(update={"overhead": limits[limit]})
             return chosen.model_copy(update={"expect": expect})
     return chosen
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
 def needs(spec: LabSpec) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from ipaddress import IPv4Network, ip_network
+from ipaddress import ip_network
 from itertools import pairwise
 
 from harness.cni.command import Command
+from harness.model.family import Range
 from harness.model.netstate import NetState, Route
 
 PLUGIN_CHAINS = ("CNI-*",)
@@ -56,7 +57,7 @@ class Footprint:
     leases: tuple[str, ...] = ()
 
 
-def removal(state: NetState, own: Footprint, pods: IPv4Network, nics: Sequence[str]) -> list[Command]:
+def removal(state: NetState, own: Footprint, pods: Sequence[Range], nics: Sequence[str]) -> list[Command]:
     """The commands that take a driver's things off a node, in order; none for what is not there.
 
     Args:
@@ -102,7 +103,7 @@ def _links(state: NetState, own: Footprint) -> Iterator[Command]:
         yield Command(("ip", "-force", "-batch", "-"), lines, may_fail=True)
 
 
-def _routing(state: NetState, own: Footprint, pods: IPv4Network, nics: Sequence[str]) -> Iterator[Command]:
+def _routing(state: NetState, own: Footprint, pods: Sequence[Range], nics: Sequence[str]) -> Iterator[Command]:
     lines: dict[str, list[str]] = {"-4": [], "-6": []}
     for rule in state.rules:
         words = rule.text.split()
@@ -112,7 +113,9 @@ def _routing(state: NetState, own: Footprint, pods: IPv4Network, nics: Sequence[
         if route.table in own.tables or (route.dev in nics and inside(route, pods)):
             words = [f"route delete {route.dst}", f"dev {route.dev}" if route.dev else "", f"table {route.table}"]
             lines[_flag(route.family)].append(" ".join(filter(None, words)))
-    lines["-4"] += [f"neigh delete {one.dst} dev {one.dev}" for one in state.neighbours if one.dev in nics]
+    for one in state.neighbours:
+        if one.dev in nics:
+            lines["-6" if ":" in one.dst else "-4"].append(f"neigh delete {one.dst} dev {one.dev}")
     for family, batch in lines.items():
         if batch:
             # -force: routes over links that were just deleted went with them.
@@ -123,12 +126,15 @@ def _flag(family: str) -> str:
     return "-6" if family == "inet6" else "-4"
 
 
-def inside(route: Route, network: IPv4Network) -> bool:
-    """Whether a route leads into a network or a part of it."""
-    if route.family != "inet" or route.dst == "default":
+def inside(route: Route, networks: Iterable[Range]) -> bool:
+    """Whether a route leads into one of some networks, or a part of it."""
+    if route.dst == "default":
         return False
     target = ip_network(route.dst, strict=False)
-    return isinstance(target, IPv4Network) and target.subnet_of(network)
+    return any(
+        target.version == network.version and target.subnet_of(network)  # type: ignore[arg-type]  # of one family
+        for network in networks
+    )
 
 
 def _firewall(state: NetState, own: Footprint) -> Iterator[Command]:

@@ -21,10 +21,9 @@ from typing import IO, Literal, cast
 
 from pydantic import Field
 
-from harness.components import elf, own, pull
+from harness.components import elf
 from harness.components import entry as entries
 from harness.components.entry import Entry
-from harness.components.kubernetes import versions, with_kubernetes
 from harness.components.resolver import Resolver
 from harness.components.sources import toolchain
 from harness.errors import CnilabError, UsageError
@@ -69,6 +68,33 @@ def verify(store: Resolver) -> list[ComponentStatus]:
             with store.exclusive(f"component-{status.name}"):
                 entries.remove(store.directory(store.lock.component[status.name]))
     return found
+
+
+def verify_toolchain(store: Resolver) -> list[ComponentStatus]:
+    """The same for the pinned Go, which no component is but all builds may need; nothing where none is pinned."""
+    pinned = store.lock.go
+    if pinned is None or not pinned.sum:
+        return []
+    place, module = toolchain.place(store.cache, pinned), toolchain.module(pinned)
+    status = ComponentStatus(
+        name="go",
+        kind="toolchain",
+        pinned=pinned.version,
+        state="missing",
+        sources=("module",),
+        summary="Go for builds, where the machine has none that is new enough",
+    )
+    if not place.is_dir():
+        return [status]
+    found = toolchain.sum_of(place, module)
+    problems = () if found == pinned.sum else (f"{place} has the sum {found}, but components.lock says {pinned.sum}",)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    if problems:
+        with store.exclusive(f"go-{pinned.version}"):
+            entries.remove(place)
+    facts = {"version": pinned.version, "source": "module", "origin": module, "size": size, "digest": found}
+    state = "damaged" if problems else "cached"
+    return [status.model_copy(update={**facts, "state": state, "problems": problems})]
 
 
 def _status(store: Resolver, name: str, *, thorough: bool) -> ComponentStatus:
@@ -232,24 +258,3 @@ def _checked(directory: Path) -> Entry:
     entry = entry.model_copy(update={"files": entries.describe(directory / "files")})
     entries.write(directory, entry)
     return entry
-
-
-def prune(store: Resolver) -> list[Path]:
-    """Remove what the present lock does not use, and what is made of the rest again. Not while a lab is up: it runs it.
-
-    Returns:
-        The directories removed.
-    """
-    locks = [store.lock, *(with_kubernetes(store.lock, minor) for minor in versions(store.lock))]
-    wanted = {store.directory(component) for lock in locks for component in lock.component.values()}
-    removed = [path for path in sorted(store.cache.glob("components/*/*")) if path not in wanted]
-    go = toolchain.place(store.cache, store.lock.go) if store.lock.go else None
-    removed += [path for path in sorted(store.cache.glob("go/*")) if path != go]
-    for kind in ("bin", "cni", "images", "containerd-root", "libraries", "boxes", own.FOLDER, pull.FOLDER):
-        removed += sorted((store.cache / kind).glob("*"))
-    for path in removed:
-        if path.is_dir():
-            entries.remove(path)
-        else:
-            path.unlink()
-    return removed

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from harness.components import given, pull, recipes
+from harness.components import given, payloads, pull, recipes
 from harness.components.entry import file_digest
 from harness.components.lock import architecture
-from harness.components.recipes import Content, Image
+from harness.components.payloads import Content
+from harness.components.recipes import Image
 from harness.components.resolver import Resolver
 from harness.model.run import Pin
 
@@ -109,7 +110,7 @@ def kit(store: Resolver) -> Path:
         PreflightError: A program is not available.
     """
     store.ensure(["responder"])
-    image = Image("kit", "kit", (), (), ("responder",), recipes.kit)
+    image = Image("kit", "kit", (), (), ("responder",), payloads.kit)
 
     def write(contents: Mapping[str, Content], target: Path, _: Path) -> None:
         with target.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as file:

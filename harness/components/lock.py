@@ -256,6 +256,11 @@ class GoPin(Data):
         description="By architecture, as Go's database of sums has it of the module golang.org/toolchain"
     )
 
+    @property
+    def sum(self) -> str:
+        """That of this machine's architecture; empty where it is not pinned for it."""
+        return next((value for name, value in self.sums.items() if name == architecture()), "")
+
 
 class Tool(Data):
     """An ordinary program of the machine, or a library's header."""

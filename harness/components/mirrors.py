@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
 
-from harness.caller import says_yes
 from harness.errors import UsageError
 
 VARIABLE = "CNILAB_REGISTRY_MIRROR"
-"""Has what the option says, separated by blanks."""
+"""Has what the option says, separated by blanks, for a program of ours that is started in a virtual machine."""
 
 CLEAR = "CNILAB_CLEAR_MIRRORS"
 """1: a mirror on another machine may speak http, too. Nothing then keeps others on the way from changing an image."""
@@ -67,13 +65,9 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def known(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the user told this program.
-
-    Raises:
-        UsageError: As from `parse`.
-    """
-    return parse(environ.get(VARIABLE, "").split(), clear=says_yes(CLEAR, environ))
+def words(mirrors: Mapping[str, str]) -> list[str]:
+    """What `parse` was given."""
+    return [f"{host}={url}" for host, url in mirrors.items()]
 
 
 def registry(reference: str) -> str:

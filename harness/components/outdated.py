@@ -1,4 +1,4 @@
-"""What of the lock is behind: newer versions of pinned components, as Go's module proxy lists them.
+"""What of the lock is behind: newer versions of pinned components and of Go, as Go's module proxy lists them.
 
 What is not pinned by a module of its own name, or whose version somebody else chooses, as kubeadm's etcd, is not asked
 for. Prereleases are not news.
@@ -18,10 +18,10 @@ from pydantic import Field
 
 from harness import timeouts
 from harness.components.kubernetes import minor_of
-from harness.components.lock import Component, Lock
+from harness.components.lock import Component, GoPin, Lock, architecture
 from harness.components.sources import toolchain
 from harness.components.tools import offline
-from harness.components.versions import find_version
+from harness.components.versions import numbers
 from harness.errors import CnilabError
 from harness.model.base import Record
 from harness.runner import Runner
@@ -52,7 +52,7 @@ class Answer(Record):
 
 
 def ages(lock: Lock, runner: Runner, cache: Path) -> list[Age]:
-    """Ask for every component that names its module.
+    """Ask for every component that names its module, and for Go.
 
     Args:
         lock: What is pinned.
@@ -61,9 +61,11 @@ def ages(lock: Lock, runner: Runner, cache: Path) -> list[Age]:
     """
     components = [one for one in lock.component.values() if one.build and one.build.upstream]
     modules = list(dict.fromkeys(one.build.upstream for one in components if one.build))
+    modules += [toolchain.MODULE] if lock.go else []
     own = {} if which("go") else toolchain.variables(cache, lock.go)
     answers = ask(modules, runner, own)
-    return [age for one in components if one.build for age in judge(one, answers[one.build.upstream])]
+    found = [age for one in components if one.build for age in judge(one, answers[one.build.upstream])]
+    return [*found, *([judge_toolchain(lock.go, answers[toolchain.MODULE])] if lock.go else [])]
 
 
 def ask(modules: Iterable[str], runner: Runner, way: Mapping[str, str] = MappingProxyType({})) -> dict[str, Answer]:
@@ -108,22 +110,31 @@ def judge(component: Component, answer: Answer) -> list[Age]:
         component: Its default version is compared with all; those for other minor versions of Kubernetes within theirs.
         answer: What the proxy said.
     """
-    found = [_age(component, component.pinned, "", answer)]
-    return found + [_age(component, pinned, minor, answer) for minor, pinned in component.minors.items()]
-
-
-def _age(component: Component, pinned: str, minor: str, answer: Answer) -> Age:
-    module = component.build.upstream if component.build else ""
     releases = [match[1] for version in answer.versions if (match := _RELEASE.fullmatch(version))]
-    mine = [version for version in releases if not minor or minor_of(version) == minor]
+    module = component.build.upstream if component.build else ""
+    found = [Age(name=component.name, pinned=component.pinned, state="unknown", module=module)]
+    found += [found[0].model_copy(update={"minor": one, "pinned": pinned}) for one, pinned in component.minors.items()]
+    return [_compared(age, releases, answer.reason) for age in found]
+
+
+def judge_toolchain(pinned: GoPin, answer: Answer) -> Age:
+    """The pinned Go against what there is for this machine's architecture; its releases are versions of one module.
+
+    Args:
+        pinned: What the lock says.
+        answer: What the proxy said.
+    """
+    release = re.compile(rf"v0\.0\.1-go(\d+\.\d+\.\d+)\.linux-{architecture()}")
+    releases = [match[1] for version in answer.versions if (match := release.fullmatch(version))]
+    age = Age(name="go", pinned=pinned.version, state="unknown", module=toolchain.MODULE)
+    return _compared(age, releases, answer.reason)
+
+
+def _compared(age: Age, releases: Iterable[str], reason: str) -> Age:
+    """With the newest of these; of another minor version than the default one, with the newest of that."""
+    mine = [version for version in releases if not age.minor or minor_of(version) == age.minor]
     if not mine:
-        reason = answer.reason or "no release is listed"
-        return Age(name=component.name, minor=minor, pinned=pinned, state="unknown", module=module, reason=reason)
-    newest = max(mine, key=_numbers)
-    behind = _numbers(newest) > _numbers(find_version(pinned))
-    state: Literal["behind", "current"] = "behind" if behind else "current"
-    return Age(name=component.name, minor=minor, pinned=pinned, newest=newest, state=state, module=module)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
+        return age.model_copy(update={"reason": reason or "no release is listed"})
+    newest = max(mine, key=numbers)
+    state = "behind" if numbers(newest) > numbers(age.pinned) else "current"
+    return age.model_copy(update={"newest": newest, "state": state})

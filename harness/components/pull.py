@@ -53,15 +53,6 @@ def place(cache: Path, image: Image) -> Path:
     return cache / FOLDER / image.place
 
 
-def origin(image: Image) -> str:
-    """URL of where an image would be pulled from.
-
-    Raises:
-        UsageError: What the user says of mirrors is wrong.
-    """
-    return mirrors.source(image.reference, mirrors.known())
-
-
 def known(cache: Path) -> list[Pulled]:
     """All images in the cache that were pulled."""
     found = filter(None, map(_record, (cache / FOLDER).glob(f"*/{_RECORD}")))
@@ -111,13 +102,13 @@ def _record(path: Path) -> Pulled | None:
 
 
 def _pull(store: Resolver, image: Image, target: Path, scratch: Path) -> Pulled:
-    told, url = mirrors.known(), origin(image)
+    url = mirrors.source(image.reference, store.mirrors)
     if offline():
         raise _refused(image, url, "CNILAB_OFFLINE=1 does not allow access to a registry")
     if obstacle := Reach().obstacle(url):
         raise _refused(image, url, obstacle)
     folder = scratch / "certs.d"
-    for host, mirror in told.items():
+    for host, mirror in store.mirrors.items():
         (folder / host).mkdir(parents=True)
         (folder / host / "hosts.toml").write_text(mirrors.hosts(mirror), encoding="utf-8")
     folder.mkdir(exist_ok=True)

@@ -1,32 +1,26 @@
-"""The cache and the resolver: every program of a lab, from the first source that can deliver it.
+"""Every program of a lab, from the first source that can deliver it.
 
-    <cache>/components/<name>/<key>/  delivered components, see `entry`
-    <cache>/locks/, <cache>/scratch/  one user at a time; thrown away
-
-Everything is made in `scratch` and moved into place in one step, so an interrupted run leaves no half file.
+<cache>/components/<name>/<key>/  delivered components, see `entry`
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import platformdirs
-
-from harness import timeouts
 from harness.components import elf
 from harness.components import entry as entries
 from harness.components.apt import Apt
+from harness.components.cache import Cache
 from harness.components.entry import Entry
 from harness.components.installed import Installed
 from harness.components.lock import Component, Lock, architecture, load
@@ -90,12 +84,6 @@ class Resolved:
     files: tuple[str, ...]
 
 
-def default_cache() -> Path:
-    """`$CNILAB_CACHE`, or `cnilab` in the user's cache directory (XDG)."""
-    chosen = os.environ.get("CNILAB_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_path("cnilab"))
-
-
 def default_sources() -> tuple[str, ...]:
     """Sources in order: `$CNILAB_SOURCES`, separated by commas, or `DEFAULT_SOURCES`; without network when offline."""
     chosen = os.environ.get("CNILAB_SOURCES", "")
@@ -103,7 +91,7 @@ def default_sources() -> tuple[str, ...]:
     return tuple(name for name in names if name not in NETWORK_SOURCES) if offline() else names
 
 
-class Resolver:
+class Resolver(Cache):
     """Delivers components, each fetched or built at most once.
 
     Args:
@@ -111,19 +99,22 @@ class Resolver:
         sources: Names of sources in the order of trying; by default from the environment.
         journal: Gets a step per component that is not in the cache yet.
         lock: What is pinned; by default the project's `components.lock`.
+        mirrors: URLs by the registries that they stand for; see `mirrors.parse`.
         runner: Runs programs on this machine.
     """
 
     def __init__(
         self,
-        cache: Path | None = None,
+        cache: Path,
         sources: tuple[str, ...] | None = None,
         journal: Journal | None = None,
         *,
         lock: Lock | None = None,
+        mirrors: Mapping[str, str] = MappingProxyType({}),
         runner: Runner | None = None,
     ) -> None:
-        self.cache = (cache or default_cache()).absolute()
+        super().__init__(cache)
+        self.mirrors = mirrors
         self.journal = journal or Journal()
         self.lock = lock or load()
         self.runner = runner or HostRunner()
@@ -141,8 +132,6 @@ class Resolver:
         self.sources = names
         self._offers = offers
         self._pins: dict[str, Pin] = {}
-
-    # --- components ---------------------------------------------------------------------------------------------------
 
     def key(self, component: Component) -> str:
         """What the lock says about a component, its architecture, and the sources of its module, as a short hash.
@@ -287,86 +276,6 @@ class Resolver:
         entries.write(made, entry)
         self.publish(made, directory)
         return _resolved(directory, entry)
-
-    # --- making things once -------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def exclusive(
-        self, name: str, say: Callable[[str], None] = lambda _: None, cancelled: threading.Event | None = None
-    ) -> Iterator[Path]:
-        """Be the only one, in all processes, who makes something.
-
-        Args:
-            name: Of what is made.
-            say: Told when somebody else is at it.
-            cancelled: Gives up waiting when set.
-
-        Yields:
-            An empty scratch directory in the cache's file system, removed at the end. What a killed process left in
-            it is removed at the start.
-
-        Raises:
-            PreflightError: The cache cannot be written: a full disk, no access.
-        """
-        locks = self.cache / "locks"
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-            with (locks / name).open("w") as file:
-                self._wait_for(file.fileno(), name, say, cancelled or threading.Event())
-                scratch = self.cache / "scratch" / name
-                entries.remove(scratch)
-                scratch.mkdir(parents=True)
-                try:
-                    yield scratch
-                finally:
-                    entries.remove(scratch)
-        except OSError as error:
-            msg = f"cannot make {name} in the cache"
-            raise PreflightError(
-                msg,
-                cause=str(error),
-                where=str(self.cache),
-                next_step="free space or give access there, or set another directory with CNILAB_CACHE",
-            ) from error
-
-    @staticmethod
-    def _wait_for(descriptor: int, name: str, say: Callable[[str], None], cancelled: threading.Event) -> None:
-        for elapsed in timeouts.ticks(timeouts.BUILD):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if elapsed > 1:
-                    say(f"waiting for another cnilab process that is making {name}")
-                if cancelled.is_set():
-                    msg = "stopped"
-                    raise CancelledError(msg) from None
-            else:
-                return
-        msg = f"another process has been making {name} for {timeouts.scaled(timeouts.BUILD):.0f} s"
-        raise PreflightError(msg, next_step="end that process and try again")
-
-    def publish(self, made: Path, place: Path) -> None:
-        """Move a finished directory into its place in one step, away with what was there."""
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            old = made.with_name(f"{made.name}.old")
-            place.rename(old)
-            entries.remove(old)
-        made.rename(place)
-
-    def forget_old(self, directory: Path, *, keep: int = 2, hours: float = 1.0) -> None:
-        """Remove what is large, can be made again, and has not been used for a while.
-
-        Args:
-            directory: Whose entries are looked at, as `containerd-root`. Users of an entry touch it.
-            keep: So many of the last used stay in any case.
-            hours: So long an entry stays in any case: another process may be about to clone it.
-        """
-        used = {path: path.stat().st_mtime for path in directory.iterdir()} if directory.is_dir() else {}
-        limit = time.time() - hours * 3600
-        for path in sorted(used, key=lambda path: used[path], reverse=True)[keep:]:
-            if used[path] < limit:
-                entries.remove(path)
 
     def _speaker(self, step: str, what: str) -> Callable[[str], None]:
         """A function that passes on progress messages, seldom enough for a log: one in `NOTE_EVERY` seconds."""

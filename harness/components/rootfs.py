@@ -17,6 +17,9 @@ from harness.components.store import Store, link_or_copy
 from harness.errors import PreflightError
 from harness.runner import COPY
 
+FOLDER = "debian"
+"""Of the cache."""
+
 
 def suite() -> str:
     """The release of this machine's distribution, which its mirror has."""
@@ -67,6 +70,18 @@ def load(store: Store, root: Path, names: Sequence[str]) -> None:
     store.runner.run([*COPY, "--link", f"{containerd}/.", place], timeout=timeouts.ROLLOUT)
 
 
+def place(cache: Path, packages: Sequence[str], release: str = "") -> Path:
+    """Where the distribution's part of a tree is, or will be, in the cache.
+
+    Args:
+        cache: The cache directory.
+        packages: What is in it beside the essential packages.
+        release: Of the distribution; by default this machine's.
+    """
+    text = " ".join(["2", release or suite(), *packages])
+    return cache / FOLDER / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def system(store: Store, packages: Sequence[str], *, what: str, instead: str, release: str = "") -> Path:
     """The distribution's part, in the cache: nobody may write to it, or to a hard link of one of its files.
 
@@ -81,19 +96,18 @@ def system(store: Store, packages: Sequence[str], *, what: str, instead: str, re
         PreflightError: debootstrap is missing, or failed.
     """
     release = release or suite()
-    key = hashlib.sha256(" ".join(["2", release, *packages]).encode()).hexdigest()[:16]
-    place = store.cache / "debian" / key
-    if place.is_dir():
-        return place / "root"
+    target = place(store.cache, packages, release)
+    if target.is_dir():
+        return target / "root"
     msg = f"{what} cannot be made"
     program = store.tools.need("debootstrap").get("debootstrap")
     if program is None:
         raise PreflightError(msg, cause="debootstrap is missing", next_step="apt-get install debootstrap")
     with (
         store.journal.step("components.debian", f"debootstrap {release}, {len(packages)} packages"),
-        store.exclusive(f"debian-{key}") as scratch,
+        store.exclusive(f"debian-{target.name}") as scratch,
     ):
-        if not place.is_dir():
+        if not target.is_dir():
             made = scratch / "made"
             made.mkdir()
             words = ("--variant=minbase", f"--include={','.join(packages)}", release, made / "root")
@@ -102,8 +116,8 @@ def system(store: Store, packages: Sequence[str], *, what: str, instead: str, re
             if not done.ok:
                 step = f"make a mirror of the distribution reachable, or {instead}"
                 raise PreflightError(msg, cause=done.tail(), where=done.command, next_step=step)
-            store.publish(made, place)
-    return place / "root"
+            store.publish(made, target)
+    return target / "root"
 
 
 def programs(store: Store, root: Path, places: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Versions as programs print them, and the ranges that the lock accepts."""
+"""Versions as programs print them, which is the newer one, and the ranges that the lock accepts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ def find_version(text: str) -> str:
     return match.group() if match else ""
 
 
-def _key(version: str, width: int) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in version.split("."))
-    return (numbers + (0,) * width)[:width]
+def numbers(version: str, width: int = 3) -> tuple[int, ...]:
+    """By these versions are older and newer: (1, 20, 0) of `1.20`, `v1.20.0` and `1.20.0-rc.1`.
+
+    Args:
+        version: As somebody writes it, with whatever is around it.
+        width: So many numbers; those that it lacks are zeros.
+    """
+    found = re.findall(r"\d+", find_version(version) or version)[:width]
+    return (*map(int, found), *[0] * (width - len(found)))
 
 
 def accepts(bounds: str, version: str) -> bool:
@@ -42,7 +48,7 @@ def accepts(bounds: str, version: str) -> bool:
             return False
         operator, limit = match.groups()
         width = max(limit.count("."), version.count(".")) + 1
-        have, want = _key(version, width), _key(limit, width)
+        have, want = numbers(version, width), numbers(limit, width)
         verdict = {"<": have < want, "<=": have <= want, "==": have == want, ">=": have >= want, ">": have > want}
         if not verdict[operator]:
             return False

@@ -1,16 +1,24 @@
-"""Injecting a fault into a lab, and undoing it: argument vectors through the runners of the nodes."""
+"""Injecting a fault into a lab, and undoing it: argument vectors through the runners of places.
+
+Faults of the suite and of labs share all of this. They differ in the names of places and variables (`Scene`).
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
+from harness import timeouts
 from harness.errors import CnilabError
-from harness.faults.model import Action, Fault, fill, names
-from harness.runner import CommandError, Runner
+from harness.model.expression import ExpressionError, render
+from harness.model.fault import Action, Fault
+from harness.model.spot import Spot
+from harness.model.words import fill, names
+from harness.runner import CommandError, Completed, Runner
 
 CHAINS: Final[Mapping[str, tuple[str, str]]] = {
     "kfwd": ("type filter hook forward priority -10", "packets that the node forwards"),
@@ -28,38 +36,159 @@ _LINES = "".join(f"  chain {name} {{ {hook}; policy accept; }}\n" for name, (hoo
 KFAULT: Final = f"table inet kfault {{\n{_LINES}}}\n"
 
 
+Failure = CnilabError | ExpressionError
+"""What can go wrong with a command of a fault: it failed, or what it needs is not there."""
+
+
 @dataclass(frozen=True)
 class Scene:
-    """A lab as faults see it.
+    """A lab as a fault sees it.
 
     Args:
-        runners: Ways into places: nodes by name, pods' network namespaces by site name.
-        values: What names in actions stand for.
-        agents: Program names of the CNI's agent on nodes; empty when it has none.
+        place: The way into a place, by its name. Nodes are places, and so is what commands name with `at`.
+        values: Variables of expressions.
         nodes: Names of all nodes.
+        agents: Program names of the network's agent on nodes; empty when it has none.
     """
 
-    runners: Mapping[str, Runner]
-    values: Mapping[str, str]
-    agents: tuple[str, ...]
+    place: Callable[[str], Spot]
+    values: Mapping[str, Any]
     nodes: tuple[str, ...]
+    agents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ran.
+
+    Args:
+        spot: Where.
+        argv: Its words.
+        completed: What it did.
+    """
+
+    spot: Spot
+    argv: tuple[str, ...]
+    completed: Completed
 
 
 @dataclass
 class Injected:
-    """What has to be undone.
+    """A fault with what was done to inject it, which is what has to be undone.
 
     Args:
         fault: The fault.
-        values: Names with their values, kept output among them.
-        stopped: Process ids that were stopped, by node.
-        saved: Routes, neighbours and forwarding entries of links, by place and device.
+        kept: Output that commands keep, by name.
+        stopped: Process ids that were stopped.
+        saved: Commands that restore links.
+        tables: Nodes that got the table.
+        ran: All commands until now, those that failed among them.
     """
 
     fault: Fault
-    values: dict[str, str]
-    stopped: list[tuple[str, str]] = field(default_factory=list)
-    saved: list[tuple[str, str, list[list[str]]]] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+    stopped: list[tuple[Spot, str]] = field(default_factory=list)
+    saved: list[tuple[Spot, list[str]]] = field(default_factory=list)
+    tables: list[Spot] = field(default_factory=list)
+    ran: list[Done] = field(default_factory=list)
+
+    def inject(self, scene: Scene) -> None:
+        """Do what the fault says, up to the first failure. What was done by then is to be undone.
+
+        Raises:
+            CommandError: A command failed.
+            ExpressionError: A value is not there.
+        """
+        for word in self.fault.stop:
+            self._stop(render(word, self._values(scene)), scene)
+        for word in self.fault.state:
+            self._save(word, scene)
+        for word in self.fault.table:
+            self.tables.append(scene.place(render(word, self._values(scene))))
+            self._run(self.tables[-1], ("nft", "-f", "-"), KFAULT)
+        for action in self.fault.inject:
+            self._act(action, scene)
+
+    def undo(self, scene: Scene) -> list[Failure]:
+        """Take everything back, in the opposite order, and go on after a failure.
+
+        Returns:
+            All that went wrong.
+        """
+        problems: list[Failure] = []
+        for way_back in self._ways_back(scene):
+            try:
+                way_back()
+            except (CnilabError, ExpressionError) as error:
+                problems.append(error)
+        return problems
+
+    def _ways_back(self, scene: Scene) -> Iterator[Callable[[], object]]:
+        never = {action.keep for action in self.fault.inject if action.keep} - set(self.kept)
+        for action in self.fault.undo:
+            # What would be put back was never read, and no command after that one ran.
+            if not never & action.names():
+                yield partial(self._act, action, scene)
+        for spot in self.tables:  # one may never have been made
+            yield partial(self._run, spot, ("nft", "delete", "table", "inet", "kfault"), check=False)
+        for spot, vector in self.saved:
+            yield partial(self._restore, spot, vector)
+        for spot, pid in self.stopped:
+            yield partial(self._run, spot, ("kill", "-CONT", pid), check=False)
+
+    def _values(self, scene: Scene, spot: Spot | None = None) -> dict[str, Any]:
+        return {**scene.values, **(spot.facts if spot else {}), **self.kept}
+
+    def _act(self, action: Action, scene: Scene) -> None:
+        spot = scene.place(render(action.at, self._values(scene)))
+        here = self._values(scene, spot)
+        argv, text = fill(action.run, here), render(action.input, here)
+        output = self._run(spot, argv, text, timeout=action.deadline, check=not action.may_fail).stdout
+        if action.keep:
+            self.kept[action.keep] = output if "\n" in output.strip() else output.strip()
+
+    def _run(
+        self,
+        spot: Spot,
+        argv: tuple[str, ...],
+        text: str = "",
+        *,
+        timeout: float = timeouts.COMMAND,
+        check: bool = True,
+    ) -> Completed:
+        """Run a command, and remember it."""
+        try:
+            completed = spot.runner.run(argv, input=text or None, timeout=timeout, check=check)
+        except CommandError as error:
+            if error.completed is not None:
+                self.ran.append(Done(spot, argv, error.completed))
+            raise
+        self.ran.append(Done(spot, argv, completed))
+        return completed
+
+    def _stop(self, word: str, scene: Scene) -> None:
+        """Stop programs of a node by process id, found in the node's own process namespace."""
+        program, _, where = word.partition("@")
+        for node in scene.nodes if where == "*" else (where,):
+            spot = scene.place(node)
+            for name in scene.agents if program == "agent" else (program,):
+                for pid in self._run(spot, ("pgrep", "-x", name), check=False).stdout.split():
+                    self.stopped.append((spot, pid))
+                    self._run(spot, ("kill", "-STOP", pid))
+
+    def _save(self, word: str, scene: Scene) -> None:
+        values = self._values(scene)
+        if not names(word) <= set(values):
+            return  # a device that this variant does not have has no state
+        place, _, device = render(word, values).partition(":")
+        spot = scene.place(place)
+        self.saved += [(spot, vector) for vector in saved_state(spot.runner, device)]
+
+    def _restore(self, spot: Spot, vector: list[str]) -> None:
+        completed = self._run(spot, tuple(vector), check=False)
+        if not completed.ok:
+            msg = f"could not restore the state of {spot.name}"
+            raise CommandError(msg, completed)
 
 
 @contextmanager
@@ -67,74 +196,25 @@ def injected(fault: Fault, scene: Scene) -> Iterator[Injected]:
     """A lab with a fault, for as long as the body runs; undone whatever happens.
 
     Raises:
-        CommandError: The fault could not be injected, or not be undone.
+        CommandError: The fault could not be injected, or not be undone; notes say what else could not.
+        ExpressionError: A value is not there.
     """
-    done = Injected(fault, dict(scene.values))
+    done = Injected(fault)
     try:
-        _inject(done, scene)
+        done.inject(scene)
         yield done
     finally:
-        undo(done, scene)
+        problems = done.undo(scene)
+        if problems:
+            raise together(problems)
 
 
-def _inject(done: Injected, scene: Scene) -> None:
-    fault = done.fault
-    for word in fault.stop:
-        _stop(word, done, scene)
-    for text in fault.state:
-        if _unknown(text, done.values):
-            continue  # a device that this variant does not have has no state
-        place, _, device = fill(text, done.values).partition(":")
-        done.saved.append((place, device, saved_state(scene.runners[place], device)))
-    for node in fault.table:
-        scene.runners[node].run(["nft", "-f", "-"], input=KFAULT)
-    for action in fault.inject:
-        _act(action, done, scene)
-
-
-def _unknown(text: str, values: Mapping[str, str]) -> bool:
-    return not names(text) <= set(values)
-
-
-def _act(action: Action, done: Injected, scene: Scene) -> None:
-    text = fill(action.input, done.values)
-    output = scene.runners[action.at].run(action.argv(done.values), input=text, check=not action.may_fail).stdout
-    if action.keep:
-        done.values[action.keep] = output if "\n" in output.strip() else output.strip()
-
-
-def undo(done: Injected, scene: Scene) -> None:
-    """Take everything back, in the opposite order; goes on after a failure and then raises the first one."""
-    problems: list[CnilabError] = []
-    for action in done.fault.undo:
-        try:
-            _act(action, done, scene)
-        except CnilabError as error:
-            problems.append(error)
-    for node in done.fault.table:
-        with suppress(CommandError):  # the table may never have been made
-            scene.runners[node].run(["nft", "delete", "table", "inet", "kfault"])
-    for place, _, vectors in done.saved:
-        for vector in vectors:
-            done_there = scene.runners[place].run(vector, check=False)
-            if not done_there.ok:
-                problems.append(CommandError(f"could not restore the state of {place}", done_there))
-    for node, pid in done.stopped:
-        scene.runners[node].run(["kill", "-CONT", pid], check=False)
-    if problems:
-        raise problems[0]
-
-
-def _stop(word: str, done: Injected, scene: Scene) -> None:
-    """Stop programs of a node by process id, found in the node's own process namespace."""
-    program, _, where = word.partition("@")
-    names = scene.agents if program == "agent" else (program,)
-    for node in scene.nodes if where == "*" else (where,):
-        for name in names:
-            found = scene.runners[node].run(["pgrep", "-x", name], check=False).stdout.split()
-            for pid in found:
-                scene.runners[node].run(["kill", "-STOP", pid])
-                done.stopped.append((node, pid))
+def together(problems: list[Failure]) -> Failure:
+    """One failure of all: the first that has notes, with the others as these."""
+    first, *others = sorted(problems, key=lambda problem: not isinstance(problem, CnilabError))
+    if isinstance(first, CnilabError):
+        first.notes += [str(other).splitlines()[0] for other in others]
+    return first
 
 
 def saved_state(runner: Runner, device: str) -> list[list[str]]:

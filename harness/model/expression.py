@@ -36,6 +36,8 @@ BUILT_IN: Final = (
 SHOWN: Final = 300
 """Characters of a value in an explanation."""
 
+SOLICITED_NODE: Final = int(ipaddress.IPv6Address("ff02::1:ff00:0"))
+
 
 class ExpressionError(Exception):
     """An expression is wrong, or asks for something that is not there."""
@@ -109,16 +111,27 @@ def network_of(interface: str) -> str:
 def subnet_of(network: str, wider: str) -> bool:
     """True when the network is part of the wider one."""
     inner, outer = ipaddress.ip_network(network), ipaddress.ip_network(wider)
-    return (
-        isinstance(inner, ipaddress.IPv4Network)
-        and isinstance(outer, ipaddress.IPv4Network)
-        and (inner.subnet_of(outer))
-    )
+    if isinstance(inner, ipaddress.IPv4Network) and isinstance(outer, ipaddress.IPv4Network):
+        return inner.subnet_of(outer)
+    if isinstance(inner, ipaddress.IPv6Network) and isinstance(outer, ipaddress.IPv6Network):
+        return inner.subnet_of(outer)
+    return False
 
 
 def address(network: str, index: int) -> str:
     """The address with that number in a network: `address('10.244.1.0/24', 1)` is the gateway."""
     return str(ipaddress.ip_network(network)[index])
+
+
+def solicited_node(address: str) -> str:
+    """The group of those who may have the address: `ff02::1:ff` and its last 24 bits (RFC 4291 §2.7.1)."""
+    last = int(ipaddress.IPv6Address(address)) & 0xFFFFFF
+    return str(ipaddress.IPv6Address(SOLICITED_NODE | last))
+
+
+def multicast_mac(address: str) -> str:
+    """The MAC address of a group: `33:33` and its last 32 bits (RFC 2464 §7)."""
+    return (b"\x33\x33" + ipaddress.IPv6Address(address).packed[-4:]).hex(":")
 
 
 def disjoint(networks: Iterable[str]) -> bool:
@@ -159,8 +172,10 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "lines": as_lines,
     "matching": matching,
     "median": statistics.median,
+    "multicast_mac": multicast_mac,
     "network_of": network_of,
     "pluck": plucked,
+    "solicited_node": solicited_node,
     "subnet_of": subnet_of,
     "tally": tally,
     "where": where,
@@ -259,12 +274,12 @@ def evaluate(source: str, context: Mapping[str, Any]) -> Any:
     return value
 
 
-_PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 def placeholders(word: str) -> list[str]:
     """The expressions inside a word of a command line: `http://{{ pods.b.ip }}:8080/` has one."""
-    return [found.strip() for found in _PLACEHOLDER.findall(word)]
+    return [found.strip() for found in PLACEHOLDER.findall(word)]
 
 
 def render(word: str, context: Mapping[str, Any]) -> str:
@@ -273,10 +288,11 @@ def render(word: str, context: Mapping[str, Any]) -> str:
     Raises:
         ExpressionError: As of `evaluate`.
     """
-    return _PLACEHOLDER.sub(lambda found: _text(evaluate(found.group(1).strip(), context)), word)
+    return PLACEHOLDER.sub(lambda found: as_text(evaluate(found.group(1).strip(), context)), word)
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value as a word of a command: numbers and texts as they are, lists and dictionaries as JSON."""
     if isinstance(value, bool):
         return str(value).lower()
     return value if isinstance(value, str) else json.dumps(value) if isinstance(value, (dict, list)) else str(value)

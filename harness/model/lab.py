@@ -11,17 +11,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from harness import timeouts
-from harness.model import expression
 from harness.model.base import Data
+from harness.model.family import Family
+from harness.model.fault import Deadline, Fault
 from harness.model.spec import ProxyMode
 from harness.model.variant import Driver, Masquerader, WireKind
+from harness.model.words import Argv, Expression, Name, Sentence, Word, constant_script, one_word
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
-Sentence = Annotated[str, StringConstraints(min_length=3, max_length=400, strip_whitespace=True)]
 
 LabGate = Literal[
     "multi", "router", "cap", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "ovl", "fdb",
@@ -32,11 +32,9 @@ LabGate = Literal[
 Chapter = Literal["pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
 """Chapters of the workshop; `labs/README.md` has a section for each."""
 
-SHELLS: Final = frozenset({"sh", "bash", "ash", "dash"})
-
 VARIABLES: Final = frozenset(
     {
-        *("lab", "param", "spec", "variant", "world", "pod_mtu", "patience"),
+        *("lab", "param", "spec", "variant", "world", "pod_mtu", "pod_mtu6", "patience"),
         *("nodes", "node_list", "node", "pods", "pod", "all_pods"),
         *("saved", "captured", "taps", "item"),
         *("result", "results", "stdout", "stderr", "rc", "seconds"),
@@ -45,39 +43,11 @@ VARIABLES: Final = frozenset(
 """What every expression may use; `let`, and the item of `for`, add to it."""
 
 
-def _expression(source: str) -> str:
-    try:
-        expression.names(source)
-    except expression.ExpressionError as error:
-        msg = f"is not an expression: {error}"
-        raise ValueError(msg) from error
-    return source
-
-
-def _word(word: str) -> str:
-    if "{%" in word or "{#" in word:
-        msg = "contains a Jinja statement; only {{ expressions }} are allowed in a word"
-        raise ValueError(msg)
-    for placeholder in expression.placeholders(word):
-        _expression(placeholder)
-    return word
-
-
-def _argv(words: tuple[str, ...]) -> tuple[str, ...]:
-    """A shell may run a constant script; values reach it as its arguments, never as part of its text."""
-    if words and words[0].rsplit("/", 1)[-1] in SHELLS and "-c" in words:
-        at = words.index("-c") + 1
-        if at < len(words) and expression.placeholders(words[at]):
-            msg = 'a script must be constant: pass values as its arguments ("$1"), after the word that becomes $0'
-            raise ValueError(msg)
-    return words
-
-
-Expression = Annotated[str, AfterValidator(_expression)]
-Word = Annotated[str, AfterValidator(_word)]
-Argv = Annotated[tuple[Word, ...], AfterValidator(_argv)]
+OF_FAULTS: Final = VARIABLES - {"taps", "item", "result", "results", "stdout", "stderr", "rc", "seconds"}
+"""What expressions of faults may use: all that is not about a step's own command."""
 
 PLACE: Final = re.compile(r"^(operator|router|far|each-(node|pod|agent)|(node|agent|pod|netns)/.+)$")
+ACTION_PLACE: Final = re.compile(r"^(operator|router|far|(node|agent|pod|netns)/.+)$")
 
 
 def _place(text: str) -> str:
@@ -85,7 +55,7 @@ def _place(text: str) -> str:
         places = "operator, each-node, node/<name>, each-agent, agent/<node>, each-pod, pod/<name>, netns/<pod>"
         msg = f"is not a place; expected {places}, router or far"
         raise ValueError(msg)
-    return _word(text)
+    return one_word(text)
 
 
 Place = Annotated[str, AfterValidator(_place)]
@@ -95,6 +65,7 @@ class Needs(Data):
     """What a cluster must have for the lab to make sense there. Features, never names of variants."""
 
     gates: tuple[LabGate, ...] = Field(default=(), description="Gates that must be open: multi, br, masq …")
+    families: tuple[Family, ...] = Field(default=("ipv4",), description="IP families that pods must have")
     nodes: Annotated[int, Field(ge=1, le=20)] = Field(default=1, description="Least number of nodes")
     driver: tuple[Driver, ...] = Field(default=(), description="Drivers of the variant; empty: any")
     wire: tuple[WireKind, ...] = Field(
@@ -142,18 +113,10 @@ class Tap(Data):
     filter: tuple[Word, ...] = Field(default=(), description="Words of a pcap filter")
 
 
-class LabFault(Data):
-    """Something broken on purpose, always repaired at the end."""
+class LabFault(Fault):
+    """A fault of a lab. It is injected in each of its places, and repaired there: by a step, or at the end."""
 
-    title: Sentence
-    on: Place
-    inject: Argv
-    repair: Argv
-    input: Word = Field(default="", description="Text for the standard input of the repair")
-    also: tuple[Argv, ...] = Field(default=(), description="More commands of the repair, in order")
-    deadline: Annotated[float, Field(gt=0, le=600)] = Field(
-        default=timeouts.COMMAND, description="Seconds, of each command"
-    )
+    on: Place = Field(description="Where its commands run, unless they say where themselves")
 
 
 class Step(Data):
@@ -174,7 +137,7 @@ class Step(Data):
     may_fail: bool = Field(default=False, alias="mayFail", description="Any exit status is fine; expectations judge it")
     save: Name | None = Field(default=None, description="Keeps the result as saved.<name>")
     retry_until: Expression | None = Field(default=None, alias="retryUntil", description="Repeats until true")
-    deadline: Annotated[float, Field(gt=0, le=600)] = Field(default=timeouts.COMMAND, description="Seconds")
+    deadline: Deadline = Field(default=timeouts.COMMAND, description="Seconds")
     always: bool = Field(default=False, description="Runs even when a step before it did not succeed")
     refresh: bool = Field(default=False, description="Pods came or went: read them again afterwards")
     inject: str | None = Field(default=None, description="Name of the fault to inject before the command")
@@ -185,6 +148,11 @@ class Step(Data):
     expect: tuple[Expect, ...] = ()
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
+
+    @field_validator("input")
+    @classmethod
+    def _no_value_in_a_script(cls, text: str, info: ValidationInfo) -> str:
+        return constant_script(text, info.data.get("run", ()))
 
 
 PER_NODE: Final[Mapping[str, str]] = {

@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from harness import resources, yamlio
 from harness.errors import Problem, SpecError, UsageError
 from harness.model.base import Data
+from harness.model.fault import Action
 from harness.model.lab import Expect, LabDefinition, LabFault, Needs, Plot, Step, Table, Tap
 from harness.model.labcheck import NO_ID, contradictions
 from harness.model.plain import dotted_path
 
 _CLASSES: Mapping[str, type[Data]] = {
-    "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": LabFault, "steps": Step,
+    "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": LabFault,
+    "inject": Action, "undo": Action, "steps": Step,
 }  # fmt: skip
 
 
@@ -100,6 +102,17 @@ def _valid_steps(plain: Mapping[str, Any]) -> Iterator[tuple[int, Step]]:
             yield number, mended
 
 
+def _valid_faults(plain: Mapping[str, Any]) -> dict[str, LabFault | None]:
+    faults = plain.get("faults")
+    found: dict[str, LabFault | None] = {}
+    for name, fault in faults.items() if isinstance(faults, dict) else ():
+        try:
+            found[name] = LabFault.model_validate(fault)
+        except ValidationError:
+            found[name] = None
+    return found
+
+
 def _of_files(file: Path, document: Any, plain: Mapping[str, Any]) -> Iterator[Problem]:
     if plain.get("id") != file.parent.name:
         yield _problem(file, document, ("id",), f"is not the name of its folder, {file.parent.name}")
@@ -157,9 +170,8 @@ def read(file: Path) -> LabDefinition:
         definition = LabDefinition.model_validate(plain)
     except ValidationError as error:
         problems += _of_schema(file, document, error)
-    faults = plain.get("faults")
-    names = faults.keys() if isinstance(faults, dict) else ()
-    problems += [_problem(file, document, path, text) for path, text in contradictions(_valid_steps(plain), names)]
+    found = contradictions(_valid_steps(plain), _valid_faults(plain))
+    problems += [_problem(file, document, path, text) for path, text in found]
     problems += _of_files(file, document, plain)
     if problems or definition is None:
         problems.sort(key=lambda problem: [int(part) for part in problem.where.rsplit(":", 2)[1:]])

@@ -6,6 +6,7 @@
     groups:
       - variants: all
       - {variants: [weave], kernel: debian, minutes: 45}
+      - {variants: [flannel], ipFamily: dual}
 
 A group says what its cells have in common; every variant of it is a cell.
 """
@@ -19,6 +20,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from harness.model.base import Data
+from harness.model.family import IpFamily
 from harness.model.spec import CNI_VERSION, MAX_NODES, Kernel, Kubernetes, LabName, Provider
 
 EVERY_VARIANT: Final = "all"
@@ -38,6 +40,7 @@ class Group(Data):
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
         default="", alias="cniVersion", description="Full version of the network; empty: the pinned one"
     )
+    ip_family: IpFamily = Field(default="ipv4", alias="ipFamily", description="IP families of the clusters")
     labs: Labs = Field(default="default", description="default: all that fit, but the long ones; all; none; or ids")
     minutes: Annotated[int, Field(ge=1, le=360)] = Field(default=30, description="A cell that takes longer is stopped")
     name: LabName | None = Field(default=None, description="Put before the variant in a cell's id")
@@ -73,6 +76,7 @@ class Cell:
         minutes: A cell that takes longer is stopped.
         unavailable: Why it cannot run here; empty when it can.
         cni_version: Of the network, in full; empty for the pinned one.
+        ip_family: IP families of the cluster.
     """
 
     id: str
@@ -85,6 +89,7 @@ class Cell:
     minutes: int
     unavailable: str = ""
     cni_version: str = ""
+    ip_family: IpFamily = "ipv4"
 
 
 def cells(matrix: Matrix, variants: Collection[str]) -> Iterator[Cell]:
@@ -107,12 +112,14 @@ def cells(matrix: Matrix, variants: Collection[str]) -> Iterator[Cell]:
                 labs=group.labs,
                 minutes=group.minutes,
                 cni_version=group.cni_version,
+                ip_family=group.ip_family,
             )
 
 
 def _id(group: Group, variant: str) -> str:
-    """`flannel`, `kind-flannel`, `debian-weave`: what is not usual comes first."""
+    """`flannel`, `kind-flannel`, `debian-weave`, `dual-flannel`: what is not usual comes first."""
     provider = "" if group.provider == "namespaces" else group.provider
     kernel = "" if group.kernel == "host" else group.kernel
-    parts = (group.name,) if group.name else (provider, kernel)
+    families = "" if group.ip_family == "ipv4" else group.ip_family
+    parts = (group.name,) if group.name else (provider, kernel, families)
     return "-".join(part for part in (*parts, variant) if part)

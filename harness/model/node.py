@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from harness.model.family import Address
 from harness.runner import Runner
 
 
@@ -19,8 +19,8 @@ class Node(Protocol):
         ...
 
     @property
-    def address(self) -> IPv4Address:
-        """Its address on the underlay (InternalIP)."""
+    def address(self) -> Address:
+        """Its address on the underlay (InternalIP), in the primary family."""
         ...
 
     @property

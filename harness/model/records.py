@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.family import Family, Proto, family_of_dial
 from harness.model.requirement import Level
 
 Outcome = Literal[
@@ -49,7 +50,7 @@ class Exchange(Record):
     src_ip: str
     dst: str = Field(description="Name of what was dialled: a pod, a Service, router …")
     dst_node: str = Field(description="Node of the target; empty when there is none, as for a Service")
-    proto: Literal["tcp", "udp", "icmp"]
+    proto: Proto = Field(description="tcp6 is TCP over IPv6")
     dial: str = Field(description="Address and port dialled")
     source: str = Field(default="", description="Address and port of the sender's own socket")
     outcome: Outcome
@@ -98,6 +99,11 @@ class Rung(Record):
     tries: tuple[Try, ...] = ()
     detail: str = ""
 
+    @property
+    def family(self) -> Family:
+        """That of the address that was dialled."""
+        return family_of_dial(self.dial)
+
 
 class Burst(Record):
     """Numbered datagrams in one direction; counted at the receiver, so that no reply is needed."""
@@ -117,6 +123,11 @@ class Burst(Record):
     duplicates: int = 0
     ms: float = 0.0
     detail: str = ""
+
+    @property
+    def family(self) -> Family:
+        """That of the address that was dialled."""
+        return family_of_dial(self.dial)
 
 
 class Churn(Record):
@@ -139,6 +150,11 @@ class Churn(Record):
     p99_us: int | None = None
     ms: float = 0.0
     detail: str = ""
+
+    @property
+    def family(self) -> Family:
+        """That of the address that was dialled."""
+        return family_of_dial(self.dial)
 
 
 class Query(Record):
@@ -164,6 +180,7 @@ class Lookup(Record):
     name: str
     qtype: str
     transport: Literal["udp", "tcp", "libc"]
+    family: Family = Field(default="ipv4", description="The one that is looked at with it")
     server: str
     outcome: Outcome
     rcode: str = ""
@@ -200,6 +217,7 @@ class Packet(Record):
     length: int = Field(description="Bytes of the IP packet")
     ttl: int
     ip_id: int = 0
+    flow_label: int | None = Field(default=None, description="Of IPv6 (RFC 6437)")
     df: bool = False
     more_fragments: bool = False
     fragment_offset: int = 0
@@ -217,8 +235,18 @@ class Packet(Record):
     frame: int = Field(default=0, description="Bytes on the wire, link header included")
     arp_op: int | None = Field(default=None, description="1 who-has, 2 is-at")
     icmp_id: int | None = None
-    icmp_mtu: int | None = Field(default=None, description="Next-hop MTU of 'fragmentation needed' (RFC 1191)")
+    icmp_mtu: int | None = Field(
+        default=None,
+        description="Next-hop MTU of 'fragmentation needed' (RFC 1191) or 'packet too big' (RFC 4443); of a link, in a "
+        "router's advertisement",
+    )
     vxlan_flags: int | None = None
+    nd_target: str = Field(default="", description="Whom a message of neighbour discovery is about (RFC 4861)")
+    nd_mac: str = Field(default="", description="Its option with a link-layer address")
+    nd_flags: str = Field(default="", description="R, S and O of a neighbour's advertisement, M and O of a router's")
+    nd_lifetime: int | None = Field(default=None, description="Seconds that a router offers itself as default router")
+    nd_prefixes: tuple[str, ...] = Field(default=(), description="Prefixes of a router's advertisement")
+    mld_groups: tuple[str, ...] = Field(default=(), description="Multicast groups that are asked for or listened to")
 
 
 class Tap(Record):
@@ -282,6 +310,9 @@ class Result(Record):
     reason: str = ""
     statement: str
     legs: tuple[Leg, ...] = Field(default=(), description="All that did not pass, and a sample of those that did")
+    families: dict[Family, Literal["pass", "fail", "error", "record"]] = Field(
+        default_factory=dict, description="What its legs of each IP family say, where it was judged over IPv6"
+    )
     tested: int = 0
     total: int = 0
     controls: tuple[Control, ...] = ()

@@ -10,7 +10,7 @@ Level = Literal["M", "S", "R"]
 LEVELS: Final[Mapping[Level, str]] = {"M": "MUST", "S": "SHOULD", "R": "RECORD"}
 """What a level is called: it must hold, it should hold (RFC 2119), it is only recorded."""
 
-Area = Literal["nodes", "identity", "ipam", "reach", "nat", "mtu", "services", "dns", "egress", "policy", "cni"]
+Area = Literal["nodes", "identity", "ipam", "reach", "nat", "mtu", "services", "dns", "egress", "dual", "policy", "cni"]
 
 AREAS: Final[Mapping[Area, str]] = {
     "nodes": "State of nodes",
@@ -22,6 +22,7 @@ AREAS: Final[Mapping[Area, str]] = {
     "services": "Services",
     "dns": "DNS",
     "egress": "Leaving the cluster",
+    "dual": "IPv6 and dual stack",
     "policy": "NetworkPolicy",
     "cni": "CNI contract",
 }

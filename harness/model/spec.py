@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
 from harness.model.base import Data
+from harness.model.family import Address, Family, IpFamily, Range, family_of, other
 
 LAB_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?$"
 """A cluster's name: it becomes part of paths, cgroups and host names, hence a short DNS label (RFC 1123 §2.1)."""
@@ -26,6 +27,9 @@ LabName = Annotated[str, StringConstraints(pattern=LAB_NAME)]
 
 MIN_MTU = 576
 MAX_MTU = 65535
+MIN_IPV6_MTU: Final = 1280
+"""A link with a smaller MTU has no IPv6 (RFC 8200 §5)."""
+
 MAX_NODES = 20
 
 
@@ -46,6 +50,9 @@ class Underlay(Data):
     """The wire between the nodes."""
 
     cidr: IPv4Network = Field(default=IPv4Network("172.18.0.0/16"), description="Addresses of the nodes and the router")
+    cidr6: IPv6Network = Field(
+        default=IPv6Network("fd00:172:18::/64"), description="The same in IPv6, where the cluster has IPv6"
+    )
     mtu: Annotated[int, Field(ge=MIN_MTU, le=MAX_MTU)] = Field(
         default=1500, description="MTU in bytes of every node NIC"
     )
@@ -61,6 +68,10 @@ class Underlay(Data):
         default="", description="NIC of the cluster network on every node, if the provider found a different one"
     )
 
+    def range(self, family: Family) -> Range:
+        """Addresses of the nodes and the router."""
+        return self.cidr if family == "ipv4" else self.cidr6
+
 
 class Pods(Data):
     """Addresses of pods."""
@@ -69,23 +80,42 @@ class Pods(Data):
     node_mask: Annotated[int, Field(ge=16, le=28)] = Field(
         default=24, alias="nodeMask", description="Prefix length of the podCIDR of each node"
     )
+    cidr6: IPv6Network = Field(
+        default=IPv6Network("fd00:10:244::/56"), description="The cluster CIDR in IPv6, where the cluster has IPv6"
+    )
+    node_mask6: Annotated[int, Field(ge=48, le=120)] = Field(
+        default=64, alias="nodeMask6", description="Prefix length of the IPv6 podCIDR of each node"
+    )
+
+    def range(self, family: Family) -> Range:
+        """The cluster CIDR."""
+        return self.cidr if family == "ipv4" else self.cidr6
+
+    def mask(self, family: Family) -> int:
+        """Prefix length of each node's podCIDR."""
+        return self.node_mask if family == "ipv4" else self.node_mask6
 
 
 class Services(Data):
     """Addresses of Services."""
 
     cidr: IPv4Network = Field(default=IPv4Network("10.96.0.0/16"), description="The Service range")
+    cidr6: IPv6Network = Field(
+        default=IPv6Network("fd00:10:96::/112"), description="The Service range in IPv6, where the cluster has IPv6"
+    )
     domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")] = "cluster.local"
 
-    @property
-    def api_address(self) -> IPv4Address:
-        """ClusterIP of `kubernetes.default`: the range's first address."""
-        return self.cidr[1]
+    def range(self, family: Family) -> Range:
+        """The Service range."""
+        return self.cidr if family == "ipv4" else self.cidr6
 
-    @property
-    def dns_address(self) -> IPv4Address:
+    def api_address(self, family: Family) -> Address:
+        """ClusterIP of `kubernetes.default`: the range's first address."""
+        return self.range(family)[1]
+
+    def dns_address(self, family: Family) -> Address:
         """ClusterIP of the cluster's DNS: by custom the range's tenth address."""
-        return self.cidr[10]
+        return self.range(family)[10]
 
 
 class Vagrant(Data):
@@ -130,6 +160,27 @@ Kernel = Literal["host", "debian"]
 """What a cluster runs under: this machine's kernel, or another in a virtual machine."""
 
 
+LEAST_SERVICES: Final = 256
+MOST_SERVICES: Final = 2**20
+"""Addresses of a Service range of IPv6: kube-apiserver refuses a larger one."""
+
+WIDEST_SPLIT: Final = 16
+"""Bits by which a node's share of IPv6 may be longer than the cluster CIDR (kube-controller-manager, ipam/cidrset)."""
+
+LEAST_UNDERLAY6: Final = 256
+
+
+def _overlaps(ranges: Mapping[str, Range]) -> list[str]:
+    """Pairs of ranges of one family that share addresses."""
+    names = list(ranges)
+    return [
+        f"{one} {ranges[one]} overlaps {other} {ranges[other]}"
+        for i, one in enumerate(names)
+        for other in names[i + 1 :]
+        if ranges[one].overlaps(ranges[other])
+    ]
+
+
 class LabSpec(Data):
     """Everything that decides what a cluster is."""
 
@@ -146,10 +197,21 @@ class LabSpec(Data):
         description="Full version of the network, from its project's own images. If empty, the pinned one",
     )
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="Number of nodes")
-    node_addresses: dict[str, IPv4Address] = Field(
+    ip_family: IpFamily = Field(
+        default="ipv4", alias="ipFamily", description="IP families of pods, Services, nodes and the outside world"
+    )
+    primary_family: Family | None = Field(
+        default=None, alias="primaryFamily", description="With dual: the family that comes first. If empty, ipv4"
+    )
+    node_addresses: dict[str, Address] = Field(
         default_factory=dict,
         alias="nodeAddresses",
         description="Name and address of every node, in order. The provider fills this in if it found them",
+    )
+    second_addresses: dict[str, Address] = Field(
+        default_factory=dict,
+        alias="secondAddresses",
+        description="With dual: the same in the other family. The provider fills this in if it found them",
     )
     kubernetes: Kubernetes = Kubernetes()
     underlay: Underlay = Underlay()
@@ -165,28 +227,14 @@ class LabSpec(Data):
     def _fits(self) -> Self:
         if self.provider == "existing":
             return self  # such a cluster is described, not planned: what clashes in it is a finding
-        ranges = {
-            "pods.cidr": self.pods.cidr,
-            "services.cidr": self.services.cidr,
-            "underlay.cidr": self.underlay.cidr,
-        }
-        if self.underlay.dual_homed:
-            ranges["underlay.managementCidr"] = self.underlay.management_cidr
-        names = list(ranges)
-        clashes = [
-            f"{one} {ranges[one]} overlaps {other} {ranges[other]}"
-            for i, one in enumerate(names)
-            for other in names[i + 1 :]
-            if ranges[one].overlaps(ranges[other])
-        ]
-        if self.pods.node_mask <= self.pods.cidr.prefixlen and self.nodes > 1:
-            clashes.append(f"pods.nodeMask /{self.pods.node_mask} does not divide pods.cidr {self.pods.cidr}")
-        elif 2 ** (self.pods.node_mask - self.pods.cidr.prefixlen) < self.nodes:
-            clashes.append(f"pods.cidr {self.pods.cidr} has no /{self.pods.node_mask} for each of {self.nodes} nodes")
-        if self.underlay.cidr.num_addresses < self.nodes + 16:
-            clashes.append(f"underlay.cidr {self.underlay.cidr} is too small for {self.nodes} nodes")
-        if self.services.cidr.num_addresses < 256:
-            clashes.append(f"services.cidr {self.services.cidr} is smaller than a /24")
+        clashes = [clash for family in self.families for clash in self._of_family(family)]
+        if self.primary_family and self.ip_family != "dual":
+            clashes.append(
+                f"primaryFamily {self.primary_family} has no meaning: ipFamily is {self.ip_family}, not dual"
+            )
+        clashes += self._of_addresses()
+        if "ipv6" in self.families and self.underlay.mtu < MIN_IPV6_MTU:
+            clashes.append(f"underlay.mtu {self.underlay.mtu} is too small for IPv6, which needs {MIN_IPV6_MTU} bytes")
         if self.kernel != "host" and self.provider != "namespaces":
             clashes.append(
                 f"kernel {self.kernel} needs provider namespaces: provider {self.provider} has its own machines"
@@ -194,6 +242,80 @@ class LabSpec(Data):
         if clashes:
             raise ValueError("; ".join(clashes))
         return self
+
+    def _of_family(self, family: Family) -> list[str]:
+        """What clashes among the ranges of one family."""
+        six = "" if family == "ipv4" else "6"
+        pods, services, underlay = (part.range(family) for part in (self.pods, self.services, self.underlay))
+        mask = self.pods.mask(family)
+        clashes = _overlaps(self._ranges(family))
+        if mask <= pods.prefixlen and self.nodes > 1:
+            clashes.append(f"pods.nodeMask{six} /{mask} does not divide pods.cidr{six} {pods}")
+        elif 2 ** (mask - pods.prefixlen) < self.nodes:
+            clashes.append(f"pods.cidr{six} {pods} has no /{mask} for each of {self.nodes} nodes")
+        elif family == "ipv6" and mask - pods.prefixlen > WIDEST_SPLIT:
+            clashes.append(f"pods.nodeMask{six} /{mask} is more than {WIDEST_SPLIT} bits longer than {pods}")
+        if underlay.num_addresses < (self.nodes + 16 if family == "ipv4" else LEAST_UNDERLAY6):
+            clashes.append(f"underlay.cidr{six} {underlay} is too small for {self.nodes} nodes")
+        if services.num_addresses < LEAST_SERVICES:
+            clashes.append(f"services.cidr{six} {services} is smaller than a /{services.max_prefixlen - 8}")
+        if family == "ipv6" and services.num_addresses > MOST_SERVICES:
+            clashes.append(f"services.cidr{six} {services} is larger than a /{services.max_prefixlen - 20}")
+        return clashes
+
+    def _of_addresses(self) -> list[str]:
+        """What is wrong with addresses of nodes that were given."""
+        given = {"nodeAddresses": self.node_addresses, "secondAddresses": self.second_addresses}
+        clashes = [
+            f"{field}.{name} {address} is no {family} address"
+            for (field, addresses), family in zip(given.items(), self.families, strict=False)
+            for name, address in addresses.items()
+            if family_of(address) != family
+        ]
+        if self.second_addresses and len(self.families) == 1:
+            clashes.append(f"secondAddresses has no meaning: ipFamily is {self.ip_family}, not dual")
+        elif len(self.families) > 1 and set(self.second_addresses) != set(self.node_addresses):
+            clashes.append("secondAddresses does not have the same nodes as nodeAddresses")
+        return clashes
+
+    def _ranges(self, family: Family) -> Mapping[str, Range]:
+        six = "" if family == "ipv4" else "6"
+        ranges: dict[str, Range] = {
+            f"pods.cidr{six}": self.pods.range(family),
+            f"services.cidr{six}": self.services.range(family),
+            f"underlay.cidr{six}": self.underlay.range(family),
+        }
+        if self.underlay.dual_homed and family == "ipv4":
+            ranges["underlay.managementCidr"] = self.underlay.management_cidr
+        return ranges
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """IP families of the cluster, the primary one first."""
+        if self.ip_family != "dual":
+            return (self.ip_family,)
+        first = self.primary_family or "ipv4"
+        return first, other(first)
+
+    @property
+    def primary(self) -> Family:
+        """The family of a pod's `podIP`, of a node's first address, and of Services that do not ask."""
+        return self.families[0]
+
+    @property
+    def pod_cidrs(self) -> tuple[Range, ...]:
+        """The cluster CIDRs, that of the primary family first."""
+        return tuple(map(self.pods.range, self.families))
+
+    @property
+    def service_cidrs(self) -> tuple[Range, ...]:
+        """The Service ranges, that of the primary family first."""
+        return tuple(map(self.services.range, self.families))
+
+    @property
+    def underlay_cidrs(self) -> tuple[Range, ...]:
+        """Ranges of the nodes and the router, that of the primary family first."""
+        return tuple(map(self.underlay.range, self.families))
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -203,15 +325,37 @@ class LabSpec(Data):
         return tuple(f"n{index}" for index in range(1, self.nodes + 1))
 
     @property
-    def router_address(self) -> IPv4Address:
-        """The nodes' default gateway."""
-        return self.underlay.cidr[1]
+    def router_address(self) -> Address:
+        """The nodes' default gateway, in the primary family."""
+        return self.router(self.primary)
 
-    def node_address(self, name: str) -> IPv4Address:
-        """A node's address on the underlay: network + 10 + its number."""
+    def router(self, family: Family) -> Address:
+        """The nodes' default gateway."""
+        return self.underlay.range(family)[1]
+
+    def node_address(self, name: str, family: Family | None = None) -> Address:
+        """A node's address on the underlay: network + 10 + its number.
+
+        In IPv6 the digits are the same, as in fd00:172:18::11 beside 172.18.0.11.
+
+        Args:
+            name: Of the node.
+            family: None: the primary one.
+
+        Raises:
+            KeyError: The node has no address of this family.
+        """
+        second = family is not None and family != self.primary
         if self.node_addresses:
-            return self.node_addresses[name]
-        return ipaddress.IPv4Address(int(self.underlay.cidr.network_address) + 10 + int(name.removeprefix("n")))
+            return (self.second_addresses if second else self.node_addresses)[name]
+        number = 10 + int(name.removeprefix("n"))
+        if (family or self.primary) == "ipv4":
+            return self.underlay.cidr[number]
+        return IPv6Address(int(self.underlay.cidr6.network_address) + int(str(number), 16))
+
+    def all_addresses(self, name: str) -> tuple[Address, ...]:
+        """A node's addresses on the underlay, that of the primary family first."""
+        return tuple(self.node_address(name, family) for family in self.families)
 
     @property
     def nics(self) -> tuple[str, ...]:

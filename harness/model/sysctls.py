@@ -27,6 +27,14 @@ NETWORK: Mapping[str, str] = {
 }
 """Keys as of `Machine.sysctls`; the values are the kernel's own. A star stands for any interface."""
 
+FORWARDING: Mapping[str, str] = {
+    "net/ipv4/ip_forward": "1",
+    "?net/ipv6/conf/all/forwarding": "1",
+    # Who forwards takes no routes from router advertisements, unless it is told to (ip-sysctl.rst, accept_ra).
+    "?net/ipv6/conf/*/accept_ra": "0",
+}
+"""Of nodes and of the router."""
+
 
 def files() -> list[str]:
     """Where a namespace shows what its interfaces will have."""

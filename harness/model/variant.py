@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, Literal, get_args
 
 from pydantic import Field
 
 from harness.model.base import Data
+from harness.model.family import Family
 
 Gate = Literal[
     "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
@@ -47,6 +49,19 @@ class Wire(Data):
     kind: WireKind
     port: int | None = Field(default=None, description="UDP destination port of the encapsulation")
     vni: int | None = Field(default=None, description="Network identifier, where it is fixed")
+    over: Literal["same", "one"] = Field(
+        default="same",
+        description="Family of the outer header: that of the pod's packet, or one for all, IPv4 where nodes have it",
+    )
+
+    def outer(self, family: Family, there: Collection[Family]) -> Family:
+        """Family of the outer header.
+
+        Args:
+            family: Of the pod's packet.
+            there: Those of the cluster.
+        """
+        return "ipv4" if self.over == "one" and "ipv4" in there else family
 
     @property
     def encrypted(self) -> bool:
@@ -94,6 +109,27 @@ class Expectations(Data):
     pod_to_node_source: Literal["pod", "node", "record"] = Field(alias="podToNodeSource")
     node_to_pod_source: Literal["gateway", "tunnel", "node", "record"] = Field(alias="nodeToPodSource")
     heal_seconds: dict[str, float] = Field(alias="healSeconds", description="What the agent repairs, within seconds")
+    ipv6: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What of all this is different in IPv6, by the same keys; where one family carries all tunnels, "
+        "what is different if that is IPv6",
+    )
+
+    def of(self, family: Family) -> Expectations:
+        """What is true in one family."""
+        if family == "ipv4" or not self.ipv6:
+            return self
+        plain = self.model_dump(mode="json", by_alias=True, exclude={"ipv6"})
+        return Expectations.model_validate({**plain, **self.ipv6})
+
+    def among(self, there: Collection[Family]) -> Expectations:
+        """What is true in a cluster of these families: where IPv4 carries all tunnels, nothing is different in IPv6.
+
+        Args:
+            there: Families of the cluster.
+        """
+        carried = self.wire.over == "one" and {"ipv4", "ipv6"} <= set(there)
+        return self.model_copy(update={"ipv6": {}}) if carried else self
 
     def pod_mtu(self, underlay: int) -> int:
         """The largest IP packet of a pod that the underlay carries after encapsulation, in bytes.
@@ -124,6 +160,7 @@ class Variant(Data):
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="Fields of a spec, by path, that have another default when it is named alone"
     )
+    families: tuple[Family, ...] = Field(default=("ipv4",), description="IP families that it can give to pods")
     values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
     expect: Expectations
     deviations: dict[str, str] = Field(
@@ -134,6 +171,11 @@ class Variant(Data):
         default=(),
         description="namespace/kind/name of what must be rolled out, as kube-flannel/daemonset/kube-flannel-ds",
     )
+
+    def among(self, there: Collection[Family]) -> Variant:
+        """The variant, with what is true of it in a cluster of these families."""
+        expect = self.expect.among(there)
+        return self if expect is self.expect else self.model_copy(update={"expect": expect})
 
     @property
     def kube_proxy(self) -> bool:

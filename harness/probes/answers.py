@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.model.family import endpoint, family_of_dial, transport_of
 from harness.model.records import Burst, Churn, Exchange, Lookup, Observation, Query, Rung, Try
 from harness.probes.plan import (
     BindProbe,
@@ -26,18 +27,19 @@ def request(probe: Probe) -> dict[str, Any]:
         case ExchangeProbe():
             return {
                 "kind": "exchange",
-                "proto": probe.proto,
-                "dial": probe.target.address if probe.proto == "icmp" else probe.target.dial,
+                "proto": transport_of(probe.proto),
+                "dial": _dial(probe),
                 "size": probe.size,
                 "source_port": probe.source_port,
                 "expect": probe.expect,
                 "connect": probe.connect,
+                **({"extension": probe.extension} if probe.extension else {}),
             }
         case BindProbe():
             return {
                 "kind": "bind",
-                "proto": probe.proto,
-                "dial": f"{probe.address}:{probe.port}",
+                "proto": transport_of(probe.proto),
+                "dial": endpoint(probe.address, probe.port),
                 "expect": probe.expect,
             }
         case RungProbe():
@@ -62,6 +64,11 @@ def request(probe: Probe) -> dict[str, Any]:
                 "edns": probe.edns,
                 "expect": probe.expect,
             }
+
+
+def _dial(probe: ExchangeProbe) -> str:
+    """What the agent dials, from which it knows the family: echo requests have no port."""
+    return probe.target.address if transport_of(probe.proto) == "icmp" else probe.target.dial
 
 
 def line_of(lines: Mapping[str, Line], index: int) -> Line:
@@ -105,17 +112,16 @@ def _tries(line: Line) -> tuple[Try, ...]:
 
 def _exchange(site: Prober, probe: ExchangeProbe | BindProbe, batch: str, line: Line) -> Exchange:
     if isinstance(probe, BindProbe):
-        name, node, dial = site.name, site.node, f"{probe.address or '*'}:{probe.port}"
+        name, node, dial = site.name, site.node, endpoint(probe.address or "*", probe.port)
     else:
-        name, node = probe.target.name, probe.target.node
-        dial = probe.target.address if probe.proto == "icmp" else probe.target.dial
+        name, node, dial = probe.target.name, probe.target.node, _dial(probe)
     tries = _tries(line)
     return Exchange(
         batch=batch,
         purpose=probe.purpose,
         src=site.name,
         src_node=site.node,
-        src_ip=site.ip,
+        src_ip=site.address(family_of_dial(dial)),
         dst=name,
         dst_node=node,
         proto=probe.proto,
@@ -223,6 +229,7 @@ def _lookup(site: Prober, probe: LookupProbe, batch: str, line: Line) -> Lookup:
         name=probe.name,
         qtype=probe.qtype,
         transport=probe.transport,
+        family=probe.family,
         server=line.get("server", "") or probe.server,
         outcome=line["outcome"],
         errno=line.get("errno", 0),

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from harness.model.records import Packet
-from harness.probes import pcap
+from harness.probes import icmp6, pcap
 from harness.probes.pcap import Frame
 
 VXLAN_PORTS: Final = frozenset({4789, 6784, 8472})
@@ -32,7 +32,7 @@ _VLANS: Final = (0x8100, 0x88A8)
 _ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
 _NAMES: Final = {_ICMP: "icmp", _TCP: "tcp", _UDP: "udp", _ICMP6: "icmp6", _SCTP: "sctp", 50: "esp", 4: "ipip"}
 _IN_IP: Final = {4: _IPV4, 41: _IPV6}
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS = 0, 43, 44, 60
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _OPTIONS, _NOTHING = 0, 43, 44, 60, 59
 _TCP_FLAGS: Final = "FSRPAUEC"
 
 Fields = dict[str, Any]
@@ -139,11 +139,14 @@ def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
     if len(data) < 40 or data[0] >> 4 != 6:
         return None
     length, number, hops = int.from_bytes(data[4:6]), data[6], data[7]
+    if not length and number != _NOTHING:
+        length = len(data) - 40  # 0 in segments that the NIC will cut (GSO)
     fields: Fields = {
         "src": str(IPv6Address(data[8:24])),
         "dst": str(IPv6Address(data[24:40])),
         "length": 40 + length,
         "ttl": hops,
+        "flow_label": int.from_bytes(data[1:4]) & 0xFFFFF,
         "df": True,  # routers never fragment IPv6
     }
     body = data[40 : 40 + length]
@@ -152,6 +155,7 @@ def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
         if kind == _FRAGMENT and len(body) >= 8:
             offset, size = int.from_bytes(body[2:4]), 8
             fields |= {"more_fragments": bool(offset & 1), "fragment_offset": offset & 0xFFF8}
+            fields["ip_id"] = int.from_bytes(body[4:8])
             if fields["fragment_offset"]:
                 break
         body = body[size:]
@@ -162,8 +166,10 @@ def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
 
 
 def _transport(number: int, data: bytes, vxlan_ports: frozenset[int]) -> Fields:
-    if number in (_ICMP, _ICMP6):
-        return _icmp(number, data)
+    if number == _ICMP:
+        return _icmp(data)
+    if number == _ICMP6:
+        return icmp6.message(data)
     if number == _UDP:
         return _udp(data, vxlan_ports)
     if number == _TCP:
@@ -181,23 +187,20 @@ def _ports(data: bytes) -> Fields:
     return {"src_port": src_port, "dst_port": dst_port}
 
 
-def _icmp(number: int, data: bytes) -> Fields:
-    """RFC 792 and 4443: echo has id and sequence, "too big" has the MTU of the next hop (RFC 1191 §4).
+def _icmp(data: bytes) -> Fields:
+    """RFC 792: echo has id and sequence, "too big" has the MTU of the next hop (RFC 1191 §4).
 
     Args:
-        number: The protocol's.
         data: Less than a whole header says nothing.
     """
     if len(data) < 8:
         return {}
     kind, code = data[0], data[1]
     fields: Fields = {"icmp_type": kind, "icmp_code": code}
-    if kind in ((0, 8) if number == _ICMP else (128, 129)):
+    if kind in (0, 8):
         fields["icmp_id"], fields["icmp_seq"] = struct.unpack_from("!HH", data, 4)
-    elif number == _ICMP and (kind, code) == (3, 4):
+    elif (kind, code) == (3, 4):
         fields["icmp_mtu"] = int.from_bytes(data[6:8])
-    elif number == _ICMP6 and kind == 2:
-        fields["icmp_mtu"] = int.from_bytes(data[4:8])
     return fields
 
 

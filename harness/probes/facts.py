@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,8 +100,22 @@ def _sysctls(line: Line) -> dict[str, str]:
 def _counters(line: Line) -> dict[str, int]:
     found: dict[str, int] = {}
     for path, text in _files(line).items():
-        found |= _conntrack(text) if path.endswith("nf_conntrack") else _named_pairs(text)
+        read = _conntrack if path.endswith("nf_conntrack") else _of_ipv6 if path.endswith("snmp6") else _named_pairs
+        found |= read(text)
     return found
+
+
+def _of_ipv6(text: str) -> dict[str, int]:
+    """Of /proc/net/snmp6: a name and a number in each line; `Udp6InDatagrams` is `InDatagrams` of the group `Udp6`."""
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        name, number = line.split()
+        if group := _GROUP6.match(name):
+            found[f"{group[0]}.{name[group.end() :]}"] = int(number)
+    return found
+
+
+_GROUP6: Final = re.compile(r"UdpLite6|Udp6|Icmp6|Ip6")
 
 
 def _named_pairs(text: str) -> dict[str, int]:
@@ -136,6 +151,7 @@ _ALL: Final = (
     Fact("fdb", _rows, ("bridge", "-j", "fdb")),
     Fact("bridge-link", _rows, ("bridge", "-d", "-j", "link")),
     Fact("rules-iptables", _text, ("iptables-save", "-c")),
+    Fact("rules-iptables6", _text, ("ip6tables-save", "-c")),
     Fact("rules-nft", _nft, ("nft", "-j", "list", "ruleset")),
     Fact("netns", _inode, ("readlink", "/proc/thread-self/ns/net")),
     Fact(
@@ -146,7 +162,12 @@ _ALL: Final = (
             "/proc/sys/net/ipv4/ip_local_port_range",
             "/proc/sys/net/ipv4/ip_no_pmtu_disc",
             "/proc/sys/net/ipv4/neigh/default/gc_thresh?",
-            "/proc/sys/net/ipv6/conf/all/forwarding",
+            "/proc/sys/net/ipv6/conf/*/forwarding",
+            "/proc/sys/net/ipv6/conf/*/disable_ipv6",
+            "/proc/sys/net/ipv6/conf/*/accept_ra",
+            "/proc/sys/net/ipv6/conf/*/accept_dad",
+            "/proc/sys/net/ipv6/bindv6only",
+            "/proc/sys/net/ipv6/neigh/default/gc_thresh?",
             "/proc/sys/net/bridge/bridge-nf-call-*",
             "/proc/sys/net/netfilter/nf_conntrack_max",
             "/proc/sys/net/netfilter/nf_conntrack_count",
@@ -161,6 +182,7 @@ _ALL: Final = (
         _counters,
         files=(
             "/proc/thread-self/net/snmp",
+            "/proc/thread-self/net/snmp6",
             "/proc/thread-self/net/netstat",
             "/proc/thread-self/net/stat/nf_conntrack",
         ),
@@ -180,6 +202,9 @@ NODE_FACTS: Final = (
     "leases", "conf",
 )  # fmt: skip
 """What a node is asked for."""
+
+NODE_FACTS6: Final = ("rules-iptables6",)
+"""What it is asked for as well, where pods have IPv6."""
 
 OUTSIDE_FACTS: Final = ("addr", "route", "neigh", "sysctl", "counters")
 """What the router and the far host are asked for."""

@@ -16,7 +16,7 @@ from harness.errors import CnilabError
 from harness.model.node import Lab, Node
 from harness.model.records import Dump
 from harness.probes import facts
-from harness.probes.facts import NODE_FACTS, OUTSIDE_FACTS, POD_FACTS, Fact
+from harness.probes.facts import NODE_FACTS, NODE_FACTS6, OUTSIDE_FACTS, POD_FACTS, Fact
 from harness.probes.plan import NODE_BINARY
 from harness.probes.sandboxes import Sandbox, Sandboxes
 
@@ -55,10 +55,10 @@ def dump(
     inventory: Sandboxes,
     *,
     batch: str = "B0",
-    nodes: Sequence[str] = (),
     namespace: str = "",
     pods: bool = True,
     only: Sequence[str] = (),
+    ipv6: bool = False,
 ) -> list[Dump]:
     """Read the state of all nodes, of the pods on them, and of the router and the far host.
 
@@ -66,8 +66,10 @@ def dump(
 
     - `addr`: list of `ip -d -j address` (links with addresses, MTU, kind, VXLAN details)
     - `route`: list of `ip -d -j route show table all`, without the table `local` that the kernel fills
+      (rows of both families: those of IPv6 alone have `pref`)
     - `neigh`: list of `ip -j neigh`; `fdb`: of `bridge -j fdb`; `bridge-link`: of `bridge -d -j link`
-    - `rules-iptables`: text of `iptables-save -c`; `rules-nft`: the list of `nft -j list ruleset`
+    - `rules-iptables`: text of `iptables-save -c`; `rules-iptables6`: of `ip6tables-save -c`
+    - `rules-nft`: the list of `nft -j list ruleset`
     - `sysctl`: key to value, as sysctl(8) writes keys: `net.ipv4.conf.flannel/1.rp_filter`
     - `counters`: name to number: `Udp.InCsumErrors`, `TcpExt.ListenDrops`, `conntrack.insert_failed` …
     - `leases`, `conf`: path to content: the host-local store; /etc/cni/net.d and flannel's subnet.env
@@ -79,28 +81,27 @@ def dump(
         lab: The lab.
         inventory: Of the same moment.
         batch: As of the observations.
-        nodes: Names of the nodes to ask; empty for all, with router and far host.
         namespace: Only pods of this Kubernetes namespace; empty for all.
         pods: Ask the pods too.
         only: Subjects (`what`) to ask for; empty for all.
+        ipv6: Pods have IPv6: nodes are asked for what is of IPv6 alone, too.
     """
+    own = (*NODE_FACTS, *NODE_FACTS6) if ipv6 else NODE_FACTS
     subjects: dict[str, list[_Subject]] = {}
     for node in lab.nodes:
-        if not nodes or node.name in nodes:
-            sandboxes = inventory.select(namespace, node.name) if pods else []
-            subjects[node.name] = [_node(node), *(_pod(node, one) for one in sandboxes)]
-    if not nodes:
-        outside: list[tuple[Vantage, Node | None]] = [("router", lab.router), ("far", lab.far)]
-        for vantage, host in outside:
-            if host is not None:
-                subjects[host.name] = [_Subject(vantage, host.name, host, OUTSIDE_FACTS)]
+        sandboxes = inventory.select(namespace, node.name) if pods else []
+        subjects[node.name] = [_node(node, own), *(_pod(node, one) for one in sandboxes)]
+    outside: list[tuple[Vantage, Node | None]] = [("router", lab.router), ("far", lab.far)]
+    for vantage, host in outside:
+        if host is not None:
+            subjects[host.name] = [_Subject(vantage, host.name, host, OUTSIDE_FACTS)]
     with ThreadPoolExecutor(max_workers=max(1, min(32, len(subjects))), thread_name_prefix="dump") as pool:
         parts = list(pool.map(lambda group: _read(group, batch, only), subjects.values()))
     return [one for part in parts for one in part]
 
 
-def _node(node: Node) -> _Subject:
-    return _Subject("node", node.name, node, NODE_FACTS, words={"proc": "/proc/1"})
+def _node(node: Node, what: tuple[str, ...]) -> _Subject:
+    return _Subject("node", node.name, node, what, words={"proc": "/proc/1"})
 
 
 def _pod(node: Node, sandbox: Sandbox) -> _Subject:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.model.family import Family, Proto, endpoint, family_of_dial
 from harness.model.records import Outcome
 from harness.model.world import RESPONDER_PORT
 from harness.runner import Runner
+
+Extension = Literal["", "hop-by-hop", "destination"]
+"""Headers of options between IPv6 and what it carries (RFC 8200 §4.3, §4.6)."""
 
 NODE_BINARY = "/opt/cnilab/bin/responder"
 """The agent in a node's own file system."""
@@ -23,9 +27,10 @@ class Prober:
     Args:
         name: Pod, node, `router` or `far`, as the observations will say.
         node: Name of its node; empty outside the cluster.
-        ip: Its own address.
+        ip: Its own address, in the primary family.
         runner: Runs programs there.
         binary: Path of the responder program there.
+        ips: Its own addresses, where it has more than one.
     """
 
     name: str
@@ -33,10 +38,20 @@ class Prober:
     ip: str
     runner: Runner = field(repr=False, compare=False, hash=False)
     binary: str = NODE_BINARY
+    ips: tuple[str, ...] = ()
 
-    def target(self, port: int = RESPONDER_PORT) -> Target:
-        """The site's own responder, as something to dial."""
-        return Target(self.name, self.node, self.ip, port)
+    def address(self, family: Family) -> str:
+        """Its own address of a family; empty when it has none."""
+        return next((one for one in self.ips or (self.ip,) if one and family_of_dial(one) == family), "")
+
+    def target(self, port: int = RESPONDER_PORT, family: Family | None = None) -> Target:
+        """The site's own responder, as something to dial.
+
+        Args:
+            port: Where it listens.
+            family: Of the address; None: the primary one.
+        """
+        return Target(self.name, self.node, self.ip if family is None else self.address(family), port)
 
 
 @dataclass(frozen=True)
@@ -58,8 +73,7 @@ class Target:
     @property
     def dial(self) -> str:
         """Address and port, with brackets around an IPv6 address."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
+        return endpoint(self.address, self.port)
 
 
 @dataclass(frozen=True)
@@ -68,21 +82,23 @@ class ExchangeProbe:
 
     Args:
         target: Whom to ask.
-        proto: `icmp` is an echo request, matched by id and nonce.
+        proto: `icmp` is an echo request, matched by id and nonce; `tcp6`, `udp6` and `icmp6` go over IPv6.
         purpose: What the leg is for: mesh, hairpin, nodeport, egress, ports, integrity …
         size: Payload bytes; 1 MiB and more are fine over TCP (upload).
         source_port: Own port; 0 lets the kernel choose.
         expect: The outcome that ends the retries: `refused` for a port without a listener, `timeout` for a closed path.
         connect: TCP only: that the connection comes about is enough; for peers that are no responders.
+        extension: UDP over IPv6 only: an extension header of options that do nothing, which every packet carries.
     """
 
     target: Target
-    proto: Literal["tcp", "udp", "icmp"] = "tcp"
+    proto: Proto = "tcp"
     purpose: str = "mesh"
     size: int = 64
     source_port: int = 0
     expect: Outcome = "ok"
     connect: bool = False
+    extension: Extension = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,7 @@ class BindProbe:
     """
 
     port: int
-    proto: Literal["tcp", "udp"] = "tcp"
+    proto: Proto = "tcp"
     address: str = ""
     purpose: str = "bind"
     expect: Outcome = "error"
@@ -110,7 +126,7 @@ class RungProbe:
 
     Args:
         target: Whom to send it to.
-        size: Bytes of the IP packet: 20 header, 8 UDP, the rest payload.
+        size: Bytes of the IP packet: 20 header, or 40 of IPv6, 8 UDP, the rest payload.
         expect: `msgsize` for a size that should be refused; silence (timeout) is then tried again.
         purpose: As of the observation.
         heed: The kernel's own route may refuse it; otherwise only links and the way do.
@@ -172,6 +188,7 @@ class LookupProbe:
         edns: UDP payload size to advertise (RFC 6891); 0 sends no OPT record.
         expect: Outcome that ends the retries. An answer with any rcode is `ok`.
         purpose: service, headless, search, forward …
+        family: The one that is looked at with it; the server may be reached over the other.
     """
 
     name: str
@@ -181,6 +198,7 @@ class LookupProbe:
     edns: int = 0
     expect: Outcome = "ok"
     purpose: str = "service"
+    family: Family = "ipv4"
 
 
 Probe = ExchangeProbe | BindProbe | RungProbe | BurstProbe | ChurnProbe | LookupProbe

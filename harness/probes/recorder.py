@@ -18,7 +18,7 @@ class Sighting(Record):
     """Something that reached the outside."""
 
     t: str = Field(description="RFC 3339, UTC, microseconds")
-    proto: str = Field(description="tcp, udp, icmp, http, dns")
+    proto: str = Field(description="tcp, udp, icmp, icmp6, http, dns")
     src: str
     sport: int = 0
     dst: str

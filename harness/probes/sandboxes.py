@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter
 
 from harness.errors import BringUpError
 from harness.model.base import Record
+from harness.model.family import Family, family_of
 from harness.model.node import Lab, Node
 from harness.model.records import Dump
 from harness.model.topology import Interface
@@ -44,7 +45,8 @@ class Sandbox(Record):
     netns_pinned: str = Field(default="", description="Bind mount that the runtime made: /var/run/netns/cni-…")
     inode: int = Field(description="Of the network namespace")
     host_network: bool = False
-    ip: str = Field(default="", description="First global IPv4 address of eth0; of the node for a host-network pod")
+    ip: str = Field(default="", description="Its address in the primary family; of the node for a host-network pod")
+    ips: tuple[str, ...] = Field(default=(), description="Global addresses of eth0, those of the primary family first")
     host_veth: str = Field(default="", description="The node's end of eth0")
     interfaces: tuple[Interface, ...] = ()
     containers: tuple[Container, ...] = ()
@@ -53,6 +55,10 @@ class Sandbox(Record):
     def key(self) -> str:
         """`namespace/pod`."""
         return f"{self.namespace}/{self.pod}"
+
+    def address(self, family: Family) -> str:
+        """Its first address of a family; empty when it has none."""
+        return next((one for one in self.ips or (self.ip,) if one and family_of(one) == family), "")
 
     def container(self, name: str = "") -> Container | None:
         """A container by name; the first one without a name."""
@@ -124,7 +130,7 @@ class Sandboxes:
             runner, binary = self.container_runner(sandbox, container), CONTAINER_BINARY
         else:
             runner, binary = self.netns_runner(sandbox), NODE_BINARY
-        return Prober(name or sandbox.pod, sandbox.node, sandbox.ip, runner, binary)
+        return Prober(name or sandbox.pod, sandbox.node, sandbox.ip, runner, binary, sandbox.ips)
 
     def sites(self, namespace: str) -> dict[str, Prober]:
         """All pods of a namespace as places for probes, by pod name."""
@@ -162,7 +168,13 @@ _SANDBOXES: TypeAdapter[list[Sandbox]] = TypeAdapter(list[Sandbox])
 def _sandboxes(node: Node) -> list[Sandbox]:
     done = node.runner.run([NODE_BINARY, "sandboxes"])
     listed = _SANDBOXES.validate_python(json.loads(done.stdout))
-    return [
-        one.model_copy(update={"node": node.name, "ip": str(node.address) if one.host_network else one.ip})
-        for one in listed
-    ]
+    return [one.model_copy(update={"node": node.name, **_addresses(one, node)}) for one in listed]
+
+
+def _addresses(sandbox: Sandbox, node: Node) -> dict[str, object]:
+    """A node's address tells which family is the primary one."""
+    if sandbox.host_network:
+        return {"ip": str(node.address), "ips": (str(node.address),)}
+    primary = family_of(node.address)
+    ips = tuple(sorted(sandbox.ips, key=lambda one: family_of(one) != primary))
+    return {"ip": ips[0] if ips else sandbox.ip, "ips": ips}

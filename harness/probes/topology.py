@@ -59,11 +59,15 @@ def build(dumps: Iterable[Dump], spec: LabSpec) -> Topology:
     return Topology(
         nodes=nodes,
         outside=outside,
-        underlay_cidr=str(spec.underlay.cidr),
-        pod_cidr=str(spec.pods.cidr),
-        service_cidr=str(spec.services.cidr),
+        underlay_cidr=_listed(spec.underlay_cidrs),
+        pod_cidr=_listed(spec.pod_cidrs),
+        service_cidr=_listed(spec.service_cidrs),
         encapsulation=_encapsulation(nodes),
     )
+
+
+def _listed(ranges: Iterable[object]) -> str:
+    return ", ".join(map(str, ranges))
 
 
 def _node(known: _Dumps, name: str, spec: LabSpec) -> TopologyNode:
@@ -127,7 +131,7 @@ def _interface(link: Row, peer: str) -> Interface:
         peer=peer,
         state=str(link.get("operstate") or ""),
         vni=data.get("id") if vxlan else None,
-        local=str(data.get("local") or "") if vxlan else "",
+        local=str(data.get("local") or data.get("local6") or "") if vxlan else "",
         dst_port=data.get("port") if vxlan else None,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from harness.model.family import FAMILIES, Family
 from harness.model.labstate import LabDir, LabState
 from harness.model.node import Lab, Node
 
@@ -139,6 +140,11 @@ class Driver(Protocol):
         ...
 
     @property
+    def families(self) -> Sequence[Family]:
+        """IP families that its nodes can have."""
+        ...
+
+    @property
     def replaceable(self) -> Sequence[str]:
         """Those of them that nodes run as the store has them; not what an image of the nodes has."""
         ...
@@ -201,6 +207,7 @@ class BaseDriver:
         checks: See `Driver`.
         blocking: See `Driver`.
         components: See `Driver`.
+        families: See `Driver`.
         replaceable: See `Driver`.
         own_images: See `Driver`.
     """
@@ -208,6 +215,7 @@ class BaseDriver:
     checks: Sequence[str] = ()
     blocking: Sequence[str] = ()
     components: Sequence[str] = ()
+    families: Sequence[Family] = FAMILIES
     replaceable: Sequence[str] = ()
     own_images: Sequence[str] = ()
 

@@ -6,11 +6,12 @@ A driver is loaded when the first lab of its provider is met, so that nobody wai
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import CnilabError, NotYoursError, UsageError
 from harness.model import labstate
+from harness.model.family import FAMILIES, Family
 from harness.model.labstate import LabDir, LabState
 from harness.model.spec import PROVIDERS
 from harness.providers.protocol import Driver, Found
@@ -30,6 +31,11 @@ def driver(name: str) -> Driver:
         raise UsageError(msg, next_step=f"spec.provider: {', '.join(PROVIDERS)}")
     found: Driver = importlib.import_module(f"{__package__}.{name}.driver").DRIVER
     return found
+
+
+def families(name: str) -> Sequence[Family]:
+    """IP families that a provider can give to nodes; all, where nothing is known of it: what it lacks is told later."""
+    return driver(name).families if name in PROVIDERS else FAMILIES
 
 
 def known_state(place: LabDir) -> LabState | None:

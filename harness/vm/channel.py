@@ -156,6 +156,7 @@ class Door:
             "cwd": str(cwd),
             "env": dict(env),
             "tty": [size.lines, size.columns] if size else None,
+            "slower": self._scaled(1.0),
         }
         with self._connect(request) as connection:
             session = _Session(connection, out or own(sys.stdout), err or own(sys.stderr))

@@ -2,7 +2,7 @@ r"""PID 1 of the machine, and the agent that runs programs there for whoever kno
 
 Runs under the other kernel with nothing but the standard library. One connection is one program:
 
-    {"token": …, "argv": […], "cwd": …, "env": {…}, "tty": [rows, columns] or null}\n
+    {"token": …, "argv": […], "cwd": …, "env": {…}, "tty": [rows, columns] or null, "slower": FACTOR}\n
     then frames in both directions: kind (1 byte), length (4 bytes, big endian), payload
         in:  0 standard input (empty: its end), s a signal's number
         out: 1 standard output, 2 standard error, x exit status, ends the connection
@@ -162,6 +162,7 @@ class Program:
         self._connection = connection
         self._stream = stream
         self._request = request
+        self._slower = float(request.get("slower", 1.0))
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -178,7 +179,7 @@ class Program:
             thread.start()
         code = process.wait()
         for pump in pumps:
-            pump.join(DRAIN * self._slower())  # what the program left running may keep its output open
+            pump.join(DRAIN * self._slower)  # what the program left running may keep its output open
         self._answer(EXIT, bytes([code if code >= 0 else 128 - code]))
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RD)
@@ -203,9 +204,6 @@ class Program:
         process = subprocess.Popen(**facts, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, start_new_session=True)
         assert process.stdin and process.stdout and process.stderr  # noqa: S101, PT018 - all three are pipes
         return process, [(STDOUT, process.stdout), (STDERR, process.stderr)], process.stdin
-
-    def _slower(self) -> float:
-        return float(self._request["env"].get("CNILAB_TIMEOUT_SCALE", "1"))
 
     def _answer(self, kind: bytes, payload: bytes) -> None:
         with contextlib.suppress(OSError):

@@ -95,10 +95,11 @@ def read(run: Run) -> Cell:
     cards = labs(source.lab_steps, source.events, ids)
     found = verdict(source, table, cards, trouble(source))
     by_id = {item.id: item for area in table.areas for item in area.requirements} if table else {}
-    key = key_of(info.provider, kernel_of(info), info.variant, kubernetes_version(info), info.nodes)
+    families = str(info.spec.get("ipFamily") or USUAL)
+    key = key_of(info.provider, kernel_of(info), info.variant, kubernetes_version(info), info.nodes, families)
     return Cell(
         key=key,
-        name=name_of(info.provider, kernel_of(info), info.variant),
+        name=name_of(info.provider, kernel_of(info), info.variant, families),
         href=run.href,
         info=info,
         verdict=found,
@@ -116,17 +117,25 @@ def kernel_of(info: RunInfo) -> str:
     return kernel if isinstance(kernel, str) else "host"
 
 
-def key_of(provider: str, kernel: str, variant: str, kubernetes: str, nodes: int) -> str:
-    """`namespaces/host/flannel/1.34/2`."""
+USUAL: Final = "ipv4"
+"""IP families of a cluster that go without saying; older runs knew no others."""
+
+_FAMILIES: Final = {"dual": "dual stack", "ipv6": "IPv6 alone"}
+
+
+def key_of(provider: str, kernel: str, variant: str, kubernetes: str, nodes: int, families: str = USUAL) -> str:
+    """`namespaces/host/flannel/1.34/2`, `namespaces/host/flannel/dual/1.34/2`."""
     minor = ".".join(kubernetes.removeprefix("v").split(".")[:2])
-    return f"{provider}/{kernel}/{variant}/{minor}/{nodes}"
+    unusual = "" if families == USUAL else f"{families}/"
+    return f"{provider}/{kernel}/{variant}/{unusual}{minor}/{nodes}"
 
 
-def name_of(provider: str, kernel: str, variant: str) -> str:
-    """`flannel`, `flannel on kind`, `weave under debian`: what is usual goes without saying."""
+def name_of(provider: str, kernel: str, variant: str, families: str = USUAL) -> str:
+    """`flannel`, `flannel on kind`, `weave under debian`, `flannel, dual stack`: what is usual goes without saying."""
     where = "" if provider in ("namespaces", "") else f" on {provider}"
     under = "" if kernel in ("host", "") else f" under {kernel}"
-    return f"{variant}{where}{under}"
+    has = "" if families == USUAL else f", {_FAMILIES.get(families, families)}"
+    return f"{variant}{where}{under}{has}"
 
 
 def told_apart(names: Sequence[tuple[str, str]]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness import timeouts
 from tests.e2e import snapshot
 
 PREFIX = f"e2e{os.getpid() % 10000}"
@@ -28,6 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # of its module, which may allow more.
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(900, func_only=True))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _as_patient_as_the_programs() -> Iterator[None]:
+    """What tests wait for themselves takes as long here as what the programs that they start wait for."""
+    with timeouts.paced(timeouts.heard(os.environ)):
+        yield
 
 
 @dataclass

@@ -30,6 +30,7 @@ from harness.components.lock import architecture
 from harness.components.sources import toolchain
 from harness.components.store import Store
 from harness.errors import NotYetError
+from tests.e2e import stores
 
 SOURCE = Path(__file__).parents[1] / "registry"
 
@@ -48,7 +49,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 def running(folder: Path) -> Iterator[str]:
     """Build the registry and run it; yields its URL."""
     program = folder / "registry"
-    store = Store()
+    store = stores.store()
     # A machine without Go has the pinned one in the cache: components were built with it.
     environment = {**os.environ, **toolchain.variables(store.cache, store.lock.go)}
     if shutil.which("go", path=environment["PATH"]) is None:

@@ -18,7 +18,7 @@ from harness.components import daemon
 from harness.components.lock import load
 from harness.components.store import Store
 from harness.timeouts import wait_until
-from tests.e2e import snapshot
+from tests.e2e import snapshot, stores
 from tests.e2e.conftest import Cli
 
 SMALL = ("pause", "flannel-cni-plugin")
@@ -28,7 +28,7 @@ SMALL = ("pause", "flannel-cni-plugin")
 @pytest.fixture
 def store() -> Store:
     """A store with the user's cache, in which nobody has prepared these images."""
-    store = Store()
+    store = stores.store()
     shutil.rmtree(store.containerd_root(SMALL))
     return store
 
@@ -86,7 +86,7 @@ def test_preparing_images_leaves_the_machine_as_it_was(store: Store) -> None:
 
 
 def test_a_killed_preparation_takes_containerd_with_it_and_the_next_one_works(store: Store) -> None:
-    program = f"from harness.components.store import Store; Store().containerd_root({SMALL!r})"
+    program = f"from tests.e2e import stores; stores.store().containerd_root({SMALL!r})"
     harness = subprocess.Popen((sys.executable, "-c", program), cwd=resources.root())
     mark = str(store.cache / "scratch" / "root-")
     wait_until("containerd to start", lambda: processes(mark), 60)
@@ -121,7 +121,7 @@ def test_programs_of_ones_own_run_in_the_lab(cli: Cli, untouched: list[str], tmp
     name, run = untouched[0], tmp_path / "run"
     mine = {program: tmp_path / program for program in ("kubelet", "flanneld")}
     for (program, copy), component in zip(mine.items(), ("kubernetes", "flannel"), strict=True):
-        found = Store().ensure([component])[component]
+        found = stores.store().ensure([component])[component]
         source = found.directory / ("kubernetes" if program == "kubelet" else program)
         copy.write_bytes(source.read_bytes() + b"mine")  # an ELF file may end with anything
     words = [word for program, path in mine.items() for word in ("--component", f"{program}={path}")]

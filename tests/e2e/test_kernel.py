@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from harness import timeouts
-from harness.components.store import Store
+from tests.e2e import stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_surroundings import FOREIGN, ODD
 from tests.e2e.test_vagrant_run import kubectl
@@ -93,7 +93,7 @@ def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     del warm
     home = tmp_path_factory.mktemp("kernel-small")
     mine = home / OWN
-    mine.write_bytes(Store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
+    mine.write_bytes(stores.store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
     words = ("bridge", "--nodes", "1", "--component", f"{OWN}={mine}")
     with in_a_machine(Foreigner(home), f"{PREFIX}-small", *words) as made:
         yield made

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from harness.components import lock
-from harness.components.store import Store
 from harness.model.run import RunDir
 from harness.providers import limits
-from tests.e2e import snapshot
+from tests.e2e import snapshot, stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.engine import Engine, engine
 
@@ -73,7 +72,7 @@ class Outside(KindCli):
 def kind(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KindCli]:
     """An engine with a node image, and the machine as it was before, afterwards."""
     del warm
-    Store().tools.need("debootstrap")  # for the node image; what apt installs stays, and is no lab's
+    stores.store().tools.need("debootstrap")  # for the node image; what apt installs stays, and is no lab's
     before = snapshot.take([NAME])
     place = tmp_path_factory.mktemp("engine")
     with engine(place, f"/cnilab/{NAME}.engine") as running:

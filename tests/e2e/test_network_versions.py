@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from harness.components import given
-from harness.components.store import Store
-from tests.e2e import registry
+from tests.e2e import registry, stores
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 
@@ -46,7 +45,7 @@ def url(tmp_path_factory: pytest.TempPathFactory, warm: Cli) -> Iterator[str]:
 @pytest.fixture
 def cache() -> Iterator[Path]:
     """A cache with the user's components, and without images that are not what their names say."""
-    real = Store().cache
+    real = stores.cache()
     place = Path(tempfile.mkdtemp(prefix="cnilab-e2e-", dir=real.parent))
     for name in SHARED:
         (place / name).symlink_to(real / name)
@@ -56,7 +55,7 @@ def cache() -> Iterator[Path]:
 
 def pushed(url: str, names: dict[str, str], folder: Path) -> dict[str, str]:
     """Digests of images that are now in the registry, by their full names."""
-    store = Store()
+    store = stores.store()
     return {
         reference: registry.push(url, reference, registry.made(store, name, reference, folder))
         for name, reference in names.items()
@@ -109,7 +108,7 @@ def test_an_image_that_cannot_be_pulled_can_be_brought(cli: Cli, url: str, cache
     assert "docker save ghcr.io/flannel-io/" in refused.stderr
     assert cli.labs() == {}
 
-    archive = registry.made(Store(), "flannel-cni-plugin", wanted, tmp_path)
+    archive = registry.made(stores.store(), "flannel-cni-plugin", wanted, tmp_path)
     assert cli("--cache", cache, "components", "add", archive).stdout == f"image/{wanted}\n"
     items = cli.data("--cache", cache, *words, "--dry-run")["items"]
     sources = {one["name"]: one["source"] for one in items if one["what"] == "image"}

@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 
 from harness.components.lock import architecture
-from harness.components.store import Store
 from harness.timeouts import wait_until
-from tests.e2e import snapshot
+from tests.e2e import snapshot, stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.hypervisor import Hypervisor, hypervisor, install
 
@@ -87,7 +86,7 @@ class Machines:
 
 def kubectl() -> Path:
     """The project's own."""
-    return Store().bin_dir(["kubernetes"]) / "kubectl"
+    return stores.store().bin_dir(["kubernetes"]) / "kubectl"
 
 
 @pytest.fixture(scope="module")

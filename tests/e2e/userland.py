@@ -19,9 +19,9 @@ import pytest
 
 from harness import apart
 from harness.components import rootfs
-from harness.components.store import Store
 from harness.enter import this_machine
 from harness.errors import PreflightError
+from tests.e2e import stores
 
 CHECKOUT = Path(__file__).parents[2]
 NEWER = (3, 13)
@@ -61,7 +61,7 @@ def environment(**more: str) -> dict[str, str]:
     own = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": str(Path.home()),
-        "CNILAB_CACHE": str(Store().cache),
+        "CNILAB_CACHE": str(stores.cache()),
         "UV_LINK_MODE": "copy",
         "CI": "1",
         "NO_COLOR": "1",
@@ -134,7 +134,7 @@ def tree(target: Path) -> Path:
     """Debian's tree of its own, which a test may change; skips the test where it is not available."""
     try:
         base = rootfs.system(
-            Store(), PACKAGES, what=f"a userland of {RELEASE}", instead="leave it out", release=RELEASE
+            stores.store(), PACKAGES, what=f"a userland of {RELEASE}", instead="leave it out", release=RELEASE
         )
     except PreflightError as error:
         pytest.skip(f"no userland of {RELEASE} can be made: {error.what}: {error.cause}")
@@ -200,7 +200,7 @@ def _groups() -> set[Path]:
 def caches() -> list[Path]:
     """Of components, of uv and of pip, where there are any."""
     home = Path.home() / ".cache"
-    return [path for path in (Store().cache, home / "uv", home / "pip") if path.is_dir()]
+    return [path for path in (stores.cache(), home / "uv", home / "pip") if path.is_dir()]
 
 
 def already() -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,13 +11,52 @@ from harness import timeouts
 from harness.errors import BringUpError, CnilabError, NotYetError
 
 
-@pytest.mark.parametrize(("factor", "wait", "cleaning"), [("0.05", 0.5, 10.0), ("1", 10.0, 10.0), ("4", 40.0, 40.0)])
-def test_a_factor_stretches_all_deadlines_and_hurries_waits_alone(
-    factor: str, wait: float, cleaning: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", factor)
-    assert timeouts.scaled(timeouts.PROCESS_EXIT) == pytest.approx(wait)
-    assert timeouts.stretched(timeouts.PROCESS_EXIT) == pytest.approx(cleaning)
+@pytest.mark.parametrize(("factor", "wait", "cleaning"), [(0.05, 0.5, 10.0), (1.0, 10.0, 10.0), (4.0, 40.0, 40.0)])
+def test_a_factor_stretches_all_deadlines_and_hurries_waits_alone(factor: float, wait: float, cleaning: float) -> None:
+    with timeouts.paced(factor):
+        assert timeouts.scaled(timeouts.PROCESS_EXIT) == pytest.approx(wait)
+        assert timeouts.stretched(timeouts.PROCESS_EXIT) == pytest.approx(cleaning)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_factor_holds_until_its_block_ends_however_that_is() -> None:
+    with timeouts.paced(3):
+        with pytest.raises(BringUpError, match="waited 5 s"), timeouts.paced(5):
+            timeouts.wait_until("it", lambda: None, 1)
+        assert timeouts.factor() == 3
+    assert timeouts.factor() == 1
+
+
+def test_threads_of_a_pool_wait_as_long_as_everybody() -> None:
+    with timeouts.paced(7), ThreadPoolExecutor() as pool:
+        assert pool.submit(timeouts.scaled, 2).result() == 14
+
+
+def test_blocks_of_several_threads_end_without_each_other() -> None:
+    """Each ends only after the other has begun; in the order in which they began."""
+    first, second = timeouts.paced(2), timeouts.paced(3)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(first.__enter__).result()
+        pool.submit(second.__enter__).result()
+        pool.submit(first.__exit__, None, None, None).result()
+        assert timeouts.factor() == 3
+        pool.submit(second.__exit__, None, None, None).result()
+    assert timeouts.factor() == 1
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, math.nan, math.inf])
+def test_what_is_no_factor_is_refused(factor: float) -> None:
+    with pytest.raises(ValueError, match="finite number above zero"), timeouts.paced(factor):
+        pass
+    assert timeouts.factor() == 1
+
+
+def test_a_program_of_ours_that_is_started_hears_the_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    with timeouts.paced(2.5):
+        assert timeouts.heard(timeouts.variables()) == 2.5
+    assert timeouts.heard({}) == 1
+    monkeypatch.setenv(timeouts.VARIABLE, "9")
+    assert timeouts.factor() == 1  # of this process it is said by who started it, and only there
 
 
 class Clock:
@@ -32,25 +72,24 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.parametrize(("factor", "pause"), [("1", 0.25), ("8", 1.2)])
+@pytest.mark.parametrize(("factor", "pause"), [(1, 0.25), (8, 1.2)])
 def test_a_look_that_took_long_is_followed_by_a_short_pause_but_on_slow_machines(
-    factor: str, pause: float, monkeypatch: pytest.MonkeyPatch
+    factor: float, pause: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", factor)
     clock = Clock()
     monkeypatch.setattr(timeouts, "time", clock)
     starts = []
-    for elapsed in timeouts.ticks(10):
-        starts.append(elapsed)
-        clock.now += 1.2
-        if len(starts) == 2:
-            break
+    with timeouts.paced(factor):
+        for elapsed in timeouts.ticks(10):
+            starts.append(elapsed)
+            clock.now += 1.2
+            if len(starts) == 2:
+                break
     assert starts == [0.0, pytest.approx(1.2 + pause)]
 
 
 def test_quick_looks_become_rarer_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
     monkeypatch.setattr(timeouts, "time", clock)
     starts = list(timeouts.ticks(3))
     pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
@@ -71,7 +110,6 @@ class RefusedError(CnilabError):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
     monkeypatch.setattr(timeouts, "time", made)
     return made
 

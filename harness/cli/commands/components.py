@@ -7,21 +7,16 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import listings
 from harness.cli.command import Command, Group, Option
 from harness.cli.context import say, settings, shown
-from harness.cli.output import Listing, emit, output_option
+from harness.cli.output import emit, output_option
 from harness.cli.progress import progress
+from harness.cli.stores import whole_store
 from harness.errors import PreflightError, UsageError
-
-if TYPE_CHECKING:
-    from harness.components.carry import ComponentStatus
-    from harness.components.installed import Removal
-    from harness.components.store import Resolved, Store
-    from harness.model.journal import Listener
 
 
 @click.group(
@@ -75,36 +70,7 @@ def list_(*, kubernetes: str | None, output: str) -> None:
     """List all components, and show which of them are in the cache."""
     from harness.components import carry  # noqa: PLC0415 - the help must not wait for pydantic
 
-    emit(_statuses(carry.list_components(_store(kubernetes=kubernetes))), output)
-
-
-def _store(listener: Listener | None = None, kubernetes: str | None = None) -> Store:
-    from harness.components.kubernetes import with_kubernetes  # noqa: PLC0415
-    from harness.components.lock import load  # noqa: PLC0415
-    from harness.components.store import Store  # noqa: PLC0415
-    from harness.model.journal import Journal  # noqa: PLC0415
-
-    lock = with_kubernetes(load(), kubernetes) if kubernetes else None
-    return Store(settings().cache, journal=Journal(None, *([listener] if listener else [])), lock=lock)
-
-
-def _statuses(found: list[ComponentStatus]) -> Listing:
-    rows = [
-        (
-            one.name,
-            one.version or one.pinned,
-            one.state,
-            one.source or "-",
-            f"{one.size / 2**20:.1f}M" if one.size else "-",
-            one.digest[:12] or "-",
-            ",".join(one.sources),
-            "; ".join(one.problems) or one.summary,
-        )
-        for one in found
-    ]
-    items = [one.model_dump(mode="json") for one in found]
-    columns = ("name", "version", "state", "source", "size", "digest")
-    return Listing("Component", columns, rows, items, wide=("possible sources", "about"))
+    emit(listings.of_components(carry.list_components(whole_store(kubernetes=kubernetes))), output)
 
 
 @command.command(
@@ -128,20 +94,11 @@ def ensure(wanted: tuple[str, ...], *, kubernetes: str | None, output: str) -> N
     kubectl. The path is then the path of this program.
     """
     with progress() as listener:
-        store = _store(listener, kubernetes)
+        store = whole_store(listener, kubernetes)
         names = wanted or sorted(store.lock.everywhere)
         found = store.ensure(names)
         asked = [replace(found[store.lock.find(name).name], path=store.program(name)) for name in names]
-    emit(_resolved(asked), output)
-
-
-def _resolved(found: list[Resolved]) -> Listing:
-    rows = [(one.name, one.version, one.source, one.digest[:12], str(one.path)) for one in found]
-    items = [
-        {"name": o.name, "version": o.version, "source": o.source, "digest": o.digest, "path": str(o.path)}
-        for o in found
-    ]
-    return Listing("Component", ("name", "version", "source", "digest"), rows, items, wide=("path",))
+    emit(listings.of_delivered(asked), output)
 
 
 @command.command(
@@ -155,24 +112,16 @@ def _resolved(found: list[Resolved]) -> Listing:
 )
 @output_option()
 def outdated(*, output: str) -> None:
-    """List pinned components that have a newer release. This asks the Go module proxy and changes nothing.
+    """Compare pinned components and Go with their newest releases. This asks the Go module proxy and changes nothing.
 
     Other pinned versions of Kubernetes are compared with the newest patch of their own minor version.
     """
-    from harness.cli.context import default_cache  # noqa: PLC0415
     from harness.components.lock import load  # noqa: PLC0415
     from harness.components.outdated import ages  # noqa: PLC0415
     from harness.runner import HostRunner  # noqa: PLC0415
 
-    found = ages(load(), HostRunner(), default_cache())
-    rows = [
-        (f"{one.name} {one.minor}".strip(), one.pinned, one.newest or "-", one.state, one.module, one.reason)
-        for one in found
-    ]
-    items = [one.model_dump(mode="json") for one in found]
-    names = [f"component/{one.name}" for one in found]
-    columns = ("name", "pinned", "newest", "state")
-    emit(Listing("ComponentAge", columns, rows, items, names, wide=("module", "reason")), output)
+    found = ages(load(), HostRunner(), settings().cache)
+    emit(listings.of_ages(found), output)
     if unknown := [one for one in found if one.state == "unknown"]:
         say(f"no result for {len(unknown)} of {len(found)}: {unknown[0].reason}")
 
@@ -199,7 +148,7 @@ def build_node_image(*, again: bool, kubernetes: str | None) -> None:
     from harness.providers.kind.node_image import build  # noqa: PLC0415
 
     with progress() as listener:
-        click.echo(build(_store(listener, kubernetes), Engine(), again=again))
+        click.echo(build(whole_store(listener, kubernetes), Engine(), again=again))
 
 
 @command.command(
@@ -229,7 +178,7 @@ def build_box(key: Path | None, *, again: bool, kubernetes: str | None) -> None:
     from harness.components import box  # noqa: PLC0415
 
     with progress() as listener:
-        store = _store(listener, kubernetes)
+        store = whole_store(listener, kubernetes)
         text = key.read_text(encoding="utf-8", errors="replace").strip() if key else box.INSECURE_KEY
         path = box.deliver(store, text, again=again)
     click.echo(str(path))
@@ -251,7 +200,7 @@ def images(wanted: tuple[str, ...]) -> None:
     An archive is an OCI image layout with Docker's manifest beside it.
     """
     with progress() as listener:
-        paths = _store(listener).image_archives(wanted)
+        paths = whole_store(listener).image_archives(wanted)
     for path in paths:
         click.echo(str(path))
 
@@ -269,12 +218,14 @@ def images(wanted: tuple[str, ...]) -> None:
 def verify(*, output: str) -> int:
     """Read every cached component again, and compare it with the digest recorded when it was stored.
 
-    Exit code 10 means that a component was damaged. It is removed from the cache, and 'ensure' fetches it again.
+    The Go that builds use is compared with the sum in the lock. Exit code 10 means that something was damaged. It is
+    removed from the cache, and 'ensure' fetches it again.
     """
     from harness.components import carry  # noqa: PLC0415
 
-    found = carry.verify(_store())
-    emit(_statuses(found), output)
+    store = whole_store()
+    found = [*carry.verify(store), *carry.verify_toolchain(store)]
+    emit(listings.of_components(found), output)
     return PreflightError.exit_code if any(one.state == "damaged" for one in found) else 0
 
 
@@ -294,7 +245,7 @@ def export(archive: Path, *, kubernetes: str | None) -> None:
     """Write all cached components to one archive, for a machine without a network."""
     from harness.components import carry  # noqa: PLC0415
 
-    for status in carry.export(_store(kubernetes=kubernetes), archive):
+    for status in carry.export(whole_store(kubernetes=kubernetes), archive):
         click.echo(f"component/{status.name}")
 
 
@@ -312,7 +263,7 @@ def import_(archive: Path) -> None:
     """Import components from an archive into the cache. The digest of every file is checked."""
     from harness.components import carry  # noqa: PLC0415
 
-    for entry in carry.import_(_store(), archive):
+    for entry in carry.import_(whole_store(), archive):
         click.echo(f"component/{entry.name}")
 
 
@@ -335,7 +286,7 @@ def add(archive: Path) -> None:
     """
     from harness.components import given  # noqa: PLC0415
 
-    for reference in given.add(_store(), archive):
+    for reference in given.add(whole_store(), archive):
         click.echo(f"image/{reference}")
 
 
@@ -351,16 +302,17 @@ def add(archive: Path) -> None:
 def prune() -> None:
     """Remove from the cache what this version does not use, and what it can make again from the rest.
 
-    The latter are images, containerd's roots and boxes. Pulled images and your own programs are removed too. What you
-    added with 'components add' stays. No cluster may be up, because its nodes run programs from the cache.
+    The former are other versions of components, of Go and of kernels, and other systems for boxes and node images. The
+    latter are images, containerd's roots and boxes. Pulled images and your own programs are removed too. What you added
+    with 'components add' stays. No cluster may be up, because its nodes run programs from the cache.
     """
     from harness.cli.select import names  # noqa: PLC0415
-    from harness.components import carry  # noqa: PLC0415
+    from harness.components.prune import prune as cut  # noqa: PLC0415
 
     if names():
         msg = "clusters are up and run programs from the cache"
         raise UsageError(msg, cause=", ".join(names()), next_step="cnilab down --all")
-    for path in carry.prune(_store()):
+    for path in cut(whole_store()):
         click.echo(str(path))
 
 
@@ -385,9 +337,9 @@ def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
     """
     from harness.cli.select import names  # noqa: PLC0415
 
-    installed = _store().installed
+    installed = whole_store().installed
     found = installed.removal()
-    emit(_removal(found), output)
+    emit(listings.of_packages(found), output)
     if dry_run or not found.removed:
         return
     if names():
@@ -402,13 +354,6 @@ def uninstall(*, dry_run: bool, yes: bool, output: str) -> None:
     if yes or click.confirm(f"Remove {len(found.removed)} packages?", err=True):
         installed.remove(found.removed)
         say(f"{len(found.removed)} packages were removed.")
-
-
-def _removal(found: Removal) -> Listing:
-    rows = [(name, "remove", "installed by this program, and not needed by others") for name in found.removed]
-    rows += [(name, "keep", "installed by this program, but other packages need it too") for name in found.kept]
-    columns = ("name", "action", "reason")
-    return Listing("Package", columns, rows, [dict(zip(columns, row, strict=True)) for row in rows])
 
 
 @command.command(
@@ -437,11 +382,5 @@ def pin(wanted: tuple[str, ...], *, dry_run: bool, output: str) -> int:
     digests, outcomes = pins.look(load(path), wanted)
     if not dry_run:
         files.replace(path, pins.written(path.read_text(encoding="utf-8"), digests))
-    rows = [(one.component, one.action, one.url, one.digest or one.problem) for one in outcomes]
-    columns = ("component", "action", "url", "digest")
-    items = [
-        dict(zip((*columns, "before"), (*row, one.before), strict=True))
-        for row, one in zip(rows, outcomes, strict=True)
-    ]
-    emit(Listing("Digest", columns, rows, items), output)
+    emit(listings.of_digests(outcomes), output)
     return PreflightError.exit_code if any(one.action == "fail" for one in outcomes) else 0

@@ -90,6 +90,7 @@ def _github(found: list[Cell]) -> str:
             "variant": cell.variant,
             "provider": cell.provider,
             "kernel": cell.kernel,
+            "ipFamily": cell.ip_family,
             "minutes": cell.minutes,
             # A workflow's expressions cannot add: this is the job's limit, with time to get programs and to clean up.
             "timeout": cell.minutes + JOB_MINUTES,
@@ -161,7 +162,7 @@ def run(wanted: tuple[str, ...], path: Path | None, into: Path | None, history: 
 
 def _program() -> list[str]:
     """This program with the options that it was given."""
-    return [*program.ARGV, *settings().words]
+    return [*program.ARGV, *settings().options]
 
 
 def _outcomes(outcomes: list[Outcome], directory: Path) -> Listing:

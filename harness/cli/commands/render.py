@@ -21,6 +21,7 @@ from harness.files import write_below
     cnilab render workshop.yaml --to plan/
     cnilab render flannel --nodes 3 --to plan/ --diff
     cnilab render flannel --cni-version 0.27.4
+    cnilab render cilium --ip-family ipv6
     """,
 )
 @spec_options

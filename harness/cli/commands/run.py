@@ -50,7 +50,7 @@ class _Whole:
                 result = context.command.invoke(context)
             code = result if isinstance(result, int) else 0
         except Exception as error:  # noqa: BLE001 - as of a command of its own: what comes after it still has its turn
-            code = explain(error, words)
+            code = explain(error, words, settings().state)
         sys.stdout.flush()  # into a pipe too, before the next one says what it does
         self.phases.append((words[0], code, time.monotonic() - began))
         return code
@@ -72,6 +72,7 @@ class _Whole:
     cnilab run
     cnilab run cilium --select 'model.*' --no-labs
     cnilab run cilium --all-labs
+    cnilab run flannel --ip-family dual
     cnilab run workshop.yaml --keep -o json
     """,
 )

@@ -20,6 +20,6 @@ from harness.cli.output import emit_document
 @click.option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="Format.")
 def command(output: str) -> None:
     """Print the JSON schema of a cluster spec. Editors use it for completion and checks."""
-    from harness.model.load import schema  # noqa: PLC0415
+    from harness.model.document import schema  # noqa: PLC0415
 
     emit_document(schema(), output)

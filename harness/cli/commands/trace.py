@@ -13,6 +13,7 @@ from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
 
 if TYPE_CHECKING:
+    from harness.model.family import Family
     from harness.steps.suite.trace import Hop, Trace
 
 
@@ -23,18 +24,21 @@ if TYPE_CHECKING:
     cnilab trace box1 box3
     cnilab trace cnilab-probe/a 8.8.8.8 -o wide
     cnilab trace a n2 --size 1400 -o json
+    cnilab trace box1 box3 --ip-family ipv6
     """,
 )
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @click.option("--size", type=click.IntRange(0, 65507), default=72, show_default=True, help="Size of the ping in bytes.")
+@click.option("--ip-family", type=click.Choice(["ipv4", "ipv6"]), help="Ping over this IP family.  [default: DST's]")
 @cluster_option()
 @output_option()
-def command(source: str, target: str, *, size: int, cluster: str | None, output: str) -> int:
+def command(source: str, target: str, *, size: int, ip_family: Family | None, cluster: str | None, output: str) -> int:
     """Follow a ping through the cluster, hop by hop, there and back.
 
-    SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. Exit code 1 means that the
-    ping was not answered.
+    SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. In a cluster with
+    both IP families, a pod or a node is pinged at its address of the first family. Exit code 1 means that the ping was
+    not answered.
     """
     there = attached(cluster)
     from harness.cli.runs import require_run  # noqa: PLC0415
@@ -43,7 +47,7 @@ def command(source: str, target: str, *, size: int, cluster: str | None, output:
 
     run = require_run(there)
     with progress() as listener:
-        traced = trace(there, source, target, run=run, journal=Journal(run, listener), size=size)
+        traced = trace(there, source, target, run=run, journal=Journal(run, listener), size=size, family=ip_family)
     emit(_listing(traced), output)
     if output in {"table", "wide"}:
         verdict = "answered" if traced.answered else f"no answer; last seen at {traced.last_seen}"

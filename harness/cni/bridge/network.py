@@ -23,7 +23,7 @@ def configure(spec: LabSpec, variant: Variant, nodes: Sequence[Node], objects: S
         objects: Their Node objects, each with its podCIDR.
     """
     names = [node["metadata"]["name"] for node in objects]
-    peers = {name: bridge.peer(node, spec.node_address(name)) for name, node in zip(names, objects, strict=True)}
+    peers = {name: bridge.peer(node, spec.all_addresses(name)) for name, node in zip(names, objects, strict=True)}
 
     def one(node: Node) -> None:
         for command in bridge.node_commands(spec, variant, peers[node.name], peers):

@@ -8,13 +8,14 @@ that masquerades what leaves the pod network.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_network
 from typing import Any
 
 from harness.cni.command import Command
 from harness.cni.footprint import LEASES, PLUGIN_CHAINS, Footprint
+from harness.model.family import Address, Family, Range, family_of
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 
@@ -35,31 +36,36 @@ class Peer:
 
     Args:
         name: Kubernetes node name.
-        address: InternalIP.
-        pod_cidr: `spec.podCIDR`.
+        addresses: InternalIP of each family.
+        pod_cidrs: `spec.podCIDRs` by family, the primary family first.
     """
 
     name: str
-    address: IPv4Address
-    pod_cidr: IPv4Network
+    addresses: Mapping[Family, Address]
+    pod_cidrs: Mapping[Family, Range]
 
 
-def peer(node: dict[str, Any], address: IPv4Address) -> Peer:
+def peer(node: dict[str, Any], addresses: Sequence[Address]) -> Peer:
     """A peer from its Node object.
 
     Args:
-        node: Of the API; has a podCIDR.
-        address: InternalIP.
+        node: Of the API; has a podCIDR of each family.
+        addresses: InternalIPs.
     """
-    return Peer(node["metadata"]["name"], address, IPv4Network(node["spec"]["podCIDR"]))
+    shares = map(ip_network, node["spec"].get("podCIDRs") or [node["spec"]["podCIDR"]])
+    return Peer(
+        node["metadata"]["name"],
+        {family_of(address): address for address in addresses},
+        {family_of(share): share for share in shares},
+    )
 
 
-def cni_conf(variant: Variant, pod_cidr: IPv4Network, mtu: int) -> dict[str, Any]:
+def cni_conf(variant: Variant, pod_cidrs: Sequence[Range], mtu: int) -> dict[str, Any]:
     """The CNI configuration list of one node.
 
     Args:
         variant: Gives the configuration's version.
-        pod_cidr: The node's share of the pod network.
+        pod_cidrs: The node's share of the pod network in each family; a pod gets an address of each.
         mtu: Of pods' links, bytes.
     """
     return {
@@ -73,7 +79,7 @@ def cni_conf(variant: Variant, pod_cidr: IPv4Network, mtu: int) -> dict[str, Any
                 "hairpinMode": True,
                 "ipMasq": False,  # it would exempt only the node's own /24: see the fault ipmasq-true
                 "mtu": mtu,
-                "ipam": {"type": "host-local", "ranges": [[{"subnet": str(pod_cidr)}]]},
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": str(share)}] for share in pod_cidrs]},
             },
             {"type": "portmap", "capabilities": {"portMappings": True}},
         ],
@@ -90,21 +96,27 @@ def node_commands(spec: LabSpec, variant: Variant, own: Peer, peers: Mapping[str
         peers: All nodes by name, the node itself among them.
     """
     routes = [
-        f"route replace {peer.pod_cidr} via {peer.address} dev {spec.cluster_nic}"
+        f"route replace {share} via {peer.addresses[family]} dev {spec.cluster_nic}"
         for name, peer in sorted(peers.items())
         if name != own.name
+        for family, share in peer.pod_cidrs.items()
     ]
-    rule = ("-s", str(own.pod_cidr), "!", "-d", str(spec.pods.cidr), "-m", "comment", "--comment", COMMENT)
-    conf = json.dumps(cni_conf(variant, own.pod_cidr, spec.underlay.mtu), indent=2) + "\n"
+    conf = json.dumps(cni_conf(variant, list(own.pod_cidrs.values()), spec.underlay.mtu), indent=2) + "\n"
     return [
         Command(("ip", "-batch", "-"), "\n".join(routes) + "\n"),
-        Command(("iptables-restore", "--noflush"), _masquerade(rule)),
+        *(
+            Command((_RESTORE[family], "--noflush"), _masquerade(share, spec.pods.range(family)))
+            for family, share in own.pod_cidrs.items()
+        ),
         Command(("mkdir", "-p", CONF_DIR)),
         # The configuration comes last: with it the node is ready, and pods start.
         Command(("tee", f"{CONF_DIR}/{variant.expect.conf_file}"), conf),
     ]
 
 
-def _masquerade(rule: tuple[str, ...]) -> str:
-    words = " ".join(f'"{word}"' if " " in word else word for word in rule)
-    return f"*nat\n-A POSTROUTING {words} -j MASQUERADE\nCOMMIT\n"
+_RESTORE: Mapping[Family, str] = {"ipv4": "iptables-restore", "ipv6": "ip6tables-restore"}
+
+
+def _masquerade(share: Range, whole: Range) -> str:
+    rule = f'-s {share} ! -d {whole} -m comment --comment "{COMMENT}" -j MASQUERADE'
+    return f"*nat\n-A POSTROUTING {rule}\nCOMMIT\n"

@@ -19,6 +19,7 @@ from typing import Any, Final
 from harness.cni import apiserver
 from harness.cni.footprint import LEASES, Footprint
 from harness.cni.release import Release
+from harness.model.family import TITLE
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.model.wellknown import API_PORT, CILIUM_CGROUPS
@@ -151,17 +152,20 @@ def values(spec: LabSpec, variant: Variant) -> Object:
         "k8sServiceHost": apiserver.address(spec),
         "k8sServicePort": API_PORT,
     }
-    if chosen["routingMode"] == "native":
-        lab["ipv4NativeRoutingCIDR"] = str(spec.pods.cidr)
-    if chosen["ipam"]["mode"] == "cluster-pool":
-        lab["ipam"] = {
-            "operator": {
-                "clusterPoolIPv4PodCIDRList": [str(spec.pods.cidr)],
-                "clusterPoolIPv4MaskSize": spec.pods.node_mask,
-            }
-        }
-    else:
-        lab["k8s"] = {"requireIPv4PodCIDR": True}
+    pool, required = Object(), Object()
+    for family in spec.families:
+        number, title = family.removeprefix("ip"), TITLE[family]
+        if chosen["routingMode"] == "native":
+            lab[f"ip{number}NativeRoutingCIDR"] = str(spec.pods.range(family))
+        pool[f"clusterPool{title}PodCIDRList"] = [str(spec.pods.range(family))]
+        pool[f"clusterPool{title}MaskSize"] = spec.pods.mask(family)
+        required[f"require{title}PodCIDR"] = True
+    # The chart's own values have IPv4 and no IPv6.
+    if "ipv6" in spec.families:
+        lab["ipv6"] = {"enabled": True}
+    if "ipv4" not in spec.families:
+        lab["ipv4"] = {"enabled": False}
+    lab |= {"ipam": {"operator": pool}} if chosen["ipam"]["mode"] == "cluster-pool" else {"k8s": required}
     return _sorted(_merged(_merged(_COMMON, lab), chosen))
 
 

@@ -138,8 +138,20 @@ def cni_conf(variant: Variant) -> Object:
     }
 
 
+def _networks(spec: LabSpec) -> Object:
+    """The pod network of each family; flannel has IPv4 unless it is told not to (Documentation/configuration.md)."""
+    found: Object = {}
+    if "ipv4" in spec.families:
+        found["Network"] = str(spec.pods.cidr)
+    else:
+        found["EnableIPv4"] = False
+    if "ipv6" in spec.families:
+        found |= {"EnableIPv6": True, "IPv6Network": str(spec.pods.cidr6)}
+    return found
+
+
 def _config(spec: LabSpec, variant: Variant) -> Object:
-    net_conf = {"Network": str(spec.pods.cidr), "EnableNFTables": False, "Backend": variant.values["backend"]}
+    net_conf = {**_networks(spec), "EnableNFTables": False, "Backend": variant.values["backend"]}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

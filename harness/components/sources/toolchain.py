@@ -18,7 +18,7 @@ import shutil
 import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
@@ -79,7 +79,7 @@ def obstacle(pinned: GoPin | None) -> str:
     Args:
         pinned: What the lock says.
     """
-    if pinned is None or architecture() not in pinned.sums:
+    if pinned is None or not pinned.sum:
         return f"no Go for {architecture()} is pinned"
     if offline():
         return "CNILAB_OFFLINE=1 does not allow a download"
@@ -89,6 +89,11 @@ def obstacle(pinned: GoPin | None) -> str:
 def place(cache: Path, pinned: GoPin) -> Path:
     """Where it is, or will be, in the cache."""
     return cache / "go" / f"{pinned.version}-{architecture()}"
+
+
+def module(pinned: GoPin) -> str:
+    """The module that it comes as, with its version: every name in the module's archive begins with that."""
+    return f"{MODULE}@v0.0.1-go{pinned.version}.linux-{architecture()}"
 
 
 def variables(cache: Path, pinned: GoPin | None) -> dict[str, str]:
@@ -131,18 +136,16 @@ def deliver(store: Cache, desk: Desk) -> Refused | None:
 
 def _fetch(proxy: str, pinned: GoPin, made: Path, desk: Desk) -> str:
     """Fetch and unpack into a directory of its own; why it is not to be had there, or nothing."""
-    module = f"{MODULE}@v0.0.1-go{pinned.version}.linux-{architecture()}"
-    path, _, version = module.partition("@")
+    path, _, version = module(pinned).partition("@")
     url = f"{proxy}/{path}/@v/{version}.zip"
     made.mkdir()
     desk.say(f"Go {pinned.version} is downloaded: this machine has no suitable Go")
     try:
         download(url, made / "go.zip", desk)
-        found = unpack(made / "go.zip", module, made / "go")
+        found = unpack(made / "go.zip", module(pinned), made / "go")
     except (BadDownloadError, *NETWORK_ERRORS, *_DAMAGED) as error:
         return f"{url}: {error}"
-    wanted = pinned.sums[architecture()]  # type: ignore[index]  # an obstacle otherwise
-    return "" if found == wanted else f"{url} has the sum {found}, but components.lock says {wanted}"
+    return "" if found == pinned.sum else f"{url} has the sum {found}, but components.lock says {pinned.sum}"
 
 
 def unpack(archive: Path, module: str, target: Path) -> str:
@@ -169,8 +172,30 @@ def unpack(archive: Path, module: str, target: Path) -> str:
             content = files.read(name)
             path.write_bytes(content)
             path.chmod(0o755 if relative.startswith(_PROGRAMS) else 0o644)
-            lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+            lines.append(_line(content, name))
     renamed, its_own = (target / name for name in _RENAMED)
     if renamed.is_file():
         shutil.copyfile(renamed, its_own)
+    return _sum(lines)
+
+
+def sum_of(unpacked: Path, module: str) -> str:
+    """The sum of a module again, from what `unpack` made of its archive.
+
+    Args:
+        unpacked: The directory.
+        module: Path and version.
+    """
+    renamed, its_own = (unpacked / name for name in _RENAMED)
+    paths = {f"{module}/{path.relative_to(unpacked)}": path for path in unpacked.rglob("*") if path.is_file()}
+    if renamed.is_file() and its_own.is_file() and its_own.read_bytes() == renamed.read_bytes():
+        del paths[f"{module}/{its_own.relative_to(unpacked)}"]
+    return _sum([_line(paths[name].read_bytes(), name) for name in sorted(paths)])
+
+
+def _line(content: bytes, name: str) -> str:
+    return f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+
+
+def _sum(lines: Iterable[str]) -> str:
     return f"h1:{base64.b64encode(hashlib.sha256(''.join(lines).encode()).digest()).decode()}"

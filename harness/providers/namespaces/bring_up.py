@@ -136,7 +136,7 @@ def _public(text: str) -> str:
 
 def make_certificates(spec: LabSpec) -> pki.ClusterPki:
     """All certificates of the cluster."""
-    return pki.make_pki({name: spec.node_address(name) for name in spec.node_names}, plan.api_names(spec))
+    return pki.make_pki({name: spec.all_addresses(name) for name in spec.node_names}, plan.api_names(spec))
 
 
 def prepare(store: Store, needs: Needs) -> create.NodeMaterials:

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness import timeouts
 from harness.errors import BringUpError
 from harness.model import world
+from harness.model.family import Address
 from harness.model.journal import Journal, now
 from harness.model.labstate import require_free
 from harness.model.machine import Machine
@@ -69,11 +70,11 @@ def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: b
     return fresh
 
 
-def _addresses(spec: LabSpec) -> dict[str, IPv4Address]:
+def _addresses(spec: LabSpec) -> dict[str, Address]:
     return {
         **{name: spec.node_address(name) for name in spec.node_names},
         links.ROUTER: spec.router_address,
-        links.FAR: world.FAR_HOST,
+        links.FAR: world.far_host(spec.primary),
         links.FABRIC: IPv4Address(0),
     }
 
@@ -199,7 +200,7 @@ def _wire(spec: LabSpec, pids: Mapping[str, int]) -> None:
     }
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda item: _batch(pids[item[0]], item[1]), batches.items()))
-    _batch(pids[links.FAR], links.far_batch())
+    _batch(pids[links.FAR], links.far_batch(spec))
 
 
 def _batch(pid: int, lines: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from harness.model import world
+from harness.model.family import Address, Range
 from harness.model.spec import LabSpec
 
 ROUTER = "router"
@@ -29,7 +29,7 @@ class Nic:
         name: Interface name in the machine.
         port: Interface name of the veth peer in the fabric.
         bridge: The bridge that the port belongs to.
-        address: With prefix length.
+        addresses: With prefix length, that of the primary family first.
         mtu: Bytes.
     """
 
@@ -37,26 +37,30 @@ class Nic:
     name: str
     port: str
     bridge: str
-    address: IPv4Interface
+    addresses: tuple[str, ...]
     mtu: int
 
 
-def _interface(address: IPv4Address, network: IPv4Network) -> IPv4Interface:
-    return IPv4Interface(f"{address}/{network.prefixlen}")
+def _interface(address: Address, network: Range) -> str:
+    return f"{address}/{network.prefixlen}"
+
+
+def _adding(address: str, device: str) -> str:
+    """The line that gives a link an address: in IPv6 without a second's pause to ask whether somebody has it."""
+    return f"addr add {address} dev {device}{' nodad' if ':' in address else ''}"
 
 
 def nics(spec: LabSpec) -> list[Nic]:
     """All NICs of nodes and router."""
     under = spec.underlay
-    plan = [Nic(ROUTER, "eth0", "p-router", BRIDGE, _interface(spec.router_address, under.cidr), under.mtu)]
-    for name in spec.node_names:
-        plan.append(
-            Nic(name, spec.cluster_nic, f"p-{name}", BRIDGE, _interface(spec.node_address(name), under.cidr), under.mtu)
-        )
+    gates = tuple(_interface(spec.router(family), under.range(family)) for family in spec.families)
+    plan = [Nic(ROUTER, "eth0", "p-router", BRIDGE, gates, under.mtu)]
+    for number, name in enumerate(spec.node_names, start=1):
+        own = tuple(_interface(spec.node_address(name, family), under.range(family)) for family in spec.families)
+        plan.append(Nic(name, spec.cluster_nic, f"p-{name}", BRIDGE, own, under.mtu))
         if under.dual_homed:
-            offset = int(spec.node_address(name)) - int(under.cidr.network_address)
-            address = _interface(under.management_cidr[offset], under.management_cidr)
-            plan.append(Nic(name, "eth0", f"m-{name}", MANAGEMENT_BRIDGE, address, under.mtu))
+            address = _interface(under.management_cidr[10 + number], under.management_cidr)
+            plan.append(Nic(name, "eth0", f"m-{name}", MANAGEMENT_BRIDGE, (address,), under.mtu))
     return plan
 
 
@@ -82,11 +86,15 @@ def fabric_batch(spec: LabSpec, pids: Mapping[str, int]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _configured(nic: Nic) -> list[str]:
+    return [*(_adding(address, nic.name) for address in nic.addresses), f"link set {nic.name} up"]
+
+
 def node_batch(spec: LabSpec, name: str) -> str:
     """Addresses and the default route of a node; run in the node."""
     own = sorted((nic for nic in nics(spec) if nic.machine == name), key=lambda nic: nic.name)
-    lines = [line for nic in own for line in (f"addr add {nic.address} dev {nic.name}", f"link set {nic.name} up")]
-    lines.append(f"route add default via {spec.router_address} dev {spec.cluster_nic}")
+    lines = [line for nic in own for line in _configured(nic)]
+    lines += [f"route add default via {spec.router(family)} dev {spec.cluster_nic}" for family in spec.families]
     return "\n".join(lines) + "\n"
 
 
@@ -97,25 +105,18 @@ def router_batch(spec: LabSpec, far_pid: int) -> str:
     networks "behind" the router.
     """
     nic = next(nic for nic in nics(spec) if nic.machine == ROUTER)
-    lines = [
-        f"addr add {nic.address} dev {nic.name}",
-        f"link set {nic.name} up",
-        "link add world0 type bridge",
-        "link set world0 up",
-    ]
-    lines += [f"addr add {address} dev world0" for address in (world.PUBLIC, world.NEIGHBOUR, *world.LOOPBACKS)]
-    lines += [
-        f"link add far0 mtu {world.FAR_MTU} type veth peer name eth0 mtu {world.FAR_MTU} netns {far_pid}",
-        f"addr add {world.FAR_ROUTER}/{world.FAR_LINK.prefixlen} dev far0",
-        "link set far0 up",
-    ]
+    lines = [*_configured(nic), "link add world0 type bridge", "link set world0 up"]
+    lines += [_adding(str(address), "world0") for family in spec.families for address in world.addresses(family)]
+    lines.append(f"link add far0 mtu {world.FAR_MTU} type veth peer name eth0 mtu {world.FAR_MTU} netns {far_pid}")
+    for family in spec.families:
+        lines.append(_adding(_interface(world.far_router(family), world.far_link(family)), "far0"))
+    lines.append("link set far0 up")
     return "\n".join(lines) + "\n"
 
 
-def far_batch() -> str:
-    """The far host's address and default route; run in the far host."""
-    return (
-        f"addr add {world.FAR_HOST}/{world.FAR_LINK.prefixlen} dev eth0\n"
-        "link set eth0 up\n"
-        f"route add default via {world.FAR_ROUTER}\n"
-    )
+def far_batch(spec: LabSpec) -> str:
+    """The far host's addresses and default routes; run in the far host."""
+    lines = [_adding(_interface(world.far_host(one), world.far_link(one)), "eth0") for one in spec.families]
+    lines.append("link set eth0 up")
+    lines += [f"route add default via {world.far_router(one)}" for one in spec.families]
+    return "\n".join(lines) + "\n"

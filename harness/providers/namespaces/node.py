@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from harness.enter import NamespaceRunner, into_machine, into_process, read_file, root_path
+from harness.model.family import Address
 from harness.runner import CommandError
 
 
@@ -20,7 +20,7 @@ class NamespaceNode:
     """
 
     name: str
-    address: IPv4Address
+    address: Address
     pid: int
 
     @property

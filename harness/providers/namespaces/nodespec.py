@@ -87,13 +87,13 @@ def nodeinit_spec(
 def _identity(spec: LabSpec, machine: Machine) -> dict[str, str]:
     """Files that make a machine itself: names, resolver, machine-id (machine-id(5): 32 hexadecimal digits)."""
     hosts = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
-    hosts += [f"{spec.node_address(name)} {name}" for name in spec.node_names]
-    hosts.append(f"{spec.router_address} router")
+    hosts += [f"{address} {name}" for name in spec.node_names for address in spec.all_addresses(name)]
+    hosts += [f"{spec.router(family)} router" for family in spec.families]
     seed = f"{spec.name}/{machine.name}".encode()
     return {
         "/etc/hostname": machine.name + "\n",
         "/etc/hosts": "\n".join(hosts) + "\n",
-        "/etc/resolv.conf": f"nameserver {spec.router_address}\n",
+        "/etc/resolv.conf": "".join(f"nameserver {spec.router(family)}\n" for family in spec.families),
         "/etc/machine-id": _digest(seed) + "\n",
     }
 
@@ -112,13 +112,16 @@ def _service(service: Service) -> dict[str, Any]:
     }
 
 
+_UNFILTERED = {f"?net/bridge/bridge-nf-call-{program}": "0" for program in ("iptables", "ip6tables")}
+
+
 def surroundings() -> list[Machine]:
     """The machines around the nodes: the fabric, the router that plays the outside world, and the far host."""
-    forwarding = {**sysctls.NETWORK, "net/ipv4/ip_forward": "1"}
+    forwarding = {**sysctls.NETWORK, **sysctls.FORWARDING}
     serve = ("responder", "serve", "--name=far", f"--ports={world.RESPONDER_PORT},{world.WEB_PORT}")
     return [
         # A bridge hands frames to iptables only when told to; the wire must not.
-        Machine(links.FABRIC, programs=False, sysctls={**sysctls.NETWORK, "?net/bridge/bridge-nf-call-iptables": "0"}),
+        Machine(links.FABRIC, programs=False, sysctls={**sysctls.NETWORK, **_UNFILTERED}),
         Machine(
             links.ROUTER,
             programs=False,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 from pydantic import Field
 
 from harness.model import labstate
 from harness.model.base import Record
+from harness.model.family import Address
 from harness.model.labstate import names, start_time, write
 from harness.providers.namespaces.layout import LabLayout
 
@@ -18,7 +17,7 @@ class MachineState(Record):
     """A machine that was, or was about to be, started."""
 
     name: str
-    address: IPv4Address
+    address: Address
     pid: int = Field(default=0, description="Its init; 0 before the start")
     started: int = Field(default=0, description="Start time of that process in clock ticks: PIDs are reused")
 

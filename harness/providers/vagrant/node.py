@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
+from harness.model.family import Address
 from harness.providers.vagrant.ssh import SshRunner, Way
 
 
@@ -23,7 +23,7 @@ class VagrantNode:
     """
 
     name: str
-    address: IPv4Address
+    address: Address
     way: Way
     netns: str = ""
 

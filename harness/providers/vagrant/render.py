@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from harness import yamlio
+from harness.components.kubernetes import minor_of
 from harness.model import world
 from harness.model.spec import LabSpec
 
@@ -146,7 +147,7 @@ def variables(spec: LabSpec, *, kube_proxy: bool = True) -> dict[str, Any]:
     """What all machines have in common."""
     outside = (world.PUBLIC, world.NEIGHBOUR, *world.LOOPBACKS)
     skipped = ("addon/coredns", *(() if kube_proxy else ("addon/kube-proxy",)))
-    minor = ".".join(spec.kubernetes.version.split(".")[:2])
+    minor = minor_of(spec.kubernetes.version)
     return {
         "ansible_python_interpreter": "/usr/bin/python3",
         "cluster_name": spec.name,

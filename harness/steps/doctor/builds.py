@@ -4,33 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.components import carry, tools
+from harness.components import tools
 from harness.components.lock import load as load_lock
 from harness.components.sources import golang, toolchain
 from harness.components.sources.golang import MIN_GO
-from harness.components.store import Store
 from harness.components.versions import find_version
-from harness.providers.needs import lock_for, needs
 from harness.steps.doctor.model import Answer, Plan, Question
 
 
-def missing(plan: Plan) -> list[str]:
-    """Names of components that this cluster takes and that are not in the cache."""
-    store = Store(plan.cache, lock=lock_for(plan.spec))
-    wanted = needs(plan.spec, store).components
-    return [one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted]
-
-
 def _components(plan: Plan) -> Answer:
-    lacking = missing(plan)
-    if not lacking:
+    if not plan.missing:
         return Answer(ok=True, detail="all components of this cluster are in the cache")
-    return Answer(ok=False, detail=f"not in the cache: {', '.join(lacking)}")
+    return Answer(ok=False, detail=f"not in the cache: {', '.join(plan.missing)}")
 
 
 def _go(plan: Plan) -> Answer:
-    lacking = missing(plan)
-    if not lacking:
+    if not plan.missing:
         return Answer(ok=True, detail="not needed: all components of this cluster are in the cache")
     pinned = load_lock().go
     done = plan.host.run(golang.VERSION)
@@ -48,7 +37,7 @@ def _go(plan: Plan) -> Answer:
         )
     # Others may come as a release or a package; up finds out.
     known = load_lock().component
-    sources = [name for name in lacking if known[name].only_built]
+    sources = [name for name in plan.missing if known[name].only_built]
     detail = f"{reason}; {obstacle}"
     detail += f"; it builds {', '.join(sources)}" if sources else ""
     return Answer(ok=False, detail=detail, severity="blocks" if sources else None)
@@ -56,7 +45,7 @@ def _go(plan: Plan) -> Answer:
 
 def _compilers(plan: Plan) -> Answer:
     lock = load_lock()
-    builds = [build for name in missing(plan) if (build := lock.component[name].build) and build.needs]
+    builds = [build for name in plan.missing if (build := lock.component[name].build) and build.needs]
     wanted = list(dict.fromkeys(need for build in builds for need in build.needs))
     lacking = [name for name in wanted if not _is_there(plan, name)]
     if not lacking:

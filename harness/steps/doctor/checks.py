@@ -17,7 +17,7 @@ from harness.model.labstate import LabDir, LabState
 from harness.providers import registry
 from harness.providers.namespaces import cgroups
 from harness.providers.namespaces.layout import group_suffix
-from harness.steps.doctor import builds, container, docker, vagrant
+from harness.steps.doctor import builds, container, docker, ipv6, vagrant
 from harness.steps.doctor import cgroups as doctor_cgroups
 from harness.steps.doctor.model import Answer, Plan, Question
 
@@ -174,7 +174,7 @@ def _inotify(plan: Plan) -> Answer:
 def _memory(plan: Plan) -> Answer:
     free, wanted = plan.host.memory_available(), FIRST_NODES_MEMORY + NODE_MEMORY * plan.spec.nodes
     what = f"about {wanted / GIB:.1f} GiB needed for {plan.spec.nodes} nodes"
-    if free >= wanted and free < LINK_MEMORY and "kubernetes" in builds.missing(plan):
+    if free >= wanted and free < LINK_MEMORY and "kubernetes" in plan.missing:
         what = f"about {LINK_MEMORY / GIB:.1f} GiB needed to build Kubernetes"
         return Answer(ok=False, detail=f"{free / GIB:.1f} GiB available, {what}", fix=builds.ELSEWHERE)
     detail = f"{free / GIB:.1f} GiB available, {what}"
@@ -187,8 +187,7 @@ def _disk_state(plan: Plan) -> Answer:
 
 def _disk_cache(plan: Plan) -> Answer:
     # A build of Kubernetes needs Go's module and build caches beside the cache itself.
-    missing = builds.missing(plan)
-    return _disk(plan, plan.cache, 8 * GIB if missing else 100 * MIB)
+    return _disk(plan, plan.cache, 8 * GIB if plan.missing else 100 * MIB)
 
 
 def _disk(plan: Plan, place: Path, wanted: int) -> Answer:
@@ -288,6 +287,7 @@ CHECKS: tuple[Question, ...] = (
     ),
     Question("vxlan", "VXLAN links", "limits", "the variant flannel does not work", _LOAD, _link("vxlan"), "ip"),
     Question("iptables", "iptables", "blocks", "Services and masquerade do not work", _NAT, _iptables, "iptables"),
+    *ipv6.CHECKS,
     Question(
         "nftables",
         "nftables",

@@ -18,9 +18,10 @@ from harness.steps.doctor.model import Finding, Plan, Question, Status
 
 
 def concerning(spec: LabSpec) -> list[Question]:
-    """All checks that concern a lab's provider."""
+    """All checks that concern a lab's provider and its IP families."""
     concern = driver(spec.provider).checks
     asked = [check for check in CHECKS if check.provider in {"", spec.provider}]
+    asked = [check for check in asked if check.family in {None, *spec.families}]
     return [check for check in asked if not concern or check.id in concern]
 
 
@@ -102,17 +103,27 @@ def require(
     blocking = [finding for finding in findings if finding.status == "blocks"]
     if blocking:
         raise PreflightError(
-            _refusal(spec, {finding.check.id for finding in blocking}),
+            _refusal(spec, [finding.check for finding in blocking]),
             cause="\n".join(f"{one.check.title}: {one.detail or one.check.consequence}" for one in blocking),
             next_step="\n".join(dict.fromkeys(one.fix for one in blocking)),
             # Only a lab that is still to come can be given another kernel.
-            notes=["'cnilab doctor' shows all checks", *(_another_kernel(spec, blocking) if checks is None else ())],
+            notes=[
+                "'cnilab doctor' shows all checks",
+                *([_WITHOUT] if all(one.check.family == "ipv6" for one in blocking) else ()),
+                *(_another_kernel(spec, blocking) if checks is None else ()),
+            ],
         )
     return findings
 
 
-def _refusal(spec: LabSpec, blocking: set[str]) -> str:
-    """What cannot be had: a variant, a mode of kube-proxy, or any lab at all."""
+_WITHOUT = "clusters with IPv4 alone need none of this: omit --ip-family, or set spec.ipFamily to ipv4"
+
+
+def _refusal(spec: LabSpec, checks: Sequence[Question]) -> str:
+    """What cannot be had: IPv6, a variant, a mode of kube-proxy, or any lab at all."""
+    if all(check.family == "ipv6" for check in checks):
+        return "a cluster with IPv6 is impossible here"
+    blocking = {check.id for check in checks}
     if blocking <= set(catalogue.variant(spec.cni).needs):
         return f"variant '{spec.cni}' is unavailable here"
     if blocking <= set(catalogue.needs(spec)):
@@ -123,6 +134,7 @@ def _refusal(spec: LabSpec, blocking: set[str]) -> str:
 def _another_kernel(spec: LabSpec, blocking: Collection[Finding]) -> list[str]:
     """The way out, where nothing but the kernel is in the way: programs in the machine are those of this one."""
     of_kernel = set(catalogue.needs(spec)) - catalogue.NOT_OF_KERNEL
+    of_kernel |= {one.check.id for one in blocking if one.check.family}
     mended = all(one.check.id in of_kernel and not one.fix.startswith("apt-get") for one in blocking)
     if spec.provider != "namespaces" or spec.kernel != "host" or not mended:
         return []

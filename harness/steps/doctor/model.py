@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from harness.components import tools
+from harness.components import carry, tools
+from harness.components.store import Store
+from harness.model.family import Family
 from harness.model.spec import LabSpec
+from harness.providers.needs import lock_for, needs
 from harness.steps.doctor.host import Host
 
 Severity = Literal["blocks", "limits", "info"]
@@ -32,6 +37,19 @@ class Plan:
     cache: Path
     host: Host = field(default_factory=Host)
     coming: bool = field(default_factory=tools.may_install)
+    _once: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names of components that this lab takes and that are not in the cache: looked for once, for all checks."""
+        with self._once:  # checks run at the same time
+            return self._missing
+
+    @cached_property
+    def _missing(self) -> tuple[str, ...]:
+        store = Store(self.cache, lock=lock_for(self.spec))
+        wanted = needs(self.spec, store).components
+        return tuple(one.name for one in carry.list_components(store) if one.state != "cached" and one.name in wanted)
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,7 @@ class Question:
         probe: Answers the question.
         program: A program of the machine that asks the kernel: without it nothing is known of the kernel.
         provider: Of labs that it concerns; empty: of all that ask for it.
+        family: IP family that labs have which it concerns; None: all.
     """
 
     id: str
@@ -74,6 +93,7 @@ class Question:
     probe: Callable[[Plan], Answer] = field(repr=False)
     program: str = ""
     provider: str = ""
+    family: Family | None = None
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,11 @@ class Crew:
         """What the suite makes here. Namespace and account are not the suite's."""
         closed = self.here.closed
         items = tenancy.without(
-            [*manifests.services(self.spec), *manifests.endpoint_slices(), *manifests.pods(self.spec, self.ports)],
+            [
+                *manifests.services(self.spec),
+                *manifests.endpoint_slices(self.spec),
+                *manifests.pods(self.spec, self.ports),
+            ],
             host_network="hosts" not in closed,
             host_ports="hport" not in closed,
             slices="slices" not in closed,

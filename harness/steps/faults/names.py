@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Literal
 
 from conformance import manifests
 from conformance.context import Context
-from conformance.dumps import links
+from conformance.dumps import by_name, links
 from conformance.inventory import NAMESPACE, NodeFact, ServiceFact, Site
 from conformance.maths import base, first_host
+from harness.errors import UsageError
+from harness.faults.model import Fault
+from harness.model.family import Range
+from harness.model.fault import unclear
+from harness.model.plain import dotted_path
 from harness.model.spec import MAX_NODES, LabSpec
-from harness.model.world import PUBLIC
+from harness.model.world import public
 from harness.steps.suite.deploy import Suite
 
 LOWER: Final = 100
@@ -99,8 +104,8 @@ def _of_share(prefix: str, meaning: str, value: Callable[[str], str]) -> Name:
 
 
 def _of_pod(prefix: str, meaning: str, value: Callable[[Suite, Site], str | None]) -> Name:
-    def values(suite: Suite, _: Context) -> Iterator[tuple[str, str]]:
-        for site in suite.inventory.pods:
+    def values(suite: Suite, context: Context) -> Iterator[tuple[str, str]]:
+        for site in context.inventory.pods:
             if (found := value(suite, site)) is not None:
                 yield site.name, found
 
@@ -146,6 +151,11 @@ def _underlay(context: Context) -> int:
     return context.inventory.nodes[0].mtu
 
 
+def _pod_link(context: Context) -> str | None:
+    link = by_name(context.attempt("pod", context.inventory.pods[0].name, "addr")).get("eth0")
+    return str(link["mtu"]) if link else None
+
+
 def rules(context: Context) -> str:
     """Rules of iptables on the first node; none where they could not be read."""
     text = context.attempt("node", context.inventory.nodes[0].name, "rules-iptables")
@@ -161,8 +171,8 @@ def masquerade_rule(text: str) -> str:
     return ""
 
 
-def _net(context: Context) -> ipaddress.IPv4Network:
-    return context.spec.pods.cidr
+def _net(context: Context) -> Range:
+    return context.spec.pods.range(context.family)
 
 
 NAMES: Final = (
@@ -181,7 +191,7 @@ NAMES: Final = (
     _one("NET", "the cluster CIDR", lambda context: str(_net(context))),
     _one("STRAY", "an address near the end of the cluster CIDR, outside the pod CIDR of any node of a small cluster",
          lambda context: str(_net(context)[_net(context).num_addresses - 100])),
-    _one("X", "the public address that the router plays", lambda _: str(PUBLIC.ip)),
+    _one("X", "the public address that the router plays", lambda context: str(public(context.family))),
     _one("U", "the underlay's NIC on every node", lambda context: context.spec.cluster_nic),
     _one("V", "the tunnel device, of a variant that has one", lambda context: context.expect.overlay_device),
     _one("B", "the bridge, of a variant that has one", lambda context: context.expect.bridge),
@@ -191,6 +201,7 @@ NAMES: Final = (
     _one("ULOW", f"MTU of the underlay less {LOWER} bytes", lambda context: str(_underlay(context) - LOWER)),
     _one("E", "largest IP packet of a pod between nodes",
          lambda context: str(context.expect.pod_mtu(_underlay(context)))),
+    _one("PMTU", "MTU of the first pod's own link", _pod_link),
     _one("ZONE", "domain of the cluster", lambda context: context.spec.services.domain),
     _one("DNS", "ClusterIP of the cluster's DNS", lambda context: context.inventory.node_dns),
     _one("CONF", "path of the variant's CNI configuration",
@@ -209,11 +220,24 @@ def possible() -> frozenset[str]:
     return frozenset(name for one in NAMES for name in one.possible)
 
 
+def insist(faults: Iterable[Fault]) -> None:
+    """Refuse faults with names that no lab can have: in a lab without them they would look like a defect of the lab.
+
+    Raises:
+        UsageError: There is one.
+    """
+    known = possible()
+    for fault in faults:
+        for path, text in unclear(fault, known):
+            msg = f"{fault.id} {fault.name} is not a fault: {dotted_path(path)}: {text}"
+            raise UsageError(msg, next_step="docs/faults.md lists all names")
+
+
 def values(suite: Suite, context: Context) -> dict[str, str]:
     """What names stand for in a lab.
 
     Args:
         suite: The deployed suite.
-        context: Green observations, with the dumps of B0.
+        context: Green observations of one family, with the dumps of B0.
     """
     return {f"{name.prefix}{end}": value for name in NAMES for end, value in name.values(suite, context)}

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from harness.faults.inject import CHAINS
-from harness.faults.model import Action, Fault
+from harness.faults.model import Fault
 from harness.model.base import Data
+from harness.model.fault import Action
+from harness.model.fault import Fault as AnyFault
 from harness.steps.faults.names import NAMES
 from harness.steps.faults.scene import PLACES, SITUATIONS
 
@@ -19,16 +21,25 @@ faults are data: `harness/faults/catalogue.yaml`. [The catalogue](conformance.md
 [writing a check](writing-a-check.md#3-a-fault) has an example. This page is made from the code
 (`python -m harness.steps.faults.page`).
 
-The faults of a lab (`faults:` in a `lab.yaml`) are different: [writing a lab](writing-a-lab.md#faults) describes them.
+The faults of a lab (`faults:` in a `lab.yaml`) have the same form, and the same code injects and undoes them. They have
+other places and names, and no check has to notice them: see [writing a lab](writing-a-lab.md#faults).
+"""
+
+ABOUT_COMMANDS: Final = """### Of a command
+
+`inject` and `undo` are lists of commands. A script that a shell reads must be constant, also one that a command writes
+into a file. Values reach it as arguments.
 """
 
 ABOUT_NAMES: Final = """## Names
 
-A command has a name in braces, such as `{C2}`. `<node>` is the number of a node, `<pod>` the name of a pod of the
-suite, `<service>` the name of a Service, and `<protocol>` is `tcp` or `udp`. Examples are `N1`, `Ha`, `VIPspread` and
-`NPtcp`. The pods `a` and `b` run on the first node, `c` and `d` on the second, and so on. Any other name must have been
-kept (`keep`) by an earlier command. If a name stands for something that only some networks have, the fault must need it
-(`needs`).
+A command has a name in braces, such as `{{ C2 }}`. What is in the braces is an
+[expression](writing-a-lab.md#expressions) with these names as its variables; their values are texts.
+
+`<node>` is the number of a node, `<pod>` the name of a pod of the suite, `<service>` the name of a Service, and
+`<protocol>` is `tcp` or `udp`. Examples are `N1`, `Ha`, `VIPspread` and `NPtcp`. The pods `a` and `b` run on the first
+node, `c` and `d` on the second, and so on. Any other name must have been kept (`keep`) by an earlier command. If a name
+stands for something that only some networks have, the fault must need it (`needs`).
 """
 
 ABOUT_CHAINS: Final = """## The table kfault
@@ -52,9 +63,11 @@ def page() -> str:
     names = ((name.form, name.meaning) for name in NAMES)
     parts = (
         HEAD,
-        "## Keys\n\n### Of a fault\n",
-        *_table("key", _keys(Fault)),
-        "### Of a command\n\n`inject` and `undo` are lists of commands.\n",
+        "## Keys\n\n### Of any fault\n",
+        *_table("key", _keys(AnyFault)),
+        "### Of a fault of the suite\n",
+        *_table("key", (row for row in _keys(Fault) if row not in list(_keys(AnyFault)))),
+        ABOUT_COMMANDS,
         *_table("key", _keys(Action)),
         "## Places\n\nValues of `at`:\n",
         *_table("place", ((place.form, place.meaning) for place in PLACES)),

@@ -10,6 +10,7 @@ from itertools import chain, repeat
 
 from conformance.batches import Batch
 from conformance.context import Context
+from conformance.families import family_of_leg, leg_of
 from conformance.judging import judge_all
 from conformance.model import Check
 from conformance.reads import reads
@@ -19,9 +20,12 @@ from harness.errors import CnilabError
 from harness.faults import catalogue
 from harness.faults.inject import Scene, injected
 from harness.faults.model import Fault, split_target
+from harness.model.expression import ExpressionError
+from harness.model.family import Family
 from harness.model.journal import Journal
 from harness.model.records import FaultRun, Result
 from harness.model.run import RunDir
+from harness.steps.faults import names
 from harness.steps.faults.scene import missing, scene
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
@@ -33,6 +37,9 @@ HASTY: Mapping[Batch, float] = {"B0": 0.8, "B1": 1.2, "B2": 1.2, "B3": 1.2, "B4"
 On a busy machine that can be too short. So a fault that was not killed cleanly gets a second look with the usual
 deadlines, before anything is said about the suite.
 """
+
+ONLY_IPV4 = "any leg over IPv4"
+"""Stands for the legs that no pattern can name: those whose names do not say IPv6."""
 
 MOVING = frozenset({"svc.endpoint-change", "svc.udp-stale"})
 """Checks for which a Service is moved, which takes seconds."""
@@ -49,14 +56,14 @@ class Mutation:
         suite: The deployed suite.
         run: Run directory.
         journal: Gets a step per fault.
-        scene: The lab as faults see it.
+        scenes: The lab as faults of each family see it.
         green: Context of the run before the first fault.
     """
 
     suite: suites.Suite
     run: RunDir
     journal: Journal
-    scene: Scene
+    scenes: Mapping[Family, Scene]
     green: Context
 
 
@@ -70,16 +77,18 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, *, only: tuple
         only: Ids or names of faults; empty for all.
 
     Raises:
-        UsageError: There is no such fault.
+        UsageError: There is no such fault, or it uses a name that no lab can have.
         CnilabError: The suite could not be deployed, or a fault could not be undone.
     """
     chosen = catalogue.choose(only)
+    names.insist(chosen)
     with journal.step("faults", "mutation tests of the suite", faults=len(chosen)) as detail:
         suite = suites.deploy(attached, journal)
         wait_for_proxy(suite, journal)
         wanted = [CHECKS[name] for fault in chosen for name in _concerned(fault)]
         green = _observe(suite, batches([CHECKS["node.links"], *wanted]), run, journal, Pace())
-        mutation = Mutation(suite, run, journal, scene(suite, green), green)
+        scenes = {family: scene(suite, green.of(family)) for family in green.inventory.families}
+        mutation = Mutation(suite, run, journal, scenes, green)
         before = {result.id: result for result in judge_all(green, with_prerequisites(wanted), CHECKS)}
         outcomes = []
         for fault in chosen:
@@ -136,14 +145,14 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
     # checks read of a green lab. Should that have been too little or too fast, the next look has it all.
     hasty = Pace(HASTY, retries=1, only=reads(mutation.green, _open(checks, mutation.green.gates), CHECKS))
     try:
-        with injected(fault, mutation.scene):
+        with injected(fault, mutation.scenes[fault.family]):
             for pace in (hasty, Pace()):
                 context = _look(mutation, checks, pace)
                 results = {result.id: result for result in judge_all(context, checks, CHECKS)}
                 verdict = weigh(fault, results, mutation.green.gates)
                 if verdict.outcome == "killed":
                     break
-    except CnilabError as error:
+    except (CnilabError, ExpressionError) as error:
         return _outcome(fault, start, "error", detail=str(error).splitlines()[0])
     problem = _green_again(mutation, checks, hasty)
     if problem:
@@ -189,13 +198,13 @@ def weigh(fault: Fault, results: Mapping[str, Result], gates: Mapping[str, bool]
         result = results[name]
         if result.reason == "deviation":
             continue  # it is known not to hold here, so nothing can be seen to break it
-        if _failed(result, pattern):
+        if _failed(result, _pattern(fault, name, pattern)):
             killed.append(target)
             words.append(f"{name}: {result.statement}")
         else:
             survived.append(target)
             words.append(f"{target} did not fail: {result.status} {result.reason} {result.statement}")
-    for target in fault.spares:
+    for target in (*fault.spares, *_other_family(fault)):
         name, pattern = split_target(target)
         if results[name].status == "fail" and _failed(results[name], pattern):
             imprecise.append(target)
@@ -203,13 +212,30 @@ def weigh(fault: Fault, results: Mapping[str, Result], gates: Mapping[str, bool]
     return Weighed(tuple(killed), tuple(survived), tuple(imprecise), "\n".join(words))
 
 
+def _pattern(fault: Fault, check: str, pattern: str) -> str:
+    """A pattern for legs, as legs of the fault's family are called."""
+    return pattern if CHECKS[check].once else leg_of(pattern, fault.family)
+
+
+def _other_family(fault: Fault) -> list[str]:
+    """What a fault of IPv6 must spare beside what it says: the same checks in IPv4."""
+    if fault.family == "ipv4":
+        return []  # most of these break what both families use
+    checks = dict.fromkeys(split_target(target)[0] for target in fault.kills)
+    return [f"{check}[{ONLY_IPV4}]" for check in checks if not CHECKS[check].once]
+
+
 def _failed(result: Result, pattern: str) -> bool:
     """A leg that matches failed. A broken prerequisite of the lab shows as an error, and counts as noticed."""
     if result.id == "node.underlay":
         return result.status in {"fail", "error"}
-    return result.status == "fail" and any(
-        leg.status == "fail" and fnmatch.fnmatchcase(leg.leg, pattern) for leg in result.legs
-    )
+    return result.status == "fail" and any(leg.status == "fail" and _matches(leg.leg, pattern) for leg in result.legs)
+
+
+def _matches(leg: str, pattern: str) -> bool:
+    if pattern == ONLY_IPV4:
+        return family_of_leg(leg) == "ipv4"
+    return fnmatch.fnmatchcase(leg, pattern)
 
 
 def _green_again(mutation: Mutation, checks: Sequence[Check], hasty: Pace) -> str:

@@ -11,8 +11,11 @@ from conformance.inventory import NAMESPACE
 from conformance.netfilter import Flow, parse, verdicts
 from conformance.policy.cases import PREFIX
 from harness.cni import networks
+from harness.errors import UsageError
 from harness.faults.inject import Scene
 from harness.faults.model import Fault
+from harness.model.family import TITLE
+from harness.model.spot import Spot
 from harness.probes import sandboxes
 from harness.runner import Runner
 from harness.steps.faults.names import rules, values
@@ -24,10 +27,18 @@ def scene(suite: Suite, context: Context) -> Scene:
 
     Args:
         suite: The deployed suite.
-        context: Green observations, with the dumps of B0.
+        context: Green observations of one family, with the dumps of B0.
     """
+    found = {name: runner for place in PLACES for name, runner in place.runners(suite, context)}
+
+    def spot(name: str) -> Spot:
+        if name not in found:
+            msg = f"no place '{name}'"
+            raise UsageError(msg)
+        return Spot(name, name, found[name])
+
     return Scene(
-        runners={name: runner for place in PLACES for name, runner in place.runners(suite, context)},
+        place=spot,
         values=values(suite, context),
         agents=networks.network(suite.attached.variant).agents,
         nodes=tuple(node.name for node in suite.inventory.nodes),
@@ -122,6 +133,10 @@ SITUATIONS: Final[Mapping[str, Precondition]] = {
     "portmap-iptables": Precondition(
         "the plugin portmap has its chains in iptables", lambda context: ":CNI-HOSTPORT-DNAT" in rules(context)
     ),
+    "netfilter": Precondition(
+        "packets of pods pass the netfilter of nodes, and no eBPF program takes them around it",
+        lambda context: context.expect.masquerade != "bpf",
+    ),
     "open-forward": Precondition("only the policy of FORWARD lets traffic of pods pass", _depends_on_policy),
 }
 """What a fault can need beside gates: `model.Situation`."""
@@ -129,7 +144,9 @@ SITUATIONS: Final[Mapping[str, Precondition]] = {
 
 def missing(fault: Fault, context: Context) -> list[str]:
     """Preconditions of a fault that this lab does not have."""
-    return [need for need in fault.needs if not _holds(need, context)]
+    if fault.family not in context.inventory.families:
+        return [f"{TITLE[fault.family]} addresses of pods"]
+    return [need for need in fault.needs if not _holds(need, context.of(fault.family))]
 
 
 def _holds(need: str, context: Context) -> bool:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -74,10 +74,12 @@ class Program:
     Args:
         argv: Words before those of a user.
         modules: What most of its commands import, and all that these import.
+        variables: Of its environment, beside those that the machine decides: what the user said in options.
     """
 
     argv: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Inside:
             patience: When to go on without it.
         """
         argv = [*self.program.argv, *words]
-        env = environment(os.environ, self.layout, self.state.accelerator)
+        env = environment({**os.environ, **self.program.variables}, self.layout, self.state.accelerator)
         return machine.door(self.state).run(
             argv, cwd=Path.cwd(), env=env, stdin=stdin, tty=tty, out=own(out) if out else None, patience=patience
         )
@@ -139,12 +141,12 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
     """What a program in the machine gets to know. Nothing is fetched there: there is no network.
 
     Args:
-        outside: Our own environment.
+        outside: Our own environment, and what the user said in options.
         layout: The lab's directories.
         accelerator: Decides how patient to be.
     """
     kept = {key: value for key, value in outside.items() if key in _PASSED_ON or key.startswith("CNILAB_")}
-    factor = float(outside.get("CNILAB_TIMEOUT_SCALE", "1")) * machine.SLOWER.get(accelerator, 1.0)
+    factor = timeouts.factor() * machine.SLOWER.get(accelerator, 1.0)
     return {
         "PYTHONUNBUFFERED": "1",
         **kept,
@@ -152,7 +154,7 @@ def environment(outside: Mapping[str, str], layout: LabLayout, accelerator: str)
         "CNILAB_OFFLINE": "1",
         "CNILAB_CACHE": str(layout.state / CACHE),
         "CNILAB_STATE": str(layout.state),
-        "CNILAB_TIMEOUT_SCALE": f"{factor:g}",
+        timeouts.VARIABLE: f"{factor:g}",
         "PYTHONPYCACHEPREFIX": str(layout.state / CACHE / BYTECODE),
         INSIDE: layout.name,
         **({EMULATED: "1"} if accelerator == "tcg" else {}),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from harness.model import labfile
+from harness.model.family import TITLE, Family
 from harness.model.features import gates
 from harness.model.lab import LabDefinition, Needs
 from harness.model.spec import ALL_LABS
@@ -35,6 +36,7 @@ class Ability:
         wire: How packets between nodes look.
         proxy: Mode of kube-proxy.
         masquerade: Who masquerades what pods send to the outside.
+        families: IP families of its pods.
     """
 
     gates: frozenset[str]
@@ -43,6 +45,7 @@ class Ability:
     wire: str
     proxy: str
     masquerade: str = ""
+    families: tuple[Family, ...] = ("ipv4",)
 
 
 def ability(attached: Attached) -> Ability:
@@ -55,12 +58,14 @@ def ability(attached: Attached) -> Ability:
         attached.variant.expect.wire.kind,
         attached.spec.kubernetes.proxy_mode,
         attached.variant.expect.masquerade,
+        attached.spec.families,
     )
 
 
 def lacking(needs: Needs, has: Ability) -> str:
     """Why a lab makes no sense on a cluster; empty when it does."""
     missing = [f"feature '{gate}'" for gate in needs.gates if gate not in has.gates]
+    missing += [f"{TITLE[family]} addresses of pods" for family in needs.families if family not in has.families]
     if needs.nodes > has.nodes:
         missing.append(f"{needs.nodes} nodes (there is {has.nodes})")
     for what, wanted, found in (

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Unpack
 
 from harness import timeouts
+from harness.cni import networks
 from harness.errors import UsageError
 from harness.model import world
+from harness.model.family import family_of_dial
 from harness.model.node import Node
 from harness.model.records import Tap as TapRecord
+from harness.model.spot import Spot
 from harness.probes import capture
 from harness.probes.sandboxes import Sandbox, Sandboxes, take
 from harness.runner import Argv, Completed, HostRunner, Runner, RunOptions
-from harness.steps.labs.place import Spot, TapWanted
+from harness.steps.labs.place import TapWanted
 from harness.steps.lifecycle.attach import Attached
 
 ALIAS = "cnilab.dev/alias"
@@ -97,21 +100,37 @@ def node_facts(node: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         node: Of the API.
     """
-    addresses = {entry["type"]: entry["address"] for entry in node["status"].get("addresses", ())}
+    listed = node["status"].get("addresses") or ()
+    four, six = _families(entry["address"] for entry in listed if entry["type"] == "InternalIP")
     conditions = {entry["type"]: entry for entry in node["status"].get("conditions", ())}
-    cidr = node["spec"].get("podCIDR", "")
-    network = ipaddress.ip_network(cidr) if cidr else None
+    cidrs = node["spec"].get("podCIDRs") or [node["spec"].get("podCIDR", "")]
+    cidr, cidr6 = _families(cidrs)
     return {
         "name": node["metadata"]["name"],
-        "address": addresses.get("InternalIP", ""),
+        "address": four,
+        "address6": six,
         "pod_cidr": cidr,
-        "base": str(network[0]) if network else "",
-        "gateway": str(network[1]) if network else "",
+        "pod_cidr6": cidr6,
+        "base": _address_of(cidr, 0),
+        "base6": _address_of(cidr6, 0),
+        "gateway": _address_of(cidr, 1),
+        "gateway6": _address_of(cidr6, 1),
         "ready": conditions.get("Ready", {}).get("status") == "True",
         "conditions": conditions,
         "annotations": dict(node["metadata"].get("annotations") or {}),
         "labels": dict(node["metadata"].get("labels") or {}),
     }
+
+
+def _families(addresses: Iterable[str]) -> tuple[str, str]:
+    """The first IPv4 address or range and the first one of IPv6; empty where there is none."""
+    listed = [one for one in addresses if one]
+    four = next((one for one in listed if family_of_dial(one) == "ipv4"), "")
+    return four, next((one for one in listed if family_of_dial(one) == "ipv6"), "")
+
+
+def _address_of(cidr: str, number: int) -> str:
+    return str(ipaddress.ip_network(cidr)[number]) if cidr else ""
 
 
 def _owner(meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -128,6 +147,7 @@ def pod_facts(pod: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]
     """
     meta, spec, status = pod["metadata"], pod["spec"], pod.get("status", {})
     statuses = status.get("containerStatuses") or []
+    four, six = _families(entry["ip"] for entry in status.get("podIPs") or [{"ip": status.get("podIP", "")}])
     facts: dict[str, Any] = {
         "name": meta["name"],
         "namespace": meta["namespace"],
@@ -136,7 +156,9 @@ def pod_facts(pod: Mapping[str, Any], sandbox: Sandbox | None) -> dict[str, Any]
         "node": spec.get("nodeName", ""),
         "owner": "/".join((owner["kind"], owner["name"])) if (owner := _owner(meta)) else "",
         "host_network": bool(spec.get("hostNetwork")),
-        "ip": status.get("podIP", ""),
+        "ip": four,
+        "ip6": six,
+        "ips": [entry["ip"] for entry in status.get("podIPs") or ()],
         "phase": status.get("phase", ""),
         "ready": bool(statuses) and all(entry.get("ready") for entry in statuses),
         "restarts": {entry["name"]: entry.get("restartCount", 0) for entry in statuses},
@@ -206,13 +228,16 @@ class Cluster:
         now = self._snapshot()
         spec, variant = self._attached.spec, self._attached.variant
         return {
-            "spec": {**spec.model_dump(mode="json"), "router": str(spec.router_address), "nic": spec.cluster_nic,
-                     "router_nic": spec.router_nic, "api": str(spec.services.api_address),
-                     "dns": str(spec.services.dns_address)},
+            "spec": {**spec.model_dump(mode="json"), "router": str(spec.router("ipv4")),
+                     "router6": str(spec.router("ipv6")), "nic": spec.cluster_nic, "router_nic": spec.router_nic,
+                     "families": list(spec.families), "api": str(spec.services.api_address(spec.primary)),
+                     "dns": str(spec.services.dns_address(spec.primary))},
             "variant": variant.model_dump(mode="json"),
             "world": {
                 "public": str(world.PUBLIC.ip), "zone": world.ZONE, "neighbour": str(world.NEIGHBOUR.ip),
                 "loopbacks": [str(one.ip) for one in world.LOOPBACKS], "far": str(world.FAR_HOST),
+                "public6": str(world.PUBLIC6.ip), "neighbour6": str(world.NEIGHBOUR6.ip),
+                "loopbacks6": [str(one.ip) for one in world.LOOPBACKS6], "far6": str(world.FAR_HOST6),
                 "port": world.RESPONDER_PORT, "log": world.LOG,
             },
             "nodes": now.nodes,
@@ -220,8 +245,14 @@ class Cluster:
             "all_pods": now.pods,
             "pods": _by_name(now.pods, namespace),
             "pod_mtu": variant.expect.pod_mtu(spec.underlay.mtu),
+            "pod_mtu6": variant.expect.of("ipv6").pod_mtu(spec.underlay.mtu),
             "patience": timeouts.stretched(1),
         }  # fmt: skip
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """See `Surroundings.agents`."""
+        return networks.network(self._attached.variant).agents
 
     # -- places --------------------------------------------------------------------------------------------------
 

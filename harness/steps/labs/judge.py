@@ -12,8 +12,8 @@ from harness.model.expression import ExpressionError, evaluate, explain, pluck, 
 from harness.model.lab import Expect, Plot, Step, Table
 from harness.model.records import Evidence, LabStep, Packet
 from harness.model.records import Tap as TapRecord
+from harness.model.spot import Spot
 from harness.runner import Completed
-from harness.steps.labs.place import Spot
 
 OUTPUT_LIMIT = 4096
 """Bytes of output in a record; the transcript has all of it."""
@@ -286,6 +286,8 @@ def packet_line(packet: Packet) -> str:
     line = f"{packet.src}{ports} {packet.proto} ttl {packet.ttl} length {packet.length}{' DF' if packet.df else ''}"
     if packet.icmp_type is not None:
         line += f" type {packet.icmp_type} code {packet.icmp_code}"
+    if packet.nd_target:
+        line += f" about {packet.nd_target}" + (f" flags {packet.nd_flags}" if packet.nd_flags else "")
     if packet.inner is not None:
         line += f" vni {packet.vni} | {packet_line(packet.inner)}"
     return line

@@ -1,31 +1,14 @@
-"""Places where a lab's commands run, and what a lab may know of the cluster around it."""
+"""What a lab may know of the cluster around it, and its ways into places there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.model.records import Tap as TapRecord
-from harness.runner import Runner
-
-
-@dataclass(frozen=True)
-class Spot:
-    """One place.
-
-    Args:
-        name: `operator`, a node's or a pod's name: the key in `saved.<name>` of a step that runs in several places.
-        label: For people: `node n1`, `pod labs/box-a`.
-        runner: Runs programs there.
-        facts: Variables that exist only there: `node`, `pod`.
-    """
-
-    name: str
-    label: str
-    runner: Runner = field(repr=False, compare=False)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+from harness.model.spot import Spot
 
 
 @dataclass(frozen=True)
@@ -47,6 +30,11 @@ class TapWanted:
 
 class Surroundings(Protocol):
     """What the engine needs of a cluster; tests give it another one."""
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Program names of the network's agent on nodes; empty when it has none."""
+        ...
 
     def facts(self, namespace: str) -> dict[str, Any]:
         """Variables of every expression: nodes, pods of that namespace, spec, variant and more."""

@@ -21,10 +21,13 @@ from harness.model.expression import ExpressionError, evaluate, render
 from harness.model.lab import LabDefinition, Step
 from harness.model.records import Evidence, LabStep
 from harness.model.records import Tap as TapRecord
+from harness.model.spot import Spot
+from harness.model.words import fill
 from harness.runner import CommandError, Completed
 from harness.steps.labs import judge
+from harness.steps.labs.damage import Damage, StepError
 from harness.steps.labs.judge import Outcome
-from harness.steps.labs.place import Spot, Surroundings, TapWanted
+from harness.steps.labs.place import Surroundings, TapWanted
 
 HUNG = 124
 """Exit status, as timeout(1) has it, of a program that did not end, or could not be started."""
@@ -35,18 +38,11 @@ PARALLEL_PLACES = 4
 Keep = Callable[[LabStep], None]
 
 
-class StepError(CnilabError):
-    """A step's command failed, so that the steps after it would mean nothing."""
-
-    exit_code = 1
-
-
 @dataclass
 class _State:
     """What a lab knows while it runs."""
 
     saved: dict[str, Any] = field(default_factory=dict)
-    broken: list[tuple[str, Spot]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     captured: dict[str, Any] = field(default_factory=dict)
     stopped: str = ""
@@ -79,6 +75,7 @@ class LabRun:
         self.base = base
         self.keep = keep
         self.stop = stop or threading.Event()
+        self.damage = Damage(definition, around)
 
     def run(self) -> list[LabStep]:
         """Run all steps.
@@ -116,7 +113,7 @@ class LabRun:
                     state.stopped = f"step '{step.id}' did not succeed"
                 stopped = stopped or state.stopped
         finally:
-            keep(self._repair_all(state))
+            keep(self.damage.repair_all(self._context(state)))
             if stopped:
                 # The step that tells of new pods may be one that did not run; the next lab is not to pay for it.
                 self.around.refresh()
@@ -133,9 +130,9 @@ class LabRun:
         context = self._context(state)
         outcomes: list[Outcome] = []
         if step.repair:
-            outcomes += self._repair(step, state, context)
+            outcomes += self.damage.repair(step.repair, context, step.repair_on)
         if step.inject:
-            outcomes += self._inject(step.inject, state, context)
+            outcomes += self.damage.inject(step.inject, context)
         wanted = [
             TapWanted(
                 tap.name,
@@ -187,7 +184,7 @@ class LabRun:
 
     def _command(self, step: Step, spot: Spot, item: Any, context: dict[str, Any]) -> Outcome:
         """Run the command once, or until `retryUntil` holds."""
-        argv = tuple(render(word, context) for word in step.run)
+        argv = fill(step.run, context)
         text = render(step.input, context)
 
         def once() -> Outcome:
@@ -221,72 +218,6 @@ class LabRun:
             return bool(evaluate(source, outcome.context))
         except ExpressionError:
             return False
-
-    # -- faults --------------------------------------------------------------------------------------------------
-
-    def _inject(self, name: str, state: _State, context: Mapping[str, Any]) -> list[Outcome]:
-        fault = self.lab.faults[name]
-        outcomes = []
-        for spot in self.around.spots(render(fault.on, context), self.lab.namespace):
-            state.broken.append((name, spot))
-            argv = tuple(render(word, {**context, **spot.facts}) for word in fault.inject)
-            done = spot.runner.run(argv, timeout=self.lab.faults[name].deadline, check=False)
-            outcomes.append(judge.action(spot, done, argv))
-            if outcomes[-1].returncode != 0:
-                msg = f"could not inject '{fault.title}'"
-                raise StepError(msg, where=spot.label, cause=outcomes[-1].tail())
-        return outcomes
-
-    def _repair(self, step: Step, state: _State, context: Mapping[str, Any]) -> list[Outcome]:
-        """Repair a step's fault, where the step says, or everywhere."""
-        only = None
-        if step.repair_on:
-            only = {spot.label for spot in self.around.spots(render(step.repair_on, context), self.lab.namespace)}
-        outcomes: list[Outcome] = []
-        for broken in [entry for entry in state.broken if entry[0] == step.repair]:
-            if only is None or broken[1].label in only:
-                outcomes += self._undo(*broken, context)
-                state.broken.remove(broken)
-        bad = next((outcome for outcome in outcomes if outcome.returncode != 0), None)
-        if bad is not None:
-            msg = f"could not repair '{step.repair}'"
-            raise StepError(msg, where=bad.spot.label, cause=bad.tail())
-        return outcomes
-
-    def _undo(self, name: str, spot: Spot, context: Mapping[str, Any]) -> list[Outcome]:
-        fault = self.lab.faults[name]
-        outcomes = []
-        here = {**context, **spot.facts}
-        for words, text in ((fault.repair, fault.input), *((words, "") for words in fault.also)):
-            argv = tuple(render(word, here) for word in words)
-            done = spot.runner.run(argv, input=render(text, here) or None, timeout=fault.deadline, check=False)
-            outcomes.append(judge.action(spot, done, argv))
-        return outcomes
-
-    def _repair_all(self, state: _State) -> list[LabStep]:
-        """Repair what is still broken, last injected first; one record for each."""
-        records = []
-        context = self._context(state)
-        for name, spot in reversed(state.broken):
-            try:
-                outcomes = self._undo(name, spot, context)
-                good = all(outcome.returncode == 0 for outcome in outcomes)
-                reason = "" if good else "; ".join(outcome.tail() for outcome in outcomes)
-            except (CnilabError, ExpressionError) as error:
-                good, reason = False, str(error)
-            records.append(
-                LabStep(
-                    lab=self.lab.id,
-                    step=f"repair-{name}",
-                    title=f"Repair: {self.lab.faults[name].title}",
-                    place=spot.label,
-                    command=shlex.join(self.lab.faults[name].repair),
-                    status="pass" if good else "error",
-                    reason=reason,
-                )
-            )
-        state.broken.clear()
-        return records
 
     # -- evidence ------------------------------------------------------------------------------------------------
 

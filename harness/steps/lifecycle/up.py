@@ -18,6 +18,7 @@ from harness.cluster import coredns, kube
 from harness.cni import networks
 from harness.components.store import Store
 from harness.errors import BringUpError, NotYetError
+from harness.model.family import record_type
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.records import Observation
@@ -214,7 +215,9 @@ def _dns_answers(ready: Attached) -> bool:
     node = ready.lab.nodes[0]
     site = Prober(name=node.name, node=node.name, ip=str(node.address), runner=node.runner)
     probe = LookupProbe(
-        f"kubernetes.default.svc.{ready.spec.services.domain}.", server=str(ready.spec.services.dns_address)
+        f"kubernetes.default.svc.{ready.spec.services.domain}.",
+        record_type(ready.spec.primary),
+        server=str(ready.spec.services.dns_address(ready.spec.primary)),
     )
     answers = run_plans({site: [probe]}, batch="up", deadline=0.5, retries=0)
     if not any(getattr(answer, "answers", ()) for answer in answers):

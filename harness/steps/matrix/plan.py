@@ -18,10 +18,13 @@ from harness.cni import catalogue
 from harness.components import tools
 from harness.errors import CnilabError, Problem, SpecError, UsageError
 from harness.model import matrix as model
+from harness.model.family import TITLE
 from harness.model.load import make_spec
 from harness.model.matrix import Cell, Matrix
 from harness.model.plain import dotted_path, plain_data, seen
+from harness.model.references import Known, wanted
 from harness.model.variant import Need
+from harness.providers import registry
 from harness.steps.doctor.examine import examine
 from harness.steps.doctor.model import Finding, Plan
 from harness.steps.labs.choose import list_labs
@@ -57,7 +60,22 @@ def load(path: Path | None = None) -> list[Cell]:
         raise SpecError(msg, problems)
     found = list(model.cells(parsed, known))
     _distinct(found, source)
-    return [cell if cell.variant in known else _without(cell, f"no variant '{cell.variant}' yet") for cell in found]
+    return [_possible(cell, known) for cell in found]
+
+
+def _possible(cell: Cell, known: Collection[str]) -> Cell:
+    """The cell, and why it can run nowhere, if so: there is no such variant, or its pods cannot have these families."""
+    if cell.variant not in known:
+        return _without(cell, f"no variant '{cell.variant}' yet")
+    able = {"variant": catalogue.variant(cell.variant).families, "provider": registry.families(cell.provider)}
+    for what, families in able.items():
+        lacking = wanted(cell.ip_family) - set(families)
+        if lacking:
+            name = cell.variant if what == "variant" else cell.provider
+            return _without(
+                cell, f"the {what} '{name}' has no {' and no '.join(TITLE[one] for one in sorted(lacking))}"
+            )
+    return cell
 
 
 def _parse(document: Any, source: Path) -> Matrix:
@@ -136,7 +154,8 @@ def choose(found: list[Cell], wanted: Sequence[str]) -> list[Cell]:
 def judged(found: list[Cell], state: Path, cache: Path, *, look: Examine = examine) -> list[Cell]:
     """The cells, each with the reason why it cannot run on this machine, if it cannot.
 
-    The machine is asked once per provider, not once per cell: checks make links and mounts to see what the kernel does.
+    The machine is asked once per provider and IP families, not once per cell: checks make links and mounts to see what
+    the kernel does.
 
     Args:
         found: Cells of a matrix.
@@ -144,23 +163,25 @@ def judged(found: list[Cell], state: Path, cache: Path, *, look: Examine = exami
         cache: The cache directory.
         look: Runs the checks of `doctor`.
     """
-    answers: dict[str, Sequence[Finding] | str] = {}
+    answers: dict[tuple[str, str], Sequence[Finding] | str] = {}
     result = []
     for cell in found:
         if not cell.unavailable:
             # A cluster of others is tried on one that a lab on namespaces stands in for.
             where = "namespaces" if cell.provider == "existing" else cell.provider
-            if where not in answers:
-                answers[where] = _ask(where, cell, state, cache, look)
-            cell = _without(cell, _reason(cell, answers[where]))  # noqa: PLW2901 - the same cell, knowing more
+            asked = where, cell.ip_family
+            if asked not in answers:
+                answers[asked] = _ask(where, cell, state, cache, look)
+            cell = _without(cell, _reason(cell, answers[asked]))  # noqa: PLW2901 - the same cell, knowing more
         result.append(cell)
     return result
 
 
 def _ask(provider: str, cell: Cell, state: Path, cache: Path, look: Examine) -> Sequence[Finding] | str:
     options = {"spec.cni": cell.variant, "spec.provider": provider, "spec.nodes": cell.nodes}
+    options["spec.ipFamily"] = cell.ip_family
     try:
-        spec = make_spec(catalogue.names(), options)
+        spec = make_spec(Known(catalogue.names()), options)
         return look(Plan(spec, state, cache))
     except CnilabError as error:
         return error.what

@@ -15,7 +15,7 @@ from harness.steps.labs.choose import list_labs
 from harness.steps.lifecycle.report import write_reports
 from reports.night import build as nights
 from reports.night import history, markdown, page
-from reports.night.cells import Planned, Run, key_of, name_of
+from reports.night.cells import USUAL, Planned, Run, key_of, name_of
 from reports.source import Source
 
 PAGE: Final = "index.html"
@@ -99,13 +99,14 @@ def _plan(path: Path) -> list[Planned]:
 
 def _planned(item: Mapping[str, Any]) -> Planned:
     cell = {name: str(item[name]) for name in ("id", "provider", "kernel", "variant", "kubernetes")}
+    families = str(item.get("ipFamily") or USUAL)
     reason = str(item.get("unavailable") or "")
     told = {"timeout": "it took too long and left no run directory", "waiting": "it did not get its turn"}
     if item.get("exit"):
         told["failed"] = f"it ended with exit code {item['exit']} and left no run directory"
     return Planned(
         id=cell["id"],
-        key=key_of(cell["provider"], cell["kernel"], cell["variant"], cell["kubernetes"], int(item["nodes"])),
-        name=name_of(cell["provider"], cell["kernel"], cell["variant"]),
+        key=key_of(cell["provider"], cell["kernel"], cell["variant"], cell["kubernetes"], int(item["nodes"]), families),
+        name=name_of(cell["provider"], cell["kernel"], cell["variant"], families),
         reason=f"unavailable: {reason}" if reason else told.get(str(item.get("state")), "it left no run directory"),
     )

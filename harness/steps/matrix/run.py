@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 
 from harness import files, timeouts, yamlio
 from harness.errors import BringUpError, UsageError
+from harness.model.document import API_VERSION
 from harness.model.labstate import LabDir
-from harness.model.load import API_VERSION
 from harness.model.matrix import Cell
 from harness.model.spec import Kubernetes
 from harness.runner import Runner, stop
@@ -56,6 +56,7 @@ def item(cell: Cell) -> dict[str, Any]:
     """A cell as JSON-able data, as `matrix list -o json` prints it."""
     fields = asdict(cell)
     fields["cniVersion"] = fields.pop("cni_version")
+    fields["ipFamily"] = fields.pop("ip_family")
     return {**fields, "labs": list(cell.labs) if isinstance(cell.labs, tuple) else cell.labs}
 
 
@@ -93,8 +94,9 @@ def work(cell: Cell, directory: Path, state: Path) -> Work:
 
 def _options(cell: Cell) -> tuple[str, ...]:
     usual = {"--provider": ("namespaces", "existing"), "--kernel": ("host",), "--cni-version": ("",)}
+    usual["--ip-family"] = ("ipv4",)
     given = {"--name": cell.id, "--nodes": str(cell.nodes), "--provider": cell.provider, "--kernel": cell.kernel}
-    given["--cni-version"] = cell.cni_version
+    given |= {"--cni-version": cell.cni_version, "--ip-family": cell.ip_family}
     return tuple(word for name, value in given.items() if value not in usual.get(name, ()) for word in (name, value))
 
 
@@ -123,6 +125,7 @@ def spec(cell: Cell) -> dict[str, Any]:
             "kernel": cell.kernel,
             "cni": cell.variant,
             **({"cniVersion": cell.cni_version} if cell.cni_version else {}),
+            **({"ipFamily": cell.ip_family} if cell.ip_family != "ipv4" else {}),
             "nodes": cell.nodes,
             "kubernetes": {"version": cell.kubernetes},
             "labs": labs,

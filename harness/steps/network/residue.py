@@ -84,7 +84,7 @@ def bare(spec: LabSpec, plugins: Sequence[str], agents: Sequence[str], *, kube_p
         agents: Pods in nodes' own networks that belong to no driver.
         kube_proxy: Nodes run kube-proxy at that moment.
     """
-    networks = [str(spec.underlay.cidr)]
+    networks = [str(cidr) for cidr in spec.underlay_cidrs]
     networks += [str(spec.underlay.management_cidr)] if spec.underlay.dual_homed else []
     return Bare(spec.nics, tuple(networks), frozenset(plugins), frozenset(agents), kube_proxy)
 

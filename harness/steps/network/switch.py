@@ -18,12 +18,13 @@ from harness.cni import catalogue, networks
 from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model import labstate
+from harness.model.family import TITLE
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.netstate import NetState
 from harness.model.node import Node
 from harness.model.run import RunDir
-from harness.model.spec import LabSpec
+from harness.model.spec import MIN_IPV6_MTU, LabSpec
 from harness.model.variant import Variant
 from harness.probes import netstate
 from harness.providers import registry
@@ -69,7 +70,8 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
         version: Of the second network; empty for the pinned one.
 
     Raises:
-        UsageError: The lab has that network already, its provider cannot, or some pods cannot be moved.
+        UsageError: The lab has that network already, its provider cannot, the network has not its IP families, or some
+            pods cannot be moved.
         PreflightError: The kernel lacks what the variant needs.
     """
     if ready.spec.provider != "namespaces":
@@ -82,9 +84,28 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
         raise UsageError(msg, next_step="choose another variant; 'cnilab render VARIANT' shows each one")
     networks.network(variant)
     target = target_spec(ready.spec, variant, version)
+    _fits(target, variant)
     needed = [one for one in CHECKS if one.id in catalogue.needs(target)]
     examine.require(target, state=ready.state, cache=cache, checks=needed)
     moving.require_movable(ready.kube.list("v1", "Pod"))
+
+
+def _fits(target: LabSpec, variant: Variant) -> None:
+    """Insist on a network that can give pods the IP families that the cluster has, on the nodes' links."""
+    lacking = sorted(set(target.families) - set(variant.families))
+    if lacking:
+        titles = " and no ".join(TITLE[family] for family in lacking)
+        msg = f"the network '{variant.name}' has no {titles}, but cluster '{target.name}' does"
+        cause = f"it was made with ipFamily {target.ip_family}: its nodes and Services keep their families"
+        step = "choose another variant, or bring up another cluster with this one and --ip-family ipv4"
+        raise UsageError(msg, cause=cause, next_step=step)
+    mtu = target.underlay.mtu
+    left = catalogue.of(target).expect.of("ipv6").pod_mtu(mtu)
+    if "ipv6" in target.families and left < MIN_IPV6_MTU:
+        msg = f"the network '{variant.name}' leaves pods no room for IPv6"
+        cause = f"underlay.mtu {mtu} - {mtu - left} that it takes = {left} bytes, but IPv6 needs {MIN_IPV6_MTU}"
+        step = "choose a variant that takes less, or bring up a cluster with a larger --mtu"
+        raise UsageError(msg, cause=cause, next_step=step)
 
 
 def target_spec(spec: LabSpec, variant: Variant, version: str = "") -> LabSpec:

@@ -129,7 +129,7 @@ def clean_nodes(ready: Attached) -> dict[str, list[str]]:
         done: list[str] = []
         for _ in range(2):
             (state,) = netstate.take([node])
-            for command in removal(state, own, ready.spec.pods.cidr, ready.spec.nics):
+            for command in removal(state, own, ready.spec.pod_cidrs, ready.spec.nics):
                 node.runner.run(command.argv, input=command.stdin, check=not command.may_fail)
                 done.append(" ".join(command.argv))
             # A plugin that was called for a dead sandbox waits half a minute for its agent, and then writes down that

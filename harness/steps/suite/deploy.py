@@ -16,6 +16,8 @@ from harness import timeouts
 from harness.cluster import ports as numbers
 from harness.cluster.kube import Object
 from harness.errors import BringUpError
+from harness.model import world
+from harness.model.family import TITLE, family_of_dial
 from harness.model.journal import Journal
 from harness.model.node import Node
 from harness.probes import plan as probes
@@ -169,10 +171,17 @@ def serving(slices: list[Object], pods: list[Object], services: list[Object]) ->
     """Every Service's endpoints are the pods that it selects."""
     return all(
         _endpoints(slices, service["metadata"]["name"])
-        == sorted(pod["status"]["podIP"] for pod in _selected(pods, service))
+        == sorted(address for pod in _selected(pods, service) for address in _wanted(pod, service))
         for service in services
         if service["spec"].get("selector")
     )
+
+
+def _wanted(pod: Object, service: Object) -> list[str]:
+    """A pod's addresses in the families of a Service."""
+    families = service["spec"].get("ipFamilies") or []
+    found = [entry["ip"] for entry in pod["status"].get("podIPs") or [{"ip": pod["status"]["podIP"]}]]
+    return [one for one in found if TITLE[family_of_dial(one)] in families] if families else found[:1]
 
 
 def _take(
@@ -190,7 +199,8 @@ def _take(
     for plan in plans:
         pod = by_name[plan.name]
         sandbox = found.find(NAMESPACE, plan.name)
-        ways[plan.name] = found.site(sandbox, container=plan.containers[0])
+        addresses = tuple(entry["ip"] for entry in pod["status"]["podIPs"])
+        ways[plan.name] = replace(found.site(sandbox, container=plan.containers[0]), ips=addresses)
         sites.append(
             Site(
                 name=plan.name,
@@ -198,7 +208,8 @@ def _take(
                 node=plan.node,
                 port=plan.port,
                 ip=pod["status"]["podIP"],
-                api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
+                ips=addresses,
+                api_ips=addresses,
                 namespace=NAMESPACE,
                 pod=plan.name,
                 containers=plan.containers,
@@ -207,12 +218,14 @@ def _take(
         )
     for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
         if node is not None:
-            ways[name] = probes.Prober(name, "", str(node.address), node.runner)
-            sites.append(Site(name=name, kind="outside", ip=str(node.address)))
+            addresses = _outside(attached, name, str(node.address))
+            ways[name] = probes.Prober(name, "", str(node.address), node.runner, ips=addresses)
+            sites.append(Site(name=name, kind="outside", ip=addresses[0], ips=addresses))
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
     limits = kernel_limits(attached.lab.nodes[0])
     inventory = Inventory(
+        families=attached.spec.families,
         nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
         services=facts,
@@ -220,6 +233,15 @@ def _take(
         node_dns=dns["spec"]["clusterIP"] if dns else "",
     )
     return Suite(attached, found, inventory, ways, limits)
+
+
+def _outside(attached: Attached, name: str, address: str) -> tuple[str, ...]:
+    """Addresses of the router or of the far host, one of each family."""
+    spec = attached.spec
+    if len(spec.families) == 1:
+        return (address,)
+    each = spec.router if name == "router" else world.far_host
+    return tuple(str(each(family)) for family in spec.families)
 
 
 def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
@@ -232,12 +254,20 @@ def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact,
         NodeFact(
             name=node.name,
             address=str(node.address),
+            addresses=_internal(objects[node.name]) or (str(node.address),),
             pod_cidr=objects[node.name]["spec"].get("podCIDR", ""),
+            pod_cidrs=tuple(objects[node.name]["spec"].get("podCIDRs") or ()),
             mtu=int(node.file(f"/sys/class/net/{attached.spec.cluster_nic}/mtu")),
             host_port=host_ports[node.name],
         )
         for node in attached.lab.nodes
     )
+
+
+def _internal(node: Object) -> tuple[str, ...]:
+    """InternalIPs that the API has for a node, in its order: the primary family first."""
+    listed = node.get("status", {}).get("addresses") or ()
+    return tuple(one["address"] for one in listed if one["type"] == "InternalIP")
 
 
 def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) -> ServiceFact:
@@ -250,13 +280,14 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
     """
     name = item["metadata"]["name"]
     addresses = _endpoints(slices, name)
-    owners = {site.ip: site.name for site in sites if site.kind == "pod"}
+    owners = {address: site.name for site in sites if site.kind == "pod" for address in site.ips or (site.ip,)}
     ports: list[dict[str, Any]] = item["spec"].get("ports") or []
     return ServiceFact(
         name=name,
         role=item["metadata"].get("annotations", {}).get("cnilab.dev/role", name),
         namespace=item["metadata"]["namespace"],
         cluster_ip=item["spec"].get("clusterIP") or "",
+        cluster_ips=tuple(one for one in item["spec"].get("clusterIPs") or () if one != "None"),
         ports=tuple(
             ServicePort(
                 name=port.get("name", ""),
@@ -266,7 +297,7 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
             )
             for port in ports
         ),
-        endpoints=tuple(owners[address] for address in addresses if address in owners),
+        endpoints=tuple(dict.fromkeys(owners[address] for address in addresses if address in owners)),
         endpoint_ips=tuple(addresses),
         external_name=item["spec"].get("externalName", ""),
     )

@@ -8,15 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, plan
+from conformance import manifests, pairs, plan, questions
 from conformance.batches import Batch
 from conformance.context import saved
+from conformance.families import planned
+from conformance.inventory import Inventory
 from conformance.reads import Reads, kept
 from harness import timeouts
 from harness.cni.networks import network
+from harness.model import world
+from harness.model.family import transport_of
 from harness.model.journal import Journal
 from harness.model.records import Dump, Exchange, Observation
-from harness.model.world import PUBLIC
 from harness.probes import facts, kernel_state, podstate, sandboxes
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
@@ -149,7 +152,7 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         for link in one.data
         if link.get("ifname") == nic
     }
-    return [*dumps, *probe(suite, plan.underlay(suite.inventory, present), "B0", pace)]
+    return [*dumps, *probe(suite, planned(suite.inventory, lambda there: plan.underlay(there, present)), "B0", pace)]
 
 
 def _read(subjects: Sequence[str], pace: Pace, *always: str) -> tuple[str, ...]:
@@ -165,7 +168,10 @@ def _state(
     """State of nodes and pods; of pods as they can read it themselves where nodes are out of reach."""
     namespace = suite.inventory.namespace
     if suite.gates.get("node"):
-        return kernel_state.dump(suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only)
+        six = "ipv6" in suite.inventory.families
+        return kernel_state.dump(
+            suite.attached.lab, running, batch=batch, namespace=namespace, pods=pods, only=only, ipv6=six
+        )
     inside = (*suite.inventory.pods, *suite.inventory.hosts) if pods else ()
     subjects = [
         podstate.Subject(suite.sites[site.name], namespace, host_network=site.kind == "hostnet") for site in inside
@@ -177,9 +183,9 @@ def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """The mesh, then the drop counters of nodes and pods again; around it, what eBPF the nodes run."""
     panels = pace.kernel and pace.only is None
     before = _datapath(suite, "before") if panels else []
-    seen = probe(suite, kept(plan.mesh(suite.inventory), pace.only), "B1", pace)
+    seen = probe(suite, kept(planned(suite.inventory, plan.mesh), pace.only), "B1", pace)
     if pace.churn:
-        seen += probe(suite, plan.connections(suite.inventory), "B1", pace)
+        seen += probe(suite, planned(suite.inventory, plan.connections), "B1", pace)
     only = _read(("counters", "rules-nft"), pace)
     after = _state(suite, "B1", suite.sandboxes, only=only) if only else []
     return [*before, *seen, *after, *(_datapath(suite, "after") if panels else ())]
@@ -200,19 +206,25 @@ def _datapath(suite: Suite, when: str) -> list[Observation]:
 def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
-    pairs = plan.node_pairs(suite.inventory)
-    if pairs and suite.gates.get("cap"):
+    if pairs.node_pairs(suite.inventory) and suite.gates.get("cap"):
         seen += _captured(suite, run, pace)
-    return seen + probe(suite, plan.packets(suite.inventory, suite.attached.variant.expect), "B2", pace)
+    expect = suite.attached.variant.expect
+    return seen + probe(suite, planned(suite.inventory, lambda there: plan.packets(there, expect)), "B2", pace)
 
 
 def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
-    src, dst = plan.node_pairs(suite.inventory)[0]
-    largest = plan.path_mtu(suite.inventory, suite.attached.variant.expect, src, dst)
+    src, dst = pairs.node_pairs(suite.inventory)[0]
+
+    def asked(there: Inventory) -> plan.Plan:
+        one, other = there.by_name[src.name], there.by_name[dst.name]
+        return plan.wire(one, other, plan.path_mtu(there, suite.attached.variant.expect, one, other))
+
     nic = suite.attached.spec.cluster_nic
     points = []
-    hosts = f"host {src.ip} or host {dst.ip}"
-    underlay = " and ".join(f"host {suite.inventory.node(site.node).address}" for site in (src, dst))
+    hosts = " or ".join(f"host {address}" for site in (src, dst) for address in site.ips or (site.ip,))
+    nodes = [suite.inventory.node(site.node) for site in (src, dst)]
+    ends = [" and ".join(f"host {node.address_of(family)}" for node in nodes) for family in suite.inventory.families]
+    underlay = ends[0] if len(ends) == 1 else f"({' or '.join(f'({pair})' for pair in ends)})"
     for site in (src, dst):
         runner = suite.sandboxes.netns_runner(suite.sandboxes.find(site.namespace, site.pod))
         points.append(TapPoint(site.node, site.name, "eth0", runner, hosts))
@@ -223,7 +235,7 @@ def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
         points.insert(-1, TapPoint(site.node, site.node, nic, node.runner, f"{hosts} or {tunnel}"))
     try:
         with listen(points, flow=f"{src.name}<>{dst.name}", batch="B2", run=run, name="cross-node") as taps:
-            seen = probe(suite, plan.wire(src, dst, largest), "B2", pace, deadline=pace.deadline("B2") / 2)
+            seen = probe(suite, planned(suite.inventory, asked), "B2", pace, deadline=pace.deadline("B2") / 2)
     except CommandError:
         return []  # an interface that is down has no tap; judges of captures then have nothing, and say so
     return [*seen, *taps.stop()]
@@ -233,31 +245,42 @@ def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     gates = suite.gates
     if not gates.get("svc"):
         return []
-    seen = probe(suite, kept(plan.services(suite.inventory, gates), pace.only), "B3", pace)
+    asked = planned(suite.inventory, lambda there: plan.services(there, gates))
+    seen = probe(suite, kept(asked, pace.only), "B3", pace)
     return seen + _moved(suite, pace) if pace.moves else seen
+
+
+def _accepted(seen: Sequence[Exchange]) -> bool:
+    """A new connection was accepted, over each family."""
+    return all(one.outcome == "ok" for one in seen if transport_of(one.proto) == "tcp")
 
 
 def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     """Move a Service to another pod, and look until TCP and UDP have followed, or the deadline is over."""
-    service, sites = suite.inventory.service("moving"), plan.movers(suite.inventory)
+    service, sites = suite.inventory.service("moving"), pairs.movers(suite.inventory)
     if service is None or sites is None:
         return []
     client, one, other = sites
     quick = replace(pace, retries=0)
 
+    def asked(there: Inventory, purpose: str) -> plan.Plan:
+        found, asks = there.service("moving"), there.by_name[client.name]
+        return plan.moving(found, asks, purpose) if found is not None else {}
+
     def look(purpose: str) -> list[Exchange]:
-        seen = probe(suite, plan.moving(service, client, purpose), "B3", quick, deadline=LOOK)
+        wanted = planned(suite.inventory, lambda there: asked(there, purpose))
+        seen = probe(suite, wanted, "B3", quick, deadline=LOOK)
         return [found for found in seen if isinstance(found, Exchange)]
 
     before = look("before")
-    if before[0].outcome != "ok":
-        suite.attached.kube.apply([suite.adapt(manifests.moving_slice(one.ip))])
+    if not _accepted(before):
+        suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(one.ips or (one.ip,))])
         for _ in timeouts.ticks(PROXY_READY, 0.1):
             before = look("before")
-            if before[0].outcome == "ok":
+            if _accepted(before):
                 break
     source, target = (other, one) if before[0].token == other.name else (one, other)
-    suite.attached.kube.apply([suite.adapt(manifests.moving_slice(target.ip))])
+    suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(target.ips or (target.ip,))])
     facts: dict[str, object] = {"from": source.name, "to": target.name, "seconds": None}
     after: list[Exchange] = []
     for elapsed in timeouts.ticks(pace.deadlines["B3"], 0.05):
@@ -277,8 +300,8 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     recorder = Recorder(router) if router is not None else None
     mark = recorder.mark() if recorder else 0
     dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
-    asked = kept(plan.lookups(suite.inventory, suite.attached.spec, gates), pace.only)
-    seen = probe(suite, asked, "B4", pace)
+    asked = planned(suite.inventory, lambda there: questions.lookups(there, suite.attached.spec, gates))
+    seen = probe(suite, kept(asked, pace.only), "B4", pace)
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]
 
@@ -290,16 +313,14 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         return []
     recorder = Recorder(router)
     mark = recorder.mark()
-    seen = probe(
-        suite,
-        plan.egress(suite.inventory, suite.attached.variant.expect, gates, secrets.choice(plan.SOURCE_PORTS)),
-        "B5",
-        pace,
-    )
+    port, expect = secrets.choice(plan.SOURCE_PORTS), suite.attached.variant.expect
+    asked = planned(suite.inventory, lambda there: plan.egress(there, expect, gates, port))
+    seen = probe(suite, asked, "B5", pace)
+    public = {str(world.public(family)) for family in suite.inventory.families}
     arrived = [
         one
         for one in recorder.since(mark)
-        if one.dst == str(PUBLIC.ip) and one.proto in {"tcp", "udp", "icmp"} and one.nonce
+        if one.dst in public and transport_of(one.proto) in {"tcp", "udp", "icmp"} and one.nonce
     ]
     data = [one.model_dump(mode="json") for one in arrived]
     return [*seen, Dump(batch="B5", vantage="recorder", place="router", what="sightings", data=data)]
@@ -324,15 +345,8 @@ def wait_for_proxy(suite: Suite, journal: Journal) -> None:
 
     Services that never answer are no reason to stop: the judges will say so.
     """
-    asked: plan.Plan = {}
-    virtual = [one for one in suite.inventory.services if one.endpoints and one.cluster_ip not in {"", "None"}]
-    for place in suite.inventory.hosts or plan.first_pods(suite.inventory):
-        asked[place.name] = [
-            probes.ExchangeProbe(plan.vip(service, "tcp"), purpose="proxy")
-            for service in virtual
-            if service.role != "itp-local"
-        ]
-    if not asked or not virtual:
+    asked = planned(suite.inventory, plan.programmed)
+    if not any(asked.values()):
         return
     with journal.step("test.proxy", "virtual addresses programmed") as detail:
         for elapsed in timeouts.ticks(PROXY_READY, 0.1):

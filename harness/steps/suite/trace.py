@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from itertools import pairwise
-from typing import Literal
+from typing import Final, Literal
 
 from harness.errors import UsageError
+from harness.model import world
+from harness.model.family import TITLE, Family, family_of, over
 from harness.model.journal import Journal
 from harness.model.node import Node
 from harness.model.records import Packet, Tap
@@ -21,6 +23,16 @@ from harness.runner import Completed, Runner
 from harness.steps.lifecycle.attach import Attached
 
 ECHO_REPLY, ECHO_REQUEST = 0, 8
+ECHO_REPLY6, ECHO_REQUEST6 = 129, 128
+
+_KINDS: Final[dict[Family, tuple[int, int]]] = {
+    "ipv4": (ECHO_REQUEST, ECHO_REPLY),
+    "ipv6": (ECHO_REQUEST6, ECHO_REPLY6),
+}
+_HEADERS: Final[dict[Family, int]] = {"ipv4": 20 + 8, "ipv6": 40 + 8}
+"""Bytes of an echo request that are not its payload."""
+
+_HOPS: Final[dict[Family, str]] = {"ipv4": "TTL", "ipv6": "hop limit"}
 
 PAYLOAD = 72
 """Bytes of the ping: no ping of the kubelet, of a playbook or of a learner has this size by default."""
@@ -32,7 +44,7 @@ class End:
 
     Args:
         name: As the user said it.
-        address: IPv4.
+        address: In the family of the ping.
         node: The node that it is on; None for an address outside of the cluster.
         sandbox: The pod; None for anything else, and for host-network pods.
         runner: Runs the node's programs in its network namespace.
@@ -91,48 +103,92 @@ class Trace:
         return f"{seen[-1].tap.place}:{seen[-1].tap.interface} ({seen[-1].direction})" if seen else "nowhere"
 
 
-def trace(there: Attached, source: str, target: str, *, run: RunDir, journal: Journal, size: int = PAYLOAD) -> Trace:
+def trace(
+    there: Attached,
+    source: str,
+    target: str,
+    *,
+    run: RunDir,
+    journal: Journal,
+    size: int = PAYLOAD,
+    family: Family | None = None,
+) -> Trace:
     """Ping once, with taps everywhere.
 
     Args:
         there: The lab.
         source: A pod (`name`, `namespace/name`), a node, or `router`.
-        target: Likewise, or an IPv4 address.
+        target: Likewise, or an address.
         run: Captures go to its `captures/`.
         journal: Gets one step.
         size: Bytes of ICMP payload.
+        family: Over which the ping goes; None: that of the target's address, or the primary one of the lab.
 
     Raises:
-        UsageError: An end is not there.
+        UsageError: An end is not there, or not in this family.
     """
+    over_family = family_for(there, target, family)
     stock = sandboxes.take(there.lab)
-    sender, receiver = find(there, stock, source), find(there, stock, target)
+    sender, receiver = find(there, stock, source, over_family), find(there, stock, target, over_family)
     if sender.runner is None:
         msg = f"'{source}' is an address: a trace must begin at a pod, a node, or the router"
         raise UsageError(msg)
-    points = list(dict.fromkeys(path(there, sender, receiver)))
-    flow = f"{sender.name}>{receiver.name} icmp"
+    points = list(dict.fromkeys(path(there, sender, receiver, over_family)))
+    flow = f"{sender.name}>{receiver.name} {over('icmp', over_family)}"
     with (
         journal.step("trace", f"ping {flow} through {len(points)} taps"),
         capture.listen(points, flow=flow, batch="trace", run=run.path) as taps,
     ):
-        argv = ("ping", "-n", "-c", "1", "-W", "2", "-s", str(size), receiver.address)
+        six = ("-6",) if over_family == "ipv6" else ()
+        argv = ("ping", *six, "-n", "-c", "1", "-W", "2", "-s", str(size), receiver.address)
         done = sender.runner.run(argv, check=False)
     seen = taps.stop()
     run.add_observations(seen)
-    return judge(sender, receiver, seen, done, size)
+    return judge(sender, receiver, seen, done, size, over_family)
 
 
-def find(there: Attached, stock: Sandboxes, word: str) -> End:
+def family_for(there: Attached, target: str, asked: Family | None) -> Family:
+    """The family that a ping goes over.
+
+    Args:
+        there: The lab.
+        target: Pod, machine or address.
+        asked: What the user wants; None: no matter.
+
+    Raises:
+        UsageError: The address is of the other family, or the lab has none of it.
+    """
+    family = asked or there.spec.primary
+    with suppress(ValueError):
+        family = family_of(ip_address(target))
+    if asked and family != asked:
+        msg = f"{target} is no {TITLE[asked]} address"
+        raise UsageError(msg, next_step=f"leave out --ip-family {asked}")
+    if family not in there.spec.families:
+        msg = f"the lab has no {TITLE[family]}"
+        raise UsageError(msg, cause=f"its IP family is {there.spec.ip_family}", next_step="cnilab up --ip-family dual")
+    return family
+
+
+def _address_of(there: Attached, node: Node, family: Family) -> str:
+    """A machine's address in a family."""
+    if family == there.spec.primary:
+        return str(node.address)
+    if node is there.lab.router:
+        return str(there.spec.router(family))
+    return str(world.far_host(family) if node is there.lab.far else there.spec.node_address(node.name, family))
+
+
+def find(there: Attached, stock: Sandboxes, word: str, family: Family = "ipv4") -> End:
     """The end that a user means by a word.
 
     Raises:
-        UsageError: Nothing has this name.
+        UsageError: Nothing has this name, or what has it has no address of the family.
     """
     machines = {node.name: node for node in (*there.lab.nodes, there.lab.router, there.lab.far) if node is not None}
     if word in machines:
         node = machines[word]
-        return End(word, str(node.address), node, None, node.runner)
+        return End(word, _address_of(there, node, family), node, None, node.runner)
     namespace, _, name = word.removeprefix("pod/").rpartition("/")
     pods = [one for one in stock.sandboxes if one.pod == name and namespace in {"", one.namespace}]
     if len({one.namespace for one in pods}) > 1:
@@ -140,60 +196,68 @@ def find(there: Attached, stock: Sandboxes, word: str) -> End:
         raise UsageError(msg, cause=", ".join(sorted(one.key for one in pods)), next_step="give it as namespace/name")
     if pods:
         pod = max(pods, key=lambda one: one.pid)
-        return End(word, pod.ip, stock.node(pod.node), None if pod.host_network else pod, stock.netns_runner(pod))
-    with suppress(AddressValueError):
-        return End(word, str(IPv4Address(word)), None, None, None)
+        node = stock.node(pod.node)
+        address = _address_of(there, node, family) if pod.host_network else pod.address(family)
+        if not address:
+            msg = f"pod {pod.key} has no {TITLE[family]} address"
+            raise UsageError(msg, cause=f"its addresses: {', '.join(pod.ips) or 'none'}")
+        return End(word, address, node, None if pod.host_network else pod, stock.netns_runner(pod))
+    with suppress(ValueError):
+        return End(word, str(ip_address(word)), None, None, None)
     known = sorted({one.key for one in stock.sandboxes if not one.host_network})
-    msg = f"'{word[:100]}' is not a pod, a node or an IPv4 address"
+    msg = f"'{word[:100]}' is not a pod, a node or an address"
     raise UsageError(msg, cause=f"nodes: {', '.join(machines)}\npods: {', '.join(known) or 'none'}")
 
 
-def path(there: Attached, sender: End, receiver: End) -> Iterator[TapPoint]:
+def path(there: Attached, sender: End, receiver: End, family: Family = "ipv4") -> Iterator[TapPoint]:
     """Where to listen, from the sender to the receiver."""
     same = sender.node is not None and receiver.node is not None and sender.node.name == receiver.node.name
-    outside = _is_foreign(there, sender) or _is_foreign(there, receiver)
-    yield from _leave(there, sender, stays=same, outside=outside)
-    yield from reversed(list(_leave(there, receiver, stays=same, outside=outside)))
+    outside = _is_foreign(there, sender, family) or _is_foreign(there, receiver, family)
+    yield from _leave(there, sender, family, stays=same, outside=outside)
+    yield from reversed(list(_leave(there, receiver, family, stays=same, outside=outside)))
     router = there.lab.router
     if receiver.node is None and router is not None:
-        yield TapPoint(router.name, router.name, there.spec.router_nic, router.runner, "icmp")
+        yield TapPoint(router.name, router.name, there.spec.router_nic, router.runner, over("icmp", family))
 
 
-def _is_foreign(there: Attached, end: End) -> bool:
+def _is_foreign(there: Attached, end: End, family: Family) -> bool:
     """Whether the end is not in the cluster: no overlay leads there."""
     if end.node is not None:
         return end.node.name not in there.spec.node_names
-    return IPv4Address(end.address) not in there.spec.pods.cidr
+    return ip_address(end.address) not in there.spec.pods.range(family)
 
 
-def _leave(there: Attached, end: End, *, stays: bool, outside: bool) -> Iterator[TapPoint]:
+def _leave(there: Attached, end: End, family: Family, *, stays: bool, outside: bool) -> Iterator[TapPoint]:
     """From one end to its node's NIC, or to the bridge when the other end is on the same node."""
-    expect, node = there.variant.expect, end.node
+    expect, node, echoes = there.variant.expect.of(family), end.node, over("icmp", family)
     if node is None:
         return
     if end.sandbox is not None and end.runner is not None:
-        yield TapPoint(node.name, end.sandbox.pod, "eth0", end.runner, "icmp")
+        yield TapPoint(node.name, end.sandbox.pod, "eth0", end.runner, echoes)
         if end.sandbox.host_veth:
-            yield TapPoint(node.name, node.name, end.sandbox.host_veth, node.runner, "icmp")
+            yield TapPoint(node.name, node.name, end.sandbox.host_veth, node.runner, echoes)
         if expect.bridge:
-            yield TapPoint(node.name, node.name, expect.bridge, node.runner, "icmp")
+            yield TapPoint(node.name, node.name, expect.bridge, node.runner, echoes)
     if stays:
         return
     if expect.overlay_device and not outside:
-        yield TapPoint(node.name, node.name, expect.overlay_device, node.runner, "icmp")
-    carried = f"icmp or udp port {expect.wire.port}" if expect.wire.port else "icmp"
+        yield TapPoint(node.name, node.name, expect.overlay_device, node.runner, echoes)
+    # A tunnel's port is the same whichever family it goes over.
+    carried = f"{echoes} or udp port {expect.wire.port}" if expect.wire.port else echoes
     own = dict.fromkeys(there.spec.node_names, there.spec.cluster_nic)
     if there.lab.router is not None:
         own[there.lab.router.name] = there.spec.router_nic
     yield TapPoint(node.name, node.name, own.get(node.name, "eth0"), node.runner, carried)
 
 
-def judge(sender: End, receiver: End, taps: list[Tap], ping: Completed, size: int) -> Trace:
+def judge(sender: End, receiver: End, taps: list[Tap], ping: Completed, size: int, family: Family = "ipv4") -> Trace:
     """Put what the taps saw in order. Pure."""
+    request, reply = _KINDS[family]
+    length = size + _HEADERS[family]
     ordered = sorted(taps, key=lambda tap: tap.order)
     hops: list[Hop] = []
-    for direction, kind, way in (("request", ECHO_REQUEST, ordered), ("reply", ECHO_REPLY, ordered[::-1])):
-        found = [_hop(direction, tap, kind, size) for tap in way]  # type: ignore[arg-type]
+    for direction, kind, way in (("request", request, ordered), ("reply", reply, ordered[::-1])):
+        found = [_hop(direction, tap, kind, length) for tap in way]  # type: ignore[arg-type]
         # A tunnel's taps see nothing of a packet that is not tunnelled: not a hop of this packet.
         if direction == "request" or any(hop.packet for hop in found):
             hops += [hop for hop in found if hop.packet is not None or not _optional(hop, found)]
@@ -207,10 +271,10 @@ def _optional(hop: Hop, way: list[Hop]) -> bool:
     return any(one.packet for one in before) and any(one.packet for one in after)
 
 
-def _hop(direction: Literal["request", "reply"], tap: Tap, kind: int, size: int) -> Hop:
+def _hop(direction: Literal["request", "reply"], tap: Tap, kind: int, length: int) -> Hop:
     for packet in tap.packets:
         inner = packet.inner or packet
-        if inner.icmp_type == kind and inner.length == size + 28:
+        if inner.icmp_type == kind and inner.length == length:
             return Hop(direction, tap, inner, packet if packet.inner is not None else None)
     return Hop(direction, tap, None, None)
 
@@ -229,7 +293,8 @@ def _changes(before: Hop, hop: Hop) -> Iterator[str]:
     old, new = before.packet, hop.packet
     if old is None or new is None:
         return
-    for what, was, now in (("source", old.src, new.src), ("target", old.dst, new.dst), ("TTL", old.ttl, new.ttl)):
+    hops = _HOPS[family_of(new.dst)]
+    for what, was, now in (("source", old.src, new.src), ("target", old.dst, new.dst), (hops, old.ttl, new.ttl)):
         if was != now:
             yield f"{what} {was} -> {now}"
     if hop.outer is not None and before.outer is None:

@@ -137,17 +137,11 @@ def test_a_mirror_that_is_none_is_refused_before_anything_begins(
     assert bring_up == []
 
 
-def test_mirrors_reach_programs_that_are_started(
-    bring_up: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CNILAB_REGISTRY_MIRROR", "")
-    mirrors = ["quay.io=https://a.example.org", "ghcr.io=https://b.example.org"]
-    assert entry.run([*(word for one in mirrors for word in ("--registry-mirror", one)), "up", "bridge"]) == 0
-    assert os.environ["CNILAB_REGISTRY_MIRROR"].split() == mirrors
-    # And one that is started reads them there.
+def test_mirrors_reach_what_pulls(bring_up: list[dict[str, Any]]) -> None:
+    mirrors = {"quay.io": "https://a.example.org", "ghcr.io": "https://b.example.org"}
+    assert entry.run([*(f"--registry-mirror={host}={url}" for host, url in mirrors.items()), "up", "bridge"]) == 0
     assert entry.run(["up", "bridge", "--name", "other"]) == 0
-    assert os.environ["CNILAB_REGISTRY_MIRROR"].split() == mirrors
-    assert len(bring_up) == 2
+    assert [call["store"].mirrors for call in bring_up] == [mirrors, {}]
 
 
 def test_what_is_run_on_the_lab_becomes_a_part_of_doing_it_again(

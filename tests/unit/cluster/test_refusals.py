@@ -113,13 +113,12 @@ def test_a_wait_ends_at_once_where_the_certificate_is_not_accepted(tmp_path: Pat
 
 
 def test_a_wait_whose_deadline_passes_says_what_it_saw_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "0.005")
     with servers.serving(REFUSALS["starting"](tmp_path)) as port:
         path = servers.kubeconfig(tmp_path, f"https://127.0.0.1:{port}", PKI.ca.cert, PKI.admin)
         monkeypatch.setattr(timeouts, "CONNECT", 1000.0)
         monkeypatch.setattr(timeouts, "COMMAND", 1000.0)
         api = Kube(path)
-        with pytest.raises(BringUpError) as caught:
+        with timeouts.paced(0.005), pytest.raises(BringUpError) as caught:
             timeouts.wait_until("it", lambda: api.raw("GET", "/readyz", timeout=1000.0), 60.0)
     assert caught.value.cause.splitlines() == [
         "last seen: GET /readyz: the API server answered 500",

@@ -22,7 +22,7 @@ from harness.model.spec import LabSpec
 from tests.unit.cluster import handshake
 
 SPEC = LabSpec(name="strict", cni="flannel", nodes=2)
-PKI = make_pki({name: SPEC.node_address(name) for name in SPEC.node_names}, plan.api_names(SPEC))
+PKI = make_pki({name: SPEC.all_addresses(name) for name in SPEC.node_names}, plan.api_names(SPEC))
 
 SERVERS = {
     "api_server": "kubernetes.default.svc.cluster.local",

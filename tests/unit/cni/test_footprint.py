@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from harness.cni.bridge import nodes
 from harness.cni.cilium import values
@@ -10,7 +10,7 @@ from harness.cni.flannel import manifests
 from harness.cni.footprint import comment, removal, target, without
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
 
-PODS = IPv4Network("10.244.0.0/16")
+PODS = (IPv4Network("10.244.0.0/16"), IPv6Network("fd00:10:244::/56"))
 NICS = ("eth0",)
 
 FLANNEL_SAVED = """\
@@ -101,6 +101,26 @@ def test_routes_into_the_pod_network_and_tables_of_the_drivers_go_and_the_nodes_
         "route delete 10.244.1.0/24 dev eth0 table main",
         "route delete default dev lo table 2004",
         "neigh delete 172.18.0.12 dev eth0",
+    ]
+
+
+def test_what_is_of_ipv6_is_removed_by_commands_of_ipv6() -> None:
+    node = NetState(
+        node="n1",
+        routes=(
+            Route(dst="default", dev="eth0", via="fd00:172:18::1", family="inet6"),
+            Route(dst="fd00:172:18::/64", dev="eth0", family="inet6"),
+            Route(dst="fd00:10:244:1::/64", dev="eth0", via="fd00:172:18::12", family="inet6"),
+            Route(dst="10.244.1.0/24", dev="eth0", via="172.18.0.12"),
+        ),
+        neighbours=(Neighbour(dst="fd00:172:18::12", dev="eth0"),),
+    )
+    four, six = removal(node, nodes.FOOTPRINT, PODS, NICS)
+    assert (four.argv[1], four.stdin) == ("-4", "route delete 10.244.1.0/24 dev eth0 table main\n")
+    assert six.argv == ("ip", "-6", "-force", "-batch", "-")
+    assert six.stdin.splitlines() == [
+        "route delete fd00:10:244:1::/64 dev eth0 table main",
+        "neigh delete fd00:172:18::12 dev eth0",
     ]
 
 

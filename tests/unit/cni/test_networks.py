@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness import yamlio
+from harness.cli.context import default_cache
 from harness.cni import catalogue, charts, networks
 from harness.cni.cilium import values
 from harness.cni.flannel import manifests
@@ -117,9 +119,9 @@ def test_images_are_those_that_the_manifest_or_the_chart_names(store: Store) -> 
     ]  # fmt: skip
 
 
-def test_a_lab_takes_these_images_and_builds_nothing_of_the_network() -> None:
+def test_a_lab_takes_these_images_and_builds_nothing_of_the_network(tmp_path: Path) -> None:
     wanted = spec("cilium", "1.19.4")
-    store = Store(lock=network.with_images(needs.lock_for(wanted), ["quay.io/cilium/cilium:v1.19.4"]))
+    store = Store(tmp_path, lock=network.with_images(needs.lock_for(wanted), ["quay.io/cilium/cilium:v1.19.4"]))
     found = needs.needs(wanted, store)
     assert found.images == (*needs.IMAGES, "cilium")
     assert {"helm", "cilium"} <= set(found.components)
@@ -151,7 +153,7 @@ def test_values_that_another_chart_does_not_know_are_told(store: Store, events: 
 
 
 def test_the_pinned_chart_knows_all_values_of_all_variants() -> None:
-    store = Store()
+    store = Store(Path(os.environ.get("CNILAB_CACHE") or default_cache()))
     if store.cached("cilium") is None:
         pytest.skip("the chart is not in the cache")
     names = [one for one in catalogue.names() if catalogue.variant(one).driver == "cilium"]

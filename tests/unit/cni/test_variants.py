@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
@@ -12,10 +12,11 @@ from harness.cni import catalogue
 from harness.cni.bridge import nodes
 from harness.cni.flannel import manifests
 from harness.errors import UsageError
+from harness.model.family import Family, IpFamily
 from harness.model.spec import LabSpec, Pods, Underlay
 
 PEERS = {
-    name: nodes.Peer(name, IPv4Address(address), IPv4Network(cidr))
+    name: nodes.Peer(name, {"ipv4": IPv4Address(address)}, {"ipv4": IPv4Network(cidr)})
     for name, address, cidr in (
         ("n1", "172.18.0.11", "10.244.0.0/24"),
         ("n2", "172.18.0.12", "10.244.1.0/24"),
@@ -75,6 +76,30 @@ def test_bridge_configuration_comes_last_and_is_valid_json() -> None:
     assert conf["plugins"][0]["ipMasq"] is False
 
 
+def test_bridge_nodes_route_and_masquerade_in_each_family() -> None:
+    spec = LabSpec(nodes=2, ip_family="dual", primary_family="ipv6")
+    shares = (["fd00:10:244::/64", "10.244.0.0/24"], ["fd00:10:244:1::/64", "10.244.1.0/24"])
+    items = [
+        {"metadata": {"name": name}, "spec": {"podCIDR": share[0], "podCIDRs": share}}
+        for name, share in zip(spec.node_names, shares, strict=True)
+    ]
+    peers = {
+        name: nodes.peer(item, spec.all_addresses(name)) for name, item in zip(spec.node_names, items, strict=True)
+    }
+    assert peers["n2"].addresses == {"ipv6": IPv6Address("fd00:172:18::12"), "ipv4": IPv4Address("172.18.0.12")}
+    assert peers["n2"].pod_cidrs["ipv6"] == IPv6Network("fd00:10:244:1::/64")
+    routes, six, four, _, conf = nodes.node_commands(spec, catalogue.variant("bridge"), peers["n1"], peers)
+    assert routes.stdin.splitlines() == [
+        "route replace fd00:10:244:1::/64 via fd00:172:18::12 dev eth0",
+        "route replace 10.244.1.0/24 via 172.18.0.12 dev eth0",
+    ]
+    assert (six.argv[0], four.argv[0]) == ("ip6tables-restore", "iptables-restore")
+    assert "-s fd00:10:244::/64 ! -d fd00:10:244::/56" in six.stdin
+    assert "-s 10.244.0.0/24 ! -d 10.244.0.0/16" in four.stdin
+    ranges = json.loads(conf.stdin)["plugins"][0]["ipam"]["ranges"]
+    assert ranges == [[{"subnet": "fd00:10:244::/64"}], [{"subnet": "10.244.0.0/24"}]]
+
+
 def test_bridge_masquerades_only_what_leaves_the_pod_network() -> None:
     commands = nodes.node_commands(LabSpec(nodes=2), catalogue.variant("bridge"), PEERS["n1"], PEERS)
     rules = commands[1].stdin
@@ -114,3 +139,30 @@ def test_what_a_network_takes_may_depend_on_its_version(version: str, overhead: 
 def test_what_a_pod_may_send_and_what_its_link_says(name: str, pod: int, link: int) -> None:
     expect = catalogue.variant(name).expect
     assert (expect.pod_mtu(1500), expect.link_mtu(1500)) == (pod, link)
+
+
+@pytest.mark.parametrize(
+    ("cni", "family", "overhead", "outer"),
+    [
+        ("flannel", "ipv4", 50, "ipv4"),
+        ("flannel", "dual", 70, "ipv6"),
+        ("flannel", "ipv6", 70, "ipv6"),
+        ("flannel-host-gw", "dual", 0, "ipv6"),
+        ("bridge", "ipv6", 0, "ipv6"),
+        ("cilium-vxlan", "dual", 50, "ipv4"),
+        ("cilium-vxlan", "ipv6", 70, "ipv6"),
+        ("cilium-geneve", "ipv6", 70, "ipv6"),
+        ("cilium-ipsec", "dual", 127, "ipv4"),
+        ("cilium-ipsec", "ipv6", 147, "ipv6"),
+        ("cilium-wireguard", "dual", 95, "ipv4"),
+        ("cilium-wireguard", "ipv6", 95, "ipv6"),
+    ],
+)
+def test_what_a_tunnel_costs_depends_on_the_family_that_carries_it(
+    cni: str, family: IpFamily, overhead: int, outer: Family
+) -> None:
+    spec = LabSpec(cni=cni, ip_family=family)
+    own = spec.families[-1]
+    expect = catalogue.of(spec).expect.of(own)
+    assert expect.overhead == overhead
+    assert expect.wire.outer(own, spec.families) == outer

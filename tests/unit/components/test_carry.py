@@ -12,7 +12,6 @@ import pytest
 from harness.components import carry
 from harness.components import entry as entries
 from harness.components.entry import Entry
-from harness.components.kubernetes import with_kubernetes
 from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model.journal import now
@@ -175,27 +174,6 @@ def test_an_archive_that_was_cut_off_is_refused(
     with pytest.raises(UsageError, match=r"incomplete|no component"):
         carry.import_(elsewhere, archive)
     assert states(elsewhere)["tool"] == "missing"
-
-
-def test_prune_keeps_what_any_pinned_version_of_kubernetes_is_made_of(
-    make_store: MakeStore, program: Callable[[str, str], Path]
-) -> None:
-    program("tool", "1.5")
-    table = {**SYSTEM, "version": "1.37.2", "minors": {"1.36": "1.36.3"}}
-    store = make_store("cache", "system", kubernetes=table)
-    older = make_store("cache", "system", kubernetes=table)
-    older.lock = with_kubernetes(store.lock, "1.36")
-    for one in (store, older):
-        one.ensure(["kubernetes"])
-    assert carry.prune(store) == []
-    assert (states(store)["kubernetes"], states(older)["kubernetes"]) == ("cached", "cached")
-
-
-def test_prune_keeps_what_the_lock_names(store: Store, make_store: MakeStore) -> None:
-    newer = make_store("cache", "system", tool={**SYSTEM, "version": "2.0"}, other=OTHER)
-    newer.ensure(["tool"])
-    assert carry.prune(newer) == [store.directory(store.lock.component["tool"])]
-    assert (states(newer)["tool"], states(store)["tool"]) == ("cached", "missing")
 
 
 @pytest.mark.usefixtures("store")

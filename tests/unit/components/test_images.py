@@ -11,10 +11,11 @@ import pytest
 
 from harness.cluster import coredns, node_config
 from harness.cni.flannel import manifests as flannel
-from harness.components import recipes
+from harness.components import libraries, payloads, recipes
 from harness.components.images import kit, write_archive
 from harness.components.lock import load
-from harness.components.recipes import Content, Image
+from harness.components.payloads import Content
+from harness.components.recipes import Image
 from harness.components.resolver import Resolver
 from harness.components.store import Store
 from harness.errors import PreflightError, UsageError
@@ -127,7 +128,7 @@ def test_a_kit_is_made_once_and_has_places_for_the_kernels_file_systems(
 ) -> None:
     store = Store(tmp_path / "cache", ("cache",))
     monkeypatch.setattr(store, "ensure", dict.fromkeys)
-    monkeypatch.setattr(recipes, "kit", lambda _: contents)
+    monkeypatch.setattr(payloads, "kit", lambda _: contents)
     path = kit(store)
     first = path.read_bytes()
     with tarfile.open(path, "r:gz") as tar:
@@ -209,18 +210,18 @@ def test_libraries_lie_where_the_loader_looks_for_them(tmp_path: Path) -> None:
     )
     store = Store(tmp_path / "cache", ("cache",), runner=ldd)
     expected = {f"{tmp_path}/libm.so.6".lstrip("/"): real, f"{tmp_path}/ld.so".lstrip("/"): tmp_path / "ld.so"}
-    assert recipes.libraries(store, [Path("/bin/sh")]) == expected
-    assert recipes.libraries(store, [Path("/bin/sh")]) == expected
+    assert libraries.libraries(store, [Path("/bin/sh")]) == expected
+    assert libraries.libraries(store, [Path("/bin/sh")]) == expected
     assert ldd.calls == 1, "the second answer comes from the cache"
     real.unlink()
-    assert recipes.libraries(store, [Path("/bin/sh")]) is not None
+    assert libraries.libraries(store, [Path("/bin/sh")]) is not None
     assert ldd.calls == 2, "a library that is gone asks ldd again"
 
 
 def test_a_missing_library_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache", ("cache",), runner=FakeLdd("/bin/x:\n\tlibfoo.so.1 => not found\n"))
     with pytest.raises(PreflightError, match="lacks a shared library") as caught:
-        recipes.libraries(store, [Path("/bin/sh")])
+        libraries.libraries(store, [Path("/bin/sh")])
     assert "libfoo.so.1" in caught.value.cause
 
 
@@ -229,7 +230,7 @@ def test_plugins_of_iptables_are_found_next_to_it(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     for name in ("libxt_statistic.so", "libipt_MASQUERADE.so", "README"):
         (place / name).touch()
-    found = recipes.xtables_plugins(tmp_path / "sbin" / "xtables-nft-multi")
+    found = libraries.xtables_plugins(tmp_path / "sbin" / "xtables-nft-multi")
     assert [path.name for path in found] == ["libipt_MASQUERADE.so", "libxt_statistic.so"]
     with pytest.raises(PreflightError, match="plugins"):
-        recipes.xtables_plugins(tmp_path / "elsewhere" / "sbin" / "iptables")
+        libraries.xtables_plugins(tmp_path / "elsewhere" / "sbin" / "iptables")

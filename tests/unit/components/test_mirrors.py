@@ -38,14 +38,16 @@ def test_what_is_no_mirror_is_refused_with_an_example(word: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://10.0.0.5:5000", "http://127.0.0.1.example.org", "http://mirror"])
-def test_images_come_in_the_clear_only_when_that_is_said(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(mirrors.VARIABLE, f"quay.io={url}")
-    monkeypatch.delenv(mirrors.CLEAR, raising=False)
+def test_images_come_in_the_clear_only_when_that_is_said(url: str) -> None:
     with pytest.raises(UsageError, match="without TLS") as caught:
-        mirrors.known()
+        mirrors.parse([f"quay.io={url}"])
     assert f"{mirrors.CLEAR}=1" in caught.value.next_step
-    monkeypatch.setenv(mirrors.CLEAR, "1")
-    assert mirrors.source(IMAGE, mirrors.known()) == url
+    assert mirrors.source(IMAGE, mirrors.parse([f"quay.io={url}"], clear=True)) == url
+
+
+def test_another_program_hears_the_same() -> None:
+    told = mirrors.parse(["quay.io=https://m/v2/p/", "ghcr.io=http://[::1]:5000"])
+    assert mirrors.parse(mirrors.words(told)) == told
 
 
 def test_without_a_mirror_an_image_comes_from_its_registry() -> None:

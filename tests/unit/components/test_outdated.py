@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.components.lock import Component, load
-from harness.components.outdated import Answer, ages, ask, judge
+from harness.components.lock import Component, GoPin, architecture, load
+from harness.components.outdated import Answer, ages, ask, judge, judge_toolchain
+from harness.components.sources import toolchain
 from harness.runner import HostRunner
 
 PLUGINS = "github.com/containernetworking/plugins"
@@ -41,6 +42,21 @@ def test_other_minor_versions_are_compared_within_theirs() -> None:
     listed = ("v1.35.4", "v1.36.1", "v1.36.3", "v1.37.2", "v1.38.0-beta.0")
     found = [(age.minor, age.newest, age.state) for age in judge(one, Answer(versions=listed))]
     assert found == [("", "1.37.2", "current"), ("1.36", "1.36.3", "behind"), ("1.35", "1.35.4", "current")]
+
+
+@pytest.mark.parametrize(
+    ("listed", "newest", "state"),
+    [
+        (("1.26.8", "1.26.10", "1.9.2"), "1.26.10", "behind"),
+        (("1.26.8", "1.27rc1", "1.26"), "1.26.8", "current"),
+        ((), "", "unknown"),
+    ],
+)
+def test_go_is_compared_with_its_releases_for_this_machine(listed: tuple[str, ...], newest: str, state: str) -> None:
+    versions = [f"v0.0.1-go{one}.linux-{architecture()}" for one in listed]
+    versions += ["v0.0.1-go1.99.0.darwin-amd64", "v0.0.1-go1.99.0.linux-riscv64"]
+    age = judge_toolchain(GoPin(version="1.26.8", sums={}), Answer(versions=tuple(versions)))
+    assert (age.name, age.newest, age.state) == ("go", newest, state)
 
 
 GO = """#!/bin/sh
@@ -79,6 +95,7 @@ def test_who_is_offline_is_told_so_and_nothing_is_asked(record: Path, monkeypatc
     found = ages(load(), HostRunner(), Path("/none"))
     assert {age.state for age in found} == {"unknown"}
     assert all("CNILAB_OFFLINE" in age.reason for age in found)
+    assert found[-1].name == "go"
     assert not record.exists()
 
 
@@ -94,4 +111,4 @@ def test_each_module_is_asked_for_once(record: Path) -> None:
     ages(load(), HostRunner(), Path("/none"))
     words = record.read_text().split()
     assert len(words) == len(set(words))
-    assert PLUGINS in words
+    assert {PLUGINS, toolchain.MODULE} <= set(words)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.components import daemon, given, images, mirrors, network, own, pull, recipes
+from harness.components import daemon, given, images, network, own, pull, recipes
 from harness.components.lock import architecture, load
 from harness.components.store import Store
 from harness.errors import PreflightError, UsageError
@@ -70,10 +70,11 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Registry
     monkeypatch.setattr(daemon, "private", private)
     monkeypatch.setattr("harness.components.pull.Reach.obstacle", lambda *_: "")
     monkeypatch.delenv("CNILAB_OFFLINE", raising=False)
-    monkeypatch.setenv(mirrors.VARIABLE, "quay.io=http://127.0.0.1:5000")
+    mirrors = {"quay.io": "http://127.0.0.1:5000"}
 
     def make(registry: Registry) -> Store:
-        made = Store(tmp_path / "cache", lock=network.with_images(load(), [AGENT]), runner=registry)
+        lock = network.with_images(load(), [AGENT])
+        made = Store(tmp_path / "cache", lock=lock, mirrors=mirrors, runner=registry)
         monkeypatch.setattr(made, "ensure", lambda names: {name: made.cached("pause") for name in names})
         monkeypatch.setattr(made, "cached", lambda _: type("There", (), {"directory": tmp_path})())
         return made

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from harness import resources
-from harness.components.carry import prune
+from harness.components import carry
 from harness.components.lock import GoPin, Lock, architecture, load
+from harness.components.prune import prune
 from harness.components.sources import golang, toolchain
 from harness.components.sources.base import CancelledError, Delivered, Desk, Refused, probe_version
 from harness.components.sources.build import BuildSource
@@ -50,6 +51,15 @@ def test_the_sum_is_gos_own(tmp_path: Path) -> None:
         "bin/go": 0o755,
         **dict.fromkeys(("src/_go.mod", "src/go.mod", "VERSION", "go.mod"), 0o644),
     }
+
+
+@pytest.mark.parametrize("spoilt", ["", *FILES, "src/go.mod", "more"])
+def test_the_sum_is_found_again_in_what_was_unpacked(spoilt: str, tmp_path: Path) -> None:
+    toolchain.unpack(packed(tmp_path / "thing.zip"), THING, tmp_path / "go")
+    if spoilt:
+        with (tmp_path / "go" / spoilt).open("a") as file:
+            file.write("?")
+    assert (toolchain.sum_of(tmp_path / "go", THING) == SUM) == (not spoilt)
 
 
 @pytest.mark.parametrize("name", ["../outside", "bin/../../../outside", "/outside"])
@@ -302,6 +312,28 @@ def test_who_gives_up_waits_for_no_download(
     with pytest.raises(CancelledError):
         toolchain.deliver(own, desk)
     assert not list((own.cache / "go").glob("*"))
+
+
+def test_verify_finds_a_changed_byte_and_takes_it_out(
+    served: Served, desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = store(tmp_path, offer(served, monkeypatch))
+    assert own.lock.go is not None
+    assert [(one.name, one.state, one.pinned) for one in carry.verify_toolchain(own)] == [("go", "missing", "1.22.0")]
+    assert toolchain.deliver(own, desk) is None
+    (found,) = carry.verify_toolchain(own)
+    assert (found.state, found.version, found.digest) == ("cached", "1.22.0", own.lock.go.sum)
+    assert found.size > len(FAKE_GO)
+    place = toolchain.place(own.cache, own.lock.go)
+    (place / "bin/go").write_text(FAKE_GO + "# evil\n")
+    (found,) = carry.verify_toolchain(own)
+    assert found.state == "damaged"
+    assert "components.lock says" in found.problems[0]
+    assert not place.exists()
+
+
+def test_nothing_is_verified_where_no_go_is_pinned(tmp_path: Path) -> None:
+    assert carry.verify_toolchain(store(tmp_path, None)) == []
 
 
 def test_prune_keeps_the_pinned_one(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

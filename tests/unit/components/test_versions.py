@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.components.versions import accepts, find_version
+from harness.components.versions import accepts, find_version, numbers
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,26 @@ from harness.components.versions import accepts, find_version
 )
 def test_the_first_dotted_number_is_the_version(printed: str, version: str) -> None:
     assert find_version(printed) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "width", "expected"),
+    [
+        ("1.20.0", 3, (1, 20, 0)),
+        ("v1.20", 3, (1, 20, 0)),
+        ("1.20.3-rc.1", 3, (1, 20, 3)),
+        ("3", 2, (3, 0)),
+        ("20.10.24+dfsg1", 2, (20, 10)),
+        ("1.2.3.4", 4, (1, 2, 3, 4)),
+        ("", 2, (0, 0)),
+    ],
+)
+def test_versions_are_compared_by_their_first_numbers(version: str, width: int, expected: tuple[int, ...]) -> None:
+    assert numbers(version, width) == expected
+
+
+def test_a_version_with_more_digits_is_not_a_smaller_one() -> None:
+    assert max("1.9.3", "1.10.0", "v1.10", key=numbers) == "1.10.0"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def observations(*, enforcing: bool, answer: Answer | None = None) -> list[Obser
     """
     through = answer or (_obeys if enforcing else _ignores)
     known = everybody()
-    arena = Arena(CASES, known, {}, "kubernetes.default.svc.cluster.local.")
+    arena = Arena(CASES, {"ipv4": known}, {}, "kubernetes.default.svc.cluster.local.")
     groups = rounds(CASES.cases, known) if enforcing else (CASES.cases,)
     played = []
     for number, group in enumerate(groups, start=1):
@@ -80,7 +80,7 @@ def observations(*, enforcing: bool, answer: Answer | None = None) -> list[Obser
         known[new.full_name] = Endpoint(new.full_name, ip="10.244.0.99", node="n1")
         seen += [
             _seen(known, NEW, dial, ok=through(NEW, dial, decision.allowed))
-            for dial, decision in new.expected(CASES.world).items()
+            for dial, decision in new.expected(CASES.world, "ipv4").items()
         ]
     return seen + [_seen(known, AFTER, dial, ok=through(AFTER, dial, True)) for dial in bracket]  # noqa: FBT003
 

@@ -87,7 +87,14 @@ def test_an_address_is_shared_exactly_when_it_has_two_owners(owners: list[tuple[
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("10.0.0.1:80", ("10.0.0.1", 80)), ("[::1]:53", ("::1", 53)), ("10.0.0.1", ("10.0.0.1", 0)), ("", ("", 0))],
+    [
+        ("10.0.0.1:80", ("10.0.0.1", 80)),
+        ("[::1]:53", ("::1", 53)),
+        ("10.0.0.1", ("10.0.0.1", 0)),
+        ("fd00:10:244::2", ("fd00:10:244::2", 0)),
+        ("[fd00::2]", ("fd00::2", 0)),
+        ("", ("", 0)),
+    ],
 )
 def test_an_endpoint_is_an_address_and_a_port(text: str, expected: tuple[str, int]) -> None:
     assert maths.split_endpoint(text) == expected

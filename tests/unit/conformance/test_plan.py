@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import manifests, plan, tables
+from conformance import manifests, pairs, plan, tables
 from conformance.inventory import NAMESPACE, Inventory, NodeFact, Site
 from harness.model.spec import LabSpec
 from harness.probes.plan import ExchangeProbe, RungProbe
@@ -30,26 +30,26 @@ def cluster(nodes: int, pods: int) -> Inventory:
 
 def test_a_small_cluster_is_probed_in_full() -> None:
     small = cluster(3, 2)
-    pairs = plan.mesh_pairs(small, cross=True) + plan.mesh_pairs(small, cross=False)
-    assert len(set(pairs)) == len(pairs) == 6 * 5
+    found = pairs.mesh_pairs(small, cross=True) + pairs.mesh_pairs(small, cross=False)
+    assert len(set(found)) == len(found) == 6 * 5
 
 
 @given(st.integers(min_value=5, max_value=14), st.integers(min_value=6, max_value=14), st.integers(0, 5))
 def test_a_large_cluster_is_sampled_and_every_ordered_pair_of_nodes_is_hit(nodes: int, pods: int, seed: int) -> None:
     large = cluster(nodes, pods)
-    pairs = plan.mesh_pairs(large, cross=True, seed=seed)
-    if len(large.pods) <= plan.FULL_MESH:
+    found = pairs.mesh_pairs(large, cross=True, seed=seed)
+    if len(large.pods) <= pairs.FULL_MESH:
         return
-    assert {(src.node, dst.node) for src, dst in pairs} == set(itertools.permutations((n.name for n in large.nodes), 2))
-    assert {src.name for src, _ in pairs} == {pod.name for pod in large.pods}
-    assert all(src.node != dst.node for src, dst in pairs)
-    assert len(pairs) < len(large.pods) * (len(large.pods) - 1)
+    assert {(src.node, dst.node) for src, dst in found} == set(itertools.permutations((n.name for n in large.nodes), 2))
+    assert {src.name for src, _ in found} == {pod.name for pod in large.pods}
+    assert all(src.node != dst.node for src, dst in found)
+    assert len(found) < len(large.pods) * (len(large.pods) - 1)
 
 
 def test_the_same_seed_gives_the_same_sample() -> None:
     large = cluster(8, 10)
-    assert plan.mesh_pairs(large, cross=True, seed=3) == plan.mesh_pairs(large, cross=True, seed=3)
-    assert plan.mesh_pairs(large, cross=True, seed=3) != plan.mesh_pairs(large, cross=True, seed=4)
+    assert pairs.mesh_pairs(large, cross=True, seed=3) == pairs.mesh_pairs(large, cross=True, seed=3)
+    assert pairs.mesh_pairs(large, cross=True, seed=3) != pairs.mesh_pairs(large, cross=True, seed=4)
 
 
 def test_programs_grow_with_sites_and_never_with_pairs() -> None:
@@ -120,4 +120,4 @@ def test_pods_serve_every_port_of_the_list() -> None:
 
 
 def test_the_large_answer_is_larger_than_what_fits_one_datagram() -> None:
-    assert len(manifests.crowd_addresses()) * 16 > 512
+    assert len(manifests.crowd_addresses("ipv4")) * 16 > 512

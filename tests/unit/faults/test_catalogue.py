@@ -12,8 +12,9 @@ from conformance.registry import CHECKS
 from harness.errors import UsageError
 from harness.faults.catalogue import choose, faults
 from harness.faults.inject import CHAINS
-from harness.faults.model import Action, Fault, split_target
-from harness.steps.faults.names import possible
+from harness.faults.model import Fault, split_target
+from harness.model.fault import unclear
+from harness.steps.faults.names import insist, possible
 
 FAULTS = pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.id)
 TABLE_RULE = re.compile(r"^nft add rule inet kfault (\w+) ")
@@ -43,24 +44,21 @@ def test_a_fault_names_checks_that_exist_and_spares_none_that_it_kills(fault: Fa
 @FAULTS
 def test_what_a_fault_changes_is_undone(fault: Fault) -> None:
     """Rules go with their table, stopped programs are continued, routes are replayed; all else needs a command."""
-    left = [action for action in fault.inject if not action.keep and not TABLE_RULE.match(action.run)]
-    left = [action for action in left if not action.run.startswith("ip route flush")]
+    left = [action for action in fault.inject if not action.keep and not TABLE_RULE.match(action.command)]
+    left = [action for action in left if " route flush" not in action.command]
     if left:
-        assert fault.undo or fault.state, f"{fault.id} leaves {left[0].run!r} behind"
+        assert fault.undo or fault.state, f"{fault.id} leaves {left[0].command!r} behind"
 
 
 @FAULTS
 def test_a_rule_goes_to_a_node_that_gets_the_table(fault: Fault) -> None:
-    used = {action.at for action in fault.inject if TABLE_RULE.match(action.run)}
+    used = {action.at for action in fault.inject if TABLE_RULE.match(action.command)}
     assert used == set(fault.table)
 
 
 @FAULTS
 def test_names_are_known_or_kept_by_an_earlier_command(fault: Fault) -> None:
-    known = set(possible())
-    for action in (*fault.inject, *fault.undo):
-        assert action.names() <= known, f"{fault.id}: {action.names() - known}"
-        known |= {action.keep} if action.keep else set()
+    assert list(unclear(fault, possible())) == []
 
 
 NEEDED = {"V": "ovl", "M1": "ovl", "M2": "ovl", "M3": "ovl", "PORT": "ovl", "B": "br", "LEASES": "lease"}
@@ -75,7 +73,7 @@ def test_a_name_that_only_some_networks_have_is_needed(fault: Fault) -> None:
 
 @FAULTS
 def test_a_rule_goes_to_a_chain_that_there_is(fault: Fault) -> None:
-    rules = [found[1] for action in fault.inject if (found := TABLE_RULE.match(action.run))]
+    rules = [found[1] for action in fault.inject if (found := TABLE_RULE.match(action.command))]
     assert set(rules) <= set(CHAINS)
 
 
@@ -91,7 +89,7 @@ def test_an_unknown_fault_is_a_usage_error() -> None:
 
 def test_a_fault_that_needs_what_does_not_exist_is_no_fault() -> None:
     """Otherwise it would count as equivalent in every lab, and its check as proved."""
-    facts = {"id": "F01", "name": "x", "title": "y", "kills": ("model.reach",), "inject": ()}
+    facts = {"id": "F01", "name": "x", "title": "A fault", "kills": ("model.reach",), "inject": ()}
     assert Fault.model_validate({**facts, "needs": ["multi", "brnf"]}).needs == ("multi", "brnf")
     with pytest.raises(ValidationError, match="mutli"):
         Fault.model_validate({**facts, "needs": ["mutli"]})
@@ -99,26 +97,36 @@ def test_a_fault_that_needs_what_does_not_exist_is_no_fault() -> None:
 
 def test_a_fault_without_a_victim_is_no_fault() -> None:
     with pytest.raises(ValidationError, match="kills"):
-        Fault(id="F00", name="x", title="x", kills=(), inject=())
+        Fault(id="F00", name="x", title="A fault", kills=(), inject=())
 
 
-def test_a_value_never_becomes_two_words() -> None:
-    action = Action(at="n1", run="ip route del {C2}")
-    assert action.argv({"C2": "10.0.0.0/24; reboot"}) == ["ip", "route", "del", "10.0.0.0/24; reboot"]
+def a_fault(**facts: object) -> Fault:
+    base = {
+        "id": "F01",
+        "name": "x",
+        "title": "A fault",
+        "kills": ["node.routes"],
+        "undo": [{"at": "n1", "run": ["up"]}],
+    }
+    return Fault.model_validate({**base, **facts})
 
 
-def test_a_spliced_value_becomes_its_words() -> None:
-    action = Action(at="n1", run="ip route replace {*route}")
-    assert action.argv({"route": "10.0.0.0/24 via 10.0.0.1"}) == [
-        "ip",
-        "route",
-        "replace",
-        "10.0.0.0/24",
-        "via",
-        "10.0.0.1",
-    ]
+def test_a_fault_with_a_name_that_no_lab_can_have_is_refused() -> None:
+    known = a_fault(inject=[{"at": "n1", "run": ["ip", "route", "show", "{{ C2 }}"], "keep": "route"}])
+    insist([known])
+    with pytest.raises(UsageError, match=r"F01 x is not a fault: inject\.0\.run\.3: uses CC2, which is no"):
+        insist([known, a_fault(inject=[{"at": "n1", "run": ["ip", "route", "del", "{{ CC2 }}"]}])])
 
 
-def test_braces_of_nft_sets_stay() -> None:
-    action = Action(at="n1", run="nft add rule t icmp type { echo-request, echo-reply } drop")
-    assert action.argv({})[5:9] == ["type", "{", "echo-request,", "echo-reply"]
+def test_a_command_without_a_place_is_no_command_of_the_suite() -> None:
+    with pytest.raises(ValidationError, match="'at' is missing"):
+        a_fault(inject=[{"run": ["reboot"]}])
+
+
+def test_a_fault_is_shown_as_a_person_would_type_it() -> None:
+    words = ["nft", "add", "rule", "t", "icmp", "type", "{ echo-request, echo-reply }", "ip", "daddr", "{{ C2 }}"]
+    show = {"at": "n1", "run": ["ip", "route", "show"], "keep": "route"}
+    fault = a_fault(stop=["agent@n1"], inject=[show, {"at": "n1", "run": words}, {"at": "a", "run": ["{{* MASQ }}"]}])
+    assert fault.command == (
+        "n1: nft add rule t icmp type '{ echo-request, echo-reply }' ip daddr {C2}; a: {*MASQ}; n1: kill -STOP agent"
+    )

@@ -13,7 +13,9 @@ import pytest
 from harness.cluster import contexts
 from harness.errors import CnilabError, UsageError
 from harness.model import labfile
+from harness.model.family import FAMILIES
 from harness.model.load import load_spec
+from harness.model.references import Known
 from harness.steps.matrix import plan
 
 PART = 500
@@ -27,9 +29,13 @@ spec:
   cni: flannel   # the network
   nodes: 3
   kubernetes: {version: "1.37", proxyMode: iptables}
-  underlay: {cidr: 172.18.0.0/16, mtu: 1400}
+  ipFamily: dual
+  primaryFamily: ipv6
+  underlay: {cidr: 172.18.0.0/16, mtu: 1400, cidr6: "fd00:172:18::/64"}
   pods: &pods
     cidr: 10.244.0.0/16
+    cidr6: fd00:10:244::/56
+    nodeMask6: 64
   services: {cidr: 10.96.0.0/16, domain: 'cluster.local'}
   labs: [pod-pause, pod-model]
 """
@@ -93,6 +99,16 @@ SEEDS = (
 VARIANTS = ("bridge", "flannel", "flannel-host-gw")
 
 
+KNOWN = Known(
+    VARIANTS,
+    ("pod-pause", "pod-model"),
+    ("1.37", "1.36"),
+    families=lambda _: FAMILIES,
+    provided=lambda _: FAMILIES,
+    pod_mtu=lambda _, __, mtu: mtu - 70,
+)
+
+
 def mutated(text: bytes, seed: int) -> bytes:
     """A file with one to four mistakes; the same for the same seed."""
     dice = random.Random(seed)  # noqa: S311 - mistakes that can be made again, not a secret
@@ -121,7 +137,7 @@ def judge(load: Callable[[Path], object], file: Path, content: bytes) -> str:
 
 
 def spec(file: Path) -> object:
-    return load_spec(file, variants=VARIANTS, labs=("pod-pause", "pod-model"), pinned=("1.37", "1.36"))
+    return load_spec(file, KNOWN)
 
 
 def run(load: Callable[[Path], object], text: bytes, file: Path, seeds: range) -> Counter[str]:

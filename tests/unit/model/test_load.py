@@ -14,20 +14,33 @@ from hypothesis import strategies as st
 
 from harness import yamlio
 from harness.errors import SpecError, UsageError
-from harness.model.load import load_spec, make_spec, schema
+from harness.model.document import schema
+from harness.model.family import FAMILIES
+from harness.model.load import load_spec, make_spec
+from harness.model.references import Known
 from harness.model.spec import LabSpec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "spec"
-VARIANTS = ("bridge", "flannel", "flannel-host-gw")
+VARIANTS = ("bridge", "flannel", "flannel-host-gw", "weave")
 LABS = ("pod-pause", "pod-model", "flannel-routes")
-PINNED = {"bridge": "", "flannel": "0.28.10", "flannel-host-gw": "0.28.10"}
+PINNED = {"bridge": "", "flannel": "0.28.10", "flannel-host-gw": "0.28.10", "weave": "2.9.0"}
+OLD = {"weave", "vagrant"}
+"""What has no IPv6."""
+KNOWN = Known(
+    VARIANTS,
+    LABS,
+    network=PINNED.__getitem__,
+    families=lambda name: FAMILIES[:1] if name in OLD else FAMILIES,
+    provided=lambda name: FAMILIES[:1] if name in OLD else FAMILIES,
+    pod_mtu=lambda name, _, mtu: mtu - (70 if name == "flannel" else 0),
+)
 
 
 def load(text: str, tmp_path: Path, **overrides: object) -> LabSpec:
     path = tmp_path / "lab.yaml"
     path.write_text(text)
     dotted = {key.replace("__", "."): value for key, value in overrides.items()}
-    return load_spec(path, variants=VARIANTS, labs=LABS, overrides=dotted)
+    return load_spec(path, Known(VARIANTS, LABS), dotted)
 
 
 def head(spec: str) -> str:
@@ -59,13 +72,13 @@ def test_an_option_wins_over_the_file_and_is_named_when_it_is_wrong(tmp_path: Pa
 @pytest.mark.parametrize(("asked", "became"), [("0.27.4", "0.27.4"), ("1.2.0-rc.1", "1.2.0-rc.1"), ("0.28.10", "")])
 def test_a_version_of_the_network_is_kept_unless_it_is_the_pinned_one(asked: str, became: str) -> None:
     wanted = {"spec.cni": "flannel", "spec.cniVersion": asked}
-    assert make_spec(VARIANTS, wanted, network=PINNED.__getitem__).cni_version == became
+    assert make_spec(KNOWN, wanted).cni_version == became
 
 
 @pytest.mark.parametrize("version", ["v0.27.4", "0.27", "latest", "0.27.4@sha256:00", "../1.2.3", "1.2.3\n"])
 def test_what_is_no_version_of_a_network_is_refused_by_its_option(version: str) -> None:
     with pytest.raises(SpecError) as error:
-        make_spec(VARIANTS, {"spec.cni": "flannel", "spec.cniVersion": version}, network=PINNED.__getitem__)
+        make_spec(KNOWN, {"spec.cni": "flannel", "spec.cniVersion": version})
     assert [(one.where, one.path) for one in error.value.problems] == [("--cni-version", "spec.cniVersion")]
 
 
@@ -78,14 +91,14 @@ def test_what_is_no_version_of_a_network_is_refused_by_its_option(version: str) 
 )
 def test_what_has_no_network_of_ours_has_no_version(options: dict[str, str], said: str) -> None:
     with pytest.raises(SpecError, match=said) as error:
-        make_spec(VARIANTS, {**options, "spec.cniVersion": "0.27.4"}, network=PINNED.__getitem__)
+        make_spec(KNOWN, {**options, "spec.cniVersion": "0.27.4"})
     assert [one.where for one in error.value.problems] == ["--cni-version"]
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in GOLDEN.glob("*.yaml")))
 def test_every_problem_of_a_file_is_reported_at_once(case: str, golden: Callable[[str, str], None]) -> None:
     with pytest.raises(SpecError) as error:
-        load_spec(GOLDEN / f"{case}.yaml", variants=VARIANTS, labs=LABS, network=PINNED.__getitem__)
+        load_spec(GOLDEN / f"{case}.yaml", KNOWN)
     text = str(error.value).replace(f"{GOLDEN}/", "") + "\n"
     golden(f"spec/{case}.txt", text)
 
@@ -96,11 +109,46 @@ def test_every_problem_of_a_file_is_reported_at_once(case: str, golden: Callable
 )
 def test_a_hostile_name_is_refused_without_reaching_the_terminal(name: str) -> None:
     with pytest.raises(SpecError) as error:
-        make_spec(VARIANTS, {"metadata.name": name})
+        make_spec(Known(VARIANTS), {"metadata.name": name})
     text = str(error.value)
     assert "lower-case letters" in text
     assert re.fullmatch(r"[^\x00-\x09\x0b-\x1f]*", text)
     assert max(map(len, text.splitlines())) < 260
+
+
+def test_families_that_a_variant_lacks_are_refused_by_their_option_too() -> None:
+    with pytest.raises(SpecError, match="ipv4: the variant weave has no IPv6") as error:
+        make_spec(KNOWN, {"spec.cni": "weave", "spec.ipFamily": "dual"})
+    assert [(one.where, one.path) for one in error.value.problems] == [("--ip-family", "spec.ipFamily")]
+
+
+@pytest.mark.parametrize(("cni", "mtu", "least"), [("flannel", 1349, 1350), ("bridge", 1279, 1280)])
+def test_pods_have_room_for_the_least_packet_of_ipv6(cni: str, mtu: int, least: int) -> None:
+    asked = {"spec.cni": cni, "spec.ipFamily": "dual"}
+    assert make_spec(KNOWN, {**asked, "spec.underlay.mtu": least}).underlay.mtu == least
+    assert make_spec(KNOWN, {"spec.cni": cni, "spec.underlay.mtu": mtu}).underlay.mtu == mtu
+    with pytest.raises(SpecError) as error:
+        make_spec(KNOWN, {**asked, "spec.underlay.mtu": mtu})
+    assert [one.path for one in error.value.problems] == ["spec.underlay.mtu"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "families"),
+    [
+        ({}, ("ipv4",)),
+        ({"spec.ipFamily": "ipv6"}, ("ipv6",)),
+        ({"spec.ipFamily": "dual"}, ("ipv4", "ipv6")),
+        ({"spec.ipFamily": "dual", "spec.primaryFamily": "ipv6"}, ("ipv6", "ipv4")),
+    ],
+)
+def test_the_primary_family_comes_first_everywhere(asked: dict[str, str], families: tuple[str, ...]) -> None:
+    spec = make_spec(KNOWN, asked)
+    assert spec.families == families
+    assert spec.primary == families[0]
+    for ranges in (spec.pod_cidrs, spec.service_cidrs, spec.underlay_cidrs):
+        assert tuple(f"ipv{one.version}" for one in ranges) == families
+    assert tuple(f"ipv{one.version}" for one in spec.all_addresses("n2")) == families
+    assert str(spec.node_address("n2", "ipv6")) == "fd00:172:18::12"
 
 
 @pytest.mark.parametrize("clash", ["pods: {cidr: 172.18.0.0/20}", "services: {cidr: 10.244.128.0/17}"])
@@ -160,7 +208,7 @@ def test_files_that_cannot_be_read_are_refused_with_the_place(
     for name, content in UNREADABLE.items():
         path.write_bytes(content)
         with pytest.raises(SpecError) as error:
-            load_spec(path, variants=VARIANTS)
+            load_spec(path, Known(VARIANTS))
         assert all(re.search(r":[0-9]+:[0-9]+$", problem.where) for problem in error.value.problems)
         said.append(f"{name}\n{error.value}\n".replace(f"{tmp_path}/", ""))
     golden("spec/unreadable.txt", "\n".join(said))
@@ -169,7 +217,7 @@ def test_files_that_cannot_be_read_are_refused_with_the_place(
 def test_a_byte_order_mark_at_the_beginning_is_no_mistake(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_bytes(b"\xef\xbb\xbfapiVersion: cnilab.dev/v1\nkind: Lab\n")
-    assert load_spec(path, variants=VARIANTS) == LabSpec()
+    assert load_spec(path, Known(VARIANTS)) == LabSpec()
 
 
 @pytest.mark.parametrize("content", [b"", b"- a\n", b"text", b"\xff\xfe", b"!!python/object:os.system {}\n"])
@@ -177,12 +225,12 @@ def test_a_file_that_is_no_spec_is_a_usage_error(content: bytes, tmp_path: Path)
     path = tmp_path / "lab.yaml"
     path.write_bytes(content)
     with pytest.raises(UsageError):
-        load_spec(path, variants=VARIANTS)
+        load_spec(path, Known(VARIANTS))
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
-        load_spec(tmp_path / "none.yaml", variants=VARIANTS)
+        load_spec(tmp_path / "none.yaml", Known(VARIANTS))
 
 
 VALUES = st.recursive(
@@ -190,7 +238,36 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from(["name", "cni", "nodes", "kubernetes", "underlay", "pods", "services", "labs", "provider", "x"])
+KEYS = st.sampled_from(
+    ["name", "cni", "nodes", "kubernetes", "underlay", "pods", "services", "labs", "provider", "x", "ipFamily",
+     "primaryFamily", "nodeAddresses", "secondAddresses"]
+)  # fmt: skip
+
+
+FAMILY_VALUES = st.sampled_from(["ipv4", "ipv6", "dual", "IPv6", "", 6, None, "fd00::/56", "10.0.0.0/8", "fd00::1/56"])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    st.fixed_dictionaries({"ipFamily": FAMILY_VALUES, "primaryFamily": FAMILY_VALUES}),
+    st.integers(40, 128),
+    st.integers(40, 128),
+    st.integers(1000, 2000),
+    st.integers(1, 20),
+)
+def test_what_of_families_is_accepted_can_be_planned(
+    families: dict[str, object], prefix: int, mask: int, mtu: int, nodes: int
+) -> None:
+    asked = {f"spec.{key}": value for key, value in families.items()}
+    asked |= {"spec.pods.cidr6": f"fd00:10:244::/{prefix}", "spec.pods.nodeMask6": mask}
+    asked |= {"spec.underlay.mtu": mtu, "spec.nodes": nodes}
+    with suppress(SpecError):
+        spec = make_spec(KNOWN, asked)
+        for family in spec.families:
+            whole, length = spec.pods.range(family), spec.pods.mask(family)
+            assert 2 ** (length - whole.prefixlen) >= nodes
+            assert len({spec.node_address(name, family) for name in spec.node_names}) == nodes
+        assert "ipv6" not in spec.families or (mtu - 70 >= 1280 and mask - prefix <= 16)
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -199,7 +276,7 @@ def test_no_value_whatever_makes_the_loader_crash(tmp_path_factory: pytest.TempP
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(yamlio.dumps({"apiVersion": "cnilab.dev/v1", "kind": "Lab", "spec": spec}))
     with suppress(SpecError):
-        load_spec(path, variants=VARIANTS)
+        load_spec(path, KNOWN)
 
 
 def test_the_schema_says_what_the_loader_wants() -> None:
@@ -207,3 +284,7 @@ def test_the_schema_says_what_the_loader_wants() -> None:
     assert described["$defs"]["LabSpec"]["additionalProperties"] is False
     assert "name" not in described["$defs"]["LabSpec"]["properties"]
     assert set(described["required"]) == {"apiVersion", "kind"}
+
+
+def test_the_schema_is_as_recorded(golden: Callable[[str, str], None]) -> None:
+    golden("spec/schema.json", json.dumps(schema(), indent=1) + "\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from itertools import starmap
 from pathlib import Path
 from typing import Final
@@ -64,6 +64,20 @@ def _piece6(offset: int, *, more: bool, following: int, payload: bytes) -> bytes
     return _six(struct.pack("!BBHI", following, 0, offset | more, 0xABCD) + payload, 44)
 
 
+def _talk(body: str, *, hop: bytes = b"") -> bytes:
+    """A message of ICMPv6 to all on the link, in hexadecimal."""
+    payload = hop + bytes.fromhex(body)
+    return _ether(make.ipv6(payload, "fe80::101", "ff02::1", 0 if hop else 58, hops=1 if hop else 255), IPV6)
+
+
+def _vxlan6(inner: bytes, port: int = 8472) -> bytes:
+    return _ether(make.ipv6(make.udp(make.vxlan(inner), 41000, port), N16, N26, 17), IPV6)
+
+
+def _geneve6(inner: bytes, kind: int = 0x6558) -> bytes:
+    return _ether(make.ipv6(make.udp(make.geneve(inner, 7, b"", kind), 41000, 6081), N16, N26, 17), IPV6)
+
+
 def _error(kind: int, code: int, word: int, about: bytes, *, six: bool = False) -> bytes:
     body = struct.pack("!BBHI", kind, code, 0, word) + about
     return _six(body, 58) if six else make.ipv4(body, "172.18.0.1", A, 1)
@@ -80,8 +94,14 @@ def _without_length(packet: bytes) -> bytes:
     return packet[:2] + bytes(2) + packet[4:]
 
 
+def _without_length6(packet: bytes) -> bytes:
+    return packet[:4] + bytes(2) + packet[6:]
+
+
 _MORE, _LAST = 0x2000, 185  # in units of 8 bytes: 1480
 _HOP = b"\x3a\0\x05\x02\0\0\x01\0"  # then ICMPv6: a router alert, as in every report of multicast listeners
+_T, _G = IPv6Address(C6).packed.hex(), IPv6Address("ff02::1:ff00:2").packed.hex()
+_P = f"030440c0 00015180 00003840 00000000 {IPv6Address('fd00:244:1::').packed.hex()}"  # a prefix of a router
 _SCTP = struct.pack("!HHII", 5000, 5001, 1, 0) + bytes.fromhex("0100001400000001000100000a0a0a0a00000001")[:20]
 _WG_BEGIN, _WG_DATA = b"\x01\0\0\0" + bytes(144), b"\x04\0\0\0" + struct.pack("<IQ", 7, 1) + bytes(range(96))
 
@@ -115,6 +135,28 @@ FRAMES: Final[dict[str, tuple[int, tuple[bytes, ...]]]] = {
         _ether(_six(b"\x11\x02\x02\x01" + bytes(20) + make.udp(b"x", 5, 6), 43), IPV6),
         _ether(_six(b"", 59), IPV6),
     )),
+    "neighbours": (pcap.ETHERNET, (
+        _talk(f"87000000 00000000 {_T} 0101020000000101"),  # solicitation, with the asker's link-layer address
+        _talk(f"87000000 00000000 {_T}"),  # that of duplicate address detection has none
+        _talk(f"88000000 60000000 {_T} 0201020000000202"), _talk(f"88000000 80000000 {_T}"),
+        _talk("85000000 00000000 0101020000000101"),
+        _talk(f"86000000 4040 0708 00000000 00000000 0101020000000101 05010000000005dc {_P}"),
+        _talk(f"86000000 40c0 0000 00000000 00000000 {_P} {_P}"),
+    )),
+    "listeners": (pcap.ETHERNET, (
+        _talk(f"82002710 27100000 {'00' * 16} 027d 0000", hop=_HOP), _talk(f"83000000 00000000 {_G}", hop=_HOP),
+        _talk(f"84000000 00000000 {_G}", hop=_HOP), _talk(f"8f000000 00000001 04000000 {_G}", hop=_HOP),
+        _talk(f"8f000000 00000002 04000001 {_G} {_T} 03000000 {_G}", hop=_HOP),
+    )),
+    "tunnel6": (pcap.ETHERNET, (
+        *(tunnel(_ether(_six(payload, number), IPV6)) for tunnel in (_vxlan6, _geneve6) for payload, number in (
+            (_echo6(), 58), (_echo6(129), 58), (make.tcp(40000, 8080, 0x02, SYN), 6), (make.udp(DNS, 40001, 53), 17),
+        )),
+        _vxlan6(_talk(f"87000000 00000000 {_T} 0101020000000101"), 4789), _vxlan6(_ether(WHO_HAS, ARP)),
+        _geneve6(_ether(CONNECT)), _geneve6(_six(_echo6(), 58), IPV6),
+        _vxlan6(_ether(_piece6(0, more=True, following=17, payload=make.udp(bytes(64), 5, 6)), IPV6)),
+        _ether(_piece6(0, more=True, following=17, payload=make.udp(make.vxlan(_ether(ECHO)), 5, 8472)), IPV6),
+    )),
     "fragments": (pcap.ETHERNET, (
         _ether(make.ipv4(make.udp(bytes(1472), 5, 6)[:1480], A, C, 17, flags=_MORE, ip_id=5)),
         _ether(make.ipv4(bytes(100), A, C, 17, flags=_LAST, ip_id=5)),
@@ -139,11 +181,13 @@ FRAMES: Final[dict[str, tuple[int, tuple[bytes, ...]]]] = {
     "errors": (pcap.ETHERNET, (
         _ether(_error(3, 4, 1300, CONNECT)), _ether(_error(3, 3, 0, QUERY)), _ether(_error(11, 0, 0, ECHO)),
         _ether(_error(2, 0, 1280, _six(make.udp(b"", 1, 2), 17), six=True), IPV6),
-        _ether(_error(1, 4, 0, _six(make.udp(b"", 1, 2), 17), six=True), IPV6),
+        *(_ether(_error(kind, code, 0, _six(make.udp(b"", 1, 2), 17), six=True), IPV6)
+          for kind, code in ((1, 0), (1, 1), (1, 3), (1, 4), (3, 0), (4, 1))),
     )),
     "offload": (pcap.ETHERNET, (
         _ether(_without_length(make.ipv4(make.tcp(1, 2, 0x18), A, C, 6))),
         _ether(_without_length(make.ipv4(make.udp(DNS, 1, 2), A, C, 17))),
+        _ether(_without_length6(_six(make.tcp(1, 2, 0x18), 6)), IPV6),
     )),
     "cooked": (pcap.LINUX_SLL, (bytes(14) + b"\x08\0" + ECHO, bytes(14) + b"\x86\xdd" + _six(_echo6(), 58))),
     "cooked2": (pcap.LINUX_SLL2, (b"\x08\0" + bytes(18) + ECHO, b"\x86\xdd" + bytes(18) + _six(_echo6(), 58))),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from harness.model.family import Address
 from harness.runner import Argv, CommandError, Completed, HostRunner, Runner
 
 Answer = Callable[[tuple[str, ...], str], str | int]
@@ -45,7 +46,7 @@ class FakeRunner(HostRunner):
 @dataclass(frozen=True)
 class FakeNode:
     name: str
-    address: IPv4Address
+    address: Address
     runner: Runner
     entered: list[str] = field(default_factory=list)
 

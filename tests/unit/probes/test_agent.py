@@ -113,6 +113,44 @@ def test_the_agent_gets_deadline_retries_and_everything_about_a_probe() -> None:
     assert plan["probes"][5]["edns"] == 1232
 
 
+def test_over_ipv6_the_agent_gets_transport_and_address_and_the_record_says_the_family() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answer(argv: tuple[str, ...], plan: str) -> str:
+        asked.extend(json.loads(plan)["probes"])
+        return str(answering(outcome="ok")(argv, plan))
+
+    both = ("10.244.1.2", "fd00:10:244:1::2")
+    a = Prober("a", "n1", both[0], FakeRunner(answer), "/responder", both)
+    target = Target("c", "n2", "fd00:10:244:2::2")
+    seen = run_plans(
+        {
+            a: [
+                ExchangeProbe(target, "tcp6"),
+                ExchangeProbe(target, "icmp6"),
+                BindProbe(80, "udp6", "::"),
+                BindProbe(80),
+                ExchangeProbe(C, "icmp"),
+                RungProbe(target, 1280),
+            ]
+        },
+        batch="B1",
+    )
+    dials = ["[fd00:10:244:2::2]:8080", "fd00:10:244:2::2", "[::]:80", ":80", "10.244.2.2", "[fd00:10:244:2::2]:8080"]
+    assert [probe["dial"] for probe in asked] == dials
+    assert [probe.get("proto") for probe in asked] == ["tcp", "icmp", "udp", "tcp", "icmp", None]
+    told = [(one.proto, one.src_ip, one.dial) for one in seen if isinstance(one, Exchange)]
+    assert told == [
+        ("tcp6", both[1], dials[0]),
+        ("icmp6", both[1], dials[1]),
+        ("udp6", both[1], dials[2]),
+        ("tcp", both[0], "*:80"),
+        ("icmp", both[0], dials[4]),
+    ]
+    assert isinstance(seen[5], Rung)
+    assert seen[5].family == "ipv6"
+
+
 def test_a_burst_is_counted_by_the_receivers_own_agent() -> None:
     def sender(_argv: tuple[str, ...], plan: str) -> str:
         (probe,) = json.loads(plan)["probes"]

@@ -115,6 +115,27 @@ def test_ipv6_and_its_fragments() -> None:
     assert (got.proto, got.fragment_offset, got.more_fragments, got.src_port) == ("udp", 1448, True, None)
 
 
+def icmp6(body: str, hops: int = 255) -> Packet:
+    return one(make.ethernet(make.ipv6(bytes.fromhex(body), "fe80::1", "ff02::1", 58, hops=hops), 0x86DD))
+
+
+def test_a_redirect_names_the_better_next_hop() -> None:
+    target, destination = f"fe80{'00' * 13}02", f"fd00{'00' * 13}09"
+    got = icmp6(f"89000000 00000000 {target} {destination} 0201020000000202")
+    assert (got.icmp_type, got.nd_target, got.nd_mac) == (137, "fe80::2", "02:00:00:00:02:02")
+
+
+def test_packet_too_big_and_the_option_of_a_router_name_an_mtu() -> None:
+    assert icmp6("02000000 00000514" + "00" * 40).icmp_mtu == 1300
+    assert icmp6("86000000 40000000 00000000 00000000 05010000000005dc").icmp_mtu == 1500
+
+
+@given(st.sampled_from([130, 132, 133, 134, 135, 136, 137, 143]), st.binary(max_size=120))
+def test_what_is_cut_off_of_icmpv6_is_left_out(kind: int, noise: bytes) -> None:
+    got = icmp6((bytes([kind, 0]) + noise).hex())
+    assert got.icmp_type == (kind if len(noise) >= 6 else None)
+
+
 def test_other_link_types_lose_their_header() -> None:
     packet = make.ipv4(make.echo(), A, C, 1)
     assert one(packet, pcap.RAW_IP).src == A

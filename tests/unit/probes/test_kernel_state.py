@@ -74,7 +74,7 @@ def test_a_failed_command_is_an_error_and_not_an_empty_list() -> None:
 
 
 def test_a_dump_can_be_narrowed() -> None:
-    assert set(dumps(only=("addr",), nodes=("n1",), pods=False)) == {("node", "n1", "addr")}
+    assert set(dumps(only=("fdb",), pods=False)) == {("node", "n1", "fdb")}
     assert {place for vantage, place, _ in dumps(namespace="other") if vantage == "pod"} == set()
 
 
@@ -109,6 +109,16 @@ def test_counters_of_all_processors_are_summed_but_the_size_of_the_table() -> No
         "conntrack.clashres": 0,
         "conntrack.insert_failed": 32,
         "conntrack.drop": 2,
+    }
+
+
+def test_counters_of_ipv6_have_their_groups_as_those_of_ipv4() -> None:
+    text = "Ip6InReceives                   \t7\nUdp6InDatagrams\t3\nUdpLite6OutDatagrams\t0\nIcmp6OutType143\t5\n"
+    assert facts.data_of(facts.FACTS["counters"], {"files": {"/p/net/snmp6": text}}) == {
+        "Ip6.InReceives": 7,
+        "Udp6.InDatagrams": 3,
+        "UdpLite6.OutDatagrams": 0,
+        "Icmp6.OutType143": 5,
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -46,6 +47,26 @@ def test_a_host_network_pod_has_its_nodes_address() -> None:
     assert found.find("default", "h1").ip == "172.18.0.11"
     assert [one.pod for one in found.select(host_network=True)] == ["h1"]
     assert found.select(host_network=False) == []
+
+
+@pytest.mark.parametrize("primary", ["172.18.0.11", "fd00:172:18::11"])
+def test_a_pod_has_the_address_of_the_primary_family_first(primary: str) -> None:
+    both = ("10.244.1.2", "fd00:10:244:1::2")
+    row = sandbox("a", ips=both)
+    node = fake.FakeNode("n1", ip_address(primary), fake.FakeRunner(lambda _argv, _input: json.dumps([row])))
+    found = sandboxes.take(fake.FakeLab((node,)))
+    pod = found.find("default", "a")
+    assert pod.ips == (both if "." in primary else both[::-1])
+    assert pod.ip == pod.ips[0]
+    site = found.site(pod)
+    for one in (pod, site):
+        assert (one.address("ipv4"), one.address("ipv6")) == both
+    assert site.target(family="ipv6").dial == "[fd00:10:244:1::2]:8080"
+
+
+def test_a_pod_without_an_address_of_a_family_has_none() -> None:
+    pod = sandboxes.take(lab([sandbox("a")])).find("default", "a")
+    assert (pod.ip, pod.address("ipv4"), pod.address("ipv6")) == ("10.244.1.2", "10.244.1.2", "")
 
 
 def test_of_two_sandboxes_of_a_pod_the_newer_process_counts() -> None:

@@ -19,23 +19,28 @@ FIELDS: Final = (
     "arp.opcode", "arp.src.proto_ipv4", "arp.dst.proto_ipv4",
     "ip.src", "ip.dst", "ip.proto", "ip.len", "ip.ttl", "ip.id", "ip.flags.df", "ip.flags.mf", "ip.frag_offset",
     "ipv6.src", "ipv6.dst", "ipv6.nxt", "ipv6.plen", "ipv6.hlim", "ipv6.hopopts.nxt", "ipv6.dstopts.nxt",
-    "ipv6.routing.nxt", "ipv6.fraghdr.nxt", "ipv6.fraghdr.offset", "ipv6.fraghdr.more",
+    "ipv6.routing.nxt", "ipv6.fraghdr.nxt", "ipv6.fraghdr.offset", "ipv6.fraghdr.more", "ipv6.fraghdr.ident",
     "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
     "tcp.srcport", "tcp.dstport", "tcp.flags", "tcp.options.mss_val",
     "icmp.type", "icmp.code", "icmp.ident", "icmp.seq", "icmp.mtu",
     "icmpv6.type", "icmpv6.code", "icmpv6.echo.identifier", "icmpv6.echo.sequence_number", "icmpv6.mtu",
+    "icmpv6.nd.ns.target_address", "icmpv6.nd.na.target_address", "icmpv6.nd.na.flag.r", "icmpv6.nd.na.flag.s",
+    "icmpv6.nd.na.flag.o", "icmpv6.nd.ra.flag.m", "icmpv6.nd.ra.flag.o", "icmpv6.nd.ra.router_lifetime",
+    "icmpv6.opt.linkaddr", "icmpv6.opt.prefix", "icmpv6.opt.prefix.length",
+    "icmpv6.opt.mtu", "icmpv6.mld.multicast_address", "icmpv6.mldr.mar.multicast_address",
     "vxlan.flags", "vxlan.vni", "geneve.vni",
 )  # fmt: skip
 
 _OPTIONS: Final = (
     # Every fragment by itself; ports of VXLAN that are not IANA's.
-    "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
+    "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE", "-o", "ipv6.tso_support:TRUE",
     "-d", "udp.port==8472,vxlan", "-d", "udp.port==6784,vxlan",
 )  # fmt: skip
 
 _EXTENSIONS: Final = ("ipv6.hopopts", "ipv6.dstopts", "ipv6.routing", "ipv6.fraghdr")
 _LINKS: Final = {"ethertype", "vlan", "ieee8021ad", "sll", "raw"}
 _ECHO: Final = {"icmp": (0, 8), "icmpv6": (128, 129)}
+_FLAGS: Final = (("na", "R"), ("na", "S"), ("na", "O"), ("ra", "M"), ("ra", "O"))
 _NAMES: Final = {1: "icmp", 4: "ipip", 6: "tcp", 17: "udp", 50: "esp", 58: "icmp6", 132: "sctp"}
 
 
@@ -135,6 +140,7 @@ def _extension(name: str, take: _Take) -> Fields:
     if name == "ipv6.fraghdr":
         offset, more = _number(take("ipv6.fraghdr.offset")), _number(take("ipv6.fraghdr.more"))
         fields |= {"fragment_offset": None if offset is None else offset * 8, "more_fragments": bool(more)}
+        fields["ip_id"] = _number(take("ipv6.fraghdr.ident"))
     return fields
 
 
@@ -160,7 +166,22 @@ def _icmp(name: str, take: _Take) -> Fields:
         fields |= {"icmp_id": _number(take(ident)), "icmp_seq": _number(take(number))}
         if fields["icmp_seq"] is None:
             return {}  # cut off before its end: tshark takes that in halves, otherwise for IPv4 than for IPv6
-    return fields
+    return fields | (_discovery(take) if name == "icmpv6" else {})
+
+
+def _discovery(take: _Take) -> Fields:
+    """What ICMPv6 says of neighbours, routers and multicast groups."""
+    flags = [letter for of, letter in _FLAGS if take(f"icmpv6.nd.{of}.flag.{letter.lower()}") == "1"]
+    prefixes = [f"{one}/{take('icmpv6.opt.prefix.length')}" for one in iter(lambda: take("icmpv6.opt.prefix"), None)]
+    groups = "icmpv6.mldr.mar.multicast_address", "icmpv6.mld.multicast_address"
+    known = {
+        "nd_target": take("icmpv6.nd.ns.target_address") or take("icmpv6.nd.na.target_address"),
+        "nd_mac": take("icmpv6.opt.linkaddr"), "nd_flags": "".join(flags),
+        "nd_lifetime": _number(take("icmpv6.nd.ra.router_lifetime")), "nd_prefixes": tuple(prefixes),
+        "mld_groups": tuple(group for field in groups for group in iter(lambda: take(field), None)),  # noqa: B023
+    }  # fmt: skip
+    mtu = _number(take("icmpv6.opt.mtu"))
+    return known if mtu is None else known | {"icmp_mtu": mtu}
 
 
 def _number(text: str | None) -> int | None:

@@ -11,7 +11,7 @@ import pytest
 
 from conformance.model import Check
 from harness.cni.network import Network
-from harness.model import lab
+from harness.model import fault, lab
 from harness.model.base import Data
 from harness.model.expression import BUILT_IN, FILTERS, METHODS
 from harness.model.variant import Expectations
@@ -60,6 +60,7 @@ def keys(model: type[Data]) -> set[str]:
         (lab.Plot, "Tables and plots", "key of a plot"),
         (lab.Tap, "Captures", "key of a tap"),
         (lab.LabFault, "Faults", "key of a fault"),
+        (fault.Action, "Faults", "key of a command"),
     ],
 )
 def test_all_keys_of_a_lab_are_listed(model: type[Data], heading: str, head: str) -> None:

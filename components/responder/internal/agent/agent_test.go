@@ -221,9 +221,10 @@ func packet(kind, code byte, rest []byte) []byte {
 
 func TestEchoReplyIsMatchedByIDAndNonce(t *testing.T) {
 	header, frame := newFrame(wire.Ask, 64)
-	id, nonce, payload, r := readEcho(packet(echoReply, 0, append([]byte{0x12, 0x34, 0, 1}, frame...)))
-	if id != 0x1234 || nonce != wire.Hex(header.Nonce) || r.Outcome != okay || *r.ReplyTTL != 62 {
-		t.Errorf("%x %s %+v", id, nonce, r)
+	got := readEcho(packet(echoReply, 0, append([]byte{0x12, 0x34, 0, 1}, frame...)))
+	r, payload := got.result, got.payload
+	if got.id != 0x1234 || got.nonce != wire.Hex(header.Nonce) || r.Outcome != okay || *r.ReplyTTL != 62 {
+		t.Errorf("%+v", got)
 	}
 	if got := r.compare(payload, frame); got.Outcome != okay || got.Received != 64 || !*got.Intact {
 		t.Errorf("got %+v", got)
@@ -247,11 +248,13 @@ func TestICMPErrorsBecomeOutcomes(t *testing.T) {
 		mtu        int
 	}{
 		{3, 4, 1300, msgsize, 1300}, {3, 1, 0, unreachable, 0}, {3, 3, 0, refused, 0}, {11, 0, 0, unreachable, 0},
+		{12, 0, 0, unreachable, 0},
 	} {
 		rest := binary.BigEndian.AppendUint32(nil, c.word)
-		id, _, _, r := readEcho(packet(c.kind, c.code, append(rest, inner...)))
-		if id != 7 || r.Outcome != c.outcome || r.Reporter != "10.0.0.9" {
-			t.Errorf("type %d code %d: id %d %+v", c.kind, c.code, id, r)
+		got := readEcho(packet(c.kind, c.code, append(rest, inner...)))
+		r := got.result
+		if got.id != 7 || r.Outcome != c.outcome || r.Reporter != "10.0.0.9" || r.Detail == "" {
+			t.Errorf("type %d code %d: %+v", c.kind, c.code, got)
 		}
 		if c.mtu != 0 && (r.ReportedMTU == nil || *r.ReportedMTU != c.mtu) {
 			t.Errorf("type %d code %d: no MTU in %+v", c.kind, c.code, r)

@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -96,6 +98,13 @@ func exchangeUDP(probe Probe, deadline time.Time) Result {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return failure(err)
 	}
+	if probe.Extension != "" {
+		if err := sock.Extend(conn.(*net.UDPConn), probe.Extension); err != nil {
+			result := failure(err)
+			result.Outcome = other // nothing was sent
+			return result
+		}
+	}
 	header, frame := newFrame(wire.Ask, probe.Size)
 	base := Result{Outcome: okay, Source: conn.LocalAddr().String(), Nonce: wire.Hex(header.Nonce), Sent: len(frame)}
 	begin := time.Now()
@@ -158,23 +167,35 @@ func (r Result) with(failed Result) Result {
 	return r
 }
 
-// bind tries to listen.
+// bind tries to listen: in the family of the address, or in all without one.
 func bind(probe Probe) Result {
-	switch probe.Proto {
+	var socket io.Closer
+	var err error
+	switch network := probe.Proto + familyOf(probe.Dial); probe.Proto {
 	case "tcp":
-		listener, err := net.Listen("tcp", probe.Dial)
-		if err != nil {
-			return failure(err)
-		}
-		defer listener.Close()
+		socket, err = net.Listen(network, probe.Dial)
 	case "udp":
-		conn, err := net.ListenPacket("udp", probe.Dial)
-		if err != nil {
-			return failure(err)
-		}
-		defer conn.Close()
+		socket, err = net.ListenPacket(network, probe.Dial)
 	default:
 		return Result{Outcome: other, Detail: "bind: protocol " + strconv.Quote(probe.Proto)}
 	}
+	if err != nil {
+		result := failure(err)
+		result.Outcome = other // whatever the errno means to who sends
+		return result
+	}
+	_ = socket.Close()
 	return Result{Outcome: okay}
+}
+
+// familyOf is the end of the network's name for an address with a port: "4", "6", or nothing for a port alone.
+func familyOf(dial string) string {
+	address, err := netip.ParseAddrPort(dial)
+	switch {
+	case err != nil:
+		return ""
+	case address.Addr().Is4():
+		return "4"
+	}
+	return "6"
 }

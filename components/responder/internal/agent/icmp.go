@@ -3,33 +3,47 @@ package agent
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
 	"time"
 
+	"cnilab.dev/components/responder/internal/sock"
 	"cnilab.dev/components/responder/internal/wire"
 )
 
-const (
-	echoReply       = 0
-	destUnreachable = 3
-	echoRequest     = 8
-	timeExceeded    = 11
-	fragNeeded      = 4
-	portUnreachable = 3
-	icmpHeader      = 8
-)
+const icmpHeader = 8
 
-// pinger sends echo requests from one raw socket and gives each reply to the probe that waits for it: a socket for
-// each would receive the replies of all.
+// pinger sends echo requests of one IP family from one raw socket and gives each reply to the probe that waits for it:
+// a socket for each would receive the replies of all.
 type pinger struct {
+	ipVersion
 	once    sync.Once
 	conn    *net.IPConn
 	err     error
 	mu      sync.Mutex
 	next    uint16
 	waiting map[uint16]*echo
+}
+
+// ipVersion is what differs between ICMP and ICMPv6.
+type ipVersion struct {
+	network string // of a raw socket
+	family  string // of an address
+	prepare func(conn *net.IPConn) error
+	message func(id, sequence uint16, payload []byte) []byte
+	// read makes sense of what a socket received.
+	read func(packet []byte, from net.IP, info sock.Info) heard
+}
+
+// heard is an echo reply with its data, or an error about an echo request, which quotes only the start of the request,
+// perhaps without the nonce. Of anything else the outcome is empty.
+type heard struct {
+	id      uint16
+	nonce   string
+	payload []byte
+	result  Result
 }
 
 // echo is a request under way.
@@ -42,8 +56,10 @@ type echo struct {
 func (p *pinger) open() {
 	p.waiting = map[uint16]*echo{}
 	p.next = uint16(time.Now().UnixNano()) // two agents of one namespace should not choose the same ids
-	p.conn, p.err = net.ListenIP("ip4:icmp", nil)
-	if p.err == nil {
+	if p.conn, p.err = net.ListenIP(p.network, nil); p.err != nil {
+		return
+	}
+	if p.err = p.prepare(p.conn); p.err == nil {
 		go p.receive()
 	}
 }
@@ -53,7 +69,7 @@ func (p *pinger) exchange(probe Probe, deadline time.Time) Result {
 	if p.err != nil {
 		return failure(p.err)
 	}
-	to, err := net.ResolveIPAddr("ip4", probe.Dial)
+	to, err := net.ResolveIPAddr(p.family, probe.Dial)
 	if err != nil {
 		return failure(err)
 	}
@@ -71,7 +87,7 @@ func (p *pinger) exchange(probe Probe, deadline time.Time) Result {
 	}()
 	base := Result{Nonce: waiter.nonce, Sent: len(frame)}
 	begin := time.Now()
-	if _, err := p.conn.WriteToIP(echoMessage(id, 1, frame), to); err != nil {
+	if _, err := p.conn.WriteToIP(p.message(id, 1, frame), to); err != nil {
 		return base.with(failure(err))
 	}
 	select {
@@ -86,19 +102,20 @@ func (p *pinger) exchange(probe Probe, deadline time.Time) Result {
 }
 
 func (p *pinger) receive() {
-	packet := make([]byte, 65536)
+	packet, oob := make([]byte, 65536), make([]byte, 256)
 	for {
-		n, _, _, _, err := p.conn.ReadMsgIP(packet, nil)
+		n, oobn, _, from, err := p.conn.ReadMsgIP(packet, oob)
 		if err != nil {
 			return
 		}
-		id, nonce, payload, result := readEcho(packet[:n])
+		got := p.read(packet[:n], from.IP, sock.ParseInfo(oob[:oobn]))
 		p.mu.Lock()
-		waiter := p.waiting[id]
+		waiter := p.waiting[got.id]
 		p.mu.Unlock()
-		if waiter != nil && result.Outcome != "" && (nonce == "" || nonce == waiter.nonce) {
+		if waiter != nil && got.result.Outcome != "" && (got.nonce == "" || got.nonce == waiter.nonce) {
+			result := got.result
 			if result.Outcome == okay {
-				result = result.compare(payload, waiter.frame)
+				result = result.compare(got.payload, waiter.frame)
 			}
 			select {
 			case waiter.result <- result:
@@ -108,7 +125,7 @@ func (p *pinger) receive() {
 	}
 }
 
-// compare judges the data of a reply, which must be that of the request (RFC 792).
+// compare judges the data of a reply, which must be that of the request (RFC 792, RFC 4443 §4.2).
 func (r Result) compare(payload, frame []byte) Result {
 	intact := bytes.Equal(payload, frame)
 	r.Received, r.Intact = len(payload), &intact
@@ -121,86 +138,47 @@ func (r Result) compare(payload, frame []byte) Result {
 	return r
 }
 
-// readEcho reads an echo reply with its data, or an error about an echo request, from an IPv4 packet. An error quotes
-// only the start of the request, perhaps without the nonce.
-func readEcho(b []byte) (id uint16, nonce string, payload []byte, result Result) {
-	body, ok := icmpOf(b)
-	if !ok {
-		return 0, "", nil, Result{}
+// about is the request that an ICMP error quotes.
+func about(request []byte, result Result) heard {
+	got := heard{id: binary.BigEndian.Uint16(request[4:]), result: result}
+	if header, framed := wire.Parse(request[icmpHeader:]); framed {
+		got.nonce = wire.Hex(header.Nonce)
 	}
-	switch body[0] {
-	case echoReply:
-		ttl := int(b[8])
-		header, framed := wire.Parse(body[icmpHeader:])
-		if !framed {
-			return 0, "", nil, Result{}
-		}
-		return binary.BigEndian.Uint16(body[4:]), wire.Hex(header.Nonce), body[icmpHeader:], Result{
-			Outcome: okay, ReplyTTL: &ttl,
-			Source: net.IP(b[16:20]).String(), Peer: net.IP(b[16:20]).String(), Local: net.IP(b[12:16]).String(),
-		}
-	case destUnreachable, timeExceeded:
-		quoted, ok := icmpOf(body[icmpHeader:])
-		if !ok || quoted[0] != echoRequest {
-			return 0, "", nil, Result{}
-		}
-		if header, framed := wire.Parse(quoted[icmpHeader:]); framed {
-			nonce = wire.Hex(header.Nonce)
-		}
-		return binary.BigEndian.Uint16(quoted[4:]), nonce, nil, icmpError(b, body)
-	}
-	return 0, "", nil, Result{}
+	return got
 }
 
-func icmpError(packet, body []byte) Result {
-	kind, code := int(body[0]), int(body[1])
-	result := Result{
-		Outcome: unreachable, Errno: int(syscall.EHOSTUNREACH), ICMPType: &kind, ICMPCode: &code,
-		Reporter: net.IP(packet[12:16]).String(),
+// replied is an echo reply; one that is no answer to a probe of ours says nothing.
+func replied(message []byte, result Result) heard {
+	header, framed := wire.Parse(message[icmpHeader:])
+	if !framed {
+		return heard{}
 	}
-	switch {
-	case kind == destUnreachable && code == fragNeeded:
-		mtu := int(binary.BigEndian.Uint16(body[6:]))
-		result.Outcome, result.Errno, result.ReportedMTU = msgsize, int(syscall.EMSGSIZE), &mtu
-	case kind == destUnreachable && code == portUnreachable:
-		result.Outcome, result.Errno = refused, int(syscall.ECONNREFUSED)
-	}
-	return result
+	return heard{binary.BigEndian.Uint16(message[4:]), wire.Hex(header.Nonce), message[icmpHeader:], result}
 }
 
-// icmpOf is the ICMP message of an IPv4 packet.
-func icmpOf(b []byte) ([]byte, bool) {
-	if len(b) < 20 || b[0]>>4 != 4 || b[9] != syscall.IPPROTO_ICMP {
-		return nil, false
+// refusal is what an ICMP error means for a probe.
+func refusal(kind, code int, reporter string) Result {
+	return Result{
+		Outcome: unreachable, Errno: int(syscall.EHOSTUNREACH), ICMPType: &kind, ICMPCode: &code, Reporter: reporter,
+		Detail: fmt.Sprintf("ICMP type %d code %d from %s", kind, code, reporter),
 	}
-	start := int(b[0]&15) * 4
-	if len(b) < start+icmpHeader {
-		return nil, false
-	}
-	return b[start:], true
 }
 
-func echoMessage(id, sequence uint16, payload []byte) []byte {
+func (r Result) tooBig(mtu int) Result {
+	r.Outcome, r.Errno, r.ReportedMTU = msgsize, int(syscall.EMSGSIZE), &mtu
+	return r
+}
+
+func (r Result) refused() Result {
+	r.Outcome, r.Errno = refused, int(syscall.ECONNREFUSED)
+	return r
+}
+
+// message is an echo request or reply without its checksum.
+func message(kind byte, id, sequence uint16, payload []byte) []byte {
 	b := make([]byte, icmpHeader, icmpHeader+len(payload))
-	b[0] = echoRequest
+	b[0] = kind
 	binary.BigEndian.PutUint16(b[4:], id)
 	binary.BigEndian.PutUint16(b[6:], sequence)
-	b = append(b, payload...)
-	binary.BigEndian.PutUint16(b[2:], checksum(b))
-	return b
-}
-
-// checksum is that of RFC 1071.
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(b[i])<<8 | uint32(b[i+1])
-	}
-	if len(b)%2 == 1 {
-		sum += uint32(b[len(b)-1]) << 8
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return ^uint16(sum)
+	return append(b, payload...)
 }

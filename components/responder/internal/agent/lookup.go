@@ -127,5 +127,5 @@ func withPort(server string) string {
 	if _, _, err := net.SplitHostPort(server); err == nil {
 		return server
 	}
-	return net.JoinHostPort(server, "53")
+	return net.JoinHostPort(strings.Trim(server, "[]"), "53")
 }

@@ -19,7 +19,12 @@ import (
 // wireServer answers with the bytes that a function makes of each query, over UDP and TCP on the same port.
 func wireServer(t *testing.T, answer func(query []byte, tcp bool) [][]byte) string {
 	t.Helper()
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	return wireServerAt(t, "127.0.0.1", answer)
+}
+
+func wireServerAt(t *testing.T, host string, answer func(query []byte, tcp bool) [][]byte) string {
+	t.Helper()
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(host)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package agent
 import (
 	"encoding/json"
 	"io"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -21,7 +22,7 @@ func Run(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b := &batch{start: time.Now(), pinger: &pinger{}}
+	b := &batch{start: time.Now(), pinger: &pinger{ipVersion: version4}, pinger6: &pinger{ipVersion: version6}}
 	b.end = b.start.Add(time.Duration(plan.DeadlineMs) * time.Millisecond)
 	var long sync.WaitGroup
 	lines := make([]Result, len(plan.Probes))
@@ -60,8 +61,8 @@ func Run(in io.Reader, out io.Writer) error {
 
 // batch is one run of a plan.
 type batch struct {
-	start, end time.Time
-	pinger     *pinger
+	start, end      time.Time
+	pinger, pinger6 *pinger
 }
 
 // retriable probes are single shots; the others try many things and say how many failed.
@@ -110,6 +111,9 @@ func (b *batch) probe(probe Probe, deadline time.Time) Result {
 		case "udp":
 			return exchangeUDP(probe, deadline)
 		case "icmp":
+			if is6(probe.Dial) {
+				return b.pinger6.exchange(probe, deadline)
+			}
 			return b.pinger.exchange(probe, deadline)
 		}
 	case "bind":
@@ -126,4 +130,10 @@ func (b *batch) probe(probe Probe, deadline time.Time) Result {
 		return lookup(probe, deadline)
 	}
 	return Result{Outcome: "error", Detail: "unknown kind or protocol: " + probe.Kind + " " + probe.Proto}
+}
+
+// is6 tells whether an address without a port is one of IPv6.
+func is6(address string) bool {
+	parsed, err := netip.ParseAddr(address)
+	return err == nil && parsed.Is6() && !parsed.Is4In6()
 }

@@ -41,7 +41,8 @@ func outcomeOf(errno syscall.Errno) string {
 		return timeout
 	case syscall.ECONNREFUSED, syscall.EPERM: // EPERM: refused on the spot, by a rule or a program at connect(2)
 		return refused
-	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN:
+	case syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EHOSTDOWN, syscall.ENETDOWN,
+		syscall.EACCES: // "administratively prohibited", where IPv4 has EHOSTUNREACH (net/ipv6/icmp.c, tab_unreach)
 		return unreachable
 	case syscall.EMSGSIZE:
 		return msgsize

@@ -18,12 +18,13 @@ type Plan struct {
 type Probe struct {
 	ID         string `json:"id"`
 	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn
-	Proto      string `json:"proto"`       // tcp, udp, icmp
+	Proto      string `json:"proto"`       // tcp, udp, icmp; the family is that of the address
 	Dial       string `json:"dial"`        // address and port; address alone for icmp
 	Size       int    `json:"size"`        // payload bytes; of a rung: bytes of the IP packet
 	Heed       bool   `json:"heed"`        // a rung no larger than the route's MTU
 	SourcePort int    `json:"source_port"` // 0: the kernel's choice
 	Connect    bool   `json:"connect"`     // TCP only: connecting is enough, nothing is asked
+	Extension  string `json:"extension"`   // UDP over IPv6: hop-by-hop or destination, a header of options that do nothing
 	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok
 	Count      int    `json:"count"`       // datagrams of a burst
 	Burst      string `json:"burst"`       // name of a burst

@@ -174,6 +174,8 @@ func write(b *dnsmessage.Builder, record dnsmessage.Resource) error {
 	switch body := record.Body.(type) {
 	case *dnsmessage.AResource:
 		return b.AResource(record.Header, *body)
+	case *dnsmessage.AAAAResource:
+		return b.AAAAResource(record.Header, *body)
 	case *dnsmessage.NSResource:
 		return b.NSResource(record.Header, *body)
 	case *dnsmessage.SOAResource:

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -74,6 +75,20 @@ func TestOtherEndOfTheCableIsFoundByIndex(t *testing.T) {
 		{Name: "veth2", Index: 7, Kind: "veth"}})
 	if s.IP != "10.244.1.2" || s.HostVeth != "veth2" {
 		t.Fatalf("got %+v", s)
+	}
+}
+
+func TestAPodHasTheAddressesOfBothFamilies(t *testing.T) {
+	for _, c := range []struct{ found, want []string }{
+		{[]string{"fd00:10:244:1::2/64", "fe80::1/64", "10.244.1.2/24"}, []string{"10.244.1.2", "fd00:10:244:1::2"}},
+		{[]string{"fe80::1/64", "fd00:10:244:1::2/128"}, []string{"fd00:10:244:1::2"}},
+		{[]string{"fe80::1/64"}, nil},
+	} {
+		s := &Sandbox{Interfaces: []Link{{Name: "eth0", Index: 2, Addresses: c.found}}}
+		s.connect(nil)
+		if !slices.Equal(s.IPs, c.want) || len(c.want) > 0 && s.IP != c.want[0] {
+			t.Errorf("of %q: %q, %q", c.found, s.IP, s.IPs)
+		}
 	}
 }
 

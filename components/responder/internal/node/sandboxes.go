@@ -34,6 +34,7 @@ type Sandbox struct {
 	Inode       uint64      `json:"inode"`
 	HostNetwork bool        `json:"host_network"`
 	IP          string      `json:"ip,omitempty"`
+	IPs         []string    `json:"ips,omitempty"` // those of IPv4 first
 	HostVeth    string      `json:"host_veth,omitempty"`
 	Interfaces  []Link      `json:"interfaces"`
 	Containers  []Container `json:"containers"`
@@ -180,19 +181,16 @@ func lookInside(sandboxes []*Sandbox) {
 	}
 }
 
-// connect finds eth0's address and, by interface index, its other end. The index is that of the peer in the node's
+// connect finds eth0's addresses and, by interface index, its other end. The index is that of the peer in the node's
 // namespace; seen from the node alone it would be ambiguous, for every pod's eth0 may have the same index.
 func (s *Sandbox) connect(hostLinks []Link) {
 	for _, link := range s.Interfaces {
 		if link.Name != "eth0" {
 			continue
 		}
-		for _, address := range link.Addresses {
-			prefix, err := netip.ParsePrefix(address)
-			if err == nil && prefix.Addr().Is4() {
-				s.IP = prefix.Addr().String()
-				break
-			}
+		s.IPs = global(link.Addresses)
+		if len(s.IPs) > 0 {
+			s.IP = s.IPs[0]
 		}
 		for _, host := range hostLinks {
 			if host.Index == link.Peer && host.Kind == "veth" {
@@ -200,4 +198,20 @@ func (s *Sandbox) connect(hostLinks []Link) {
 			}
 		}
 	}
+}
+
+// global are the addresses under which others reach a link, without prefix length, those of IPv4 first.
+func global(addresses []string) []string {
+	var four, six []string
+	for _, address := range addresses {
+		prefix, err := netip.ParsePrefix(address)
+		switch {
+		case err != nil || prefix.Addr().IsLinkLocalUnicast():
+		case prefix.Addr().Is4():
+			four = append(four, prefix.Addr().String())
+		default:
+			six = append(six, prefix.Addr().String())
+		}
+	}
+	return append(four, six...)
 }

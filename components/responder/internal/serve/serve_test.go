@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"cnilab.dev/components/responder/internal/sock"
 	"cnilab.dev/components/responder/internal/wire"
 )
 
@@ -23,7 +26,7 @@ func ask(t *testing.T, request string, oneLine bool) string {
 	}
 	defer listener.Close()
 	server := New("me", nil)
-	go acceptAll(listener, server.serveTCP)
+	go AcceptAll(listener, server.serveTCP)
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +75,7 @@ func TestFramesFollowEachOtherOnOneConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	go acceptAll(listener, New("me", nil).serveTCP)
+	go AcceptAll(listener, New("me", nil).serveTCP)
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -130,5 +133,77 @@ func TestPorts(t *testing.T) {
 		if _, err := ParsePorts(list); err == nil {
 			t.Errorf("%q was taken", list)
 		}
+	}
+}
+
+// A client has the address of its own family: never ::ffff:127.0.0.1.
+func TestBothFamiliesAreServed(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	_ = listener.Close()
+	var seen []wire.Answer
+	var mu sync.Mutex
+	server := New("me", func(answer wire.Answer) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, answer)
+	})
+	opened := server.Open(uint16(port))
+	hosts := []string{"127.0.0.1"}
+	if probe, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		_ = probe.Close()
+		hosts = append(hosts, "::1")
+	}
+	if opened < 2*len(hosts) {
+		t.Fatalf("%d sockets for %v", opened, hosts)
+	}
+	for _, host := range hosts {
+		for _, transport := range []string{"tcp", "udp"} {
+			conn, err := net.Dial(transport, net.JoinHostPort(host, strconv.Itoa(port)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.Write(wire.Frame(wire.Header{Kind: wire.Ask, Number: 64}, 64)); err != nil {
+				t.Fatal(err)
+			}
+			var answer wire.Answer
+			if err := json.NewDecoder(conn).Decode(&answer); err != nil {
+				t.Fatal(err)
+			}
+			if answer.Peer != conn.LocalAddr().String() || answer.Local != conn.RemoteAddr().String() || answer.TTL == nil {
+				t.Errorf("%s over %s: %+v", host, transport, answer)
+			}
+			_ = conn.Close()
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 2*len(hosts) {
+		t.Errorf("seen: %+v", seen)
+	}
+}
+
+func TestAPortThatIsTakenIsSkipped(t *testing.T) {
+	listener, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := listener.Addr().(*net.TCPAddr).Port
+	conns, err := sock.ListenUDP(uint16(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range conns {
+		defer conn.Close()
+	}
+	if opened := New("me", nil).Open(uint16(port)); opened != 0 {
+		t.Errorf("%d sockets on a port that is taken", opened)
 	}
 }

@@ -1,15 +1,12 @@
 package serve
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"strconv"
-	"syscall"
 
 	"cnilab.dev/components/responder/internal/sock"
 	"cnilab.dev/components/responder/internal/wire"
@@ -27,52 +24,40 @@ func New(token string, seen func(wire.Answer)) *Server {
 	return &Server{Token: token, seen: seen}
 }
 
-// Open listens on a port, TCP and UDP. What cannot be bound is reported and skipped, because on a node some ports are
+// Open listens on a port, TCP and UDP, in the families that the machine has. What cannot be bound is reported and skipped, because on a node some ports are
 // taken; the return value counts what was opened.
 func (s *Server) Open(port uint16) int {
-	opened := 0
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		// Without the saved SYN the answer has no TTL, and all else works.
-		return raw.Control(func(fd uintptr) { _ = sock.SaveSyn(int(fd)) })
-	}}
-	config.SetMultipathTCP(false) // package net's default, which has no TCP_SAVED_SYN
-	address := ":" + strconv.Itoa(int(port))
-	if listener, err := config.Listen(context.Background(), "tcp", address); err != nil {
-		skipped("tcp", port, err)
-	} else {
-		opened++
-		go acceptAll(listener, s.serveTCP)
+	listeners, err := sock.ListenTCP(port)
+	skipped("TCP", port, err)
+	for _, listener := range listeners {
+		go AcceptAll(listener, s.serveTCP)
 	}
-	for _, network := range []string{"udp4", "udp6"} {
-		conn, err := listenUDP(network, port)
-		if err != nil {
-			if network == "udp4" || !errors.Is(err, syscall.EAFNOSUPPORT) {
-				skipped(network, port, err)
-			}
-			continue
-		}
-		opened++
+	conns, err := sock.ListenUDP(port)
+	skipped("UDP", port, err)
+	for _, conn := range conns {
 		go s.serveUDP(conn)
-		if network == "udp4" {
-			s.openLocal(port)
-		}
 	}
-	return opened
+	if len(conns) > 0 {
+		s.openLocal(port)
+	}
+	return len(listeners) + len(conns)
 }
 
 // openLocal offers the counts of bursts on an abstract Unix socket of the network namespace.
 func (s *Server) openLocal(port uint16) {
 	if listener, err := net.Listen("unix", wire.LocalSocket(port)); err == nil {
-		go acceptAll(listener, s.serveLocal)
+		go AcceptAll(listener, s.serveLocal)
 	}
 }
 
-func skipped(network string, port uint16, err error) {
-	fmt.Fprintf(os.Stderr, "responder: %s port %d skipped: %v\n", network, port, err)
+func skipped(transport string, port uint16, err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "responder: %s port %d skipped: %v\n", transport, port, err)
+	}
 }
 
-// acceptAll serves each connection in a goroutine of its own.
-func acceptAll(listener net.Listener, serve func(net.Conn)) {
+// AcceptAll serves each connection in a goroutine of its own.
+func AcceptAll(listener net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {

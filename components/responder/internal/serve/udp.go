@@ -6,27 +6,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strconv"
 
 	"cnilab.dev/components/responder/internal/sock"
 	"cnilab.dev/components/responder/internal/wire"
 )
-
-func listenUDP(network string, port uint16) (*net.UDPConn, error) {
-	address, err := net.ResolveUDPAddr(network, ":"+strconv.Itoa(int(port)))
-	if err != nil {
-		return nil, err
-	}
-	conn, err := net.ListenUDP(network, address)
-	if err != nil {
-		return nil, err
-	}
-	if err := sock.ReceiveInfo(conn, network == "udp6"); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
 
 func (s *Server) serveUDP(conn *net.UDPConn) {
 	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()

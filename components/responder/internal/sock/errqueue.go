@@ -8,7 +8,7 @@ import (
 	"unsafe"
 )
 
-// Probe makes a connected UDP socket send with DF and queue the errors that come back (ip(7)): whatever path MTU the
+// Probe makes a connected UDP socket send with DF and queue the errors that come back (ip(7), ipv6(7)): whatever path MTU the
 // kernel believes in (IP_PMTUDISC_PROBE), or no more than its route allows (IP_PMTUDISC_DO).
 func Probe(c *net.UDPConn, v6, heed bool) error {
 	mode := ipPMTUDiscProbe
@@ -22,6 +22,11 @@ func Probe(c *net.UDPConn, v6, heed bool) error {
 		}
 		if err := syscall.SetsockoptInt(fd, level, discover, mode); err != nil {
 			return err
+		}
+		if v6 { // the sender is the only one that could fragment (RFC 3542 §11.2)
+			if err := syscall.SetsockoptInt(fd, level, ipv6DontFrag, 1); err != nil {
+				return err
+			}
 		}
 		return syscall.SetsockoptInt(fd, level, errors, 1)
 	})
@@ -80,7 +85,7 @@ func ParseQueuedError(b []byte) (e QueuedError, ok bool) {
 			e.Reporter = netip.AddrFrom4([4]byte(offender[sockaddrAddrOffset:8]))
 		case syscall.AF_INET6:
 			if len(offender) >= 24 {
-				e.Reporter = netip.AddrFrom16([16]byte(offender[8:24]))
+				e.Reporter = netip.AddrFrom16([16]byte(offender[8:24])).Unmap()
 			}
 		}
 	}

@@ -3,10 +3,13 @@ package sock
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
 	"unsafe"
+
+	"cnilab.dev/components/responder/internal/ip6"
 )
 
 // Options and values of linux/in.h, linux/in6.h, linux/tcp.h that package syscall does not name.
@@ -18,8 +21,12 @@ const (
 	ipv6RecvHoplimit   = 51
 	ipv6Hoplimit       = 52
 	ipv6MTU            = 24
+	ipv6HopOpts        = 54
+	ipv6DstOpts        = 59
 	ipv6MTUDiscover    = 23
 	ipv6RecvErr        = 25
+	ipv6DontFrag       = 62
+	icmp6Filter        = 1
 	tcpSaveSyn         = 27
 	tcpSavedSyn        = 28
 	soRcvbufForce      = 33
@@ -44,8 +51,8 @@ func Control(c syscall.Conn, f func(fd int) error) error {
 	return inner
 }
 
-// ReceiveInfo asks for the TTL and the destination address of every datagram, and for room for bursts.
-func ReceiveInfo(c *net.UDPConn, v6 bool) error {
+// receiveInfo asks for the TTL and the destination address of every datagram, and for room for bursts.
+func receiveInfo(c *net.UDPConn, v6 bool) error {
 	return Control(c, func(fd int) error {
 		// The forced size needs CAP_NET_ADMIN, which pods lack; the plain one is cut to net.core.rmem_max.
 		if syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, soRcvbufForce, udpReceiveBuffer) != nil {
@@ -64,13 +71,46 @@ func ReceiveInfo(c *net.UDPConn, v6 bool) error {
 	})
 }
 
+// ReceiveICMP6 asks a raw socket for the hop limit and the destination of every message of the given types (RFC 3542
+// §3.2 and §6); a raw socket of IPv6 has no IP header that could tell.
+func ReceiveICMP6(c *net.IPConn, types ...byte) error {
+	var filter syscall.ICMPv6Filter
+	for i := range filter.Data {
+		filter.Data[i] = ^uint32(0) // a bit for each type that is not wanted
+	}
+	for _, kind := range types {
+		filter.Data[kind>>5] &^= 1 << (kind & 31)
+	}
+	return Control(c, func(fd int) error {
+		for _, option := range []int{ipv6RecvHoplimit, ipv6RecvPktinfo} {
+			if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_IPV6, option, 1); err != nil {
+				return err
+			}
+		}
+		return syscall.SetsockoptICMPv6Filter(fd, syscall.IPPROTO_ICMPV6, icmp6Filter, &filter)
+	})
+}
+
+// Extend has every datagram carry an extension header whose only option is padding (RFC 8200 §4.2 to §4.6).
+func Extend(c *net.UDPConn, kind string) error {
+	option, known := map[string]int{"hop-by-hop": ipv6HopOpts, "destination": ipv6DstOpts}[kind]
+	if !known {
+		return fmt.Errorf("extension header %q", kind)
+	}
+	// Next header, which the kernel fills in; length beyond the first eight bytes; PadN of four bytes.
+	padding := string([]byte{0, 0, 1, 4, 0, 0, 0, 0})
+	return Control(c, func(fd int) error {
+		return syscall.SetsockoptString(fd, syscall.IPPROTO_IPV6, option, padding)
+	})
+}
+
 // Info is what the control messages of a datagram say.
 type Info struct {
 	TTL *int
 	Dst netip.Addr // to which of our addresses it was sent
 }
 
-// ParseInfo reads the control messages that ReceiveInfo asked for.
+// ParseInfo reads the control messages that a socket of ours asked for.
 func ParseInfo(oob []byte) Info {
 	var info Info
 	messages, err := syscall.ParseSocketControlMessage(oob)
@@ -86,7 +126,7 @@ func ParseInfo(oob []byte) Info {
 		case m.Header.Level == syscall.IPPROTO_IP && m.Header.Type == syscall.IP_PKTINFO && len(m.Data) >= 12:
 			info.Dst = netip.AddrFrom4([4]byte(m.Data[8:12]))
 		case m.Header.Level == syscall.IPPROTO_IPV6 && m.Header.Type == ipv6Pktinfo && len(m.Data) >= 16:
-			info.Dst = netip.AddrFrom16([16]byte(m.Data[:16]))
+			info.Dst = netip.AddrFrom16([16]byte(m.Data[:16])).Unmap()
 		}
 	}
 	return info
@@ -115,8 +155,8 @@ func From(addr netip.Addr) []byte {
 	return oob
 }
 
-// SaveSyn makes a listener keep the headers of the SYN of every connection it accepts.
-func SaveSyn(fd int) error {
+// saveSyn makes a listener keep the headers of the SYN of every connection it accepts.
+func saveSyn(fd int) error {
 	return syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpSaveSyn, 1)
 }
 
@@ -148,7 +188,11 @@ func ParseSyn(b []byte) (ttl, mss *int) {
 	case 4:
 		hops, offset = int(b[8]), int(b[0]&15)*4
 	case 6:
-		hops, offset = int(b[7]), 40
+		packet, whole := ip6.Parse(b)
+		if !whole {
+			return nil, nil
+		}
+		hops, offset = packet.HopLimit, len(b)-len(packet.Payload)
 	default:
 		return nil, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +34,33 @@ func TestSynWithoutOptionsHasNoMSS(t *testing.T) {
 	ttl, mss := ParseSyn(fromHex(t, "4500002800004000400600000a0000010a000002"+"0001000200000000000000005002ffff00000000"))
 	if ttl == nil || *ttl != 64 || mss != nil {
 		t.Fatalf("ttl %v, mss %v", ttl, mss)
+	}
+}
+
+func TestSynOverIPv6HasHopLimitAndMSS(t *testing.T) {
+	ip := "600000000028003d" // hop limit 61
+	addresses := "fd000000000000000000000000000001" + "fd000000000000000000000000000002"
+	tcp := "d6121f90aaaaaaaa00000000a002fd5c00000000" + "020405a00103030700000000" + "00000000" + "00000000"
+	for next, extensions := range map[string]string{"06": "", "3c": "0600010400000000"} { // destination options
+		ttl, mss := ParseSyn(fromHex(t, ip[:12]+next+ip[14:]+addresses+extensions+tcp))
+		if ttl == nil || *ttl != 61 || mss == nil || *mss != 1440 {
+			t.Errorf("next header %s: ttl %v, mss %v", next, ttl, mss)
+		}
+	}
+}
+
+func TestPacketTooBigNamesTheMTUAndTheRouter(t *testing.T) {
+	b := make([]byte, 16+28)
+	binary.NativeEndian.PutUint32(b, uint32(syscall.EMSGSIZE))
+	b[4], b[5] = originICMP6, 2
+	binary.NativeEndian.PutUint32(b[8:], 1300)
+	binary.NativeEndian.PutUint16(b[16:], syscall.AF_INET6)
+	router := netip.MustParseAddr("fd00:172:18::1")
+	address := router.As16()
+	copy(b[24:], address[:])
+	e, ok := ParseQueuedError(b)
+	if want := (QueuedError{syscall.EMSGSIZE, "icmp", 2, 0, 1300, router}); !ok || e != want {
+		t.Fatalf("got %+v, %v", e, ok)
 	}
 }
 
@@ -80,7 +108,7 @@ func TestAnswerComesFromTheAddressThatWasAsked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	if err := ReceiveInfo(server, false); err != nil {
+	if err := receiveInfo(server, false); err != nil {
 		t.Fatal(err)
 	}
 	port := server.LocalAddr().(*net.UDPAddr).Port
@@ -113,5 +141,25 @@ func TestAnswerComesFromTheAddressThatWasAsked(t *testing.T) {
 	_, from, err := client.ReadFromUDPAddrPort(payload)
 	if err != nil || from.Addr() != asked {
 		t.Fatalf("answer from %v, %v", from, err)
+	}
+}
+
+func TestAFamilyThatTheKernelLacksIsNoFailure(t *testing.T) {
+	lacking := func(missing string, err error) func(family, address string) (string, error) {
+		return func(family, address string) (string, error) {
+			if family == missing {
+				return "", &net.OpError{Op: "listen", Err: os.NewSyscallError("socket", err)}
+			}
+			return family + address, nil
+		}
+	}
+	for missing, want := range map[string]string{"6": "4:80", "4": "6:80"} {
+		got, err := each(80, lacking(missing, syscall.EAFNOSUPPORT))
+		if err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("without IPv%s: %q, %v", missing, got, err)
+		}
+		if got, err := each(80, lacking(missing, syscall.EADDRINUSE)); err == nil || len(got) != 1 {
+			t.Errorf("IPv%s is taken: %q, %v", missing, got, err)
+		}
 	}
 }

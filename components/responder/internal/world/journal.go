@@ -13,7 +13,7 @@ import (
 // Sighting is one line of the log.
 type Sighting struct {
 	T         string `json:"t"`
-	Proto     string `json:"proto"` // tcp, udp, http, dns, icmp
+	Proto     string `json:"proto"` // tcp, udp, http, dns, icmp, icmp6
 	Src       string `json:"src"`
 	Sport     uint16 `json:"sport,omitempty"`
 	Dst       string `json:"dst"`

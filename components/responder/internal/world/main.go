@@ -18,10 +18,11 @@ func Main(args []string) error {
 	path := flags.String("log", "/var/log/world.jsonl", "file to append to, one JSON object per line")
 	domain := flags.String("zone", "outside.test", "zone that the name server is authoritative for")
 	address := flags.String("address", "8.8.8.8", "address of www and of every name below probe in the zone")
+	address6 := flags.String("address6", "2001:4860:4860::8888", "the same in IPv6, while this machine has it")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	zone, err := NewZone(*domain, *address)
+	zone, err := NewZone(*domain, *address, *address6)
 	if err != nil {
 		return err
 	}
@@ -38,7 +39,7 @@ func Main(args []string) error {
 	}
 	for what, start := range services {
 		if err := start(); err != nil {
-			fmt.Fprintf(os.Stderr, "responder world: no %s: %v\n", what, err)
+			fmt.Fprintf(os.Stderr, "responder world: %s: %v\n", what, err)
 		}
 	}
 	serve.WaitForEnd()

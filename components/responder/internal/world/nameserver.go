@@ -9,33 +9,23 @@ import (
 	"time"
 
 	"cnilab.dev/components/responder/internal/dns"
+	"cnilab.dev/components/responder/internal/serve"
 	"cnilab.dev/components/responder/internal/sock"
 )
 
-// serveDNS answers for a zone on port 53, UDP and TCP.
+const dnsPort = 53
+
+// serveDNS answers for a zone on port 53, UDP and TCP. What could not be opened is in the error; the rest serves.
 func serveDNS(zone Zone, journal *Journal) error {
-	udp, err := net.ListenUDP("udp4", &net.UDPAddr{Port: 53})
-	if err != nil {
-		return err
+	conns, failedUDP := sock.ListenUDP(dnsPort)
+	for _, conn := range conns {
+		go serveDatagrams(conn, zone, journal)
 	}
-	if err := sock.ReceiveInfo(udp, false); err != nil {
-		return err
+	listeners, failedTCP := sock.ListenTCP(dnsPort)
+	for _, listener := range listeners {
+		go serve.AcceptAll(listener, func(conn net.Conn) { serveStream(conn, zone, journal) })
 	}
-	tcp, err := net.Listen("tcp4", ":53")
-	if err != nil {
-		return err
-	}
-	go serveDatagrams(udp, zone, journal)
-	go func() {
-		for {
-			conn, err := tcp.Accept()
-			if err != nil {
-				continue
-			}
-			go serveStream(conn, zone, journal)
-		}
-	}()
-	return nil
+	return errors.Join(failedUDP, failedTCP)
 }
 
 func serveDatagrams(conn *net.UDPConn, zone Zone, journal *Journal) {
@@ -49,7 +39,7 @@ func serveDatagrams(conn *net.UDPConn, zone Zone, journal *Journal) {
 			continue
 		}
 		info := sock.ParseInfo(oob[:oobn])
-		answer := reply(payload[:n], zone, journal, peer, netip.AddrPortFrom(info.Dst, 53), info.TTL)
+		answer := reply(payload[:n], zone, journal, peer, netip.AddrPortFrom(info.Dst, dnsPort), info.TTL)
 		if answer != nil {
 			// The answer must come from the address that was asked, which is one of many here.
 			_, _, _ = conn.WriteMsgUDPAddrPort(answer, sock.From(info.Dst), peer)

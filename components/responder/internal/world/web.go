@@ -7,24 +7,18 @@ import (
 	"net"
 
 	"cnilab.dev/components/responder/internal/serve"
+	"cnilab.dev/components/responder/internal/sock"
 )
+
+const webPort = 80
 
 // serveWeb offers one page that says who serves it and whom it sees.
 func serveWeb(name string, journal *Journal) error {
-	listener, err := net.Listen("tcp", ":80")
-	if err != nil {
-		return err
+	listeners, err := sock.ListenTCP(webPort)
+	for _, listener := range listeners {
+		go serve.AcceptAll(listener, func(conn net.Conn) { serveRequest(conn, name, journal) })
 	}
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				continue
-			}
-			go serveRequest(conn, name, journal)
-		}
-	}()
-	return nil
+	return err
 }
 
 func serveRequest(conn net.Conn, name string, journal *Journal) {

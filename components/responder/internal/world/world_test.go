@@ -18,10 +18,11 @@ import (
 
 func outside(t *testing.T) Zone {
 	t.Helper()
-	zone, err := NewZone("outside.test", "8.8.8.8")
+	zone, err := NewZone("outside.test", "8.8.8.8", "2001:4860:4860::8888")
 	if err != nil {
 		t.Fatal(err)
 	}
+	zone.has6 = func(netip.Addr) bool { return false }
 	return zone
 }
 
@@ -45,6 +46,9 @@ func TestZone(t *testing.T) {
 		{"outside.test.", dnsmessage.TypeNS, dnsmessage.RCodeSuccess, 1, true},
 		{"a.b.probe.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, 0, true},
 		{"nothing.outside.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, 0, true},
+		// reverse zones are outside of it, in both families
+		{"8.8.8.8.in-addr.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError, 0, false},
+		{"1.d.f.ip6.arpa.", dnsmessage.TypePTR, dnsmessage.RCodeNameError, 0, false},
 		{"notoutside.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, 0, false},
 		{".", dnsmessage.TypeNS, dnsmessage.RCodeSuccess, 0, false},
 	} {
@@ -64,9 +68,41 @@ func TestZone(t *testing.T) {
 	}
 }
 
-func TestZonesNeedANameAndAnIPv4Address(t *testing.T) {
-	for _, c := range [][2]string{{"outside.test", "2001:db8::1"}, {"outside.test", "x"}, {"outside..test", "8.8.8.8"}} {
-		if _, err := NewZone(c[0], c[1]); err == nil {
+// What has an A record has an AAAA record too, while the machine has the address.
+func TestAWorldWithIPv6HasAAAARecords(t *testing.T) {
+	zone := outside(t)
+	zone.has6 = func(address netip.Addr) bool { return address.String() == "2001:4860:4860::8888" }
+	for name, answers := range map[string]int{
+		"www.outside.test.": 1, "ns.outside.test.": 1, "x.probe.outside.test.": 1, "outside.test.": 0, "nx.outside.test.": 0,
+	} {
+		question := dnsmessage.Question{Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeAAAA}
+		packed, err := dns.Pack(zone.Answer(dns.Message{Question: question}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := dns.Parse(packed)
+		if err != nil || len(answer.Answers) != answers {
+			t.Fatalf("%s: %+v, %v", name, answer, err)
+		}
+		if answers == 1 && answer.Answers[0].Data != "2001:4860:4860::8888" {
+			t.Errorf("%s: %+v", name, answer.Answers)
+		}
+	}
+}
+
+func TestAddressesOfThisMachine(t *testing.T) {
+	if !onThisMachine(netip.MustParseAddr("127.0.0.1")) || onThisMachine(netip.MustParseAddr("2001:db8::dead")) {
+		t.Error("the loopback's own address is not seen, or one that nobody has")
+	}
+}
+
+func TestZonesNeedANameAndAnAddressOfEachFamily(t *testing.T) {
+	const four, six = "8.8.8.8", "2001:db8::1"
+	for _, c := range [][3]string{
+		{"outside.test", six, six}, {"outside.test", "x", six}, {"outside..test", four, six}, {"outside.test", four, four},
+		{"outside.test", four, "::ffff:8.8.8.8"},
+	} {
+		if _, err := NewZone(c[0], c[1], c[2]); err == nil {
 			t.Errorf("%q is a zone", c)
 		}
 	}
@@ -181,5 +217,30 @@ func TestEchoRequestIsSeen(t *testing.T) {
 	}
 	for n := range packet {
 		echo(packet[:n])
+	}
+}
+
+func TestEchoRequestOverIPv6IsSeen(t *testing.T) {
+	frame := wire.Frame(wire.Header{Kind: wire.Ask, Nonce: [8]byte{0xab}}, 32)
+	packet := make([]byte, 40)
+	packet[0], packet[6], packet[7] = 0x60, 44, 63 // a fragment header follows
+	packet[8], packet[23], packet[24], packet[39] = 0xfd, 0x11, 0xfd, 0x88
+	packet = append(packet, 58, 0, 0, 1, 0, 0, 0, 9, 128, 0, 0, 0, 0x12, 0x34, 0, 7)
+	packet = append(packet, frame...)
+	seen, ok := echo6(packet)
+	if !ok || seen.Proto != "icmp6" || seen.Src != "fd00::11" || seen.Dst != "fd00::88" || *seen.TTL != 63 ||
+		*seen.ICMPID != 0x1234 || *seen.ICMPSeq != 7 || seen.Nonce != "ab00000000000000" {
+		t.Fatalf("got %+v, %v", seen, ok)
+	}
+	packet[48] = 129
+	if _, ok := echo6(packet); ok {
+		t.Error("a reply was logged as a request")
+	}
+	packet[48], packet[42] = 128, 5
+	if _, ok := echo6(packet); ok {
+		t.Error("a later fragment was read as if it had an ICMP header")
+	}
+	for n := range packet {
+		echo6(packet[:n])
 	}
 }

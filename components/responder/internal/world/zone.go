@@ -2,7 +2,9 @@ package world
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -14,7 +16,9 @@ import (
 type Zone struct {
 	name                  string // absolute: outside.test.
 	apex, server, mailbox dnsmessage.Name
-	address               [4]byte // of every name in it
+	address               netip.Addr // of every name in it
+	address6              netip.Addr // likewise, while this machine has it
+	has6                  func(netip.Addr) bool
 }
 
 const (
@@ -22,14 +26,17 @@ const (
 	zoneEDNS = 1232 // the UDP payload size that the DNS Flag Day of 2020 recommends
 )
 
-// NewZone is a zone by its name and the IPv4 address of every name in it.
-func NewZone(name, address string) (Zone, error) {
-	z := Zone{name: strings.Trim(name, ".") + "."}
-	addr, err := netip.ParseAddr(address)
-	if err != nil || !addr.Is4() {
+// NewZone is a zone by its name and the addresses of every name in it. Names have the IPv6 address only while this
+// machine has it: a world without IPv6 has no AAAA records, which no resolver could do anything with.
+func NewZone(name, address, address6 string) (Zone, error) {
+	z := Zone{name: strings.Trim(name, ".") + ".", has6: onThisMachine}
+	var err error
+	if z.address, err = netip.ParseAddr(address); err != nil || !z.address.Is4() {
 		return z, fmt.Errorf("zone %s: %q is no IPv4 address", z.name, address)
 	}
-	z.address = addr.As4()
+	if z.address6, err = netip.ParseAddr(address6); err != nil || !z.address6.Is6() || z.address6.Is4In6() {
+		return z, fmt.Errorf("zone %s: %q is no IPv6 address", z.name, address6)
+	}
 	for prefix, into := range map[string]*dnsmessage.Name{"": &z.apex, "ns.": &z.server, "hostmaster.": &z.mailbox} {
 		if *into, err = dns.NewName(prefix + z.name); err != nil {
 			return z, fmt.Errorf("zone %s: %w", z.name, err)
@@ -64,7 +71,9 @@ func (z Zone) Answer(q dns.Message) dnsmessage.Message {
 	denial := []dnsmessage.Resource{record(owner, soa)}
 	switch apex := name == z.name; {
 	case z.has(name) && q.Question.Type == dnsmessage.TypeA:
-		answer(&dnsmessage.AResource{A: z.address})
+		answer(&dnsmessage.AResource{A: z.address.As4()})
+	case z.has(name) && q.Question.Type == dnsmessage.TypeAAAA && z.has6(z.address6):
+		answer(&dnsmessage.AAAAResource{AAAA: z.address6.As16()})
 	case apex && q.Question.Type == dnsmessage.TypeSOA:
 		answer(soa)
 	case apex && q.Question.Type == dnsmessage.TypeNS:
@@ -91,4 +100,14 @@ func (z Zone) has(name string) bool {
 	}
 	label, random := strings.CutSuffix(host, ".probe")
 	return host == "www" || host == "ns" || random && label != "" && !strings.Contains(label, ".")
+}
+
+// onThisMachine tells whether one of our interfaces has an address. It is asked again for every query: a router's
+// services begin before its links are plugged in.
+func onThisMachine(address netip.Addr) bool {
+	found, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(found, func(one net.Addr) bool {
+		prefix, err := netip.ParsePrefix(one.String())
+		return err == nil && prefix.Addr() == address
+	})
 }

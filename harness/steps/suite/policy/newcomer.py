@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from conformance.policy import manifests
@@ -11,6 +11,7 @@ from conformance.policy.cases import NEW, PREFIX, Catalogue
 from harness import timeouts
 from harness.cluster.kube import ApiError, Kube, Object
 from harness.errors import BringUpError, NotYetError
+from harness.model.family import Family, over
 from harness.model.records import Observation
 from harness.probes import answers
 from harness.probes import plan as probes
@@ -25,30 +26,35 @@ TRIES: Final = 75
 """Within that time: one every 40 ms, each as long as it takes until the next."""
 
 
-def probes_of(cases: Catalogue) -> list[probes.ExchangeProbe]:
+def probes_of(cases: Catalogue, families: Iterable[Family]) -> list[probes.ExchangeProbe]:
     """What it dials. All should be answered as far as the agent knows: so it goes on where nothing answers."""
-    outside = cases.world.outside
     return [
-        probes.ExchangeProbe(probes.Target(dial.dst, "", outside[dial.dst], dial.port), proto=dial.proto, purpose=NEW)
-        for dial in cases.newcomer.expected(cases.world)
+        probes.ExchangeProbe(
+            probes.Target(dial.dst, "", cases.world.beyond(family)[dial.dst], dial.port),
+            proto=over(dial.proto, family),
+            purpose=NEW,
+        )
+        for family in families
+        for dial in cases.newcomer.expected(cases.world, family)
     ]
 
 
-def start(kube: Kube, cases: Catalogue, node: str) -> None:
+def start(kube: Kube, cases: Catalogue, families: Sequence[Family], node: str) -> None:
     """Make the pod, instead of one that an earlier run left, and wait for nothing."""
-    asked = [answers.request(probe) | {"id": str(number)} for number, probe in enumerate(probes_of(cases))]
+    asked = [answers.request(probe) | {"id": str(number)} for number, probe in enumerate(probes_of(cases, families))]
     plan = {"deadline_ms": round(timeouts.scaled(DIALS_FOR) * 1000), "retries": TRIES - 1, "probes": asked}
     pod = manifests.newcomer(cases.newcomer, node, json.dumps(plan))
     kube.delete([pod])
     kube.apply([pod])
 
 
-def finish(kube: Kube, cases: Catalogue, node: str, runner: Runner) -> list[Observation]:
+def finish(kube: Kube, cases: Catalogue, families: Sequence[Family], node: str, runner: Runner) -> list[Observation]:
     """Wait until it has dialled, read what it saw, and remove it.
 
     Args:
         kube: The cluster.
         cases: Whose newcomer.
+        families: IP families that it dials over.
         node: Where it runs.
         runner: Stands for the way into the pod, which nobody needs.
 
@@ -72,7 +78,7 @@ def finish(kube: Kube, cases: Catalogue, node: str, runner: Runner) -> list[Obse
     site = probes.Prober(case.full_name, node, address, runner)
     return [
         answers.observation(site, probe, "B6", answers.line_of(lines, number), {})
-        for number, probe in enumerate(probes_of(cases))
+        for number, probe in enumerate(probes_of(cases, families))
     ]
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
+from conformance.inventory import first_of
 from conformance.policy import manifests
 from conformance.policy.cases import (
     AFTER,
@@ -18,8 +19,6 @@ from conformance.policy.cases import (
     Case,
     Dial,
     catalogue,
-    decisions,
-    dials,
     endpoints,
     mesh,
     placed,
@@ -27,9 +26,11 @@ from conformance.policy.cases import (
     rounds,
 )
 from conformance.policy.model import Policy
+from conformance.policy.semantics import Endpoint
 from conformance.registry import CHECKS
 from harness import timeouts
 from harness.cluster.kube import ApiError, Object
+from harness.model.family import Family, over, record_type
 from harness.model.records import Exchange, Lookup, Observation, Outcome
 from harness.probes import plan as probes
 from harness.probes import sandboxes
@@ -66,7 +67,9 @@ def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = froze
     played = [
         _round(number, group, arena, suite.attached.variant.deviations) for number, group in enumerate(groups, start=1)
     ]
-    bracket = tuple(dict.fromkeys((*mesh(arena.everybody), *(dial for one in played for dial in sorted(one.denied)))))
+    bracket = tuple(
+        dict.fromkeys((*arena.over(mesh(arena.everybody)), *(dial for one in played for dial in sorted(one.denied))))
+    )
     seen, green = settle(arena, bracket, BEFORE, deadline)
     if not green:  # then what is seen under policies would prove nothing
         return [record(arena, (), enforcing=enforcing), *seen]
@@ -94,8 +97,10 @@ def _rounds(
     for number, one in enumerate(played):
         seen += _play(suite, arena, one, deadline)
         if number == 0 and newcomer_too:
-            newcomer.start(kube, arena.cases, node)
-    return seen + (newcomer.finish(kube, arena.cases, node, suite.attached.kubectl) if newcomer_too else [])
+            newcomer.start(kube, arena.cases, tuple(arena.views), node)
+    if newcomer_too:
+        seen += newcomer.finish(kube, arena.cases, tuple(arena.views), node, suite.attached.kubectl)
+    return seen
 
 
 def _wanted(case: Case, only: frozenset[str], gates: Mapping[str, bool]) -> bool:
@@ -104,10 +109,10 @@ def _wanted(case: Case, only: frozenset[str], gates: Mapping[str, bool]) -> bool
 
 
 def _round(number: int, cases: tuple[Case, ...], arena: Arena, deviations: Container[str]) -> Round:
-    wanted = dict.fromkeys(dial for case in cases for dial in dials(case, arena.everybody))
+    wanted = dict.fromkeys(dial for case in cases for dial in arena.dials(case))
     policies = [policy for case in cases for policy in case.policies]
-    waived = frozenset(dial for case in cases if case.check in deviations for dial in dials(case, arena.everybody))
-    return Round(number, cases, decisions(policies, wanted, arena.everybody), waived)
+    waived = frozenset(dial for case in cases if case.check in deviations for dial in arena.dials(case))
+    return Round(number, cases, arena.decided(policies, wanted), waived)
 
 
 def _play(suite: Suite, arena: Arena, one: Round, deadline: float) -> list[Observation]:
@@ -196,10 +201,13 @@ def look(
 
 def _probe(arena: Arena, dial: Dial, purpose: str, expect: Outcome) -> probes.Probe:
     if dial.dst == DNS:
-        return probes.LookupProbe(arena.name, transport=dial.proto, purpose=purpose, expect=expect)
-    one = arena.everybody[dial.dst]
+        kind = record_type(dial.family)
+        return probes.LookupProbe(
+            arena.name, kind, transport=dial.proto, purpose=purpose, expect=expect, family=dial.family
+        )
+    one = arena.views[dial.family][dial.dst]
     target = probes.Target(dial.dst, one.node if one.kind == "pod" else "", one.ip, dial.port)
-    return probes.ExchangeProbe(target, proto=dial.proto, purpose=purpose, expect=expect)
+    return probes.ExchangeProbe(target, proto=over(dial.proto, dial.family), purpose=purpose, expect=expect)
 
 
 def apply(suite: Suite, groups: Iterable[Sequence[Policy]]) -> dict[str, str]:
@@ -214,7 +222,7 @@ def apply(suite: Suite, groups: Iterable[Sequence[Policy]]) -> dict[str, str]:
         rejected: dict[str, str] = {}
         for policy in policies:
             try:
-                suite.attached.kube.apply([manifests.applied(policy)])
+                suite.attached.kube.apply([manifests.applied(policy, suite.inventory.families)])
             except ApiError as error:
                 if not 400 <= error.status < 500:
                     raise
@@ -256,9 +264,9 @@ def deploy(suite: Suite) -> Arena:
     spec = suite.attached.spec
     wanted = [f"{PREFIX}{namespace}/{pod}" for namespace, pod in pod_names(cases.world)]
 
-    def serving(items: list[Object]) -> dict[str, str] | None:
+    def serving(items: list[Object]) -> dict[str, tuple[str, ...]] | None:
         found = {
-            f"{item['metadata']['namespace']}/{item['metadata']['name']}": item["status"]["podIP"]
+            f"{item['metadata']['namespace']}/{item['metadata']['name']}": _addresses(item)
             for item in items
             if _ready(item)
         }
@@ -277,16 +285,20 @@ def deploy(suite: Suite) -> Arena:
     addresses = {name.removeprefix(PREFIX): found[name] for name in wanted}
     places = placed(cases.world, spec.node_names)
     hosts = {site.node: site for site in suite.inventory.hosts}
-    everybody = endpoints(cases.world, addresses, places, {node: site.ip for node, site in hosts.items()})
     known = f"kubernetes.default.svc.{spec.services.domain}." if "dns" in suite.attached.variant.gates else ""
     router = suite.inventory.environment.get("router")
-    everybody = {
-        name: one
-        for name, one in everybody.items()
-        if (one.kind != "outside" or router) and (name != DNS or known)
-    }  # fmt: skip
+    views: dict[Family, Mapping[str, Endpoint]] = {}
+    for family in suite.inventory.families:
+        own = {name: first_of(family, found) for name, found in addresses.items()}
+        nodes = {node: site.address(family) for node, site in hosts.items()}
+        everybody = endpoints(cases.world, own, places, nodes, family)
+        views[family] = {
+            name: one
+            for name, one in everybody.items()
+            if (one.kind != "outside" or router) and (name != DNS or known)
+        }  # fmt: skip
     ways = {node: replace(suite.sites[site.name], name=node) for node, site in hosts.items()}
-    return Arena(cases, everybody, ways | _ways(suite, addresses), known)
+    return Arena(cases, views, ways | _ways(suite, {name: found[0] for name, found in addresses.items()}), known)
 
 
 def _ways(suite: Suite, addresses: Mapping[str, str]) -> dict[str, probes.Prober]:
@@ -297,6 +309,10 @@ def _ways(suite: Suite, addresses: Mapping[str, str]) -> dict[str, probes.Prober
         return {name: replace(site, ip=addresses[name]) for name, site in found.items()}
     here = sandboxes.take(suite.attached.lab)
     return {name: here.site(here.find(PREFIX + namespace, pod), name=name) for name, (namespace, pod) in parts.items()}
+
+
+def _addresses(item: Object) -> tuple[str, ...]:
+    return tuple(entry["ip"] for entry in item["status"].get("podIPs") or [{"ip": item["status"]["podIP"]}])
 
 
 def _ready(item: Object) -> bool:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from conformance.policy.cases import DIRECTIONS, NEW, PREFIX, Case, Catalogue, Dial, dials, subjects
+from conformance.policy.cases import (
+    DIRECTIONS,
+    DNS,
+    NEW,
+    PREFIX,
+    Case,
+    Catalogue,
+    Dial,
+    decisions,
+    dials,
+    subjects,
+)
+from conformance.policy.model import Policy
 from conformance.policy.semantics import Decision, Endpoint
+from harness.model.family import Family
 from harness.model.records import Dump
 from harness.probes import plan as probes
 from harness.steps.suite.policy import newcomer
@@ -21,15 +34,42 @@ class Arena:
 
     Args:
         cases: What is to be tried.
-        everybody: Endpoints by name.
+        views: Endpoints by name, as each family has them; the primary family first.
         sites: Ways to run probes, by endpoint name.
         name: A name that the cluster's DNS knows.
     """
 
     cases: Catalogue
-    everybody: Mapping[str, Endpoint]
+    views: Mapping[Family, Mapping[str, Endpoint]]
     sites: Mapping[str, probes.Prober]
     name: str
+
+    @property
+    def everybody(self) -> Mapping[str, Endpoint]:
+        """Endpoints by name, with the addresses of the primary family."""
+        return next(iter(self.views.values()))
+
+    def dials(self, case: Case) -> tuple[Dial, ...]:
+        """What is tried under a case, over each family."""
+        return self.over(dials(case, self.everybody))
+
+    def over(self, wanted: Iterable[Dial]) -> tuple[Dial, ...]:
+        """Dials over each family; the name server is asked over the primary one."""
+        listed = list(wanted)
+        primary = next(iter(self.views))
+        return tuple(
+            replace(dial, family=family)
+            for family in self.views
+            for dial in listed
+            if dial.dst != DNS or family == primary
+        )
+
+    def decided(self, policies: Sequence[Policy], wanted: Iterable[Dial]) -> dict[Dial, Decision]:
+        """What the API says of each dial."""
+        found: dict[Dial, Decision] = {}
+        for dial in wanted:
+            found |= decisions(policies, [dial], self.views[dial.family])
+        return found
 
 
 @dataclass
@@ -72,7 +112,8 @@ def record(
     data = {
         "enforcing": enforcing,
         "endpoints": [
-            {"name": one.name, "kind": one.kind, "ip": one.ip, "node": one.node}
+            {"name": one.name, "kind": one.kind, "ip": one.ip, "node": one.node,
+             "ips": [view[one.name].ip for view in arena.views.values()]}
             for one in arena.everybody.values()
         ],
         "rounds": [_round_data(arena, one) for one in played],
@@ -87,9 +128,9 @@ def _round_data(arena: Arena, one: Round) -> dict[str, Any]:
         "cases": [
             {
                 **case.model_dump(mode="json", include={"id", "check", "title"}),
-                "policies": [policy.manifest(PREFIX + policy.namespace) for policy in case.policies],
+                "policies": _manifests(arena, case.policies),
                 "closed": {direction: subjects(case, arena.everybody, direction) for direction in DIRECTIONS},
-                "dials": [str(dial) for dial in dials(case, arena.everybody)],
+                "dials": [str(dial) for dial in arena.dials(case)],
             }
             for case in one.cases
         ],
@@ -103,12 +144,16 @@ def _round_data(arena: Arena, one: Round) -> dict[str, Any]:
 def _newcomer_data(arena: Arena, rejected: dict[str, str]) -> dict[str, Any]:
     """The newcomer as a round of its own."""
     one = arena.cases.newcomer
-    wanted = one.expected(arena.cases.world)
+    wanted = {
+        replace(dial, family=family): decision
+        for family in arena.views
+        for dial, decision in one.expected(arena.cases.world, family).items()
+    }
     case = {
         "id": "newcomer",
         "check": newcomer.CHECK,
         "title": "A pod created after its policy is isolated from its first instant",
-        "policies": [policy.manifest(PREFIX + policy.namespace) for policy in one.policies],
+        "policies": _manifests(arena, one.policies),
         "closed": {"Ingress": (), "Egress": (one.full_name,)},
         "dials": [str(dial) for dial in wanted],
     }
@@ -118,6 +163,10 @@ def _newcomer_data(arena: Arena, rejected: dict[str, str]) -> dict[str, Any]:
         "rejected": rejected,
         "expected": _said(wanted),
     }
+
+
+def _manifests(arena: Arena, policies: Sequence[Policy]) -> list[dict[str, object]]:
+    return [policy.of(arena.views).manifest(PREFIX + policy.namespace) for policy in policies]
 
 
 def _said(wanted: Mapping[Dial, Decision]) -> dict[str, Any]:

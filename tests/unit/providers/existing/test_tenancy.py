@@ -21,7 +21,7 @@ SPEC = LabSpec(nodes=2)
 
 
 def suite(*, host_network: bool = True, host_ports: bool = True, slices: bool = True) -> list[dict[str, Any]]:
-    items = [*manifests.services(SPEC), *manifests.endpoint_slices(), *manifests.pods(SPEC)]
+    items = [*manifests.services(SPEC), *manifests.endpoint_slices(LabSpec()), *manifests.pods(SPEC)]
     chosen = without(items, host_network=host_network, host_ports=host_ports, slices=slices)
     return [MARK.put(item, "team-a", {manifests.IMAGE: "registry.example/responder:1"}) for item in chosen]
 

@@ -16,7 +16,9 @@ import pytest
 
 from harness.cli import app as entry
 from harness.cni import catalogue
+from harness.components import carry
 from harness.components.lock import load as load_lock
+from harness.components.resolver import Resolver
 from harness.components.sources import toolchain
 from harness.components.sources.golang import MIN_GO
 from harness.errors import CnilabError, PreflightError, UsageError
@@ -27,9 +29,8 @@ from harness.providers.kind.engine import no_engine
 from harness.providers.namespaces import cgroups, state
 from harness.providers.namespaces.layout import LabLayout, group_suffix
 from harness.runner import Argv, Completed
-from harness.steps.doctor import builds
 from harness.steps.doctor.checks import CHECKS, neighbour_entries
-from harness.steps.doctor.examine import examine, programs, require
+from harness.steps.doctor.examine import concerning, examine, programs, require
 from harness.steps.doctor.host import LINKS, PATIENCE, Host
 from harness.steps.doctor.model import Answer, Finding, Plan, Question
 
@@ -60,6 +61,7 @@ class Machine(Host):
     ran: list[tuple[str, ...]] = field(default_factory=list)
     engine: EngineFacts | CnilabError = ENGINE
     image: str = "cnilab.dev/node:v1"
+    no_docker_ipv6: str = ""
     day: date = date(2026, 1, 1)
 
     def today(self) -> date:
@@ -112,6 +114,11 @@ class Machine(Host):
             raise self.engine
         return self.engine
 
+    def docker_ipv6(self) -> str:
+        if isinstance(self.engine, CnilabError):
+            raise self.engine
+        return self.no_docker_ipv6
+
     def node_image(self, version: str) -> str:
         del version
         return self.image
@@ -121,9 +128,14 @@ class Machine(Host):
         return {name: name not in self.no_links for name in LINKS}
 
 
+def lacks(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Have the cache lack these components and no others."""
+    monkeypatch.setattr(Plan, "missing", property(lambda _: names))
+
+
 @pytest.fixture(autouse=True)
 def _components_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "missing", lambda _: [])
+    lacks(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -163,10 +175,21 @@ def test_a_machine_that_has_everything_passes(identity: str, tmp_path: Path) -> 
 
 CASES: list[tuple[str, Machine, str, str]] = [
     ("root", Machine(user=1000), "blocks", "user id 1000"),
+    ("ipv6", Machine(absent={"/proc/net/if_inet6"}), "blocks", "/proc/net/if_inet6 does not exist"),
+    ("ipv6", Machine(failing={"sh"}), "blocks", "a temporary namespace got no address: refused"),
+    ("ip6tables", Machine(failing={"ip6tables"}), "blocks", "refused"),
+    ("ping6", Machine(failing={"sh"}), "limits", "refused"),
     ("docker", Machine(engine=no_engine("No such file or directory")), "info", "no Docker engine answers"),
     ("docker", Machine(engine=replace(ENGINE, version="19.03.15")), "info", "too old for kind"),
     ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind requires cgroup v2"),
     ("docker-cli", Machine(missing={"docker"}), "info", "not found"),
+    ("docker-ipv6", Machine(no_docker_ipv6="no such file"), "blocks", "no such file"),
+    (
+        "docker-ipv6",
+        Machine(no_docker_ipv6="could not", absent={"/proc/net/if_inet6"}),
+        "blocks",
+        "could not; this machine's kernel has no IPv6",
+    ),
     ("docker-image", Machine(image=""), "info", "up pulls the image that kind publishes"),
     ("capabilities", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "CAP_NET_ADMIN"),
     ("cap-sys-resource", Machine(held=EVERYTHING & ~(1 << 24)), "info", "missing"),
@@ -264,7 +287,7 @@ def test_an_engine_that_knows_no_bpf_is_too_old_for_agents_that_ask_for_it(tmp_p
 def test_a_build_of_kubernetes_wants_more_memory_than_its_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Machine(memory=2 * 2**30)
     assert check("memory", small, tmp_path).status == "ok"
-    monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes"])
+    lacks(monkeypatch, "kubernetes")
     found = check("memory", small, tmp_path)
     assert (found.status, found.detail) == (
         "limits",
@@ -324,7 +347,7 @@ def test_each_check_names_the_program_that_it_asks_with(tmp_path: Path) -> None:
         machine = Machine()
         check(one.id, machine, tmp_path)
         asked = {words[4] for words in machine.ran if words[:4] == ("unshare", "--net", "--mount", "--")}
-        assert asked - {"mount"} <= {one.program}, one.id
+        assert asked - {"mount", "sh"} <= {one.program}, one.id
     assert {one.program for one in CHECKS if one.id in LINKS} == {"ip"}, "see Host.links"
 
 
@@ -342,7 +365,7 @@ def test_more_nodes_need_more_neighbours() -> None:
 
 
 def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes"])
+    lacks(monkeypatch, "kubernetes")
     assert check("components", Machine(), tmp_path).detail == "not in the cache: kubernetes"
     assert check("go", Machine(), tmp_path).detail == "1.25.1"
     monkeypatch.setenv("GOPROXY", "off")
@@ -353,7 +376,7 @@ def test_absent_components_say_what_the_first_up_will_do(tmp_path: Path, monkeyp
 def test_go_is_asked_as_builds_ask_it_and_not_as_its_user_set_it(
     variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builds, "missing", lambda _: ["pause"])
+    lacks(monkeypatch, "pause")
     script = '[ "$GOENV" = off ] && [ -z "$GOROOT$GOFLAGS" ] || exit 2\necho go version go1.25.1 linux/amd64\n'
     (tmp_path / "go").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "go").chmod(0o755)
@@ -367,7 +390,7 @@ def test_go_is_asked_as_builds_ask_it_and_not_as_its_user_set_it(
 def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builds, "missing", lambda _: ["kubernetes", "flannel", "pause"])
+    lacks(monkeypatch, "kubernetes", "flannel", "pause")
     monkeypatch.setenv("CNILAB_OFFLINE", "1")
     found = check("go", Machine(failing={"go"}), tmp_path)
     reason = "not found; CNILAB_OFFLINE=1 does not allow a download; it builds flannel, pause"
@@ -376,7 +399,7 @@ def test_what_has_no_release_needs_go_and_offline_none_is_fetched(
 
 
 def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "missing", lambda _: ["pause"])
+    lacks(monkeypatch, "pause")
     for name in ("CNILAB_OFFLINE", "GOPROXY"):
         monkeypatch.delenv(name, raising=False)
     pinned = load_lock().go
@@ -392,19 +415,19 @@ def test_a_machine_without_go_gets_one(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_compilers_of_what_is_missing_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else `up` ends after minutes of other builds."""
-    monkeypatch.setattr(builds, "missing", lambda _: ["flannel", "runc", "pause"])
+    lacks(monkeypatch, "flannel", "runc", "pause")
     header = "/usr/include/seccomp.h"
     assert check("compilers", Machine(), tmp_path).detail == "found: gcc, pkg-config, libseccomp"
     bare = Machine(missing={"gcc", "apt-get"}, absent={header}, user=1000)
     found = check("compilers", bare, tmp_path)
     assert (found.status, found.detail) == ("limits", "missing: gcc, libseccomp")
     assert found.fix == "apt-get install gcc libc6-dev libseccomp-dev"
-    monkeypatch.setattr(builds, "missing", lambda _: ["pause"])
+    lacks(monkeypatch, "pause")
     assert check("compilers", bare, tmp_path).detail == "not needed"
 
 
 def test_compilers_that_up_installs_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "missing", lambda _: ["flannel"])
+    lacks(monkeypatch, "flannel")
     machine = Machine(missing={"gcc"})
     plan = Plan(LabSpec(), tmp_path, tmp_path, machine, coming=True)
     (found,) = examine(plan, checks=[one for one in CHECKS if one.id == "compilers"])
@@ -430,7 +453,7 @@ def test_components_are_those_of_the_lab(
     spec: LabSpec, absent: set[str], present: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    missing = set(builds.missing(Plan(spec, tmp_path, tmp_path / "cache")))
+    missing = set(Plan(spec, tmp_path, tmp_path / "cache").missing)
     assert present <= missing
     assert not absent & missing
 
@@ -438,7 +461,25 @@ def test_components_are_those_of_the_lab(
 def test_an_empty_cache_lacks_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     plan = Plan(LabSpec(), tmp_path, tmp_path / "cache")
-    assert "kubernetes" in builds.missing(plan)
+    assert "kubernetes" in plan.missing
+
+
+def test_the_cache_is_looked_at_once_for_all_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    looked: list[Resolver] = []
+    real = carry.list_components
+
+    def look(store: Resolver) -> list[carry.ComponentStatus]:
+        looked.append(store)
+        return real(store)
+
+    monkeypatch.setattr(carry, "list_components", look)
+    plan = Plan(LabSpec(), tmp_path, tmp_path / "cache", Machine())
+    wanted = [check for check in CHECKS if check.id in {"components", "go", "compilers", "memory", "disk-cache"}]
+    assert len(wanted) == 5
+    findings = {finding.check.id: finding for finding in examine(plan, checks=wanted)}
+    assert "kubernetes" in findings["components"].detail
+    assert len(looked) == 1
 
 
 def written(tmp_path: Path, name: str, *, ready: bool, owner: int, pid: int = 0) -> None:
@@ -676,6 +717,49 @@ def test_ipvs_is_asked_for_only_where_kube_proxy_uses_it(spec: dict[str, Any], t
         "ipvs", Machine(failing={"ipvs"}), tmp_path, **LabSpec.model_validate(spec).model_dump(by_alias=False)
     )
     assert found.status == "info"
+
+
+WITHOUT_IPV6 = {"/proc/net/if_inet6"}
+
+
+def test_what_ipv6_needs_is_asked_only_of_labs_that_have_it(tmp_path: Path) -> None:
+    for families, ids in (("ipv4", set()), ("dual", {"ipv6", "ip6tables", "ping6"}), ("ipv6", {"ipv6", "ip6tables"})):
+        asked = {one.id for one in concerning(LabSpec(ip_family=families))}
+        assert ids <= asked
+        assert bool({"ipv6", "ip6tables", "ping6"} & asked) is bool(ids)
+    machine = Machine(absent=WITHOUT_IPV6, failing={"ip6tables"})
+    machine.files[f"{tmp_path}/cgroup/cgroup.controllers"] = "cpuset cpu io memory pids"
+    require(LabSpec(), state=tmp_path / "state", cache=tmp_path / "cache", host=machine)
+
+
+def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Path) -> None:
+    machine = Machine(absent=WITHOUT_IPV6, failing={"ip6tables"})
+    machine.files["/proc/cmdline"] = "quiet ipv6.disable=1\n"
+    error = refusal(machine, tmp_path, ipFamily="dual")
+    assert error.what == "a cluster with IPv6 is impossible here"
+    assert error.cause.splitlines() == [
+        "IPv6: /proc/net/if_inet6 does not exist: the kernel was started with ipv6.disable=1",
+        "ip6tables: refused",
+    ]
+    assert "remove ipv6.disable=1 from the kernel's command line" in error.next_step
+    assert any("omit --ip-family" in note for note in error.notes)
+    assert any("--kernel debian" in note for note in error.notes)
+
+
+def test_an_engine_is_asked_for_ipv6_only_by_labs_on_kind_that_have_it() -> None:
+    kinds = {"namespaces": False, "kind": True}
+    for provider, asked in kinds.items():
+        ids = {one.id for one in concerning(LabSpec(provider=provider, ip_family="dual"))}
+        assert ("docker-ipv6" in ids) is asked
+    assert "docker-ipv6" not in {one.id for one in concerning(LabSpec(provider="kind"))}
+
+
+def test_the_machines_own_switch_is_no_hindrance(tmp_path: Path) -> None:
+    machine = Machine(files={"/proc/sys/net/ipv6/conf/all/disable_ipv6": "1\n"})
+    found = check("ipv6", machine, tmp_path)
+    assert found.status == "ok"
+    assert "the machine's own is disabled, which clusters do not need" in found.detail
+    assert any("disable_ipv6" in word for words in machine.ran for word in words)
 
 
 def test_another_kernel_is_no_way_out_where_more_than_the_kernel_is_missing(tmp_path: Path) -> None:

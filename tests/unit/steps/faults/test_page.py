@@ -8,8 +8,9 @@ from typing import get_args
 
 import pytest
 
-from harness.faults.model import Action, Fault, Situation
+from harness.faults.model import Fault, Situation
 from harness.model.base import Data
+from harness.model.fault import Action
 from harness.model.records import FaultRun
 from harness.steps.faults import names
 from harness.steps.faults.page import OUTCOMES, page

@@ -14,7 +14,7 @@ GATES = {"multi": True}
 
 
 def fault(kills: tuple[str, ...], spares: tuple[str, ...] = ()) -> Fault:
-    return Fault(id="F00", name="x", title="x", kills=kills, spares=spares, inject=())
+    return Fault(id="F00", name="x", title="A fault", kills=kills, spares=spares, inject=())
 
 
 def result(name: str, status: str, *failed: str) -> Result:

@@ -10,8 +10,9 @@ import pytest
 
 from harness.model.lab import LabDefinition
 from harness.model.records import Packet, Tap
+from harness.model.spot import Spot
 from harness.runner import Argv, Completed
-from harness.steps.labs.place import Spot, TapWanted
+from harness.steps.labs.place import TapWanted
 
 Answer = Callable[[str, tuple[str, ...]], Completed]
 
@@ -46,12 +47,13 @@ class FakeRunner:
         check: bool = True,
         env: Mapping[str, str] | None = None,
     ) -> Completed:
-        del check, env
+        del env
         words = tuple(str(word) for word in argv)
         self.inputs[words] = input
         self.patience[words] = timeout
         self.log.append((self.place, words))
-        return self.answer(self.place, words)
+        done = self.answer(self.place, words)
+        return done.insist(words[0]) if check else done
 
     def start(
         self,
@@ -75,6 +77,7 @@ class FakeCluster:
         self.patience: dict[tuple[str, ...], float] = {}
         self.inputs: dict[tuple[str, ...], str | None] = {}
         self.packets: dict[str, tuple[Packet, ...]] = {}
+        self.agents = ("agentd",)
 
     def facts(self, namespace: str) -> dict[str, Any]:
         del namespace

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness import timeouts
 from harness.model.lab import LabDefinition
 from harness.model.records import LabStep, Packet
 from harness.runner import CommandError, Completed
@@ -164,7 +165,8 @@ def test_a_deadline_that_passes_says_what_was_waited_for(lab: MakeLab, tmp_path:
     assert made[0].reason == "waited 0 s, but this did not become true: result == 'yes'"
 
 
-FAULT = {"cut": {"title": "A cut cable", "on": "each-node", "inject": ["cut"], "repair": ["mend"]}}
+CUT = {"title": "A cut cable", "on": "each-node", "inject": [{"run": ["cut"]}], "undo": [{"run": ["mend"]}]}
+FAULT = {"cut": CUT}
 
 
 def test_a_fault_is_repaired_by_its_step_and_only_once(lab: MakeLab, tmp_path: Path) -> None:
@@ -177,8 +179,8 @@ def test_a_fault_is_repaired_by_its_step_and_only_once(lab: MakeLab, tmp_path: P
 
 def test_a_repair_reads_its_text_and_what_it_does_besides_reads_none(lab: MakeLab, tmp_path: Path) -> None:
     cluster = FakeCluster(always())
-    fault = FAULT["cut"] | {"input": "of {{ node.name }}", "also": [["look"]]}
-    run(lab(step(inject="cut"), faults={"cut": {**fault, "on": "node/n1"}}), cluster, tmp_path)
+    undo = [{"run": ["mend"], "input": "of {{ node.name }}"}, {"run": ["look"]}]
+    run(lab(step(inject="cut"), faults={"cut": {**CUT, "on": "node/n1", "undo": undo}}), cluster, tmp_path)
     assert cluster.inputs == {("cut",): None, ("mend",): "of n1", ("look",): None}
 
 
@@ -237,6 +239,63 @@ def test_a_repair_that_fails_is_an_error(lab: MakeLab, tmp_path: Path) -> None:
     assert [one.status for one in made] == ["pass", "error", "error"]
 
 
+def test_a_repair_goes_on_after_a_failure_in_every_place(lab: MakeLab, tmp_path: Path) -> None:
+    fault = {**CUT, "undo": [{"run": ["mend"]}, {"run": ["look"]}]}
+    cluster = FakeCluster(lambda _place, argv: said(code=1 if argv[0] == "mend" else 0, errors="stuck"))
+    made = run(
+        lab(step(inject="cut"), {"id": "two", "title": "Two", "repair": "cut"}, faults={"cut": fault}),
+        cluster,
+        tmp_path,
+    )
+    assert cluster.log[2:] == [(place, (word,)) for place in ("n1", "n2") for word in ("mend", "look")]
+    assert [one.status for one in made] == ["pass", "fail"]
+    assert made[1].reason.splitlines() == [
+        "could not repair 'cut'", "  cause: stuck", "  where: node n1", "  note:  could not repair 'cut'",
+    ]  # fmt: skip
+
+
+def test_a_repair_that_hangs_is_tried_once_more_at_the_end(lab: MakeLab, tmp_path: Path) -> None:
+    hung: list[str] = []
+
+    def answer(place: str, argv: tuple[str, ...]) -> Completed:
+        if (place, argv[0]) == ("n1", "mend") and not hung:
+            hung.append(place)
+            msg = "no answer within 30 s"
+            raise CommandError(msg)
+        return said()
+
+    cluster = FakeCluster(answer)
+    made = run(lab(step(inject="cut"), {"id": "two", "title": "Two", "repair": "cut"}, faults=FAULT), cluster, tmp_path)
+    assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n1", "n2", "n1"]
+    assert [(one.step, one.status) for one in made] == [("one", "pass"), ("two", "error"), ("repair-cut", "pass")]
+
+
+def test_a_fault_stops_programs_keeps_what_it_reads_and_acts_in_other_places(lab: MakeLab, tmp_path: Path) -> None:
+    fault = {
+        "title": "A detour",
+        "on": "node/n1",
+        "stop": ["agent@{{ node.name }}"],
+        "inject": [
+            {"run": ["ip", "route", "show"], "keep": "route"},
+            {"at": "operator", "run": ["kubectl", "cordon", "{{ node.name }}"]},
+        ],
+        "undo": [{"run": ["ip", "route", "replace", "{{* route }}"]}],
+    }
+    cluster = FakeCluster(
+        lambda _place, argv: said("17" if argv[0] == "pgrep" else "default via x" if "show" in argv else "")
+    )
+    made = run(lab(step(inject="detour"), faults={"detour": fault}), cluster, tmp_path)
+    assert cluster.log == [
+        ("n1", ("pgrep", "-x", "agentd")),
+        ("n1", ("kill", "-STOP", "17")),
+        ("n1", ("ip", "route", "show")),
+        ("operator", ("kubectl", "cordon", "n1")),
+        ("n1", ("ip", "route", "replace", "default", "via", "x")),
+        ("n1", ("kill", "-CONT", "17")),
+    ]
+    assert [(one.status, one.command) for one in made][1:] == [("pass", "ip route replace default via x")]
+
+
 def test_taps_run_around_the_command_and_their_packets_are_judged(lab: MakeLab, tmp_path: Path) -> None:
     cluster = FakeCluster(always())
     cluster.packets["wire"] = (Packet(t_us=0, src="10.244.0.2", dst="8.8.8.8", proto="icmp", length=84, ttl=63),)
@@ -288,11 +347,9 @@ def test_a_fault_has_as_long_as_it_says(lab: MakeLab, tmp_path: Path) -> None:
     fault = {
         "title": "Slow",
         "on": "operator",
-        "inject": ["cut"],
-        "repair": ["mend"],
-        "also": [["wait"]],
-        "deadline": 190,
+        "inject": [{"run": ["cut"], "deadline": 190}],
+        "undo": [{"run": ["mend"]}, {"run": ["wait"], "deadline": 60}],
     }
     cluster = FakeCluster(always())
     run(lab(step(inject="slow"), faults={"slow": fault}), cluster, tmp_path)
-    assert cluster.patience == {("cut",): 190, ("mend",): 190, ("wait",): 190}
+    assert cluster.patience == {("cut",): 190, ("mend",): timeouts.COMMAND, ("wait",): 60}

@@ -24,7 +24,7 @@ CATALOGUE = {
     "flannel-missing-bridge", "flannel-node-state", "flannel-routes", "flannel-cni0-members", "flannel-arp-fdb",
     "flannel-iptables", "flannel-hostlocal", "flannel-path-matrix", "flannel-vxlan-decode", "flannel-hostgw",
     "flannel-healing", "mtu-inventory", "mtu-df-ladder", "dns-records", "dns-ndots", "svc-iptables",
-    "egress-masquerade",
+    "egress-masquerade", "dual-pod", "ndp-vs-arp",
 }  # fmt: skip
 
 
@@ -66,17 +66,17 @@ def test_an_operator_runs_only_what_its_terminal_has(labs: list[LabDefinition]) 
     for lab in labs:
         ran = [step.run for step in lab.steps if step.on == "operator" and step.run]
         for fault in lab.faults.values():
-            ran += [fault.inject, fault.repair, *fault.also] if fault.on == "operator" else []
+            ran += [one.run for one in (*fault.inject, *fault.undo) if (one.at or fault.on) == "operator"]
         assert {argv[0] for argv in ran} <= {"kubectl", *READ_ONLY}, lab.id
 
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
     quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs}
-    # Their faults touch only what is theirs: a Service, a size of packet.
+    # Their faults touch only what is theirs: a Service, a size of packet, a pod.
     told = (
         "a lab with faults and no `disturbs`: name it here if its faults touch only its own, else say what they disturb"
     )
-    assert quiet == {"svc-iptables", "flannel-vxlan-decode"}, told
+    assert quiet == {"svc-iptables", "flannel-vxlan-decode", "dual-pod", "ndp-vs-arp"}, told
 
 
 def test_a_lab_that_masquerades_between_pods_never_meets_one_that_looks_at_sources(labs: list[LabDefinition]) -> None:
@@ -153,6 +153,24 @@ def test_a_script_with_a_value_in_it_is_refused(tmp_path: Path) -> None:
     step = {"id": "one", "title": "One", "run": ["sh", "-c", "rm {{ param.x }}"]}
     with pytest.raises(SpecError, match="a script must be constant"):
         labfile.read(_lab(tmp_path, steps=[step]))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (
+            {"inject": [{"run": ["ip", "link", "set", "eth0", "down"]}]},
+            r"faults\.cut: nothing takes back what 'inject'",
+        ),
+        ({"inject": [], "undo": [{"run": ["sh"], "input": "rm {{ param.x }}"}]}, r"input: a script must be constant"),
+        ({"inject": [], "stop": ["flanneld@{{ here }}"]}, r"faults\.cut\.stop\.0: uses here, which is no variable"),
+        ({"inject": [{"run": ["ip"], "keep": "node"}]}, r"faults\.cut\.inject\.0\.keep: 'node' has another meaning"),
+        ({"on": "node/{{ item }}", "inject": []}, r"faults\.cut\.on: uses item, which is no variable of a fault"),
+    ],
+)
+def test_a_fault_that_cannot_work_does_not_load(tmp_path: Path, fault: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=rf"lab\.yaml:\d+:\d+: .*{said}"):
+        labfile.read(_lab(tmp_path, faults={"cut": {"title": "A cut cable", "on": "node/n1", **fault}}))
 
 
 def test_a_script_may_get_values_as_arguments(tmp_path: Path) -> None:

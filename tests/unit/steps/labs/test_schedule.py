@@ -76,7 +76,7 @@ def test_a_lab_that_stops_the_api_server_meets_no_other() -> None:
         lab.id
         for lab in list_labs()
         for fault in lab.faults.values()
-        if any("apiserver" in word for word in fault.inject)
+        if any("apiserver" in word for action in fault.inject for word in action.run)
     }
     assert "dns-records" in stops
     assert all(lab.alone for lab in list_labs() if lab.id in stops)

@@ -133,9 +133,8 @@ def test_a_certificate_that_is_not_accepted_ends_the_wait_at_once_and_blames_no_
 
 
 def test_a_service_that_was_started_again_once_is_not_the_cause(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, golden: Callable[[str, str], None]
+    tmp_path: Path, golden: Callable[[str, str], None]
 ) -> None:
-    monkeypatch.delenv("CNILAB_TIMEOUT_SCALE", raising=False)
     place = LabLayout(tmp_path, "lab")
     service(place, "kubelet", 1)
     with pytest.raises(BringUpError) as caught:

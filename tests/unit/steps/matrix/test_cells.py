@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from harness import timeouts
 from harness.cni import catalogue
 from harness.errors import SpecError, UsageError
 from harness.model.load import load_spec
 from harness.model.matrix import Cell
+from harness.model.references import Known
 from harness.model.spec import Kubernetes
 from harness.runner import HostRunner
 from harness.steps.doctor.model import Answer, Finding, Plan, Question, Status
@@ -51,6 +53,7 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
 
 def test_the_nightly_matrix_has_every_variant_on_namespaces() -> None:
     found = matrix.load()
+    found = [one for one in found if one.ip_family == "ipv4"]
     usual = {one.variant for one in found if one.provider == "namespaces" and one.kernel == "host"}
     assert usual == set(catalogue.names())
 
@@ -64,6 +67,28 @@ def test_a_cell_may_have_another_version_of_its_network(written: Callable[[str],
     assert run.item(other)["cniVersion"] == "0.27.4"
     assert run.spec(cell(cni_version="0.27.4", labs="all"))["spec"]["cniVersion"] == "0.27.4"
     assert "cniVersion" not in run.spec(cell(labs="all"))["spec"]
+
+
+def test_a_cell_may_have_other_families(written: Callable[[str], Path], tmp_path: Path) -> None:
+    path = written("groups: [{variants: [flannel, weave], ipFamily: dual}, {variants: [flannel]}]\n")
+    dual, weave, usual = matrix.load(path)
+    assert (dual.id, dual.unavailable, usual.id) == ("dual-flannel", "", "flannel")
+    assert weave.unavailable == "the variant 'weave' has no IPv6"
+    (words,) = run.work(dual, tmp_path / "x", tmp_path).parts
+    assert words[words.index("--ip-family") + 1] == "dual"
+    assert "--ip-family" not in run.work(usual, tmp_path / "y", tmp_path).parts[0]
+    assert run.item(dual)["ipFamily"] == "dual"
+    assert run.spec(cell(ip_family="ipv6", labs="all"))["spec"]["ipFamily"] == "ipv6"
+    assert "ipFamily" not in run.spec(cell(labs="all"))["spec"]
+
+
+def test_the_nightly_matrix_asks_for_both_families() -> None:
+    families = {(one.variant, one.provider, one.ip_family) for one in matrix.load() if one.ip_family != "ipv4"}
+    assert families >= {
+        ("flannel", "namespaces", "dual"),
+        ("flannel", "namespaces", "ipv6"),
+        ("flannel", "kind", "dual"),
+    }
 
 
 def test_the_nightly_matrix_asks_for_every_provider_and_the_other_kernel() -> None:
@@ -151,7 +176,7 @@ def test_words_of_a_usual_cell_can_be_typed(tmp_path: Path) -> None:
 
 def test_what_words_cannot_say_is_a_spec_that_can_be_read(tmp_path: Path) -> None:
     (words,) = run.work(cell("k", provider="kind", labs=("pod-model",)), tmp_path / "k", tmp_path).parts
-    spec = load_spec(Path(words[1]), variants=catalogue.names(), labs=["pod-model"])
+    spec = load_spec(Path(words[1]), Known(catalogue.names(), ["pod-model"]))
     assert (spec.name, spec.provider, spec.cni, spec.labs) == ("k", "kind", "flannel", ("pod-model",))
 
 
@@ -196,9 +221,9 @@ def test_a_failed_cell_does_not_keep_the_others_from_running(tmp_path: Path) -> 
     assert told[2] == "--- b: unavailable: no kernel"
 
 
-def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CNILAB_TIMEOUT_SCALE", "0.01")
-    outcomes, _ = night(tmp_path, [cell("a", variant="bridge", minutes=1)])
+def test_a_cell_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    with timeouts.paced(0.01):
+        outcomes, _ = night(tmp_path, [cell("a", variant="bridge", minutes=1)])
     assert (outcomes[0].state, outcomes[0].exit) == ("timeout", 11)
 
 

@@ -70,6 +70,27 @@ def test_other_providers_are_refused_with_another_way(tmp_path: Path) -> None:
     assert "bring it up with the other variant" in caught.value.next_step
 
 
+def with_families(there: Attached, mtu: int = 1500) -> Attached:
+    data = there.spec.model_dump(mode="json") | {"ip_family": "dual", "underlay": {"mtu": mtu}}
+    return replace(there, spec=LabSpec.model_validate(data))
+
+
+def test_a_network_without_the_clusters_families_is_refused_with_the_cause(tmp_path: Path) -> None:
+    there = with_families(lab(tmp_path))
+    with pytest.raises(UsageError, match="the network 'weave' has no IPv6, but cluster 's-lab' does") as caught:
+        switch.check(there, catalogue.variant("weave"), cache=tmp_path)
+    assert "made with ipFamily dual" in caught.value.cause
+    switch.check(there, catalogue.variant("bridge"), cache=tmp_path)
+
+
+def test_a_network_that_takes_too_much_of_the_links_is_refused_with_the_arithmetic(tmp_path: Path) -> None:
+    there = with_families(lab(tmp_path), mtu=1300)
+    with pytest.raises(UsageError, match="'cilium-wireguard' leaves pods no room for IPv6") as caught:
+        switch.check(there, catalogue.variant("cilium-wireguard"), cache=tmp_path)
+    assert "1300 - 95 that it takes = 1205 bytes, but IPv6 needs 1280" in caught.value.cause
+    switch.check(there, catalogue.variant("bridge"), cache=tmp_path)
+
+
 def test_only_what_the_variant_needs_is_asked_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def lacking(name: str) -> Question:
         return Question(
