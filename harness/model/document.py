@@ -14,7 +14,7 @@ KIND: Final = "Lab"
 
 
 class Metadata(Data):
-    """Who the lab is."""
+    """Who the cluster is."""
 
     name: LabName = Field(default="lab", description="Part of paths, cgroups and host names: a short DNS label")
 

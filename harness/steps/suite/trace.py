@@ -156,7 +156,7 @@ def family_for(there: Attached, target: str, asked: Family | None) -> Family:
         asked: What the user wants; None: no matter.
 
     Raises:
-        UsageError: The address is of the other family, or the lab has none of it.
+        UsageError: The address is of the other family, or the cluster has none of it.
     """
     family = asked or there.spec.primary
     with suppress(ValueError):
@@ -165,7 +165,7 @@ def family_for(there: Attached, target: str, asked: Family | None) -> Family:
         msg = f"{target} is no {TITLE[asked]} address"
         raise UsageError(msg, next_step=f"leave out --ip-family {asked}")
     if family not in there.spec.families:
-        msg = f"the lab has no {TITLE[family]}"
+        msg = f"the cluster has no {TITLE[family]}"
         raise UsageError(msg, cause=f"its IP family is {there.spec.ip_family}", next_step="cnilab up --ip-family dual")
     return family
 

@@ -190,7 +190,7 @@ def test_the_first_family_of_a_lab_is_the_usual_one() -> None:
 
 
 def test_families_that_are_not_there_are_refused() -> None:
-    with pytest.raises(UsageError, match="the lab has no IPv6"):
+    with pytest.raises(UsageError, match="the cluster has no IPv6"):
         family_for(there_of(LabSpec())[0], "2001:db8::1", None)
     with pytest.raises(UsageError, match=r"8\.8\.8\.8 is no IPv6 address"):
         family_for(there_of(DUAL)[0], "8.8.8.8", "ipv6")
