@@ -169,6 +169,8 @@ def _node(node: _Node) -> list[Markup]:
         text(right, node.y + 48, "MTU", "tiny muted", anchor="end"),
     ]
     column = node.lane + (110 if node.width >= ROOMY else 98)
+    if any(station.second for station in box.stations):  # the tunnel of the other family has a longer name
+        column += 12
     for index, station in enumerate(box.stations):
         y = node.station_y(index)
         note = f" · {station.note}" if station.note and node.width >= ROOMY else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from harness.model.family import TITLE, Family, family_of_dial
@@ -48,14 +48,14 @@ def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
     climbed = [rung for rung in rungs if rung.df and rung.purpose == "ladder"]
     there = {rung.family for rung in climbed}
     both = families_of(there)
-    tunnels = tuple(_tunnels(nodes, underlay, both))
-    limits = {one.family: min(pod, one.sum[2]) for one in tunnels}
+    tunnels = _tunnels(nodes, underlay, both or (("ipv6",) if there == {"ipv6"} else ()))
+    limits = {family: min(pod, one.sum[2]) for family, one in tunnels.items()}
     ladders = tuple(_ladders(climbed, pod, both, limits))
     return Mtu(
         sum=(underlay, overhead, pod),
         parts=_parts(overhead),
         header=48 if there == {"ipv6"} else 28,
-        tunnels=tunnels,
+        tunnels=tuple(tunnels.values()),
         rows=tuple(_row(node) for node in nodes),
         shown=_first_of_each_kind(ladders),
         ladders=ladders,
@@ -68,17 +68,18 @@ def _parts(overhead: int) -> tuple[Fact, ...]:
     return tuple(Fact(name, str(size)) for name, size in parts)
 
 
-def _tunnels(nodes: list[TopologyNode], underlay: int, both: tuple[Family, ...]) -> Iterator[TunnelSum]:
-    """What is left by the tunnels of a network that has one for each family."""
-    devices = overlays(nodes[0]) if nodes and underlay else []
-    if len(devices) < 2:
-        return
-    for family in both:
-        kind = next(link.kind for link in devices if family_of_dial(link.local) == family)
-        overhead = TUNNELS.get(kind, {}).get(family, 0)
+def _tunnels(nodes: list[TopologyNode], underlay: int, families: tuple[Family, ...]) -> dict[Family, TunnelSum]:
+    """What is left by tunnels of which each carries its own family; nothing where IPv4 is alone, or carries both."""
+    own = {family_of_dial(link.local): link for link in (overlays(nodes[0]) if nodes else ()) if link.local}
+    if not underlay or not all(family in own for family in families):
+        return {}
+    found: dict[Family, TunnelSum] = {}
+    for family in families:
+        overhead = TUNNELS.get(own[family].kind, {}).get(family, 0)
         left = underlay - overhead
         ping = left - (28 if family == "ipv4" else 48)
-        yield TunnelSum(TITLE[family], (underlay, overhead, left), _parts(overhead), ping)
+        found[family] = TunnelSum(TITLE[family], (underlay, overhead, left), _parts(overhead), ping)
+    return found
 
 
 def _first_of_each_kind(ladders: tuple[Ladder, ...]) -> tuple[Ladder, ...]:
@@ -111,7 +112,7 @@ def _row(node: TopologyNode) -> MtuRow:
     return MtuRow(node.name, tuple(links), sign, marks.PASS if fits else marks.FAIL)
 
 
-def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapping[str, int]) -> list[Ladder]:
+def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapping[Family, int]) -> list[Ladder]:
     """One ladder per ordered pair and family, cross-node pairs first: they are what an encapsulation limits."""
     by_pair: dict[tuple[str, str, Family], list[Rung]] = {}
     for rung in rungs:
@@ -120,7 +121,7 @@ def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapp
     for (src, dst, own), found in by_pair.items():
         first, family = found[0], named(own, both)
         same = first.src_node == first.dst_node
-        expected = pod if same else limits.get(family, pod)  # within a node no tunnel takes anything
+        expected = pod if same else limits.get(own, pod)  # within a node no tunnel takes anything
         by_size = {rung.size: rung for rung in sorted(found, key=lambda rung: rung.size)}
         ladders.append(
             Ladder(

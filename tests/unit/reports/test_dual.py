@@ -10,7 +10,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness.model.records import Exchange
+from harness.model.family import family_of_proto
+from harness.model.records import Exchange, Rung
 from harness.model.run import RunDir
 from harness.yamlio import loads
 from reports import conformance_yaml, ctrf, html, junit, markdown, marks
@@ -71,6 +72,28 @@ def test_a_run_of_one_family_says_nothing_of_families(full: RunDir) -> None:
     body = text[text.index("<body>") : text.index("<script>")]
     for word in ("IPv6", "family:", 'class="fam ', 'class="family"', "split"):
         assert word not in body
+
+
+def test_a_run_of_ipv6_alone_names_what_is_of_ipv6_and_no_family_beside_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    run.write_topology(dual.alone(sample.Sample()))
+    run.add_observations(
+        one
+        for one in dual.seen(sample.Sample())
+        if isinstance(one, Exchange | Rung)
+        and (one.family if isinstance(one, Rung) else family_of_proto(one.proto)) == "ipv6"
+    )
+    report = build(run)
+    assert report.matrix is not None
+    assert [(tab.title, tab.family) for tab in report.matrix.tabs[:2]] == [("TCP over IPv6", ""), ("UDP over IPv6", "")]
+    assert report.mtu is not None
+    assert [(one.sum, one.ping) for one in report.mtu.tunnels] == [((1500, 70, 1430), 1382)]
+    assert {(one.family, one.expected) for one in report.mtu.ladders} == {("", 1430), ("", 1450)}
+    text = html.render(report)
+    assert page.read(text).problems == []
+    assert "Both families" not in text
+    assert 'class="fam ' not in text
 
 
 def row(report: Report, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from harness.model.family import Family
 from harness.model.records import Exchange, Leg, Observation, Packet, Result, Rung, Tap
 from harness.model.run import RunDir
 from harness.model.topology import Interface, Place, Topology, TopologyNode
-from tests.unit.conformance.twins import forth, forth_text, resized, twin
+from tests.unit.conformance.twins import forth, forth_data, forth_text, resized, twin
 from tests.unit.reports.sample.base import MTU, Sample, events, info, topology
 from tests.unit.reports.sample.observations import observations
 from tests.unit.reports.sample.verdicts import results
@@ -59,6 +60,27 @@ def _six(link: Interface) -> Interface:
         "name": "flannel-v6.1", "addresses": address, "local": twin(link.local), "mtu": MTU - OVERHEAD,
         "mac": link.mac.replace("f2", "f6"),
     })  # fmt: skip
+
+
+def alone(sample: Sample) -> Topology:
+    """topology.json of a lab of IPv6 alone."""
+    four = topology(sample).model_dump_json(by_alias=True).replace("127.0.0.1/8", "127.0.0.1")
+    nodes = Topology.model_validate(forth_data(json.loads(four)))
+    six = {"local": "fd00:172:18::11", "mtu": MTU - OVERHEAD}
+    return nodes.model_copy(
+        update={
+            "nodes": tuple(
+                node.model_copy(
+                    update={
+                        "interfaces": tuple(
+                            link.model_copy(update=six) if link.kind == "vxlan" else link for link in node.interfaces
+                        )
+                    }
+                )
+                for node in nodes.nodes
+            )
+        }
+    )
 
 
 def _node(node: TopologyNode) -> TopologyNode:
