@@ -41,7 +41,7 @@ def unreadable(context: Context, tap: Tap, one: Exchange, leg: str, readable: in
         readable: How many of its packets were recognised there.
     """
     wire = context.expect.wire
-    hidden = sum(sealed(packet, wire) for packet in tap.packets)
+    hidden = sum(sealed(packet, wire) for packet in _seen(context, tap))
     if readable:
         text = (
             f"{readable} packets of {leg_name(one)} can be read at {tap.node} {tap.interface}: they are not encrypted"
@@ -50,6 +50,15 @@ def unreadable(context: Context, tap: Tap, one: Exchange, leg: str, readable: in
     if not hidden:
         return _silent(tap, wire, leg, leg_name(one))
     return passed(leg, "nothing to read", f"{hidden} encrypted packets")
+
+
+def _seen(context: Context, tap: Tap) -> tuple[Packet, ...]:
+    """Packets of a tap; where they cannot be read, of all families: a tunnel's outer header does not tell the inner."""
+    if not context.expect.wire.encrypted:
+        return tap.packets
+    place = (tap.batch, tap.flow, tap.order)
+    whole = (one.packets for one in context.entire.taps if (one.batch, one.flow, one.order) == place)
+    return next(whole, tap.packets)
 
 
 def _silent(tap: Tap, wire: Wire, leg: str, traffic: str) -> Leg:
@@ -76,7 +85,7 @@ def encapsulation(context: Context) -> Verdict:
 def _leg(context: Context, tap: Tap, expect: Wire) -> Leg:
     leg = f"{tap.node}:{tap.interface}/{tap.flow}"
     known = {"udp", "tcp", "icmp", "icmp6", "esp"}
-    outer = [packet for packet in tap.packets if packet.inner is not None or packet.proto in known]
+    outer = [packet for packet in _seen(context, tap) if packet.inner is not None or packet.proto in known]
     pieces = [packet for packet in outer if packet.more_fragments or packet.fragment_offset]
     if not outer:
         return broken(leg, f"nothing was captured at {leg}", "missing")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from harness.model.family import Family, family_of_dial
 from harness.model.topology import Interface, Topology
 
 
 def bare(address: str) -> str:
     """`10.244.0.2` of `10.244.0.2/24`."""
     return address.partition("/")[0]
+
+
+def seconds(address: str, interfaces: Iterable[Interface]) -> list[str]:
+    """Addresses of the other family on the link that has an address: what a machine of two families has beside it."""
+    there = next((link.addresses for link in interfaces if address in map(bare, link.addresses)), ())
+    others = [bare(one) for one in there if family_of_dial(bare(one)) != family_of_dial(address)]
+    return [one for one in others if not one.startswith("fe80:")]
 
 
 class Owners:
@@ -29,6 +37,8 @@ class Owners:
             return
         for node in topology.nodes:
             self.node_addresses[node.address] = node.name
+            for address in seconds(node.address, node.interfaces):
+                self.node_addresses.setdefault(address, node.name)
         self._learn_interfaces(topology)
         self._learn_pods(topology)
 
@@ -47,16 +57,24 @@ class Owners:
                 if pod.ip and not pod.host_network:
                     self.pod_addresses.setdefault(pod.ip, pod.name)
                     self._ip[pod.ip] = f"pod {pod.name} on {node.name}"
+                    for address in seconds(pod.ip, pod.interfaces):
+                        self.pod_addresses.setdefault(address, pod.name)
+                        self._ip[address] = f"pod {pod.name} on {node.name}"
 
     def ip(self, address: str) -> str:
         """`pod a on n1`, `n1 eth0`, or empty."""
         return self._ip.get(bare(address), "")
 
-    def address_of(self, name: str) -> str:
-        """The address of a pod or a node, or empty."""
+    def address_of(self, name: str, family: Family | None = None) -> str:
+        """The address of a pod or a node, or empty.
+
+        Args:
+            name: Of the pod or the node.
+            family: Of the address; None: the primary one.
+        """
         for addresses in (self.pod_addresses, self.node_addresses):
             for address, who in addresses.items():
-                if who == name:
+                if who == name and family in (None, family_of_dial(address)):
                     return address
         return ""
 

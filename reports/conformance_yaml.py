@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness import yamlio
+from harness.model.family import FAMILIES, Family
+from reports.marks import ADVICE, ERROR, FAIL, PASS
 from reports.model import Area, Report
 
 
@@ -49,4 +51,18 @@ def _area(area: Area) -> dict[str, Any]:
     ):
         if status in by_status:
             entry[key] = by_status[status]
-    return entry
+    families = {family: _family(area, family) for family in FAMILIES}
+    return entry | ({"families": families} if any(len(item.families) > 1 for item in area.requirements) else {})
+
+
+def _family(area: Area, family: Family) -> dict[str, Any]:
+    """What requirements that are judged for each family say of one."""
+    words: dict[str, list[str]] = {}
+    for item in area.requirements:
+        for own, mark in item.families:
+            if own == family:
+                words.setdefault(mark.word, []).append(item.id)
+    entry: dict[str, Any] = {"passed": len(words.get(PASS.word, []))}
+    failed = [*words.get(FAIL.word, []), *words.get(ADVICE.word, [])]
+    entry |= {"failed": failed} if failed else {}
+    return entry | ({"withoutVerdict": words[ERROR.word]} if ERROR.word in words else {})

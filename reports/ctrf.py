@@ -63,8 +63,11 @@ def _requirement(item: Requirement, area: str) -> dict[str, Any]:
         "flaky": item.flaky,
         "tags": [item.level],
     }
-    if item.next:
-        test["extra"] = {"next": list(item.next)}
+    extra: dict[str, Any] = {"next": list(item.next)} if item.next else {}
+    if len(item.families) > 1:
+        extra["families"] = {family: mark.word for family, mark in item.families}
+    if extra:
+        test["extra"] = extra
     return test
 
 

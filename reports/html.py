@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.model.family import TITLE
 from reports import text
 from reports.drawings.ladder import ladder
 from reports.drawings.packet import packet
@@ -63,6 +64,7 @@ def environment(folder: Path | None = None) -> Environment:
         clock=text.clock,
         plural=text.plural,
         listing=text.listing,
+        TITLE=TITLE,
     )
     return made
 

@@ -61,6 +61,7 @@ def _requirement(suite: ET.Element, item: Requirement) -> None:
     )  # fmt: skip
     bad = [leg for leg in item.legs if leg.mark.tone in ("bad", "warn", "lab")]
     lines = [f"{leg.leg}: {leg.statement} (expected {leg.expected}, observed {leg.observed})" for leg in bad]
+    lines += [item.by_family] if item.by_family else []
     lines += [f"next: {line}" for line in item.next]
     match item.status:
         case "fail" if item.level == "MUST":
@@ -71,8 +72,9 @@ def _requirement(suite: ET.Element, item: Requirement) -> None:
             _child(case, "error", item.statement, "\n".join(lines), kind=item.reason)
         case "skip" | "not-applicable":
             _child(case, "skipped", f"{item.status}: {item.statement}", "")
-        case _ if item.flaky:
-            ET.SubElement(case, "system-out").text = "passed only after a retry"
+        case _ if item.flaky or item.by_family:
+            said = ("passed only after a retry" if item.flaky else "", item.by_family)
+            ET.SubElement(case, "system-out").text = _clean("; ".join(filter(None, said)))
         case _:
             pass
 

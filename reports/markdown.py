@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.escape import code, fenced, fit, html, plain
-from reports.model import Area, LabCard, Matrix, Report, Requirement
+from reports.model import Area, LabCard, Matrix, MatrixTab, Report, Requirement
 from reports.text import duration, plural
 
 _MOST_MATRIX = 20
@@ -44,7 +44,7 @@ def render(report: Report) -> str:
         parts += _areas(report.requirements.areas)
         parts += [_failure(item) for item in report.requirements.attention]
     if report.matrix is not None and len(report.matrix.axes) <= _MOST_MATRIX:
-        parts.append(_matrix(report.matrix))
+        parts += [_matrix(report.matrix, tab) for tab in _tabs(report.matrix)]
     parts += _labs(report.labs)
     if report.faults is not None:
         parts.append(
@@ -63,7 +63,8 @@ def _areas(areas: tuple[Area, ...]) -> list[str]:
 
 
 def _failure(item: Requirement) -> str:
-    head = f"{item.mark.glyph} {item.id}: {item.title} ({item.level}, {item.mark.word})"
+    families = f"; {item.by_family}" if item.by_family else ""
+    head = f"{item.mark.glyph} {item.id}: {item.title} ({item.level}, {item.mark.word}{families})"
     lines = [f"<details><summary>{html(head)}</summary>\n\n{plain(item.statement)}\n"]
     lines += [f"- `{code(leg.leg)}` {plain(leg.statement)}" for leg in item.legs[:10] if leg.mark.tone != "good"]
     if item.next:
@@ -72,9 +73,17 @@ def _failure(item: Requirement) -> str:
     return "\n".join([*lines, "\n</details>\n\n"])
 
 
-def _matrix(matrix: Matrix) -> str:
+def _tabs(matrix: Matrix) -> list[MatrixTab]:
+    """The first protocol of each family."""
+    first: dict[str, MatrixTab] = {}
+    for tab in matrix.tabs:
+        first.setdefault(tab.family, tab)
+    return [tab for family, tab in first.items() if family] or [matrix.tabs[0]]
+
+
+def _matrix(matrix: Matrix, tab: MatrixTab) -> str:
     """Characters in a code block: `.` as expected, the state's own glyph otherwise."""
-    tab = matrix.tabs[0]
+    over = f" over {tab.family}" if tab.family else ""
     width = max(len(axis.name) for axis in matrix.axes) + 1
     head = " " * width + "".join(axis.name.rjust(width) for axis in matrix.axes)
     rows = [
@@ -82,7 +91,7 @@ def _matrix(matrix: Matrix) -> str:
         for axis, row in zip(matrix.axes, tab.rows, strict=True)
     ]
     text = fenced("\n".join([head, *rows]))
-    return f"\n**Pod to pod, {plain(tab.title)}**: {plain(tab.summary)}\n\n```text\n{text}\n```\n"
+    return f"\n**Pod to pod, {plain(tab.title)}{over}**: {plain(tab.summary)}\n\n```text\n{text}\n```\n"
 
 
 def _labs(labs: tuple[LabCard, ...]) -> list[str]:

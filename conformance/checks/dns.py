@@ -157,7 +157,7 @@ def _pointers(context: Context, one: Lookup) -> list[str]:
         if found.cluster_ip not in {"", "None"} and reverse(found.cluster_ip) == one.name:
             return [f"{found.name}.{tail}"]
     for pod in context.inventory.pods:
-        if reverse(pod.ip) == one.name:
+        if pod.ip and reverse(pod.ip) == one.name:
             return [f"{pod.name}.headless.{tail}"]
     return []
 

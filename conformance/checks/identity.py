@@ -6,7 +6,8 @@ from typing import Any
 
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.context import Context
-from conformance.dumps import INET, addresses, by_name, held, is_up, pod_links, reason, sandbox, sandboxes, unread
+from conformance.dumps import INET, addresses, by_name, held, is_up, pod_links, reason, rows, sandbox, sandboxes, unread
+from conformance.inventory import Site
 from conformance.legs import (
     any_ok,
     broken,
@@ -22,6 +23,8 @@ from conformance.legs import (
 )
 from conformance.maths import duplicates, inside, split_endpoint
 from conformance.model import Check, Verdict
+from conformance.plan import loopback
+from harness.model.family import TITLE
 from harness.model.records import Evidence, Exchange, Leg
 
 EADDRINUSE = 98
@@ -35,7 +38,7 @@ def pod_ip_unique(context: Context) -> Verdict:
     for site in context.inventory.pods:
         mine = [address for address, owner in owners if owner.startswith(f"pod {site.name} ")]
         if not mine:
-            legs.append(unread(site.name, where(site), "addr", context.attempt("pod", site.name, "addr")))
+            legs.append(_without(context, site, context.attempt("pod", site.name, "addr")))
             continue
         clash = [address for address in mine if address in shared]
         service = [address for address in mine if inside(address, context.service_range)]
@@ -70,6 +73,15 @@ def pod_ip_unique(context: Context) -> Verdict:
     )
 
 
+def _without(context: Context, site: Site, read: Any) -> Leg:
+    """A leg of a pod whose addresses could not be read; of one that has none of this family, if that was read."""
+    if reason(read) or not rows(read):
+        return unread(site.name, where(site), "addr", read)
+    family = TITLE[context.family]
+    text = f"pod {site.name} on {site.node} has no {family} address"
+    return failed(site.name, "missing", text, f"an {family} address", "none", "ip")
+
+
 def pod_ip_agrees(context: Context) -> Verdict:
     """What the pod sees, what the API says and what peers see are one address."""
     seen_by_peers: dict[str, set[str]] = {}
@@ -83,8 +95,8 @@ def pod_ip_agrees(context: Context) -> Verdict:
         kernel = addresses(by_name(read).get("eth0"), family=INET[context.family])
         api = list(site.api_ips)
         peers = sorted(seen_by_peers.get(site.name, ()))
-        if not kernel and reason(read):
-            legs.append(unread(site.name, where(site), "addr", read))
+        if not kernel and (reason(read) or not api):
+            legs.append(_without(context, site, read))
         elif set(api) <= set(kernel) and set(peers) <= set(api):
             legs.append(passed(site.name, api, kernel, "ip"))
         else:
@@ -114,7 +126,7 @@ def pod_ip_in_range(context: Context) -> Verdict:
         read = context.attempt("pod", site.name, "addr")
         kernel = addresses(by_name(read).get("eth0"), family=INET[context.family])
         if not kernel:
-            legs.append(unread(site.name, where(site), "addr", read))
+            legs.append(_without(context, site, read))
             continue
         share = context.inventory.node(site.node).pod_cidr if context.gates.get("ncidr") else ""
         outside = [ip for ip in kernel if not inside(ip, whole)]
@@ -257,7 +269,7 @@ def _of(context: Context, purpose: str, name: str) -> Exchange | None:
     return next((one for one in context.exchanges.get(purpose, ()) if one.src == name), None)
 
 
-def _inside(context: Context, purpose: str, twin: str, text: str, *, loopback: bool) -> Verdict:
+def _inside(context: Context, purpose: str, twin: str, text: str, *, link: bool) -> Verdict:
     legs: list[Leg] = []
     seen = []
     for site in context.inventory.pods:
@@ -267,7 +279,7 @@ def _inside(context: Context, purpose: str, twin: str, text: str, *, loopback: b
             seen.append(one)
             legs.append(reached(context, one, f"{site.name}>{target}/{proto}"))
         lo = pod_links(context, site.name).get("lo")
-        if loopback and lo is not None:
+        if link and lo is not None:
             legs.append(
                 check_value(
                     f"{site.name}/lo",
@@ -285,13 +297,14 @@ def _inside(context: Context, purpose: str, twin: str, text: str, *, loopback: b
 
 
 def localhost(context: Context) -> Verdict:
-    """127.0.0.1 answers inside every pod, and lo is up."""
-    return _inside(context, "localhost", "mesh", "127.0.0.1 answers over TCP and UDP, lo is up", loopback=True)
+    """127.0.0.1, or ::1, answers inside every pod, and lo is up."""
+    text = f"{loopback(context.family)} answers over TCP and UDP, lo is up"
+    return _inside(context, "localhost", "mesh", text, link=True)
 
 
 def own_address(context: Context) -> Verdict:
     """A pod reaches itself at its own address."""
-    return _inside(context, "self", "mesh", "their own address answers over TCP and UDP", loopback=False)
+    return _inside(context, "self", "mesh", "their own address answers over TCP and UDP", link=False)
 
 
 def identity(context: Context) -> Verdict:
@@ -348,7 +361,7 @@ CHECKS: tuple[Check, ...] = (
         source=NM, gates=("ctr",), causes=("sandbox fault of the runtime",), next=("readlink /proc/{pid}/ns/net",),
     ),
     Check(
-        "model.localhost", "127.0.0.1 answers inside every pod", "M", "B1", localhost,
+        "model.localhost", "the loopback address answers inside every pod", "M", "B1", localhost,
         source="RFC 1122 §3.2.1.3; CNI loopback plugin", needs=("B0",),
         causes=("loopback plugin missing",), next=("ip -n {pod} link show lo",),
     ),

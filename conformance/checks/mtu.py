@@ -388,7 +388,7 @@ CHECKS: tuple[Check, ...] = (
         after=("model.pod-pod.cross-node",), causes=("MTU black hole",), next=("ss -ti",),
     ),
     Check(
-        "mtu.mss", "a SYN announces the effective MTU less 40 bytes", "S", "B2", mss, source="RFC 9293 §3.7.1",
+        "mtu.mss", "a SYN announces the effective MTU less the headers", "S", "B2", mss, source="RFC 9293 §3.7.1",
         gates=("multi",), after=("model.pod-pod.cross-node",), causes=("a clamp rule",), next=("nft list ruleset",),
     ),
     Check(

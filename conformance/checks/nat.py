@@ -183,7 +183,9 @@ def _wrong_outer(context: Context, tap: Tap, one: Exchange) -> str:
     if not on_underlay(context, tap):
         return ""
     overlay = context.expect.wire.kind != "plain"
-    source, target = (context.inventory.node(node).address for node in (one.src_node, one.dst_node))
+    whole = context.entire.inventory
+    family = context.expect.wire.outer(context.family, whole.families)
+    source, target = (whole.node(node).address_of(family) for node in (one.src_node, one.dst_node))
     for packet in tap.packets:
         if not _matches(_inner(packet), one):
             continue

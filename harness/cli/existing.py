@@ -145,7 +145,7 @@ def _sent(run: RunDir, journal: Journal, what: str) -> Path:
 
 def _new_run(found: Survey, where: Path | None, own: Given) -> RunDir:
     from harness.cli.runs import new_run  # noqa: PLC0415
-    from harness.steps.existing.deploy import described_before  # noqa: PLC0415
+    from harness.steps.existing.described import described_before  # noqa: PLC0415
 
     run = new_run(described_before(found), [], where)
     wish = found.wish

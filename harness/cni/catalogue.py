@@ -59,13 +59,13 @@ def variant(name: str) -> Variant:
 
 
 def of(spec: LabSpec) -> Variant:
-    """A lab's variant, with what is to be expected of the network's version that it asks for.
+    """A lab's variant, with what is to be expected in its families and of the network's version that it asks for.
 
     Raises:
         UsageError: There is none of that name; suggests the nearest.
         SpecError: Its file is wrong.
     """
-    chosen = variant(spec.cni)
+    chosen = variant(spec.cni).among(spec.families)
     limits = chosen.expect.overhead_before if spec.cni_version else {}
     for limit in sorted(limits, key=numbers):
         if numbers(spec.cni_version) < numbers(limit):

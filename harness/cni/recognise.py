@@ -38,7 +38,7 @@ class Recognised:
     Args:
         variant: What may be expected of it.
         why: What it was recognised by, or why it was not.
-        cidr: The pods' range, where its configuration says so.
+        cidr: The pods' range, where its configuration says so; of both families, separated by a comma.
     """
 
     variant: Variant

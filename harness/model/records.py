@@ -217,6 +217,7 @@ class Packet(Record):
     length: int = Field(description="Bytes of the IP packet")
     ttl: int
     ip_id: int = 0
+    flow_label: int | None = Field(default=None, description="Of IPv6 (RFC 6437)")
     df: bool = False
     more_fragments: bool = False
     fragment_offset: int = 0

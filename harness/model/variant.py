@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final, Literal, get_args
 
 from pydantic import Field
@@ -48,6 +49,19 @@ class Wire(Data):
     kind: WireKind
     port: int | None = Field(default=None, description="UDP destination port of the encapsulation")
     vni: int | None = Field(default=None, description="Network identifier, where it is fixed")
+    over: Literal["same", "one"] = Field(
+        default="same",
+        description="Family of the outer header: that of the pod's packet, or one for all, IPv4 where nodes have it",
+    )
+
+    def outer(self, family: Family, there: Collection[Family]) -> Family:
+        """Family of the outer header.
+
+        Args:
+            family: Of the pod's packet.
+            there: Those of the cluster.
+        """
+        return "ipv4" if self.over == "one" and "ipv4" in there else family
 
     @property
     def encrypted(self) -> bool:
@@ -96,7 +110,9 @@ class Expectations(Data):
     node_to_pod_source: Literal["gateway", "tunnel", "node", "record"] = Field(alias="nodeToPodSource")
     heal_seconds: dict[str, float] = Field(alias="healSeconds", description="What the agent repairs, within seconds")
     ipv6: dict[str, Any] = Field(
-        default_factory=dict, description="What of all this is different in IPv6, by the same keys"
+        default_factory=dict,
+        description="What of all this is different in IPv6, by the same keys; where one family carries all tunnels, "
+        "what is different if that is IPv6",
     )
 
     def of(self, family: Family) -> Expectations:
@@ -105,6 +121,15 @@ class Expectations(Data):
             return self
         plain = self.model_dump(mode="json", by_alias=True, exclude={"ipv6"})
         return Expectations.model_validate({**plain, **self.ipv6})
+
+    def among(self, there: Collection[Family]) -> Expectations:
+        """What is true in a cluster of these families: where IPv4 carries all tunnels, nothing is different in IPv6.
+
+        Args:
+            there: Families of the cluster.
+        """
+        carried = self.wire.over == "one" and {"ipv4", "ipv6"} <= set(there)
+        return self.model_copy(update={"ipv6": {}}) if carried else self
 
     def pod_mtu(self, underlay: int) -> int:
         """The largest IP packet of a pod that the underlay carries after encapsulation, in bytes.
@@ -146,6 +171,11 @@ class Variant(Data):
         default=(),
         description="namespace/kind/name of what must be rolled out, as kube-flannel/daemonset/kube-flannel-ds",
     )
+
+    def among(self, there: Collection[Family]) -> Variant:
+        """The variant, with what is true of it in a cluster of these families."""
+        expect = self.expect.among(there)
+        return self if expect is self.expect else self.model_copy(update={"expect": expect})
 
     @property
     def kube_proxy(self) -> bool:

@@ -146,6 +146,7 @@ def _ipv6(data: bytes, vxlan_ports: frozenset[int]) -> Fields | None:
         "dst": str(IPv6Address(data[24:40])),
         "length": 40 + length,
         "ttl": hops,
+        "flow_label": int.from_bytes(data[1:4]) & 0xFFFFF,
         "df": True,  # routers never fragment IPv6
     }
     body = data[40 : 40 + length]

@@ -131,7 +131,7 @@ def _interface(link: Row, peer: str) -> Interface:
         peer=peer,
         state=str(link.get("operstate") or ""),
         vni=data.get("id") if vxlan else None,
-        local=str(data.get("local") or "") if vxlan else "",
+        local=str(data.get("local") or data.get("local6") or "") if vxlan else "",
         dst_port=data.get("port") if vxlan else None,
     )
 

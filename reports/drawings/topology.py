@@ -10,7 +10,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from reports.model import Diagram, NodeBox, OutsideBox, PodBox
+from reports.model import Diagram, NodeBox, OutsideBox, PodBox, Station
 from reports.svg import circle, drawing, line, path, rect, text
 from reports.text import listing, plural
 
@@ -90,7 +90,7 @@ def topology(diagram: Diagram) -> Markup:
 def _label(diagram: Diagram) -> str:
     parts = [
         f"{node.name} ({node.address}) with {plural(len(node.pods), 'pod')}: "
-        + listing([f"{pod.name} {pod.address}" for pod in node.pods])
+        + listing([" ".join(filter(None, (pod.name, pod.address, pod.second))) for pod in node.pods])
         for node in diagram.nodes
     ]
     wire = f"connected by {diagram.underlay}, MTU {diagram.underlay_mtu}"
@@ -175,7 +175,7 @@ def _node(node: _Node) -> list[Markup]:
         shapes += [
             *([circle(node.lane, y, 6, f"stop {station.role}")] if station.role != "bridge" else []),
             text(node.lane + 20, y + 4, station.name, "mono strong", width=column - node.lane - 24),
-            text(column, y + 4, f"{station.address}{note}", "mono", width=right - column - 40),
+            text(column, y + 4, f"{_both(station, node)}{note}", "mono", width=right - column - 40),
             text(right, y + 4, str(station.mtu or ""), "mono", anchor="end"),
         ]
     for index, pod in enumerate(node.shown):
@@ -218,7 +218,7 @@ def _pod(node: _Node, pod: PodBox, y: float, right: float) -> list[Markup]:
     x, middle = _pod_left(node), y + POD_HEIGHT / 2
     system = " system" if pod.namespace.startswith("kube-") else ""
     shapes = [
-        rect(x, y, node.x + node.width - 16 - x, POD_HEIGHT, f"pod{system}", r=7, title=f"{pod.namespace}/{pod.name}"),
+        rect(x, y, node.x + node.width - 16 - x, POD_HEIGHT, f"pod{system}", r=7, title=_title(pod)),
         text(right, middle + 4, str(pod.mtu or ""), "mono", anchor="end"),
     ]
     if node.width >= ROOMY and pod.veth:
@@ -226,10 +226,21 @@ def _pod(node: _Node, pod: PodBox, y: float, right: float) -> list[Markup]:
             text((node.lane + 7 + x) / 2, middle - 5, pod.veth, "tiny mono muted", anchor="middle", width=94, size=9)
         )
     room = right - 40 - x
-    address = len(pod.address) * 7.3
+    addresses = _both(pod, node)
+    address = len(addresses) * 7.3
     shapes.append(text(x + 12, middle + 4, pod.name, "strong", width=room - address - 16))
-    shapes.append(text(right - 46, middle + 4, pod.address, "mono", anchor="end"))
+    shapes.append(text(right - 46, middle + 4, addresses, "mono", anchor="end"))
     return shapes
+
+
+def _both(box: Station | PodBox, node: _Node) -> str:
+    """An address, and where there is room that of the other family."""
+    return f"{box.address}  {box.second}" if box.second and node.width >= ROOMY else box.address
+
+
+def _title(pod: PodBox) -> str:
+    second = f": {pod.address}, {pod.second}" if pod.second else ""
+    return f"{pod.namespace}/{pod.name}{second}"
 
 
 def _route(diagram: Diagram, nodes: list[_Node]) -> list[Markup]:

@@ -33,6 +33,7 @@ from reports.model.packets import (
     PathSide,
     RungCell,
     Segment,
+    TunnelSum,
 )
 from reports.model.page import Report
 from reports.model.policy import Policies, PolicyCase, PolicyProblem, PolicyTable
@@ -100,4 +101,5 @@ __all__ = [
     "Timeline",
     "Tone",
     "Trouble",
+    "TunnelSum",
 ]

@@ -86,6 +86,7 @@ class ServiceRow:
     answered: tuple[Share, ...]
     seen_as: str
     detail: str
+    family: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class Station:
     address: str
     mtu: int
     note: str = ""
+    second: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class PodBox:
     mtu: int
     veth: str
     on_bridge: bool
+    second: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class MatrixTab:
-    """The matrix for one protocol, or of one measured value."""
+    """The matrix for one protocol, or of one measured value.
+
+    Args:
+        key: Part of its id.
+        title: TCP …
+        rows: As the axes have them.
+        summary: What it says.
+        family: `IPv6`, where there are two; empty for what is of both.
+    """
 
     key: str
     title: str
     rows: tuple[tuple[Cell, ...], ...]
     summary: str
+    family: str = ""
 
 
 @dataclass(frozen=True)

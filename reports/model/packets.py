@@ -27,6 +27,7 @@ class Ladder:
     rungs: tuple[RungCell, ...]
     largest: int
     expected: int
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,36 @@ class MtuRow:
 
 
 @dataclass(frozen=True)
+class TunnelSum:
+    """What a tunnel of a family leaves.
+
+    Args:
+        family: `IPv6`.
+        sum: MTU of the wire, what the tunnel takes, what is left.
+        parts: Of what it takes.
+        ping: Most data of an echo request.
+    """
+
+    family: str
+    sum: tuple[int, int, int]
+    parts: tuple[Fact, ...]
+    ping: int
+
+
+@dataclass(frozen=True)
 class Mtu:
-    """Who has which MTU and what passes."""
+    """Who has which MTU and what passes.
+
+    Args:
+        sum: MTU of the wire, what the encapsulation takes, MTU of pods.
+        parts: Of what it takes.
+        rows: Node by node.
+        shown: One ladder of each kind.
+        ladders: All of them.
+        sizes: That were tried.
+        header: Bytes of an echo request's headers.
+        tunnels: Where each family has a tunnel of its own.
+    """
 
     sum: tuple[int, int, int]
     parts: tuple[Fact, ...]
@@ -49,6 +78,8 @@ class Mtu:
     shown: tuple[Ladder, ...]
     ladders: tuple[Ladder, ...]
     sizes: tuple[int, ...]
+    header: int = 28
+    tunnels: tuple[TunnelSum, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,11 +159,19 @@ class Decoded:
 
 @dataclass(frozen=True)
 class PathSide:
-    """One direction of a flow."""
+    """One direction of a flow.
+
+    Args:
+        title: Which.
+        hops: Tap by tap.
+        lost_after: Where it was seen last, if it did not arrive.
+        limit: What its IP header calls the hops that it has left.
+    """
 
     title: str
     hops: tuple[Hop, ...]
     lost_after: str = ""
+    limit: str = "TTL"
 
     @property
     def wrapped(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.model.family import TITLE, Family
 from reports.model.common import EvidenceItem, Fact, Mark
 
 
@@ -41,6 +42,23 @@ class Requirement:
     blocked_by: str
     wall_ms: float
     flaky: bool
+    families: tuple[tuple[Family, Mark], ...] = ()
+
+    @property
+    def split(self) -> tuple[Family, Mark] | None:
+        """The family of which the worse is to be said, where the two differ in what a reader should do."""
+        tones = {mark.tone for _, mark in self.families} - {"note"}
+        if len(self.families) < 2 or len(tones) < 2:
+            return None
+        order = ("good", "muted", "warn", "lab", "bad")
+        return max(self.families, key=lambda one: order.index(one[1].tone) if one[1].tone in order else -1)
+
+    @property
+    def by_family(self) -> str:
+        """`IPv4: pass, IPv6: fail`; empty where one family is alone."""
+        if len(self.families) < 2:
+            return ""
+        return ", ".join(f"{TITLE[family]}: {mark.word}" for family, mark in self.families)
 
     @property
     def needs_attention(self) -> bool:
@@ -81,3 +99,8 @@ class Requirements:
 
     attention: tuple[Requirement, ...]
     areas: tuple[Area, ...]
+
+    @property
+    def families(self) -> bool:
+        """Some are judged for more than one family."""
+        return any(len(item.families) > 1 for area in self.areas for item in area.requirements)

@@ -15,6 +15,19 @@ UDP: Final = 8
 TCP: Final = 20
 ICMP: Final = 8
 VXLAN: Final = 8
+NUMBERS: Final = {"tcp": 6, "udp": 17, "esp": 50, "icmp6": 58}
+FRAGMENT: Final = 44
+"""Next headers (RFC 8200 §4)."""
+
+ICMP_TYPES: Final = {
+    "icmp": {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"},
+    "icmp6": {
+        1: "destination unreachable", 2: "packet too big", 3: "time exceeded", 4: "parameter problem",
+        128: "echo request", 129: "echo reply", 135: "neighbour solicitation", 136: "neighbour advertisement",
+    },
+}  # fmt: skip
+"""RFC 792, RFC 4443."""
+
 IANA_VXLAN: Final = 4789
 IANA_GENEVE: Final = 6081
 
@@ -108,36 +121,41 @@ def _ip(packet: Packet, layer: str, owners: Owners, layers: list[LayerRow], segm
     fields: tuple[Fact, ...] = (
         Fact("source", packet.src, owners.ip(packet.src)),
         Fact("destination", packet.dst, owners.ip(packet.dst)),
-        Fact("TTL" if size == IPV4 else "hop limit", str(packet.ttl)),
-        Fact("length", f"{packet.length} bytes"),
+        *(_of_ipv6(packet) if size == IPV6 else _of_ipv4(packet)),
     )
-    if size == IPV4:  # an IPv6 packet has neither
-        fields += (
-            Fact("flags", "don't fragment" if packet.df else "none", "may be fragmented" if not packet.df else ""),
-            Fact("id", str(packet.ip_id)),
-        )
     layers.append(LayerRow(layer, name, size, fields))
     segments.append(Segment(name, size, "tunnel" if layer == "outer" else "inner"))
 
 
+def _of_ipv4(packet: Packet) -> tuple[Fact, ...]:
+    return (
+        Fact("TTL", str(packet.ttl)),
+        Fact("length", f"{packet.length} bytes"),
+        Fact("flags", "don't fragment" if packet.df else "none", "may be fragmented" if not packet.df else ""),
+        Fact("id", str(packet.ip_id)),
+    )
+
+
+def _of_ipv6(packet: Packet) -> tuple[Fact, ...]:
+    """RFC 8200 §3: what IPv4 has for fragments is an extension header here, and routers never fragment."""
+    pieces = packet.more_fragments or packet.fragment_offset
+    number = FRAGMENT if pieces else NUMBERS.get(packet.proto)
+    following = "Fragment" if pieces else _shown(packet.proto)
+    label = (Fact("flow label", f"0x{packet.flow_label:05x}", "one per flow"),) if packet.flow_label is not None else ()
+    return (
+        Fact("hop limit", str(packet.ttl)),
+        Fact("payload length", f"{packet.length - IPV6} bytes", "without this header"),
+        Fact("next header", following if number is None else f"{number}", "" if number is None else following),
+        *label,
+    )
+
+
+def _shown(proto: str) -> str:
+    return "ICMPv6" if proto == "icmp6" else proto.upper()
+
+
 def _transport_bytes(packet: Packet) -> int:
     return {"icmp": ICMP, "icmp6": ICMP, "udp": UDP, "tcp": TCP}.get(packet.proto, 0)
-
-
-_ICMP_NAMES: Final = {
-    "icmp": {8: "echo request", 0: "echo reply", 3: "destination unreachable", 11: "time exceeded"},
-    "icmp6": {
-        1: "destination unreachable",
-        2: "packet too big",
-        3: "time exceeded",
-        4: "parameter problem",
-        128: "echo request",
-        129: "echo reply",
-        135: "neighbour solicitation",
-        136: "neighbour advertisement",
-    },
-}
-_TITLES: Final = {"icmp6": "ICMPv6"}
 
 
 def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: list[Segment]) -> None:
@@ -145,13 +163,14 @@ def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: lis
     if not size:
         return
     fields: tuple[Fact, ...]
-    if packet.proto in _ICMP_NAMES:
+    if packet.proto in ICMP_TYPES:
+        names = ICMP_TYPES[packet.proto]
         kind = packet.icmp_type if packet.icmp_type is not None else -1
         about = Fact("sequence", f"{packet.icmp_seq}")
         if packet.nd_target:
             about = Fact("target", packet.nd_target, packet.nd_mac)
         fields = (
-            Fact("type", f"{packet.icmp_type} / {packet.icmp_code}", _ICMP_NAMES[packet.proto].get(kind, "")),
+            Fact("type", f"{packet.icmp_type} / {packet.icmp_code}", names.get(kind, "")),
             about,
         )
     else:
@@ -161,6 +180,5 @@ def _transport(packet: Packet, layer: str, layers: list[LayerRow], segments: lis
         )
         if packet.tcp_flags:
             fields += (Fact("flags", packet.tcp_flags),)
-    title = _TITLES.get(packet.proto, packet.proto.upper())
-    layers.append(LayerRow(layer, title, size, fields))
-    segments.append(Segment(title, size, "inner"))
+    layers.append(LayerRow(layer, _shown(packet.proto), size, fields))
+    segments.append(Segment(_shown(packet.proto), size, "inner"))

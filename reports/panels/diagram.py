@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from harness.model.topology import Interface, Place, Topology, TopologyNode
-from reports.addresses import bare
+from reports.addresses import bare, seconds
 from reports.model import Diagram, Fact, NodeBox, OutsideBox, PodBox, Station
 from reports.text import natural
 
@@ -62,6 +62,16 @@ def overlay(node: TopologyNode) -> Interface | None:
     return next((link for link in node.interfaces if link.kind in _OVERLAYS), None)
 
 
+def overlays(node: TopologyNode) -> list[Interface]:
+    """The tunnel devices: one, and that of the other family where it has its own."""
+    first = overlay(node)
+    if first is None:
+        return []
+    others = (link for link in node.interfaces if link.kind == first.kind and link.local)
+    six = [link for link in others if (":" in link.local) != (":" in first.local)]
+    return [first, *six[:1]] if first.local else [first]
+
+
 def bridges(node: TopologyNode) -> list[Interface]:
     """Bridges of the node that have ports or an address."""
     masters = {link.master for link in node.interfaces}
@@ -79,16 +89,28 @@ def _first(addresses: Iterable[str]) -> str:
     return shown[0] if shown else ""
 
 
+def _beside(address: str, link: Interface) -> str:
+    """The address of the other family on a link, with its prefix length; empty when there is none."""
+    found = (one for one in link.addresses if (":" in one) != (":" in address) and not one.startswith("fe80:"))
+    return next(found, "") if address else ""
+
+
+def _two(link: Interface, note: str = "") -> tuple[str, int, str, str]:
+    """What a station says after its role."""
+    address = _first(link.addresses)
+    return address, link.mtu, note, _beside(address, link)
+
+
 def _node(node: TopologyNode) -> NodeBox:
     stations: list[Station] = []
     if wire := nic(node):
         address = next(address for address in wire.addresses if bare(address) == node.address)
-        stations.append(Station(wire.name, "nic", address, wire.mtu))
-    if tunnel := overlay(node):
+        stations.append(Station(wire.name, "nic", address, wire.mtu, second=_beside(address, wire)))
+    for tunnel in overlays(node):
         note = f"VNI {tunnel.vni}" if tunnel.vni is not None else tunnel.kind
-        stations.append(Station(tunnel.name, "overlay", _first(tunnel.addresses), tunnel.mtu, note))
+        stations.append(Station(tunnel.name, "overlay", *_two(tunnel, note=note)))
     found = bridges(node)
-    stations += [Station(link.name, "bridge", _first(link.addresses), link.mtu) for link in found]
+    stations += [Station(link.name, "bridge", *_two(link)) for link in found]
     names = {link.name for link in found}
     pods = [_pod(pod, node, names) for pod in node.pods if not pod.host_network]
     return NodeBox(
@@ -119,6 +141,7 @@ def _pod(pod: Place, node: TopologyNode, bridge_names: set[str]) -> PodBox:
         mtu=inside.mtu if inside else 0,
         veth=outside.name if outside else (inside.peer.rpartition(":")[2] if inside else ""),
         on_bridge=outside.master in bridge_names if outside else bool(bridge_names),
+        second=next(iter(seconds(pod.ip, pod.interfaces)), ""),
     )
 
 
@@ -134,7 +157,7 @@ def _is_peer(link: Interface, pod: Place, inside: Interface | None) -> bool:
 
 def _outside(place: Place, topology: Topology) -> OutsideBox:
     """The addresses people know the place by; those on the nodes' wire come first."""
-    network = ip_network(topology.underlay_cidr, strict=False) if topology.underlay_cidr else None
+    networks = [ip_network(one, strict=False) for one in topology.underlay_cidr.split(", ") if one]
     shown = [
         (address, link)
         for link in place.interfaces
@@ -143,7 +166,7 @@ def _outside(place: Place, topology: Topology) -> OutsideBox:
     ]
 
     def on_wire(item: tuple[str, Interface]) -> bool:
-        return network is not None and ip_address(bare(item[0])) in network
+        return any(ip_address(bare(item[0])) in network for network in networks)
 
     ordered = sorted(shown, key=lambda item: not on_wire(item))
     limited = [link.mtu for address, link in ordered if link.mtu and link.name != "lo" and not on_wire((address, link))]

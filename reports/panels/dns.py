@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.model.family import FAMILIES, TITLE, other
 from harness.model.records import Lookup, Query
+from reports.families import families_of, named
 from reports.model import Dns, LookupGroup, LookupRow, Mark, QueryStep, Tone
 from reports.text import duration, listing, natural, plural, unique
 
@@ -35,6 +37,8 @@ _STEPS: Final = 12
 _ANSWERS: Final = 3
 _SOURCES: Final = 4
 
+_OTHER: Final = {TITLE[family]: TITLE[other(family)] for family in FAMILIES}
+
 Question = tuple[str, str, str]
 
 
@@ -46,11 +50,17 @@ def dns(lookups: list[Lookup]) -> Dns | None:
     """
     if not lookups:
         return None
-    groups: dict[str, dict[Question, list[Lookup]]] = {}
+    both = families_of(lookup.family for lookup in lookups)
+    groups: dict[tuple[str, str], dict[Question, list[Lookup]]] = {}
     for lookup in lookups:
         question = (lookup.name, lookup.qtype, lookup.transport)
-        groups.setdefault(lookup.purpose or "other", {}).setdefault(question, []).append(lookup)
-    made = [(purpose, _group(purpose, questions)) for purpose, questions in groups.items()]
+        key = (lookup.purpose or "other", named(lookup.family, both))
+        groups.setdefault(key, {}).setdefault(question, []).append(lookup)
+    order = unique(purpose for purpose, _ in groups)
+    made = [
+        (purpose, _group(purpose, family if (purpose, _OTHER.get(family)) in groups else "", questions))
+        for (purpose, family), questions in sorted(groups.items(), key=lambda one: order.index(one[0][0]))
+    ]
     return Dns(
         main=tuple(group for purpose, group in made if purpose in _MAIN),
         more=tuple(group for purpose, group in made if purpose not in _MAIN),
@@ -69,10 +79,11 @@ def _sentence(lookups: list[Lookup]) -> str:
     return f"{text}. For a name that does not exist, the server must answer NXDOMAIN and not stay silent."
 
 
-def _group(purpose: str, questions: dict[Question, list[Lookup]]) -> LookupGroup:
+def _group(purpose: str, family: str, questions: dict[Question, list[Lookup]]) -> LookupGroup:
     """Questions that got no usable answer come first."""
     rows = sorted((_row(found) for found in questions.values()), key=lambda row: row.mark.tone != "bad")
-    return LookupGroup(_PURPOSES.get(purpose, purpose.replace("-", " ")), tuple(rows[:_ROWS_PER_GROUP]))
+    title = _PURPOSES.get(purpose, purpose.replace("-", " "))
+    return LookupGroup(f"{title}, {family}" if family else title, tuple(rows[:_ROWS_PER_GROUP]))
 
 
 def _mark(found: list[Lookup]) -> Mark:

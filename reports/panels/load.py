@@ -27,13 +27,17 @@ def _mark(*, good: bool) -> Mark:
     return marks.PASS if good else Mark("bad", "✗", "not all")
 
 
+def _over(item: Burst | Churn) -> str:
+    return ", over IPv6" if item.family == "ipv6" else ""
+
+
 def _burst(item: Burst) -> LoadRow:
     arrived = "unknown" if item.received is None else f"{item.received:,}"
     twice = f", {plural(item.duplicates, 'duplicate')}" if item.duplicates else ""
     return LoadRow(
         src=item.src,
         dst=item.dst,
-        what="datagrams, one way",
+        what=f"datagrams, one way{_over(item)}",
         mark=_mark(good=item.outcome == "ok"),
         result=f"{arrived} of {item.sent:,} arrived{twice}",
         detail=item.detail,
@@ -48,7 +52,7 @@ def _churn(item: Churn) -> LoadRow:
     return LoadRow(
         src=item.src,
         dst=item.dst,
-        what=f"connections, {item.sequential} in a row and {item.parallel} at once",
+        what=f"connections, {item.sequential} in a row and {item.parallel} at once{_over(item)}",
         mark=_mark(good=item.outcome == "ok"),
         result=f"{item.connected:,} of {asked:,} made{f', {errors}' if errors else ''}",
         detail=", ".join(filter(None, [*times, item.detail])),

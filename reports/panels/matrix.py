@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from harness.model.family import FAMILIES, Family, family_of_proto, transport_of
 from harness.model.records import Exchange
 from reports import marks
 from reports.addresses import Owners
+from reports.families import families_of, named, own_address
 from reports.model import Axis, Cell, Mark, Matrix, MatrixTab, PairRow
 from reports.text import Ids, host_of, listing, micros, natural, plural, protocol, unique
 
@@ -37,11 +39,13 @@ def matrix(exchanges: list[Exchange], owners: Owners, ids: Ids) -> Matrix | None
         return None
     nodes: dict[str, str] = {}
     addresses: dict[str, str] = {}
+    seconds: dict[str, dict[Family, str]] = {}
     for item in mesh:
         nodes.setdefault(item.src, item.src_node)
         nodes.setdefault(item.dst, item.dst_node)
         addresses.setdefault(item.src, item.src_ip)
         addresses.setdefault(item.dst, host_of(item.dial))
+        seconds.setdefault(item.dst, {}).setdefault(family_of_proto(item.proto), host_of(item.dial))
     by_pair: dict[Pair, list[Exchange]] = {}
     for item in mesh:
         by_pair.setdefault((item.src, item.dst), []).append(item)
@@ -49,13 +53,19 @@ def matrix(exchanges: list[Exchange], owners: Owners, ids: Ids) -> Matrix | None
         return _by_node(by_pair, nodes, owners, ids)
     names = sorted(nodes, key=lambda name: (natural(nodes[name]), not _is_pod(addresses[name], owners), natural(name)))
     axes = tuple(
-        Axis(name, nodes[name], addresses[name], index == 0 or nodes[names[index - 1]] != nodes[name])
+        Axis(
+            name,
+            nodes[name],
+            _listed(addresses[name], seconds.get(name, {})),
+            index == 0 or nodes[names[index - 1]] != nodes[name],
+        )
         for index, name in enumerate(names)
     )
     protocols = tuple(proto for proto in _PROTOCOLS if any(item.proto == proto for item in mesh))
     pairs = [(src, dst) for src in names for dst in names]
     anchors = {pair: ids.new("pair", *pair) for pair in pairs if pair in by_pair}
-    tabs = [_verdicts(proto, names, by_pair, anchors, owners) for proto in protocols]
+    both = families_of(map(family_of_proto, protocols))
+    tabs = [_verdicts(proto, names, by_pair, anchors, owners, both) for proto in protocols]
     if len(names) <= _MOST_VALUES:
         tabs += _values(names, by_pair, anchors)
     states = Counter(judge(found, owners) for found in by_pair.values())
@@ -67,6 +77,11 @@ def matrix(exchanges: list[Exchange], owners: Owners, ids: Ids) -> Matrix | None
         protocols=protocols,
         pairs=tuple(_pair(pair, by_pair[pair], anchors[pair], protocols, owners) for pair in pairs if pair in by_pair),
     )
+
+
+def _listed(address: str, each: dict[Family, str]) -> str:
+    """An address, and that of the other family beside it."""
+    return ", ".join(unique([address, *(each[family] for family in FAMILIES if family in each)]))
 
 
 def judge_one(item: Exchange, owners: Owners) -> Mark:
@@ -83,9 +98,9 @@ def altered(item: Exchange, owners: Owners) -> str:
     """How an exchange between two pods was tampered with on its way; empty when it was not."""
     if item.token and item.token.rpartition("/")[2] != item.dst.rpartition("/")[2]:
         return f"answered by {item.token}"
-    seen, dialled = host_of(item.peer), host_of(item.dial)
+    seen, dialled, own = host_of(item.peer), host_of(item.dial), own_address(item)
     both_pods = _is_pod(item.src_ip, owners) and _is_pod(dialled, owners)
-    if both_pods and item.peer and seen != item.src_ip and not seen.startswith("127."):
+    if both_pods and own and item.peer and seen != own and not seen.startswith(("127.", "::1")):
         return f"seen as {seen}"
     return ""
 
@@ -100,7 +115,12 @@ def judge(found: Iterable[Exchange], owners: Owners) -> Mark:
 
 
 def _verdicts(
-    proto: str, names: list[str], by_pair: dict[Pair, list[Exchange]], anchors: dict[Pair, str], owners: Owners
+    proto: str,
+    names: list[str],
+    by_pair: dict[Pair, list[Exchange]],
+    anchors: dict[Pair, str],
+    owners: Owners,
+    both: tuple[Family, ...] = (),
 ) -> MatrixTab:
     reached = total = 0
     rows: list[tuple[Cell, ...]] = []
@@ -120,7 +140,9 @@ def _verdicts(
                 )
             )
         rows.append(tuple(row))
-    return MatrixTab(proto, protocol(proto), tuple(rows), f"{reached:,} of {plural(total, 'pair')} as expected")
+    family = named(family_of_proto(proto), both)
+    title = transport_of(proto).upper() if family else protocol(proto)
+    return MatrixTab(proto, title, tuple(rows), f"{reached:,} of {plural(total, 'pair')} as expected", family)
 
 
 def _values(names: list[str], by_pair: dict[Pair, list[Exchange]], anchors: dict[Pair, str]) -> list[MatrixTab]:
@@ -162,7 +184,8 @@ def _pair(pair: Pair, found: list[Exchange], anchor: str, protocols: tuple[str, 
     first = found[0]
     kind = "itself" if src == dst else "same node" if first.src_node == first.dst_node else "cross node"
     seen = unique(host_of(item.peer) for item in found if item.peer)
-    named = [f"{address} ({owners.classify(address)})" if address != first.src_ip else address for address in seen]
+    own = {own_address(item) for item in found}
+    told = [f"{address} ({owners.classify(address)})" if address not in own else address for address in seen]
     problems = unique(
         altered(item, owners) or f"{item.proto}: {item.outcome}" + (f" (errno {item.errno})" if item.errno else "")
         for item in found
@@ -175,8 +198,8 @@ def _pair(pair: Pair, found: list[Exchange], anchor: str, protocols: tuple[str, 
         dst=dst,
         kind=kind,
         marks=tuple(judge([item for item in found if item.proto == proto], owners) for proto in protocols),
-        dialled=first.dial,
-        seen_as=listing(named) if not problems else "; ".join(problems),
+        dialled=_listed(first.dial, {family_of_proto(item.proto): item.dial for item in reversed(found)}),
+        seen_as=listing(told) if not problems else "; ".join(problems),
         ttl=listing(unique(str(item.ttl) for item in found if item.ttl is not None)),
         rtt=micros(min(times)) if times else "",
     )
@@ -191,7 +214,8 @@ def _by_node(by_pair: dict[Pair, list[Exchange]], nodes: dict[str, str], owners:
     protocols = tuple(
         proto for proto in _PROTOCOLS if any(item.proto == proto for pair in by_pair.values() for item in pair)
     )
-    tabs = tuple(_verdicts(proto, names, blocks, {}, owners) for proto in protocols)
+    both = families_of(map(family_of_proto, protocols))
+    tabs = tuple(_verdicts(proto, names, blocks, {}, owners, both) for proto in protocols)
     bad = [
         (pair, found)
         for pair, found in sorted(by_pair.items(), key=lambda item: (natural(item[0][0]), natural(item[0][1])))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from harness.model.family import TITLE, Family, family_of_dial
 from harness.model.records import Rung
 from harness.model.topology import Topology, TopologyNode
 from reports import marks
-from reports.model import Fact, Ladder, Mark, Mtu, MtuRow, RungCell
-from reports.panels.diagram import bridges, overlay, pod_interface, underlay_mtu
+from reports.families import families_of, named
+from reports.model import Fact, Ladder, Mark, Mtu, MtuRow, RungCell, TunnelSum
+from reports.panels.diagram import bridges, overlays, pod_interface, underlay_mtu
 from reports.text import listing, natural, unique
 
 OVERHEADS: Final = {
@@ -19,6 +22,14 @@ OVERHEADS: Final = {
     80: (("outer IPv6", 40), ("UDP", 8), ("WireGuard", 32)),
 }
 """What an encapsulation's bytes are (RFC 7348 §5, RFC 2003 §3.1, WireGuard §5.4.6)."""
+
+
+TUNNELS: Final[Mapping[str, Mapping[Family, int]]] = {
+    "vxlan": {"ipv4": 50, "ipv6": 70},
+    "geneve": {"ipv4": 50, "ipv6": 70},
+    "wireguard": {"ipv4": 60, "ipv6": 80},
+}
+"""Bytes that a tunnel takes, by the family of its outer header."""
 
 
 def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
@@ -34,11 +45,17 @@ def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
     if not rungs and not (underlay and pod):
         return None
     overhead = max(0, underlay - pod) if underlay and pod else 0
-    parts = OVERHEADS.get(overhead, (("encapsulation", overhead),) if overhead else ())
-    ladders = tuple(_ladders([rung for rung in rungs if rung.df and rung.purpose == "ladder"], pod))
+    climbed = [rung for rung in rungs if rung.df and rung.purpose == "ladder"]
+    there = {rung.family for rung in climbed}
+    both = families_of(there)
+    tunnels = tuple(_tunnels(nodes, underlay, both))
+    limits = {one.family: min(pod, one.sum[2]) for one in tunnels}
+    ladders = tuple(_ladders(climbed, pod, both, limits))
     return Mtu(
         sum=(underlay, overhead, pod),
-        parts=tuple(Fact(name, str(size)) for name, size in parts),
+        parts=_parts(overhead),
+        header=48 if there == {"ipv6"} else 28,
+        tunnels=tunnels,
         rows=tuple(_row(node) for node in nodes),
         shown=_first_of_each_kind(ladders),
         ladders=ladders,
@@ -46,10 +63,28 @@ def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
     )
 
 
+def _parts(overhead: int) -> tuple[Fact, ...]:
+    parts = OVERHEADS.get(overhead, (("encapsulation", overhead),) if overhead else ())
+    return tuple(Fact(name, str(size)) for name, size in parts)
+
+
+def _tunnels(nodes: list[TopologyNode], underlay: int, both: tuple[Family, ...]) -> Iterator[TunnelSum]:
+    """What is left by the tunnels of a network that has one for each family."""
+    devices = overlays(nodes[0]) if nodes and underlay else []
+    if len(devices) < 2:
+        return
+    for family in both:
+        kind = next(link.kind for link in devices if family_of_dial(link.local) == family)
+        overhead = TUNNELS.get(kind, {}).get(family, 0)
+        left = underlay - overhead
+        ping = left - (28 if family == "ipv4" else 48)
+        yield TunnelSum(TITLE[family], (underlay, overhead, left), _parts(overhead), ping)
+
+
 def _first_of_each_kind(ladders: tuple[Ladder, ...]) -> tuple[Ladder, ...]:
-    kinds: dict[str, Ladder] = {}
+    kinds: dict[tuple[str, str], Ladder] = {}
     for one in ladders:
-        kinds.setdefault(one.kind, one)
+        kinds.setdefault((one.family, one.kind), one)
     return tuple(kinds.values())
 
 
@@ -59,10 +94,9 @@ def _pod_mtus(node: TopologyNode) -> list[int]:
 
 
 def _row(node: TopologyNode) -> MtuRow:
-    wire, tunnel, pods = underlay_mtu(node), overlay(node), _pod_mtus(node)
+    wire, tunnels, pods = underlay_mtu(node), overlays(node), _pod_mtus(node)
     links = [Fact("underlay", str(wire or "unknown"))]
-    if tunnel:
-        links.append(Fact(tunnel.name, str(tunnel.mtu)))
+    links += [Fact(tunnel.name, str(tunnel.mtu)) for tunnel in tunnels]
     links += [Fact(bridge.name, str(bridge.mtu)) for bridge in bridges(node)]
     veths = unique(str(link.mtu) for link in node.interfaces if link.kind == "veth" and link.master)
     if veths:
@@ -71,32 +105,35 @@ def _row(node: TopologyNode) -> MtuRow:
     if not pods or not wire:
         return MtuRow(node.name, tuple(links), "", marks.UNTESTED)
     inner = min(pods)
-    limit = tunnel.mtu if tunnel else wire
+    limit = min((tunnel.mtu for tunnel in tunnels), default=wire)
     fits = inner <= limit and len(set(pods)) == 1
     sign = f"{wire} − {wire - inner} = {inner}" if inner <= wire else f"{inner} > {wire}"
     return MtuRow(node.name, tuple(links), sign, marks.PASS if fits else marks.FAIL)
 
 
-def _ladders(rungs: list[Rung], expected: int) -> list[Ladder]:
-    """One ladder per ordered pair, cross-node pairs first: they are what an encapsulation limits."""
-    by_pair: dict[tuple[str, str], list[Rung]] = {}
+def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapping[str, int]) -> list[Ladder]:
+    """One ladder per ordered pair and family, cross-node pairs first: they are what an encapsulation limits."""
+    by_pair: dict[tuple[str, str, Family], list[Rung]] = {}
     for rung in rungs:
-        by_pair.setdefault((rung.src, rung.dst), []).append(rung)
+        by_pair.setdefault((rung.src, rung.dst, rung.family), []).append(rung)
     ladders: list[Ladder] = []
-    for (src, dst), found in by_pair.items():
-        first = found[0]
+    for (src, dst, own), found in by_pair.items():
+        first, family = found[0], named(own, both)
+        same = first.src_node == first.dst_node
+        expected = pod if same else limits.get(family, pod)  # within a node no tunnel takes anything
         by_size = {rung.size: rung for rung in sorted(found, key=lambda rung: rung.size)}
         ladders.append(
             Ladder(
                 src=f"{src} ({first.src_node})" if first.src_node else src,
                 dst=f"{dst} ({first.dst_node})" if first.dst_node else dst,
-                kind="same node" if first.src_node == first.dst_node else "cross node",
+                kind="same node" if same else "cross node",
                 rungs=tuple(_rung(rung, expected) for rung in by_size.values()),
                 largest=max((rung.size for rung in by_size.values() if rung.outcome == "ok"), default=0),
                 expected=expected,
+                family=family,
             )
         )
-    return sorted(ladders, key=lambda one: (one.kind == "same node", natural(one.src), natural(one.dst)))
+    return sorted(ladders, key=lambda one: (one.family, one.kind == "same node", natural(one.src), natural(one.dst)))
 
 
 def _rung(rung: Rung, expected: int) -> RungCell:

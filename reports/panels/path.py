@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from harness.model.family import FAMILIES, TITLE, Family, family_of_dial
 from harness.model.records import Packet, Tap
 from reports.addresses import Owners
 from reports.model import FieldCell, Hop, PacketPath, PathSide
@@ -48,7 +49,12 @@ def paths(taps: list[Tap], owners: Owners, ids: Ids) -> tuple[PacketPath, ...]:
         return not between_pods, -len({tap.node for tap in item[1]}), natural(item[0])
 
     ordered = sorted(best.values(), key=rank)
-    shown = (_path(flow, members, owners, ids) for flow, members in ordered)
+    shown = (
+        _path(flow, members, owners, ids, family, both=len(seen) > 1)
+        for flow, members in ordered
+        for seen in [_families(members)]
+        for family in seen
+    )
     return tuple(path for path in shown if path is not None)[:_MOST_PATHS]
 
 
@@ -59,6 +65,12 @@ def ends(flow: str) -> tuple[str, str] | None:
     return (src, dst) if arrow and src and dst else None
 
 
+def _families(taps: list[Tap]) -> tuple[Family, ...]:
+    """Families of the echoes and handshakes that were seen; IPv4 when there were none."""
+    there = {family_of_dial(innermost(packet).src) for tap in taps for packet in tap.packets if _kinds(packet)}
+    return tuple(family for family in FAMILIES if family in there) or FAMILIES[:1]
+
+
 def innermost(packet: Packet) -> Packet:
     """What the pods exchange, whatever it is wrapped in."""
     return innermost(packet.inner) if packet.inner is not None else packet
@@ -67,14 +79,15 @@ def innermost(packet: Packet) -> Packet:
 def _kinds(packet: Packet) -> tuple[str, Direction] | None:
     """An echo or a handshake, and which half of it; None for any other packet."""
     inner = innermost(packet)
-    if inner.icmp_type in (8, 0):
-        return "icmp", "request" if inner.icmp_type == 8 else "reply"
+    request, reply = (128, 129) if inner.proto == "icmp6" else (8, 0)
+    if inner.icmp_type in (request, reply):
+        return "icmp", "request" if inner.icmp_type == request else "reply"
     if "S" in inner.tcp_flags:
         return "tcp", "reply" if "A" in inner.tcp_flags or "." in inner.tcp_flags else "request"
     return None
 
 
-def _chosen(taps: list[Tap], sender: str) -> Packet | None:
+def _chosen(taps: list[Tap], sender: str, family: Family) -> Packet | None:
     """The packet to follow: the sender's first echo request, else the first of its handshakes.
 
     Where the sender's address is not known, its packets are those that have the highest TTL at the first tap.
@@ -82,7 +95,7 @@ def _chosen(taps: list[Tap], sender: str) -> Packet | None:
     for kind in ("icmp", "tcp"):
         for tap in taps:
             found = [innermost(packet) for packet in tap.packets if _kinds(packet) == (kind, "request")]
-            found = [packet for packet in found if sender in ("", packet.src)]
+            found = [one for one in found if sender in ("", one.src) and family_of_dial(one.src) == family]
             if found:
                 return max(found, key=lambda packet: packet.ttl)
     return None
@@ -96,9 +109,10 @@ def _follow(taps: list[Tap], chosen: Packet, direction: Direction) -> list[_Seen
 def _same(packet: Packet, chosen: Packet, direction: Direction) -> bool:
     """Is this the chosen packet, or the answer to it, though addresses may have been translated on the way?"""
     inner = innermost(packet)
-    if _kinds(packet) != (inner.proto, direction) or inner.proto != chosen.proto:
+    kind = "icmp" if inner.proto == "icmp6" else inner.proto
+    if _kinds(packet) != (kind, direction) or inner.proto != chosen.proto:
         return False
-    if inner.proto == "icmp":
+    if kind == "icmp":
         one, other = (inner.src, inner.dst) if direction == "request" else (inner.dst, inner.src)
         same_id = inner.icmp_id is not None and inner.icmp_id == chosen.icmp_id
         return inner.icmp_seq == chosen.icmp_seq and (same_id or one == chosen.src or other == chosen.dst)
@@ -106,22 +120,24 @@ def _same(packet: Packet, chosen: Packet, direction: Direction) -> bool:
     return chosen.src_port in ports and chosen.dst_port in ports
 
 
-def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids) -> PacketPath | None:
+def _path(flow: str, taps: list[Tap], owners: Owners, ids: Ids, family: Family, *, both: bool) -> PacketPath | None:
     pair = ends(flow)
-    chosen = _chosen(taps, owners.address_of(pair[0]) if pair else "")
+    chosen = _chosen(taps, owners.address_of(pair[0], family) if pair else "", family)
     if chosen is None:
         return None
     there, back = _follow(taps, chosen, "request"), _follow(taps[::-1], chosen, "reply")
-    anchor = ids.new("path", *(pair or (flow,)))
-    title = f"{pair[0]} → {pair[1]}" if pair else flow
-    sides = [_side("There", there, owners, ids, anchor)]
+    six = family == "ipv6"
+    anchor = ids.new("path", *(pair or (flow,)), *(("ipv6",) if six else ()))
+    title = (f"{pair[0]} → {pair[1]}" if pair else flow) + (f" over {TITLE[family]}" if both else "")
+    limit = "Hop limit" if six else "TTL"
+    sides = [_side("There", there, owners, ids, anchor, limit)]
     if any(seen.packet for seen in back):
-        sides.append(_side("The way back", back, owners, ids, anchor))
+        sides.append(_side("The way back", back, owners, ids, anchor, limit))
     wire = _on_the_wire(there)
     return PacketPath(
         anchor=anchor,
         title=title,
-        flow="ICMP echo" if chosen.proto == "icmp" else "TCP handshake",
+        flow={"icmp": "ICMP echo", "icmp6": "ICMPv6 echo"}.get(chosen.proto, "TCP handshake"),
         ends=pair or (),
         sentence=_sentence(there, back),
         sides=tuple(sides),
@@ -145,9 +161,11 @@ def _sentence(there: list[_Seen], back: list[_Seen]) -> str:
     packets = [seen.packet for seen in there if seen.packet]
     missing = [seen for seen in there if seen.packet is None]
     first, last = innermost(packets[0]), innermost(packets[-1])
-    kind = "An ICMP echo request" if first.icmp_type is not None else "The first packet"
+    echo = "An ICMPv6 echo request" if first.proto == "icmp6" else "An ICMP echo request"
+    kind = echo if first.icmp_type is not None else "The first packet"
+    limit = "hop limit" if ":" in first.src else "TTL"
     text = f"{kind} from {first.src} to {first.dst} at {plural(len(there), 'tap')}"
-    text += f", TTL {first.ttl} at the first and {last.ttl} at the last"
+    text += f", {limit} {first.ttl} at the first and {last.ttl} at the last"
     if missing:
         text += f"; {plural(len(missing), 'tap')} did not see it"
     elif (first.src, first.dst) == (last.src, last.dst):
@@ -159,7 +177,7 @@ def _sentence(there: list[_Seen], back: list[_Seen]) -> str:
     return text + "."
 
 
-def _side(title: str, seen: list[_Seen], owners: Owners, ids: Ids, anchor: str) -> PathSide:
+def _side(title: str, seen: list[_Seen], owners: Owners, ids: Ids, anchor: str, limit: str) -> PathSide:
     start = min((one.packet.t_us for one in seen if one.packet), default=0)
     hops: list[Hop] = []
     before: Packet | None = None
@@ -169,7 +187,7 @@ def _side(title: str, seen: list[_Seen], owners: Owners, ids: Ids, anchor: str) 
         if one.packet is not None:
             before = one.packet
             last = f"{one.tap.place} {one.tap.interface}"
-    return PathSide(title, tuple(hops), last if seen[-1].packet is None else "")
+    return PathSide(title, tuple(hops), last if seen[-1].packet is None else "", limit)
 
 
 def _hop(one: _Seen, before: Packet | None, start: int, owners: Owners, anchor: str) -> Hop:

@@ -79,6 +79,9 @@ def _requirement(result: Result, ids: Ids) -> Requirement:
         blocked_by=result.blocked_by,
         wall_ms=result.wall_ms,
         flaky=result.flaky,
+        families=tuple(
+            (family, marks.of_status(status, level=result.level)) for family, status in result.families.items()
+        ),
     )
 
 

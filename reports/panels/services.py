@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from harness.model.family import Family, family_of_proto, transport_of
 from harness.model.records import Exchange
 from reports import marks
 from reports.addresses import Owners
+from reports.families import families_of, named, own_address
 from reports.model import Mark, ServiceRow, Services, Share
 from reports.text import host_of, listing, natural, plural, unique
 
@@ -31,7 +33,7 @@ _PURPOSES: Final = {
 
 _OUTSIDE = ("router", "far")
 
-Key = tuple[str, str, str, bool]
+Key = tuple[str, str, str, bool, Family]
 
 
 def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
@@ -48,30 +50,32 @@ def services(exchanges: list[Exchange], owners: Owners) -> Services | None:
         if item.batch != "B3" and not to_world:
             continue
         dial = host_of(item.dial) if to_world else item.dial
-        key = (item.purpose, item.dst, dial, item.src_ip in owners.node_addresses)
+        family = family_of_proto(item.proto)
+        key = (item.purpose, item.dst, dial, item.src_ip in owners.node_addresses, family)
         (outside if to_world else inside).setdefault(key, []).append(item)
     if not inside and not outside:
         return None
     order = list(_PURPOSES)
+    both = families_of(key[4] for key in (*inside, *outside))
 
-    def rank(key: Key) -> tuple[int, str, bool]:
-        return (order.index(key[0]) if key[0] in order else len(order), key[0], key[3])
+    def rank(key: Key) -> tuple[Family, int, str, bool]:
+        return (key[4], order.index(key[0]) if key[0] in order else len(order), key[0], key[3])
 
     return Services(
-        tuple(_row(key, inside[key], owners) for key in sorted(inside, key=rank)),
-        tuple(_row(key, outside[key], owners) for key in sorted(outside, key=rank)),
+        tuple(_row(key, inside[key], owners, both) for key in sorted(inside, key=rank)),
+        tuple(_row(key, outside[key], owners, both) for key in sorted(outside, key=rank)),
     )
 
 
-def _row(key: Key, found: list[Exchange], owners: Owners) -> ServiceRow:
-    purpose, dst, dial, _ = key
+def _row(key: Key, found: list[Exchange], owners: Owners, both: tuple[Family, ...]) -> ServiceRow:
+    purpose, dst, dial, _, family = key
     tokens = Counter(item.token for item in found if item.token)
     seen = unique(_seen_as(item, owners) for item in found if item.peer and not item.proto.startswith("icmp"))
     return ServiceRow(
         purpose=_PURPOSES.get(purpose, purpose.replace("-", " ")),
         name=dst,
         target=dial,
-        proto=listing(unique(item.proto for item in found)),
+        proto=listing(unique(transport_of(item.proto) if both else item.proto for item in found)),
         sources=_sources(unique(item.src for item in found)),
         mark=_mark(found),
         dials=len(found),
@@ -81,6 +85,7 @@ def _row(key: Key, found: list[Exchange], owners: Owners) -> ServiceRow:
         ),
         seen_as=listing(seen[:3]) + (f" and {len(seen) - 3} more" if len(seen) > 3 else ""),
         detail=_detail(found),
+        family=named(family, both),
     )
 
 
@@ -92,7 +97,7 @@ def _sources(names: list[str]) -> str:
 
 def _seen_as(item: Exchange, owners: Owners) -> str:
     address = host_of(item.peer)
-    if address == item.src_ip:
+    if address == own_address(item):
         return "its own address"
     owner = owners.classify(address)
     if owner == f"node {item.src_node}":

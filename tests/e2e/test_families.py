@@ -36,7 +36,7 @@ def dual(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 def judged(cli: Cli, name: str) -> dict[str, Any]:
     """The whole suite; nothing may fail."""
-    data = cli.data("test", "--lab", name)
+    data = cli.data("test", "--cluster", name)
     assert [one["id"] for one in data["items"] if one["status"] in {"fail", "error"}] == []
     return data
 

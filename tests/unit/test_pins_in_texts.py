@@ -95,5 +95,5 @@ def test_no_story_is_kept_that_no_text_tells() -> None:
 
 
 def test_readme_names_every_version_of_kubernetes_that_is_pinned() -> None:
-    (line,) = re.findall(r"^- IPv4\. Kubernetes .*?(?=^- )", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(r"^- Kubernetes .*?(?=^- )", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert re.findall(r"(?<![\d.\"])1\.\d+(?![.\d])", line) == list(versions(load()))

@@ -30,12 +30,10 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @click.option("--size", type=click.IntRange(0, 65507), default=72, show_default=True, help="Size of the ping in bytes.")
-@click.option(
-    "--ip-family", "family", type=click.Choice(["ipv4", "ipv6"]), help="Ping over this IP family.  [default: DST's]"
-)
+@click.option("--ip-family", type=click.Choice(["ipv4", "ipv6"]), help="Ping over this IP family.  [default: DST's]")
 @cluster_option()
 @output_option()
-def command(source: str, target: str, *, size: int, family: Family | None, cluster: str | None, output: str) -> int:
+def command(source: str, target: str, *, size: int, ip_family: Family | None, cluster: str | None, output: str) -> int:
     """Follow a ping through the cluster, hop by hop, there and back.
 
     SRC is a pod (name or namespace/name), a node, or router. DST may also be an address. In a cluster with
@@ -49,7 +47,7 @@ def command(source: str, target: str, *, size: int, family: Family | None, clust
 
     run = require_run(there)
     with progress() as listener:
-        traced = trace(there, source, target, run=run, journal=Journal(run, listener), size=size, family=family)
+        traced = trace(there, source, target, run=run, journal=Journal(run, listener), size=size, family=ip_family)
     emit(_listing(traced), output)
     if output in {"table", "wide"}:
         verdict = "answered" if traced.answered else f"no answer; last seen at {traced.last_seen}"

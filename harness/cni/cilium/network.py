@@ -8,6 +8,7 @@ from typing import Any, Final
 from harness.cni.cilium import values as cilium
 from harness.cni.network import Configuration, Network
 from harness.model.datapath import Datapath
+from harness.model.family import FAMILIES
 from harness.model.variant import Variant
 
 _DECISIVE: Final = (
@@ -32,7 +33,8 @@ def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[
     wanted = decisive(config)
     for known in candidates:
         if decisive(cilium.decisive(known.values["helm"])) == wanted:
-            return known, str(config.get("cluster-pool-ipv4-cidr", ""))
+            pools = (config.get(f"cluster-pool-{family}-cidr", "") for family in FAMILIES)
+            return known, ",".join(filter(None, pools))
     return None
 
 

@@ -21,7 +21,9 @@ def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[
         return None  # routes here, tunnel there: no one form holds for all pairs of nodes
     for known in candidates:
         if known.values.get("backend", {}).get("Type") == backend.get("Type"):
-            return _tuned(known, backend, nftables=bool(net.get("EnableNFTables"))), str(net.get("Network", ""))
+            networks = [net.get("Network"), net.get("IPv6Network") if net.get("EnableIPv6") else None]
+            cidr = ",".join(str(one) for one in networks if one)
+            return _tuned(known, backend, nftables=bool(net.get("EnableNFTables"))), cidr
     return None
 
 
@@ -30,12 +32,15 @@ def _tuned(known: Variant, backend: Mapping[str, Any], *, nftables: bool) -> Var
     expect = known.expect
     if expect.wire.kind == "vxlan":
         vni, port = int(backend.get("VNI", 1)), int(backend.get("Port", 8472))
-        device = f"flannel.{vni}"
+        device, device6 = f"flannel.{vni}", f"flannel-v6.{vni}"
+        usual6 = expect.of("ipv6").overlay_device
+        links6 = [device6 if link == usual6 else link for link in expect.of("ipv6").links]
         expect = expect.model_copy(
             update={
                 "wire": expect.wire.model_copy(update={"vni": vni, "port": port}),
                 "links": tuple(device if link == expect.overlay_device else link for link in expect.links),
                 "overlay_device": device,
+                "ipv6": {**expect.ipv6, "links": links6, "overlayDevice": device6} if expect.ipv6 else {},
             }
         )
     if nftables:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
+from harness.model.family import Address
 from harness.runner import CommandError, Runner
 
 Object = dict[str, Any]
@@ -145,7 +145,7 @@ class ExistingNode:
     """
 
     name: str
-    address: IPv4Address
+    address: Address
     enter: Callable[..., Runner]
 
     @property

@@ -6,8 +6,10 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Final
+
+from harness.model.family import TITLE, VERSION, Family, Range, family_of_dial
 
 Object = dict[str, Any]
 
@@ -27,12 +29,15 @@ class NodeInfo:
 
     Args:
         name: Its name.
-        address: Its InternalIP, IPv4; empty where it has none.
+        address: Its InternalIP in the cluster's primary family; empty where it has none.
         zone: Its failure domain; empty where it has none.
         control_plane: It has that role.
         system: linux or windows.
         ready: It says so.
         pod_cidr: Its share of the pods' range; empty where the network plugin hands out addresses otherwise.
+        pod_cidrs: The same of each family.
+        addresses: Its InternalIPs.
+        lacks: A family of the cluster's in which it has no address.
         architecture: As amd64.
         runtime: As containerd://2.0.0.
         kernel: Release.
@@ -50,6 +55,13 @@ class NodeInfo:
     runtime: str = ""
     kernel: str = ""
     images: frozenset[str] = frozenset()
+    pod_cidrs: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    lacks: Family = "ipv4"
+
+    def address_of(self, family: Family) -> str:
+        """Its InternalIP of a family; empty where it has none."""
+        return next((one for one in self.addresses or (self.address,) if one and family_of_dial(one) == family), "")
 
     @property
     def usable(self) -> bool:
@@ -61,7 +73,7 @@ class NodeInfo:
         """Why not, in words."""
         if self.system != "linux":
             return f"runs {self.system}"
-        return "" if self.usable else "has no IPv4 InternalIP" if self.ready else "is not Ready"
+        return "" if self.usable else f"has no {TITLE[self.lacks]} InternalIP" if self.ready else "is not Ready"
 
 
 def node(item: Object) -> NodeInfo:
@@ -69,19 +81,23 @@ def node(item: Object) -> NodeInfo:
     labels = item["metadata"].get("labels") or {}
     status = item.get("status") or {}
     facts = status.get("nodeInfo") or {}
-    addresses = [one["address"] for one in status.get("addresses") or () if one.get("type") == "InternalIP"]
+    listed = status.get("addresses") or ()
+    addresses = tuple(one["address"] for one in listed if one.get("type") == "InternalIP")
+    share = (item.get("spec") or {}).get("podCIDR") or ""
     return NodeInfo(
         name=item["metadata"]["name"],
-        address=next((one for one in addresses if ip_address(one).version == 4), ""),
+        address=next(iter(addresses), ""),
         zone=labels.get(_ZONE, ""),
         control_plane=any(key in labels for key in _CONTROL_PLANE),
         system=facts.get("operatingSystem") or labels.get("kubernetes.io/os") or "linux",
         ready=any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or ()),
-        pod_cidr=(item.get("spec") or {}).get("podCIDR") or "",
+        pod_cidr=share,
         architecture=facts.get("architecture", ""),
         runtime=facts.get("containerRuntimeVersion", ""),
         kernel=facts.get("kernelVersion", ""),
         images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
+        pod_cidrs=tuple((item.get("spec") or {}).get("podCIDRs") or ((share,) if share else ())),
+        addresses=addresses,
     )
 
 
@@ -124,18 +140,20 @@ def _shares(counts: Mapping[tuple[str, bool], int], size: int) -> dict[tuple[str
     return shares
 
 
-def supernet(networks: Iterable[str]) -> IPv4Network | None:
+def supernet(networks: Iterable[str], family: Family = "ipv4") -> Range | None:
     """The smallest network that has all of these in it; None for none of them.
 
     Args:
-        networks: In CIDR notation; IPv6 ones do not count.
+        networks: In CIDR notation.
+        family: Those of the other one do not count.
     """
-    found = [IPv4Network(text, strict=False) for text in networks if ":" not in text]
+    parsed = [ip_network(text, strict=False) for text in networks]
+    found = [one for one in parsed if one.version == VERSION[family]]
     if not found:
         return None
     low = min(int(one.network_address) for one in found)
     high = max(int(one.broadcast_address) for one in found)
-    whole = IPv4Network((low, 32))
+    whole: Range = IPv4Network((low, 32)) if family == "ipv4" else IPv6Network((low, 128))
     while int(whole.broadcast_address) < high:
         whole = whole.supernet()
     return whole

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
-from typing import Any
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Any, Final
 
 from harness.components.versions import numbers
 from harness.errors import CnilabError
+from harness.model.family import Address, Family, Range
 
 OLDEST = (20, 10)
 """kind asks for a cgroup namespace of a node's own, which engines have since 20.10 (API 1.41)."""
@@ -72,6 +73,7 @@ class Container:
         pid: Its first process, as the engine's machine numbers it.
         address: On the lab's network; None without one.
         role: kind's: `control-plane`, `worker`; empty for others.
+        address6: The same in IPv6.
     """
 
     id: str
@@ -80,6 +82,11 @@ class Container:
     pid: int
     address: IPv4Address | None
     role: str
+    address6: IPv6Address | None = None
+
+    def address_of(self, family: Family) -> Address | None:
+        """On the lab's network; None without one."""
+        return self.address if family == "ipv4" else self.address6
 
 
 @dataclass(frozen=True)
@@ -89,14 +96,21 @@ class DockerNetwork:
     Args:
         id: The engine's.
         name: Its name.
-        subnet: Its addresses.
+        subnet: Its addresses. No network is without: engines before 27 make none of IPv6 alone.
         mtu: Bytes.
+        subnet6: Its addresses in IPv6, where it has IPv6.
     """
 
     id: str
     name: str
     subnet: IPv4Network
     mtu: int
+    subnet6: IPv6Network | None = None
+
+    @property
+    def subnets(self) -> tuple[Range, ...]:
+        """Its addresses in each family that it has."""
+        return (self.subnet,) if self.subnet6 is None else (self.subnet, self.subnet6)
 
 
 class EngineError(CnilabError):
@@ -107,11 +121,17 @@ class EngineError(CnilabError):
 
 def network_of(attrs: Mapping[str, Any]) -> DockerNetwork:
     """A network, as the engine describes it (API 1.41, NetworkInspect)."""
-    config = ((attrs.get("IPAM") or {}).get("Config") or [{}])[0]
+    subnets = subnets_of(attrs)
+    four = next((one for one in subnets if isinstance(one, IPv4Network)), IPv4Network("0.0.0.0/32"))
+    six = next((one for one in subnets if isinstance(one, IPv6Network)), None)
     options = attrs.get("Options") or {}
-    return DockerNetwork(
-        attrs["Id"], attrs["Name"], IPv4Network(config.get("Subnet", "0.0.0.0/32")), int(options.get(MTU, 1500))
-    )
+    return DockerNetwork(attrs["Id"], attrs["Name"], four, int(options.get(MTU, 1500)), six)
+
+
+def subnets_of(attrs: Mapping[str, Any]) -> list[Range]:
+    """Addresses of a network, as the engine describes it."""
+    configs = (attrs.get("IPAM") or {}).get("Config") or ()
+    return [ip_network(config["Subnet"]) for config in configs if config.get("Subnet")]
 
 
 def container_of(attrs: Mapping[str, Any], network: str = "") -> Container:
@@ -125,6 +145,7 @@ def container_of(attrs: Mapping[str, Any], network: str = "") -> Container:
     networks = attrs["NetworkSettings"]["Networks"] or {}
     ends = [networks[network]] if network in networks else list(networks.values())
     address = next((end["IPAddress"] for end in ends if end.get("IPAddress")), "")
+    address6 = next((end["GlobalIPv6Address"] for end in ends if end.get("GlobalIPv6Address")), "")
     return Container(
         id=attrs["Id"],
         name=attrs["Name"].lstrip("/"),
@@ -132,12 +153,41 @@ def container_of(attrs: Mapping[str, Any], network: str = "") -> Container:
         pid=int(state.get("Pid", 0)),
         address=IPv4Address(address) if address else None,
         role=labels.get("io.x-k8s.kind.role", ""),
+        address6=IPv6Address(address6) if address6 else None,
     )
 
 
-def upper_half(subnet: IPv4Network) -> IPv4Network:
-    """Where the engine takes addresses for nodes: the lower half is left to the lab."""
-    return list(subnet.subnets())[1]
+GATEWAY: Final = 2
+"""The bridge's own address, counted from its network's: the first one is left to the lab's router."""
+
+_NODES6: Final = 112
+"""Prefix length of what nodes get of a large range of IPv6: engines count its addresses one by one."""
+
+
+def for_nodes(subnet: Range) -> Range:
+    """Where the engine takes addresses for nodes: the lower half is left to the lab, or the lowest part in IPv6."""
+    if isinstance(subnet, IPv6Network) and subnet.prefixlen < _NODES6:
+        return IPv6Network((int(subnet.network_address) + 2 ** (subnet.max_prefixlen - _NODES6), _NODES6))
+    halves: list[Range] = [*subnet.subnets()]
+    return halves[1]
+
+
+def free_range(wanted: Range, taken: Iterable[Range]) -> Range:
+    """A range that nobody has: the one that is wanted, or another of its family.
+
+    Raises:
+        EngineError: All that the family has for this are taken.
+    """
+    if isinstance(wanted, IPv4Network):
+        fours = [one for one in taken if isinstance(one, IPv4Network)]
+        return free_subnet(fours) if any(one.overlaps(wanted) for one in fours) else wanted
+    sixes = [one for one in taken if isinstance(one, IPv6Network)]
+    others = [IPv6Network(f"fd00:172:{number}::/64") for number in range(18, 50)]
+    for candidate in [wanted, *others]:
+        if not any(one.overlaps(candidate) for one in sixes):
+            return candidate
+    msg = "all ranges of IPv6 that networks of nodes get are in use"
+    raise EngineError(msg, next_step="run 'docker network prune', or set another spec.underlay.cidr6")
 
 
 def free_subnet(taken: Iterable[IPv4Network]) -> IPv4Network:

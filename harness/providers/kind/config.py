@@ -34,7 +34,7 @@ def cluster(spec: LabSpec, image: str, *, coredns: str, kubelet: Mapping[str, An
             "networking": {
                 "apiServerAddress": "127.0.0.1",
                 "disableDefaultCNI": True,
-                "ipFamily": "ipv4",
+                "ipFamily": spec.ip_family,
                 "kubeProxyMode": spec.kubernetes.proxy_mode if kube_proxy else "none",
                 "podSubnet": ",".join(map(str, spec.pod_cidrs)),
                 "serviceSubnet": ",".join(map(str, spec.service_cidrs)),
@@ -47,7 +47,11 @@ def cluster(spec: LabSpec, image: str, *, coredns: str, kubelet: Mapping[str, An
 
 def controller_manager_arguments(spec: LabSpec) -> dict[str, str]:
     """What kube-controller-manager gets beside kubeadm's arguments."""
-    return {"node-cidr-mask-size": str(spec.pods.node_mask), **CONTROLLER_REQUESTS}
+    if len(spec.families) == 1:
+        masks = {"node-cidr-mask-size": str(spec.pods.mask(spec.primary))}
+    else:
+        masks = {f"node-cidr-mask-size-{family}": str(spec.pods.mask(family)) for family in spec.families}
+    return {**masks, **CONTROLLER_REQUESTS}
 
 
 def patches(spec: LabSpec, coredns: str, kubelet: Mapping[str, Any]) -> list[Object]:

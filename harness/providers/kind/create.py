@@ -15,11 +15,12 @@ from harness import machines, timeouts
 from harness.containerd import import_missing
 from harness.errors import BringUpError, PreflightError
 from harness.model import firstly, labstate
+from harness.model.family import Family
 from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
-from harness.model.spec import LabSpec
+from harness.model.spec import MIN_IPV6_MTU, LabSpec
 from harness.providers.kind import clients, outside, provider, state
-from harness.providers.kind.answers import KIND, Container, DockerNetwork
+from harness.providers.kind.answers import KIND, Container, DockerNetwork, EngineError
 from harness.providers.kind.engine import Engine
 from harness.providers.kind.node import KindLab, KindNode
 from harness.providers.kind.provider import in_order, pid_of
@@ -116,10 +117,19 @@ def make_network(engine: Engine, place: LabDir, spec: LabSpec) -> DockerNetwork:
     """The network of the nodes: the spec's addresses where they are free, else others.
 
     The MTU is the spec's, but never more than that of the engine's own default network.
+
+    Raises:
+        EngineError: The engine cannot make it; or it would have an MTU with which there is no IPv6.
     """
-    mtu = min(spec.underlay.mtu, engine.default_mtu())
-    subnet = None if engine.overlaps(spec.underlay.cidr) else spec.underlay.cidr
-    return engine.make_network(state.network_name(place), state.labels(place), mtu, subnet)
+    mtu, six = min(spec.underlay.mtu, engine.default_mtu()), "ipv6" in spec.families
+    if six and mtu < MIN_IPV6_MTU:
+        msg = "the engine's networks have no room for IPv6"
+        cause = f"MTU {mtu} of its network 'bridge', but IPv6 needs links of {MIN_IPV6_MTU} bytes"
+        raise EngineError(msg, cause=cause, next_step="set a larger mtu in /etc/docker/daemon.json")
+    # Every network of the engine's has IPv4, which a lab of IPv6 alone leaves to kind: its way to the API server.
+    wanted = (spec.underlay.cidr, *((spec.underlay.cidr6,) if six else ()))
+    subnets = [engine.free(one) for one in wanted]
+    return engine.make_network(state.network_name(place), state.labels(place), mtu, subnets)
 
 
 def resolved(spec: LabSpec, network: DockerNetwork, nodes: Sequence[Container]) -> LabSpec:
@@ -130,10 +140,12 @@ def resolved(spec: LabSpec, network: DockerNetwork, nodes: Sequence[Container]) 
         network: The nodes' network.
         nodes: kind's containers.
     """
-    addresses = {one.name: str(one.address) for one in sorted(nodes, key=in_order)}
+    found = [{one.name: str(one.address_of(family)) for one in sorted(nodes, key=in_order)} for family in spec.families]
     data = spec.model_dump(mode="json")
     underlay = {**data["underlay"], "cidr": str(network.subnet), "mtu": network.mtu, "nic": "eth0"}
-    return LabSpec.model_validate({**data, "underlay": underlay, "node_addresses": addresses})
+    underlay |= {"cidr6": str(network.subnet6)} if network.subnet6 else {}
+    addresses = dict(zip(("node_addresses", "second_addresses"), found, strict=False))
+    return LabSpec.model_validate({**data, "underlay": underlay, **addresses})
 
 
 def create(
@@ -165,7 +177,7 @@ def create(
     (place.path / "kind.yaml").write_text(config, encoding="utf-8")
     with ThreadPoolExecutor(2) as pool:
         # The router is the network's first address, so it cannot meet an address that the engine gave a node.
-        around = pool.submit(outside.create, engine, place, network, materials.image, materials.responder)
+        around = pool.submit(outside.create, engine, place, spec, network, materials)
         with journal.step("up.machines", f"kind creates {spec.nodes} nodes"):
             _kind_create(engine, place, spec, materials, network, early)
         router = around.result()
@@ -179,7 +191,7 @@ def create(
             "spec": resolved(spec, network, nodes),
             "image": materials.image,
             "programs": str(materials.programs),
-            "machines": tuple(_machine(one) for one in (*sorted(nodes, key=in_order), router)),
+            "machines": tuple(_machine(one, spec.primary) for one in (*sorted(nodes, key=in_order), router)),
         }
     )
     labstate.write(place, known)
@@ -189,8 +201,8 @@ def create(
     return known, lab
 
 
-def _machine(container: Container) -> state.MachineState:
-    address = container.address or IPv4Address(0)
+def _machine(container: Container, family: Family) -> state.MachineState:
+    address = container.address_of(family) or IPv4Address(0)
     name = container.name if container.role else outside.ROUTER
     return state.MachineState(name=name, address=address, id=container.id, pid=pid_of(container))
 

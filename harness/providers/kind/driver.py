@@ -30,11 +30,11 @@ class KindDriver(BaseDriver):
 
     model: type[KindState] = KindState
     checks: Sequence[str] = (
-        "docker", "docker-cli", "docker-image", "memory", "disk-state", "disk-cache", "port", "inotify", "components",
-        "go", "compilers", "kubernetes", "leftovers",
+        "docker", "docker-cli", "docker-ipv6", "docker-image", "memory", "disk-state", "disk-cache", "port", "inotify",
+        "components", "go", "compilers", "kubernetes", "leftovers",
     )  # fmt: skip
 
-    blocking: Sequence[str] = ("docker", "docker-cli")
+    blocking: Sequence[str] = ("docker", "docker-cli", "docker-ipv6")
     components: Sequence[str] = COMPONENTS
     replaceable: Sequence[str] = ("responder",)
     own_images: Sequence[str] = ("pause",)

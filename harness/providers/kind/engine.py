@@ -8,8 +8,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,16 +17,19 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from harness import timeouts
 from harness.errors import PreflightError
+from harness.model.family import VERSION, Range
 from harness.providers.kind.answers import (
+    GATEWAY,
     MTU,
     Container,
     DockerNetwork,
     EngineError,
     EngineFacts,
     container_of,
-    free_subnet,
+    for_nodes,
+    free_range,
     network_of,
-    upper_half,
+    subnets_of,
 )
 from harness.runner import CommandError
 
@@ -181,53 +183,36 @@ class Engine:
             return int(options.get(MTU, 1500))
         return 1500
 
-    def make_network(
-        self, name: str, labels: Mapping[str, str], mtu: int, subnet: IPv4Network | None, gateway: int = 2
-    ) -> DockerNetwork:
+    def make_network(self, name: str, labels: Mapping[str, str], mtu: int, subnets: Sequence[Range]) -> DockerNetwork:
         """Make a bridge network, whose first address is left to the lab's router.
 
         Args:
             name: Of the network.
             labels: To find it again.
             mtu: Bytes.
-            subnet: Its addresses; None: any that are free.
-            gateway: The bridge's own address, counted from the network's.
+            subnets: Its addresses, a range of each family.
 
         Raises:
             EngineError: The engine cannot make it.
         """
         with self._refusals(f"network {name} could not be made"):
-            pool = free_subnet(self._subnets()) if subnet is None else subnet
-            nodes = upper_half(pool)
-            config = docker.types.IPAMPool(
-                subnet=str(pool),
-                gateway=str(pool[gateway]),
-                iprange=str(nodes),
-                # An address that ends in .0 is right here, and looks wrong to everybody.
-                aux_addresses={"first": str(nodes[0])},
-            )
             made = self._client.networks.create(
                 name,
                 driver="bridge",
                 options={MTU: str(mtu)},
-                ipam=docker.types.IPAMConfig(pool_configs=[config]),
+                ipam=docker.types.IPAMConfig(pool_configs=[_pool(one) for one in subnets]),
                 labels=dict(labels),
                 check_duplicate=True,
+                enable_ipv6=any(one.version == VERSION["ipv6"] for one in subnets),
             )
             made.reload()
             return network_of(made.attrs)
 
-    def overlaps(self, subnet: IPv4Network) -> bool:
-        """Whether a network of the engine has some of these addresses already."""
-        return any(other.overlaps(subnet) for other in self._subnets())
-
-    def _subnets(self) -> list[IPv4Network]:
-        return [
-            IPv4Network(config["Subnet"])
-            for network in self._client.networks.list()
-            for config in (network.attrs.get("IPAM") or {}).get("Config") or ()
-            if "." in config.get("Subnet", "")
-        ]
+    def free(self, wanted: Range) -> Range:
+        """Addresses that no network of the engine has: these, or others of their family."""
+        with self._refusals("the engine did not list its networks"):
+            networks = self._client.networks.list()
+        return free_range(wanted, [one for network in networks for one in subnets_of(network.attrs)])
 
     def networks(self, labels: Mapping[str, str]) -> list[DockerNetwork]:
         """Networks with these labels."""
@@ -257,14 +242,14 @@ class Engine:
             found = self._client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return [one.attrs for one in found]
 
-    def make(self, name: str, image: str, network: DockerNetwork, address: IPv4Address, **more: Any) -> str:
-        """Make a container with a fixed address, and do not start it yet.
+    def make(self, name: str, image: str, network: DockerNetwork, number: int, **more: Any) -> str:
+        """Make a container with fixed addresses, and do not start it yet.
 
         Args:
             name: Its name.
             image: Full name.
             network: The network that it is on.
-            address: There.
+            number: Its addresses there, counted from the network's.
             **more: As of the SDK's `containers.create`.
 
         Returns:
@@ -274,7 +259,10 @@ class Engine:
             EngineError: The engine refused it.
         """
         with self._refusals(f"container {name} could not be made"):
-            endpoint = self._client.api.create_endpoint_config(ipv4_address=str(address))
+            endpoint = self._client.api.create_endpoint_config(
+                ipv4_address=str(network.subnet[number]),
+                ipv6_address=str(network.subnet6[number]) if network.subnet6 else None,
+            )
             made = self._client.containers.create(
                 image, name=name, network=network.name, networking_config={network.name: endpoint}, **more
             )
@@ -345,6 +333,18 @@ class Engine:
             yield
         except (DockerException, OSError) as error:  # the latter of the connection: requests' errors are such
             raise EngineError(what, cause=_reason(error)) from error
+
+
+def _pool(subnet: Range) -> docker.types.IPAMPool:
+    """What a network gives its containers of a range of addresses."""
+    nodes = for_nodes(subnet)
+    return docker.types.IPAMPool(
+        subnet=str(subnet),
+        gateway=str(subnet[GATEWAY]),
+        iprange=str(nodes),
+        # An address that ends in .0 is right here, and looks wrong to everybody.
+        aux_addresses={"first": str(nodes[0])},
+    )
 
 
 def _reason(error: Exception) -> str:

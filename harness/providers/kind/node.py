@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from harness.enter import EnteringRunner, into_machine, into_process, read_file, root_path, settings
+from harness.model.family import Address
 from harness.runner import Argv, CommandError, Runner
 
 
@@ -66,7 +66,7 @@ class KindNode:
     """
 
     name: str
-    address: IPv4Address
+    address: Address
     container: str
     pid: int = 0
     netns: str = ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final, Protocol
 
 from harness.model import world
 from harness.model.labstate import LabDir
@@ -27,56 +28,83 @@ def router_name(place: LabDir) -> str:
     return f"{state.network_name(place)}-{ROUTER}"
 
 
-def script() -> str:
+def script(spec: LabSpec) -> str:
     """What the router's container runs: links and addresses, then the far host's services and the router's own."""
-    far_addresses = f"{world.FAR_HOST}/{world.FAR_LINK.prefixlen}"
+    six = "ipv6" in spec.families
     lines = [
         f"mkdir -p /run/netns {world.LOG.rpartition('/')[0]}",
         "echo 1 >/proc/sys/net/ipv4/ip_forward",
+        *(["echo 1 >/proc/sys/net/ipv6/conf/all/forwarding"] if six else ()),
         "echo 0 >/proc/sys/net/ipv4/conf/all/rp_filter",
         # It forwards to the engine's gateway, which is on the nodes' own network: they shall not learn to go there.
+        # Of IPv6 there is no such switch, and who forwards, as nodes do, takes no redirects (ip-sysctl.rst).
         "for file in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 >$file; done",
         # A bridge without ports holds the addresses of the networks "behind" the router, as a dummy link would.
         "ip link add world0 type bridge",
         "ip link set world0 up",
-        *(f"ip addr add {address} dev world0" for address in (world.PUBLIC, world.NEIGHBOUR, *world.LOOPBACKS)),
+        *(_adding(address, "world0") for family in spec.families for address in world.addresses(family)),
         f"ip netns add {FAR}",
         f"ip link add far0 mtu {world.FAR_MTU} type veth peer name eth0 mtu {world.FAR_MTU} netns {FAR}",
-        f"ip addr add {world.FAR_ROUTER}/{world.FAR_LINK.prefixlen} dev far0",
+        *(_adding(f"{world.far_router(one)}/{world.far_link(one).prefixlen}", "far0") for one in spec.families),
         "ip link set far0 up",
         f"ip -n {FAR} link set lo up",
-        f"ip -n {FAR} addr add {far_addresses} dev eth0",
+        *(_adding(f"{world.far_host(one)}/{world.far_link(one).prefixlen}", "eth0", FAR) for one in spec.families),
         f"ip -n {FAR} link set eth0 up",
-        f"ip -n {FAR} route add default via {world.FAR_ROUTER}",
+        *(f"ip -n {FAR} route add default via {world.far_router(one)}" for one in spec.families),
         f"nsenter --net={FAR_NETNS} {RESPONDER} serve --name={FAR} --ports={world.RESPONDER_PORT},{world.WEB_PORT} &",
         f"exec {RESPONDER} world --name={ROUTER} --log={world.LOG}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def create(engine: Engine, place: LabDir, network: DockerNetwork, image: str, responder: Path) -> Container:
+def _adding(address: object, link: str, netns: str = "") -> str:
+    """The command that gives a link an address: in IPv6 without a second's pause to ask whether somebody has it."""
+    where = f"-n {netns} " if netns else ""
+    return f"ip {where}addr add {address} dev {link}{' nodad' if ':' in str(address) else ''}"
+
+
+IPV6: Final = {"net.ipv6.conf.all.disable_ipv6": "0", "net.ipv6.conf.all.forwarding": "1"}
+"""Settings of a container that has IPv6, as kind's nodes have them: engines disable it where they are not told."""
+
+
+class Wanted(Protocol):
+    """What the router is made of."""
+
+    @property
+    def image(self) -> str:
+        """The node image: it has the tools."""
+        ...
+
+    @property
+    def responder(self) -> Path:
+        """The program that plays the world."""
+        ...
+
+
+def create(engine: Engine, place: LabDir, spec: LabSpec, network: DockerNetwork, wanted: Wanted) -> Container:
     """Start the router.
 
     Args:
         engine: Where.
         place: The lab's directories.
+        spec: The lab.
         network: The nodes' network; the router is its first address.
-        image: The node image: it has the tools.
-        responder: The program that plays the world.
+        wanted: What it is made of.
     """
     made = engine.make(
         router_name(place),
-        image,
+        wanted.image,
         network,
-        network.subnet[1],
+        1,
         hostname=ROUTER,
         labels=state.labels(place),
-        entrypoint=["/bin/sh", "-ec", script()],
+        entrypoint=["/bin/sh", "-ec", script(spec)],
         command=[],
         privileged=True,
         stop_signal="SIGKILL",
+        **({"sysctls": IPV6} if "ipv6" in spec.families else {}),
     )
-    engine.put(made, "/", {RESPONDER.lstrip("/"): responder})
+    engine.put(made, "/", {RESPONDER.lstrip("/"): wanted.responder})
     engine.start(made)
     return engine.inspect(made, network.name)
 
@@ -86,7 +114,10 @@ def node_commands(spec: LabSpec) -> list[tuple[str, ...]]:
 
     Its way out leads over the router, which sends on what is not its own to the engine's gateway.
     """
-    return [("ip", "route", "replace", "default", "via", str(spec.router_address), "dev", spec.cluster_nic)]
+    return [
+        ("ip", "route", "replace", "default", "via", str(spec.router(family)), "dev", spec.cluster_nic)
+        for family in spec.families
+    ]
 
 
 def unfiltered(links: Iterable[str]) -> tuple[str, ...]:
@@ -104,9 +135,9 @@ def hosts(spec: LabSpec) -> str:
 
     kubelet gives the file to pods of the host's network, kube-proxy among them.
     """
-    return "".join(f"{spec.node_address(name)}\t{name}\n" for name in spec.node_names)
+    return "".join(f"{address}\t{name}\n" for name in spec.node_names for address in spec.all_addresses(name))
 
 
 def resolver(spec: LabSpec) -> str:
     """A node's /etc/resolv.conf: the router's name server, as with other providers."""
-    return f"nameserver {spec.router_address}\n"
+    return "".join(f"nameserver {spec.router(family)}\n" for family in spec.families)

@@ -34,7 +34,7 @@ def lab_of(place: LabDir, known: state.KindState) -> KindLab:
     router = machines.get(outside.ROUTER)
     far = None
     if router is not None:
-        far = KindNode(outside.FAR, world.FAR_HOST, router.container, router.pid, outside.FAR_NETNS)
+        far = KindNode(outside.FAR, world.far_host(known.spec.primary), router.container, router.pid, outside.FAR_NETNS)
     return KindLab(
         name=known.name,
         nodes=tuple(machines[name] for name in known.spec.node_names if name in machines),

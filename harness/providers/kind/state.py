@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from ipaddress import IPv4Address
 
 from pydantic import Field
 
 from harness.model import labstate
 from harness.model.base import Record
+from harness.model.family import Address
 from harness.model.labstate import LabDir
 from harness.providers.kind import answers
 
@@ -17,7 +17,7 @@ class MachineState(Record):
     """A container of the lab."""
 
     name: str
-    address: IPv4Address
+    address: Address
     id: str = Field(description="The engine's")
     pid: int = Field(default=0, description="Its first process; 0 when the engine runs on another machine")
 

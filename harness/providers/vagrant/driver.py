@@ -13,6 +13,7 @@ from harness.providers.vagrant import state
 from harness.providers.vagrant.state import VagrantState
 
 if TYPE_CHECKING:
+    from harness.model.family import Family
     from harness.model.spec import LabSpec
     from harness.model.variant import Variant
 
@@ -32,6 +33,7 @@ class VagrantDriver(BaseDriver):
         "vagrant", "vagrant-hypervisor", "vagrant-box", "vagrant-memory", "vagrant-disk", "vagrant-port", "ssh",
         "ansible", "disk-state", "disk-cache", "components", "go", "compilers", "leftovers",
     )  # fmt: skip
+    families: Sequence[Family] = ("ipv4",)
     components: Sequence[str] = COMPONENTS
     replaceable: Sequence[str] = ("responder",)
 

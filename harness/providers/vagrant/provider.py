@@ -41,7 +41,7 @@ def lab_of(place: LabDir, known: state.VagrantState) -> VagrantLab:
         name=known.name,
         nodes=tuple(VagrantNode(name, spec.node_address(name), way(name)) for name in spec.node_names),
         router=VagrantNode(render.ROUTER, spec.router_address, way(render.ROUTER)),
-        far=VagrantNode(FAR, world.FAR_HOST, way(render.ROUTER), render.FAR_NETNS),
+        far=VagrantNode(FAR, world.far_host(spec.primary), way(render.ROUTER), render.FAR_NETNS),
         kubeconfig=place.kubeconfig,
     )
 

@@ -51,6 +51,17 @@ def _image(plan: Plan) -> Answer:
     return Answer(bool(found), found or "the engine has none; up pulls the image that kind publishes")
 
 
+def _ipv6(plan: Plan) -> Answer:
+    try:
+        refused = plan.host.docker_ipv6()
+    except CnilabError as error:
+        return Answer(ok=False, detail=f"{error.what}: {error.cause}".rstrip(": "), fix=error.next_step)
+    # A kernel without IPv6 is the usual reason, and the engine's words for it are about a file or a route.
+    if refused and plan.host.exists("/proc/self/net") and not plan.host.exists("/proc/net/if_inet6"):
+        refused += "; this machine's kernel has no IPv6: /proc/net/if_inet6 does not exist"
+    return Answer(not refused, refused or "made a network with IPv6, and removed it")
+
+
 CHECKS: tuple[Question, ...] = (
     Question("docker", "Docker engine", "info", "no clusters on kind", _NAMESPACES, _engine),
     Question(
@@ -60,6 +71,16 @@ CHECKS: tuple[Question, ...] = (
         "no clusters on kind, because kind runs docker",
         "apt-get install docker.io, or docker-cli where that is a package of its own (Debian 13)",
         _command,
+    ),
+    Question(
+        "docker-ipv6",
+        "IPv6 of the Docker engine",
+        "blocks",
+        "nodes of kind have no IPv6 addresses",
+        'modprobe ip6table_nat, or set "ip6tables": false in /etc/docker/daemon.json, or use ipFamily ipv4',
+        _ipv6,
+        provider="kind",
+        family="ipv6",
     ),
     Question(
         "docker-image",

@@ -116,13 +116,13 @@ def require(
     return findings
 
 
-_WITHOUT = "labs with IPv4 alone need none of this: omit --ip-family, or set spec.ipFamily to ipv4"
+_WITHOUT = "clusters with IPv4 alone need none of this: omit --ip-family, or set spec.ipFamily to ipv4"
 
 
 def _refusal(spec: LabSpec, checks: Sequence[Question]) -> str:
     """What cannot be had: IPv6, a variant, a mode of kube-proxy, or any lab at all."""
     if all(check.family == "ipv6" for check in checks):
-        return "a lab with IPv6 is impossible here"
+        return "a cluster with IPv6 is impossible here"
     blocking = {check.id for check in checks}
     if blocking <= set(catalogue.variant(spec.cni).needs):
         return f"variant '{spec.cni}' is unavailable here"

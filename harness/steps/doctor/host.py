@@ -142,6 +142,17 @@ class Host:
 
         return Engine().facts()
 
+    def docker_ipv6(self) -> str:
+        """Why the Docker engine makes no network with IPv6; empty when it does.
+
+        Raises:
+            PreflightError: There is no engine.
+        """
+        from harness.providers.kind.engine import Engine  # noqa: PLC0415
+        from harness.providers.kind.trial import refuses_ipv6  # noqa: PLC0415
+
+        return refuses_ipv6(Engine())
+
     def node_image(self, version: str) -> str:
         """The image that a lab on kind with that Kubernetes would use; empty when the engine has none."""
         from harness.providers.kind.bring_up import known_image  # noqa: PLC0415

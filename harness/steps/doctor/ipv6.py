@@ -1,4 +1,4 @@
-"""Checks of `doctor` that concern labs with IPv6: whether the kernel has it, for namespaces of its own too."""
+"""Checks of `doctor` that concern clusters with IPv6: whether the kernel has it, for namespaces of its own too."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _kernel(plan: Plan) -> Answer:
     if not done.ok:
         return Answer(ok=False, detail=f"a temporary namespace got no address: {done.tail(1)}")
     off = plan.host.read(_SWITCH).strip() == "1"
-    rest = "; the machine's own is disabled, which labs do not need" if off else ""
+    rest = "; the machine's own is disabled, which clusters do not need" if off else ""
     return Answer(ok=True, detail=f"an address in a temporary namespace{rest}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,9 +15,9 @@ from harness import timeouts
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
 from harness.cluster.stream import Place
-from harness.cni import recognise
 from harness.components.lock import architecture
 from harness.errors import BringUpError, PreflightError
+from harness.model.family import Family, family_of_dial
 from harness.model.journal import Journal
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
@@ -28,6 +27,7 @@ from harness.providers.existing import probe
 from harness.providers.existing.probe import ExistingLab
 from harness.providers.existing.refusals import trouble
 from harness.runner import HostRunner, Runner
+from harness.steps.existing.described import described_before
 from harness.steps.existing.look import Look, Nodes, domain_of, nameserver
 from harness.steps.existing.pods import Crew, NodeLost, left_out
 from harness.steps.existing.preflight import Survey
@@ -89,6 +89,7 @@ class Deployment:
         self.enter = PodRunner(here.found.access, Place("", ""))
         self.sender = Sender(here, self.enter, program, journal)
         self.look = Look(here, self.enter, self.sender)
+        self.seconds: dict[str, str] = {}
 
     @property
     def kube(self) -> Kube:
@@ -131,7 +132,9 @@ class Deployment:
                 here.left_out |= said
             elif said:
                 here.closed.setdefault("node", left_out(said))
-        places = {one.name: one.address for one in found.chosen if one.name not in here.left_out}
+        usable = [one for one in found.chosen if one.name not in here.left_out]
+        places = {one.name: one.address for one in usable}
+        self.seconds = {one.name: one.address_of(family) for family in found.families[1:] for one in usable}
         if not places:
             msg = "no node of the sample can run the responder"
             raise PreflightError(msg, cause=left_out(here.left_out), next_step="set a responder image with --image")
@@ -144,7 +147,7 @@ class Deployment:
             NodeLost: One of the nodes cannot have its pods.
         """
         here = self.here
-        spec = described_before(here.found, places)
+        spec = described_before(here.found, places, self.seconds)
         crew = Crew(here, spec, self.enter, self.sender)
         with self.journal.step("test.deploy", f"pods and Services of the suite on {len(places)} nodes") as detail:
             wanted = crew.objects()
@@ -157,7 +160,8 @@ class Deployment:
         if "policies" not in here.closed:
             with self.journal.step("test.arena", "pods for policies"):
                 self.arena(tuple(places))
-        return Placed(spec, places, crew, tuple(self.site(one, pods[one.name]) for one in crew.plans), services, slices)
+        sites = tuple(self.site(one, pods[one.name], spec.families) for one in crew.plans)
+        return Placed(spec, places, crew, sites, services, slices)
 
     def suite(self) -> Suite:
         """The suite, and what it is in."""
@@ -181,14 +185,14 @@ class Deployment:
             detail |= {"network": known.variant.name, "by": known.why}
             facts = tuple(
                 one.model_copy(update={"host_port": placed.crew.ports[one.name].published})
-                for one in look.node_facts(placed.places, nodes, known, ways, pods)
+                for one in look.node_facts(placed.spec, nodes, known, ways, pods)
             )
-            spec = look.described(
-                placed.spec, known, nodes, placed.places, pods=[site.ip for site in pods], domain=domain_of(resolver)
-            )
+            addresses = [address for site in pods for address in site.ips]
+            spec = look.described(placed.spec, known, nodes, pods=addresses, domain=domain_of(resolver))
             limits = look.limits(nodes)
         sites = tuple(look.with_veth(site, nodes) for site in placed.sites)
         inventory = Inventory(
+            families=spec.families,
             nodes=facts,
             sites=sites,
             services=tuple(service_fact(item, placed.slices, sites) for item in placed.services),
@@ -197,7 +201,9 @@ class Deployment:
             node_dns=nameserver(resolver),
         )
         lab = ExistingLab(spec.name, nodes.nodes, here.found.wish.kubeconfig)
-        attached = Attached(spec, known.variant, lab, self.kube, kubectl(here.found), self.run.path, self.run)
+        attached = Attached(
+            spec, known.variant.among(spec.families), lab, self.kube, kubectl(here.found), self.run.path, self.run
+        )
         return Suite(
             attached,
             nodes.found or sandboxes.of_nodes(()),
@@ -280,10 +286,11 @@ class Deployment:
             )
             detail["nodes"] = len(seen)
         self.kube.delete([self.here.adapt(item) for item in items], wait=False)
+        self.seconds = {name: next(iter(others), "") for name, (_, *others) in seen.items()}
         if not seen:
             msg = "the scheduler did not assign any pod to a node"
             raise PreflightError(msg, next_step=f"kubectl -n {self.here.namespace} describe pods")
-        return seen
+        return {name: addresses[0] for name, addresses in seen.items()}
 
     def endpoints(self, pods: list[Object]) -> tuple[list[Object], list[Object]]:
         """Services and EndpointSlices, once these name the pods."""
@@ -301,44 +308,27 @@ class Deployment:
         )
         return services, slices
 
-    def site(self, plan: PodPlan, pod: Object) -> Site:
-        """A pod of the suite as data."""
+    def site(self, plan: PodPlan, pod: Object, families: Sequence[Family]) -> Site:
+        """A pod of the suite as data.
+
+        Args:
+            plan: What it was to be.
+            pod: The object.
+            families: Of the cluster: a pod may have an address more, as one in its node's network does.
+        """
+        listed = tuple(entry["ip"] for entry in pod["status"]["podIPs"])
         return Site(
             name=plan.name,
             kind="hostnet" if plan.host_network else "pod",
             node=plan.node,
             port=plan.port,
             ip=pod["status"]["podIP"],
-            api_ips=tuple(entry["ip"] for entry in pod["status"]["podIPs"]),
+            ips=tuple(one for one in listed if family_of_dial(one) in families),
+            api_ips=listed,
             namespace=self.here.namespace,
             pod=plan.name,
             containers=plan.containers,
         )
-
-
-def described_before(found: Survey, places: Mapping[str, str] | None = None) -> LabSpec:
-    """The cluster as a spec, as far as the preflight knows it.
-
-    Args:
-        found: What the preflight found.
-        places: Name and address of the nodes, when they are known.
-    """
-    return LabSpec.model_validate(
-        {
-            "name": name_of(found.access.context),
-            "provider": "existing",
-            "cni": found.wish.cni or recognise.GENERIC,
-            "nodes": len(places or ()) or 1,
-            "nodeAddresses": dict(places or {}),
-            "kubernetes": {"version": found.version},
-        }
-    )
-
-
-def name_of(context: str) -> str:
-    """A context as the name of a lab: a short DNS label."""
-    label = re.sub(r"[^a-z0-9]+", "-", context.lower()).strip("-")[:30].strip("-")
-    return label or "cluster"
 
 
 def _ready(item: Object) -> bool:
@@ -364,14 +354,15 @@ def _scout(number: int) -> Object:
     return item
 
 
-def _given(items: list[Object]) -> dict[str, str] | None:
-    """Node and address of all scouts, once each has a node or cannot have one."""
-    seen: dict[str, str] = {}
+def _given(items: list[Object]) -> dict[str, list[str]] | None:
+    """Node and addresses of all scouts, once each has a node or cannot have one."""
+    seen: dict[str, list[str]] = {}
     for item in items:
         conditions = item.get("status", {}).get("conditions") or ()
         stuck = any(one.get("reason") == "Unschedulable" for one in conditions)
         if item.get("status", {}).get("hostIP"):
-            seen[item["spec"]["nodeName"]] = item["status"]["hostIP"]
+            listed = [one["ip"] for one in item["status"].get("hostIPs") or ()]
+            seen[item["spec"]["nodeName"]] = listed or [item["status"]["hostIP"]]
         elif not stuck:
             return None
     return dict(sorted(seen.items())) if items else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import ip_address, ip_interface
 from typing import Any, Final
 
 from conformance.inventory import NodeFact, Site
@@ -19,12 +20,14 @@ from harness.cluster.stream import Place
 from harness.cni import catalogue, networks, recognise
 from harness.cni.recognise import Recognised, Seen
 from harness.errors import BringUpError, CnilabError
+from harness.model.family import Family, Range, family_of_dial
 from harness.model.spec import LabSpec
 from harness.probes import plan as probes
 from harness.probes import podstate, sandboxes
 from harness.providers.existing import probe, survey
 from harness.providers.existing.probe import ExistingNode
 from harness.providers.existing.refusals import trouble
+from harness.steps.existing.preflight import SERVICE_CIDRS
 from harness.steps.existing.send import Sender
 from harness.steps.existing.stay import Stay
 from harness.steps.suite.deploy import GC_THRESH, own_limits
@@ -49,12 +52,12 @@ class Nodes:
     links: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
     found: sandboxes.Sandboxes | None = None
 
-    def nic(self, name: str, address: str) -> tuple[str, IPv4Network | None, int]:
+    def nic(self, name: str, address: str) -> tuple[str, Range | None, int]:
         """Name, network and MTU of the link that has a node's address."""
         for link in (self.links or {}).get(name, ()):
             for one in link.get("addr_info", ()):
                 if one.get("local") == address:
-                    return str(link["ifname"]), IPv4Interface(f"{address}/{one['prefixlen']}").network, int(link["mtu"])
+                    return str(link["ifname"]), ip_interface(f"{address}/{one['prefixlen']}").network, int(link["mtu"])
         return "", None, 0
 
 
@@ -91,7 +94,7 @@ class Look:
             self.sender.equip(pods.values())
             names = {name: str(pod["metadata"]["name"]) for name, pod in pods.items()}
             nodes = tuple(
-                ExistingNode(name, IPv4Address(address), self.way(names[name]).within)
+                ExistingNode(name, ip_address(address), self.way(names[name]).within)
                 for name, address in places.items()
             )
             with ThreadPoolExecutor(max_workers=_workers(nodes)) as pool:
@@ -145,23 +148,31 @@ class Look:
 
     def node_facts(
         self,
-        places: Mapping[str, str],
+        spec: LabSpec,
         nodes: Nodes,
         known: Recognised,
         ways: Mapping[str, probes.Prober],
         sites: Sequence[Site],
     ) -> tuple[NodeFact, ...]:
         """The nodes as data. Where its NIC cannot be seen, a node's MTU is its pods', and what the tunnel takes."""
-        shares = {one.name: one.pod_cidr for one in self.here.found.chosen}
+        known_nodes = {one.name: one for one in self.here.found.chosen}
         expect = known.variant.expect
-        takes = -expect.link_mtu(0)
+        takes, places = -expect.link_mtu(0), _places(spec)
 
         def fact(name: str) -> NodeFact:
             mtu = nodes.nic(name, places[name])[2] if known.known else 0
             if not mtu:
                 pod = next(site for site in sites if site.node == name and site.kind == "pod")
                 mtu = podstate.link_mtu(ways[pod.name]) + takes
-            return NodeFact(name=name, address=places[name], pod_cidr=shares.get(name, ""), mtu=mtu)
+            own = known_nodes.get(name)
+            return NodeFact(
+                name=name,
+                address=places[name],
+                addresses=tuple(map(str, spec.all_addresses(name))),
+                pod_cidr=own.pod_cidr if own else "",
+                pod_cidrs=own.pod_cidrs if own else (),
+                mtu=mtu,
+            )
 
         with ThreadPoolExecutor(max_workers=_workers(places)) as pool:
             return tuple(pool.map(fact, places))
@@ -171,39 +182,46 @@ class Look:
         spec: LabSpec,
         known: Recognised,
         nodes: Nodes,
-        places: Mapping[str, str],
         *,
         pods: Sequence[str],
         domain: str,
     ) -> LabSpec:
         """The cluster as a spec; closes gates for what could not be found out."""
-        shares = [one.pod_cidr for one in self.here.found.nodes or () if one.pod_cidr]
-        cidr = known.cidr or str(survey.supernet(shares) or "")
-        services = _service_range(self.kube)
-        nics = {nodes.nic(name, address)[:2] for name, address in places.items()}
-        names = {name for name, _ in nics}
-        network = survey.supernet(str(net) for _, net in nics if net is not None)
-        lacking = [
-            word for word, value in (("pods", cidr), ("Services", services), ("nodes", str(network or ""))) if not value
-        ]
+        services = _service_ranges(self.kube)
+        ranges = {family: self._ranges(spec, known, nodes, services, family) for family in spec.families}
+        lacking = {word: None for one in ranges.values() for word, value in one.items() if value is None}
         if lacking:
             self.here.closed["ranges"] = f"the range of {' and '.join(lacking)} is not known"
+        names = {nodes.nic(name, address)[0] for name, address in _places(spec).items()}
         if len(names) > 1:
             words = ", ".join(sorted(names))
             self.here.closed.setdefault("known", f"the links with the nodes' addresses have different names: {words}")
-        changes = {
-            "cni": known.variant.name,
-            "pods": spec.pods.model_copy(update={"cidr": IPv4Network(cidr) if cidr else survey.supernet(pods)}),
-            "services": spec.services.model_copy(
-                update={"domain": domain or spec.services.domain}
-                | ({"cidr": IPv4Network(services)} if services else {})
-            ),
-            "underlay": spec.underlay.model_copy(
-                update={"nic": next(iter(names)) if len(names) == 1 else ""}
-                | {"cidr": network or survey.supernet(places.values())}
-            ),
+        parts: dict[str, dict[str, Any]] = {
+            "pods": {},
+            "services": {"domain": domain or spec.services.domain},
+            "underlay": {"nic": next(iter(names)) if len(names) == 1 else ""},
         }
-        return spec.model_copy(update=changes)
+        for family, found in ranges.items():
+            field = "cidr" if family == "ipv4" else "cidr6"
+            own = [str(spec.node_address(name, family)) for name in spec.node_names]
+            parts["pods"][field] = found["pods"] or survey.supernet(pods, family)
+            parts["services"] |= {field: found["Services"]} if found["Services"] else {}
+            parts["underlay"][field] = found["nodes"] or survey.supernet(own, family)
+        changes = {name: getattr(spec, name).model_copy(update=update) for name, update in parts.items()}
+        return spec.model_copy(update={"cni": known.variant.name, **changes})
+
+    def _ranges(
+        self, spec: LabSpec, known: Recognised, nodes: Nodes, services: Sequence[str], family: Family
+    ) -> dict[str, Range | None]:
+        """Ranges of one family, as far as they are known, by what has addresses of them."""
+        shares = [share for one in self.here.found.nodes or () for share in one.pod_cidrs]
+        told = survey.supernet(known.cidr.replace(",", " ").split(), family)
+        nics = [nodes.nic(name, str(spec.node_address(name, family)))[1] for name in spec.node_names]
+        return {
+            "pods": told or survey.supernet(shares, family),
+            "Services": survey.supernet(services, family),
+            "nodes": survey.supernet((str(one) for one in nics if one is not None), family),
+        }
 
     def limits(self, nodes: Nodes) -> dict[str, int | bool]:
         """The neighbour limit of a node's kernel; closes the gate where it cannot be read."""
@@ -266,10 +284,16 @@ def nameserver(resolver: str) -> str:
     return next((line.split()[1] for line in resolver.splitlines() if line.startswith("nameserver ")), "")
 
 
-def _service_range(kube: Kube) -> str:
-    """The IPv4 range of Services (ServiceCIDR, KEP-1880); empty where it may not be read."""
+def _places(spec: LabSpec) -> dict[str, str]:
+    """Nodes and their addresses in the primary family."""
+    return {name: str(spec.node_address(name)) for name in spec.node_names}
+
+
+def _service_ranges(kube: Kube) -> list[str]:
+    """The ranges of Services, at most one of each family; none of a family that has several, or may not be read."""
     with suppress(ApiError):
-        items = kube.raw("GET", "/apis/networking.k8s.io/v1/servicecidrs")["items"]
-        cidrs = [cidr for item in items for cidr in item["spec"].get("cidrs") or () if ":" not in cidr]
-        return str(cidrs[0]) if len(cidrs) == 1 else ""
-    return ""
+        items = kube.raw("GET", SERVICE_CIDRS)["items"]
+        cidrs = [str(cidr) for item in items for cidr in item["spec"].get("cidrs") or ()]
+        count = Counter(map(family_of_dial, cidrs))
+        return [cidr for cidr in cidrs if count[family_of_dial(cidr)] == 1]
+    return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from typing import Final, Literal
 
 from harness.cluster.access import Access
 from harness.cluster.contexts import load
-from harness.cluster.kube import ApiError, Kube
+from harness.cluster.kube import ApiError, Kube, Object
 from harness.errors import PreflightError, UsageError
+from harness.model.family import TITLE, Family
+from harness.providers.existing import families, survey, trouble
 from harness.providers.existing import rights as rbac
-from harness.providers.existing import survey, trouble
 from harness.providers.existing.rights import Rights
 from harness.providers.existing.survey import NodeInfo
 from harness.providers.existing.tenancy import ENFORCE
@@ -27,6 +29,9 @@ POLL: Final = 0.5
 
 PAGE: Final = 500
 """Nodes that one request lists."""
+
+SERVICE_CIDRS: Final = "/apis/networking.k8s.io/v1/servicecidrs"
+"""Ranges of Services (ServiceCIDR, KEP-1880)."""
 
 _MODEST: Final = "not requested (--pods-only)"
 
@@ -92,6 +97,7 @@ class Survey:
         nodes: All of them; None when they may not be listed.
         chosen: The sample.
         enforced: Pod Security level of the user's namespace; empty when unknown or none.
+        families: IP families of the cluster, the primary one first.
     """
 
     wish: Wish
@@ -102,6 +108,7 @@ class Survey:
     nodes: tuple[NodeInfo, ...] | None
     chosen: tuple[NodeInfo, ...]
     enforced: str = ""
+    families: tuple[Family, ...] = families.USUAL
 
     @property
     def own_namespace(self) -> bool:
@@ -191,6 +198,8 @@ def examine(wish: Wish) -> Survey:
         except ApiError as error:
             raise trouble.explain(way, error.status, error.cause, datetime.now(UTC)) from error
         nodes = _nodes(kube) if found.has("nodes") else None
+        has = _families(kube, nodes or (), pool)
+    nodes = None if nodes is None else families.within(nodes, has)
     return Survey(
         wish=wish,
         access=access,
@@ -200,6 +209,7 @@ def examine(wish: Wish) -> Survey:
         nodes=nodes,
         chosen=survey.choose(nodes or (), wish.sample, wish.seed),
         enforced=enforced.result(),
+        families=has,
     )
 
 
@@ -220,6 +230,30 @@ def _enforced(kube: Kube, namespace: str) -> str:
     return ""
 
 
+def _families(kube: Kube, nodes: Sequence[NodeInfo], pool: ThreadPoolExecutor) -> tuple[Family, ...]:
+    """IP families of the cluster, from what may be read of it: nobody needs a right for this."""
+
+    def listed(path: str) -> list[Object]:
+        with suppress(ApiError):
+            return list(kube.raw("GET", path, query={"limit": str(PAGE)})["items"])
+        return []
+
+    def service(name: str, namespace: str) -> Object | None:
+        with suppress(ApiError):
+            return kube.get("v1", "Service", name, namespace)
+        return None
+
+    pods = pool.submit(listed, kube.path("v1", "Pod", "kube-system"))
+    ranges = pool.submit(listed, SERVICE_CIDRS)
+    services = [pool.submit(service, *one) for one in (("kubernetes", "default"), ("kube-dns", "kube-system"))]
+    return families.of_cluster(
+        pods.result(),
+        nodes,
+        [found for one in services if (found := one.result())],
+        [cidr for item in ranges.result() for cidr in item["spec"].get("cidrs") or ()],
+    )
+
+
 def _nodes(kube: Kube) -> tuple[NodeInfo, ...]:
     """All nodes, page by page."""
     found: list[NodeInfo] = []
@@ -237,6 +271,7 @@ def rows(found: Survey) -> list[Row]:
     """The table: what was looked at, what was found, and what cannot be measured because of it."""
     listed = [
         Row("cluster", "Kubernetes", "ok", f"{found.version} at {found.access.server} as '{found.access.user}'"),
+        *_family_rows(found),
         *_node_rows(found),
         _namespace_row(found),
     ]
@@ -272,6 +307,13 @@ def rows(found: Survey) -> list[Row]:
             "egress, masquerading, NodePorts from outside and path MTU discovery are not measured")
     )  # fmt: skip
     return listed
+
+
+def _family_rows(found: Survey) -> list[Row]:
+    """A line for what is not the usual case."""
+    if found.families == families.USUAL:
+        return []
+    return [Row("families", "IP families", "ok", " and ".join(TITLE[one] for one in found.families))]
 
 
 def _vantage(id_: str, title: str, why_not: str, good: str, consequence: str, *, worst: Status = "limits") -> Row:

@@ -95,16 +95,16 @@ def _fits(target: LabSpec, variant: Variant) -> None:
     lacking = sorted(set(target.families) - set(variant.families))
     if lacking:
         titles = " and no ".join(TITLE[family] for family in lacking)
-        msg = f"the network '{variant.name}' has no {titles}, but lab '{target.name}' does"
-        cause = f"the cluster was made with ipFamily {target.ip_family}: its nodes and Services keep their families"
-        step = "choose another variant, or bring up a lab of its own with this one and --ip-family ipv4"
+        msg = f"the network '{variant.name}' has no {titles}, but cluster '{target.name}' does"
+        cause = f"it was made with ipFamily {target.ip_family}: its nodes and Services keep their families"
+        step = "choose another variant, or bring up another cluster with this one and --ip-family ipv4"
         raise UsageError(msg, cause=cause, next_step=step)
     mtu = target.underlay.mtu
     left = catalogue.of(target).expect.of("ipv6").pod_mtu(mtu)
     if "ipv6" in target.families and left < MIN_IPV6_MTU:
         msg = f"the network '{variant.name}' leaves pods no room for IPv6"
         cause = f"underlay.mtu {mtu} - {mtu - left} that it takes = {left} bytes, but IPv6 needs {MIN_IPV6_MTU}"
-        step = "choose a variant that takes less, or bring up a lab with a larger --mtu"
+        step = "choose a variant that takes less, or bring up a cluster with a larger --mtu"
         raise UsageError(msg, cause=cause, next_step=step)
 
 

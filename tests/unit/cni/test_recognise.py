@@ -30,10 +30,20 @@ def test_flannel_is_recognised_by_its_backend(name: str) -> None:
     assert (found.variant.name, found.cidr, found.known) == (name, "10.42.0.0/16", True)
 
 
+def test_ranges_of_both_families_are_read() -> None:
+    found = recognise(flannel(EnableIPv6=True, IPv6Network="fd00:42::/56"), dns=True)
+    assert found.cidr == "10.42.0.0/16,fd00:42::/56"
+    pools = {"cluster-pool-ipv4-cidr": "10.42.0.0/16", "cluster-pool-ipv6-cidr": "fd00:42::/56"}
+    config = CONFIGURATIONS["cilium-cluster-pool"] | pools
+    assert recognise(Seen(CILIUM, {"cilium": config}), dns=True).cidr == "10.42.0.0/16,fd00:42::/56"
+
+
 def test_the_tunnel_of_this_cluster_is_expected_not_the_usual_one() -> None:
     expect = recognise(flannel(Backend={"Type": "vxlan", "VNI": 4096, "Port": 4789}), dns=True).variant.expect
     assert (expect.wire.vni, expect.wire.port, expect.overlay_device) == (4096, 4789, "flannel.4096")
     assert expect.links == ("flannel.4096", "cni0")
+    six = expect.of("ipv6")
+    assert (six.overlay_device, six.links, six.wire.vni) == ("flannel-v6.4096", ("flannel-v6.4096", "cni0"), 4096)
 
 
 @pytest.mark.parametrize("name", [name for name in catalogue.names() if catalogue.variant(name).driver == "cilium"])

@@ -12,6 +12,7 @@ from harness.cni import catalogue
 from harness.cni.bridge import nodes
 from harness.cni.flannel import manifests
 from harness.errors import UsageError
+from harness.model.family import Family, IpFamily
 from harness.model.spec import LabSpec, Pods, Underlay
 
 PEERS = {
@@ -138,3 +139,30 @@ def test_what_a_network_takes_may_depend_on_its_version(version: str, overhead: 
 def test_what_a_pod_may_send_and_what_its_link_says(name: str, pod: int, link: int) -> None:
     expect = catalogue.variant(name).expect
     assert (expect.pod_mtu(1500), expect.link_mtu(1500)) == (pod, link)
+
+
+@pytest.mark.parametrize(
+    ("cni", "family", "overhead", "outer"),
+    [
+        ("flannel", "ipv4", 50, "ipv4"),
+        ("flannel", "dual", 70, "ipv6"),
+        ("flannel", "ipv6", 70, "ipv6"),
+        ("flannel-host-gw", "dual", 0, "ipv6"),
+        ("bridge", "ipv6", 0, "ipv6"),
+        ("cilium-vxlan", "dual", 50, "ipv4"),
+        ("cilium-vxlan", "ipv6", 70, "ipv6"),
+        ("cilium-geneve", "ipv6", 70, "ipv6"),
+        ("cilium-ipsec", "dual", 127, "ipv4"),
+        ("cilium-ipsec", "ipv6", 147, "ipv6"),
+        ("cilium-wireguard", "dual", 95, "ipv4"),
+        ("cilium-wireguard", "ipv6", 95, "ipv6"),
+    ],
+)
+def test_what_a_tunnel_costs_depends_on_the_family_that_carries_it(
+    cni: str, family: IpFamily, overhead: int, outer: Family
+) -> None:
+    spec = LabSpec(cni=cni, ip_family=family)
+    own = spec.families[-1]
+    expect = catalogue.of(spec).expect.of(own)
+    assert expect.overhead == overhead
+    assert expect.wire.outer(own, spec.families) == outer

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.model.family import Family
 from harness.model.records import Dump, Exchange, Observation, Packet, Rung, Tap
 from tests.unit.conformance.simlab import Change, dumps, exchanges, records
 
@@ -20,6 +21,7 @@ class Broken:
         changes: To the green run.
         leg: One of the legs that must fail.
         reason: With this reason.
+        family: That of the change, in a lab that has both.
     """
 
     what: str
@@ -27,6 +29,7 @@ class Broken:
     changes: tuple[Change, ...]
     leg: str
     reason: str = ""
+    family: Family = "ipv4"
 
 
 def rows(edit: Callable[[dict[str, Any]], dict[str, Any] | None], **match: Any) -> Change:
@@ -58,6 +61,13 @@ def new_address(address: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Another address on eth0."""
     infos = [{"family": "inet", "local": address, "prefixlen": 24, "scope": "global"}]
     return set_link("eth0", addr_info=infos)
+
+
+def flagged(name: str, **flags: bool) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Flags of the addresses of a link."""
+    return lambda row: (
+        row | {"addr_info": [info | flags for info in row["addr_info"]]} if row["ifname"] == name else row
+    )
 
 
 def rungs(change: dict[str, Any], accept: Callable[[Rung], bool]) -> Change:
@@ -821,6 +831,82 @@ CASES = (
         "kernel",
     ),
 )  # fmt: skip
+
+DUAL_CASES = (
+    Broken(
+        "a pod has no IPv6 address",
+        "dual.pod-ips",
+        (rows(set_link("eth0", addr_info=[]), vantage="pod", place="a", what="addr"),),
+        "a/kernel/ipv6",
+        "missing",
+        "ipv6",
+    ),
+    Broken(
+        "a pod has another IPv6 address than the API says",
+        "dual.pod-ips",
+        (rows(new_address("10.244.0.9"), vantage="pod", place="a", what="addr"),),
+        "a/kernel/ipv6",
+        "wrong-value",
+        "ipv6",
+    ),
+    Broken(
+        "no Service answers over IPv6",
+        "dual.service",
+        (exchanges({"outcome": "refused", "errno": 111}, purpose="vip", src="a"),),
+        "a>sole-c/tcp/ipv6",
+        "refused",
+        "ipv6",
+    ),
+    Broken(
+        "no Service answers over IPv4",
+        "dual.service",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="vip", src="c"),),
+        "c>sole-a/tcp",
+        "timeout",
+        "ipv4",
+    ),
+    Broken(
+        "a pair of pods is connected over IPv4 alone",
+        "v6.reach",
+        (exchanges({"outcome": "unreachable", "errno": 113}, purpose="mesh", src="a", dst="c", proto="tcp"),),
+        "a>c/tcp",
+        "unreachable",
+        "ipv6",
+    ),
+    Broken(
+        "a pair of pods is connected over IPv6 alone",
+        "v6.reach",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="mesh", src="a", dst="b", proto="tcp"),),
+        "a>b/tcp",
+        "timeout",
+        "ipv4",
+    ),
+    Broken(
+        "packets with options are dropped",
+        "v6.extensions",
+        (exchanges({"outcome": "timeout", "errno": 110}, purpose="extension-destination", src="a"),),
+        "a>c/destination",
+        "timeout",
+        "ipv6",
+    ),
+    Broken(
+        "an address of a pod is a duplicate",
+        "v6.dad",
+        (rows(flagged("eth0", dadfailed=True, tentative=True), vantage="pod", place="a", what="addr"),),
+        "a",
+        "unexpected",
+        "ipv6",
+    ),
+    Broken(
+        "a node has an address from a router advertisement",
+        "v6.dad",
+        (rows(flagged("eth0", dynamic=True), vantage="node", place="n2", what="addr"),),
+        "n2",
+        "unexpected",
+        "ipv6",
+    ),
+)
+"""Defects that only a lab with both families has; the changes are to the part of one, as a lab of IPv4 alone has it."""
 
 BROKEN_CONTROLS = (
     ("np.default", "P4", (exchanges({"purpose": "gone"}, purpose="policy-before", src="y/b"),)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -29,6 +29,7 @@ POD_IP = {"a": "10.244.0.2", "b": "10.244.0.3", "c": "10.244.1.2", "d": "10.244.
 MAC = {"n1": "52:00:00:00:00:01", "n2": "52:00:00:00:00:02"}
 MTU = 1500
 OVERHEAD = 50
+LARGEST = MTU - OVERHEAD
 
 RULES = """*filter
 :INPUT ACCEPT [0:0]
@@ -118,22 +119,15 @@ class Lab:
 
     def observations(self) -> list[Observation]:
         """A green run of all batches."""
-        gates = self.context.gates
         seen: list[Observation] = [*saved(self.inventory, self.variant), *self.dumps()]
-        expect = self.variant.expect
-        a, c = self.inventory.by_name["a"], self.inventory.by_name["c"]
-        plans = {
-            "B0": [plan.underlay(self.inventory, {})],
-            "B1": [plan.mesh(self.inventory), plan.connections(self.inventory)],
-            "B2": [plan.wire(a, c, MTU - OVERHEAD), plan.packets(self.inventory, expect)],
-            "B3": [plan.services(self.inventory, gates), *self._moves()],
-            "B4": [questions.lookups(self.inventory, SPEC, gates)],
-            "B5": [plan.egress(self.inventory, expect, gates)],
-        }
-        for batch, asked in plans.items():
-            for one in asked:
-                for name, probes in one.items():
-                    seen += [self.answer(batch, self.inventory.by_name[name], probe) for probe in probes]
+        for batch, make in BATCHES.items():
+            for name, probes in make(self.context).items():
+                seen += [self.answer(batch[:2], self.inventory.by_name[name], probe) for probe in probes]
+        return [*seen, *self.afterwards(seen)]
+
+    def afterwards(self, asked: Sequence[Observation]) -> list[Observation]:
+        """What is looked at after the probes: counters, taps, logs, plugins and policies."""
+        seen: list[Observation] = [*asked]
         seen += [node_dump("B1", node, what, data) for node in CIDR for what, data in counters()]
         moved = {"from": "a", "to": "d", "seconds": 0.8, "waited": 0.8}
         seen.append(Dump(batch="B3", vantage="api", place="cluster", what="moved", data=moved))
@@ -146,12 +140,8 @@ class Lab:
             for one in seen
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
-        return [*seen, recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
-
-    def _moves(self) -> list[plan.Plan]:
-        service = self.inventory.service("moving")
-        assert service is not None
-        return [plan.moving(service, self.inventory.by_name["b"], purpose) for purpose in ("before", "moved")]
+        seen += [recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
+        return seen[len(asked) :]
 
     def answer(self, batch: str, src: Site, probe: Any) -> Observation:
         """What a probe observes."""
@@ -221,7 +211,7 @@ class Lab:
                 "received": probe.size,
                 "intact": True,
                 "nonce": f"{self.dials:016x}",
-                "mss": 1398,
+                "mss": LARGEST - 52,
                 "stall_ms": 2.0,
             }
         )
@@ -356,11 +346,11 @@ class Lab:
         share = CIDR[node]
         links = [
             link("eth0", MTU, [NODE_IP[node]]),
-            link("cni0", MTU - OVERHEAD, [first_host(share)]),
-            link("flannel.1", MTU - OVERHEAD, [base(share)], address=MAC[node])
+            link("cni0", LARGEST, [first_host(share)]),
+            link("flannel.1", LARGEST, [base(share)], address=MAC[node])
             | {"linkinfo": {"info_kind": "vxlan", "info_data": {"id": 1, "port": 8472}}},
         ]
-        return links + [link(f"veth{pod.name}", 1450, [], master="cni0") for pod in self.inventory.on(node)]
+        return links + [link(f"veth{pod.name}", LARGEST, [], master="cni0") for pod in self.inventory.on(node)]
 
     def _sandboxes(self, node: str) -> list[dict[str, Any]]:
         found = []
@@ -394,7 +384,7 @@ def link(name: str, mtu: int, addresses: Sequence[str], **facts: Any) -> dict[st
 
 
 def _pod_links(pod: Site) -> list[dict[str, Any]]:
-    return [link("lo", 65536, []), link("eth0", MTU - OVERHEAD, [pod.ip])]
+    return [link("lo", 65536, []), link("eth0", LARGEST, [pod.ip])]
 
 
 def _node_routes(node: str) -> list[dict[str, Any]]:
@@ -509,12 +499,13 @@ def _rung(batch: str, src: Site, probe: RungProbe) -> Rung:
         src_node=src.node,
         dst=probe.target.name,
         dst_node=probe.target.node,
+        dial=probe.target.dial,
         size=probe.size,
         outcome=probe.expect,
         purpose=probe.purpose,
         intact=True if fits else None,
         errno=0 if fits else 90,
-        reported_mtu=None if fits else FAR_MTU if beyond else MTU - OVERHEAD,
+        reported_mtu=None if fits else FAR_MTU if beyond else LARGEST,
         origin="icmp" if beyond else "",
     )
 
@@ -532,7 +523,7 @@ def _packet(one: Exchange, *, outer: bool) -> Packet:
         dst_port=8080 if port else None,
         icmp_type=8 if one.proto == "icmp" else None,
         tcp_flags="S" if one.proto == "tcp" else "",
-        tcp_mss=1410 if one.proto == "tcp" else None,
+        tcp_mss=LARGEST - 40 if one.proto == "tcp" else None,
     )
     if not outer:
         return inner
@@ -549,6 +540,31 @@ def _packet(one: Exchange, *, outer: bool) -> Packet:
         inner=inner,
     )
 
+
+def _wire(run: Context) -> plan.Plan:
+    a, c = run.site("a"), run.site("c")
+    return plan.wire(a, c, plan.path_mtu(run.inventory, run.expect, a, c))
+
+
+def _moving(run: Context, purpose: str) -> plan.Plan:
+    service = run.inventory.service("moving")
+    assert service is not None
+    return plan.moving(service, run.site("b"), purpose)
+
+
+BATCHES: Mapping[str, Callable[[Context], plan.Plan]] = {
+    "B0": lambda run: plan.underlay(run.inventory, {}),
+    "B1": lambda run: plan.mesh(run.inventory),
+    "B1, connections": lambda run: plan.connections(run.inventory),
+    "B2, wire": _wire,
+    "B2": lambda run: plan.packets(run.inventory, run.expect),
+    "B3": lambda run: plan.services(run.inventory, run.gates),
+    "B3, before": lambda run: _moving(run, "before"),
+    "B3, moved": lambda run: _moving(run, "moved"),
+    "B4": lambda run: questions.lookups(run.inventory, run.spec, run.gates),
+    "B5": lambda run: plan.egress(run.inventory, run.expect, run.gates),
+}
+"""Plans in the order in which they are run."""
 
 GREEN = tuple(Lab().observations())
 """A green run; frozen, so tests can share it."""

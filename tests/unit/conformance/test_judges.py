@@ -13,7 +13,7 @@ from conformance.registry import CHECKS
 from harness.model.records import Observation, Packet, Tap
 from harness.model.variant import Gate, Wire
 from tests.unit.conformance import simlab
-from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, Broken, rows, set_link, verb, without
+from tests.unit.conformance.broken import BROKEN_CONTROLS, CASES, DUAL_CASES, Broken, rows, set_link, verb, without
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}: {case.what}")
@@ -48,7 +48,7 @@ def test_sentences_of_failed_legs_read_well(golden: Callable[[str, str], None]) 
 
 
 def test_every_judge_has_a_defect_that_it_sees_or_can_only_record() -> None:
-    seen = {case.check for case in CASES}
+    seen = {case.check for case in (*CASES, *DUAL_CASES)}
     # What policies do where they are enforced has its own lab and its own defects: test_policy.py.
     left = {check.id for check in CHECKS.values() if check.level != "R" and "np" not in check.gates} - seen
     assert left == {"node.underlay", "ipam.cidr.disjoint", "svc.kpf", "cni.check.ok", "cni.check.detects"}

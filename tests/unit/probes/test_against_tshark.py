@@ -20,10 +20,11 @@ def stored(name: str) -> list[dict[str, list[str]]]:
 
 
 def seen(packet: Packet | None) -> dict[str, Any] | None:
-    """What is there of a packet, without what an inner frame cannot have of its own."""
+    """What is there of a packet, without what an inner frame cannot have of its own, and what is not stored."""
     if packet is None:
         return None
-    fields = {key: value for key, value in packet.model_dump(exclude_defaults=True).items() if key != "inner"}
+    found = packet.model_dump(exclude_defaults=True)
+    fields = {key: value for key, value in found.items() if key not in {"inner", "flow_label"}}
     if packet.inner is not None:
         inside = seen(packet.inner) or {}
         fields["inner"] = {key: value for key, value in inside.items() if key not in {"frame", "t_us"}}

@@ -112,6 +112,16 @@ def test_counters_of_all_processors_are_summed_but_the_size_of_the_table() -> No
     }
 
 
+def test_counters_of_ipv6_have_their_groups_as_those_of_ipv4() -> None:
+    text = "Ip6InReceives                   \t7\nUdp6InDatagrams\t3\nUdpLite6OutDatagrams\t0\nIcmp6OutType143\t5\n"
+    assert facts.data_of(facts.FACTS["counters"], {"files": {"/p/net/snmp6": text}}) == {
+        "Ip6.InReceives": 7,
+        "Udp6.InDatagrams": 3,
+        "UdpLite6.OutDatagrams": 0,
+        "Icmp6.OutType143": 5,
+    }
+
+
 def test_empty_output_of_iproute2_is_an_empty_list() -> None:
     assert facts.data_of(facts.FACTS["fdb"], {"stdout": ""}) == []
     assert "unreadable" in facts.data_of(facts.FACTS["fdb"], {"stdout": "Error: ?"})["error"]

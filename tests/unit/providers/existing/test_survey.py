@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.providers.existing.families import within
 from harness.providers.existing.survey import NodeInfo, choose, node, supernet
 
 
@@ -74,7 +75,7 @@ def test_a_node_is_read_from_its_object() -> None:
             "nodeInfo": {"operatingSystem": "linux", "architecture": "arm64"},
         },
     }
-    found = node(item)
+    (found,) = within([node(item)], ("ipv4",))
     assert (found.address, found.zone, found.control_plane, found.pod_cidr) == ("192.0.2.7", "a", True, "10.244.3.0/24")
     assert found.usable
 

@@ -6,8 +6,8 @@ import io
 import json
 import os
 import signal
-from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +19,25 @@ from harness import machines, timeouts
 from harness.cni import catalogue
 from harness.errors import CnilabError, PreflightError, UsageError
 from harness.model import firstly
+from harness.model.family import IpFamily, Range
 from harness.model.labstate import LabDir
 from harness.model.spec import Kubernetes, LabSpec, Pods
 from harness.providers.kind import bring_up, clients, config, create, outside, provider, state
-from harness.providers.kind.answers import Container, DockerNetwork, EngineError, EngineFacts
+from harness.providers.kind.answers import (
+    MTU,
+    Container,
+    DockerNetwork,
+    EngineError,
+    EngineFacts,
+    container_of,
+    for_nodes,
+    free_range,
+    network_of,
+)
 from harness.providers.kind.engine import Engine, no_engine
 from harness.providers.kind.node import KindNode, is_local
 from harness.providers.kind.node_image import CHANGES
+from harness.providers.kind.trial import refuses_ipv6
 from harness.runner import Completed, HostRunner
 from harness.timeouts import wait_until
 
@@ -42,7 +54,8 @@ class FakeEngine:
     def __init__(self, containers: tuple[Container, ...] = (), images: tuple[str, ...] = (), mtu: int = 1500) -> None:
         self.there, self.have, self.mtu = containers, images, mtu
         self.made: list[tuple[Any, ...]] = []
-        self.taken: tuple[IPv4Network, ...] = ()
+        self.taken: tuple[Range, ...] = ()
+        self.refuses = ""
 
     def containers(self, labels: object) -> list[Container]:
         del labels
@@ -61,19 +74,37 @@ class FakeEngine:
     def default_mtu(self) -> int:
         return self.mtu
 
-    def overlaps(self, subnet: IPv4Network) -> bool:
-        return any(subnet.overlaps(other) for other in self.taken)
+    def free(self, wanted: Range) -> Range:
+        return free_range(wanted, self.taken)
 
-    def make_network(self, name: str, labels: object, mtu: int, subnet: IPv4Network | None) -> DockerNetwork:
+    def make_network(self, name: str, labels: object, mtu: int, subnets: Sequence[Range]) -> DockerNetwork:
         del labels
-        return DockerNetwork("id", name, subnet or IPv4Network("172.20.0.0/16"), mtu)
+        if self.refuses:
+            msg = f"network {name} could not be made"
+            raise EngineError(msg, cause=self.refuses)
+        config = [{"Subnet": str(one)} for one in subnets]
+        self.made.append(("network", *map(str, subnets)))
+        return network_of({"Id": "id", "Name": name, "IPAM": {"Config": config}, "Options": {MTU: str(mtu)}})
+
+    def remove_network(self, network: DockerNetwork) -> None:
+        self.made.append(("removed", network.name))
 
 
-@pytest.mark.parametrize("cni", ["flannel", "cilium"])
-def test_the_configuration_is_as_recorded(cni: str, golden: Callable[[str, str], None]) -> None:
-    spec, variant = LabSpec(name="one", cni=cni), catalogue.variant(cni)
+@pytest.mark.parametrize(
+    ("cni", "families", "name"),
+    [
+        ("flannel", "ipv4", "flannel"),
+        ("cilium", "ipv4", "cilium"),
+        ("flannel", "dual", "dual"),
+        ("flannel", "ipv6", "ipv6"),
+    ],
+)
+def test_the_configuration_is_as_recorded(
+    cni: str, families: IpFamily, name: str, golden: Callable[[str, str], None]
+) -> None:
+    spec, variant = LabSpec(name="one", cni=cni, ip_family=families), catalogue.variant(cni)
     text = bring_up.cluster_config(spec, variant, "cnilab.dev/node:v1.37.2-0", cgroup_v1=False)
-    golden(f"providers/kind/cluster-{cni}.yaml", text)
+    golden(f"providers/kind/cluster-{name}.yaml", text)
 
 
 def test_the_spec_decides_ranges_and_masks() -> None:
@@ -97,19 +128,22 @@ def test_a_single_node_keeps_its_taint_for_kind_to_take() -> None:
     assert kinds[1] - kinds[0] == {"InitConfiguration"}
 
 
-def test_what_the_router_runs_is_as_recorded(golden: Callable[[str, str], None]) -> None:
-    golden("providers/kind/router.sh", outside.script())
+@pytest.mark.parametrize("families", ["ipv4", "dual", "ipv6"])
+def test_what_the_router_runs_is_as_recorded(families: IpFamily, golden: Callable[[str, str], None]) -> None:
+    suffix = "" if families == "ipv4" else f"-{families}"
+    golden(f"providers/kind/router{suffix}.sh", outside.script(LabSpec(ip_family=families)))
 
 
-def test_what_nodes_run_is_as_recorded(golden: Callable[[str, str], None]) -> None:
-    spec = LabSpec()
+@pytest.mark.parametrize("families", ["ipv4", "dual"])
+def test_what_nodes_run_is_as_recorded(families: IpFamily, golden: Callable[[str, str], None]) -> None:
+    spec = LabSpec(ip_family=families)
     commands = (
         outside.unfiltered(("default", "all", "eth0")),
         *outside.node_commands(spec),
         *machines.log_commands("containerd"),
     )
     golden(
-        "providers/kind/node.txt",
+        f"providers/kind/node{'' if families == 'ipv4' else f'-{families}'}.txt",
         "\n".join(map(" ".join, commands)) + "\n" + outside.hosts(spec) + outside.resolver(spec),
     )
 
@@ -177,7 +211,67 @@ def test_addresses_that_somebody_has_are_left_to_them(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.taken = (IPv4Network("172.18.0.0/16"),)
     made = create.make_network(engine, LabDir(tmp_path, "one"), LabSpec(name="one"))  # type: ignore[arg-type]
-    assert made.subnet == IPv4Network("172.20.0.0/16")
+    assert (made.subnet, made.subnet6) == (IPv4Network("172.19.0.0/16"), None)
+    engine.taken += (IPv6Network("fd00:172:18::/60"),)
+    made = create.make_network(engine, LabDir(tmp_path, "one"), LabSpec(name="one", ip_family="dual"))  # type: ignore[arg-type]
+    assert (made.subnet, made.subnet6) == (IPv4Network("172.19.0.0/16"), IPv6Network("fd00:172:19::/64"))
+
+
+def test_an_engine_whose_networks_have_no_room_for_ipv6_is_told_so(tmp_path: Path) -> None:
+    place, engine = LabDir(tmp_path, "one"), FakeEngine(mtu=1200)
+    assert create.make_network(engine, place, LabSpec(name="one")).mtu == 1200  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="no room for IPv6") as caught:
+        create.make_network(engine, place, LabSpec(name="one", ip_family="dual"))  # type: ignore[arg-type]
+    assert caught.value.cause == "MTU 1200 of its network 'bridge', but IPv6 needs links of 1280 bytes"
+
+
+def test_whether_an_engine_makes_networks_with_ipv6_is_tried_and_nothing_is_left() -> None:
+    engine = FakeEngine()
+    assert refuses_ipv6(engine) == ""  # type: ignore[arg-type]
+    (network, removed) = engine.made
+    assert network == ("network", "192.168.254.0/24", "fd00:172:0:ffff::/64")
+    assert removed[1].startswith("cnilab-doctor-")
+    engine.refuses = "could not enable IPv6"
+    assert refuses_ipv6(engine) == "could not enable IPv6"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("subnet", "nodes"),
+    [
+        ("172.18.0.0/16", "172.18.128.0/17"),
+        ("fd00:172:18::/64", "fd00:172:18::1:0/112"),
+        ("fd00:172:18::/120", "fd00:172:18::80/121"),
+    ],
+)
+def test_nodes_get_addresses_beside_those_of_the_lab_itself(subnet: str, nodes: str) -> None:
+    whole, part = ip_network(subnet), for_nodes(ip_network(subnet))
+    assert str(part) == nodes
+    assert whole[1] not in part
+    assert whole[2] not in part
+
+
+@pytest.mark.parametrize(
+    ("families", "first", "second"),
+    [("ipv4", "172.20.128.1", None), ("ipv6", "fd00:172:20::1:1", None), ("dual", "172.20.128.1", "fd00:172:20::1:1")],
+)
+def test_addresses_of_nodes_are_those_of_the_labs_families(families: IpFamily, first: str, second: str | None) -> None:
+    ends = {"IPAddress": "172.20.128.1", "GlobalIPv6Address": "fd00:172:20::1:1" if families != "ipv4" else ""}
+    made = container_of(
+        {
+            "Id": "id",
+            "Name": "/one-control-plane",
+            "State": {"Running": True, "Pid": 7},
+            "Config": {"Labels": {"io.x-k8s.kind.role": "control-plane"}},
+            "NetworkSettings": {"Networks": {"lab": ends}},
+        },
+        "lab",
+    )
+    six = IPv6Network("fd00:172:20::/64") if families != "ipv4" else None
+    network = DockerNetwork("id", "lab", IPv4Network("172.20.0.0/16"), 1500, six)
+    spec = create.resolved(LabSpec(name="one", nodes=1, ip_family=families), network, [made])
+    assert [str(one) for one in spec.all_addresses("one-control-plane")] == [one for one in (first, second) if one]
+    assert str(spec.router("ipv6")) == ("fd00:172:20::1" if six else "fd00:172:18::1")
+    assert str(create._machine(made, spec.primary).address) == first
 
 
 def test_labs_of_one_name_in_two_state_directories_have_networks_of_their_own(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ class Machine(Host):
     ran: list[tuple[str, ...]] = field(default_factory=list)
     engine: EngineFacts | CnilabError = ENGINE
     image: str = "cnilab.dev/node:v1"
+    no_docker_ipv6: str = ""
     day: date = date(2026, 1, 1)
 
     def today(self) -> date:
@@ -112,6 +113,11 @@ class Machine(Host):
         if isinstance(self.engine, CnilabError):
             raise self.engine
         return self.engine
+
+    def docker_ipv6(self) -> str:
+        if isinstance(self.engine, CnilabError):
+            raise self.engine
+        return self.no_docker_ipv6
 
     def node_image(self, version: str) -> str:
         del version
@@ -177,6 +183,13 @@ CASES: list[tuple[str, Machine, str, str]] = [
     ("docker", Machine(engine=replace(ENGINE, version="19.03.15")), "info", "too old for kind"),
     ("docker", Machine(engine=replace(ENGINE, rootless=True)), "info", "kind requires cgroup v2"),
     ("docker-cli", Machine(missing={"docker"}), "info", "not found"),
+    ("docker-ipv6", Machine(no_docker_ipv6="no such file"), "blocks", "no such file"),
+    (
+        "docker-ipv6",
+        Machine(no_docker_ipv6="could not", absent={"/proc/net/if_inet6"}),
+        "blocks",
+        "could not; this machine's kernel has no IPv6",
+    ),
     ("docker-image", Machine(image=""), "info", "up pulls the image that kind publishes"),
     ("capabilities", Machine(held=EVERYTHING & ~(1 << 12)), "blocks", "CAP_NET_ADMIN"),
     ("cap-sys-resource", Machine(held=EVERYTHING & ~(1 << 24)), "info", "missing"),
@@ -723,7 +736,7 @@ def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Pa
     machine = Machine(absent=WITHOUT_IPV6, failing={"ip6tables"})
     machine.files["/proc/cmdline"] = "quiet ipv6.disable=1\n"
     error = refusal(machine, tmp_path, ipFamily="dual")
-    assert error.what == "a lab with IPv6 is impossible here"
+    assert error.what == "a cluster with IPv6 is impossible here"
     assert error.cause.splitlines() == [
         "IPv6: /proc/net/if_inet6 does not exist: the kernel was started with ipv6.disable=1",
         "ip6tables: refused",
@@ -733,11 +746,19 @@ def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Pa
     assert any("--kernel debian" in note for note in error.notes)
 
 
+def test_an_engine_is_asked_for_ipv6_only_by_labs_on_kind_that_have_it() -> None:
+    kinds = {"namespaces": False, "kind": True}
+    for provider, asked in kinds.items():
+        ids = {one.id for one in concerning(LabSpec(provider=provider, ip_family="dual"))}
+        assert ("docker-ipv6" in ids) is asked
+    assert "docker-ipv6" not in {one.id for one in concerning(LabSpec(provider="kind"))}
+
+
 def test_the_machines_own_switch_is_no_hindrance(tmp_path: Path) -> None:
     machine = Machine(files={"/proc/sys/net/ipv6/conf/all/disable_ipv6": "1\n"})
     found = check("ipv6", machine, tmp_path)
     assert found.status == "ok"
-    assert "the machine's own is disabled, which labs do not need" in found.detail
+    assert "the machine's own is disabled, which clusters do not need" in found.detail
     assert any("disable_ipv6" in word for words in machine.ran for word in words)
 
 

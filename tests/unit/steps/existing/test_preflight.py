@@ -45,6 +45,7 @@ CASES = {
     "nothing-allowed": found("pods", "namespaces", "nodes", "probes", "slices", "policies", "network"),
     "no-usable-node": found(nodes=(NodeInfo("w1", "192.0.2.9", system="windows"),), chosen=()),
     "one-node": found(nodes=NODES[:1], chosen=NODES[:1]),
+    "both-families": found(families=("ipv4", "ipv6")),
     "pods-only": found(wish=Wish(CONFIG, pods_only=True, sample=4)),
 }  # fmt: skip
 

@@ -77,7 +77,7 @@ def with_families(there: Attached, mtu: int = 1500) -> Attached:
 
 def test_a_network_without_the_clusters_families_is_refused_with_the_cause(tmp_path: Path) -> None:
     there = with_families(lab(tmp_path))
-    with pytest.raises(UsageError, match="the network 'weave' has no IPv6, but lab 's-lab' does") as caught:
+    with pytest.raises(UsageError, match="the network 'weave' has no IPv6, but cluster 's-lab' does") as caught:
         switch.check(there, catalogue.variant("weave"), cache=tmp_path)
     assert "made with ipFamily dual" in caught.value.cause
     switch.check(there, catalogue.variant("bridge"), cache=tmp_path)
