@@ -50,13 +50,14 @@ def row(
     return f"| {what} | {', '.join(map(form.format, values))} | {form.format(median)} | {budget} | {met} |"
 
 
-def table(rows: list[str], load: float) -> str:
+def table(rows: list[str], load: float, variant: str = "flannel") -> str:
     """All lines, with the machine above them.
 
     Args:
         rows: Of `row`.
         load: Load average before.
+        variant: Which network.
     """
     machine = "{system}, Linux {kernel}, {cores} cores, {memory}, cgroups {cgroups}".format(**host_facts())
     heading = ["| what | seen | median | budget | met |", "|---|---|---:|---:|---|"]
-    return "\n".join([f"{machine}; load average {load:.1f} before; two nodes, flannel.", "", *heading, *rows, ""])
+    return "\n".join([f"{machine}; load average {load:.1f} before; two nodes, {variant}.", "", *heading, *rows, ""])

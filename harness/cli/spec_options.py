@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.context import shown
+from harness.cli.context import say, shown
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -107,6 +107,9 @@ class Asked:
         return cls(known["target"], known["given"], LabSpec.model_validate(known["spec"]))
 
 
+_FAMILIES_HELP = "IP families of the cluster.  [default: the variant's; see docs/ip-families.md]"
+
+
 def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have a command called with `asked`, made of the argument and the options of a spec."""
 
@@ -128,7 +131,7 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the cluster under this kernel, in a VM."),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
-        click.option("--ip-family", type=click.Choice(FAMILIES), help="IP families of the cluster.  [default: ipv4]"),
+        click.option("--ip-family", type=click.Choice(FAMILIES), help=_FAMILIES_HELP),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
         click.option("--name", help="Name of the cluster.  [default: the spec's, or the variant]"),
         click.argument("target", metavar="[SPEC|VARIANT]", default="flannel"),
@@ -175,7 +178,8 @@ def known() -> Known:
     """What a spec may refer to, but for labs and versions of Kubernetes: those only a file names."""
     from harness.cni import catalogue  # noqa: PLC0415
     from harness.model.references import Known  # noqa: PLC0415
-    from harness.providers.registry import families  # noqa: PLC0415
+    from harness.providers.registry import families, usual_families  # noqa: PLC0415
+    from harness.steps.doctor.ipv6 import lacking  # noqa: PLC0415
 
     return Known(
         catalogue.names(),
@@ -183,6 +187,9 @@ def known() -> Known:
         families=lambda name: catalogue.variant(name).families,
         provided=families,
         pod_mtu=_pod_mtu,
+        usual=usual_families,
+        machine=lacking,
+        note=say,
     )
 
 

@@ -71,6 +71,7 @@ def _build(document: Any, source: str, known: Known, overrides: Mapping[str, Any
     plain, problems = plain_data(document, source)
     for dotted, value in overrides.items():
         _set(plain, tuple(dotted.split(".")), value)
+    _decide(plain, known)
     locate = _Locator(document, source, overrides)
     problems += _header(plain, locate)
     found, parsed = _validate(plain, locate)
@@ -87,6 +88,13 @@ def _build(document: Any, source: str, known: Known, overrides: Mapping[str, Any
     if known.network is not None and parsed.cni_version == known.network(parsed.cni):
         return parsed.model_copy(update={"cni_version": ""})  # the pinned one, said aloud
     return parsed
+
+
+def _decide(document: dict[str, Any], known: Known) -> None:
+    """What a document leaves open, and what depends on all that is known."""
+    spec = document.setdefault("spec", {})
+    if isinstance(spec, dict) and "ipFamily" not in spec:
+        spec["ipFamily"] = references.usual_family(document, known)
 
 
 def _position_of(problem: Problem) -> tuple[int, ...]:

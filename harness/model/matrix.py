@@ -6,14 +6,14 @@
     groups:
       - variants: all
       - {variants: [weave], kernel: debian, minutes: 45}
-      - {variants: [flannel], ipFamily: dual}
+      - {variants: [flannel], ipFamily: ipv6}
 
 A group says what its cells have in common; every variant of it is a cell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -40,7 +40,9 @@ class Group(Data):
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
         default="", alias="cniVersion", description="Full version of the network; empty: the pinned one"
     )
-    ip_family: IpFamily = Field(default="ipv4", alias="ipFamily", description="IP families of the clusters")
+    ip_family: IpFamily | None = Field(
+        default=None, alias="ipFamily", description="IP families of the clusters; empty: what they have unasked"
+    )
     labs: Labs = Field(default="default", description="default: all that fit, but the long ones; all; none; or ids")
     minutes: Annotated[int, Field(ge=1, le=360)] = Field(default=30, description="A cell that takes longer is stopped")
     name: LabName | None = Field(default=None, description="Put before the variant in a cell's id")
@@ -92,12 +94,13 @@ class Cell:
     ip_family: IpFamily = "ipv4"
 
 
-def cells(matrix: Matrix, variants: Collection[str]) -> Iterator[Cell]:
+def cells(matrix: Matrix, variants: Collection[str], usual: Callable[[Group, str], IpFamily]) -> Iterator[Cell]:
     """All cells in the order of the groups.
 
     Args:
         matrix: The matrix.
         variants: Names of all variants, which `all` stands for.
+        usual: Says which IP families a cluster has unasked, of its group and its variant.
     """
     for group in matrix.groups:
         names = sorted(variants) if group.variants == EVERY_VARIANT else group.variants
@@ -112,14 +115,14 @@ def cells(matrix: Matrix, variants: Collection[str]) -> Iterator[Cell]:
                 labs=group.labs,
                 minutes=group.minutes,
                 cni_version=group.cni_version,
-                ip_family=group.ip_family,
+                ip_family=group.ip_family or usual(group, variant),
             )
 
 
 def _id(group: Group, variant: str) -> str:
-    """`flannel`, `kind-flannel`, `debian-weave`, `dual-flannel`: what is not usual comes first."""
+    """`flannel`, `kind-flannel`, `debian-weave`, `ipv6-flannel`: what is not usual comes first."""
     provider = "" if group.provider == "namespaces" else group.provider
     kernel = "" if group.kernel == "host" else group.kernel
-    families = "" if group.ip_family == "ipv4" else group.ip_family
+    families = group.ip_family or ""
     parts = (group.name,) if group.name else (provider, kernel, families)
     return "-".join(part for part in (*parts, variant) if part)

@@ -18,6 +18,7 @@ Locate = Callable[[Path_], str]
 
 _CNI: Final = LabSpec().cni
 _MTU: Final = LabSpec().underlay.mtu
+_FAMILY: Final = LabSpec().ip_family
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Known:
         provided: Says which IP families a provider can give to nodes.
         pod_mtu: Says how large a pod's IPv6 packet may be, of a variant, a version of its network and the underlay's
             MTU.
+        usual: Says which IP families a cluster of a variant on a provider has unasked.
+        machine: Says why this machine cannot have IPv6; empty where it can.
+        note: Hears what was decided for a spec that leaves it open, where its author may expect something else.
     """
 
     variants: Collection[str]
@@ -42,6 +46,9 @@ class Known:
     families: Callable[[str], Collection[str]] | None = None
     provided: Callable[[str], Collection[str]] | None = None
     pod_mtu: Callable[[str, str, int], int] | None = None
+    usual: Callable[[str, str], IpFamily] | None = None
+    machine: Callable[[], str] | None = None
+    note: Callable[[str], None] | None = None
 
 
 def problems(document: Mapping[str, Any], locate: Locate, known: Known) -> Iterator[Problem]:
@@ -98,6 +105,38 @@ def _network_version(spec: Mapping[str, Any], locate: Locate, known: Known) -> I
     yield Problem(locate(path), dotted_path(path), f"is {seen(version)}", expected)
 
 
+def usual_family(document: Mapping[str, Any], known: Known) -> IpFamily:
+    """The IP families of a spec that does not say any: the variant's usual ones, unless something speaks against both.
+
+    Args:
+        document: As data; what is wrong with it is said elsewhere.
+        known: What there is.
+    """
+    spec = document.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    cni, provider = spec.get("cni", _CNI), spec.get("provider", "namespaces")
+    if known.usual is None or not isinstance(provider, str) or cni not in known.variants:
+        return "ipv4"
+    usual = known.usual(cni, provider)
+    if usual == "dual" and (against := _against_ipv6(spec, known)):
+        if known.note is not None:
+            known.note(f"the cluster has IPv4 alone: {against}")
+        return "ipv4"
+    return usual
+
+
+def _against_ipv6(spec: Mapping[str, Any], known: Known) -> str:
+    """Why a cluster that could have IPv6 has none; empty where nothing speaks against it."""
+    if spec.get("nodeAddresses") and not spec.get("secondAddresses"):
+        return "nodeAddresses has no IPv6 addresses"
+    if (room := _left(spec, known)) and room[1] < MIN_IPV6_MTU:
+        mtu, left = room
+        return f"an underlay.mtu of {mtu} leaves {left} bytes for pods, and IPv6 needs {MIN_IPV6_MTU}"
+    if known.machine is not None and spec.get("kernel", "host") == "host":
+        return known.machine()
+    return ""
+
+
 def wanted(ip_family: IpFamily) -> frozenset[Family]:
     """The families that `spec.ipFamily` asks for."""
     return frozenset(FAMILIES if ip_family == "dual" else (ip_family,))
@@ -106,7 +145,7 @@ def wanted(ip_family: IpFamily) -> frozenset[Family]:
 def _families(spec: Mapping[str, Any], locate: Locate, known: Known) -> Iterator[Problem]:
     """A network that has no IPv6 gives none to pods, and a provider that has none gives none to nodes."""
     cni, provider = spec.get("cni", _CNI), spec.get("provider", "namespaces")
-    asked: IpFamily | None = next((one for one in get_args(IpFamily) if one == spec.get("ipFamily", "ipv4")), None)
+    asked: IpFamily | None = next((one for one in get_args(IpFamily) if one == spec.get("ipFamily", _FAMILY)), None)
     if asked is None:
         return
     path: Path_ = ("spec", "ipFamily")
@@ -123,19 +162,25 @@ def _families(spec: Mapping[str, Any], locate: Locate, known: Known) -> Iterator
 
 def _room(spec: Mapping[str, Any], locate: Locate, known: Known) -> Iterator[Problem]:
     """A link that carries less than IPv6's least packet has no IPv6 at all; what a tunnel takes counts."""
-    section, version = spec.get("underlay"), spec.get("cniVersion", "")
-    mtu = section.get("mtu", _MTU) if isinstance(section, dict) else _MTU
-    cni = spec.get("cni", _CNI)
-    if known.pod_mtu is None or cni not in known.variants or spec.get("ipFamily") not in ("ipv6", "dual"):
-        return
-    if not isinstance(version, str) or not re.fullmatch(CNI_VERSION, version):
-        return
-    if not isinstance(mtu, int) or not MIN_IPV6_MTU <= mtu <= MAX_MTU:
+    room = _left(spec, known) if spec.get("ipFamily") in ("ipv6", "dual") else None
+    if room is None or not MIN_IPV6_MTU <= room[0] <= MAX_MTU:
         return  # said already
-    left = known.pod_mtu(cni, version, mtu)
+    mtu, left = room
     if left < MIN_IPV6_MTU:
         path: Path_ = ("spec", "underlay", "mtu")
-        taken = mtu - left
+        cni, taken = spec.get("cni", _CNI), mtu - left
         what = f"is {mtu}, of which {cni} takes {taken}: {mtu} - {taken} = {left} bytes for pods"
         expected = f"{MIN_IPV6_MTU + taken} or more: IPv6 needs links of {MIN_IPV6_MTU} bytes"
         yield Problem(locate(path), dotted_path(path), what, expected)
+
+
+def _left(spec: Mapping[str, Any], known: Known) -> tuple[int, int] | None:
+    """The underlay's MTU, and how large an IPv6 packet of a pod may be; None where that cannot be said."""
+    section, version = spec.get("underlay"), spec.get("cniVersion", "")
+    mtu = section.get("mtu", _MTU) if isinstance(section, dict) else _MTU
+    cni = spec.get("cni", _CNI)
+    if known.pod_mtu is None or cni not in known.variants:
+        return None
+    if not isinstance(version, str) or not re.fullmatch(CNI_VERSION, version) or not isinstance(mtu, int):
+        return None
+    return mtu, known.pod_mtu(cni, version, mtu)

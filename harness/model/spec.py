@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -170,6 +170,11 @@ WIDEST_SPLIT: Final = 16
 LEAST_UNDERLAY6: Final = 256
 
 
+def _undecided(described: dict[str, Any]) -> None:
+    """A schema's property without its default."""
+    described.pop("default", None)
+
+
 def _overlaps(ranges: Mapping[str, Range]) -> list[str]:
     """Pairs of ranges of one family that share addresses."""
     names = list(ranges)
@@ -198,7 +203,12 @@ class LabSpec(Data):
     )
     nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] = Field(default=2, description="Number of nodes")
     ip_family: IpFamily = Field(
-        default="ipv4", alias="ipFamily", description="IP families of pods, Services, nodes and the outside world"
+        default="ipv4",
+        alias="ipFamily",
+        description="IP families of pods, Services, nodes and the outside world. If empty, both where provider, network"
+        " and machine have both",
+        # A spec that is read gets what `harness.model.references` decides: no single value is the default.
+        json_schema_extra=_undecided,
     )
     primary_family: Family | None = Field(
         default=None, alias="primaryFamily", description="With dual: the family that comes first. If empty, ipv4"

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 from pydantic import Field
 
 from harness.model.base import Data
-from harness.model.family import Family
+from harness.model.family import Family, IpFamily
 
 Gate = Literal[
     "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
@@ -161,6 +161,10 @@ class Variant(Data):
         default_factory=dict, description="Fields of a spec, by path, that have another default when it is named alone"
     )
     families: tuple[Family, ...] = Field(default=("ipv4",), description="IP families that it can give to pods")
+    usual: IpFamily = Field(
+        default="ipv4",
+        description="IP families of a cluster that asks for none, on a provider that has as much unasked",
+    )
     values: dict[str, Any] = Field(default_factory=dict, description="What its manifests are rendered with")
     expect: Expectations
     deviations: dict[str, str] = Field(

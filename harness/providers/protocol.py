@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from harness.model.family import FAMILIES, Family
+from harness.model.family import FAMILIES, Family, IpFamily
 from harness.model.labstate import LabDir, LabState
 from harness.model.node import Lab, Node
 
@@ -145,6 +145,11 @@ class Driver(Protocol):
         ...
 
     @property
+    def usual(self) -> IpFamily:
+        """The most that they have unasked; see `Variant.usual`."""
+        ...
+
+    @property
     def replaceable(self) -> Sequence[str]:
         """Those of them that nodes run as the store has them; not what an image of the nodes has."""
         ...
@@ -208,6 +213,7 @@ class BaseDriver:
         blocking: See `Driver`.
         components: See `Driver`.
         families: See `Driver`.
+        usual: See `Driver`.
         replaceable: See `Driver`.
         own_images: See `Driver`.
     """
@@ -216,6 +222,7 @@ class BaseDriver:
     blocking: Sequence[str] = ()
     components: Sequence[str] = ()
     families: Sequence[Family] = FAMILIES
+    usual: IpFamily = "ipv4"
     replaceable: Sequence[str] = ()
     own_images: Sequence[str] = ()
 

@@ -9,9 +9,10 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.cni import catalogue
 from harness.errors import CnilabError, NotYoursError, UsageError
 from harness.model import labstate
-from harness.model.family import FAMILIES, Family
+from harness.model.family import FAMILIES, Family, IpFamily
 from harness.model.labstate import LabDir, LabState
 from harness.model.spec import PROVIDERS
 from harness.providers.protocol import Driver, Found
@@ -36,6 +37,18 @@ def driver(name: str) -> Driver:
 def families(name: str) -> Sequence[Family]:
     """IP families that a provider can give to nodes; all, where nothing is known of it: what it lacks is told later."""
     return driver(name).families if name in PROVIDERS else FAMILIES
+
+
+def usual_families(variant: str, provider: str) -> IpFamily:
+    """IP families of a cluster that asks for none: both, where the variant and the provider have both unasked.
+
+    Args:
+        variant: Name of a variant that there is.
+        provider: Name of a provider; one that does not exist yet has IPv4.
+    """
+    if provider not in PROVIDERS or driver(provider).usual != "dual":
+        return "ipv4"
+    return catalogue.variant(variant).usual
 
 
 def known_state(place: LabDir) -> LabState | None:

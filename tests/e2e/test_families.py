@@ -1,18 +1,13 @@
-"""Both IP families: real clusters that have them, judged over each."""
+"""IP families: real clusters of both, which is what users get, and of one alone, judged over each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from harness.faults.catalogue import faults
-from tests.e2e.conftest import PREFIX, Cli
+from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 
-OF_IPV6 = [fault.id for fault in faults() if fault.family == "ipv6"]
 BEARING = (
     "model.pod-pod.cross-node", "model.no-nat.cross-node", "mtu.exact", "mtu.pmtud", "svc.clusterip.reach",
     "svc.nodeport", "dns.service", "egress.source", "node.masq-rules", "np.default",
@@ -21,17 +16,6 @@ BEARING = (
 
 OPEN_FORWARD = "F106"
 """flannel accepts pods' traffic by rules of its own: a policy of DROP changes nothing there."""
-
-
-@pytest.fixture(scope="module")
-def dual(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
-    """flannel with both families, which tests leave as it is."""
-    del warm
-    cli, name = Cli(tmp_path_factory.mktemp("dual")), f"{PREFIX}-dual"
-    cli("up", "flannel", "--ip-family", "dual", "--name", name)
-    yield cli, name
-    cli("down", name)
-    assert cli.labs() == {}
 
 
 def judged(cli: Cli, name: str) -> dict[str, Any]:
@@ -47,25 +31,36 @@ def families(data: dict[str, Any], check: str) -> dict[str, str]:
     return found
 
 
-def test_every_requirement_holds_over_both_families(dual: tuple[Cli, str]) -> None:
-    data = judged(*dual)
+def test_every_requirement_holds_over_both_families(flannel: tuple[Cli, str]) -> None:
+    data = judged(*flannel)
     both = {"ipv4": "pass", "ipv6": "pass"}
     for check in BEARING:
         assert families(data, check) == both, check
     assert {one["id"]: one["status"] for one in data["items"]}["dual.service"] == "pass"
 
 
-def test_pods_and_services_have_an_address_of_each_family(dual: tuple[Cli, str]) -> None:
-    pods = kubectl(dual, "-n", "kube-system", "get", "pods", "-o", "jsonpath={.items[0].status.podIPs[*].ip}").split()
+def test_pods_and_services_have_an_address_of_each_family(flannel: tuple[Cli, str]) -> None:
+    pods = kubectl(
+        flannel, "-n", "kube-system", "get", "pods", "-o", "jsonpath={.items[0].status.podIPs[*].ip}"
+    ).split()
     assert [":" in address for address in pods] == [False, True]
-    dns = kubectl(dual, "-n", "kube-system", "get", "service", "kube-dns", "-o", "jsonpath={.spec.clusterIPs[*]}")
+    dns = kubectl(flannel, "-n", "kube-system", "get", "service", "kube-dns", "-o", "jsonpath={.spec.clusterIPs[*]}")
     assert dns.split() == ["10.96.0.10", "fd00:10:96::a"]
 
 
-def test_a_fault_of_ipv6_is_noticed_over_ipv6_alone(dual: tuple[Cli, str]) -> None:
-    """`spares` of these faults has the same checks over IPv4: an outcome "imprecise" is none of "killed"."""
-    cli, name = dual
-    cli.mutations(name, *(one for one in OF_IPV6 if one != OPEN_FORWARD))
+def test_a_cluster_of_ipv4_alone_has_no_ipv6(cli: Cli, untouched: list[str]) -> None:
+    name = untouched[0]
+    cli("up", "flannel", "--ip-family", "ipv4", "--name", name)
+    data = judged(cli, name)
+    assert families(data, "model.pod-pod.cross-node") == {"ipv4": "pass"}
+    assert {one["id"]: one["status"] for one in data["items"]}["dual.pod-ips"] == "n/a"
+    cli("down", name)
+
+
+def test_links_without_room_for_ipv6_give_a_cluster_of_ipv4_and_the_reason(cli: Cli, untouched: list[str]) -> None:
+    done = cli("up", "flannel", "--name", untouched[0], "--mtu", "1300", "--nodes", "1")
+    assert "the cluster has IPv4 alone: an underlay.mtu of 1300 leaves" in done.stderr
+    cli("down", untouched[0])
 
 
 def test_a_cluster_of_ipv6_alone_meets_what_one_of_ipv4_meets(cli: Cli, untouched: list[str]) -> None:

@@ -73,7 +73,10 @@ def test_playbooks_change_nothing_the_second_time(flannel: tuple[Cli, str]) -> N
 
 
 def test_the_suite_notices_every_fault(flannel: tuple[Cli, str]) -> None:
-    """The suite itself is tested: each fault must be seen by the checks that are made for it."""
+    """The suite itself is tested: each fault must be seen by the checks that are made for it.
+
+    A fault of one IP family must be seen over that family alone: its `spares` has the same checks over the other one.
+    """
     cli, name = flannel
     seen = cli.mutations(name)
     results = cli.data("test", "--cluster", name)["items"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     examples="""
     cnilab doctor
     cnilab doctor flannel --nodes 20 -o wide
-    cnilab doctor flannel --ip-family dual
+    cnilab doctor cilium --ip-family dual
     cnilab doctor --kubeconfig ~/.kube/config
     cnilab doctor -o json | jq -r '.items[] | select(.status == "blocks") | .fix'
     """,

@@ -72,7 +72,7 @@ class _Whole:
     cnilab run
     cnilab run cilium --select 'model.*' --no-labs
     cnilab run cilium --all-labs
-    cnilab run flannel --ip-family dual
+    cnilab run cilium --ip-family dual
     cnilab run workshop.yaml --keep -o json
     """,
 )

@@ -46,7 +46,7 @@ def typed(ctx: click.Context, name: str) -> bool:
     cnilab up flannel-host-gw --nodes 3 --mtu 1400
     cnilab up workshop.yaml --name monday --retain
     cnilab up cilium-geneve --kernel debian
-    cnilab up flannel --ip-family dual
+    cnilab up flannel --ip-family ipv4
     cnilab up workshop.yaml --dry-run
     cnilab up cilium --dry-run -o json | jq -r '.items[] | select(.what == "image") | .name'
     cnilab up flannel --provider kind

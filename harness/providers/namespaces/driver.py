@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.model.family import IpFamily
 from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.providers.logs import tail_bytes
@@ -34,6 +35,7 @@ class NamespacesDriver(BaseDriver):
 
     model: type[NamespacesState] = NamespacesState
     components: Sequence[str] = PROGRAMS
+    usual: IpFamily = "dual"
     replaceable: Sequence[str] = PROGRAMS
 
     def bring_up(self, order: Order) -> Found:

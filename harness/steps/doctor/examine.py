@@ -116,7 +116,7 @@ def require(
     return findings
 
 
-_WITHOUT = "clusters with IPv4 alone need none of this: omit --ip-family, or set spec.ipFamily to ipv4"
+_WITHOUT = "clusters with IPv4 alone need none of this: --ip-family ipv4, or spec.ipFamily: ipv4"
 
 
 def _refusal(spec: LabSpec, checks: Sequence[Question]) -> str:

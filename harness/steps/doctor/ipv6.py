@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.steps.doctor.host import Host
 from harness.steps.doctor.model import Answer, Plan, Question
 
+_ADDRESSES: Final = "/proc/net/if_inet6"
 _SWITCH: Final = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
 _PARAMETER: Final = "ipv6.disable=1"
 
@@ -20,31 +22,54 @@ _PING: Final = "ip link set lo up && exec ping -6 -n -c 1 -W 2 ::1"
 
 
 def _kernel(plan: Plan) -> Answer:
-    if not plan.host.exists("/proc/net/if_inet6"):
-        told = _PARAMETER in plan.host.read("/proc/cmdline").split()
-        told = told or plan.host.read("/sys/module/ipv6/parameters/disable").strip() == "1"
-        detail = "/proc/net/if_inet6 does not exist" + (f": the kernel was started with {_PARAMETER}" if told else "")
+    return _of_kernel(plan.host)
+
+
+def _of_kernel(host: Host) -> Answer:
+    if not host.exists(_ADDRESSES):
+        told = _PARAMETER in host.read("/proc/cmdline").split()
+        told = told or host.read("/sys/module/ipv6/parameters/disable").strip() == "1"
+        detail = f"{_ADDRESSES} does not exist" + (f": the kernel was started with {_PARAMETER}" if told else "")
         fix = f"remove {_PARAMETER} from the kernel's command line, and restart the machine" if told else ""
         return Answer(ok=False, detail=detail, fix=fix)
-    done = plan.host.unshared(["sh", "-c", _ADDRESS])
+    done = host.unshared(["sh", "-c", _ADDRESS])
     if not done.ok:
         return Answer(ok=False, detail=f"a temporary namespace got no address: {done.tail(1)}")
-    off = plan.host.read(_SWITCH).strip() == "1"
+    off = host.read(_SWITCH).strip() == "1"
     rest = "; the machine's own is disabled, which clusters do not need" if off else ""
     return Answer(ok=True, detail=f"an address in a temporary namespace{rest}")
 
 
 def _ip6tables(plan: Plan) -> Answer:
+    return _of_firewall(plan.host)
+
+
+def _of_firewall(host: Host) -> Answer:
     rule = ["-t", "nat", "-A", "POSTROUTING", "-m", "comment", "--comment", "cnilab", "-j", "MASQUERADE"]
-    done = plan.host.unshared(["ip6tables", "-w", *rule])
-    version = plan.host.run(["ip6tables", "--version"]).stdout.strip()
-    fix = "modprobe ip6table_nat, or use a kernel with IP6_NF_NAT" if plan.host.exists("/proc/modules") else ""
+    done = host.unshared(["ip6tables", "-w", *rule])
+    version = host.run(["ip6tables", "--version"]).stdout.strip()
+    fix = "modprobe ip6table_nat, or use a kernel with IP6_NF_NAT" if host.exists("/proc/modules") else ""
     return Answer(done.ok, version if done.ok else done.tail(1), fix)
 
 
 def _ping(plan: Plan) -> Answer:
     done = plan.host.unshared(["sh", "-c", _PING])
     return Answer(done.ok, "::1 answers in a temporary namespace" if done.ok else done.tail(1))
+
+
+def lacking(host: Host | None = None) -> str:
+    """Why this machine cannot have a cluster with IPv6, in a line; empty where it can, or where that is not known.
+
+    Args:
+        host: The machine. Only root can ask its kernel, and only with programs that it has.
+    """
+    host = host or Host()
+    if not host.exists(_ADDRESSES):
+        return f"this machine has no IPv6: {_of_kernel(host).detail}"
+    for program, ask in (("ip", _of_kernel), ("ip6tables", _of_firewall)):
+        if host.uid() == 0 and host.which(program) and not (found := ask(host)).ok:
+            return f"this machine cannot have IPv6 in namespaces of its own: {program}: {found.detail}"
+    return ""
 
 
 CHECKS: tuple[Question, ...] = (

@@ -18,9 +18,9 @@ from harness.cni import catalogue
 from harness.components import tools
 from harness.errors import CnilabError, Problem, SpecError, UsageError
 from harness.model import matrix as model
-from harness.model.family import TITLE
+from harness.model.family import TITLE, IpFamily
 from harness.model.load import make_spec
-from harness.model.matrix import Cell, Matrix
+from harness.model.matrix import Cell, Group, Matrix
 from harness.model.plain import dotted_path, plain_data, seen
 from harness.model.references import Known, wanted
 from harness.model.variant import Need
@@ -58,9 +58,17 @@ def load(path: Path | None = None) -> list[Cell]:
     if path is not None and (problems := list(_references(parsed, document, source, known))):
         msg = f"{source} has {len(problems)} {'problem' if len(problems) == 1 else 'problems'}"
         raise SpecError(msg, problems)
-    found = list(model.cells(parsed, known))
+    found = list(model.cells(parsed, known, _usual))
     _distinct(found, source)
     return [_possible(cell, known) for cell in found]
+
+
+def _usual(group: Group, variant: str) -> IpFamily:
+    """Of a cell that leaves it open: this machine is not asked, so that a night has the same cells everywhere."""
+    if variant not in catalogue.names():
+        return "ipv4"
+    # A cluster of others is tried on one that namespaces stand in for.
+    return registry.usual_families(variant, "namespaces" if group.provider == "existing" else group.provider)
 
 
 def _possible(cell: Cell, known: Collection[str]) -> Cell:

@@ -94,7 +94,6 @@ def work(cell: Cell, directory: Path, state: Path) -> Work:
 
 def _options(cell: Cell) -> tuple[str, ...]:
     usual = {"--provider": ("namespaces", "existing"), "--kernel": ("host",), "--cni-version": ("",)}
-    usual["--ip-family"] = ("ipv4",)
     given = {"--name": cell.id, "--nodes": str(cell.nodes), "--provider": cell.provider, "--kernel": cell.kernel}
     given |= {"--cni-version": cell.cni_version, "--ip-family": cell.ip_family}
     return tuple(word for name, value in given.items() if value not in usual.get(name, ()) for word in (name, value))
@@ -125,7 +124,7 @@ def spec(cell: Cell) -> dict[str, Any]:
             "kernel": cell.kernel,
             "cni": cell.variant,
             **({"cniVersion": cell.cni_version} if cell.cni_version else {}),
-            **({"ipFamily": cell.ip_family} if cell.ip_family != "ipv4" else {}),
+            "ipFamily": cell.ip_family,
             "nodes": cell.nodes,
             "kubernetes": {"version": cell.kubernetes},
             "labs": labs,

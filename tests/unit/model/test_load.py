@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -288,3 +289,62 @@ def test_the_schema_says_what_the_loader_wants() -> None:
 
 def test_the_schema_is_as_recorded(golden: Callable[[str, str], None]) -> None:
     golden("spec/schema.json", json.dumps(schema(), indent=1) + "\n")
+
+
+MACHINE = "this machine has no IPv6"
+BYTES = "bytes for pods, and IPv6 needs 1280"
+
+
+def unasked(text: str, tmp_path: Path, *, machine: str = "") -> tuple[str, list[str]]:
+    """IP families of a spec that asks for none, and what is said about them."""
+    notes: list[str] = []
+    known = replace(
+        KNOWN,
+        usual=lambda name, provider: "ipv4" if {name, provider} & {*OLD, "kind"} else "dual",
+        machine=lambda: machine,
+        note=notes.append,
+    )
+    path = tmp_path / "lab.yaml"
+    path.write_text(head(text))
+    return load_spec(path, known).ip_family, notes
+
+
+@pytest.mark.parametrize(
+    ("text", "machine", "families", "reason"),
+    [
+        ("", "", "dual", ""),
+        ("cni: bridge", "", "dual", ""),
+        ("cni: weave", "", "ipv4", ""),
+        ("provider: kind", "", "ipv4", ""),
+        ("cni: weave", MACHINE, "ipv4", ""),
+        ("ipFamily: ipv4", MACHINE, "ipv4", ""),
+        ("ipFamily: dual", MACHINE, "dual", ""),
+        ("", MACHINE, "ipv4", MACHINE),
+        ("kernel: debian", MACHINE, "dual", ""),
+        ("underlay: {mtu: 1350}", "", "dual", ""),
+        (
+            "underlay: {mtu: 1349}",
+            "",
+            "ipv4",
+            f"an underlay.mtu of 1349 leaves 1279 {BYTES}",
+        ),
+        ("cni: bridge, underlay: {mtu: 1349}", "", "dual", ""),
+        ("nodes: 1, nodeAddresses: {n1: 172.18.0.11}", "", "ipv4", "nodeAddresses has no IPv6 addresses"),
+    ],
+)
+def test_a_spec_that_asks_for_no_family_gets_both_where_it_can(
+    text: str, machine: str, families: str, reason: str, tmp_path: Path
+) -> None:
+    notes = [f"the cluster has IPv4 alone: {reason}"] if reason else []
+    assert unasked(text, tmp_path, machine=machine) == (families, notes)
+
+
+def test_a_primary_family_needs_no_word_about_families_where_both_are_usual(tmp_path: Path) -> None:
+    assert unasked("primaryFamily: ipv6", tmp_path) == ("dual", [])
+    with pytest.raises(SpecError) as caught:
+        unasked("primaryFamily: ipv6", tmp_path, machine=MACHINE)
+    assert "has no meaning: ipFamily is ipv4" in str(caught.value.problems[0])
+
+
+def test_the_schema_promises_no_family() -> None:
+    assert "default" not in schema()["$defs"]["LabSpec"]["properties"]["ipFamily"]

@@ -32,6 +32,7 @@ from harness.runner import Argv, Completed
 from harness.steps.doctor.checks import CHECKS, neighbour_entries
 from harness.steps.doctor.examine import concerning, examine, programs, require
 from harness.steps.doctor.host import LINKS, PATIENCE, Host
+from harness.steps.doctor.ipv6 import lacking
 from harness.steps.doctor.model import Answer, Finding, Plan, Question
 
 EVERYTHING = (1 << 41) - 1
@@ -742,7 +743,7 @@ def test_a_lab_with_ipv6_is_refused_with_the_cause_and_the_ways_out(tmp_path: Pa
         "ip6tables: refused",
     ]
     assert "remove ipv6.disable=1 from the kernel's command line" in error.next_step
-    assert any("omit --ip-family" in note for note in error.notes)
+    assert any("--ip-family ipv4" in note for note in error.notes)
     assert any("--kernel debian" in note for note in error.notes)
 
 
@@ -772,3 +773,16 @@ def test_another_kernel_is_no_way_out_where_more_than_the_kernel_is_missing(tmp_
 def test_every_need_of_a_variant_is_a_question() -> None:
     """One that is not would be passed over, and the variant would come up where it cannot work."""
     assert set(get_args(Need)) <= {one.id for one in CHECKS}
+
+
+def test_a_machine_says_in_a_line_why_clusters_have_no_ipv6() -> None:
+    assert lacking(Machine()) == ""
+    switched_off = Machine(absent=WITHOUT_IPV6, files={"/proc/cmdline": "quiet ipv6.disable=1\n"})
+    said = "/proc/net/if_inet6 does not exist: the kernel was started with ipv6.disable=1"
+    assert lacking(switched_off) == f"this machine has no IPv6: {said}"
+    found = lacking(Machine(failing={"ip6tables"}))
+    assert found == "this machine cannot have IPv6 in namespaces of its own: ip6tables: refused"
+
+
+def test_who_is_not_root_cannot_ask_the_kernel_for_ipv6() -> None:
+    assert lacking(Machine(user=1000, failing={"ip6tables"})) == ""

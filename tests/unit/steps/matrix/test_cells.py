@@ -70,23 +70,29 @@ def test_a_cell_may_have_another_version_of_its_network(written: Callable[[str],
 
 
 def test_a_cell_may_have_other_families(written: Callable[[str], Path], tmp_path: Path) -> None:
-    path = written("groups: [{variants: [flannel, weave], ipFamily: dual}, {variants: [flannel]}]\n")
-    dual, weave, usual = matrix.load(path)
-    assert (dual.id, dual.unavailable, usual.id) == ("dual-flannel", "", "flannel")
+    path = written("groups: [{variants: [flannel, weave], ipFamily: dual}, {variants: [flannel, weave, cilium]}]\n")
+    dual, weave, *usual = matrix.load(path)
+    assert (dual.id, dual.unavailable) == ("dual-flannel", "")
+    assert {one.id: one.ip_family for one in usual} == {"flannel": "dual", "weave": "ipv4", "cilium": "ipv4"}
     assert weave.unavailable == "the variant 'weave' has no IPv6"
     (words,) = run.work(dual, tmp_path / "x", tmp_path).parts
     assert words[words.index("--ip-family") + 1] == "dual"
-    assert "--ip-family" not in run.work(usual, tmp_path / "y", tmp_path).parts[0]
     assert run.item(dual)["ipFamily"] == "dual"
     assert run.spec(cell(ip_family="ipv6", labs="all"))["spec"]["ipFamily"] == "ipv6"
-    assert "ipFamily" not in run.spec(cell(labs="all"))["spec"]
+
+
+def test_a_cell_on_kind_has_what_kind_has_unasked(written: Callable[[str], Path]) -> None:
+    (found,) = matrix.load(written("groups: [{variants: [flannel], provider: kind}]\n"))
+    assert found.ip_family == "ipv4"
 
 
 def test_the_nightly_matrix_asks_for_both_families() -> None:
-    families = {(one.variant, one.provider, one.ip_family) for one in matrix.load() if one.ip_family != "ipv4"}
+    families = {(one.variant, one.provider, one.ip_family) for one in matrix.load()}
     assert families >= {
         ("flannel", "namespaces", "dual"),
         ("flannel", "namespaces", "ipv6"),
+        ("flannel", "namespaces", "ipv4"),
+        ("cilium", "namespaces", "dual"),
         ("flannel", "kind", "dual"),
     }
 
@@ -170,7 +176,9 @@ def test_the_machine_is_asked_once_per_provider(tmp_path: Path) -> None:
 def test_words_of_a_usual_cell_can_be_typed(tmp_path: Path) -> None:
     wanted = cell("debian-weave", variant="weave", kernel="debian", labs="none")
     (words,) = run.work(wanted, tmp_path, tmp_path).parts
-    expected = "run weave --name debian-weave --nodes 2 --kernel debian --run-dir DIR --replace --no-labs"
+    expected = (
+        "run weave --name debian-weave --nodes 2 --kernel debian --ip-family ipv4 --run-dir DIR --replace --no-labs"
+    )
     assert list(words) == expected.replace("DIR", str(tmp_path)).split()
 
 

@@ -79,7 +79,7 @@ def test_a_cell_that_left_no_run_is_told_with_its_exit_code(tmp_path: Path) -> N
     outcomes = [matrix_run.Outcome(cell, "failed", 11)]
     record.write_text(json.dumps({"items": [one.item() for one in outcomes]}))
     written = write_night([], tmp_path / "night", plan=record)
-    assert "| flannel | it ended with exit code 11 and left no run directory |" in written[1].read_text()
+    assert "| flannel, dual stack | it ended with exit code 11 and left no run directory |" in written[1].read_text()
 
 
 def test_a_plan_that_is_none_is_refused(run: Path, tmp_path: Path) -> None:
