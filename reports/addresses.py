@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from harness.model.family import Family, family_of_dial
-from harness.model.topology import Interface, Topology
+from harness.model.topology import Interface, Place, Topology
+
+SUITE: Final = "cnilab-probe"
+"""Namespace of the suite's pods, which all of a run's records call by their bare names."""
+
+POLICIES: Final = "cnilab-np-"
+"""Begins the namespaces in which policies are tried; records leave it out."""
 
 
 def bare(address: str) -> str:
@@ -18,6 +25,16 @@ def seconds(address: str, interfaces: Iterable[Interface]) -> list[str]:
     there = next((link.addresses for link in interfaces if address in map(bare, link.addresses)), ())
     others = [bare(one) for one in there if family_of_dial(bare(one)) != family_of_dial(address)]
     return [one for one in others if not one.startswith("fe80:")]
+
+
+def pod_names(pods: Iterable[Place]) -> dict[tuple[str, str], str]:
+    """What pods are called, by namespace and name: `a`; where several have that name, all but the suite's own `x/a`."""
+    listed = sorted(pods, key=lambda pod: pod.namespace != SUITE)
+    found: dict[tuple[str, str], str] = {}
+    for pod in listed:
+        taken = pod.name in found.values()
+        found[pod.namespace, pod.name] = f"{pod.namespace.removeprefix(POLICIES)}/{pod.name}" if taken else pod.name
+    return found
 
 
 class Owners:
@@ -51,15 +68,15 @@ class Owners:
                     self._ip.setdefault(bare(address), f"{who} {interface.name}")
 
     def _learn_pods(self, topology: Topology) -> None:
+        named = pod_names(pod for node in topology.nodes for pod in node.pods)
         for node in topology.nodes:
             for pod in node.pods:
-                self.node_of_pod.setdefault(pod.name, node.name)
+                name = named[pod.namespace, pod.name]
+                self.node_of_pod.setdefault(name, node.name)
                 if pod.ip and not pod.host_network:
-                    self.pod_addresses.setdefault(pod.ip, pod.name)
-                    self._ip[pod.ip] = f"pod {pod.name} on {node.name}"
-                    for address in seconds(pod.ip, pod.interfaces):
-                        self.pod_addresses.setdefault(address, pod.name)
-                        self._ip[address] = f"pod {pod.name} on {node.name}"
+                    for address in (pod.ip, *seconds(pod.ip, pod.interfaces)):
+                        self.pod_addresses.setdefault(address, name)
+                        self._ip[address] = f"pod {name} on {node.name}"
 
     def ip(self, address: str) -> str:
         """`pod a on n1`, `n1 eth0`, or empty."""

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from reports.model import Ladder
 from reports.svg import drawing, line, rect, text
 
-WIDTH: Final = 540
+WIDTH: Final = 580
 ROW: Final = 26
 LEFT: Final = 56
 ROOM: Final = 270

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from harness.model.topology import Interface, Place, Topology, TopologyNode
-from reports.addresses import bare, seconds
+from reports.addresses import SUITE, bare, pod_names, seconds
 from reports.model import Diagram, Fact, NodeBox, OutsideBox, PodBox, Station
 from reports.text import natural
 
@@ -22,7 +22,8 @@ def diagram(topology: Topology | None, route: tuple[str, ...] = ()) -> Diagram |
     """
     if topology is None or not topology.nodes:
         return None
-    nodes = tuple(_node(node) for node in sorted(topology.nodes, key=lambda node: natural(node.name)))
+    named = pod_names(pod for node in topology.nodes for pod in node.pods)
+    nodes = tuple(_node(node, named) for node in sorted(topology.nodes, key=lambda node: natural(node.name)))
     nic_mtu = min((underlay_mtu(node) for node in topology.nodes if underlay_mtu(node)), default=0)
     plain = topology.encapsulation.strip().lower() in ("", "none", "plain")
     pod_mtus = [pod.mtu for node in nodes for pod in node.pods if pod.mtu]
@@ -101,7 +102,7 @@ def _two(link: Interface, note: str = "") -> tuple[str, int, str, str]:
     return address, link.mtu, note, _beside(address, link)
 
 
-def _node(node: TopologyNode) -> NodeBox:
+def _node(node: TopologyNode, named: Mapping[tuple[str, str], str]) -> NodeBox:
     stations: list[Station] = []
     if wire := nic(node):
         address = next(address for address in wire.addresses if bare(address) == node.address)
@@ -112,7 +113,7 @@ def _node(node: TopologyNode) -> NodeBox:
     found = bridges(node)
     stations += [Station(link.name, "bridge", *_two(link)) for link in found]
     names = {link.name for link in found}
-    pods = [_pod(pod, node, names) for pod in node.pods if not pod.host_network]
+    pods = [_pod(pod, node, names, named[pod.namespace, pod.name]) for pod in node.pods if not pod.host_network]
     return NodeBox(
         name=node.name,
         role=node.role,
@@ -126,16 +127,16 @@ def _node(node: TopologyNode) -> NodeBox:
 
 def _suite_first(pod: PodBox) -> tuple[int, tuple[tuple[int, int, str], ...]]:
     """Pods of the suite, then pods of labs, then those of the system."""
-    rank = 0 if pod.namespace == "cnilab-probe" else 2 if pod.namespace.startswith("kube-") else 1
+    rank = 0 if pod.namespace == SUITE else 2 if pod.namespace.startswith("kube-") else 1
     return rank, natural(pod.name)
 
 
-def _pod(pod: Place, node: TopologyNode, bridge_names: set[str]) -> PodBox:
+def _pod(pod: Place, node: TopologyNode, bridge_names: set[str], name: str) -> PodBox:
     inside = pod_interface(pod)
     ends = [link for link in node.interfaces if _is_peer(link, pod, inside)]
     outside = ends[0] if ends else None
     return PodBox(
-        name=pod.name,
+        name=name,
         namespace=pod.namespace,
         address=pod.ip,
         mtu=inside.mtu if inside else 0,
@@ -149,10 +150,11 @@ def _is_peer(link: Interface, pod: Place, inside: Interface | None) -> bool:
     """Does the node's link end in the pod? Both ends name each other as `place:interface`."""
     if inside is None:
         return False
+    if inside.peer:
+        return inside.peer.rpartition(":")[2] == link.name
+    # Several pods of a node may have one name, in namespaces of their own: only where nothing better is known.
     who, _, name = link.peer.rpartition(":")
-    if name == inside.name and who.removeprefix("pod-").rpartition("/")[2] == pod.name:
-        return True
-    return bool(inside.peer) and inside.peer.rpartition(":")[2] == link.name
+    return name == inside.name and who.removeprefix("pod-").rpartition("/")[2] == pod.name
 
 
 def _outside(place: Place, topology: Topology) -> OutsideBox:

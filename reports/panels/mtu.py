@@ -140,7 +140,7 @@ def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapp
 def _rung(rung: Rung, expected: int) -> RungCell:
     """Passing up to the MTU and a clear refusal above it are both as they should be; silence never is."""
     fits = not expected or rung.size <= expected
-    told = f", reported MTU {rung.reported_mtu}" if rung.reported_mtu else ""
+    told = f", MTU {rung.reported_mtu}" if rung.reported_mtu else ""
     if rung.outcome == "ok":
         return RungCell(rung.size, marks.REACHED if fits else marks.UNEXPECTED, "passes")
     if rung.outcome == "msgsize":

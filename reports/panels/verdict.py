@@ -14,6 +14,9 @@ from reports.text import listing, plural
 
 _TAILS = 6
 
+_FAMILIES = {"dual": "IPv4 and IPv6", "ipv6": "IPv6 alone"}
+"""IPv4 alone goes without saying: so it was in all runs that do not know of families."""
+
 
 def moment(text: str) -> datetime | None:
     """An RFC 3339 moment; None when it is not one."""
@@ -30,7 +33,7 @@ def elapsed(start: str, end: str) -> float | None:
 
 
 def subject(info: RunInfo) -> str:
-    """`flannel 0.28.10 on Kubernetes 1.34.4 (namespaces)`; it says so where that is not the pinned version."""
+    """`flannel 0.28.10 on Kubernetes 1.34.4 (namespaces, IPv4 and IPv6)`, and where that is not the pinned version."""
     chosen = str(info.spec.get("cniVersion", "") or "")
     versions = (
         [f"{chosen} (not the pinned version)"]
@@ -43,7 +46,8 @@ def subject(info: RunInfo) -> str:
     )
     network = f"{info.variant} {versions[0]}" if versions else info.variant
     kubernetes = f" on Kubernetes {kubernetes_version(info)}" if info.kubernetes else ""
-    return f"{network}{kubernetes} ({info.provider})"
+    families = _FAMILIES.get(str(info.spec.get("ipFamily") or ""), "")
+    return f"{network}{kubernetes} ({', '.join(filter(None, (info.provider, families)))})"
 
 
 def kubernetes_version(info: RunInfo) -> str:

@@ -7,9 +7,12 @@ import pytest
 from harness.errors import ReportError
 from harness.model.records import Dump, Event, Evidence, Exchange, Result
 from harness.model.run import RunDir
+from harness.model.topology import Interface, Place, Topology, TopologyNode
 from harness.model.wellknown import SUPPORT
 from reports import marks
+from reports.addresses import Owners
 from reports.build import build
+from reports.panels.diagram import diagram
 from reports.panels.mtu import mtu
 from tests.unit.reports import sample
 
@@ -428,3 +431,41 @@ def test_a_phase_that_recorded_only_its_parts_gets_a_bar_around_them(tmp_path: P
     assert timeline.left_out == 0
     whole = timeline.phases[0][1][0]
     assert (whole.step, whole.start, whole.end, whole.depth) == ("up", 0.0, 6.4, 0)
+
+
+def test_pods_of_one_name_in_several_namespaces_are_told_apart() -> None:
+    """The suite's own pods are called by their bare names in all records; those of policies by `namespace/name`."""
+    there = (
+        Place(name="a", namespace="cnilab-np-x", ip="10.244.0.7"),
+        Place(name="c", namespace="cnilab-np-x", ip="10.244.0.8"),
+        Place(name="a", namespace="cnilab-probe", ip="10.244.0.2"),
+    )
+    elsewhere = (Place(name="c", namespace="cnilab-probe", ip="10.244.1.2"), Place(name="web", namespace="shop"))
+    nodes = (
+        TopologyNode(name="n1", address="172.18.0.11", pods=there),
+        TopologyNode(name="n2", address="172.18.0.12", pods=elsewhere),
+    )
+    owners = Owners(Topology(nodes=nodes))
+    assert owners.node_of_pod == {"a": "n1", "x/a": "n1", "x/c": "n1", "c": "n2", "web": "n2"}
+    assert owners.ip("10.244.0.8") == "pod x/c on n1"
+    assert owners.ip("10.244.1.2") == "pod c on n2"
+    drawn = diagram(Topology(nodes=nodes))
+    assert drawn is not None
+    assert [pod.name for node in drawn.nodes for pod in node.pods] == ["a", "x/a", "x/c", "c", "web"]
+
+
+def test_the_veth_of_a_pod_is_the_one_that_it_names() -> None:
+    links = (Interface(name="veth1", peer="a:eth0"), Interface(name="veth2", peer="a:eth0"))
+    pods = tuple(
+        Place(name="a", namespace=namespace, ip=f"10.244.0.{number}", interfaces=(own,))
+        for number, (namespace, own) in enumerate(
+            {"cnilab-np-x": _eth0("veth1"), "cnilab-probe": _eth0("veth2")}.items(), start=2
+        )
+    )
+    drawn = diagram(Topology(nodes=(TopologyNode(name="n1", address="", interfaces=links, pods=pods),)))
+    assert drawn is not None
+    assert {pod.name: pod.veth for pod in drawn.nodes[0].pods} == {"x/a": "veth1", "a": "veth2"}
+
+
+def _eth0(peer: str) -> Interface:
+    return Interface(name="eth0", kind="veth", mtu=1450, peer=peer)
