@@ -128,14 +128,21 @@ def split_endpoint(text: str) -> tuple[str, int]:
     return address.strip("[]"), int(port)
 
 
-def neighbour_entries(sites: int, nodes: int) -> int:
-    """Upper bound of IPv4 neighbour entries that a full mesh makes in a kernel that all nodes share.
+def limit_name(family: Family) -> str:
+    """What records call the limit of a family's neighbour table, `net.<family>.neigh.default.gc_thresh2`."""
+    return "gc_thresh2" if family == "ipv4" else "gc_thresh2_ipv6"
 
-    Every pod may hold one per pod of its own bridge and its gateway; every node one per local pod, node and router.
+
+def neighbour_entries(sites: int, nodes: int, family: Family = "ipv4") -> int:
+    """Upper bound of neighbour entries that a full mesh makes in a kernel that all nodes share.
+
+    Every pod may hold one per pod of its own bridge and its gateway; every node one per local pod, node and router. In
+    IPv6 each of them may hold two: neighbours ask and answer with their link-local addresses, too (RFC 4861 §7.2).
 
     Args:
         sites: Pods with their own namespace, in all.
         nodes: Nodes that share the kernel.
+        family: Whose table.
     """
     per_node = -(-sites // max(nodes, 1))
-    return sites * per_node + sites + nodes * (nodes + 1)
+    return (sites * per_node + sites + nodes * (nodes + 1)) * (1 if family == "ipv4" else 2)

@@ -7,7 +7,7 @@ from typing import Any
 from conformance.context import Context
 from conformance.dumps import reason, rows, unread
 from conformance.legs import any_ok, broken, census, control, failed, passed, where
-from conformance.maths import neighbour_entries
+from conformance.maths import limit_name, neighbour_entries
 from conformance.model import Check, Verdict
 from conformance.nft import drop_counters
 from harness.model.records import Leg
@@ -125,13 +125,13 @@ def _asked(context: Context, node: str, what: str) -> list[Any]:
 
 
 def neighbours(context: Context) -> Verdict:
-    """A full mesh fits the kernel's neighbour table, which all nodes of one kernel share."""
+    """A full mesh fits the kernel's neighbour table of a family, which all nodes of one kernel share."""
     first = context.inventory.nodes[0].name
     read = context.attempt("node", first, "kernel")
     facts = read or {}
-    needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes))
+    needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes), context.family)
     shared = bool(facts.get("shared", True))
-    limit = facts.get("gc_thresh2")
+    limit = facts.get(limit_name(context.family))
     if limit is None:
         return Verdict((unread("kernel", first, "kernel", read),))
     leg = _entries(needed, int(limit), "the kernel of all nodes" if shared else "a node's kernel")
@@ -171,7 +171,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "neigh.headroom", "a full mesh fits the neighbour table", "S", "B0", neighbours,
-        once=True, gates=("neigh",), inverse="a table for half of the entries fails",
-        causes=("all namespaces share one table",), next=("sysctl net.ipv4.neigh.default.gc_thresh3",),
+        gates=("neigh",), inverse="a table for half of the entries fails",
+        causes=("all namespaces share one table",), next=("sysctl -a --pattern neigh.default.gc_thresh3",),
     ),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from harness.components.kubernetes import unsupported
 from harness.components.lock import load as load_lock
 from harness.errors import CnilabError, UsageError
 from harness.model import labstate
+from harness.model.family import Family
 from harness.model.labstate import LabDir, LabState
 from harness.providers import registry
 from harness.providers.namespaces import cgroups
@@ -156,11 +157,15 @@ def neighbour_entries(plan: Plan) -> int:
 
 
 def _neighbours(plan: Plan) -> Answer:
-    text = plan.host.read("/proc/sys/net/ipv4/neigh/default/gc_thresh3").strip()
-    limit, wanted = int(text) if text.isdigit() else 0, neighbour_entries(plan)
-    if limit == 0:
+    limits: dict[Family, int] = {}
+    for family in plan.spec.families:
+        text = plan.host.read(f"/proc/sys/net/{family}/neigh/default/gc_thresh3").strip()
+        limits |= {family: int(text)} if text.isdigit() and int(text) else {}
+    if not limits:
         return Answer(ok=True, detail="the kernel does not show it")
-    fix = f"sysctl -w net.ipv4.neigh.default.gc_thresh3={max(4096, 2 * wanted)}"
+    family = min(limits, key=lambda one: limits[one])  # with as many neighbours in each
+    limit, wanted = limits[family], neighbour_entries(plan)
+    fix = f"sysctl -w net.{family}.neigh.default.gc_thresh3={max(4096, 2 * wanted)}"
     return Answer(limit >= wanted, f"{limit} entries allowed, about {wanted} needed for {plan.spec.nodes} nodes", fix)
 
 

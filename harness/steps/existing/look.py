@@ -224,11 +224,11 @@ class Look:
         }
 
     def limits(self, nodes: Nodes) -> dict[str, int | bool]:
-        """The neighbour limit of a node's kernel; closes the gate where it cannot be read."""
+        """The neighbour limits of a node's kernel; closes the gate where none can be read."""
         if nodes.nodes and (own := own_limits(nodes.nodes[0])):
             return own
         self.here.closed["neigh"] = self.here.closed.get(
-            "node", f"{GC_THRESH} does not exist: a kernel shows it only in the first network namespace"
+            "node", f"/proc/{GC_THRESH['ipv4']} does not exist: a kernel shows it only in the first network namespace"
         )
         return {}
 

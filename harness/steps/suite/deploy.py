@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from conformance import manifests
 from conformance.context import Context
 from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.manifests import PodPlan, Ports
+from conformance.maths import limit_name
 from harness import timeouts
 from harness.cluster import ports as numbers
 from harness.cluster.kube import Object
 from harness.errors import BringUpError
 from harness.model import world
-from harness.model.family import TITLE, family_of_dial
+from harness.model.family import FAMILIES, TITLE, Family, family_of_dial
 from harness.model.journal import Journal
 from harness.model.node import Node
 from harness.probes import plan as probes
@@ -26,8 +28,10 @@ from harness.runner import CommandError
 from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
 
-GC_THRESH = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh2")
-"""The kernel's neighbour limit: one for all network namespaces, and shown only in the first."""
+PROC = Path("/proc")
+
+GC_THRESH: Final[Mapping[Family, str]] = {family: f"sys/net/{family}/neigh/default/gc_thresh2" for family in FAMILIES}
+"""The kernel's neighbour limits: one table per family for all network namespaces, and shown only in the first."""
 
 
 def _as_it_is(item: Object) -> Object:
@@ -304,22 +308,27 @@ def service_fact(item: Object, slices: Sequence[Object], sites: Sequence[Site]) 
 
 
 def own_limits(node: Node) -> dict[str, int | bool]:
-    """The neighbour limit of a node with a kernel of its own; nothing where the node cannot read it."""
-    try:
-        return {"gc_thresh2": int(node.file(str(GC_THRESH))), "shared": False}
-    except (CommandError, ValueError):
-        return {}
+    """The neighbour limits of a node with a kernel of its own; nothing where the node cannot read them."""
+    found = _limits(lambda path: node.file(f"/proc/{path}"))
+    return found | {"shared": False} if found else {}
 
 
 def kernel_limits(node: Node) -> dict[str, int | bool]:
-    """The neighbour limit of a node's kernel; nothing where nobody can read it.
+    """The neighbour limits of a node's kernel, by the names of `limit_name`; nothing where nobody can read them.
 
     A kernel shows it in its first network namespace alone. A node that has that one has a kernel of its own; what is
     in another one shares this machine's.
     """
     if own := own_limits(node):
         return own
-    try:
-        return {"gc_thresh2": int(GC_THRESH.read_text(encoding="utf-8")), "shared": True}
-    except OSError:
-        return {}
+    found = _limits(lambda path: (PROC / path).read_text(encoding="utf-8"))
+    return found | {"shared": True} if found else {}
+
+
+def _limits(read: Callable[[str], str]) -> dict[str, int | bool]:
+    """A machine without IPv6 has one limit."""
+    found: dict[str, int | bool] = {}
+    for family, path in GC_THRESH.items():
+        with suppress(CommandError, OSError, ValueError):
+            found[limit_name(family)] = int(read(path))
+    return found

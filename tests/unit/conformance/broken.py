@@ -834,6 +834,12 @@ CASES = (
 
 DUAL_CASES = (
     Broken(
+        "the neighbour table of IPv6 is too small",
+        "neigh.headroom",
+        (dumps(lambda data: data | {"gc_thresh2_ipv6": 8}, what="kernel"),),
+        "kernel/ipv6",
+    ),
+    Broken(
         "a pod has no IPv6 address",
         "dual.pod-ips",
         (rows(set_link("eth0", addr_info=[]), vantage="pod", place="a", what="addr"),),

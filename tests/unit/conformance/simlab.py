@@ -335,7 +335,7 @@ class Lab:
             }
             seen += [node_dump("B0", node, what, data) for what, data in facts.items()]
             seen += [node_dump("B0", node, what, data) for what, data in counters()]
-        seen.append(node_dump("B0", "n1", "kernel", {"gc_thresh2": 512, "shared": True}))
+        seen.append(node_dump("B0", "n1", "kernel", {"gc_thresh2": 512, "gc_thresh2_ipv6": 512, "shared": True}))
         for site in (*self.inventory.pods, *self.inventory.hosts):
             text = "search cnilab-probe.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n"
             seen.append(pod_dump("B4", site, "resolv-conf", text + "options ndots:5\n"))

@@ -30,15 +30,21 @@ def limits(machine: Any) -> dict[str, int | bool]:
 
 
 def test_a_node_with_a_kernel_of_its_own_has_its_own_table() -> None:
-    assert limits(Machine("512\n")) == {"gc_thresh2": 512, "shared": False}
+    assert limits(Machine("512\n")) == {"gc_thresh2": 512, "gc_thresh2_ipv6": 512, "shared": False}
 
 
 def test_nodes_in_namespaces_share_the_table_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = tmp_path / "gc_thresh2"
+    here = tmp_path / "sys/net/ipv4/neigh/default/gc_thresh2"
+    here.parent.mkdir(parents=True)
     here.write_text("1024\n")
-    monkeypatch.setattr(deploy, "GC_THRESH", here)
-    assert limits(Machine()) == {"gc_thresh2": 1024, "shared": True}
+    monkeypatch.setattr(deploy, "PROC", tmp_path)
+    assert limits(Machine()) == {"gc_thresh2": 1024, "shared": True}, "a machine without IPv6"
+    there = tmp_path / "sys/net/ipv6/neigh/default/gc_thresh2"
+    there.parent.mkdir(parents=True)
+    there.write_text("2048\n")
+    assert limits(Machine()) == {"gc_thresh2": 1024, "gc_thresh2_ipv6": 2048, "shared": True}
     here.unlink()
+    there.unlink()
     assert limits(Machine()) == {}, "nobody can read it: the check does not apply"
 
 
