@@ -41,7 +41,7 @@ class PolicyCase:
 
 @dataclass(frozen=True)
 class PolicyProblem:
-    """A connection that was not as the API says."""
+    """A connection that was not as the API says; its IP family is named where there are both."""
 
     mark: Mark
     src: str
@@ -50,6 +50,7 @@ class PolicyProblem:
     case: str
     href: str
     why: str
+    family: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Policies:
         note: How long enforcement took.
         problems: Leaks first.
         left_out: How many more there are.
-        overview: Pods by pods, where nobody enforces anything.
+        overviews: Pods by pods, a table for each IP family, where nobody enforces anything.
         cases: In the order in which they were tried.
         legend: Marks with their counts.
     """
@@ -74,6 +75,6 @@ class Policies:
     note: str
     problems: tuple[PolicyProblem, ...]
     left_out: int
-    overview: PolicyTable | None
+    overviews: tuple[PolicyTable, ...]
     cases: tuple[PolicyCase, ...]
     legend: tuple[tuple[Mark, int], ...]

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from harness import yamlio
+from harness.model.family import FAMILIES, TITLE, Family, family_of, family_of_proto, transport_of
 from harness.model.records import Dump, Exchange, Lookup, Observation, Result
 from reports import marks
+from reports.families import families_of, named
 from reports.model import Cell, Mark, Policies, PolicyCase, PolicyProblem, PolicyTable
 from reports.text import Ids, plural, port_of
 
 MOST_PROBLEMS: Final = 60
 _BATCH: Final = "B6"
 _DNS: Final = "dns"
+_OVER_IPV6: Final = "/ipv6"
 _ONLY_IF_SEEN: Final = (marks.IGNORED, marks.DEVIATION)
 
 
 @dataclass(frozen=True, order=True)
 class _Dial:
-    """`x/a>y/b/tcp/8080`, taken apart."""
+    """`x/a>y/b/tcp/8080`, or `x/a>y/b/tcp/8080/ipv6`, taken apart."""
 
     src: str
     dst: str
     service: str
+    family: Family = "ipv4"
 
     @classmethod
     def read(cls, text: str) -> _Dial:
-        ends, proto, port = text.rsplit("/", 2)
+        alone = text.removesuffix(_OVER_IPV6)
+        ends, proto, port = alone.rsplit("/", 2)
         src, _, dst = ends.partition(">")
-        return cls(src, dst, f"{proto} {port}")
+        return cls(src, dst, f"{proto} {port}", "ipv4" if alone == text else "ipv6")
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,10 @@ def policies(observations: list[Observation], results: Iterable[Result], ids: Id
     told = [*record["rounds"], *([record["newcomer"]] if enforced else [])]
     rounds = [_round(data, observations, declared, enforced=enforced) for data in told]
     rounds = [one for one in rounds if one.seen]
-    names = {row["name"]: _label(row) for row in record["endpoints"]}
+    both = families_of(dial.family for one in rounds for dial in one.seen)
+    names = {family: {row["name"]: _label(row, family) for row in record["endpoints"]} for family in FAMILIES}
     anchors = {case["id"]: ids.new("policy", case["id"]) for one in rounds for case in one.data["cases"]}
-    problems = [found for one in rounds for found in _problems(one, anchors)] if enforced else []
+    problems = [found for one in rounds for found in _problems(one, anchors, both)] if enforced else []
     problems.sort(key=lambda found: found.mark is not marks.LEAK)
     counts = Counter(mark for one in rounds for mark in one.seen.values())
     return Policies(
@@ -71,9 +77,11 @@ def policies(observations: list[Observation], results: Iterable[Result], ids: Id
         note=_note(rounds) if enforced else "",
         problems=tuple(problems[:MOST_PROBLEMS]),
         left_out=max(0, len(problems) - MOST_PROBLEMS),
-        overview=None if enforced else _overview(rounds[0], record["endpoints"]),
+        overviews=() if enforced or not rounds else tuple(_overviews(rounds[0], record["endpoints"], both)),
         cases=tuple(
-            _case(one, case, anchors, names, enforced=enforced) for one in rounds for case in one.data["cases"]
+            _case(one, case, anchors, names, enforced=enforced, both=both)
+            for one in rounds
+            for case in one.data["cases"]
         ),
         legend=tuple((mark, counts[mark]) for mark in marks.POLICY_STATES if counts[mark] or mark not in _ONLY_IF_SEEN),
     )
@@ -107,8 +115,9 @@ def _round(
 
 def _dial_of(one: Exchange | Lookup) -> _Dial:
     if isinstance(one, Lookup):
-        return _Dial(one.src, _DNS, f"{'tcp' if one.transport == 'tcp' else 'udp'} 53")
-    return _Dial(one.src, one.dst, f"{one.proto} {port_of(one.dial)}")
+        return _Dial(one.src, _DNS, f"{'tcp' if one.transport == 'tcp' else 'udp'} 53", one.family)
+    transport, family = transport_of(one.proto), family_of_proto(one.proto)
+    return _Dial(one.src, one.dst, f"{transport} {port_of(one.dial)}", family)
 
 
 def _overall(counts: Mapping[Mark, int], *, enforced: bool) -> Mark:
@@ -146,18 +155,31 @@ def _note(rounds: Sequence[_Round]) -> str:
     return f"{words} {plural(late, 'round')} never became stable.".strip() if late else words
 
 
-def _problems(one: _Round, anchors: Mapping[str, str]) -> Iterable[PolicyProblem]:
+def _problems(one: _Round, anchors: Mapping[str, str], both: Collection[Family]) -> Iterable[PolicyProblem]:
     owner = {_Dial.read(text): case for case in one.data["cases"] for text in case["dials"]}
     for dial, mark in sorted(one.seen.items()):
         if mark in (marks.LEAK, marks.BROKEN) and dial in owner:
             case = owner[dial]
             yield PolicyProblem(
-                mark, dial.src, dial.dst, dial.service, case["title"], f"#{anchors[case['id']]}", one.why[dial]
+                mark=mark,
+                src=dial.src,
+                dst=dial.dst,
+                service=dial.service,
+                case=case["title"],
+                href=f"#{anchors[case['id']]}",
+                why=one.why[dial],
+                family=named(dial.family, both),
             )
 
 
 def _case(
-    one: _Round, case: Mapping[str, Any], anchors: Mapping[str, str], names: Mapping[str, str], *, enforced: bool
+    one: _Round,
+    case: Mapping[str, Any],
+    anchors: Mapping[str, str],
+    names: Mapping[Family, Mapping[str, str]],
+    *,
+    enforced: bool,
+    both: Collection[Family],
 ) -> PolicyCase:
     wanted = {_Dial.read(text) for text in case["dials"]}
     counts = Counter(one.seen[dial] for dial in wanted if dial in one.seen)
@@ -175,26 +197,37 @@ def _case(
         requirement=case["check"],
         mark=_overall(counts, enforced=enforced),
         summary=summary,
-        tables=tuple(_tables(one, case, wanted, names)) if enforced else (),
+        tables=tuple(_tables(one, case, wanted, names, both)) if enforced else (),
         policies=tuple(yamlio.dumps(manifest).rstrip() for manifest in case["policies"]),
         open=bool(bad),
     )
 
 
 def _tables(
-    one: _Round, case: Mapping[str, Any], wanted: set[_Dial], names: Mapping[str, str]
+    one: _Round,
+    case: Mapping[str, Any],
+    wanted: set[_Dial],
+    names: Mapping[Family, Mapping[str, str]],
+    both: Collection[Family],
 ) -> Iterable[PolicyTable]:
     """The closed pods are columns: they are few, and the others are many."""
-    inward = list(case["closed"]["Ingress"])
-    outward = list(case["closed"]["Egress"])
-    if inward:
-        yield _table("Ingress: from ↓ to →", one, wanted, inward, names, inward=True)
-    if outward:
-        yield _table("Egress: from → to ↓", one, wanted, outward, names, inward=False)
+    for family in sorted({dial.family for dial in wanted}):
+        over = f" over {TITLE[family]}" if family in both else ""
+        mine = {dial for dial in wanted if dial.family == family}
+        for title, direction in ((f"Ingress{over}: from ↓ to →", "Ingress"), (f"Egress{over}: from → to ↓", "Egress")):
+            if closed := list(case["closed"][direction]):
+                yield _table(title, one, mine, closed, names[family], inward=direction == "Ingress", family=family)
 
 
 def _table(
-    title: str, one: _Round, wanted: set[_Dial], closed: Sequence[str], names: Mapping[str, str], *, inward: bool
+    title: str,
+    one: _Round,
+    wanted: set[_Dial],
+    closed: Sequence[str],
+    names: Mapping[str, str],
+    *,
+    inward: bool,
+    family: Family,
 ) -> PolicyTable:
     def ends(dial: _Dial) -> tuple[str, str]:
         return (dial.dst, dial.src) if inward else (dial.src, dial.dst)
@@ -206,7 +239,7 @@ def _table(
     others = [name for name in names if any(ends(dial)[1] == name for dial in mine)]
 
     def cell(pod: str, service: str, other: str) -> Cell:
-        dial = _Dial(other, pod, service) if inward else _Dial(pod, other, service)
+        dial = _Dial(*((other, pod) if inward else (pod, other)), service, family)
         mark = one.seen.get(dial, marks.UNTESTED) if dial in wanted else marks.UNTESTED
         return Cell(mark, "", f"{dial.src} → {dial.dst}, {service}: {mark.word}; {one.why.get(dial, 'not part of it')}")
 
@@ -217,21 +250,30 @@ def _table(
     return PolicyTable(title, groups, tuple(service for pod in closed for service in used[pod]), rows)
 
 
-def _label(endpoint: Mapping[str, Any]) -> str:
+def _label(endpoint: Mapping[str, Any], family: Family) -> str:
     """Pods and nodes are known by their names; addresses outside are known by themselves."""
-    outside = endpoint["kind"] == "outside"
-    return f"{endpoint['ip']} ({endpoint['name']})" if outside else str(endpoint["name"])
+    if endpoint["kind"] != "outside":
+        return str(endpoint["name"])
+    addresses = endpoint.get("ips") or [endpoint["ip"]]
+    address = next((one for one in addresses if one and family_of(one) == family), endpoint["ip"])
+    return f"{address} ({endpoint['name']})"
 
 
-def _overview(one: _Round, endpoints: Sequence[Mapping[str, Any]]) -> PolicyTable:
+def _overviews(one: _Round, endpoints: Sequence[Mapping[str, Any]], both: Collection[Family]) -> Iterable[PolicyTable]:
+    """One table for each family that was tried."""
+    for family in sorted({dial.family for dial in one.seen}):
+        yield _overview(one, endpoints, family, over=f" over {TITLE[family]}" if family in both else "")
+
+
+def _overview(one: _Round, endpoints: Sequence[Mapping[str, Any]], family: Family, *, over: str) -> PolicyTable:
     """Every pod to every pod on one port, under all policies at once."""
     pods = [row["name"] for row in endpoints if row["kind"] == "pod" and row["name"] != _DNS]
     service = "tcp 8080"
 
     def cell(src: str, dst: str) -> Cell:
-        dial = _Dial(src, dst, service)
+        dial = _Dial(src, dst, service, family)
         mark = one.seen.get(dial, marks.UNTESTED)
         return Cell(mark, "", f"{src} → {dst}: {mark.word}; {one.why.get(dial, '')}".rstrip("; "))
 
     rows = tuple((src, tuple(cell(src, dst) for dst in pods)) for src in pods)
-    return PolicyTable(f"From ↓ to →, {service}", tuple((pod, 1) for pod in pods), (service,) * len(pods), rows)
+    return PolicyTable(f"From ↓ to →, {service}{over}", tuple((pod, 1) for pod in pods), (service,) * len(pods), rows)

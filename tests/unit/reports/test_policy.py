@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from conformance.policy.cases import Dial, catalogue
+from conformance.policy.cases import Dial, catalogue, dials
+from harness.model.family import Family
 from harness.model.records import Result
 from reports import marks
 from reports.build import build
@@ -20,9 +22,15 @@ LEAK = Dial("z/a", "exception", "tcp", 8080)
 BREAK = Dial("x/a", "z/c", "tcp", 8081)
 
 
-def panel(*wrong: Dial, enforcing: bool = True, results: tuple[Result, ...] = ()) -> Policies:
+def panel(
+    *wrong: Dial,
+    enforcing: bool = True,
+    results: tuple[Result, ...] = (),
+    families: tuple[Family, ...] = ("ipv4",),
+) -> Policies:
     seen = simpolicy.observations(
         enforcing=enforcing,
+        families=families,
         answer=(lambda _purpose, dial, ok: ok is not (dial in wrong)) if wrong else None,
     )
     found = policies(seen, results, Ids())
@@ -55,6 +63,42 @@ def test_a_leak_is_shown_before_a_break_and_its_case_is_open() -> None:
     assert found.mark is marks.FAIL
 
 
+def test_a_leak_of_one_family_is_shown_in_that_family_alone() -> None:
+    alone, leak = panel(), replace(LEAK, family="ipv6")
+    found = panel(leak, families=("ipv4", "ipv6"))
+    assert [(one.src, one.dst, one.service, one.family) for one in found.problems] == [
+        ("z/a", "exception", "tcp 8080", "IPv6")
+    ]
+    counted, single = (sum(count for _, count in one.legend) for one in (found, alone))
+    there = simpolicy.everybody()
+    names = {dial for case in catalogue().cases for dial in dials(case, there) if dial.dst == "dns"}
+    assert counted == 2 * single - len(names), "the name server is asked over one family"
+    (case,) = [case for case in found.cases if case.open]
+    titles = {table.title: {cell.mark for _, row in table.rows for cell in row} for table in case.tables}
+    assert {title: marks.LEAK in seen for title, seen in titles.items()} == {
+        "Egress over IPv4: from → to ↓": False,
+        "Egress over IPv6: from → to ↓": True,
+    }
+
+
+def test_a_lab_of_ipv6_alone_has_the_same_tables() -> None:
+    (four, six) = panel(), panel(families=("ipv6",))
+    assert (six.mark, six.sentence) == (four.mark, four.sentence)
+    assert [table.title for case in six.cases for table in case.tables] == [
+        table.title for case in four.cases for table in case.tables
+    ]
+    outside = {name for case in six.cases for table in case.tables for name, _ in table.rows if "elsewhere" in name}
+    assert outside == {"2001:4860:4860::8888 (elsewhere)"}
+
+
+def test_where_nobody_enforces_each_family_has_a_table() -> None:
+    found = panel(enforcing=False, families=("ipv4", "ipv6"))
+    assert [table.title for table in found.overviews] == [
+        "From ↓ to →, tcp 8080 over IPv4",
+        "From ↓ to →, tcp 8080 over IPv6",
+    ]
+
+
 def test_a_new_pod_that_leaks_is_shown_too() -> None:
     found = panel(Dial("x/new", "elsewhere", "udp", 8080))
     assert [(one.src, one.dst) for one in found.problems] == [("x/new", "elsewhere")]
@@ -84,7 +128,7 @@ def test_where_nobody_enforces_the_forbidden_connections_are_marked_and_nothing_
     assert found.mark is marks.RECORD
     assert not found.problems
     assert "does not enforce them" in found.sentence
-    assert found.overview is not None
+    assert [table.title for table in found.overviews] == ["From ↓ to →, tcp 8080"]
     counts = dict(found.legend)
     assert counts[marks.IGNORED] > 100
     assert counts[marks.DENIED] == 0
