@@ -10,7 +10,7 @@ from conformance.dumps import rows
 from conformance.inventory import NodeFact
 from conformance.maths import first_host
 from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, parse, verdicts
-from conformance.nft import nft_verdicts
+from conformance.nft import nft_verdicts, of_iptables
 from harness.model.family import Family
 from harness.model.world import addresses
 
@@ -81,8 +81,8 @@ def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> 
         flow: The packet.
     """
     text, nft = rules(context, node)
-    if not isinstance(text, str) and not rows(nft):
-        return None  # nft alone does not see what legacy iptables has
+    if not isinstance(text, str) and (not rows(nft) or of_iptables(rows(nft), flow)):
+        return None  # nft shows that iptables has rules for this packet, and not what they are
     found = verdicts(parse(text), kind, hook.upper(), flow) if isinstance(text, str) else {ACCEPT}
     ruleset = rows(nft)
     if ruleset:

@@ -44,6 +44,16 @@ def nft_verdicts(ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> s
     return found - {ACCEPT} if decided else found | {ACCEPT}
 
 
+def of_iptables(ruleset: Sequence[Json], flow: Flow) -> bool:
+    """Whether iptables-nft has rules that a packet may meet: `nft -j` shows no more of them than that they are there.
+
+    Args:
+        ruleset: The `nftables` list of `nft -j list ruleset`.
+        flow: The packet.
+    """
+    return any(_sees(rule, flow) and _compat(rule) for entry in ruleset if (rule := entry.get("rule")))
+
+
 def drop_counters(ruleset: Sequence[Json]) -> dict[str, int]:
     """Packets that rules with a counter and a drop have dropped, by table, chain and handle."""
     found: dict[str, int] = {}

@@ -28,7 +28,7 @@ _LINKS: Final = {
 KIT: Final = "/kit"
 """Where programs that are sent go, in a volume of the pod: the image's own file system may be read-only."""
 
-_THEIRS: Final = ("iptables-save", "bpftool")
+_THEIRS: Final = ("iptables-save", "ip6tables-save", "bpftool")
 """Programs of the node, not of the image: there are two kinds of iptables, and the node's own is the right one."""
 
 _EXACTLY: Final = ("/bin/sh", "-c", 'exec "$@"', "sh")
