@@ -112,7 +112,9 @@ def _of_family(context: Context, check: Check, family: Family) -> Verdict:
     verdict = check.judge(context.entire.of(family))
     legs = families.renamed(verdict.legs, family)
     because = context.deviations.get(families.leg_of(check.id, family)) if family == "ipv6" else None
+    summary = verdict.summary
     if because is not None:
+        summary = _declared(because, legs)
         waived = {"status": "record", "reason": "deviation"}
         legs = tuple(
             leg.model_copy(update={**waived, "statement": f"declared deviation: {because}; {leg.statement}"})
@@ -121,17 +123,22 @@ def _of_family(context: Context, check: Check, family: Family) -> Verdict:
             for leg in legs
         )
     evidence = (one.model_copy(update={"detail": families.detailed(one.detail, family)}) for one in verdict.evidence)
-    return replace(verdict, legs=legs, evidence=tuple(evidence))
+    return replace(verdict, legs=legs, evidence=tuple(evidence), summary=summary)
 
 
 def _deviating(check: Check, gates: Mapping[str, bool], verdict: Verdict, because: str) -> Result:
     """A requirement that is declared not to be met: every leg is kept, and none fails the run."""
     result = roll_up(replace(check, level="R"), gates, verdict)
-    failed = [leg for leg in verdict.legs if leg.status == "fail"]
     if result.status != "pass":
         return result
-    seen = _headline(failed, len(verdict.legs)) if failed else "in this run every leg is as required"
-    return result.model_copy(update={"reason": "deviation", "statement": f"declared deviation: {because}; {seen}"})
+    return result.model_copy(update={"reason": "deviation", "statement": _declared(because, verdict.legs)})
+
+
+def _declared(because: str, legs: Sequence[Leg]) -> str:
+    """What a variant declares, and what was seen of it."""
+    failed = [leg for leg in legs if leg.status == "fail"]
+    seen = _headline(failed, len(legs)) if failed else "in this run every leg is as required"
+    return f"declared deviation: {because}; {seen}"
 
 
 def _gate_sentence(context: Context, closed: list[str]) -> str:

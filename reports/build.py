@@ -53,7 +53,7 @@ def build(run: RunDir) -> Report:
         matrix=matrix(source.exchanges, owners, ids),
         load=load(source.observations),
         paths=traced,
-        mtu=mtu(source.topology, source.rungs),
+        mtu=mtu(source.topology, source.rungs, source.results),
         dns=dns([one for one in source.lookups if one.batch == "B4"]),
         services=services(source.exchanges, owners),
         datapath=datapath(source.observations),

@@ -29,6 +29,8 @@ IGNORED: Final = Mark("warn", "!", "reached: the policy that forbids it is not e
 
 DEVIATION: Final = Mark("warn", "✗", "not as the API requires, but declared by the variant")
 
+TOO_LONG: Final = Mark("note", "•", "no, as the variant declares")
+
 POLICY_STATES: Final = (LEAK, BROKEN, IGNORED, DEVIATION, REACHED, DENIED)
 
 MATRIX_STATES: Final = (REACHED, DENIED, UNEXPECTED, BROKEN, UNSTEADY, UNTESTED)

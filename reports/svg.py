@@ -14,6 +14,9 @@ MONO_WIDTH = 0.602
 TEXT_WIDTH = 0.54
 """Average width of a character of the usual sans-serif fonts, in ems."""
 
+BOLD_WIDTH = 0.66
+"""The same of the bold ones, which the page sets a little larger."""
+
 
 def number(value: Number) -> str:
     """`12`, `12.5`: at most one decimal, so that output does not depend on rounding noise."""
@@ -84,12 +87,12 @@ def text(
         x: Left, middle or right end, as `anchor` says.
         y: Baseline.
         words: The text.
-        class_: Class; one that contains `mono` is measured as monospaced.
+        class_: Class; one that contains `mono` is measured as monospaced, one that contains `strong` as bold.
         anchor: `middle` or `end`; default start.
         width: Space in user units; 0 is unlimited.
         size: Font size in user units, for measuring.
     """
-    em = MONO_WIDTH if "mono" in class_ else TEXT_WIDTH
+    em = MONO_WIDTH if "mono" in class_ else BOLD_WIDTH if "strong" in class_ else TEXT_WIDTH
     room = int(width / (size * em)) if width else len(words)
     if len(words) <= max(1, room):
         return element("text", words, x=x, y=y, class_=class_, text_anchor=anchor)

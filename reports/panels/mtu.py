@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from harness.model.family import TITLE, Family, family_of_dial
-from harness.model.records import Rung
+from harness.model.records import Result, Rung
 from harness.model.topology import Topology, TopologyNode
 from reports import marks
 from reports.families import families_of, named
@@ -24,6 +24,9 @@ OVERHEADS: Final = {
 """What an encapsulation's bytes are (RFC 7348 §5, RFC 2003 §3.1, WireGuard §5.4.6)."""
 
 
+AGREE: Final = "mtu.agree"
+"""The requirement that all links of a node's pods suit its tunnels."""
+
 TUNNELS: Final[Mapping[str, Mapping[Family, int]]] = {
     "vxlan": {"ipv4": 50, "ipv6": 70},
     "geneve": {"ipv4": 50, "ipv6": 70},
@@ -32,13 +35,16 @@ TUNNELS: Final[Mapping[str, Mapping[Family, int]]] = {
 """Bytes that a tunnel takes, by the family of its outer header."""
 
 
-def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
+def mtu(topology: Topology | None, rungs: list[Rung], results: Iterable[Result] = ()) -> Mtu | None:
     """The MTU panel; None without MTUs and without ladders.
 
     Args:
         topology: Configured MTUs.
         rungs: Sizes tried.
+        results: Tell whether the variant declares that its links do not agree.
     """
+    agree = [one for one in results if one.id == AGREE]
+    declared = "deviation" in {reason for one in agree for reason in (one.reason, *(leg.reason for leg in one.legs))}
     nodes = sorted(topology.nodes, key=lambda node: natural(node.name)) if topology else []
     underlay = min((underlay_mtu(node) for node in nodes if underlay_mtu(node)), default=0)
     pod = min((size for node in nodes for size in _pod_mtus(node)), default=0)
@@ -56,7 +62,7 @@ def mtu(topology: Topology | None, rungs: list[Rung]) -> Mtu | None:
         parts=_parts(overhead),
         header=48 if there == {"ipv6"} else 28,
         tunnels=tuple(tunnels.values()),
-        rows=tuple(_row(node) for node in nodes),
+        rows=tuple(_row(node, declared=declared) for node in nodes),
         shown=_first_of_each_kind(ladders),
         ladders=ladders,
         sizes=tuple(sorted({rung.size for ladder in ladders for rung in ladder.rungs})),
@@ -94,7 +100,7 @@ def _pod_mtus(node: TopologyNode) -> list[int]:
     return [link.mtu for link in found if link and link.mtu]
 
 
-def _row(node: TopologyNode) -> MtuRow:
+def _row(node: TopologyNode, *, declared: bool) -> MtuRow:
     wire, tunnels, pods = underlay_mtu(node), overlays(node), _pod_mtus(node)
     links = [Fact("underlay", str(wire or "unknown"))]
     links += [Fact(tunnel.name, str(tunnel.mtu)) for tunnel in tunnels]
@@ -109,7 +115,8 @@ def _row(node: TopologyNode) -> MtuRow:
     limit = min((tunnel.mtu for tunnel in tunnels), default=wire)
     fits = inner <= limit and len(set(pods)) == 1
     sign = f"{wire} − {wire - inner} = {inner}" if inner <= wire else f"{inner} > {wire}"
-    return MtuRow(node.name, tuple(links), sign, marks.PASS if fits else marks.FAIL)
+    wrong = marks.TOO_LONG if declared else marks.FAIL
+    return MtuRow(node.name, tuple(links), sign, marks.PASS if fits else wrong)
 
 
 def _ladders(rungs: list[Rung], pod: int, both: tuple[Family, ...], limits: Mapping[Family, int]) -> list[Ladder]:

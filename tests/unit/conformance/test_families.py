@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -143,6 +144,12 @@ def test_what_is_declared_is_recorded_and_not_judged(what: str) -> None:
     result = simlab.verdict(simdual.changed("dual", "ipv6", *case.changes), case.check)
     leg = next(leg for leg in result.legs if leg.leg == simdual.said(case.leg, "ipv6"))
     assert (leg.status, leg.reason) == ("record", "deviation")
+
+
+def test_what_is_declared_of_one_family_is_said_and_not_claimed_to_hold() -> None:
+    result = simlab.verdict(simdual.green("dual"), "mtu.agree")
+    assert result.status == "pass"
+    assert re.fullmatch(r"IPv4: \d+ links fit .* = 1450 B; IPv6: declared deviation: .* 1430.*", result.statement)
 
 
 @pytest.mark.parametrize("what", sorted(set(SHARED) - set(DECLARED)))

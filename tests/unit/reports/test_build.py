@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from harness.errors import ReportError
-from harness.model.records import Dump, Event, Evidence, Exchange, Result
+from harness.model.records import Dump, Event, Evidence, Exchange, Leg, Result
 from harness.model.run import RunDir
 from harness.model.topology import Interface, Place, Topology, TopologyNode
 from harness.model.wellknown import SUPPORT
 from reports import marks
 from reports.addresses import Owners
 from reports.build import build
+from reports.model import Mark
 from reports.panels.diagram import diagram
 from reports.panels.mtu import mtu
 from tests.unit.reports import sample
@@ -244,6 +246,35 @@ def test_the_mtu_arithmetic_is_shown(full: RunDir) -> None:
     assert [row.arithmetic for row in found.rows] == ["1500 − 50 = 1450"] * 2
     assert [ladder.largest for ladder in found.ladders] == [1450] * 3
     assert {ladder.kind for ladder in found.shown} == {"cross node", "same node"}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "mark"),
+    [("fail", "wrong-value", marks.FAIL), ("record", "deviation", marks.TOO_LONG)],
+)
+def test_links_that_are_longer_than_a_tunnel_are_no_failure_where_the_variant_declares_them(
+    status: Literal["fail", "record"], reason: str, mark: Mark
+) -> None:
+    said = Result(
+        id="mtu.agree",
+        title="t",
+        level="M",
+        status="pass",
+        statement="",
+        legs=(Leg(leg="n1:cni0/ipv6", status=status, reason=reason),),
+    )
+    node = TopologyNode(
+        name="n1",
+        address="172.18.0.11",
+        interfaces=(
+            Interface(name="eth0", kind="veth", mtu=1500, addresses=("172.18.0.11/16",)),
+            Interface(name="flannel-v6.1", kind="vxlan", mtu=1430),
+        ),
+        pods=(Place(name="a", ip="10.244.0.2", interfaces=(_eth0("veth1"),)),),
+    )
+    panel = mtu(Topology(nodes=(node,)), [], [said])
+    assert panel is not None
+    assert panel.rows[0].mark is mark
 
 
 def test_silence_above_the_mtu_is_worse_than_a_refusal(full: RunDir) -> None:
