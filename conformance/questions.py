@@ -19,7 +19,7 @@ FEW = 5
 """Records of so many endpoints fit a DNS answer of 512 bytes (RFC 1035 §2.3.4)."""
 
 
-def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> Plan:
+def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool], fresh: str = "") -> Plan:
     """B4: one set of questions per node, from its first pod; every pod asks for one name.
 
     Questions that bear no address are asked once, beside those of the primary family.
@@ -43,7 +43,7 @@ def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool]) -> P
             LookupProbe(table.large.format(**words), kind, edns=4096, purpose="large-edns"),
         ]
         if gates.get("router"):
-            probes.append(LookupProbe(f"probe-{number}-{kind.lower()}.{table.forward}", kind, purpose="forward"))
+            probes.append(LookupProbe(f"probe-{fresh}{number}-{kind.lower()}.{table.forward}", kind, purpose="forward"))
             probes.append(LookupProbe(table.forward, kind, purpose="forward"))
         if first:
             probes += [

@@ -218,10 +218,21 @@ def together(problems: list[Failure]) -> Failure:
 
 
 def saved_state(runner: Runner, device: str) -> list[list[str]]:
-    """Commands that restore a link's routes, permanent neighbours and forwarding entries."""
+    """Commands that restore a link's IPv6 addresses, its routes, permanent neighbours and forwarding entries.
+
+    A link that is down loses its IPv6 addresses, which those of IPv4 outlive (ip-sysctl, keep_addr_on_down). Their
+    routes come back with them; the others are lost in both families.
+    """
+    addresses = [
+        ["ip", "-6", "address", "replace", f"{one['local']}/{one['prefixlen']}", "dev", device, "nodad"]
+        for row in _json(runner, ["ip", "-6", "-j", "address", "show", "dev", device, "scope", "global", "permanent"])
+        for one in row.get("addr_info", ())
+        if "local" in one
+    ]
     routes = [
-        route_vector(row, device)
-        for row in _json(runner, ["ip", "-j", "route", "show", "dev", device])
+        route_vector(row, device, family)
+        for family in ("-4", "-6")
+        for row in _json(runner, ["ip", family, "-j", "route", "show", "dev", device])
         if row.get("protocol") != "kernel"
     ]
     neighbours = [
@@ -229,12 +240,18 @@ def saved_state(runner: Runner, device: str) -> list[list[str]]:
         for row in _json(runner, ["ip", "-j", "neigh", "show", "dev", device, "nud", "permanent"])
         if row.get("lladdr")
     ]
-    return routes + neighbours
+    return addresses + routes + neighbours
 
 
-def route_vector(row: Mapping[str, Any], device: str) -> list[str]:
-    """A row of `ip -j route` as the command that makes it again."""
-    vector = ["ip", "route", "replace", str(row["dst"])]
+def route_vector(row: Mapping[str, Any], device: str, family: str = "-4") -> list[str]:
+    """A row of `ip -j route` as the command that makes it again.
+
+    Args:
+        row: The route.
+        device: Its link.
+        family: As ip(8) has it, `-4` or `-6`: `default` alone does not say whose default route it is.
+    """
+    vector = ["ip", family, "route", "replace", str(row["dst"])]
     if "gateway" in row:
         vector += ["via", str(row["gateway"])]
     vector += ["dev", device]

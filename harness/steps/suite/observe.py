@@ -300,7 +300,9 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     recorder = Recorder(router) if router is not None else None
     mark = recorder.mark() if recorder else 0
     dumps = _state(suite, "B4", suite.sandboxes, only=("resolv-conf",))
-    asked = planned(suite.inventory, lambda there: questions.lookups(there, suite.attached.spec, gates))
+    # A look soon after another one must not get its answer from a cache: the outside server has to see the question.
+    fresh = f"{secrets.token_hex(3)}-"
+    asked = planned(suite.inventory, lambda there: questions.lookups(there, suite.attached.spec, gates, fresh))
     seen = probe(suite, kept(asked, pace.only), "B4", pace)
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]

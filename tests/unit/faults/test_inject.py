@@ -181,9 +181,15 @@ def test_a_body_that_fails_leaves_no_fault() -> None:
     assert runner.ran == ["undo"]
 
 
-def test_routes_and_permanent_neighbours_of_a_link_are_replayed_and_the_kernels_own_are_not() -> None:
+def test_what_a_link_loses_when_it_is_down_is_replayed_and_the_kernels_own_is_not() -> None:
     def answer(words: tuple[str, ...]) -> str:
-        if words[2] == "route":
+        if words[:4] == ("ip", "-6", "-j", "address"):
+            told = [{"family": "inet6", "local": "fd00::11", "prefixlen": 64, "scope": "global"}]
+            return json.dumps([{"ifname": "v0", "addr_info": told}])
+        if words[:4] == ("ip", "-6", "-j", "route"):
+            own = {"dst": "fe80::/64", "protocol": "kernel", "flags": []}
+            return json.dumps([own, {"dst": "default", "gateway": "fd00::1", "metric": 1024, "flags": []}])
+        if words[:4] == ("ip", "-4", "-j", "route"):
             return json.dumps(
                 [
                     {"dst": "10.244.0.0/24", "protocol": "kernel"},
@@ -194,12 +200,14 @@ def test_routes_and_permanent_neighbours_of_a_link_are_replayed_and_the_kernels_
         return json.dumps([{"dst": "10.244.1.0", "lladdr": "02:00:00:00:00:01", "state": ["PERMANENT"]}])
 
     assert [" ".join(vector) for vector in saved_state(Recording(answer), "v0")] == [
-        "ip route replace 10.244.1.0/24 via 10.244.1.0 dev v0 onlink",
-        "ip route replace default via 10.0.0.1 dev v0 metric 100",
+        "ip -6 address replace fd00::11/64 dev v0 nodad",
+        "ip -4 route replace 10.244.1.0/24 via 10.244.1.0 dev v0 onlink",
+        "ip -4 route replace default via 10.0.0.1 dev v0 metric 100",
+        "ip -6 route replace default via fd00::1 dev v0 metric 1024",
         "ip neigh replace 10.244.1.0 lladdr 02:00:00:00:00:01 dev v0 nud permanent",
     ]
 
 
 def test_a_route_keeps_its_scope_and_source() -> None:
     row = {"dst": "10.1.0.0/16", "scope": "link", "prefsrc": "10.1.0.1"}
-    assert route_vector(row, "d")[4:] == ["dev", "d", "scope", "link", "src", "10.1.0.1"]
+    assert route_vector(row, "d")[5:] == ["dev", "d", "scope", "link", "src", "10.1.0.1"]
