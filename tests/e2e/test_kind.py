@@ -190,9 +190,10 @@ def somebody_elses(kind: KindCli, kubeconfig: Path) -> None:
 
 @pytest.mark.usefixtures("room")
 def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
+    """With both IP families, for which one has to ask on kind; the other tests here have what is there unasked."""
     containers, networks = kind.docker("ps", "-aq"), kind.docker("network", "ls", "-q")
     before = machine_wide()
-    kind("up", "--provider", "kind", "--name", NAME, timeout=900)
+    kind("up", "--provider", "kind", "--ip-family", "dual", "--name", NAME, timeout=900)
     assert machine_wide() == before
     assert kind.labs() == {NAME: "Ready"}
     machines = {item["name"]: item["role"] for item in kind.data("status", NAME)["items"]}
@@ -210,6 +211,9 @@ def test_a_lab_on_kind_from_nothing_to_nothing(kind: KindCli) -> None:
 
     judged = kind.data("test", "--cluster", NAME, code=None)["items"]
     statuses = {item["id"]: item["status"] for item in judged}
+    families = {item["id"]: item["families"] for item in judged}
+    for check in ("model.pod-pod.cross-node", "model.no-nat.cross-node", "svc.clusterip.reach", "egress.source"):
+        assert families[check] == {"ipv4": "pass", "ipv6": "pass"}, check
     assert [item["id"] for item in judged if item["status"] == "fail"] == []
     assert sum(status == "pass" for status in statuses.values()) >= 80
     assert all(item["reason"] for item in judged if item["status"] in {"skip", "error"})
