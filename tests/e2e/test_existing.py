@@ -200,7 +200,9 @@ def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Pa
     assert {id_: result.status for id_, result in two.items() if id_ != "np.absent"} == dict.fromkeys(
         set(two) - {"np.absent"}, "pass"
     )
-    assert "another run tests policies here" in two["np.absent"].statement
+    # On a busy machine the second run may come to its policies after the first one has ended.
+    policies = two["np.absent"]
+    assert policies.status == "pass" or "another run tests policies here" in policies.statement
     assert there.objects() == before
 
 
