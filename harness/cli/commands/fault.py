@@ -258,8 +258,8 @@ def _cleared(done: list[TakenBack], cluster: str) -> Listing:
 def _tell(one: TakenBack) -> None:
     """What is worth knowing beside the table."""
     item = f"{one.item.fault} {one.item.name}"
-    if one.moot:
-        say(f"{item}: {len(one.moot)} commands were for pods that are gone.")
+    for step in one.moot:
+        say(f"{item}: pod {step.where.namespace}/{step.where.pod} is gone, and what was done in it.")
     for step in one.doubtful:
         say(f"{item}: perhaps there was nothing to undo on {step.where.name}: '{' '.join(step.run)}' failed.")
     for step in one.shared:
