@@ -60,7 +60,9 @@ def observed(monkeypatch: pytest.MonkeyPatch, there: Any) -> list[tuple[str, ...
 
     green = simlab.green()
     monkeypatch.setattr("harness.steps.faults.places.sandboxes.take", running)
-    monkeypatch.setattr(hands.suites, "deploy", lambda *_: SimpleNamespace(inventory=simlab.inventory()))
+    monkeypatch.setattr(
+        "harness.steps.faults.hands.suites.deploy", lambda *_: SimpleNamespace(inventory=simlab.inventory())
+    )
     monkeypatch.setattr(hands, "observe", observe)
     monkeypatch.setattr(hands, "Context", lambda *_: green)
     monkeypatch.setattr(hands, "scene", scene)

@@ -102,7 +102,7 @@ def at(command: str, **more: Any) -> dict[str, Any]:
     return {"at": "n1", "run": command.split(" "), **more}
 
 
-ROUTE = {
+ROUTE: dict[str, Any] = {
     "stop": ("agent@n1",),
     "table": ("n1",),
     "inject": (
