@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -229,11 +230,16 @@ def clear(words: tuple[str, ...], *, forget: bool, cluster: str | None, output: 
     emit(_cleared(done, there.spec.name), output, empty=_nothing(faults))
     for one in done:
         _tell(one)
-    failures = [f"{one.item.fault}: {step.where.name}: {error}" for one in done for step, error in one.failures]
+    failures = [_failure(one, step, error) for one in done for step, error in one.failures]
     if failures and not forget:
         msg = "some of what was injected could not be undone"
         step = "run it again, or with --forget to try no more; 'cnilab down' removes the whole cluster in any case"
         raise TearDownError(msg, cause="\n".join(failures), next_step=step)
+
+
+def _failure(one: TakenBack, step: Step, error: CnilabError) -> str:
+    why = (error.cause or error.what).splitlines()[-1]
+    return f"{one.item.fault}: {step.where.name}: {shlex.join(step.run)}: {why}"
 
 
 def _nothing(faults: list[Fault]) -> str:
@@ -261,6 +267,6 @@ def _tell(one: TakenBack) -> None:
     for step in one.moot:
         say(f"{item}: pod {step.where.namespace}/{step.where.pod} is gone, and what was done in it.")
     for step in one.doubtful:
-        say(f"{item}: perhaps there was nothing to undo on {step.where.name}: '{' '.join(step.run)}' failed.")
+        say(f"{item}: perhaps there was nothing to undo on {step.where.name}: '{shlex.join(step.run)}' failed.")
     for step in one.shared:
-        say(f"{item}: another fault keeps the program of '{' '.join(step.run)}' on {step.where.name} stopped.")
+        say(f"{item}: another fault keeps the program of '{shlex.join(step.run)}' on {step.where.name} stopped.")

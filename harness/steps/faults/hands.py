@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conformance.batches import Batch
 from conformance.context import Context
+from conformance.page import GATES
 from conformance.registry import CHECKS, batches
 from harness.errors import CnilabError, UsageError
 from harness.faults import catalogue
@@ -135,14 +136,15 @@ def _at_random(context: Context, ledger: Ledger, seed: int) -> Fault:
 
 def lacks(needs: Iterable[str]) -> str:
     """What a cluster lacks, in words: `three (the cluster has three nodes or more)`."""
-    return ", ".join(f"{one} ({SITUATIONS[one].meaning})" if one in SITUATIONS else one for one in needs)
+    meanings = {**GATES, **{name: one.meaning for name, one in SITUATIONS.items()}}
+    return ", ".join(f"{one} ({meanings[one]})" if one in meanings else one for one in needs)
 
 
 def _refuse_unable(faults: Iterable[Fault], context: Context) -> None:
     for fault in faults:
         if needs := missing(fault, context):
             msg = f"{fault.id} {fault.name} would change nothing on this cluster"
-            step = "'cnilab fault list' shows the faults that it can show; docs/conformance.md explains gates"
+            step = "'cnilab fault list' shows the faults that it can show"
             raise UsageError(msg, cause=f"the cluster lacks: {lacks(needs)}", next_step=step)
 
 
