@@ -16,6 +16,7 @@ from harness import timeouts
 from harness.errors import CnilabError
 from harness.model.expression import ExpressionError, render
 from harness.model.fault import Action, Fault
+from harness.model.injection import Part
 from harness.model.spot import Spot
 from harness.model.words import fill, names
 from harness.runner import CommandError, Completed, Runner
@@ -58,6 +59,43 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Command:
+    """A command with all its words, ready to run.
+
+    Args:
+        spot: Where.
+        argv: Its words.
+        text: For its standard input.
+        keep: Name under which later commands find its output.
+        may_fail: Any exit status is fine.
+        deadline: Seconds that it may take.
+        part: Of the fault, to which it belongs.
+        problem: What is wrong when it fails, if that says more than the program's name.
+    """
+
+    spot: Spot
+    argv: tuple[str, ...]
+    text: str = ""
+    keep: str = ""
+    may_fail: bool = False
+    deadline: float = timeouts.COMMAND
+    part: Part = "command"
+    problem: str = ""
+
+    def run(self) -> Completed:
+        """Run it.
+
+        Raises:
+            CommandError: It failed, and may not.
+        """
+        check = not self.may_fail and not self.problem
+        done = self.spot.runner.run(self.argv, input=self.text or None, timeout=self.deadline, check=check)
+        if self.problem and not done.ok:
+            raise CommandError(self.problem, done)
+        return done
+
+
+@dataclass(frozen=True)
 class Done:
     """A command that ran.
 
@@ -70,6 +108,10 @@ class Done:
     spot: Spot
     argv: tuple[str, ...]
     completed: Completed
+
+
+def _unseen(_: Command) -> None:
+    """Nobody writes down what is about to run."""
 
 
 @dataclass
@@ -92,22 +134,28 @@ class Injected:
     tables: list[Spot] = field(default_factory=list)
     ran: list[Done] = field(default_factory=list)
 
-    def inject(self, scene: Scene) -> None:
+    def inject(self, scene: Scene, before: Callable[[Command], None] = _unseen) -> None:
         """Do what the fault says, up to the first failure. What was done by then is to be undone.
+
+        Args:
+            scene: The lab.
+            before: Called with each command that is about to run. `ways_back` then knows how to undo it, too.
 
         Raises:
             CommandError: A command failed.
             ExpressionError: A value is not there.
         """
-        for word in self.fault.stop:
-            self._stop(render(word, self._values(scene)), scene)
-        for word in self.fault.state:
-            self._save(word, scene)
-        for word in self.fault.table:
-            self.tables.append(scene.place(render(word, self._values(scene))))
-            self._run(self.tables[-1], ("nft", "-f", "-"), KFAULT)
-        for action in self.fault.inject:
-            self._act(action, scene)
+        for command in self._commands(scene):
+            before(command)
+            self._run(command)
+
+    def ways_back(self, scene: Scene) -> list[Command]:
+        """Commands that take back what was done until now, in order, with all their words.
+
+        Raises:
+            ExpressionError: A value is not there.
+        """
+        return [way_back() for way_back in self._ways_back(scene)]
 
     def undo(self, scene: Scene) -> list[Failure]:
         """Take everything back, in the opposite order, and go on after a failure.
@@ -118,63 +166,77 @@ class Injected:
         problems: list[Failure] = []
         for way_back in self._ways_back(scene):
             try:
-                way_back()
+                self._run(way_back())
             except (CnilabError, ExpressionError) as error:
                 problems.append(error)
         return problems
 
-    def _ways_back(self, scene: Scene) -> Iterator[Callable[[], object]]:
+    def _commands(self, scene: Scene) -> Iterator[Command]:
+        """Commands of the injection, each made when those before it have run: it may need their output."""
+        for word in self.fault.stop:
+            yield from self._stop(render(word, self._values(scene)), scene)
+        for word in self.fault.state:
+            self._save(word, scene)
+        for word in self.fault.table:
+            self.tables.append(scene.place(render(word, self._values(scene))))
+            yield Command(self.tables[-1], ("nft", "-f", "-"), KFAULT, part="table")
+        for action in self.fault.inject:
+            yield self._command(action, scene)
+
+    def _ways_back(self, scene: Scene) -> Iterator[Callable[[], Command]]:
+        """What makes the commands that undo, each when its turn has come: one that cannot be made spares the others."""
         never = {action.keep for action in self.fault.inject if action.keep} - set(self.kept)
         for action in self.fault.undo:
             # What would be put back was never read, and no command after that one ran.
             if not never & action.names():
-                yield partial(self._act, action, scene)
+                yield partial(self._command, action, scene)
         for spot in self.tables:  # one may never have been made
-            yield partial(self._run, spot, ("nft", "delete", "table", "inet", "kfault"), check=False)
+            argv = ("nft", "delete", "table", "inet", "kfault")
+            yield partial(Command, spot, argv, may_fail=True, part="table")
         for spot, vector in self.saved:
-            yield partial(self._restore, spot, vector)
+            problem = f"could not restore the state of {spot.name}"
+            yield partial(Command, spot, tuple(vector), part="link", problem=problem)
         for spot, pid in self.stopped:
-            yield partial(self._run, spot, ("kill", "-CONT", pid), check=False)
+            yield partial(Command, spot, ("kill", "-CONT", pid), may_fail=True, part="program")
 
     def _values(self, scene: Scene, spot: Spot | None = None) -> dict[str, Any]:
         return {**scene.values, **(spot.facts if spot else {}), **self.kept}
 
-    def _act(self, action: Action, scene: Scene) -> None:
+    def _command(self, action: Action, scene: Scene) -> Command:
         spot = scene.place(render(action.at, self._values(scene)))
         here = self._values(scene, spot)
-        argv, text = fill(action.run, here), render(action.input, here)
-        output = self._run(spot, argv, text, timeout=action.deadline, check=not action.may_fail).stdout
-        if action.keep:
-            self.kept[action.keep] = output if "\n" in output.strip() else output.strip()
+        return Command(
+            spot,
+            fill(action.run, here),
+            render(action.input, here),
+            keep=action.keep or "",
+            may_fail=action.may_fail,
+            deadline=action.deadline,
+        )
 
-    def _run(
-        self,
-        spot: Spot,
-        argv: tuple[str, ...],
-        text: str = "",
-        *,
-        timeout: float = timeouts.COMMAND,
-        check: bool = True,
-    ) -> Completed:
+    def _run(self, command: Command) -> Completed:
         """Run a command, and remember it."""
         try:
-            completed = spot.runner.run(argv, input=text or None, timeout=timeout, check=check)
+            completed = command.run()
         except CommandError as error:
             if error.completed is not None:
-                self.ran.append(Done(spot, argv, error.completed))
+                self.ran.append(Done(command.spot, command.argv, error.completed))
             raise
-        self.ran.append(Done(spot, argv, completed))
+        self.ran.append(Done(command.spot, command.argv, completed))
+        if command.keep:
+            output = completed.stdout
+            self.kept[command.keep] = output if "\n" in output.strip() else output.strip()
         return completed
 
-    def _stop(self, word: str, scene: Scene) -> None:
+    def _stop(self, word: str, scene: Scene) -> Iterator[Command]:
         """Stop programs of a node by process id, found in the node's own process namespace."""
         program, _, where = word.partition("@")
         for node in scene.nodes if where == "*" else (where,):
             spot = scene.place(node)
             for name in scene.agents if program == "agent" else (program,):
-                for pid in self._run(spot, ("pgrep", "-x", name), check=False).stdout.split():
+                for pid in self._run(Command(spot, ("pgrep", "-x", name), may_fail=True)).stdout.split():
                     self.stopped.append((spot, pid))
-                    self._run(spot, ("kill", "-STOP", pid))
+                    yield Command(spot, ("kill", "-STOP", pid), part="program")
 
     def _save(self, word: str, scene: Scene) -> None:
         values = self._values(scene)
@@ -183,12 +245,6 @@ class Injected:
         place, _, device = render(word, values).partition(":")
         spot = scene.place(place)
         self.saved += [(spot, vector) for vector in saved_state(spot.runner, device)]
-
-    def _restore(self, spot: Spot, vector: list[str]) -> None:
-        completed = self._run(spot, tuple(vector), check=False)
-        if not completed.ok:
-            msg = f"could not restore the state of {spot.name}"
-            raise CommandError(msg, completed)
 
 
 @contextmanager

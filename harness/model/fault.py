@@ -58,7 +58,8 @@ class Fault(Data):
     )
     state: tuple[Word, ...] = Field(
         default=(),
-        description="Links, as `place:device`, whose routes and neighbours are saved before and put back after",
+        description="Links, as `place:device`, whose routes, neighbours and IPv6 addresses are saved before and put "
+        "back after",
     )
     table: tuple[Word, ...] = Field(
         default=(), description="Nodes that get the nftables table `inet kfault`; it is deleted after the fault"

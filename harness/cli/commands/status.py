@@ -10,7 +10,7 @@ import click
 from harness.cli.command import command as define
 from harness.cli.context import checked_name, settings
 from harness.cli.output import Listing, age, emit, output_option
-from harness.cli.select import chosen, names
+from harness.cli.select import chosen, lives_in_machine, names
 from harness.errors import NotYoursError, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,26 @@ def _health(known: LabState) -> str:
     return "Starting" if start_time(known.owner) else "Broken"
 
 
+def _faults(name: str) -> dict[str, Any] | None:
+    """Faults that are injected, of secret ones only how many; None where that cannot be known from here."""
+    from harness.model import injection, labstate  # noqa: PLC0415 - the help must not wait for pydantic
+
+    if lives_in_machine(name):
+        return None
+    try:
+        injected = injection.read(labstate.LabDir(settings().state, name))
+    except UsageError:
+        return None  # damaged, which 'cnilab fault' says
+    told = [one.fault for one in injected if not one.secret]
+    return {"injected": told, "secret": len(injected) - len(told)}
+
+
+def _counted(faults: dict[str, Any] | None) -> str:
+    if faults is None:
+        return "?"
+    return ",".join([*faults["injected"], *([f"{faults['secret']} secret"] if faults["secret"] else [])]) or "-"
+
+
 def _clusters() -> Listing:
     rows: list[tuple[str, ...]] = []
     items: list[dict[str, Any]] = []
@@ -69,19 +89,22 @@ def _clusters() -> Listing:
         known = _state(name)
         path = settings().state / "labs" / name
         if known is None:
-            rows.append((name, "Damaged", "-", "-", "-", "-", str(path / "kubeconfig"), "-"))
+            rows.append((name, "Damaged", *"-----", str(path / "kubeconfig"), "-"))
             items.append({"name": name, "status": "Damaged"})
             continue
         lived = (datetime.now(UTC) - datetime.fromisoformat(known.created)).total_seconds()
         spec, status, kubeconfig = known.spec, _health(known), str(path / "kubeconfig")
         server = f"https://127.0.0.1:{known.api_port}" if known.api_port else "-"
+        faults = _faults(name)
         rows.append((
-            name, status, spec.cni, spec.kubernetes.version, str(spec.nodes), age(lived), kubeconfig, server
+            name, status, spec.cni, spec.kubernetes.version, str(spec.nodes), age(lived), _counted(faults), kubeconfig,
+            server,
         ))  # fmt: skip
         items.append(
             {
                 "name": name,
                 "status": status,
+                "faults": faults,
                 "created": known.created,
                 "kubeconfig": kubeconfig,
                 "server": server,
@@ -89,7 +112,7 @@ def _clusters() -> Listing:
                 "spec": spec.model_dump(mode="json", by_alias=True),
             }
         )
-    columns = ("name", "status", "cni", "k8s", "nodes", "age")
+    columns = ("name", "status", "cni", "k8s", "nodes", "age", "faults")
     return Listing("Lab", columns, rows, items, wide=("kubeconfig", "server"))
 
 

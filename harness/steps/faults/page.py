@@ -25,6 +25,35 @@ The faults of a lab (`faults:` in a `lab.yaml`) have the same form, and the same
 other places and names, and no check has to notice them: see [writing a lab](writing-a-lab.md#faults).
 """
 
+BY_HAND: Final = """## By hand
+
+`cnilab fault` injects the same faults and leaves them in the cluster, for exercises and experiments:
+
+```sh
+cnilab fault list                        # with a cluster: can it show the fault (HERE), and which are injected
+cnilab fault inject route-del            # by id or name; several may be given
+cnilab fault inject --random --secret    # one that the cluster can show, and nobody is told which
+cnilab test                              # who notices?
+cnilab fault clear                       # undoes all, and tells what a secret fault was
+```
+
+What is injected is recorded in `faults.json` in the cluster's state directory, mode 0600. It is written before the
+first command runs, and again before each command that follows. It has the places and all words of the commands that
+undo. So `fault clear` needs only this file and the cluster:
+
+- After a kill in the middle of `inject` or `clear`, `clear` undoes what was done. Of a fault that was injected only in
+  part, a command that fails may have had nothing to undo: `clear` names it and goes on.
+- A command that fails otherwise stays in the record. The exit code is then 12. `clear` tries the command again, and
+  with `--forget` removes it from the record.
+- A pod that was deleted takes its faults with it. `clear` changes nothing in a new pod of the same name.
+- `cnilab down` needs no `clear`: all faults are in nodes, pods and the API of the cluster.
+
+`cnilab test` works on a cluster with injected faults. `cnilab test --faults`, `cnilab apply` and `cnilab switch` refuse
+it. While faults are injected, HERE is judged by the cluster as it is: a fault that changes a setting can close other
+faults. Two faults of one cluster can affect each other, and rules in the table `kfault` of one node can only be cleared
+together. The commands do not work on clusters that cnilab did not make.
+"""
+
 ABOUT_COMMANDS: Final = """### Of a command
 
 `inject` and `undo` are lists of commands. A script that a shell reads must be constant, also one that a command writes
@@ -63,6 +92,7 @@ def page() -> str:
     names = ((name.form, name.meaning) for name in NAMES)
     parts = (
         HEAD,
+        BY_HAND,
         "## Keys\n\n### Of any fault\n",
         *_table("key", _keys(AnyFault)),
         "### Of a fault of the suite\n",

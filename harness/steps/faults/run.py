@@ -22,7 +22,9 @@ from harness.faults.inject import Scene, injected
 from harness.faults.model import Fault, split_target
 from harness.model.expression import ExpressionError
 from harness.model.family import Family
+from harness.model.injection import require_none
 from harness.model.journal import Journal
+from harness.model.labstate import LabDir
 from harness.model.records import FaultRun, Result
 from harness.model.run import RunDir
 from harness.steps.faults import names
@@ -77,11 +79,12 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, *, only: tuple
         only: Ids or names of faults; empty for all.
 
     Raises:
-        UsageError: There is no such fault, or it uses a name that no lab can have.
+        UsageError: There is no such fault, it uses a name that no lab can have, or faults are injected already.
         CnilabError: The suite could not be deployed, or a fault could not be undone.
     """
     chosen = catalogue.choose(only)
     names.insist(chosen)
+    require_none(LabDir(attached.state, attached.spec.name), "'cnilab test --faults'")
     with journal.step("faults", "mutation tests of the suite", faults=len(chosen)) as detail:
         suite = suites.deploy(attached, journal)
         wait_for_proxy(suite, journal)

@@ -16,8 +16,10 @@ from harness.ansible import inventory
 from harness.ansible.play import Play, play
 from harness.errors import CnilabError, UsageError
 from harness.model.expression import evaluate, render
+from harness.model.injection import require_none
 from harness.model.journal import Journal
 from harness.model.lab import LabDefinition
+from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.model.records import LabStep
 from harness.model.run import RunDir
@@ -51,9 +53,10 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
         A record for every expectation; labs that do not fit have one that says why.
 
     Raises:
-        UsageError: An id is unknown.
+        UsageError: An id is unknown, or faults are injected in the cluster.
         PlaybookError: Manifests could not be applied, or did not come up.
     """
+    require_none(LabDir(attached.state, attached.spec.name), "'cnilab apply'")
     asked = only or attached.spec.labs
     wanted = choose(list_labs(), asked)
     has = ability(attached)

@@ -19,6 +19,7 @@ from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model import labstate
 from harness.model.family import TITLE
+from harness.model.injection import require_none
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir
 from harness.model.netstate import NetState
@@ -71,12 +72,13 @@ def check(ready: Attached, variant: Variant, *, cache: Path, version: str = "") 
 
     Raises:
         UsageError: The lab has that network already, its provider cannot, the network has not its IP families, or some
-            pods cannot be moved.
+            pods cannot be moved. Or faults are injected: how they are undone is known for the first network only.
         PreflightError: The kernel lacks what the variant needs.
     """
     if ready.spec.provider != "namespaces":
         msg = f"the provider '{ready.spec.provider}' does not support switching the network"
         raise UsageError(msg, next_step="take the cluster down and bring it up with the other variant")
+    require_none(LabDir(ready.state, ready.spec.name), "'cnilab switch'")
     known = registry.known_state(LabDir(ready.state, ready.spec.name))
     same = (variant.name, version) == (ready.variant.name, ready.spec.cni_version)
     if same and known is not None and known.ready:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from conformance import manifests
 from conformance.context import Context
-from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.inventory import HOST_PORT, NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.manifests import PodPlan, Ports
 from conformance.maths import limit_name
 from harness import timeouts
@@ -230,7 +230,7 @@ def _take(
     limits = kernel_limits(attached.lab.nodes[0])
     inventory = Inventory(
         families=attached.spec.families,
-        nodes=_nodes(attached, {plan.node: plan.ports.published for plan in plans}),
+        nodes=node_facts(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
         services=facts,
         environment={**around(attached.lab), "dis": False, "neigh": bool(limits)},
@@ -248,7 +248,16 @@ def _outside(attached: Attached, name: str, address: str) -> tuple[str, ...]:
     return tuple(str(each(family)) for family in spec.families)
 
 
-def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
+def node_facts(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
+    """The cluster's nodes as data.
+
+    Args:
+        attached: The cluster.
+        host_ports: The port of each node that the suite's pods publish; a node without one has the usual one.
+
+    Raises:
+        BringUpError: The API does not know a node.
+    """
     objects = {item["metadata"]["name"]: item for item in attached.kube.list("v1", "Node")}
     missing = [node.name for node in attached.lab.nodes if node.name not in objects]
     if missing:
@@ -262,7 +271,7 @@ def _nodes(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact,
             pod_cidr=objects[node.name]["spec"].get("podCIDR", ""),
             pod_cidrs=tuple(objects[node.name]["spec"].get("podCIDRs") or ()),
             mtu=int(node.file(f"/sys/class/net/{attached.spec.cluster_nic}/mtu")),
-            host_port=host_ports[node.name],
+            host_port=host_ports.get(node.name, HOST_PORT),
         )
         for node in attached.lab.nodes
     )

@@ -283,7 +283,7 @@ def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.Ca
     (places / "state/labs/torn/state.json").write_text("{")
     assert entry.run(["status"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["NAME", "STATUS", "CNI", "K8S", "NODES", "AGE"]
+    assert rows[0] == ["NAME", "STATUS", "CNI", "K8S", "NODES", "AGE", "FAULTS"]
     assert [row[:2] for row in rows[1:]] == [["mine", "Ready"], ["torn", "Damaged"], ["young", "Starting"]]
     assert entry.run(["status", "mine", "-o", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -297,7 +297,18 @@ def test_status_of_nothing_is_empty_on_stdout(capsys: pytest.CaptureFixture[str]
     assert (captured.out, captured.err) == ("", "No cluster is up.\n")
 
 
-@pytest.mark.parametrize("words", [["exec", "n1"], ["trace", "a", "b"], ["apply"], ["test"], ["collect"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exec", "n1"],
+        ["trace", "a", "b"],
+        ["apply"],
+        ["test"],
+        ["collect"],
+        ["fault", "inject", "F05"],
+        ["fault", "clear"],
+    ],
+)
 def test_commands_on_a_lab_say_when_there_is_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.run(words) == 11
     assert "no cluster is up" in capsys.readouterr().err

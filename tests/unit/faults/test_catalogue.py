@@ -130,3 +130,19 @@ def test_a_fault_is_shown_as_a_person_would_type_it() -> None:
     assert fault.command == (
         "n1: nft add rule t icmp type '{ echo-request, echo-reply }' ip daddr {C2}; a: {*MASQ}; n1: kill -STOP agent"
     )
+
+
+@FAULTS
+def test_a_fault_reaches_nothing_outside_of_the_cluster(fault: Fault) -> None:
+    """Places are nodes, pods and the API, and settings are those of a network namespace: `down` takes all with it."""
+    actions = [*fault.inject, *fault.undo]
+    assert [one.at for one in actions if not re.fullmatch(r"n\d|[a-d]|[x-z]/[a-c]|kubectl", one.at)] == []
+    settings = [word for one in actions if one.run[0] == "sysctl" for word in one.run[1:] if not word.startswith("-")]
+    of_a_namespace = re.compile(r"net\.(ipv4\.(conf|ip_forward)|ipv6\.conf|bridge)\b")
+    assert [word for word in settings if not of_a_namespace.match(word)] == []
+
+
+@FAULTS
+def test_undoing_needs_no_output_of_an_earlier_undoing(fault: Fault) -> None:
+    """All its words are written down before the fault is injected."""
+    assert [one.command for one in fault.undo if one.keep] == []
