@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
+from conformance.checks.bulk import fragmented, mss, payload, pmtud, rung_evidence, said
 from conformance.context import Context
 from conformance.dumps import by_name, unread
 from conformance.families import leg_of
 from conformance.inventory import Site
 from conformance.legs import (
-    any_ok,
     broken,
     census,
     check_value,
     control,
-    evidence_of,
     failed,
-    leg_name,
     passed,
-    reached,
     recorded,
     where,
 )
-from conformance.maths import TCP_HEADER, UDP_HEADER, fragments_of, ip_header, tcp_mss
 from conformance.model import Check, Verdict
-from conformance.pairs import ladder_pairs, node_pairs
-from conformance.plan import fixed_sizes, path_mtu
-from conformance.tables import sizes
+from conformance.pairs import ladder_pairs
+from conformance.plan import fixed_sizes, ladder_sizes, path_mtu
 from conformance.wire import encapsulation
-from harness.model.records import Evidence, Leg, Packet, Rung
-from harness.model.world import FAR_MTU, far_host
-
-TIMESTAMPS = 12
-"""Bytes of the TCP timestamp option, which TCP_MAXSEG leaves out (RFC 7323 appendix A)."""
-
-STALL = 1000.0
-"""Milliseconds without progress that count as a stall."""
+from harness.model.records import Leg, Rung
 
 RFC1191 = "RFC 791, RFC 1191"
 
@@ -125,25 +113,30 @@ def exact(context: Context) -> Verdict:
             elif rung.outcome == "error":
                 legs.append(broken(leg, f"the probe itself failed on {leg}: {rung.detail}"))
             else:
-                legs.append(failed(leg, rung.outcome, _too_small(src, dst, rung, largest), largest, _said(rung), "B"))
+                legs.append(failed(leg, rung.outcome, _too_small(src, dst, rung, largest), largest, said(rung), "B"))
+        sizes_there = [
+            size for size in ladder_sizes(context.inventory, context.variant.expect, src, dst) if size <= largest
+        ]
+        legs += [_unsent(src, dst, size) for size in sizes_there if size not in seen.get((src.name, dst.name), {})]
     return Verdict(
         tuple(legs),
         (
             control("P2", _small_passes(context), f"{min(fixed_sizes(context.family))} B with DF pass on some path"),
             census(len(set(seen) & {(src.name, dst.name) for src, dst in pairs}), len(pairs), "pairs"),
         ),
-        _evidence(context, legs),
+        rung_evidence(context, legs),
         summary=f"{len(pairs)} pairs carry {_list(context, pairs)} B with DF, the effective MTU",
     )
+
+
+def _unsent(src: Site, dst: Site, size: int) -> Leg:
+    text = f"no datagram of {size} B was sent from {src.name} to {dst.name}"
+    return broken(f"{src.name}>{dst.name}/{size}", text, "missing")
 
 
 def _list(context: Context, pairs: tuple[tuple[Site, Site], ...]) -> str:
     found = sorted({path_mtu(context.inventory, context.expect, src, dst) for src, dst in pairs})
     return ", ".join(map(str, found))
-
-
-def _said(rung: Rung) -> str:
-    return f"{rung.outcome}, MTU {rung.reported_mtu}" if rung.reported_mtu else rung.outcome
 
 
 def _too_small(src: Site, dst: Site, rung: Rung, largest: int) -> str:
@@ -166,9 +159,7 @@ def plus_one(context: Context) -> Verdict:
         rung = seen.get((src.name, dst.name), {}).get(largest + 1)
         leg = f"{src.name}>{dst.name}/{largest + 1}"
         if rung is None:
-            legs.append(
-                broken(leg, f"no datagram of {largest + 1} B was sent from {src.name} to {dst.name}", "missing")
-            )
+            legs.append(_unsent(src, dst, largest + 1))
         elif rung.outcome == "msgsize" and rung.reported_mtu in {None, largest}:
             legs.append(passed(leg, f"msgsize {largest}", f"msgsize {rung.reported_mtu}", "B"))
         elif rung.outcome == "error":
@@ -178,7 +169,7 @@ def plus_one(context: Context) -> Verdict:
             legs.append(recorded(leg, "ok", text, "B"))
         else:
             legs.append(
-                failed(leg, _edge_reason(rung), _edge(src, dst, rung, largest), f"msgsize {largest}", _said(rung), "B")
+                failed(leg, _edge_reason(rung), _edge(src, dst, rung, largest), f"msgsize {largest}", said(rung), "B")
             )
     passes = any(
         (rung := seen.get((src.name, dst.name), {}).get(path_mtu(context.inventory, context.expect, src, dst)))
@@ -188,7 +179,7 @@ def plus_one(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P2", passes or _small_passes(context), "smaller packets with DF pass"),),
-        _evidence(context, legs),
+        rung_evidence(context, legs),
         summary=f"{len(legs)} pairs: one byte above the effective MTU is refused with EMSGSIZE and the right MTU",
     )
 
@@ -211,151 +202,6 @@ def _edge(src: Site, dst: Site, rung: Rung, largest: int) -> str:
     if rung.outcome == "msgsize":
         return f"{text} was refused with MTU {rung.reported_mtu}, not {largest}"
     return f"{text} ended with {rung.outcome}, not with EMSGSIZE"
-
-
-def _evidence(context: Context, legs: list[Leg]) -> tuple[Evidence, ...]:
-    bad = {leg.leg for leg in legs if leg.status == "fail"}
-    return tuple(
-        Evidence(
-            kind="errqueue",
-            detail={
-                "leg": name,
-                "outcome": rung.outcome,
-                "errno": rung.errno,
-                "reported_mtu": rung.reported_mtu,
-                "origin": rung.origin,
-                "reporter": rung.reporter,
-            },
-        )
-        for rung in context.rungs
-        if (name := f"{rung.src}>{rung.dst}/{rung.size}") in bad
-    )[:4]
-
-
-def fragmented(context: Context) -> Verdict:
-    """A datagram that the sender has to fragment arrives whole."""
-    legs = []
-    seen = context.exchanges.get("fragmented", ())
-    for one in seen:
-        leg = f"{leg_name(one)}/{one.sent or one.received}"
-        src, dst = context.site(one.src), context.site(one.dst)
-        if one.outcome == "ok" and one.intact is not False:
-            legs.append(passed(leg, one.sent, one.received, "B"))
-        elif one.outcome == "error":
-            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
-        else:
-            whole = one.sent + ip_header(context.family) + UDP_HEADER
-            number = fragments_of(whole, context.effective(src.node), ipv6=context.family == "ipv6")
-            text = f"{one.sent} B from {where(src)} to {where(dst)}, sent in {number} fragments, did not arrive"
-            legs.append(failed(leg, one.outcome, text, "whole", one.outcome))
-    pairs = len(node_pairs(context.inventory))
-    return Verdict(
-        tuple(legs),
-        (
-            control("P2", any_ok(context.exchanges.get("unfragmented", ())), f"{sizes().unfragmented} B arrive"),
-            census(len({(one.src, one.dst) for one in seen}), pairs, "node pairs"),
-        ),
-        summary=f"{len(legs)} fragmented datagrams between {pairs} node pairs arrived whole",
-    )
-
-
-def payload(context: Context) -> Verdict:
-    """Bulk data flows without a stall, over TCP and in the largest UDP datagrams."""
-    legs, headers = [], ip_header(context.family) + UDP_HEADER
-    seen = (*context.exchanges.get("integrity", ()), *context.exchanges.get("payload", ()))
-    for one in seen:
-        leg = leg_name(one)
-        if one.outcome == "ok" and (one.stall_ms or 0.0) > STALL:
-            ends = f"from {where(context.site(one.src))} to {where(context.site(one.dst))}"
-            text = f"the upload {ends} stalled for {one.stall_ms:.0f} ms"
-            legs.append(failed(leg, "late", text, STALL, one.stall_ms, "ms"))
-        else:
-            legs.append(reached(context, one, leg))
-    return Verdict(
-        tuple(legs),
-        (control("P2", any_ok(context.exchanges.get("integrity-small", ())), "1 KiB arrives"),
-         census(len(seen), 2 * len(node_pairs(context.inventory)), "uploads")),
-        evidence_of(seen, legs),
-        summary=f"{len(legs)} uploads of 1 MiB (TCP) and E - {headers} B (UDP) without a stall",
-    )  # fmt: skip
-
-
-def mss(context: Context) -> Verdict:
-    """The SYN announces E less 40 bytes, 60 in IPv6; as the receiver's TCP_MAXSEG, 12 less with timestamps."""
-    legs: list[Leg] = []
-    headers = ip_header(context.family) + TCP_HEADER
-    for src, dst in node_pairs(context.inventory):
-        one = context.exchange("wire", src.name, dst.name, "tcp") or context.exchange("mesh", src.name, dst.name, "tcp")
-        largest = path_mtu(context.inventory, context.expect, src, dst)
-        wanted = tcp_mss(largest, ipv6=context.family == "ipv6")
-        leg = f"{src.name}>{dst.name}/mss"
-        syn = _syn_mss(context, src, dst)
-        if syn is not None:
-            text = f"a SYN from {where(src)} to {where(dst)} announces {syn} B, not {wanted} = {largest} - {headers}"
-            legs.append(check_value(leg, wanted, syn, text, unit="B"))
-        elif one is not None and one.mss is not None:
-            text = f"{where(dst)} sends {where(src)} segments of {one.mss} B, not {wanted} or {wanted - TIMESTAMPS}"
-            good = one.mss in {wanted, wanted - TIMESTAMPS}
-            legs.append(
-                passed(leg, wanted, one.mss, "B") if good else failed(leg, "wrong-value", text, wanted, one.mss, "B")
-            )
-    return Verdict(
-        tuple(legs),
-        (control("P3", legs, f"{len(legs)} SYN or segment sizes read"),),
-        summary=f"{len(legs)} connections announce the effective MTU less {headers} B of headers",
-    )
-
-
-def _syn_mss(context: Context, src: Site, dst: Site) -> int | None:
-    """MSS of the SYN from one pod to another, where it arrived: a clamp on the way counts."""
-    for tap in context.taps:
-        if tap.place != dst.name:
-            continue
-        for packet in tap.packets:
-            if packet.tcp_mss and _is_syn(packet) and (packet.src, packet.dst) == (src.ip, dst.ip):
-                return packet.tcp_mss
-    return None
-
-
-def _is_syn(packet: Packet) -> bool:
-    return "S" in packet.tcp_flags and not set("A.") & set(packet.tcp_flags)
-
-
-def pmtud(context: Context) -> Verdict:
-    """Over a path with a smaller link the ICMP error finds its way back to the pod, and an upload completes.
-
-    The datagram is what counts: a TCP peer behind the small link announces a small segment size by itself.
-    """
-    legs: list[Leg] = []
-    for rung in context.rungs:
-        if rung.purpose != "pmtud":
-            continue
-        leg = f"{rung.src}>{rung.dst}/{rung.size}"
-        if rung.outcome == "msgsize" and rung.reported_mtu == FAR_MTU:
-            legs.append(passed(leg, f"msgsize {FAR_MTU}", _said(rung), "B"))
-        elif rung.outcome == "error":
-            legs.append(broken(leg, f"the probe itself failed on {leg}: {rung.detail}"))
-        else:
-            text = (
-                f"{rung.size} B with DF from {where(context.site(rung.src))} to {far_host(context.family)}, behind a "
-                f"link of {FAR_MTU} B: {_said(rung)}; the error that names {FAR_MTU} did not reach the pod"
-            )
-            legs.append(failed(leg, rung.outcome, text, f"msgsize {FAR_MTU}", _said(rung), "B"))
-    seen = context.exchanges.get("pmtud", ())
-    for one in seen:
-        text = (
-            f"an upload from {where(context.site(one.src))} to {one.dial}, behind a link of {FAR_MTU} B, hung: "
-            f"{one.outcome} after {one.received} B"
-        )
-        legs.append(reached(context, one, leg_name(one)))
-        if legs[-1].status == "fail":
-            legs[-1] = failed(leg_name(one), one.outcome, text, "complete", one.outcome)
-    return Verdict(
-        tuple(legs),
-        (control("P2", any_ok(context.exchanges.get("far-small", ())), "1 KiB arrives at the same host"),),
-        evidence_of(seen, legs) + _evidence(context, legs),
-        summary=f"{len(legs) - len(seen)} pods learn of the {FAR_MTU} B link, {len(seen)} uploads through it completed",
-    )
 
 
 CHECKS: tuple[Check, ...] = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.checks.reach import udp_arrivals
+from conformance.checks.streams import udp_arrivals
 from conformance.context import Context
 from conformance.registry import CHECKS
 from harness.model.records import Observation, Packet, Tap

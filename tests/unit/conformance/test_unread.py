@@ -76,7 +76,9 @@ def test_no_check_fails_or_passes_by_what_was_not_read(vantage: str, what: str) 
 def test_rules_of_iptables_that_only_nft_sees_are_unread(what: str, family: Family, check: str) -> None:
     """Seen on a cluster of others: its probe had no ip6tables-save, and nft shows such rules without their targets."""
     table = {"ipv4": "ip", "ipv6": "ip6"}[family]
-    opaque = {"rule": {"family": table, "table": "nat", "chain": "POSTROUTING", "expr": [{"xt": None}]}}
+    opaque: dict[str, object] = {
+        "rule": {"family": table, "table": "nat", "chain": "POSTROUTING", "expr": [{"xt": None}]}
+    }
     whole = simdual.context("dual", [_with(one, opaque) for one in simdual.observations("dual")])
     assert judged(check, lambda _: False, whole).status == "pass"
     found = judged(check, lambda one: one.what == what, whole)
