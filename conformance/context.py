@@ -35,6 +35,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "kernel": "limits",
     "leases": "lease store",
     "neigh": "neighbour entries",
+    "netns": "network namespace",
     "resolv-conf": "/etc/resolv.conf",
     "route": "routes",
     "rules": "rules",
