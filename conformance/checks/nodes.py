@@ -173,14 +173,14 @@ def _strangers(context: Context) -> Control:
     """The rule of every entry, held against a MAC that no node has: nothing of this run may lead there."""
     nodes = context.inventory.nodes
     legs = [
-        leg for node in nodes for other in nodes if node is not other for leg in _peer(context, node, other, _NOBODY)
+        leg for node in nodes for other in nodes if node is not other for leg in _peer(context, node, other, NOBODY)
     ]
     wrong = [leg.leg for leg in legs if leg.status != "fail"]
     text = f"{len(legs) - len(wrong)} of {len(legs)} entries lead away from a MAC that no node has"
     return control("P5", legs and not wrong, text)
 
 
-_NOBODY = "02:63:6e:69:6c:ff"
+NOBODY = "02:63:6e:69:6c:ff"
 """A local address that no kernel makes by itself."""
 
 
