@@ -34,6 +34,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "fdb": "forwarding entries (FDB)",
     "kernel": "limits",
     "leases": "lease store",
+    "moved": "new endpoint",
     "neigh": "neighbour entries",
     "netns": "network namespace",
     "resolv-conf": "/etc/resolv.conf",

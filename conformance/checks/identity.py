@@ -203,7 +203,7 @@ def _private(context: Context, site: Site, everyone: Mapping[int, list[str]]) ->
     """Passed when a pod's namespace is neither that of its node's own programs nor that of another pod."""
     inode, own = _inode(context, site.pod, site.namespace), context.attempt("node", site.node, "netns")
     if inode is None:
-        return broken(site.name, f"no sandbox of pod {site.name} was found on {site.node}")
+        return _unlisted(context, site, f"no sandbox of pod {site.name} was found on {site.node}")
     if reason(own):
         return unread(site.name, site.node, "netns", own)
     if inode == int(own):
@@ -215,6 +215,12 @@ def _private(context: Context, site: Site, everyone: Mapping[int, list[str]]) ->
     return passed(site.name, "own", inode)
 
 
+def _unlisted(context: Context, site: Site, text: str) -> Leg:
+    """A leg of a pod that is in no list of its node's sandboxes; perhaps there is no list."""
+    read = context.attempt("node", site.node, "sandboxes")
+    return unread(site.name, site.node, "sandboxes", read) if reason(read) else broken(site.name, text)
+
+
 def hostnet_identity(context: Context) -> Verdict:
     """A host-network pod has its node's addresses and network namespace; a normal pod must not match."""
     legs: list[Leg] = []
@@ -222,7 +228,7 @@ def hostnet_identity(context: Context) -> Verdict:
         node = context.inventory.node(site.node)
         found = sandbox(context, site.pod, site.namespace)
         if found is None:
-            legs.append(broken(site.name, f"no sandbox of {site.name} was found on {site.node}"))
+            legs.append(_unlisted(context, site, f"no sandbox of {site.name} was found on {site.node}"))
             continue
         leg = check_value(
             site.name,

@@ -140,7 +140,8 @@ def affinity(context: Context) -> Verdict:
         if len(tokens) != 1:
             legs.append(failed(leg, "wrong-value", text, "one backend", tokens))
         elif lost:
-            text = f"{len(lost)} connections from {src} to Service affinity were not answered"
+            total = sum(one.src == src for one in seen)
+            text = f"{len(lost)} of {total} connections from {src} to Service affinity failed"
             legs.append(failed(leg, "lost", text, 0, len(lost), "count"))
         else:
             legs.append(passed(leg, "one backend", tokens))

@@ -223,8 +223,8 @@ def _moved(context: Context, what: str, twin: str, twin_text: str) -> Verdict:
     """After a Service moved, this kind of traffic is answered by the new endpoint."""
     facts = context.api("moved") or {}
     target, seconds = str(facts.get("to", "")), facts.get("seconds")
-    legs: list[Leg] = []
-    for one in context.exchanges.get(what, ()):
+    legs: list[Leg] = [] if facts else [unread(what, "the API", "moved", None)]
+    for one in context.exchanges.get(what, ()) if facts else ():
         leg = leg_name(one)
         text = (
             f"{facts.get('waited', 0):.1f} s after Service {one.dst} moved from {facts.get('from')} to {target}, "

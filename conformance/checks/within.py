@@ -27,7 +27,8 @@ def containers_share(context: Context) -> Verdict:
             legs[-1] = failed(f"{site.name}/localhost", "wrong-peer", text, f"{site.name}-sibling", sibling.token)
         taken = _of(context, "bind-taken", site.name)
         if taken is None:
-            legs.append(broken(f"{site.name}/port", f"the probe did not try the sibling's port in {site.name}"))
+            text = f"the probe did not try the sibling's port in {site.name}"
+            legs.append(broken(f"{site.name}/port", text, "missing"))
         else:
             text = f"a container of {site.name} could listen on its sibling's port: they do not share their ports"
             wanted = {"outcome": "error", "errno": EADDRINUSE}
