@@ -6,6 +6,7 @@ Everything else is judged for each family by the check that it is about: see `co
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from conformance.asked import unreported
@@ -169,7 +170,7 @@ def extensions(context: Context) -> Verdict:
                 leg = recorded(leg.leg, one.outcome, text)
             seen.append(one)
             legs.append(leg)
-        legs += unreported(view, purpose, lambda src, probe, kind=kind: _extended(src, probe, kind))  # type: ignore[misc]
+        legs += unreported(view, purpose, partial(_extended, kind=kind))
     pairs = len(node_pairs(view.inventory))
     return Verdict(
         tuple(legs),

@@ -101,7 +101,7 @@ def pod_ip_agrees(context: Context) -> Verdict:
             legs.append(_without(context, site, read))
         elif site.name in unheard:
             legs.append(undialled(context, unheard[site.name]).model_copy(update={"leg": site.name}))
-        elif set(api) <= set(kernel) and set(peers) <= set(api):
+        elif api and set(api) <= set(kernel) and set(peers) <= set(api):
             legs.append(passed(site.name, api, kernel, "ip"))
         else:
             legs.append(

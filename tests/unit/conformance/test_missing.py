@@ -39,14 +39,17 @@ def needed(one: Observation, read: Reads) -> bool:
 
 
 def lost(run: Context, check: str) -> Iterator[tuple[str, frozenset[int]]]:
-    """Sets of records to take away: of each subject and place one, and of each subject all."""
+    """Sets of records to take away: of each subject and place one, and of each subject all.
+
+    Of policies one per subject: their judges go through all dials alike.
+    """
     alone = replace(CHECKS[check], after=())
     read = reads(run, [alone], {check: alone})
     ones: dict[Key, int] = {}
     alls: dict[str, set[int]] = {}
     for number, one in enumerate(run.observations):
         if needed(one, read) and ("B6" in alone.batches or one.batch != "B6"):
-            ones[subject(one), place(one)] = number
+            ones[subject(one), "" if one.batch == "B6" else place(one)] = number
             alls.setdefault(subject(one), set()).add(number)
     yield from ((what, frozenset({number})) for (what, _), number in ones.items())
     yield from ((what, frozenset(numbers)) for what, numbers in alls.items())
