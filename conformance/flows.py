@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from conformance.context import Context
-from conformance.dumps import rows
+from conformance.dumps import Json, rows
 from conformance.inventory import NodeFact
 from conformance.maths import first_host
 from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, parse, verdicts
@@ -83,8 +83,20 @@ def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> 
     text, nft = rules(context, node)
     if not isinstance(text, str) and (not rows(nft) or of_iptables(rows(nft), flow)):
         return None  # nft shows that iptables has rules for this packet, and not what they are
-    found = verdicts(parse(text), kind, hook.upper(), flow) if isinstance(text, str) else {ACCEPT}
-    ruleset = rows(nft)
+    return decided(text if isinstance(text, str) else None, rows(nft), kind, hook, flow)
+
+
+def decided(text: str | None, ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> set[str]:
+    """What rules may do with a packet.
+
+    Args:
+        text: Of iptables, as it saves them; None where it has none.
+        ruleset: Of nft.
+        kind: filter or nat.
+        hook: forward or postrouting.
+        flow: The packet.
+    """
+    found = verdicts(parse(text), kind, hook.upper(), flow) if text is not None else {ACCEPT}
     if ruleset:
         more = nft_verdicts(ruleset, kind, hook, flow)
         found = (found | more) - {ACCEPT} if ACCEPT not in found or ACCEPT not in more else found | more

@@ -109,7 +109,7 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
         leg: Name of the leg, for that case.
     """
     if one is None:
-        return _undialled(context, leg)
+        return undialled(context, leg)
     if one.outcome == "ok":
         return passed(leg, "ok", "ok").model_copy(update={"reason": FLAKY if one.attempts > 1 else ""})
     if one.outcome == "error":
@@ -117,13 +117,28 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
     return failed(leg, one.outcome, outcome_sentence(context, one), "ok", one.outcome)
 
 
-def _undialled(context: Context, leg: str) -> Leg:
+def undialled(context: Context, leg: str) -> Leg:
     """A leg that nobody reported: its target has no address of the family, or the probe failed."""
     target = context.inventory.by_name.get(leg.partition(">")[2].partition("/")[0])
     if target is not None and not target.ip:
         text = f"{target.name} on {target.node} has no {TITLE[context.family]} address"
         return failed(leg, "missing", text, f"an {TITLE[context.family]} address", "none", "ip")
     return broken(leg, f"the probe did not report {leg}", "missing")
+
+
+def unanswered(context: Context, one: Exchange | None, leg: str, lost: str) -> Leg:
+    """What a check that needs an answer says of an exchange without one: that it got none is for the checks of reach.
+
+    Args:
+        context: For names in the sentence.
+        one: The exchange; None when the probe did not report it.
+        leg: Name of the leg.
+        lost: What an answer would have told.
+    """
+    found = reached(context, one, leg)
+    if found.status != "fail":
+        return found
+    return recorded(leg, found.observed, f"{found.statement}: {lost} is not known")
 
 
 def evidence_of(exchanges: Iterable[Exchange | None], legs: Iterable[Leg], most: int = 4) -> tuple[Evidence, ...]:

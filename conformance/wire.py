@@ -9,6 +9,7 @@ from __future__ import annotations
 from conformance.context import Context
 from conformance.legs import broken, control, failed, leg_name, passed
 from conformance.model import Verdict
+from conformance.pairs import node_pairs
 from harness.model.records import Evidence, Exchange, Leg, Packet, Tap
 from harness.model.variant import Wire
 
@@ -71,6 +72,7 @@ def encapsulation(context: Context) -> Verdict:
     taps = [tap for tap in context.taps if tap.batch == "B2" and tap.place == tap.node]
     expect = context.expect.wire
     legs = [_leg(context, tap, expect) for tap in taps if on_underlay(context, tap)]
+    legs += _untapped(context, {tap.node for tap in taps if on_underlay(context, tap)})
     port = f" to UDP {expect.port}" if expect.port else ""
     vni = "" if expect.vni is None else f", VNI {expect.vni}"
     what = f"{expect.kind}{port}, unreadable" if expect.encrypted else f"{expect.kind.upper()}{port}{vni}"
@@ -80,6 +82,17 @@ def encapsulation(context: Context) -> Verdict:
         tuple(Evidence(kind="pcap", detail={"path": tap.pcap, "interface": tap.interface}) for tap in taps),
         summary=f"{what}, no outer fragment at {len(legs)} taps",
     )
+
+
+def _untapped(context: Context, tapped: set[str]) -> list[Leg]:
+    """Legs of the first pair's nodes on whose underlay nobody listened."""
+    nic = context.spec.cluster_nic
+    return [
+        broken(f"{site.node}:{nic}/{src.name}<>{dst.name}", f"nobody listened at {site.node} {nic}", "missing")
+        for src, dst in node_pairs(context.inventory)[:1]
+        for site in (src, dst)
+        if site.node not in tapped
+    ]
 
 
 def _leg(context: Context, tap: Tap, expect: Wire) -> Leg:

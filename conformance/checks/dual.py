@@ -6,17 +6,32 @@ Everything else is judged for each family by the check that it is about: see `co
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+from conformance.asked import unreported
 from conformance.context import Context
 from conformance.dumps import INET, addresses, by_name, reason, rows, unread
 from conformance.families import leg_of
 from conformance.inventory import ServiceFact, Site
-from conformance.legs import census, check_value, control, evidence_of, failed, names, passed, reached, recorded, where
+from conformance.legs import (
+    census,
+    check_value,
+    control,
+    evidence_of,
+    failed,
+    names,
+    passed,
+    reached,
+    recorded,
+    undialled,
+    where,
+)
 from conformance.model import Check, Verdict
 from conformance.pairs import first_pods, ladder_pairs, node_pairs
 from harness.model.family import TITLE, Family, family_of_dial
 from harness.model.records import Exchange, Leg
+from harness.probes.plan import ExchangeProbe, Probe
 
 DS = 'Kubernetes documentation, "IPv4/IPv6 dual-stack"'
 
@@ -110,9 +125,13 @@ def same_reach(context: Context) -> Verdict:
     pairs = ladder_pairs(whole.inventory)
     for src, dst in pairs:
         found = {view.family: view.exchange("mesh", src.name, dst.name, "tcp") for view in (four, six)}
+        leg = f"{src.name}>{dst.name}/tcp"
+        lost = [view for view in (four, six) if found[view.family] is None and view.site(dst.name).ip]
+        if lost:
+            legs.append(undialled(lost[0], leg))
+            continue
         ends = {family: one.outcome if one is not None else "no address" for family, one in found.items()}
         seen += [one for one in found.values() if one is not None and one.outcome != "ok"]
-        leg = f"{src.name}>{dst.name}/tcp"
         good = {family: end for family, end in ends.items() if end == "ok"}
         if len(good) != 1:  # works in both, or in none: that is for the checks of each
             legs.append(passed(leg, "the same in both", ends))
@@ -129,7 +148,7 @@ def same_reach(context: Context) -> Verdict:
         tuple(legs),
         (
             control("P2", works_somewhere, "some pair is connected in some family"),
-            census(len(legs), len(pairs), "pairs"),
+            census(sum(leg.status != "error" for leg in legs), len(pairs), "pairs"),
         ),
         evidence_of(seen, legs),
         summary=f"{len(legs)} pairs of pods are connected in both families alike",
@@ -151,16 +170,23 @@ def extensions(context: Context) -> Verdict:
                 leg = recorded(leg.leg, one.outcome, text)
             seen.append(one)
             legs.append(leg)
+        legs += unreported(view, purpose, partial(_extended, kind=kind))
     pairs = len(node_pairs(view.inventory))
     return Verdict(
         tuple(legs),
         (
             control("P2", any(one.outcome == "ok" for one in view.exchanges.get("mesh", ())), "plain packets pass"),
-            census(sum(leg.leg.endswith("/destination") for leg in legs), pairs, "node pairs"),
+            census(len({(one.src, one.dst) for one in seen if "destination" in one.purpose}), pairs, "node pairs"),
         ),
         evidence_of(seen, legs),
         summary=f"{len(legs)} kinds of packets with an extension header between {pairs} node pairs",
     )
+
+
+def _extended(src: str, probe: Probe, kind: str) -> str:
+    if not isinstance(probe, ExchangeProbe):
+        return src
+    return f"{src}>{probe.target.name}/{kind}" + (f"/{probe.size}" if kind == "fragment" else "")
 
 
 def dad(context: Context) -> Verdict:

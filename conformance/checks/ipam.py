@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from conformance.checks.reach import NM
 from conformance.context import Context
-from conformance.dumps import reason, sandboxes, unread
+from conformance.dumps import reason, rows, unread
 from conformance.legs import census, control, failed, names, passed
 from conformance.maths import inside, overlaps
 from conformance.model import Check, Verdict
@@ -76,12 +76,13 @@ def leases_match(context: Context) -> Verdict:
         if not isinstance(store, dict) or reason(store):
             legs.append(unread(node.name, node.name, "leases", store))
             continue
+        listed = context.attempt("node", node.name, "sandboxes")
+        if listed is None or reason(listed):
+            legs.append(unread(node.name, node.name, "sandboxes", listed))
+            continue
         leased = {path.rpartition("/")[2] for path in store if _is_lease(context, path)}
         running = {
-            address
-            for row in sandboxes(context, node.name)
-            if not row.get("host_network")
-            for address in _sandbox_addresses(row)
+            address for row in rows(listed) if not row.get("host_network") for address in _sandbox_addresses(row)
         }
         leased_total += len(leased)
         leaked, lost = sorted(leased - running), sorted(running - leased)

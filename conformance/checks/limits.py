@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from conformance.asked import unreported
 from conformance.context import Context
 from conformance.dumps import reason, rows, unread
 from conformance.legs import any_ok, broken, census, control, failed, passed, where
@@ -47,6 +48,7 @@ def churn(context: Context) -> Verdict:
                     "count",
                 )
             )
+    legs += unreported(context, "churn")
     return Verdict(
         tuple(legs),
         (control("P1", any_ok(context.exchanges.get("mesh", ())), "single connections work"),),
@@ -129,6 +131,8 @@ def neighbours(context: Context) -> Verdict:
     first = context.inventory.nodes[0].name
     read = context.attempt("node", first, "kernel")
     facts = read or {}
+    # Entries are counted node by node: a pod whose node is not known would be counted nowhere.
+    counted = sum(len(context.inventory.on(node.name)) for node in context.inventory.nodes)
     needed = neighbour_entries(len(context.inventory.pods), len(context.inventory.nodes), context.family)
     shared = bool(facts.get("shared", True))
     limit = facts.get(limit_name(context.family))
@@ -138,7 +142,7 @@ def neighbours(context: Context) -> Verdict:
     return Verdict(
         (leg,),
         (
-            census(len(context.inventory.pods), len(context.inventory.pods), "pods"),
+            census(counted, len(context.inventory.pods), "pods"),
             control("inv", _entries(needed, needed // 2, "").status == "fail", "a table for half of the entries fails"),
         ),
         summary=f"up to {needed} of {limit} neighbour entries",

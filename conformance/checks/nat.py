@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from conformance.asked import unreported
 from conformance.checks.reach import NM, cross_node, same_node
 from conformance.checks.sources import classify_source
 from conformance.context import Context
 from conformance.inventory import Site
-from conformance.legs import broken, control, evidence_of, failed, leg_name, passed, recorded, where
+from conformance.legs import broken, control, evidence_of, failed, leg_name, passed, recorded, unanswered, where
 from conformance.maths import inside, split_endpoint
 from conformance.model import Check, Judge, Verdict
 from conformance.wire import on_underlay, unreadable
@@ -82,18 +83,21 @@ def forgive_clash(legs: list[Leg], exchanges: list[Exchange]) -> list[Leg]:
 def _no_nat(pairs: Callable[[Context], tuple[tuple[Site, Site], ...]], what: str) -> Judge:
     def judge(context: Context) -> Verdict:
         legs, seen = [], []
+        silent: list[Leg] = []
         wanted = pairs(context)
         for src, dst in wanted:
             for proto in ("tcp", "udp"):
                 one = context.exchange("mesh", src.name, dst.name, proto)
-                if one is not None and one.outcome == "ok":
+                if one is None or one.outcome != "ok":
+                    silent.append(unanswered(context, one, f"{src.name}>{dst.name}/{proto}", "whom the receiver sees"))
+                else:
                     seen.append(one)
                     legs.append(untranslated(context, one, src, dst))
         legs = forgive_clash(legs, seen)
         known = {site.ip for site in context.inventory.pods}
         mine = [split_endpoint(one.source)[0] for one in seen if one.source]
         return Verdict(
-            tuple(legs),
+            (*legs, *silent),
             (control("P7", mine and set(mine) <= known, "senders' own sockets have the addresses the API names"),),
             evidence_of(seen, legs),
             total=2 * len(wanted),
@@ -131,6 +135,7 @@ def on_wire(context: Context) -> Verdict:
     seen_at_source = 0
     for one in context.exchanges.get("wire", ()):
         src, dst = context.site(one.src), context.site(one.dst)
+        legs += _untapped(context, one, src, dst)
         for tap in context.taps:
             if tap.batch != "B2" or tap.node not in {src.node, dst.node}:
                 continue
@@ -162,6 +167,7 @@ def on_wire(context: Context) -> Verdict:
                 legs.append(failed(leg, "wrong-source", wrong_outer, "node > node", tap.interface, "ip"))
             else:
                 legs.append(passed(leg, f"{src.ip} > {dst.ip}", f"{len(found)} packets", "ip"))
+    legs += unreported(context, "wire")
     return Verdict(
         tuple(legs),
         (
@@ -172,6 +178,19 @@ def on_wire(context: Context) -> Verdict:
         summary=f"{len(context.taps)} taps saw the same addresses and ports from end to end"
         + (", and nothing readable on the underlay" if context.expect.wire.encrypted else ""),
     )
+
+
+def _untapped(context: Context, one: Exchange, src: Site, dst: Site) -> list[Leg]:
+    """Legs of places where an exchange should have been listened to, and was not."""
+    there = {(tap.node, tap.place) for tap in context.taps if tap.batch == "B2"}
+    nic = context.spec.cluster_nic
+    wanted = {(site.node, site.name): site.name for site in (src, dst)}
+    wanted |= {(site.node, site.node): f"{site.node}:{nic}" for site in (src, dst)}
+    return [
+        broken(f"{leg_name(one)}@{shown}", f"nobody listened at {shown} while {leg_name(one)} was sent", "missing")
+        for place, shown in wanted.items()
+        if place not in there
+    ]
 
 
 def _inner(packet: Packet) -> Packet:

@@ -2,119 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conformance.context import Context
-from conformance.inventory import first_of
 from conformance.legs import WORDS, broken, census, control, failed, passed
 from conformance.model import Check, Judge, Verdict
-from conformance.policy.cases import AFTER, BEFORE, DNS, NEW, PREFIX, Case, Dial, catalogue, decisions, dials, endpoints
+from conformance.policy.cases import AFTER, BEFORE, DNS, NEW, PREFIX, Case, Dial, catalogue
+from conformance.policy.seen import Record, Seen, got_through, record, stopped
 from conformance.policy.semantics import Decision, Endpoint
-from harness.model.records import Control, Exchange, Leg, Lookup
+from harness.model.records import Control, Leg
 
 NP = 'Kubernetes documentation, "Network Policies"; API reference, networking.k8s.io/v1'
 KEP_2079 = f"{NP}; KEP-2079"
-SILENT: Final = frozenset({"timeout", "refused", "unreachable", "reset"})
-"""Outcomes of a dial that a policy stopped: implementations may drop or reject."""
-
 LEAK: Final = "unexpected"
-
-Seen = Exchange | Lookup
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a run says of its policies.
-
-    Args:
-        everybody: Endpoints by name, as they were.
-        rounds: As the observer kept them: cases, what was rejected, how long it took.
-        newcomer: Its policies, and those that were rejected.
-        seen: Observations by purpose and dial.
-    """
-
-    everybody: Mapping[str, Endpoint]
-    rounds: tuple[Mapping[str, Any], ...]
-    newcomer: Mapping[str, Any]
-    seen: Mapping[tuple[str, Dial], Seen]
-    memo: dict[str, dict[Dial, Decision]] = field(default_factory=dict)
-
-    def of(self, check: str) -> Iterable[tuple[Mapping[str, Any], Case]]:
-        """The cases of a requirement, with their rounds."""
-        known = {case.id: case for case in catalogue().cases}
-        for one in self.rounds:
-            for kept in one["cases"]:
-                case = known.get(kept["id"])
-                if case is not None and case.check == check:
-                    yield one, case
-
-    def expected(self, one: Mapping[str, Any]) -> dict[Dial, Decision]:
-        """What the API says of every dial of a round, computed again."""
-        if one["purpose"] not in self.memo:
-            self.memo[one["purpose"]] = self._expected(one)
-        return self.memo[one["purpose"]]
-
-    def _expected(self, one: Mapping[str, Any]) -> dict[Dial, Decision]:
-        ids = {kept["id"] for kept in one["cases"]}
-        cases = [case for case in catalogue().cases if case.id in ids]
-        policies = [policy for case in cases for policy in case.policies]
-        wanted = dict.fromkeys(dial for case in cases for dial in self.dials(case))
-        return decisions(policies, wanted, self.everybody)
-
-    def dials(self, case: Case) -> list[Dial]:
-        """Dials of a case, as far as this lab can try them."""
-        return [dial for dial in dials(case, self.everybody) if dial.src in self.everybody]
-
-
-def record(context: Context) -> Record | None:
-    """The record of a run; None when it has none."""
-    known: dict[str, Record | None] = context.memo.setdefault("policy", {})
-    if "record" not in known:
-        known["record"] = _record(context)
-    return known["record"]
-
-
-def _record(context: Context) -> Record | None:
-    data = context.api("policy")
-    if not isinstance(data, dict):
-        return None
-    found = {row["name"]: row for row in data["endpoints"]}
-    own = {name: first_of(context.family, row.get("ips") or [row["ip"]]) for name, row in found.items()}
-    everybody = endpoints(
-        catalogue().world,
-        own,
-        {name: row["node"] for name, row in found.items() if row["kind"] == "pod"},
-        {name: own[name] for name, row in found.items() if row["kind"] == "node"},
-        context.family,
-    )
-    # The name server is asked over one family.
-    left_out = set() if context.family == context.entire.family else {DNS}
-    everybody = {name: one for name, one in everybody.items() if name in found and name not in left_out}
-    seen: dict[tuple[str, Dial], Seen] = {}
-    for one in context.observations:
-        if one.batch == "B6" and isinstance(one, Exchange | Lookup):
-            seen[one.purpose, dial_of(one)] = one
-    return Record(everybody, tuple(data["rounds"]), data["newcomer"], seen)
-
-
-def dial_of(one: Seen) -> Dial:
-    """What an observation tried."""
-    if isinstance(one, Lookup):
-        return Dial(one.src, DNS, "tcp" if one.transport == "tcp" else "udp", 53)
-    return Dial(one.src, one.dst, "tcp" if one.proto == "tcp" else "udp", int(one.dial.rpartition(":")[2]))
-
-
-def got_through(one: Seen) -> bool:
-    """At least one try got an answer: for what is forbidden, one is too many."""
-    return one.outcome == "ok" or any(attempt.outcome == "ok" for attempt in one.tries)
-
-
-def stopped(one: Seen) -> bool:
-    """A policy may have done it: EPERM is what a sender is told when its own packet is filtered before it leaves."""
-    return one.outcome in SILENT or one.errno == errno.EPERM
 
 
 def leg_of(found: Record, name: str, dial: Dial, expected: Decision, one: Seen | None) -> Leg:
@@ -224,11 +125,12 @@ def open_without(context: Context) -> Verdict:
     legs = []
     for purpose in (BEFORE, AFTER):
         when = purpose.rpartition("-")[2]
-        for (other, dial), one in found.seen.items():
-            if other != purpose:
-                continue
+        there = {dial: one for (other, dial), one in found.seen.items() if other == purpose}
+        # Where pods are apart without policies, none is tried, and nothing is asked afterwards.
+        wanted = found.bracket() if purpose == BEFORE or found.rounds else []
+        for dial in dict.fromkeys((*wanted, *there)):
             decision = Decision(allowed=True, why=f"there is no policy ({when} the cases)")
-            legs.append(leg_of(found, f"{when}:{dial}", dial, decision, one))
+            legs.append(leg_of(found, f"{when}:{dial}", dial, decision, there.get(dial)))
     pods = [name for name, one in found.everybody.items() if one.kind == "pod" and name != DNS]
     pairs = {(dial.src, dial.dst) for purpose, dial in found.seen if purpose == BEFORE}
     meshed = sum((src, dst) in pairs for src in pods for dst in pods)
@@ -272,26 +174,19 @@ def absent(context: Context) -> Verdict:
     if found is None:
         return Verdict(())
     legs: list[Leg] = []
-    forbidden = stopped = before = 0
-    policies = 0
+    forbidden = before = policies = 0
     for one in found.rounds:
         cases = [case for case in catalogue().cases if case.id in {kept["id"] for kept in one["cases"]}]
         policies += sum(len(case.policies) for case in cases)
         for name, why in one["rejected"].items():
             legs.append(broken(name, f"the API server did not accept policy {name}: {why}", "missing"))
         for dial, decision in found.expected(one).items():
-            seen = found.seen.get((one["purpose"], dial))
-            if decision.allowed or seen is None:
+            if decision.allowed:
                 continue
             forbidden += 1
             baseline = found.seen.get((BEFORE, dial))
             before += baseline is not None and baseline.outcome == "ok"
-            if got_through(seen):
-                text = f"{said(found, dial, 'reached')}, although {decision.why}"
-                legs.append(passed(str(dial), "not enforced", "answered", statement=text))
-            else:
-                stopped += 1
-                legs.append(_enforced_after_all(context, found, dial, decision, seen))
+            legs.append(_unenforced(context, found, dial, decision, found.seen.get((one["purpose"], dial))))
     return Verdict(
         tuple(sorted(legs, key=lambda leg: leg.status == "pass")),
         (
@@ -306,22 +201,26 @@ def absent(context: Context) -> Verdict:
     )
 
 
-def _enforced_after_all(context: Context, found: Record, dial: Dial, decision: Decision, seen: Seen) -> Leg:
+def _unenforced(context: Context, found: Record, dial: Dial, decision: Decision, seen: Seen | None) -> Leg:
+    """Passed when a forbidden dial got through: where policies are not enforced, none may be stopped by one."""
+    if seen is None:
+        return broken(str(dial), f"the probe did not report {dial}", "missing")
+    if got_through(seen):
+        text = f"{said(found, dial, 'reached')}, although {decision.why}"
+        return passed(str(dial), "not enforced", "answered", statement=text)
     text = f"{_silence(found, dial, seen)}, as {decision.why}; but variant {context.variant.name} does not declare"
     return broken(str(dial), f"{text} that policies are enforced (gate np)", "gate")
 
 
 def _says_enforced(context: Context, found: Record) -> bool:
     """The inverted probe: had the forbidden dials timed out, none of them would count as not enforced."""
-    for one in found.rounds:
-        for dial, decision in found.expected(one).items():
-            seen = found.seen.get((one["purpose"], dial))
-            if decision.allowed or seen is None:
-                continue
-            silent = seen.model_copy(update={"outcome": "timeout", "tries": ()})
-            if got_through(silent) or _enforced_after_all(context, found, dial, decision, silent).status != "error":
-                return False
-    return bool(found.rounds)
+    silent = [
+        _unenforced(context, found, dial, decision, seen.model_copy(update={"outcome": "timeout", "tries": ()}))
+        for one in found.rounds
+        for dial, decision in found.expected(one).items()
+        if not decision.allowed and (seen := found.seen.get((one["purpose"], dial))) is not None
+    ]
+    return bool(silent) and all(leg.reason == "gate" for leg in silent)
 
 
 NEXT = (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
+from conformance.asked import name_of, unreported
+from conformance.checks.streams import loss, one_way
 from conformance.context import Context
-from conformance.dumps import reason
 from conformance.inventory import Site
 from conformance.legs import (
     any_ok,
@@ -19,12 +19,15 @@ from conformance.legs import (
     passed,
     reached,
     recorded,
+    source_of,
+    target_of,
+    unanswered,
     where,
 )
 from conformance.model import Check, Judge, Verdict
 from conformance.pairs import mesh_pairs, node_pairs
-from harness.model.family import Family, host_of
-from harness.model.records import Burst, Exchange, Leg
+from harness.model.records import Exchange, Leg
+from harness.probes.plan import ExchangeProbe, Probe
 
 NM = 'Kubernetes documentation, "The Kubernetes network model"'
 TRANSPORTS = ("tcp", "udp")
@@ -101,14 +104,11 @@ def protocols(context: Context) -> Verdict:
 
 
 def ports(context: Context) -> Verdict:
-    """A list of ports between one pair of pods per node pair."""
+    """A list of ports between one pair of pods per node pair, each answered by the pod that was dialled."""
     seen = context.exchanges.get("ports", ())
-    legs = [
-        reached(context, one, leg_name(one)).model_copy(
-            update={"leg": f"{leg_name(one)}/{one.dial.rpartition(':')[2]}"}
-        )
-        for one in seen
-    ]
+    legs = [_port_leg(context, one) for one in seen]
+    bad = [one for one, leg in zip(seen, legs, strict=True) if leg.status == "fail"]
+    legs += unreported(context, "ports", _port_name)
     pairs = node_pairs(context.inventory)
     return Verdict(
         tuple(legs),
@@ -116,154 +116,65 @@ def ports(context: Context) -> Verdict:
             control("P2", any_ok(context.exchanges.get("mesh", ())), "port 8080 works between some of the same pods"),
             census(len({(one.src, one.dst) for one in seen}), len(pairs), "node pairs"),
         ),
-        evidence_of(seen, [leg.model_copy(update={"leg": leg.leg.rpartition("/")[0]}) for leg in legs]),
+        evidence_of(bad, legs),
         summary=f"{len(legs)} port and protocol combinations between {len(pairs)} node pairs answered",
     )
 
 
-def _burst_legs(bursts: Iterable[Burst], judge: Callable[[Burst, str], Leg]) -> list[Leg]:
-    legs = []
-    for one in bursts:
-        leg = f"{one.src}>{one.dst}/udp"
-        if one.received is None:
-            legs.append(broken(leg, f"the count at {one.dst} is not known: {one.detail or one.outcome}"))
-        else:
-            legs.append(judge(one, leg))
-    return legs
+def _port_leg(context: Context, one: Exchange) -> Leg:
+    leg = f"{leg_name(one)}/{one.dial.rpartition(':')[2]}"
+    found = reached(context, one, leg)
+    if found.status != "pass" or one.token == one.dst:
+        return found
+    text = f"{source_of(context, one)} dialled {target_of(one)}, but {one.token or 'nobody with a name'} answered"
+    return failed(leg, "wrong-peer", text, one.dst, one.token)
 
 
-def one_way(context: Context) -> Verdict:
-    """Each direction delivers on its own; no reply is needed, so a broken way back does not hide a working one."""
-
-    def judge(one: Burst, leg: str) -> Leg:
-        if one.received:
-            return passed(leg, f"1..{one.sent}", one.received, "count")
-        src, dst = where(context.inventory.by_name.get(one.src), one.src), where(context.site(one.dst), one.dst)
-        return failed(
-            leg,
-            "lost",
-            f"none of {one.sent} datagrams from {src} arrived at {dst}; the other direction is judged on its own",
-            f"1..{one.sent}",
-            0,
-            "count",
-        )
-
-    seen = context.bursts.get("one-way", ())
-    return Verdict(
-        tuple(_burst_legs(seen, judge)),
-        (
-            control(
-                "P1",
-                any_ok(one for one in context.exchanges.get("self", ()) if one.proto == "udp"),
-                "UDP works inside a pod",
-            ),
-            census(len(seen), len(node_pairs(context.inventory)), "node pairs"),
-        ),
-        summary=f"{len(seen)} directions between nodes worked on their own",
-    )
-
-
-def loss(context: Context) -> Verdict:
-    """First-try datagrams, counted where they arrive."""
-
-    def judge(one: Burst, leg: str) -> Leg:
-        lost = one.sent - (one.received or 0)
-        if lost <= 0:
-            return passed(leg, 0, lost, "count")
-        full = socket_overflows(context, one.dst)
-        arrived, expected = udp_arrivals(context, one.dst)
-        if full >= lost or arrived >= expected > 0:
-            late = f"{one.dst} but its socket was full" if full else f"the kernel of {one.dst}but were counted too late"
-            text = f"{lost} of {one.sent} datagrams reached {late}: a busy machine"
-            return recorded(leg, lost, text, "count")
-        src, dst = where(context.inventory.by_name.get(one.src), one.src), where(context.site(one.dst), one.dst)
-        return failed(leg, "lost", f"{lost} of {one.sent} datagrams from {src} to {dst} were lost", 0, lost, "count")
-
-    seen = context.bursts.get("loss", ())
-    total = sum(one.sent for one in seen)
-    return Verdict(
-        tuple(_burst_legs(seen, judge)),
-        (
-            control("P1", any_ok(context.exchanges.get("self", ())), "a pod reaches itself"),
-            census(len(seen), len(node_pairs(context.inventory)), "node pairs"),
-        ),
-        summary=f"{total} datagrams between {len(seen)} node pairs, none lost",
-    )
-
-
-def socket_overflows(context: Context, pod: str) -> int:
-    """Datagrams that arrived at a pod during the mesh and found a full socket (Udp: RcvbufErrors)."""
-    return _rise(context, pod, f"{_UDP[context.family]}.RcvbufErrors")
-
-
-def udp_arrivals(context: Context, pod: str) -> tuple[int, int]:
-    """Datagrams that a pod's kernel delivered during the mesh (Udp: InDatagrams), and how many there should be.
-
-    An oracle beside the responder's own count: requests to the pod, answers to its requests, and all streams. Every
-    retry is counted as one more, so that a retry cannot make up for a lost datagram.
-    """
-    ip = context.site(pod).ip
-    talk = [one for group in context.exchanges.values() for one in group if one.batch == "B1" and one.proto == "udp"]
-    own = {pod, "localhost"}
-    inside = [one for one in talk if one.src == pod and one.dst in own]
-    asked = [one for one in talk if one.dst == pod and one.dial.startswith(f"{host_of(ip)}:") and one.src != pod]
-    answers = [one for one in talk if one.src == pod and one.dst not in own and one.outcome == "ok"]
-    streams = [one for group in context.bursts.values() for one in group if one.dst == pod]
-    expected = sum(2 * one.attempts for one in inside) + sum(one.attempts for one in (*asked, *answers))
-    return _rise(context, pod, f"{_UDP[context.family]}.InDatagrams"), expected + sum(one.sent for one in streams)
-
-
-_UDP: Mapping[Family, str] = {"ipv4": "Udp", "ipv6": "Udp6"}
-"""Groups of counters: /proc/net/snmp, and /proc/net/snmp6."""
-
-
-def _rise(context: Context, pod: str, counter: str) -> int:
-    read: list[Any] = [context.batched_dumps.get((batch, "pod", pod, "counters")) for batch in ("B0", "B1")]
-    if any(map(reason, read)):
-        return 0
-    before, after = read
-    return int(after.get(counter, 0)) - int(before.get(counter, 0))
+def _port_name(src: str, probe: Probe) -> str:
+    port = f"/{probe.target.port}" if isinstance(probe, ExchangeProbe) else ""
+    return name_of(src, probe) + port
 
 
 def hops(context: Context) -> Verdict:
     """TTL at the receiver, which starts at 64: the variant's constant, or at least equal in both directions."""
-    legs: list[Leg] = []
-    classes = ((same_node(context), context.expect.hops.same_node, "same node"),
-               (cross_node(context), context.expect.hops.cross_node, "cross node"))  # fmt: skip
-    seen = 0
-    for pairs, expected, label in classes:
-        for src, dst in pairs:
-            there = context.exchange("mesh", src.name, dst.name, "tcp")
-            back = context.exchange("mesh", dst.name, src.name, "tcp")
-            if there is None or there.ttl is None:
-                continue
-            seen += 1
-            leg = f"{src.name}>{dst.name}/ttl"
-            wanted = expected if expected is not None else (back.ttl if back is not None else None)
-            if wanted is None:
-                legs.append(recorded(leg, there.ttl, f"TTL {there.ttl} at {dst.name}", "ttl"))
-            elif there.ttl == wanted:
-                legs.append(passed(leg, wanted, there.ttl, "ttl"))
-            else:
-                legs.append(
-                    failed(
-                        leg,
-                        "wrong-value",
-                        f"a packet from {where(src)} arrived at {where(dst)} with TTL {there.ttl}, not {wanted}"
-                        f" ({label}): its path has {64 - there.ttl} hops, not {64 - wanted}",
-                        wanted,
-                        there.ttl,
-                        "ttl",
-                    )
-                )
-    total = len(classes[0][0]) + len(classes[1][0])
+    promised = context.expect.hops
+    legs = [
+        _hops_leg(context, pair, expected, label)
+        for pairs, expected, label in (
+            (same_node(context), promised.same_node, "same node"),
+            (cross_node(context), promised.cross_node, "cross node"),
+        )
+        for pair in pairs
+    ]
+    seen = sum(leg.unit == "ttl" for leg in legs)
     return Verdict(
         tuple(legs),
-        (control("P4", seen > 0, f"{seen} of {total} pairs reported a TTL"),),
-        total=total,
+        (control("P4", seen > 0, f"{seen} of {len(legs)} pairs reported a TTL"),),
+        total=len(legs),
         summary=f"{seen} pairs have the variant's number of hops: TTL "
-        f"{context.expect.hops.same_node} same node, {context.expect.hops.cross_node} cross node",
+        f"{promised.same_node} same node, {promised.cross_node} cross node",
     )
+
+
+def _hops_leg(context: Context, pair: Pair, expected: int | None, label: str) -> Leg:
+    """One pair's TTL, as the receiver read it; a sender cannot know it."""
+    src, dst = pair
+    there, back = (context.exchange("mesh", one.name, other.name, "tcp") for one, other in (pair, pair[::-1]))
+    leg = f"{src.name}>{dst.name}/ttl"
+    if there is None or there.outcome != "ok":
+        return unanswered(context, there, leg, "its number of hops")
+    if there.ttl is None:
+        return broken(leg, f"{dst.name} on {dst.node} did not report the TTL of a packet from {src.name}", "missing")
+    wanted = expected if expected is not None else (back.ttl if back is not None else None)
+    if wanted is None:
+        return recorded(leg, there.ttl, f"TTL {there.ttl} at {dst.name}", "ttl")
+    if there.ttl == wanted:
+        return passed(leg, wanted, there.ttl, "ttl")
+    text = (
+        f"a packet from {where(src)} arrived at {where(dst)} with TTL {there.ttl}, not {wanted}"
+        f" ({label}): its path has {64 - there.ttl} hops, not {64 - wanted}"
+    )
+    return failed(leg, "wrong-value", text, wanted, there.ttl, "ttl")
 
 
 def integrity(context: Context) -> Verdict:
@@ -287,6 +198,7 @@ def integrity(context: Context) -> Verdict:
             )
         else:
             legs.append(reached(context, one, leg))
+    legs += unreported(context, "integrity")
     return Verdict(
         tuple(legs),
         (

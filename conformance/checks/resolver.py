@@ -6,13 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, zone_of
+from conformance.asked import unreported
+from conformance.checks.dns import DPS, DSD, NEXT, answered, cluster_ip_of, leg_of, others_asked, zone_of
 from conformance.context import Context
 from conformance.dumps import unread
 from conformance.legs import broken, check_value, control, failed, names, passed, recorded, where
 from conformance.manifests import crowd_addresses
 from conformance.model import Check, Judge, Verdict
-from harness.model.records import Leg
+from harness.model.records import Leg, Lookup
 
 NDOTS = 5
 
@@ -31,10 +32,11 @@ def _no_answer(purpose: str, summary: str) -> Judge:
                 text = f"{one.src} ({one.src_node}) asked for {one.name}, which does not exist, and got {observed}"
                 reason = "unexpected" if one.answers else "wrong-value" if one.outcome == "ok" else one.outcome
                 legs.append(failed(leg, reason, text, "NXDOMAIN, 0 answers", observed))
-        # The twin must not depend on the server that is under test being alive: silence is a failure, not an error.
-        asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+        legs += unreported(context, purpose)
         return Verdict(
-            tuple(legs), (control("P2", asked, "existing names were also queried"),), summary=f"{len(legs)} {summary}"
+            tuple(legs),
+            (control("P2", others_asked(context), "existing names were also queried"),),
+            summary=f"{len(legs)} {summary}",
         )
 
     return judge
@@ -48,12 +50,12 @@ def search(context: Context) -> Verdict:
         name = one.name.rstrip(".")
         wanted = _of_api(context) if name.startswith("kubernetes.") else [ip_of.get(name.split(".")[0], "")]
         legs.append(answered(one, leg_of(one), wanted))
-    fqdn = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+    legs += unreported(context, "search")
     queries = [len(one.queries) for one in context.lookups.get("search", ()) if one.queries]
     cost = f", {min(queries)} to {max(queries)} queries each" if queries else ""
     return Verdict(
         tuple(legs),
-        (control("P2", fqdn, "fully qualified names were also queried"),),
+        (control("P2", others_asked(context), "fully qualified names were also queried"),),
         summary=f"{len(legs)} short names resolve through the search list{cost}",
     )
 
@@ -68,40 +70,42 @@ def tcp(context: Context) -> Verdict:
     """The name server answers over TCP."""
     seen = context.lookups.get("tcp", ())
     legs = [answered(one, leg_of(one), cluster_ip_of(context, one)) for one in seen]
-    asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+    legs += unreported(context, "tcp")
     return Verdict(
-        tuple(legs), (control("P2", asked, "UDP queries were also sent"),), summary=f"{len(legs)} answers over TCP"
+        tuple(legs),
+        (control("P2", others_asked(context), "UDP queries were also sent"),),
+        summary=f"{len(legs)} answers over TCP",
     )
 
 
 def large(context: Context) -> Verdict:
     """An answer beyond 1232 bytes arrives whole: over TCP, or with EDNS."""
-    legs: list[Leg] = []
     wanted = crowd_addresses(context.family)
-    for src in sorted({one.src for one in context.lookups.get("large-tcp", ())}):
-        by_way = {
-            purpose: next((one for one in context.lookups.get(purpose, ()) if one.src == src), None)
-            for purpose in ("large-udp", "large-tcp", "large-edns")
-        }
-        over_tcp, plain, edns = by_way["large-tcp"], by_way["large-udp"], by_way["large-edns"]
-        if over_tcp is not None:
-            legs.append(answered(over_tcp, leg_of(over_tcp), wanted))
-        if plain is not None and plain.outcome == "ok" and not plain.truncated and len(plain.answers) < len(wanted):
-            text = f"{src} got {len(plain.answers)} of {len(wanted)} addresses over UDP without the truncation bit"
-            legs.append(failed(f"{leg_of(plain)}/tc", "short", text, "truncated", "not truncated"))
-        elif plain is not None and plain.outcome == "ok":
-            legs.append(
-                passed(f"{leg_of(plain)}/tc", "truncated or whole", "truncated" if plain.truncated else "whole")
-            )
-        if edns is not None:
-            size = "truncated" if edns.truncated else f"{len(edns.answers)} addresses"
-            legs.append(recorded(f"{leg_of(edns)}/edns", size, f"with EDNS 4096 {src} got {size}"))
-    asked = [one for one in context.lookups.get("service", ()) if one.outcome != "error"]
+    legs = [answered(one, leg_of(one), wanted) for one in context.lookups.get("large-tcp", ())]
+    legs += [_cut(one, len(wanted)) for one in context.lookups.get("large-udp", ())]
+    for one in context.lookups.get("large-edns", ()):
+        size = "truncated" if one.truncated else f"{len(one.answers)} addresses"
+        legs.append(recorded(f"{leg_of(one)}/edns", size, f"with EDNS 4096 {one.src} got {size}"))
+    for purpose, ending in (("large-tcp", ""), ("large-udp", "/tc"), ("large-edns", "/edns")):
+        legs += [leg.model_copy(update={"leg": f"{leg.leg}{ending}"}) for leg in unreported(context, purpose)]
     return Verdict(
         tuple(legs),
-        (control("P2", asked, "small answers were also requested"),),
+        (control("P2", others_asked(context), "small answers were also requested"),),
         summary=f"{len(wanted)} addresses in one answer arrive whole over TCP, with the truncation bit over UDP",
     )
+
+
+def _cut(one: Lookup, wanted: int) -> Leg:
+    """Over UDP an answer that is too long says so; a server that is silent over UDP is for other checks to judge."""
+    leg = f"{leg_of(one)}/tc"
+    if one.outcome == "error":
+        return broken(leg, f"the probe itself failed on {leg}: {one.detail}")
+    if one.outcome != "ok":
+        return recorded(leg, one.outcome, f"{one.src} asked for {one.name} over UDP: {one.outcome}")
+    if not one.truncated and len(one.answers) < wanted:
+        text = f"{one.src} got {len(one.answers)} of {wanted} addresses over UDP without the truncation bit"
+        return failed(leg, "short", text, "truncated", "not truncated")
+    return passed(leg, "truncated or whole", "truncated" if one.truncated else "whole")
 
 
 def forward(context: Context) -> Verdict:
@@ -127,6 +131,7 @@ def forward(context: Context) -> Verdict:
                     one.rcode or one.outcome,
                 )
             )
+    legs += unreported(context, "forward")
     fresh = [
         one.name.rstrip(".").lower() for one in context.lookups.get("forward", ()) if one.name.startswith("probe-")
     ]
@@ -142,12 +147,17 @@ def forward(context: Context) -> Verdict:
 
 def latency(context: Context) -> Verdict:
     """How long lookups take; recorded."""
+    seen = context.lookups.get("latency", ())
     legs = []
-    for src in sorted({one.src for one in context.lookups.get("latency", ())}):
-        times = [one.ms for one in context.lookups["latency"] if one.src == src and one.outcome == "ok"]
+    for src in sorted({one.src for one in seen}):
+        times = [one.ms for one in seen if one.src == src and one.outcome == "ok"]
         if len(times) > 1:
             p50, p95 = percentiles(times)
             legs.append(recorded(src, {"p50": p50, "p95": p95}, f"{src}: p50 {p50:.1f} ms, p95 {p95:.1f} ms", "ms"))
+        else:
+            asked = sum(one.src == src for one in seen)
+            legs.append(recorded(src, len(times), f"{src}: {len(times)} of {asked} lookups were answered", "count"))
+    legs += unreported(context, "latency")
     calm, slow = percentiles([1.0] * 20), percentiles([1.0] * 18 + [51.0] * 2)
     return Verdict(
         tuple(legs),
@@ -178,22 +188,27 @@ def resolv_conf(context: Context) -> Verdict:
         if not isinstance(text, str):
             legs.append(unread(site.name, where(site), "resolv-conf", text))
             continue
-        found = parse_resolv_conf(text)
-        found["search"] = list(found["search"])[:3]
+        found = _configured(text)
         text = f"/etc/resolv.conf of {site.name} ({site.node}) has {_shown(found)}; expected {_shown(wanted)}"
         legs.append(check_value(site.name, wanted, found, text))
-    sample = parse_resolv_conf("# x\nsearch a b\nnameserver 10.0.0.10\noptions ndots:2 timeout:1\n")
+    sample = _configured("# x\nsearch a b c d\nnameserver 10.0.0.10\noptions ndots:2 timeout:1\n")
     return Verdict(
         tuple(legs),
         (
             control(
                 "P5",
-                sample == {"nameservers": ["10.0.0.10"], "search": ["a", "b"], "ndots": 2},
+                sample == {"nameservers": ["10.0.0.10"], "search": ["a", "b", "c"], "ndots": 2},
                 "a stored file is read right",
             ),
         ),
         summary=f"{len(legs)} pods: nameserver {server}, three search domains in order, ndots:5",
     )
+
+
+def _configured(text: str) -> dict[str, Any]:
+    """What a pod's file is held against: of its search list the part that is the cluster's, not the node's."""
+    found = parse_resolv_conf(text)
+    return found | {"search": list(found["search"])[:3]}
 
 
 def _shown(conf: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from conformance.asked import unreported
 from conformance.checks.services import AFTER, NEXT, SV, VIP
 from conformance.context import Context
 from conformance.legs import any_ok, broken, control, evidence_of, failed, leg_name, names, passed, reached
@@ -23,7 +24,7 @@ def nodeport(context: Context) -> Verdict:
     """A node port answers on every node, from outside; the source that backends see is recorded."""
     seen = context.exchanges.get("nodeport", ())
     sources = Counter(split_endpoint(one.peer)[0] for one in seen if one.outcome == "ok")
-    legs = [reached(context, one, leg_name(one)) for one in seen]
+    legs = [reached(context, one, leg_name(one)) for one in seen] + unreported(context, "nodeport")
     return Verdict(
         tuple(legs),
         (
@@ -47,6 +48,7 @@ def hostport(context: Context) -> Verdict:
             text = f"{one.dial}/{one.proto} is the host port of {wanted}, but {one.token} answered"
             leg = failed(leg_name(one), "wrong-peer", text, wanted, one.token)
         legs.append(leg)
+    legs += unreported(context, "hostport")
     return Verdict(
         tuple(legs),
         (
@@ -84,6 +86,7 @@ def _policy(
             legs.append(reached(context, one, leg))
         else:
             legs.append(judge(one, leg, local))
+    legs += unreported(context, purpose)
     silent = [one for one in seen if one.outcome != "ok"]
     controls = [
         control("P2", any_ok(context.exchanges.get(twin, ())), "the same kind of Service without the policy answers")
@@ -128,16 +131,21 @@ def itp_local(context: Context) -> Verdict:
 
 def affinity(context: Context) -> Verdict:
     """ClientIP affinity: one client, one backend."""
-    legs = []
+    legs: list[Leg] = []
     seen = context.exchanges.get("affinity", ())
     for src in sorted({one.src for one in seen}):
         tokens = sorted({one.token for one in seen if one.src == src and one.outcome == "ok"})
         text = f"{src} with ClientIP affinity was answered by {names(tokens)}"
-        legs.append(
-            passed(f"{src}>affinity", "one backend", tokens)
-            if len(tokens) == 1
-            else failed(f"{src}>affinity", "wrong-value", text, "one backend", tokens)
-        )
+        leg, lost = f"{src}>affinity", [one for one in seen if one.src == src and one.outcome != "ok"]
+        if len(tokens) != 1:
+            legs.append(failed(leg, "wrong-value", text, "one backend", tokens))
+        elif lost:
+            total = sum(one.src == src for one in seen)
+            text = f"{len(lost)} of {total} connections from {src} to Service affinity failed"
+            legs.append(failed(leg, "lost", text, 0, len(lost), "count"))
+        else:
+            legs.append(passed(leg, "one backend", tokens))
+    legs += unreported(context, "affinity")
     spread = {one.token for one in context.exchanges.get("spread", ()) if one.outcome == "ok"}
     return Verdict(
         tuple(legs),

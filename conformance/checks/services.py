@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from conformance.asked import unreported
 from conformance.context import Context
 from conformance.dumps import unread
 from conformance.inventory import ServiceFact, Site
@@ -19,6 +20,7 @@ from conformance.legs import (
     names,
     passed,
     reached,
+    unanswered,
     where,
 )
 from conformance.maths import split_endpoint
@@ -116,6 +118,7 @@ def clusterip_set(context: Context) -> Verdict:
             legs.append(failed(leg, "lost", text, 0, lost, "count"))
         else:
             legs.append(passed(leg, sorted(wanted), dict(tokens)))
+    legs += unreported(context, "spread")
     return Verdict(
         tuple(legs),
         (control("P4", count, f"{count} ready endpoints"),),
@@ -128,19 +131,22 @@ def clusterip_source(context: Context) -> Verdict:
     legs = []
     seen = []
     for site, service, proto, one in _vip_exchanges(context, context.inventory.pods):
+        leg = f"{site.name}>{service.name}/{proto}"
         if one is None or one.outcome != "ok":
+            legs.append(unanswered(context, one, leg, "whom the backend sees"))
             continue
         seen.append(one)
         address = split_endpoint(one.peer)[0]
         text = f"{where(site)} dialled {one.dial}, and the backend {one.token} saw {address} instead"
-        legs.append(
-            check_value(f"{site.name}>{service.name}/{proto}", site.ip, address, text, unit="ip", reason="wrong-source")
-        )
+        legs.append(check_value(leg, site.ip, address, text, unit="ip", reason="wrong-source"))
     return Verdict(
         tuple(legs),
-        (control("P7", all(site.ip for site in context.inventory.pods), "pod addresses are known"),),
+        (
+            control("P7", all(site.ip for site in context.inventory.pods), "pod addresses are known"),
+            control("P4", seen, f"{len(seen)} of {len(legs)} exchanges were answered"),
+        ),
         evidence_of(seen, legs),
-        summary=f"{len(legs)} exchanges through ClusterIPs kept the client's address",
+        summary=f"{len(seen)} exchanges through ClusterIPs kept the client's address",
     )
 
 
@@ -180,43 +186,45 @@ def _no_refusal(one: Exchange) -> tuple[str, str, str]:
     return "late", "only ", ""
 
 
+def _refusal(context: Context, one: Exchange) -> Leg:
+    """Passed when a connection was refused at once."""
+    leg = leg_name(one)
+    ms = one.tries[-1].ms if one.tries else (one.rtt_us or 0) / 1000
+    wanted, observed = f"refused within {AT_ONCE:.0f} ms", f"{one.outcome} after {ms:.0f} ms"
+    if one.outcome in {"refused", "unreachable"} and one.errno in REFUSALS and ms < AT_ONCE:
+        return passed(leg, wanted, f"{one.outcome} after {ms:.1f} ms")
+    if one.outcome == "error":
+        return broken(leg, f"the probe itself failed on {leg}: {one.detail}")
+    reason, only, instead = _no_refusal(one)
+    text = (
+        f"{one.dial}/{one.proto} has no endpoint, but {where(context.site(one.src))} got {one.outcome} "
+        f"{only}after {ms:.0f} ms{instead}"
+    )
+    return failed(leg, reason, text, wanted, observed)
+
+
 def no_endpoints(context: Context) -> Verdict:
-    """A virtual address without endpoints is refused at once."""
-    legs = []
-    seen = context.exchanges.get("no-endpoints", ())
-    for one in seen:
-        leg = leg_name(one)
-        ms = one.tries[-1].ms if one.tries else (one.rtt_us or 0) / 1000
-        if one.outcome in {"refused", "unreachable"} and one.errno in REFUSALS and ms < AT_ONCE:
-            legs.append(passed(leg, f"refused within {AT_ONCE:.0f} ms", f"{one.outcome} after {ms:.1f} ms"))
-        elif one.outcome == "error":
-            legs.append(broken(leg, f"the probe itself failed on {leg}: {one.detail}"))
-        else:
-            reason, only, instead = _no_refusal(one)
-            text = (
-                f"{one.dial}/{one.proto} has no endpoint, but {where(context.site(one.src))} got {one.outcome} "
-                f"{only}after {ms:.0f} ms{instead}"
-            )
-            legs.append(failed(leg, reason, text,
-                               f"refused within {AT_ONCE:.0f} ms", f"{one.outcome} after {ms:.0f} ms"))  # fmt: skip
-    with_endpoint = context.exchanges.get("vip", ())
+    """A virtual address without endpoints is refused at once; the same rule must flag one that has some."""
+    legs = [_refusal(context, one) for one in context.exchanges.get("no-endpoints", ())]
+    legs += unreported(context, "no-endpoints")
+    answered = [one for one in context.exchanges.get("vip", ()) if one.outcome == "ok"]
+    flagged = [one for one in answered if _refusal(context, one).status == "fail"]
     return Verdict(
         tuple(legs),
         (
-            control("P2", any_ok(with_endpoint), "a virtual address with an endpoint answers"),
-            control("inv", not any(one.outcome == "refused" for one in with_endpoint) or any_ok(with_endpoint),
-                    "with an endpoint it is not refused"),
+            control("P2", answered, "a virtual address with an endpoint answers"),
+            control("inv", flagged and flagged == answered, "with an endpoint it is not refused"),
         ),
         summary=f"{len(legs)} legs to an address without endpoints were refused at once",
-    )  # fmt: skip
+    )
 
 
 def _moved(context: Context, what: str, twin: str, twin_text: str) -> Verdict:
     """After a Service moved, this kind of traffic is answered by the new endpoint."""
     facts = context.api("moved") or {}
     target, seconds = str(facts.get("to", "")), facts.get("seconds")
-    legs: list[Leg] = []
-    for one in context.exchanges.get(what, ()):
+    legs: list[Leg] = [] if facts else [unread(what, "the API", "moved", None)]
+    for one in context.exchanges.get(what, ()) if facts else ():
         leg = leg_name(one)
         text = (
             f"{facts.get('waited', 0):.1f} s after Service {one.dst} moved from {facts.get('from')} to {target}, "

@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from conformance.checks.reach import Pair, node_to_pod, pod_to_node
 from conformance.context import Context
-from conformance.legs import control, recorded, where
+from conformance.dumps import reason, rows, unread
+from conformance.legs import control, recorded, unanswered, where
 from conformance.maths import split_endpoint
 from conformance.model import Check, Judge, Verdict
+from harness.model.records import Leg
 
 
 def classify_source(context: Context, address: str) -> str:
@@ -19,7 +21,7 @@ def classify_source(context: Context, address: str) -> str:
     for node in context.inventory.nodes:
         if node.address == address:
             return "node"
-        for link in context.node_dump(node.name, "addr") or ():
+        for link in rows(context.attempt("node", node.name, "addr")):
             held = {info.get("local") for info in link.get("addr_info", ())}
             if address in held:
                 if link.get("ifname") == context.expect.overlay_device:
@@ -28,39 +30,44 @@ def classify_source(context: Context, address: str) -> str:
     return "other"
 
 
+def _unread_links(context: Context) -> list[Leg]:
+    """Legs of nodes whose addresses are not known: nobody can say that a source is none of theirs."""
+    read = {node.name: context.attempt("node", node.name, "addr") for node in context.inventory.nodes}
+    return [unread(name, name, "addr", data) for name, data in read.items() if reason(data) or not rows(data)]
+
+
 def _sources(pairs: Callable[[Context], tuple[Pair, ...]], expected: Callable[[Context], str], text: str) -> Judge:
     """A judge that writes down which source the far end saw, by class of address."""
 
     def judge(context: Context) -> Verdict:
         found: dict[str, list[str]] = defaultdict(list)
-        legs = []
+        legs: list[Leg] = []
         for src, dst in pairs(context):
             one = context.exchange("host", src.name, dst.name, "tcp")
+            leg = f"{src.name}>{dst.name}/source"
             if one is None or one.outcome != "ok":
+                legs.append(unanswered(context, one, leg, "whom the far end sees"))
                 continue
             address = split_endpoint(one.peer)[0]
             kind = classify_source(context, address)
             found[kind].append(address)
-            legs.append(
-                recorded(
-                    f"{src.name}>{dst.name}/source", f"{kind} {address}", f"{where(dst)} saw {where(src)} as {address}"
-                )
-            )
+            legs.append(recorded(leg, f"{kind} {address}", f"{where(dst)} saw {where(src)} as {address}"))
+        legs += _unread_links(context)
         hosts = {site.name for site in context.inventory.hosts}
         nodes = [one for one in context.exchanges.get("host", ()) if {one.src, one.dst} <= hosts]
         inverse = [classify_source(context, split_endpoint(one.peer)[0]) for one in nodes if one.outcome == "ok"]
         summary = f"{text}: " + ", ".join(f"{kind} ({len(items)} legs)" for kind, items in sorted(found.items()))
-        controls = [control("P4", legs, f"{len(legs)} legs with a source")]
-        if inverse:
-            controls.append(
-                control(
-                    "inv",
-                    set(inverse) <= {"node", "gateway", "tunnel"} and "node" in inverse,
-                    f"node to node must classify as node: {sorted(set(inverse))}",
-                )
-            )
+        known = sum(map(len, found.values()))
+        controls = (
+            control("P4", known, f"{known} legs with a source"),
+            control(
+                "inv",
+                set(inverse) <= {"node", "gateway", "tunnel"} and "node" in inverse,
+                f"node to node must classify as node: {sorted(set(inverse))}",
+            ),
+        )
         declared = expected(context)
-        return Verdict(tuple(legs), tuple(controls), summary=f"{summary}; declared: {declared}")
+        return Verdict(tuple(legs), controls, summary=f"{summary}; declared: {declared}")
 
     return judge
 

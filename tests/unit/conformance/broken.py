@@ -197,6 +197,13 @@ CASES = (
         "a>c/tcp/443",
     ),
     Broken(
+        "another pod answers at one port",
+        "model.ports",
+        (exchanges({"token": "d"}, purpose="ports", dial="10.244.1.2:8472", proto="udp"),),
+        "a>c/udp/8472",
+        "wrong-peer",
+    ),
+    Broken(
         "one direction is dropped",
         "model.one-way",
         (records("burst", {"outcome": "lost", "received": 0}, purpose="one-way", src="a"),),
@@ -558,6 +565,15 @@ CASES = (
          if isinstance(one, Exchange) and one.purpose == "affinity" and one.src == "a" and one.nonce[-1] in "02468"
          else one),
         "a>affinity",
+    ),
+    Broken(
+        "a connection of a faithful client is lost",
+        "svc.affinity",
+        (lambda one: one.model_copy(update={"outcome": "timeout", "token": ""})
+         if isinstance(one, Exchange) and one.purpose == "affinity" and one.src == "a" and one.nonce[-1] == "0"
+         else one,),
+        "a>affinity",
+        "lost",
     ),
     Broken(
         "a pod's search list is cut",

@@ -329,6 +329,7 @@ class Lab:
                 "fdb": [{"mac": MAC[other], "ifname": "flannel.1", "dst": NODE_IP[other]} for other in others(node)],
                 "rules-iptables": RULES.format(own=share),
                 "sysctl": _sysctls(),
+                "netns": 1000,
                 "leases": {f"/var/lib/cni/networks/cbr0/{pod.ip}": "0000" for pod in self.inventory.on(node)}
                 | {"/var/lib/cni/networks/cbr0/last_reserved_ip.0": "10.244.0.9"},
                 "sandboxes": self._sandboxes(node),

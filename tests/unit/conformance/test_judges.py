@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from conformance.checks.reach import udp_arrivals
+from conformance.checks.streams import udp_arrivals
 from conformance.context import Context
 from conformance.registry import CHECKS
 from harness.model.records import Observation, Packet, Tap
@@ -98,6 +98,14 @@ def test_overlapping_node_cidrs_are_found() -> None:
     result = simlab.verdict(clash, "ipam.cidr.disjoint")
     assert result.status == "fail"
     assert result.statement.startswith("n1 has 10.244.0.0/24, n2 has 10.244.0.0/24: they overlap")
+
+
+def test_an_address_of_which_the_api_says_nothing_is_no_agreement() -> None:
+    run = simlab.changed(simlab.exchanges({"peer": ""}, purpose="mesh", src="a"))
+    sites = (one.model_copy(update={"api_ips": ()} if one.name == "a" else {}) for one in run.inventory.sites)
+    unknown = replace(run, inventory=run.inventory.model_copy(update={"sites": tuple(sites)}), memo={})
+    result = simlab.verdict(unknown, "model.pod-ip.agrees")
+    assert [leg.leg for leg in result.legs if leg.status == "fail"] == ["a"]
 
 
 def test_check_is_judged_where_the_configuration_is_new_enough() -> None:

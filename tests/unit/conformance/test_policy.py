@@ -184,7 +184,7 @@ def test_a_variant_that_enforces_policies_must_say_so() -> None:
 
 
 def test_what_is_kept_for_the_report_is_what_the_judge_computes() -> None:
-    from conformance.checks.policy import record  # noqa: PLC0415 - one test looks behind the judges
+    from conformance.policy.seen import record  # noqa: PLC0415 - one test looks behind the judges
 
     found = record(simpolicy.context(simlab.green(), simlab.inventory(), list(GREEN), enforcing=True))
     assert found is not None

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from conformance.checks.policy import got_through
 from conformance.inventory import first_of
 from conformance.policy import manifests
 from conformance.policy.cases import (
@@ -27,6 +26,7 @@ from conformance.policy.cases import (
     rounds,
 )
 from conformance.policy.model import Policy
+from conformance.policy.seen import got_through
 from conformance.policy.semantics import Endpoint
 from conformance.registry import CHECKS
 from harness import timeouts
