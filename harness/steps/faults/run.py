@@ -146,7 +146,9 @@ def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> F
             return _outcome(fault, start, "error", detail=f"did not pass before the fault: {', '.join(red)}")
     # What is silent is silent to the end of the deadline, so the first look has a short one; and it asks only what the
     # checks read of a green lab. Should that have been too little or too fast, the next look has it all.
-    hasty = Pace(HASTY, retries=1, only=reads(mutation.green, _open(checks, mutation.green.gates), CHECKS))
+    hasty = Pace(
+        HASTY, retries=1, moved=HASTY["B3"], only=reads(mutation.green, _open(checks, mutation.green.gates), CHECKS)
+    )
     try:
         with injected(fault, mutation.scenes[fault.family]):
             for pace in (hasty, Pace()):

@@ -59,6 +59,7 @@ class Pace:
         churn: With the many connections of the mesh batch.
         kernel: With all kernel state; without it only what the underlay's probes need.
         moves: With a Service that moves to another pod: it takes as long as the proxy does.
+        moved: Seconds until every node must know of it, before scaling. A busy machine is slow, and its network right.
         policies: Only cases of these requirements; empty for all.
         only: Of the mesh, Service and DNS probes, and of kernel state, what is read; None for all.
     """
@@ -68,6 +69,7 @@ class Pace:
     churn: bool = True
     kernel: bool = True
     moves: bool = True
+    moved: float = 20.0
     policies: frozenset[str] = frozenset()
     only: Reads | None = None
 
@@ -283,7 +285,7 @@ def _moved(suite: Suite, pace: Pace) -> list[Observation]:
     suite.attached.kube.apply([suite.adapt(item) for item in manifests.moving_slices(target.ips or (target.ip,))])
     facts: dict[str, object] = {"from": source.name, "to": target.name, "seconds": None}
     after: list[Exchange] = []
-    for elapsed in timeouts.ticks(pace.deadlines["B3"], 0.05):
+    for elapsed in timeouts.ticks(pace.moved, 0.05):
         after = look("moved")
         facts["waited"] = round(elapsed, 3)
         if all(found.token == target.name for found in after):
