@@ -37,7 +37,12 @@ _PLANS: Final[tuple[Callable[[Context], plan.Plan], ...]] = (
     wire,
     lambda context: plan.packets(context.inventory, context.variant.expect),
     lambda context: plan.services(context.inventory, context.gates),
-    lambda context: questions.lookups(context.inventory, context.spec, context.gates),
+    lambda context: questions.lookups(
+        context.inventory,
+        context.spec,
+        context.gates,
+        questions.fresh_of(one.name for one in context.lookups.get("forward", ())),
+    ),
     lambda context: plan.egress(context.inventory, context.variant.expect, context.gates),
 )
 """All that do not depend on what was seen meanwhile: B0 asks at the MTU of the moment, B6 has a record of its own."""

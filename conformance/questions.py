@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from conformance.inventory import Inventory
@@ -55,6 +56,16 @@ def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool], fres
     for site in inventory.pods:
         plan[site.name].append(LookupProbe(f"spread.{own}", kind, purpose="every-pod"))
     return dict(plan)
+
+
+def fresh_of(seen: Iterable[str]) -> str:
+    """What made the new names of a look new; empty where none was asked for.
+
+    Args:
+        seen: Names that were asked for.
+    """
+    found = (re.match(r"probe-(.*)\d+-(?:a|aaaa)\.", name) for name in seen)
+    return next((one[1] for one in found if one), "")
 
 
 def _named(inventory: Inventory, own: str, zone: str) -> list[Probe]:

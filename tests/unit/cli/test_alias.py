@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from tests.unit.cli.test_main import commands
 
 OF_A_CLUSTER = ("apply", "test", "switch", "exec", "load", "trace", "collect", "report")
+OF_FAULTS = ("fault list", "fault inject", "fault clear")
 WORDS = {"switch": ["cilium"], "exec": ["n1"], "load": [__file__], "trace": ["a", "b"]}
 """What a command needs beside the cluster's name."""
 
@@ -55,8 +56,9 @@ def test_every_command_with_a_cluster_has_both_names_and_no_other_has() -> None:
         name: {flag for one in command.params if isinstance(one, click.Option) for flag in one.opts}
         for name, command in commands()
     }
-    assert [name for name, flags in found.items() if "--cluster" in flags] == list(OF_A_CLUSTER)
-    assert [name for name, flags in found.items() if {"-l", "--lab"} <= flags] == list(OF_A_CLUSTER)
+    there = {*OF_A_CLUSTER, *OF_FAULTS}
+    assert {name for name, flags in found.items() if "--cluster" in flags} == there
+    assert {name for name, flags in found.items() if {"-l", "--lab"} <= flags} == there
 
 
 @pytest.mark.parametrize("name", OF_A_CLUSTER)
