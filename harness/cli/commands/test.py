@@ -63,7 +63,7 @@ def command(*, cluster: str | None, select: str, strict: bool, faults: bool, onl
     )
     if faults or only:
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
-        return 1 if any(one.outcome in {"survived", "error"} for one in mutations) else 0
+        return 1 if any(one.outcome in {"survived", "imprecise", "error"} for one in mutations) else 0
     return conclude(results, output, strict=strict)
 
 
