@@ -53,7 +53,7 @@ def test_a_cluster_of_ipv4_alone_has_no_ipv6(cli: Cli, untouched: list[str]) -> 
     cli("up", "flannel", "--ip-family", "ipv4", "--name", name)
     data = judged(cli, name)
     assert families(data, "model.pod-pod.cross-node") == {}, "where there is IPv4 alone, families are not told"
-    assert {one["id"]: one["status"] for one in data["items"]}["dual.pod-ips"] == "n/a"
+    assert {one["id"]: one["status"] for one in data["items"]}["dual.pod-ips"] == "not-applicable"
     cli("down", name)
 
 
