@@ -31,8 +31,13 @@ from harness.probes.plan import ExchangeProbe, Probe
 TIMESTAMPS = 12
 """Bytes of the TCP timestamp option, which TCP_MAXSEG leaves out (RFC 7323 appendix A)."""
 
-STALL = 1000.0
-"""Milliseconds without progress that count as a stall."""
+STALL = 2500.0
+"""Milliseconds without progress that count as a stall.
+
+A sender whose large packets are lost without a word finds a size that passes only after three retransmissions
+(ip-sysctl, tcp_mtu_probing and tcp_retries1): 0.2 + 0.4 + 0.8 + 1.6 s at least. A busy machine has stopped an upload
+for a second.
+"""
 
 
 def said(rung: Rung) -> str:

@@ -431,7 +431,7 @@ CASES = (
     Broken(
         "an upload stalls",
         "mtu.payload",
-        (exchanges({"stall_ms": 1800.0}, purpose="integrity", src="a"),),
+        (exchanges({"stall_ms": 2800.0}, purpose="integrity", src="a"),),
         "a>c/tcp",
         "late",
     ),
