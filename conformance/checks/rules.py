@@ -5,7 +5,8 @@ Every judge here also holds a stored rule set against itself, through the same r
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 from conformance.context import Context
 from conformance.dumps import unread
@@ -27,22 +28,16 @@ from harness.model.records import Evidence, Leg
 
 def forwarding(context: Context) -> Verdict:
     """By the rules of every node, traffic of pods is forwarded."""
-    legs: list[Leg] = []
-    evidence: list[Evidence] = []
-    for node in context.inventory.nodes:
-        for name, flow in (*pod_to_pod(context, node), *pod_to_outside(context, node)):
-            if name.startswith("same node"):
-                continue  # bridged, and seen by FORWARD only with bridge-nf-call-iptables
-            found = decisions(context, node.name, "filter", "forward", flow)
-            leg = f"{node.name}/{name}/{flow.proto}"
-            if found is None:
-                legs.append(unread(leg, node.name, "rules", *rules(context, node.name)))
-            elif dropped(found):
-                text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
-                legs.append(failed(leg, "unexpected", text, "accept", sorted(found)))
-                evidence.append(Evidence(kind="rule-eval", detail={"node": node.name, "flow": str(flow)}))
-            else:
-                legs.append(passed(leg, "accept", sorted(found)))
+    legs, evidence = _spared(
+        context,
+        (
+            (node.name, f"{node.name}/{name}/{flow.proto}", name, flow)
+            for node in context.inventory.nodes
+            for name, flow in (*pod_to_pod(context, node), *pod_to_outside(context, node))
+            if not name.startswith("same node")  # bridged, and seen by FORWARD only with bridge-nf-call-iptables
+        ),
+        Hook("filter", "forward", dropped, "accept"),
+    )
     return Verdict(
         tuple(legs),
         (control("P5", _stops(), "a stored policy DROP is found, and its exception too"),),
@@ -78,20 +73,15 @@ def masquerade_rules(context: Context) -> Verdict:
 
 def scope(context: Context) -> Verdict:
     """By the rules of every node, traffic between pods is never translated."""
-    legs: list[Leg] = []
-    evidence: list[Evidence] = []
-    for node in context.inventory.nodes:
-        for name, flow in pod_to_pod(context, node):
-            found = decisions(context, node.name, "nat", "postrouting", flow)
-            leg = f"{node.name}/{name}"
-            if found is None:
-                legs.append(unread(leg, node.name, "rules", *rules(context, node.name)))
-            elif translated(found):
-                text = f"the rules of {node.name} would {' or '.join(sorted(found))} {flow} ({name})"
-                legs.append(failed(leg, "unexpected", text, "no translation", sorted(found)))
-                evidence.append(Evidence(kind="rule-eval", detail={"node": node.name, "flow": str(flow)}))
-            else:
-                legs.append(passed(leg, "no translation", sorted(found)))
+    legs, evidence = _spared(
+        context,
+        (
+            (node.name, f"{node.name}/{name}", name, flow)
+            for node in context.inventory.nodes
+            for name, flow in pod_to_pod(context, node)
+        ),
+        Hook("nat", "postrouting", translated, "no translation"),
+    )
     examined = {leg.leg.partition("/")[0] for leg in legs if leg.status != "error"}
     wanted = sum(bool(context.inventory.on(node.name)) for node in context.inventory.nodes)
     return Verdict(
@@ -103,6 +93,40 @@ def scope(context: Context) -> Verdict:
         tuple(evidence[:4]),
         summary=f"{len(legs)} 5-tuples between pods pass the rules of all nodes untranslated",
     )
+
+
+class Hook(NamedTuple):
+    """A hook of netfilter, and what must not happen to packets there."""
+
+    kind: str
+    name: str
+    wrong: Callable[[set[str]], bool]
+    wanted: str
+
+
+def _spared(
+    context: Context, asked: Iterable[tuple[str, str, str, Flow]], hook: Hook
+) -> tuple[list[Leg], list[Evidence]]:
+    """What rules do with packets that they must let alone, and the evaluation of those that they do not.
+
+    Args:
+        context: The run.
+        asked: Nodes, legs, and packets with their names.
+        hook: Where, and what would be wrong.
+    """
+    legs: list[Leg] = []
+    evidence: list[Evidence] = []
+    for node, leg, name, flow in asked:
+        found = decisions(context, node, hook.kind, hook.name, flow)
+        if found is None:
+            legs.append(unread(leg, node, "rules", *rules(context, node)))
+        elif hook.wrong(found):
+            text = f"the rules of {node} would {' or '.join(sorted(found))} {flow} ({name})"
+            legs.append(failed(leg, "unexpected", text, hook.wanted, sorted(found)))
+            evidence.append(Evidence(kind="rule-eval", detail={"node": node, "flow": str(flow)}))
+        else:
+            legs.append(passed(leg, hook.wanted, sorted(found)))
+    return legs, evidence
 
 
 _OWN: Final = "10.0.0.0/16"
