@@ -233,7 +233,8 @@ def checked_version(variant: str, version: str | None) -> str:
     from harness.model.load import make_spec  # noqa: PLC0415
 
     wanted = {"spec.cni": variant, **({"spec.cniVersion": version} if version else {})}
-    return make_spec(known(), wanted).cni_version
+    # No cluster is decided on here: neither is the machine asked for IPv6, nor the user told of it.
+    return make_spec(replace(known(), usual=None), wanted).cni_version
 
 
 def under_another_kernel(spec: LabSpec) -> bool:
