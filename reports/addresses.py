@@ -30,11 +30,15 @@ def seconds(address: str, interfaces: Iterable[Interface]) -> list[str]:
 def pod_names(pods: Iterable[Place]) -> dict[tuple[str, str], str]:
     """What pods are called, by namespace and name: `a`; where several have that name, all but the suite's own `x/a`."""
     listed = sorted(pods, key=lambda pod: pod.namespace != SUITE)
-    found: dict[tuple[str, str], str] = {}
+    first: dict[str, Place] = {}
     for pod in listed:
-        taken = pod.name in found.values()
-        found[pod.namespace, pod.name] = f"{pod.namespace.removeprefix(POLICIES)}/{pod.name}" if taken else pod.name
-    return found
+        first.setdefault(pod.name, pod)
+    return {
+        (pod.namespace, pod.name): pod.name
+        if first[pod.name] is pod
+        else f"{pod.namespace.removeprefix(POLICIES)}/{pod.name}"
+        for pod in listed
+    }
 
 
 class Owners:
