@@ -23,7 +23,16 @@ spec:
   containers: [{name: main, image: cnilab.dev/toolbox:1, command: [sleep, "3600"]}]
 """
 FOREIGN = {
-    "flannel": ("cni0", "flannel.1", "FLANNEL", "KUBE-SVC", "10-flannel", "cbr0", "/opt/cni/bin/flannel"),
+    "flannel": (
+        "cni0",
+        "flannel.1",
+        "flannel-v6.1",
+        "FLANNEL",
+        "KUBE-SVC",
+        "10-flannel",
+        "cbr0",
+        "/opt/cni/bin/flannel",
+    ),
     "cilium": ("cilium_", "lxc", "CILIUM", "05-cilium", "cil_", "/sys/fs/bpf/tc"),
 }
 """Words that no inventory has once that network is gone."""
@@ -58,7 +67,9 @@ def lasting(state: dict[str, Any]) -> dict[str, Any]:
     return {
         "links": sorted(link["name"] for link in state["links"] if link["kind"] != "veth" and link["name"] != "cni0"),
         "routes": sorted(
-            f"{one['dst']} {one['dev']}" for one in state["routes"] if one["dev"] in {"eth0", "flannel.1"}
+            f"{one['dst']} {one['dev']}"
+            for one in state["routes"]
+            if one["dev"] in {"eth0", "flannel.1", "flannel-v6.1"}
         ),
         "rules": state["rules"],
         "neighbours": [one for one in state["neighbours"] if one["dev"] == "eth0"],

@@ -32,7 +32,7 @@ PLUGIN_IMAGE = "cnilab.dev/flannel-cni-plugin:v0.9.1"
 """Not flannel's own image, which is of a repository that Go's proxy does not serve: see components.lock."""
 
 FOOTPRINT = Footprint(
-    links=("cni0", "flannel.*"),
+    links=("cni0", "flannel.*", "flannel-v6.*"),
     chains=("FLANNEL-*", *PLUGIN_CHAINS),
     files=("/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/run/flannel", LEASES),
     plugins=("flannel",),

@@ -128,9 +128,11 @@ def _named(route: Route) -> str:
 def _own_route(route: Route, expected: Bare) -> bool:
     if route.table != "main" or route.dev not in {"lo", *expected.nics}:
         return False
-    if route.family == "inet6":
-        return route.dst.startswith("fe80:") or route.dev == "lo"
-    return route.dst == "default" or route.dst in expected.networks
+    if route.family == "inet6" and (route.dst.startswith("fe80:") or route.dev == "lo"):
+        return True
+    if route.dst == "default":
+        return any((":" in network) == (route.family == "inet6") for network in expected.networks)
+    return route.dst in expected.networks
 
 
 def _own_file(path: str, expected: Bare) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 
+import pytest
+
+from harness.cni import catalogue, networks
 from harness.cni.bridge import nodes
 from harness.cni.cilium import values
 from harness.cni.flannel import manifests
-from harness.cni.footprint import comment, removal, target, without
+from harness.cni.footprint import comment, matches, removal, target, without
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
+from harness.model.variant import Variant
 
 PODS = (IPv4Network("10.244.0.0/16"), IPv6Network("fd00:10:244::/56"))
 NICS = ("eth0",)
@@ -76,6 +80,13 @@ def test_targets_and_comments_of_rules() -> None:
 def test_a_bare_node_needs_no_command() -> None:
     node = NetState(node="n1", links=(Link(name="lo"), Link(name="eth0")), firewall={"iptables": "*nat\nCOMMIT\n"})
     assert [list(removal(node, one.FOOTPRINT, PODS, NICS)) for one in (nodes, values, manifests)] == [[], [], []]
+
+
+@pytest.mark.parametrize("variant", [catalogue.variant(name) for name in catalogue.names()], ids=lambda one: one.name)
+def test_every_link_that_a_variant_makes_is_one_that_its_removal_knows(variant: Variant) -> None:
+    own = networks.network(variant).footprint.links
+    made = {link for family in variant.families for link in variant.expect.of(family).links}
+    assert [link for link in sorted(made) if not matches(link, own)] == []
 
 
 def test_routes_into_the_pod_network_and_tables_of_the_drivers_go_and_the_nodes_own_stay() -> None:

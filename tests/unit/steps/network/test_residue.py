@@ -38,6 +38,9 @@ BARE = NetState(
 EXPECTED = bare(LabSpec(), ["bridge", "portmap"], ["cnilab-probe/h1"], kube_proxy=False)
 
 
+DUAL = bare(LabSpec(ip_family="dual"), ["bridge", "portmap"], ["cnilab-probe/h1"], kube_proxy=False)
+
+
 def with_(**more: object) -> NetState:
     """The bare node with something added."""
     return BARE.model_copy(
@@ -47,6 +50,22 @@ def with_(**more: object) -> NetState:
 
 def test_a_bare_node_has_nothing_left() -> None:
     assert residue(BARE, EXPECTED) == []
+
+
+def test_routes_of_the_links_themselves_are_a_bare_nodes_in_each_family_that_the_cluster_has() -> None:
+    six = (
+        Route(dst="default", dev="eth0", via="fd00:172:18::1", family="inet6"),
+        Route(dst="fd00:172:18::/64", dev="eth0", family="inet6"),
+    )
+    assert residue(with_(routes=six), DUAL) == []
+    assert [one.what for one in residue(with_(routes=six), EXPECTED)] == [
+        "default via fd00:172:18::1 dev eth0",
+        "fd00:172:18::/64 dev eth0",
+    ]
+    pods = Route(dst="fd00:10:244:1::/64", dev="eth0", via="fd00:172:18::12", family="inet6")
+    assert [one.what for one in residue(with_(routes=(pods,)), DUAL)] == [
+        "fd00:10:244:1::/64 via fd00:172:18::12 dev eth0"
+    ]
 
 
 @pytest.mark.parametrize(
