@@ -8,14 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any
 
 from harness import resources, yamlio
 from harness.ansible import inventory
 from harness.ansible.play import Play, play
 from harness.errors import CnilabError, UsageError
-from harness.model.expression import evaluate, render
 from harness.model.injection import require_none
 from harness.model.journal import Journal
 from harness.model.lab import LabDefinition
@@ -25,6 +23,7 @@ from harness.model.records import LabStep
 from harness.model.run import RunDir
 from harness.steps.labs.choose import ability, choose, lacking, list_labs, put_off
 from harness.steps.labs.cluster import Cluster
+from harness.steps.labs.objects import WAITED, bring_back, manifests
 from harness.steps.labs.run import LabRun
 from harness.steps.lifecycle.attach import Attached
 
@@ -32,12 +31,6 @@ AT_ONCE = 5
 """Labs that run at the same time; most of their time they wait for programs."""
 
 PLAYBOOK = "labs.yaml"
-
-EACH = "each"
-"""Key of a manifest's document, not of Kubernetes: an expression; the object is made for each `item` of it."""
-
-WAITED = ("Pod", "Job", "Deployment", "StatefulSet", "DaemonSet")
-"""Kinds that must be up before the first step."""
 
 
 def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collection[str] = ()) -> list[LabStep]:
@@ -67,7 +60,8 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
     if not fitting:
         return records
     cluster = Cluster(attached, run.path)
-    apply_labs(attached, fitting, run, journal, cluster.facts("labs"))
+    facts = cluster.facts("labs")
+    apply_labs(attached, fitting, run, journal, facts)
     cluster.refresh()
 
     stop = threading.Event()
@@ -77,6 +71,10 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
             run.add_lab_steps([record])
 
         with journal.step(f"labs.{lab.id}", lab.title) as closing:
+            again = bring_back(attached.kube, manifests([lab], resources.root(), facts))
+            if again:
+                closing["created"] = again
+                cluster.refresh()
             made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep, stop).run()
             closing["expectations"] = len(made)
             failed = [record for record in made if record.status in {"fail", "error"}]
@@ -95,36 +93,6 @@ def _unfit(lab: LabDefinition, reason: str) -> LabStep:
 
 
 # -- applying ----------------------------------------------------------------------------------------------------------
-
-
-def manifests(labs: Sequence[LabDefinition], root: Path, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """All objects of all labs, each once, with their expressions replaced.
-
-    Args:
-        labs: Whose manifests.
-        root: Where `labs/` is.
-        facts: Variables of expressions; a lab's own `param` is added.
-    """
-    objects: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for lab in labs:
-        context = {**facts, "param": lab.parameters, "lab": lab.id}
-        for name in lab.manifests:
-            text = (root / "labs" / lab.id / name).read_text(encoding="utf-8")
-            for document in yamlio.loads_all(text):
-                for item in evaluate(document.pop(EACH), context) if EACH in document else [None]:
-                    made = _rendered(document, {**context, "item": item})
-                    meta = made["metadata"]
-                    objects[made["kind"], meta.get("namespace", ""), meta["name"]] = made
-    return sorted(objects.values(), key=lambda made: made["kind"] != "Namespace")
-
-
-def _rendered(value: Any, context: Mapping[str, Any]) -> Any:
-    """Expressions are replaced inside single values, after parsing: none can add structure to a document."""
-    if isinstance(value, dict):
-        return {key: _rendered(item, context) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rendered(item, context) for item in value]
-    return render(value, context) if isinstance(value, str) else value
 
 
 def hosts(attached: Attached) -> str:

@@ -96,7 +96,10 @@ class LabRun:
         try:
             state.facts = self.around.facts(self.lab.namespace)
             for number, step in enumerate(self.lab.steps, start=1):
-                stopped = stopped or ("interrupted" if self.stop.is_set() else "")
+                stopped = stopped or state.stopped or ("interrupted" if self.stop.is_set() else "")
+                if stopped:
+                    # What always runs cleans up, and was written for a cluster that is repaired.
+                    keep(self.damage.repair_all(self._context(state)))
                 if stopped and not step.always:
                     keep([judge.bare(self.lab.id, step, "skip", reason=stopped)])
                     continue
@@ -111,10 +114,9 @@ class LabRun:
                     status: judge.Status = "fail" if isinstance(error, StepError | ExpressionError) else "error"
                     keep([judge.bare(self.lab.id, step, status, str(error), time.monotonic() - start)])
                     state.stopped = f"step '{step.id}' did not succeed"
-                stopped = stopped or state.stopped
         finally:
             keep(self.damage.repair_all(self._context(state)))
-            if stopped:
+            if stopped or state.stopped:
                 # The step that tells of new pods may be one that did not run; the next lab is not to pay for it.
                 self.around.refresh()
         return records

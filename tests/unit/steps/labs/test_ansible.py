@@ -14,7 +14,7 @@ from harness import resources, yamlio
 from harness.ansible import inventory
 from harness.ansible.play import Failures, _forget_environment, journal_event, settings
 from harness.model import labfile
-from harness.steps.labs.apply import manifests
+from harness.steps.labs.objects import manifests
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "labs"
 

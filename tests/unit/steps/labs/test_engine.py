@@ -199,6 +199,24 @@ def test_a_fault_is_repaired_when_a_later_step_fails(lab: MakeLab, tmp_path: Pat
     assert [one.step for one in made][-2:] == ["repair-cut", "repair-cut"]
 
 
+def test_what_runs_always_finds_a_repaired_cluster_and_a_repair_that_fails_does_not_keep_it_from_running(
+    lab: MakeLab, tmp_path: Path
+) -> None:
+    """A repair may take pods along, and the clean-up creates them again: the other way round they were missing."""
+    for mended in (0, 1):
+        codes = {"ls": 1, "mend": mended}
+        cluster = FakeCluster(lambda _place, argv, codes=codes: said(code=codes.get(argv[0], 0)))  # type: ignore[misc]
+        last = {"id": "last", "title": "Last", "repair": "cut"}
+        steps = [step(inject="cut"), {**ECHO, "run": ["ls"]}, last, {**ECHO, "id": "anew", "always": True}]
+        made = run(lab(*steps, faults=FAULT), cluster, tmp_path)
+        assert [argv[0] for _, argv in cluster.log] == ["cut", "cut", "ls", "mend", "mend", "echo"]
+        repaired = "error" if mended else "pass"
+        assert [(one.step, one.status) for one in made] == [
+            ("one", "pass"), ("echo", "fail"), ("repair-cut", repaired), ("repair-cut", repaired),
+            ("last", "skip"), ("anew", "pass"),
+        ]  # fmt: skip
+
+
 def test_a_fault_is_repaired_when_the_engine_is_interrupted(lab: MakeLab, tmp_path: Path) -> None:
     def answer(_place: str, argv: tuple[str, ...]) -> Completed:
         if argv[0] == "ls":
@@ -222,7 +240,9 @@ def test_once_stopped_no_step_begins_but_faults_are_repaired(lab: MakeLab, tmp_p
     cluster = FakeCluster(answer)
     definition = lab(step(inject="cut"), {**ECHO}, faults=FAULT)
     made = LabRun(definition, cluster, tmp_path / "labs", tmp_path, lambda _: None, stop).run()
-    assert [(one.status, one.reason) for one in made][1] == ("skip", "interrupted")
+    assert [(one.step, one.status, one.reason) for one in made] == [
+        ("one", "pass", ""), ("repair-cut", "pass", ""), ("repair-cut", "pass", ""), ("echo", "skip", "interrupted"),
+    ]  # fmt: skip
     assert [place for place, argv in cluster.log if argv == ("mend",)] == ["n2", "n1"]
 
 

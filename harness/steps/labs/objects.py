@@ -1,0 +1,128 @@
+"""Objects of labs: rendered from their manifests, and there again before a lab that needs them begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import timeouts, yamlio
+from harness.cluster.kube import Kube
+from harness.errors import NotYetError
+from harness.model.expression import evaluate, render
+from harness.model.lab import LabDefinition
+
+Object = dict[str, Any]
+
+EACH = "each"
+"""Key of a manifest's document, not of Kubernetes: an expression; the object is made for each `item` of it."""
+
+WAITED = ("Pod", "Job", "Deployment", "StatefulSet", "DaemonSet")
+"""Kinds that must be up before the first step."""
+
+
+def manifests(labs: Sequence[LabDefinition], root: Path, facts: Mapping[str, Any]) -> list[Object]:
+    """All objects of all labs, each once, with their expressions replaced.
+
+    Args:
+        labs: Whose manifests.
+        root: Where `labs/` is.
+        facts: Variables of expressions; a lab's own `param` is added.
+    """
+    objects: dict[tuple[str, str, str], Object] = {}
+    for lab in labs:
+        context = {**facts, "param": lab.parameters, "lab": lab.id}
+        for name in lab.manifests:
+            text = (root / "labs" / lab.id / name).read_text(encoding="utf-8")
+            for document in yamlio.loads_all(text):
+                for item in evaluate(document.pop(EACH), context) if EACH in document else [None]:
+                    made = _rendered(document, {**context, "item": item})
+                    meta = made["metadata"]
+                    objects[made["kind"], meta.get("namespace", ""), meta["name"]] = made
+    return sorted(objects.values(), key=lambda made: made["kind"] != "Namespace")
+
+
+def _rendered(value: Any, context: Mapping[str, Any]) -> Any:
+    """Expressions are replaced inside single values, after parsing: none can add structure to a document."""
+    if isinstance(value, dict):
+        return {key: _rendered(item, context) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rendered(item, context) for item in value]
+    return render(value, context) if isinstance(value, str) else value
+
+
+def bring_back(api: Kube, objects: Iterable[Object], deadline: float = timeouts.ROLLOUT) -> list[str]:
+    """Create objects that are missing, and wait until all of them are up.
+
+    A lab begins with what its manifests say, whatever an earlier one took along: a lab that broke off, or one that
+    deletes every pod of the cluster because they have a new network.
+
+    Args:
+        api: The cluster.
+        objects: What must be there, namespaces first.
+        deadline: Seconds, before scaling.
+
+    Returns:
+        What was created: `Pod labs/box1`.
+
+    Raises:
+        BringUpError: Something is not up in time; names each, and why.
+        ApiError: An object was refused.
+    """
+    wanted = list(objects)
+    created: list[str] = []
+
+    def all_there() -> bool:
+        found = [_get(api, item) for item in wanted]
+        missing = [item for item, now in zip(wanted, found, strict=True) if now is None]
+        api.apply(missing)
+        created.extend(map(_called, missing))
+        waiting = {_called(item): "it was missing and is created again" for item in missing}
+        waiting |= {_called(now): reason for now in found if now is not None and (reason := unready(now))}
+        if waiting:
+            raise NotYetError("; ".join(f"{name}: {reason}" for name, reason in waiting.items()))
+        return True
+
+    timeouts.wait_until("the objects of the lab to be up", all_there, deadline, interval=0.1)
+    return created
+
+
+def _get(api: Kube, item: Object) -> Object | None:
+    meta = item["metadata"]
+    return api.get(item["apiVersion"], item["kind"], meta["name"], meta.get("namespace", ""))
+
+
+def _called(item: Object) -> str:
+    meta = item["metadata"]
+    return f"{item['kind']} {'/'.join(filter(None, [meta.get('namespace', ''), meta['name']]))}"
+
+
+def unready(item: Object) -> str:
+    """Why an object is not up; empty when it is, and for kinds that need nothing more than to exist.
+
+    Args:
+        item: Of the API.
+    """
+    if item["metadata"].get("deletionTimestamp"):
+        return "it is being deleted"
+    if item["kind"] not in WAITED:
+        return ""
+    status: Mapping[str, Any] = item.get("status") or {}
+    if item["kind"] == "Pod":
+        conditions = {one["type"]: one for one in status.get("conditions") or ()}
+        ready = conditions.get("Ready", {})
+        told = ready.get("message") or f"its phase is {status.get('phase') or 'not known yet'}"
+        return "" if ready.get("status") == "True" else str(told)
+    if item["kind"] == "Job":
+        return "" if status.get("ready") or status.get("succeeded") else "no pod of it is ready"
+    if status.get("observedGeneration", 0) < item["metadata"].get("generation", 0):
+        return "its controller has not processed it yet"
+    wanted, now = _counts(item, status)
+    return "" if now == wanted else f"{now} of {wanted} pods are ready"
+
+
+def _counts(item: Object, status: Mapping[str, Any]) -> tuple[int, int]:
+    """Pods that a workload should have, and those that are ready."""
+    if item["kind"] == "DaemonSet":
+        return status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+    return item["spec"].get("replicas", 1), status.get("readyReplicas", 0)

@@ -1,0 +1,85 @@
+"""What a lab finds when it begins: its objects, whatever the labs before it took along."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cluster.kube import Kube
+from harness.errors import BringUpError
+from harness.steps.labs.objects import bring_back, unready
+
+Object = dict[str, Any]
+
+
+def thing(kind: str, name: str, status: Object | None = None, **metadata: Any) -> Object:
+    version = {"Pod": "v1", "Service": "v1", "Job": "batch/v1"}.get(kind, "apps/v1")
+    item = {"apiVersion": version, "kind": kind, "metadata": {"namespace": "labs", "name": name, **metadata}}
+    return {**item, "spec": {"replicas": 2}, "status": status or {}}
+
+
+UP = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+WHY = "containers with unready status: [main]"
+DOWN = {"phase": "Running", "conditions": [{"type": "Ready", "status": "False", "message": WHY}]}
+
+
+class Cluster(Kube):
+    """An API that keeps objects; pods are up as soon as somebody looks again."""
+
+    def __init__(self, *items: Object) -> None:
+        super().__init__(Path("/nonexistent"))
+        self.there = {(item["kind"], item["metadata"]["name"]): item for item in items}
+        self.applied: list[str] = []
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
+        assert (api_version, namespace) in {("v1", "labs"), ("apps/v1", "labs"), ("batch/v1", "labs")}
+        return self.there.get((kind, name))
+
+    def apply(self, objects: Any) -> list[Object]:
+        for item in objects:
+            self.applied.append(item["metadata"]["name"])
+            self.there[item["kind"], item["metadata"]["name"]] = {**item, "status": UP}
+        return []
+
+
+def test_what_is_missing_is_created_and_what_is_there_is_left_alone() -> None:
+    api = Cluster(thing("Pod", "box1", UP), thing("Service", "web"))
+    wanted = [thing("Service", "web"), thing("Pod", "box1"), thing("Pod", "box2")]
+    assert bring_back(api, wanted) == ["Pod labs/box2"]
+    assert api.applied == ["box2"]
+    assert bring_back(api, wanted) == []
+
+
+def test_what_does_not_come_up_is_named_with_its_reason() -> None:
+    api = Cluster(
+        thing("Pod", "box1", UP), thing("Pod", "box2", DOWN), thing("Deployment", "web", {"readyReplicas": 1})
+    )
+    wanted = [thing("Pod", "box1"), thing("Pod", "box2"), thing("Deployment", "web")]
+    with pytest.raises(BringUpError, match="the objects of the lab to be up") as caught:
+        bring_back(api, wanted, deadline=0.05)
+    assert caught.value.cause == f"last seen: Pod labs/box2: {WHY}; Deployment labs/web: 1 of 2 pods are ready"
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (thing("Pod", "a", UP), ""),
+        (thing("Pod", "a", DOWN), WHY),
+        (thing("Pod", "a", {"phase": "Pending"}), "its phase is Pending"),
+        (thing("Pod", "a"), "its phase is not known yet"),
+        (thing("Pod", "a", UP, deletionTimestamp="2026-01-01T00:00:00Z"), "it is being deleted"),
+        (thing("Job", "a", {"ready": 1}), ""),
+        (thing("Job", "a", {"succeeded": 1}), ""),
+        (thing("Job", "a", {"active": 1}), "no pod of it is ready"),
+        (thing("Deployment", "a", {"observedGeneration": 1, "readyReplicas": 2}, generation=1), ""),
+        (thing("Deployment", "a", {"observedGeneration": 1}, generation=2), "its controller has not processed it yet"),
+        (thing("StatefulSet", "a", {"readyReplicas": 1}), "1 of 2 pods are ready"),
+        (thing("DaemonSet", "a", {"desiredNumberScheduled": 3, "numberReady": 2}), "2 of 3 pods are ready"),
+        (thing("DaemonSet", "a", {"desiredNumberScheduled": 3, "numberReady": 3}), ""),
+        (thing("Service", "a"), ""),
+    ],
+)
+def test_what_is_up_and_what_is_not(item: Object, reason: str) -> None:
+    assert unready(item) == reason
