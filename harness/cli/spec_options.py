@@ -35,6 +35,7 @@ _FIELDS = {
     "cni": "spec.cni",
     "mtu": "spec.underlay.mtu",
     "kernel": "spec.kernel",
+    "kernel_arguments": "spec.kernelArguments",
     "provider": "spec.provider",
     "cni_version": "spec.cniVersion",
     "ip_family": "spec.ipFamily",
@@ -86,7 +87,10 @@ class Asked:
         """What asks for the same cluster again."""
         from harness.model.load import option_of  # noqa: PLC0415 - the help must not wait for pydantic
 
-        options = [(option_of(path), str(value)) for path, value in self.given.items()]
+        options = [
+            (option_of(path), " ".join(value) if isinstance(value, list) else str(value))
+            for path, value in self.given.items()
+        ]
         return [self.target, *(word for option in options for word in option)]
 
     def hand_over(self, ctx: click.Context) -> None:
@@ -130,6 +134,12 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
         version_option,
         click.option("--cni", metavar="VARIANT", help="CNI variant. Replaces the one in the spec."),
         click.option("--kernel", type=click.Choice(KERNELS), help="Run the cluster under this kernel, in a VM."),
+        click.option(
+            "--kernel-arguments",
+            metavar="WORDS",
+            callback=lambda _ctx, _param, words: None if words is None else words.split(),
+            help="Words for the command line of that kernel.",
+        ),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
         click.option("--ip-family", type=click.Choice(FAMILIES), help=_FAMILIES_HELP),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),

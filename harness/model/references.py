@@ -16,6 +16,9 @@ from harness.model.spec import ALL_LABS, CNI_VERSION, MAX_MTU, MIN_IPV6_MTU, Lab
 Locate = Callable[[Path_], str]
 """Where the value at a path stands: `file:line:column`, or the option that set it."""
 
+NO_IPV6: Final = "ipv6.disable=1"
+"""Argument of a kernel that is to have no IPv6 at all (networking/ipv6)."""
+
 _CNI: Final = LabSpec().cni
 _MTU: Final = LabSpec().underlay.mtu
 _FAMILY: Final = LabSpec().ip_family
@@ -132,9 +135,11 @@ def _against_ipv6(spec: Mapping[str, Any], known: Known) -> str:
     if (room := _left(spec, known)) and room[1] < MIN_IPV6_MTU:
         mtu, left = room
         return f"an underlay.mtu of {mtu} leaves {left} bytes for pods, and IPv6 needs {MIN_IPV6_MTU}"
-    if known.machine is not None and spec.get("kernel", "host") == "host":
-        return known.machine()
-    return ""
+    if spec.get("kernel", "host") != "host":
+        arguments = spec.get("kernelArguments")
+        off = isinstance(arguments, list) and NO_IPV6 in arguments
+        return f"kernelArguments has {NO_IPV6}" if off else ""
+    return known.machine() if known.machine is not None else ""
 
 
 def wanted(ip_family: IpFamily) -> frozenset[Family]:

@@ -160,6 +160,10 @@ Kernel = Literal["host", "debian"]
 """What a cluster runs under: this machine's kernel, or another in a virtual machine."""
 
 
+KernelArgument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=/+@%-]{1,200}$")]
+"""A word of a kernel's command line (admin-guide/kernel-parameters): no space, no quote."""
+
+
 LEAST_SERVICES: Final = 256
 MOST_SERVICES: Final = 2**20
 """Addresses of a Service range of IPv6: kube-apiserver refuses a larger one."""
@@ -194,6 +198,11 @@ class LabSpec(Data):
     kernel: Kernel = Field(
         default="host",
         description="Kernel of the cluster: this machine's, or another one in a VM",
+    )
+    kernel_arguments: tuple[KernelArgument, ...] = Field(
+        default=(),
+        alias="kernelArguments",
+        description="Words for the command line of that kernel, such as ipv6.disable=1",
     )
     cni: str = Field(default="flannel", description="Name of a CNI variant")
     cni_version: Annotated[str, StringConstraints(pattern=CNI_VERSION)] = Field(
@@ -249,6 +258,8 @@ class LabSpec(Data):
             clashes.append(
                 f"kernel {self.kernel} needs provider namespaces: provider {self.provider} has its own machines"
             )
+        if self.kernel_arguments and self.kernel == "host":
+            clashes.append("kernelArguments are for the kernel of a VM: kernel is host, and this machine's kernel runs")
         if clashes:
             raise ValueError("; ".join(clashes))
         return self

@@ -88,6 +88,7 @@ class MachineMaterials:
         image: The kernel's image.
         modules: The directory that is /lib/modules there.
         disk: Files that the disk has from the start; a directory.
+        arguments: Words for the kernel's command line.
     """
 
     kernel: str
@@ -95,6 +96,7 @@ class MachineMaterials:
     image: Path
     modules: Path
     disk: Path
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ def _launch(
     for tag in tags:
         _share(daemon, files, tag, wanted)
     ports = {state.agent_port: qemu.AGENT_PORT, state.api_port: API_PORT}
-    argv = qemu.command(emulator, files, hardware, materials.image, tags, ports)
+    argv = qemu.command(emulator, files, hardware, qemu.Boot(materials.image, materials.arguments), tags, ports)
     return _start(wanted, files, argv), state
 
 

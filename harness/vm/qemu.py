@@ -47,6 +47,19 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class Boot:
+    """What the machine starts with.
+
+    Args:
+        kernel: Its image.
+        arguments: Words for its command line, after our own: of two that say the same, the last one counts.
+    """
+
+    kernel: Path
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Files:
     """Where things of one machine are.
 
@@ -87,7 +100,7 @@ class Files:
 
 
 def command(
-    program: str, files: Files, hardware: Hardware, kernel: Path, tags: tuple[str, ...], ports: dict[int, int]
+    program: str, files: Files, hardware: Hardware, boot: Boot, tags: tuple[str, ...], ports: dict[int, int]
 ) -> list[str]:
     """The vector of qemu.
 
@@ -95,7 +108,7 @@ def command(
         program: qemu-system-….
         files: Of the machine.
         hardware: What it has.
-        kernel: Its image.
+        boot: What it starts with.
         tags: Shared directories, each with a virtiofsd at its socket.
         ports: Port on this machine's loopback to port of the guest. Nothing else gets in, and nothing gets out.
     """
@@ -119,8 +132,8 @@ def command(
         ),
         # virtiofsd reads and writes the guest's memory, so it must be shared.
         *("-object", f"memory-backend-memfd,id=memory,size={memory},share=on", "-numa", "node,memdev=memory"),
-        *("-kernel", str(kernel), "-initrd", str(files.initramfs)),
-        *("-append", f"{COMMAND_LINE} {CLEARED[hardware.accelerator]}"),
+        *("-kernel", str(boot.kernel), "-initrd", str(files.initramfs)),
+        *("-append", " ".join([COMMAND_LINE, CLEARED[hardware.accelerator], *boot.arguments])),
         # Not `-serial file:…`, which takes commas as they are.
         *("-chardev", f"file,id=console,path={_escaped(files.console)}", "-serial", "chardev:console"),
         # The disk is thrown away with the machine: nothing needs to survive a crash of this one.

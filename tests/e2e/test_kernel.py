@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from harness import timeouts
+from harness.model.references import NO_IPV6
 from tests.e2e import stores
 from tests.e2e.conftest import PREFIX, Cli
 from tests.e2e.test_surroundings import FOREIGN, ODD
@@ -89,13 +90,16 @@ def in_a_machine(cli: Cli, name: str, *words: str) -> Iterator[tuple[Cli, str]]:
 # Of a class, not of the module: on two cores a machine that nobody needs any more takes the time of the next one.
 @pytest.fixture(scope="class")
 def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
-    """One node with bridge: what is different under cgroup v2 is in it. One of its programs is the user's own."""
+    """One node with bridge: what is different under cgroup v2 is in it. One of its programs is the user's own.
+
+    Its kernel has no IPv6 at all, which no namespace of this machine can have.
+    """
     del warm
     home = tmp_path_factory.mktemp("kernel-small")
     mine = home / OWN
     mine.write_bytes(stores.store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
     # On an emulated processor every probe counts: the lab of two nodes has what a cluster has unasked.
-    words = ("bridge", "--nodes", "1", "--ip-family", "ipv4", "--component", f"{OWN}={mine}")
+    words = ("bridge", "--nodes", "1", "--kernel-arguments", NO_IPV6, "--component", f"{OWN}={mine}")
     with in_a_machine(Foreigner(home), f"{PREFIX}-small", *words) as made:
         yield made
 
@@ -134,8 +138,26 @@ def test_doctor_sees_the_other_kernel(warm: Cli, cli: Cli) -> None:
     assert of_this_user(cli) == []
 
 
+@long
+def test_doctor_names_what_a_kernel_without_ipv6_cannot_have_and_what_to_do(warm: Cli, cli: Cli) -> None:
+    del warm
+    words = ("doctor", "flannel", "--ip-family", "dual", "--kernel", "debian", "--kernel-arguments", NO_IPV6)
+    findings = {item["id"]: item for item in cli.data(*words, code=10)["items"]}
+    assert findings["ipv6"]["status"] == "blocks"
+    assert findings["ipv6"]["detail"] == f"/proc/net/if_inet6 does not exist: the kernel was started with {NO_IPV6}"
+    assert findings["ipv6"]["fix"] == f"remove {NO_IPV6} from the kernel's command line, and restart the machine"
+
+
 class TestSmallLab:
     """One node with bridge, in a directory with an odd name, of a user with another language."""
+
+    def test_has_a_kernel_without_ipv6_and_is_a_cluster_of_ipv4_for_that(self, small: tuple[Cli, str]) -> None:
+        cli, name = small
+        cli("exec", "--cluster", name, "n1", "--", "test", "!", "-e", "/proc/net/if_inet6")
+        assert cli.data("status")["items"][0]["spec"]["ipFamily"] == "ipv4"
+        (node,) = nodes_of(small)
+        (cidr,) = node["spec"]["podCIDRs"]
+        assert ":" not in cidr
 
     def test_has_cgroup_v2_and_its_pods_are_in_it(self, small: tuple[Cli, str]) -> None:
         cli, name = small
@@ -174,7 +196,7 @@ class TestSmallLab:
         (run,) = (cli.home / ".runs").glob(f"*-{name}")
         info = json.loads((run / "run.json").read_text())
         assert (info["host"]["cgroups"], "cloud" in info["host"]["kernel"]) == ("v2", True)
-        assert "--kernel debian" in info["reproduce"]
+        assert f"--kernel debian --kernel-arguments {NO_IPV6}" in info["reproduce"]
         assert (run / "report.html").is_file()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from harness.model.references import NO_IPV6
 from harness.steps.doctor.host import Host
 from harness.steps.doctor.model import Answer, Plan, Question
 
 _ADDRESSES: Final = "/proc/net/if_inet6"
 _SWITCH: Final = "/proc/sys/net/ipv6/conf/all/disable_ipv6"
-_PARAMETER: Final = "ipv6.disable=1"
 
 # As nodes do: what a new namespace begins with is the machine's or the kernel's choice (admin-guide/sysctl/net.rst,
 # devconf_inherit_init_net), and nodes set their own.
@@ -27,10 +27,10 @@ def _kernel(plan: Plan) -> Answer:
 
 def _of_kernel(host: Host) -> Answer:
     if not host.exists(_ADDRESSES):
-        told = _PARAMETER in host.read("/proc/cmdline").split()
+        told = NO_IPV6 in host.read("/proc/cmdline").split()
         told = told or host.read("/sys/module/ipv6/parameters/disable").strip() == "1"
-        detail = f"{_ADDRESSES} does not exist" + (f": the kernel was started with {_PARAMETER}" if told else "")
-        fix = f"remove {_PARAMETER} from the kernel's command line, and restart the machine" if told else ""
+        detail = f"{_ADDRESSES} does not exist" + (f": the kernel was started with {NO_IPV6}" if told else "")
+        fix = f"remove {NO_IPV6} from the kernel's command line, and restart the machine" if told else ""
         return Answer(ok=False, detail=detail, fix=fix)
     done = host.unshared(["sh", "-c", _ADDRESS])
     if not done.ok:

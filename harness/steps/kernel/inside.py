@@ -267,7 +267,9 @@ def _materials(
         same = root.stat().st_dev == disk.stat().st_dev
         words = [*COPY, *(["--link"] if same else []), str(root), str(copy / root.name)]
         HostRunner().run(words, timeout=timeouts.DOWNLOAD)
-    return machine.MachineMaterials(chosen.name, chosen.release, chosen.image, chosen.modules, disk)
+    return machine.MachineMaterials(
+        chosen.name, chosen.release, chosen.image, chosen.modules, disk, spec.kernel_arguments
+    )
 
 
 def _point_at(store: Store, inside: Path) -> None:

@@ -144,13 +144,15 @@ def test_a_lab_inside_is_what_was_decided_outside(
 ) -> None:
     (tmp_path / "cnilab.toml").write_text("[up]\nnodes = 3\n")
     monkeypatch.setattr(kernel, "adopt", lambda inside: tmp_path / "kubeconfig" if inside else None)
-    code, asked = bring_up(monkeypatch, Young(0), "--retain")
+    code, asked = bring_up(monkeypatch, Young(0), "--retain", "--kernel-arguments", "ipv6.disable=1 quiet")
     assert code == 0
     assert asked[0] == "up"
     assert "--retain" in asked
     handed_over = Asked.read(Path(asked[asked.index("--handed-over") + 1]))
     assert (handed_over.spec.cni, handed_over.spec.nodes, handed_over.spec.kernel) == ("flannel", 3, "debian")
-    assert handed_over.words == ["flannel", "--name", "new", "--nodes", "3", "--kernel", "debian"]
+    assert handed_over.spec.kernel_arguments == ("ipv6.disable=1", "quiet")
+    arguments = ["--kernel-arguments", "ipv6.disable=1 quiet"]
+    assert handed_over.words == ["flannel", "--name", "new", "--nodes", "3", "--kernel", "debian", *arguments]
     assert ended == []
 
 

@@ -321,6 +321,13 @@ def unasked(text: str, tmp_path: Path, *, machine: str = "") -> tuple[str, list[
         ("ipFamily: dual", MACHINE, "dual", ""),
         ("", MACHINE, "ipv4", MACHINE),
         ("kernel: debian", MACHINE, "dual", ""),
+        ("kernel: debian, kernelArguments: [quiet]", MACHINE, "dual", ""),
+        (
+            "kernel: debian, kernelArguments: [quiet, ipv6.disable=1]",
+            "",
+            "ipv4",
+            "kernelArguments has ipv6.disable=1",
+        ),
         ("underlay: {mtu: 1350}", "", "dual", ""),
         (
             "underlay: {mtu: 1349}",
@@ -348,3 +355,12 @@ def test_a_primary_family_needs_no_word_about_families_where_both_are_usual(tmp_
 
 def test_the_schema_promises_no_family() -> None:
     assert "default" not in schema()["$defs"]["LabSpec"]["properties"]["ipFamily"]
+
+
+def test_words_for_a_kernel_need_a_kernel_that_is_started(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        unasked("kernelArguments: [quiet]", tmp_path)
+    assert "spec.kernelArguments: are for the kernel of a VM: kernel is host" in str(caught.value.problems[0])
+    with pytest.raises(SpecError) as caught:
+        unasked("kernel: debian, kernelArguments: ['init=/bin/sh -c x']", tmp_path)
+    assert "spec.kernelArguments.0" in str(caught.value.problems[0])

@@ -51,15 +51,23 @@ def test_qemus_words_are_as_recorded(accelerator: qemu.Accelerator, golden: Call
         "qemu-system-x86_64",
         qemu.Files(Path("/state/labs/one, two/vm")),
         qemu.Hardware(accelerator=accelerator),
-        Path("/cache/vmlinuz"),
+        qemu.Boot(Path("/cache/vmlinuz")),
         ("root", "run"),
         {40001: qemu.AGENT_PORT, 40002: API_PORT},
     )
     golden(f"vm/{accelerator}.txt", "".join(f"{shlex.quote(word)}\n" for word in words))
 
 
+def test_a_users_words_for_the_kernel_come_after_our_own() -> None:
+    boot = qemu.Boot(Path("/k"), ("ipv6.disable=1", "mitigations=auto"))
+    words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(), boot, (), {})
+    line = words[words.index("-append") + 1]
+    assert line.startswith(qemu.COMMAND_LINE)
+    assert line.endswith(" ipv6.disable=1 mitigations=auto")
+
+
 def test_nothing_gets_out_and_only_the_loopback_gets_in() -> None:
-    words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(), Path("/k"), (), {1: 2})
+    words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(), qemu.Boot(Path("/k")), (), {1: 2})
     network = next(word for word in words if word.startswith("user,"))
     assert "restrict=on" in network
     assert network.count("hostfwd=tcp:127.0.0.1:") == network.count("hostfwd=") == 1
@@ -97,7 +105,7 @@ def test_a_machine_that_says_nothing_is_told_from_one_that_ended(tmp_path: Path)
 
 
 def test_an_emulated_clock_waits_for_its_one_core() -> None:
-    words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(1, steady=True), Path("/k"), (), {})
+    words = qemu.command("qemu", qemu.Files(Path("/v")), qemu.Hardware(1, steady=True), qemu.Boot(Path("/k")), (), {})
     assert words[words.index("-icount") + 1] == "shift=0,sleep=on"
     assert words[words.index("-accel") + 1] == "tcg,thread=single"
 
