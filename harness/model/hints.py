@@ -54,6 +54,8 @@ def expected(dotted: str, kind: str) -> str:
     """
     if dotted.startswith(("spec.nodeAddresses.", "spec.secondAddresses.")):
         return "an IP address, such as 172.18.0.11"
+    if dotted.startswith("spec.kernelArguments."):
+        return "a word of a kernel's command line, without spaces and quotes, such as ipv6.disable=1"
     found = _EXPECTED.get(dotted) or _KINDS.get(kind, "")
     return _NETWORK6 if found == _NETWORK and dotted.endswith("cidr6") else found
 

@@ -13,6 +13,7 @@ mends a file should not have to meet its errors one by one.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -188,21 +189,21 @@ def _places(document: dict[str, Any], error: ValidationError) -> dict[Path_, Err
 
 
 def _drop(document: dict[str, Any], path: Path_, detail: ErrorDetails, mended: set[str]) -> bool:
-    """Take what is wrong out of the document; True when something was taken out."""
+    """Take what is wrong out of the document; True when something was taken out.
+
+    Of a list all goes: each of its items was judged in this round, and no text stands in for every kind of item.
+    """
     if detail["type"] == "missing":
         _set(document, path, "")  # only the header's texts are required, and `_header` has judged them
         return True
     if path == _WHOLE:
         return False
+    path = tuple(itertools.takewhile(lambda key: not isinstance(key, int), path))
     node: Any = document
     for key in path[:-1]:
         node = node[key]
-    if isinstance(node, list):
-        node[int(path[-1])] = ""  # not removed: the positions of the others stay
-    else:
-        node.pop(path[-1])
     mended.add(dotted_path(path))
-    return True
+    return node.pop(path[-1], _WHOLE) is not _WHOLE
 
 
 def _problems(detail: ErrorDetails, path: Path_, locate: _Locator, mended: set[str]) -> Iterator[Problem]:
