@@ -59,8 +59,16 @@ class CnilabError(Exception):
         return "\n".join(lines)
 
 
+@dataclass
 class NotYetError(CnilabError):
-    """Something is not there yet, and says why: raised by the probes of waits, which then go on."""
+    """Something is not there yet, and says why: raised by the probes of waits, which then go on.
+
+    Args:
+        left: Of a wait for many: how many are still missing. Each time there are fewer, the wait has its whole
+            deadline again: a slow machine is no reason to give up on what moves.
+    """
+
+    left: float = math.inf
 
     @property
     def patience(self) -> float:

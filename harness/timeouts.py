@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from harness.errors import BringUpError, CnilabError
+from harness.errors import BringUpError, CnilabError, NotYetError
 
 T = TypeVar("T")
 
@@ -156,7 +156,7 @@ def wait_until(what: str, probe: Callable[[], T | None], deadline: float, *, int
         what: What is waited for, for the error: "node n2 to be Ready".
         probe: Returns a truthy value when it is there. Raises `NotYetError` to say why not, as the last of which is
             the cause if the deadline passes. Any other `CnilabError` ends the wait when its patience does.
-        deadline: Seconds, before scaling.
+        deadline: Seconds, before scaling. Of a wait for many (`NotYetError.left`): for the next of them.
         interval: Seconds between the first two polls.
 
     Raises:
@@ -165,11 +165,17 @@ def wait_until(what: str, probe: Callable[[], T | None], deadline: float, *, int
     """
     last: CnilabError | None = None
     since: float | None = None  # when the present row of errors began that have an end to their patience
-    for elapsed in ticks(deadline, interval, max(interval, 0.25)):
+    fewest = math.inf
+    looks = ticks(deadline, interval, longest := max(interval, 0.25))
+    while (elapsed := next(looks, None)) is not None:
         try:
             value = probe()
         except CnilabError as error:
             last = error
+            if isinstance(error, NotYetError) and error.left < fewest:
+                fewest = error.left
+                time.sleep(interval)
+                looks = ticks(deadline, interval, longest)
             since = None if error.patience == math.inf else elapsed if since is None else since
             if since is not None and elapsed - since >= scaled(error.patience):
                 raise

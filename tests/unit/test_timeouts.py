@@ -165,6 +165,28 @@ def test_patience_begins_anew_after_another_answer(clock: Clock) -> None:
     assert clock.now > 2
 
 
+def test_a_wait_for_many_has_its_deadline_for_the_next_of_them(clock: Clock) -> None:
+    """One that was late is not the fault of those after it: the wait ends when nothing moves for as long as it has."""
+
+    def some(number: int, looks: int) -> list[CnilabError | str | None]:
+        return [NotYetError(f"{number} pods", left=number)] * looks
+
+    looks = itertools.chain(some(3, 100), some(2, 100), some(1, 100), ["there"])
+    assert timeouts.wait_until("them", raising(iter(looks)), 30) == "there"
+    assert clock.now > 60
+    start = clock.now
+    stuck = itertools.chain(some(3, 100), itertools.repeat(NotYetError("2 pods", left=2)))
+    with pytest.raises(BringUpError, match="waited 30 s for them"):
+        timeouts.wait_until("them", raising(stuck), 30)
+    assert 50 < clock.now - start < 70
+    # More than before is no step forward, and the same as once before is none either.
+    start = clock.now
+    to_and_fro = itertools.cycle([*some(2, 10), *some(3, 10)])
+    with pytest.raises(BringUpError):
+        timeouts.wait_until("them", raising(to_and_fro), 30)
+    assert clock.now - start < 35
+
+
 def test_what_is_not_there_yet_may_take_as_long_as_the_wait() -> None:
     assert NotYetError("x").patience == math.inf
     assert CnilabError("x").patience == 0

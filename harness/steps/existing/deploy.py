@@ -14,6 +14,7 @@ from conformance.policy.cases import catalogue
 from harness import timeouts
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
+from harness.cluster.readiness import insist_on_pods
 from harness.cluster.stream import Place
 from harness.components.lock import architecture
 from harness.errors import BringUpError, PreflightError
@@ -34,7 +35,7 @@ from harness.steps.existing.preflight import Survey
 from harness.steps.existing.send import Program, Sender
 from harness.steps.existing.stay import Stay, left_behind, remove
 from harness.steps.lifecycle.attach import Attached
-from harness.steps.suite.deploy import Suite, service_fact, serving
+from harness.steps.suite.deploy import Suite, all_served, service_fact
 
 SCOUT: Final = "scout"
 _CONFLICT: Final = 409
@@ -247,11 +248,11 @@ class Deployment:
         """
         names = {item["metadata"]["name"] for item in made}
 
-        def up(items: list[Object]) -> list[Object] | None:
+        def up(items: list[Object]) -> list[Object]:
             for one in filter(None, map(trouble, items)):
                 raise one.error
-            ready = [item for item in items if _ready(item)]
-            return ready if names <= {item["metadata"]["name"] for item in ready} else None
+            insist_on_pods(items, {f"{namespace}/{name}" for name in names})
+            return [item for item in items if item["metadata"]["name"] in names]
 
         for namespace in sorted({item["metadata"]["namespace"] for item in made}):
             ready = self.kube.wait(
@@ -301,7 +302,7 @@ class Deployment:
             f"endpoints in {here.namespace} to be ready",
             "discovery.k8s.io/v1",
             "EndpointSlice",
-            lambda items: items if serving(items, pods, services) else None,
+            lambda items: all_served(items, pods, services),
             labels=f"kubernetes.io/service-name in ({names})",
             namespace=here.namespace,
             deadline=timeouts.POD_RUNNING,
@@ -329,11 +330,6 @@ class Deployment:
             pod=plan.name,
             containers=plan.containers,
         )
-
-
-def _ready(item: Object) -> bool:
-    statuses = item.get("status", {}).get("containerStatuses") or ()
-    return bool(statuses) and all(one.get("ready") for one in statuses)
 
 
 def _scout(number: int) -> Object:

@@ -16,6 +16,7 @@ from conformance.inventory import NodeFact, Site
 from harness import timeouts
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
+from harness.cluster.readiness import insist
 from harness.cluster.stream import Place
 from harness.cni import catalogue, networks, recognise
 from harness.cni.recognise import Recognised, Seen
@@ -246,7 +247,7 @@ class Look:
         return {"router": False, "far": False, "dis": False, "cap": True} | dict.fromkeys(closed, False)
 
 
-def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, Object] | None:
+def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, Object]:
     """Probes by node, once there is one on each."""
     for one in filter(None, map(trouble, items)):
         raise one.error
@@ -256,7 +257,8 @@ def _probes(items: Sequence[Object], nodes: set[str]) -> dict[str, Object] | Non
         if item.get("status", {}).get("containerStatuses")
         and all(one.get("ready") for one in item["status"]["containerStatuses"])
     }
-    return up if nodes <= set(up) else None
+    insist({f"node {name}": "its probe is not ready" for name in sorted(nodes - set(up))})
+    return up
 
 
 def _links(node: ExistingNode) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from harness import timeouts
 from harness.cluster import ports as numbers
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Object
+from harness.cluster.readiness import insist
 from harness.cluster.stream import Place
 from harness.errors import BringUpError
 from harness.model.records import Exchange
@@ -26,7 +27,7 @@ from harness.providers.existing import tenancy
 from harness.providers.existing.refusals import Trouble, trouble
 from harness.steps.existing.send import Sender
 from harness.steps.existing.stay import Stay
-from harness.steps.suite.deploy import running
+from harness.steps.suite.deploy import running, waiting_for
 
 TRIES: Final = 4
 """Ports that are tried on a node."""
@@ -165,7 +166,8 @@ class Crew:
             elsewhere = any(running(alive, [plan]) for plan in plans)
             if others or (images and elsewhere):
                 return _Seen(alive, others or images)
-            return _Seen(alive, []) if running(alive, plans) else None
+            insist(waiting_for(alive, plans))
+            return _Seen(alive, [])
 
         return here.kube.wait(
             f"{len(plans)} pods in {here.namespace} to be ready",

@@ -13,6 +13,7 @@ from typing import Any
 from harness import resources, yamlio
 from harness.ansible import inventory
 from harness.ansible.play import Play, play
+from harness.cluster.readiness import WORKLOADS
 from harness.errors import CnilabError, UsageError
 from harness.model.injection import require_none
 from harness.model.journal import Journal
@@ -23,7 +24,7 @@ from harness.model.records import LabStep
 from harness.model.run import RunDir
 from harness.steps.labs.choose import ability, choose, lacking, list_labs, put_off
 from harness.steps.labs.cluster import Cluster
-from harness.steps.labs.objects import WAITED, bring_back, manifests
+from harness.steps.labs.objects import bring_back, manifests
 from harness.steps.labs.run import LabRun
 from harness.steps.lifecycle.attach import Attached
 
@@ -141,7 +142,7 @@ def apply_labs(
     ready = [
         {"kind": made["kind"].lower(), "name": made["metadata"]["name"], "namespace": made["metadata"]["namespace"]}
         for made in objects
-        if made["kind"] in WAITED
+        if made["kind"] in WORKLOADS
     ]
     variables = {"manifests_dir": str(folder), "rollout_ready": ready}
     return play(PLAYBOOK, hosts(attached), run.path, journal, variables=variables)

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import timeouts, yamlio
 from harness.cluster.kube import Kube
-from harness.errors import NotYetError
+from harness.cluster.readiness import called, insist, unready
 from harness.model.expression import evaluate, render
 from harness.model.lab import LabDefinition
 
@@ -16,9 +16,6 @@ Object = dict[str, Any]
 
 EACH = "each"
 """Key of a manifest's document, not of Kubernetes: an expression; the object is made for each `item` of it."""
-
-WAITED = ("Pod", "Job", "Deployment", "StatefulSet", "DaemonSet")
-"""Kinds that must be up before the first step."""
 
 
 def manifests(labs: Sequence[LabDefinition], root: Path, facts: Mapping[str, Any]) -> list[Object]:
@@ -76,11 +73,10 @@ def bring_back(api: Kube, objects: Iterable[Object], deadline: float = timeouts.
         found = [_get(api, item) for item in wanted]
         missing = [item for item, now in zip(wanted, found, strict=True) if now is None]
         api.apply(missing)
-        created.extend(map(_called, missing))
-        waiting = {_called(item): "it was missing and is created again" for item in missing}
-        waiting |= {_called(now): reason for now in found if now is not None and (reason := unready(now))}
-        if waiting:
-            raise NotYetError("; ".join(f"{name}: {reason}" for name, reason in waiting.items()))
+        created.extend(map(_full, missing))
+        waiting = {_full(item): "it was missing and is created again" for item in missing}
+        waiting |= {_full(now): reason for now in found if now is not None and (reason := unready(now))}
+        insist(waiting)
         return True
 
     timeouts.wait_until("the objects of the lab to be up", all_there, deadline, interval=0.1)
@@ -92,37 +88,5 @@ def _get(api: Kube, item: Object) -> Object | None:
     return api.get(item["apiVersion"], item["kind"], meta["name"], meta.get("namespace", ""))
 
 
-def _called(item: Object) -> str:
-    meta = item["metadata"]
-    return f"{item['kind']} {'/'.join(filter(None, [meta.get('namespace', ''), meta['name']]))}"
-
-
-def unready(item: Object) -> str:
-    """Why an object is not up; empty when it is, and for kinds that need nothing more than to exist.
-
-    Args:
-        item: Of the API.
-    """
-    if item["metadata"].get("deletionTimestamp"):
-        return "it is being deleted"
-    if item["kind"] not in WAITED:
-        return ""
-    status: Mapping[str, Any] = item.get("status") or {}
-    if item["kind"] == "Pod":
-        conditions = {one["type"]: one for one in status.get("conditions") or ()}
-        ready = conditions.get("Ready", {})
-        told = ready.get("message") or f"its phase is {status.get('phase') or 'not known yet'}"
-        return "" if ready.get("status") == "True" else str(told)
-    if item["kind"] == "Job":
-        return "" if status.get("ready") or status.get("succeeded") else "no pod of it is ready"
-    if status.get("observedGeneration", 0) < item["metadata"].get("generation", 0):
-        return "its controller has not processed it yet"
-    wanted, now = _counts(item, status)
-    return "" if now == wanted else f"{now} of {wanted} pods are ready"
-
-
-def _counts(item: Object, status: Mapping[str, Any]) -> tuple[int, int]:
-    """Pods that a workload should have, and those that are ready."""
-    if item["kind"] == "DaemonSet":
-        return status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
-    return item["spec"].get("replicas", 1), status.get("readyReplicas", 0)
+def _full(item: Object) -> str:
+    return f"{item['kind']} {called(item)}"

@@ -166,7 +166,7 @@ def _registered(ready: Attached, names: set[str]) -> list[dict[str, Any]]:
     if missing:
         known = {node["metadata"]["name"] for node in there}
         states = (f"{name} {'has no podCIDR' if name in known else 'is not registered'}" for name in sorted(missing))
-        raise NotYetError("; ".join(states))
+        raise NotYetError("; ".join(states), left=len(missing))
     return nodes
 
 
@@ -184,7 +184,7 @@ def _nodes_ready(ready: Attached, names: set[str]) -> bool:
         if condition.get("status") != "True"
     ]
     if states:
-        raise NotYetError("; ".join(states))
+        raise NotYetError("; ".join(states), left=len(states))
     return True
 
 
@@ -206,7 +206,7 @@ def _rolled_out(ready: Attached, workload: str) -> bool:
         done = now == wanted
     if not done:
         msg = f"{now} of {wanted} pods are ready"
-        raise NotYetError(msg)
+        raise NotYetError(msg, left=wanted - now)
     return True
 
 

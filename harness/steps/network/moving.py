@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import timeouts
 from harness.cluster.kube import ApiError, Kube
+from harness.cluster.readiness import called, insist
 from harness.errors import BringUpError, NotYetError, UsageError
 from harness.model.node import Node
 from harness.probes import sandboxes
@@ -182,17 +183,11 @@ def post(api: Kube, manifests: Iterable[Object]) -> list[str]:
             if error.status != _CONFLICT:  # somebody was faster
                 raise
         made.append(f"{namespace}/{item['metadata']['name']}")
-    waiting = set(made)
 
     def all_have_addresses() -> bool:
-        for pod in api.list("v1", "Pod"):
-            if pod["status"].get("podIP"):
-                waiting.discard(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}")
-        return not waiting
+        there = {called(pod) for pod in api.list("v1", "Pod") if pod["status"].get("podIP")}
+        insist({name: "it has no address yet" for name in made if name not in there})
+        return True
 
-    try:
-        timeouts.wait_until("pods to be in the new network", all_have_addresses, timeouts.POD_RUNNING, interval=0.1)
-    except BringUpError as error:
-        error.cause = "\n".join(filter(None, [error.cause, f"without an address: {', '.join(sorted(waiting))}"]))
-        raise
+    timeouts.wait_until("pods to be in the new network", all_have_addresses, timeouts.POD_RUNNING, interval=0.1)
     return made

@@ -17,6 +17,7 @@ from conformance.maths import limit_name
 from harness import timeouts
 from harness.cluster import ports as numbers
 from harness.cluster.kube import Object
+from harness.cluster.readiness import insist, unready
 from harness.errors import BringUpError
 from harness.model import world
 from harness.model.family import FAMILIES, TITLE, Family, family_of_dial
@@ -87,7 +88,7 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
             f"{len(plans)} pods in {NAMESPACE} to be ready",
             "v1",
             "Pod",
-            lambda items: items if running(items, plans) else None,
+            lambda items: _all_up(items, plans),
             namespace=NAMESPACE,
             deadline=timeouts.POD_RUNNING,
         )
@@ -96,7 +97,7 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
             f"endpoints in {NAMESPACE} to be ready",
             "discovery.k8s.io/v1",
             "EndpointSlice",
-            lambda items: items if serving(items, pods, services) else None,
+            lambda items: all_served(items, pods, services),
             namespace=NAMESPACE,
             deadline=timeouts.POD_RUNNING,
         )
@@ -141,15 +142,31 @@ def _had(present: Sequence[Object], node: str, chosen: Ports) -> Ports:
 
 def running(items: list[Object], plans: Sequence[PodPlan]) -> bool:
     """All planned pods are there, on their node, and all their containers run."""
-    found = {item["metadata"]["name"]: item for item in items if not item["metadata"].get("deletionTimestamp")}
-    for plan in plans:
-        item = found.get(plan.name)
-        if item is None or item["spec"].get("nodeName") != plan.node or not item.get("status", {}).get("podIPs"):
-            return False
-        statuses = item["status"].get("containerStatuses", ())
-        if len(statuses) != len(plan.containers) or not all(status.get("ready") for status in statuses):
-            return False
-    return True
+    return not waiting_for(items, plans)
+
+
+def waiting_for(items: list[Object], plans: Sequence[PodPlan]) -> dict[str, str]:
+    """Planned pods that are not there, on their node, with all their containers running; and why."""
+    found = {item["metadata"]["name"]: item for item in items}
+    reasons = {plan.name: _not_up(found.get(plan.name), plan) for plan in plans}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def _not_up(item: Object | None, plan: PodPlan) -> str:
+    if item is None:
+        return "it does not exist"
+    if not (reason := unready(item)):
+        node, containers = item["spec"].get("nodeName"), len(item["spec"]["containers"])
+        if node != plan.node:
+            return f"it is on {node}, not on {plan.node}"
+        if containers != len(plan.containers):
+            return f"it has {containers} containers, not {len(plan.containers)}"
+    return reason
+
+
+def _all_up(items: list[Object], plans: Sequence[PodPlan]) -> list[Object]:
+    insist(waiting_for(items, plans))
+    return items
 
 
 def _selected(pods: list[Object], service: Object) -> list[Object]:
@@ -171,14 +188,29 @@ def _endpoints(slices: Sequence[Object], service: str) -> list[str]:
     )
 
 
-def serving(slices: list[Object], pods: list[Object], services: list[Object]) -> bool:
-    """Every Service's endpoints are the pods that it selects."""
-    return all(
-        _endpoints(slices, service["metadata"]["name"])
-        == sorted(address for pod in _selected(pods, service) for address in _wanted(pod, service))
-        for service in services
-        if service["spec"].get("selector")
-    )
+def all_served(slices: list[Object], pods: list[Object], services: list[Object]) -> list[Object]:
+    """The slices, once every Service's endpoints are the pods that it selects.
+
+    Raises:
+        NotYetError: Of some Services they are not; names them, and the addresses.
+    """
+    insist(_unserved(slices, pods, services))
+    return slices
+
+
+def _unserved(slices: list[Object], pods: list[Object], services: list[Object]) -> dict[str, str]:
+    """Services whose endpoints are not the pods that they select, and what is different."""
+    found = {}
+    for service in services:
+        if service["spec"].get("selector"):
+            now = _endpoints(slices, service["metadata"]["name"])
+            wanted = sorted(address for pod in _selected(pods, service) for address in _wanted(pod, service))
+            if now != wanted:
+                lacks, foreign = sorted(set(wanted) - set(now)), sorted(set(now) - set(wanted))
+                parts = [f"lacks {', '.join(lacks)}"] if lacks else []
+                parts += [f"still has {', '.join(foreign)}"] if foreign else []
+                found[service["metadata"]["name"]] = "; ".join(parts) or "has an address twice"
+    return found
 
 
 def _wanted(pod: Object, service: Object) -> list[str]:

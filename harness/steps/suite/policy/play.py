@@ -31,6 +31,8 @@ from conformance.policy.semantics import Endpoint
 from conformance.registry import CHECKS
 from harness import timeouts
 from harness.cluster.kube import ApiError, Object
+from harness.cluster.readiness import called, insist_on_pods
+from harness.errors import NotYetError
 from harness.model.family import Family, over, record_type
 from harness.model.records import Exchange, Lookup, Observation, Outcome
 from harness.probes import plan as probes
@@ -291,15 +293,13 @@ def deploy(suite: Suite) -> Arena:
     spec = suite.attached.spec
     wanted = [f"{PREFIX}{namespace}/{pod}" for namespace, pod in pod_names(cases.world)]
 
-    def serving(items: list[Object]) -> dict[str, tuple[str, ...]] | None:
-        found = {
-            f"{item['metadata']['namespace']}/{item['metadata']['name']}": _addresses(item)
-            for item in items
-            if _ready(item)
-        }
-        return found if all(name in found for name in wanted) else None
+    def serving(items: list[Object]) -> dict[str, tuple[str, ...]]:
+        insist_on_pods(items, wanted)
+        return {called(item): _addresses(item) for item in items}
 
-    if serving(kube.list("v1", "Pod", labels=suite.labels)) is None:
+    try:
+        serving(kube.list("v1", "Pod", labels=suite.labels))
+    except NotYetError:
         kube.apply(manifests.objects(cases.world, spec.node_names))
     found = kube.wait(
         f"{len(wanted)} pods in {PREFIX}* to be ready",
@@ -340,9 +340,3 @@ def _ways(suite: Suite, addresses: Mapping[str, str]) -> dict[str, probes.Prober
 
 def _addresses(item: Object) -> tuple[str, ...]:
     return tuple(entry["ip"] for entry in item["status"].get("podIPs") or [{"ip": item["status"]["podIP"]}])
-
-
-def _ready(item: Object) -> bool:
-    statuses = item.get("status", {}).get("containerStatuses") or ()
-    ours = item["metadata"]["namespace"].startswith(PREFIX) and not item["metadata"].get("deletionTimestamp")
-    return ours and bool(statuses) and all(status.get("ready") for status in statuses)

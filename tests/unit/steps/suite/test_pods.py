@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conformance import manifests
+from harness.errors import NotYetError
 from harness.model.spec import LabSpec
 from harness.steps.suite import deploy
 from harness.steps.suite.cni_verbs import active_conf
@@ -32,19 +33,31 @@ def test_running_pods_are_ready() -> None:
     assert deploy.running(pods(), PLANS)
 
 
+def status(*ready: str) -> dict[str, Any]:
+    """A pod's status; of each container `yes` or `no`."""
+    statuses = [{"ready": one == "yes"} for one in ready]
+    return {"phase": "Running", "podIP": "10.244.0.2", "containerStatuses": statuses}
+
+
+TWO = manifests.pods(SPEC)[0]["spec"]
+"""Of a pod on n1 with two containers."""
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        {"status": {}},
-        {"status": {"podIPs": [{"ip": "10.244.0.2"}], "containerStatuses": [{"ready": True}]}},
-        {"status": {"podIPs": [{"ip": "10.244.0.2"}], "containerStatuses": [{"ready": True}, {"ready": False}]}},
-        {"metadata": {"name": "a", "deletionTimestamp": "now"}},
-        {"spec": {"nodeName": "n2"}},
+        ({"status": {}}, "it has no address yet on n1"),
+        ({"status": status("yes")}, "its phase is Running"),
+        ({"status": status("yes", "no")}, "its phase is Running"),
+        ({"metadata": {"name": "a", "deletionTimestamp": "now"}}, "it is being deleted"),
+        ({"metadata": {"name": "other"}}, "it does not exist"),
+        ({"spec": TWO | {"nodeName": "n2"}}, "it is on n2, not on n1"),
+        ({"spec": TWO | {"containers": [{}]}, "status": status("yes")}, "it has 1 containers, not 2"),
     ],
-    ids=["no status", "a container is missing", "a container is not ready", "it is being deleted", "on another node"],
 )
-def test_a_pod_that_is_not_whole_is_not_ready(change: dict[str, Any]) -> None:
+def test_a_pod_that_is_not_whole_is_not_ready(change: dict[str, Any], reason: str) -> None:
     assert not deploy.running(pods(**change), PLANS)
+    assert deploy.waiting_for(pods(**change), PLANS) == {"a": reason}
 
 
 def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -61,9 +74,15 @@ def slices(running: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_service_serves_when_its_endpoints_are_the_pods_that_it_selects() -> None:
     running = pods()
     made = slices(running)
-    assert deploy.serving(made, running, manifests.services(SPEC))
-    made[0]["endpoints"][0]["conditions"]["ready"] = False
-    assert not deploy.serving(made, running, manifests.services(SPEC))
+    assert deploy.all_served(made, running, manifests.services(SPEC)) == made
+    lost = made[0]["endpoints"][0]
+    lost["conditions"]["ready"] = False
+    made[1]["endpoints"].append({"addresses": ["10.244.9.9"]})
+    with pytest.raises(NotYetError) as caught:
+        deploy.all_served(made, running, manifests.services(SPEC))
+    first, second = (item["metadata"]["labels"]["kubernetes.io/service-name"] for item in made[:2])
+    assert caught.value.what == f"{first}: lacks {lost['addresses'][0]}; {second}: still has 10.244.9.9"
+    assert caught.value.left == 2
 
 
 def test_the_sole_services_have_one_backend_each_and_the_empty_one_none() -> None:
