@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import __version__
-from harness.cli.context import shown
+from harness.cli.context import checked_name, settings, shown
+from harness.cli.select import names
 from harness.errors import CnilabError, UsageError
 from harness.model.journal import now
+from harness.model.labstate import LabDir, LabState, read
 from harness.model.run import RunDir, RunInfo
 from harness.model.spec import LabSpec
 from harness.steps.lifecycle.attach import Attached
@@ -154,3 +156,30 @@ def host_facts() -> dict[str, str]:
         "cgroups": "v2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "v1",
         "iptables": shutil.which("iptables") or "missing",
     }
+
+
+def existing_run(directory: Path | None, cluster: str | None, command: str) -> RunDir:
+    """The run directory that a user means.
+
+    Args:
+        directory: As given; None: the cluster's last one.
+        cluster: Its name; None: the newest run of all.
+        command: Who asks, for the next step.
+
+    Raises:
+        UsageError: It is no run directory.
+    """
+    if directory is not None:
+        path = directory
+    elif cluster is not None and checked_name(cluster) in names():
+        known = read(LabDir(settings().state, cluster), LabState)
+        path = Path(known.run) if known is not None and known.run else Path(".runs/latest")
+    elif cluster is not None:
+        last = last_run(cluster)
+        path = last.path if last is not None else Path(f".runs/*-{cluster}")
+    else:
+        path = Path(".runs/latest")
+    if not (path / "run.json").is_file():
+        msg = f"{shown(str(path), 200)} is not a run directory"
+        raise UsageError(msg, cause="it has no run.json", next_step=f"name one: cnilab {command} .runs/…")
+    return RunDir(path.resolve())

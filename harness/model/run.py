@@ -9,25 +9,31 @@
     topology.json       nodes, links, addresses, routes
     captures/ logs/ ansible/ kubeconfig report.html junit.xml summary.md
 
-Lines are appended and flushed one by one, so that a killed harness loses nothing that it had seen.
+Lines are appended and flushed one by one, so that a killed harness loses nothing that it had seen. A line without an
+end is what a killed harness was writing: it is no record.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from harness import files
+from harness.errors import UsageError
 from harness.model.base import Record
 from harness.model.records import Event, FaultRun, LabStep, Observation, Result
 from harness.model.topology import Topology
 
 R = TypeVar("R", bound=Record)
+
+T = TypeVar("T")
 
 _OBSERVATION: TypeAdapter[Observation] = TypeAdapter(Observation)
 
@@ -64,6 +70,35 @@ class RunInfo(Record):
     failure: dict[str, str] = Field(default_factory=dict, description="Why the cluster itself failed, if it did")
 
 
+class DamagedRunError(UsageError):
+    """A file of a run directory is not what this version writes."""
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Say where a record is that cannot be read, and what is wrong with it."""
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        msg = "the run directory is damaged, or another version wrote it"
+        raise DamagedRunError(
+            msg,
+            cause=": ".join(filter(None, [place, first["msg"]])),
+            where=where,
+            next_step="use the version that run.json names, or take another run",
+        ) from error
+
+
+def _drop_unfinished(file: BinaryIO) -> None:
+    """Take away the end of a file that is no whole line: whoever wrote it was killed."""
+    end = file.seek(0, os.SEEK_END)
+    if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
 class RunDir:
     """Reads and writes a run directory; safe to append to from several threads.
 
@@ -79,15 +114,23 @@ class RunDir:
         text = "".join(record.line() + "\n" for record in records)
         with self._lock:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / name).open("a", encoding="utf-8") as file:
-                file.write(text)
+            with (self.path / name).open("ab+") as file:
+                _drop_unfinished(file)
+                file.write(text.encode())
 
     def _read(self, name: str, kind: type[R]) -> list[R]:
+        return list(self._records(name, kind.model_validate_json))
+
+    def _records(self, name: str, parse: Callable[[bytes], T]) -> Iterator[T]:
         path = self.path / name
         if not path.exists():
-            return []
-        with path.open(encoding="utf-8") as file:
-            return [kind.model_validate_json(line) for line in file if line.strip()]
+            return
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip() and line.endswith(b"\n"):
+                    with _readable(f"{path}:{number}"):
+                        record = parse(line)
+                    yield record
 
     def _write(self, name: str, text: str) -> None:
         """Replace a file whole: a reader never sees half of it."""
@@ -100,7 +143,9 @@ class RunDir:
 
     def info(self) -> RunInfo:
         """Read `run.json`."""
-        return RunInfo.model_validate_json((self.path / "run.json").read_text(encoding="utf-8"))
+        path = self.path / "run.json"
+        with _readable(str(path)):
+            return RunInfo.model_validate_json(path.read_bytes())
 
     def add_event(self, event: Event) -> None:
         """Append to `events.jsonl`."""
@@ -116,11 +161,7 @@ class RunDir:
 
     def observations(self) -> list[Observation]:
         """All of `observations.jsonl`."""
-        path = self.path / "observations.jsonl"
-        if not path.exists():
-            return []
-        with path.open(encoding="utf-8") as file:
-            return [_OBSERVATION.validate_json(line) for line in file if line.strip()]
+        return list(self._records("observations.jsonl", _OBSERVATION.validate_json))
 
     def add_results(self, results: Iterable[Result]) -> None:
         """Append to `results.jsonl`."""
@@ -156,7 +197,10 @@ class RunDir:
     def topology(self) -> Topology | None:
         """Read `topology.json`, if the run got that far."""
         path = self.path / "topology.json"
-        return Topology.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        with _readable(str(path)):
+            return Topology.model_validate_json(path.read_bytes())
 
     def directory(self, name: str) -> Path:
         """A sub-directory such as `captures`, made on demand."""

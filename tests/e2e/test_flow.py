@@ -56,6 +56,11 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
     cli("report", run)
     assert (run / "report.html").read_bytes() == before
     assert not any(path.name.startswith(".") for path in run.iterdir())
+    # The cluster is gone, and its verdicts can be had again: the same bytes each time.
+    judged = [cli("judge", run, "-o", "json") for _ in range(2)]
+    assert judged[0].stdout == judged[1].stdout
+    assert json.loads(judged[0].stdout)["items"] == [{**item, "wallMs": 0.0} for item in results["items"]]
+    assert judged[0].stderr == f"All {len(results['items'])} verdicts of the run are the same.\n"
 
 
 def test_playbooks_change_nothing_the_second_time(flannel: tuple[Cli, str]) -> None:

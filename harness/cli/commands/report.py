@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import checked_name, settings, shown
-from harness.cli.select import cluster_option, names
-from harness.errors import ReportError, UsageError
-
-if TYPE_CHECKING:
-    from harness.model.run import RunDir
+from harness.cli.select import cluster_option
+from harness.errors import ReportError
 
 
 @define(
@@ -32,9 +27,10 @@ def command(directory: Path | None, *, cluster: str | None) -> None:
     The command reads only the run directory, so it also works when the cluster has been removed. Without arguments it
     takes the newest run.
     """
-    run = _run(directory, cluster)
+    from harness.cli.runs import existing_run  # noqa: PLC0415
     from harness.steps.lifecycle.report import write_reports  # noqa: PLC0415
 
+    run = existing_run(directory, cluster, "report")
     try:
         written = write_reports(run)
     except OSError as error:
@@ -42,24 +38,3 @@ def command(directory: Path | None, *, cluster: str | None) -> None:
         raise ReportError(msg, cause=str(error), where=str(run.path)) from error
     for path in written:
         click.echo(str(path))
-
-
-def _run(directory: Path | None, cluster: str | None) -> RunDir:
-    from harness.cli.runs import last_run  # noqa: PLC0415
-    from harness.model.labstate import LabDir, LabState, read  # noqa: PLC0415
-    from harness.model.run import RunDir  # noqa: PLC0415
-
-    if directory is not None:
-        path = directory
-    elif cluster is not None and checked_name(cluster) in names():
-        known = read(LabDir(settings().state, cluster), LabState)
-        path = Path(known.run) if known is not None and known.run else Path(".runs/latest")
-    elif cluster is not None:
-        last = last_run(cluster)
-        path = last.path if last is not None else Path(f".runs/*-{cluster}")
-    else:
-        path = Path(".runs/latest")
-    if not (path / "run.json").is_file():
-        msg = f"{shown(str(path), 200)} is not a run directory"
-        raise UsageError(msg, cause="it has no run.json", next_step="name one: cnilab report .runs/…")
-    return RunDir(path.resolve())

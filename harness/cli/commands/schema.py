@@ -7,19 +7,26 @@ import click
 from harness.cli.command import command as define
 from harness.cli.output import emit_document
 
+KINDS = ("spec", "run", "event", "observation", "result", "lab-step", "fault")
+"""Of documents that have a schema; see harness.model.schemas."""
+
 
 @define(
     "schema",
     examples="""
     cnilab schema > cluster.schema.json
-    cnilab schema -o yaml
+    cnilab schema observation -o yaml
     # first line of a spec, for the YAML language server:
     #   yaml-language-server: $schema=cluster.schema.json
 """,
 )
+@click.argument("kind", type=click.Choice(KINDS), default="spec", metavar="[KIND]")
 @click.option("-o", "--output", type=click.Choice(["json", "yaml"]), default="json", help="Format.")
-def command(output: str) -> None:
-    """Print the JSON schema of a cluster spec. Editors use it for completion and checks."""
-    from harness.model.document import schema  # noqa: PLC0415
+def command(kind: str, output: str) -> None:
+    """Print the JSON schema of a cluster spec or of a record. Editors use it for completion and checks.
 
-    emit_document(schema(), output)
+    Records are what a run directory has, line by line: run, event, observation, result, lab-step, fault.
+    """
+    from harness.model.schemas import schema  # noqa: PLC0415
+
+    emit_document(schema(kind), output)

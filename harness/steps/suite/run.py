@@ -19,6 +19,7 @@ from harness.probes import topology
 from harness.runner import HostRunner
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
+from harness.steps.suite.judge import SELECT, TEST
 from harness.steps.suite.observe import observe, wait_for_proxy
 
 SUITE = Path(conformance.__file__).parent
@@ -49,7 +50,7 @@ def run_conformance(
         BringUpError: The suite's pods do not become ready, or pytest itself broke.
     """
     checks = choose(select)
-    with journal.step("test", "conformance", checks=len(checks)) as detail:
+    with journal.step(TEST, "conformance", checks=len(checks), **{SELECT: select}) as detail:
         look(suites.deploy(attached, journal), run, journal, checks)
         results = verdicts(run, journal, checks, select=select, strict=strict)
         detail.update(counts(results))
