@@ -59,7 +59,7 @@ def test_up_apply_test_report_down_and_the_machine_is_as_before(
     # The cluster is gone, and its verdicts can be had again: the same bytes each time.
     judged = [cli("judge", run, "-o", "json") for _ in range(2)]
     assert judged[0].stdout == judged[1].stdout
-    assert json.loads(judged[0].stdout)["items"] == [{**item, "wallMs": 0.0} for item in results["items"]]
+    assert json.loads(judged[0].stdout)["items"] == [{**item, "wall_ms": 0.0} for item in results["items"]]
     assert judged[0].stderr == f"All {len(results['items'])} verdicts of the run are the same.\n"
 
 
