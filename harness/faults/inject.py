@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from harness import timeouts
 from harness.errors import CnilabError
 from harness.model.expression import ExpressionError, render
 from harness.model.fault import Action, Fault
-from harness.model.injection import Part
+from harness.model.injection import Act
 from harness.model.spot import Spot
 from harness.model.words import fill, names
 from harness.runner import CommandError, Completed, Runner
@@ -60,27 +59,17 @@ class Scene:
 
 @dataclass(frozen=True)
 class Command:
-    """A command with all its words, ready to run.
+    """A command in a place, ready to run.
 
     Args:
         spot: Where.
-        argv: Its words.
-        text: For its standard input.
+        act: What.
         keep: Name under which later commands find its output.
-        may_fail: Any exit status is fine.
-        deadline: Seconds that it may take.
-        part: Of the fault, to which it belongs.
-        problem: What is wrong when it fails, if that says more than the program's name.
     """
 
     spot: Spot
-    argv: tuple[str, ...]
-    text: str = ""
+    act: Act
     keep: str = ""
-    may_fail: bool = False
-    deadline: float = timeouts.COMMAND
-    part: Part = "command"
-    problem: str = ""
 
     def run(self) -> Completed:
         """Run it.
@@ -88,10 +77,11 @@ class Command:
         Raises:
             CommandError: It failed, and may not.
         """
-        check = not self.may_fail and not self.problem
-        done = self.spot.runner.run(self.argv, input=self.text or None, timeout=self.deadline, check=check)
-        if self.problem and not done.ok:
-            raise CommandError(self.problem, done)
+        act = self.act
+        check = not act.may_fail and not act.problem
+        done = self.spot.runner.run(act.run, input=act.input or None, timeout=act.deadline, check=check)
+        if act.problem and not done.ok:
+            raise CommandError(act.problem, done)
         return done
 
 
@@ -179,7 +169,7 @@ class Injected:
             self._save(word, scene)
         for word in self.fault.table:
             self.tables.append(scene.place(render(word, self._values(scene))))
-            yield Command(self.tables[-1], ("nft", "-f", "-"), KFAULT, part="table")
+            yield Command(self.tables[-1], Act(run=("nft", "-f", "-"), input=KFAULT, part="table"))
         for action in self.fault.inject:
             yield self._command(action, scene)
 
@@ -191,13 +181,13 @@ class Injected:
             if not never & action.names():
                 yield partial(self._command, action, scene)
         for spot in self.tables:  # one may never have been made
-            argv = ("nft", "delete", "table", "inet", "kfault")
-            yield partial(Command, spot, argv, may_fail=True, part="table")
+            act = Act(run=("nft", "delete", "table", "inet", "kfault"), may_fail=True, part="table")
+            yield partial(Command, spot, act)
         for spot, vector in self.saved:
             problem = f"could not restore the state of {spot.name}"
-            yield partial(Command, spot, tuple(vector), part="link", problem=problem)
+            yield partial(Command, spot, Act(run=tuple(vector), part="link", problem=problem))
         for spot, pid in self.stopped:
-            yield partial(Command, spot, ("kill", "-CONT", pid), may_fail=True, part="program")
+            yield partial(Command, spot, Act(run=("kill", "-CONT", pid), may_fail=True, part="program"))
 
     def _values(self, scene: Scene, spot: Spot | None = None) -> dict[str, Any]:
         return {**scene.values, **(spot.facts if spot else {}), **self.kept}
@@ -205,14 +195,13 @@ class Injected:
     def _command(self, action: Action, scene: Scene) -> Command:
         spot = scene.place(render(action.at, self._values(scene)))
         here = self._values(scene, spot)
-        return Command(
-            spot,
-            fill(action.run, here),
-            render(action.input, here),
-            keep=action.keep or "",
+        act = Act(
+            run=tuple(fill(action.run, here)),
+            input=render(action.input, here),
             may_fail=action.may_fail,
             deadline=action.deadline,
         )
+        return Command(spot, act, action.keep or "")
 
     def _run(self, command: Command) -> Completed:
         """Run a command, and remember it."""
@@ -220,9 +209,9 @@ class Injected:
             completed = command.run()
         except CommandError as error:
             if error.completed is not None:
-                self.ran.append(Done(command.spot, command.argv, error.completed))
+                self.ran.append(Done(command.spot, command.act.run, error.completed))
             raise
-        self.ran.append(Done(command.spot, command.argv, completed))
+        self.ran.append(Done(command.spot, command.act.run, completed))
         if command.keep:
             output = completed.stdout
             self.kept[command.keep] = output if "\n" in output.strip() else output.strip()
@@ -234,9 +223,10 @@ class Injected:
         for node in scene.nodes if where == "*" else (where,):
             spot = scene.place(node)
             for name in scene.agents if program == "agent" else (program,):
-                for pid in self._run(Command(spot, ("pgrep", "-x", name), may_fail=True)).stdout.split():
+                search = Act(run=("pgrep", "-x", name), may_fail=True)
+                for pid in self._run(Command(spot, search)).stdout.split():
                     self.stopped.append((spot, pid))
-                    yield Command(spot, ("kill", "-STOP", pid), part="program")
+                    yield Command(spot, Act(run=("kill", "-STOP", pid), part="program"))
 
     def _save(self, word: str, scene: Scene) -> None:
         values = self._values(scene)

@@ -38,16 +38,21 @@ class Where(Data):
     sandbox: str = Field(default="", description="ID of the pod's sandbox: a pod that was made again has another one")
 
 
-class Step(Data):
-    """A command with all its words."""
+class Act(Data):
+    """A command with all its words, and what its end means."""
 
-    where: Where
     run: tuple[str, ...]
     input: str = ""
-    may_fail: bool = False
-    deadline: float = timeouts.COMMAND
+    may_fail: bool = Field(default=False, description="Any exit status is fine")
+    deadline: float = Field(default=timeouts.COMMAND, description="Seconds that it may take")
     part: Part = "command"
     problem: str = Field(default="", description="What is wrong when it fails, if that says more than its name")
+
+
+class Step(Act):
+    """A command in a place that another process finds again."""
+
+    where: Where
 
 
 class Injection(Data):

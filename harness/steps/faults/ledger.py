@@ -91,18 +91,7 @@ def inject(fault: Fault, scene: Scene, places: Places, ledger: Ledger, *, secret
 
 
 def _steps(commands: Collection[Command], places: Places) -> tuple[Step, ...]:
-    return tuple(
-        Step(
-            where=places.where(one.spot.name),
-            run=one.argv,
-            input=one.text,
-            may_fail=one.may_fail,
-            deadline=one.deadline,
-            part=one.part,
-            problem=one.problem,
-        )
-        for one in commands
-    )
+    return tuple(Step(**dict(one.act), where=places.where(one.spot.name)) for one in commands)
 
 
 def take_back(item: Injection, places: Places, ledger: Ledger) -> TakenBack:
@@ -148,15 +137,7 @@ def _run(step: Step, places: Places, outcome: TakenBack) -> CnilabError | None:
         if spot is None:
             outcome.moot.append(step)
             return None
-        Command(
-            spot,
-            step.run,
-            step.input,
-            may_fail=step.may_fail,
-            deadline=step.deadline,
-            part=step.part,
-            problem=step.problem,
-        ).run()
+        Command(spot, step).run()
     except CnilabError as error:
         return error
     outcome.ran.append(step)
