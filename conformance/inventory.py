@@ -14,12 +14,13 @@ from pydantic import Field
 
 from harness.model.base import Record
 from harness.model.family import Family, family_of_dial, transport_of
+from harness.model.wellknown import SUITE_NAMESPACE
 from harness.model.world import RESPONDER_PORT
 
 HOST_PORT: Final = 18080
 """The first pod of a node has it for UDP, the second for TCP: one number, two protocols, no clash."""
 
-NAMESPACE: Final = "cnilab-probe"
+NAMESPACE: Final = SUITE_NAMESPACE
 """The suite's namespace in a lab of ours."""
 
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from harness.model.family import Family, family_of_dial
 from harness.model.topology import Interface, Place, Topology
-
-SUITE: Final = "cnilab-probe"
-"""Namespace of the suite's pods, which all of a run's records call by their bare names."""
-
-POLICIES: Final = "cnilab-np-"
-"""Begins the namespaces in which policies are tried; records leave it out."""
+from harness.model.wellknown import POLICY_NAMESPACES, SUITE_NAMESPACE
 
 
 def bare(address: str) -> str:
@@ -29,14 +23,14 @@ def seconds(address: str, interfaces: Iterable[Interface]) -> list[str]:
 
 def pod_names(pods: Iterable[Place]) -> dict[tuple[str, str], str]:
     """What pods are called, by namespace and name: `a`; where several have that name, all but the suite's own `x/a`."""
-    listed = sorted(pods, key=lambda pod: pod.namespace != SUITE)
+    listed = sorted(pods, key=lambda pod: pod.namespace != SUITE_NAMESPACE)
     first: dict[str, Place] = {}
     for pod in listed:
         first.setdefault(pod.name, pod)
     return {
         (pod.namespace, pod.name): pod.name
         if first[pod.name] is pod
-        else f"{pod.namespace.removeprefix(POLICIES)}/{pod.name}"
+        else f"{pod.namespace.removeprefix(POLICY_NAMESPACES)}/{pod.name}"
         for pod in listed
     }
 

@@ -16,9 +16,10 @@ from conformance.policy.semantics import Decision, Endpoint, Proto, decide, isol
 from harness import yamlio
 from harness.model.base import Data
 from harness.model.family import Family
+from harness.model.wellknown import POLICY_NAMESPACES
 
 FILE: Final = Path(__file__).parent.parent / "cases" / "policy.yaml"
-PREFIX: Final = "cnilab-np-"
+PREFIX: Final = POLICY_NAMESPACES
 """What the namespaces of the cases begin with in a cluster."""
 
 DNS: Final = "dns"

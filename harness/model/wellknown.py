@@ -22,3 +22,9 @@ EMULATED: Final = "CNILAB_EMULATED"
 
 INSIDE: Final = "CNILAB_INSIDE"
 """The same in a lab's virtual machine: the lab is made here and nowhere deeper."""
+
+SUITE_NAMESPACE: Final = "cnilab-probe"
+"""Of the suite's pods in a cluster of ours."""
+
+POLICY_NAMESPACES: Final = "cnilab-np-"
+"""How names of the namespaces begin in which the suite tries policies."""

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 
 from harness.model.topology import Interface, Place, Topology, TopologyNode
-from reports.addresses import SUITE, bare, pod_names, seconds
+from harness.model.wellknown import SUITE_NAMESPACE
+from reports.addresses import bare, pod_names, seconds
 from reports.model import Diagram, Fact, NodeBox, OutsideBox, PodBox, Station
 from reports.text import natural
 
@@ -127,7 +128,7 @@ def _node(node: TopologyNode, named: Mapping[tuple[str, str], str]) -> NodeBox:
 
 def _suite_first(pod: PodBox) -> tuple[int, tuple[tuple[int, int, str], ...]]:
     """Pods of the suite, then pods of labs, then those of the system."""
-    rank = 0 if pod.namespace == SUITE else 2 if pod.namespace.startswith("kube-") else 1
+    rank = 0 if pod.namespace == SUITE_NAMESPACE else 2 if pod.namespace.startswith("kube-") else 1
     return rank, natural(pod.name)
 
 

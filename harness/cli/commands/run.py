@@ -19,8 +19,9 @@ from harness.cli.context import WORDS, say, settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.spec_options import Asked, spec_options
 from harness.errors import CnilabError
+from harness.model.wellknown import SUITE_NAMESPACE
 
-TRACES = (("cnilab-probe/a", "cnilab-probe/c"), ("cnilab-probe/a", "8.8.8.8"))
+TRACES = ((f"{SUITE_NAMESPACE}/a", f"{SUITE_NAMESPACE}/c"), (f"{SUITE_NAMESPACE}/a", "8.8.8.8"))
 """Trace two pings for the report, one to another node and one to the outside."""
 
 
