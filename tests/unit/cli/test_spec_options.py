@@ -8,7 +8,7 @@ import click
 import pytest
 
 from harness.cli.command import command as define
-from harness.cli.spec_options import Asked, spec_options
+from harness.cli.spec_options import Asked, checked_version, spec_options
 from harness.errors import SpecError, UsageError
 from harness.model.spec import LabSpec
 
@@ -68,3 +68,23 @@ def test_another_process_gets_the_same_lab(tmp_path: Path) -> None:
     assert found.spec == first.spec
     assert isinstance(found.spec, LabSpec)
     assert found.words == first.words
+
+
+def test_a_version_is_checked_without_a_look_at_the_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which families a cluster has is decided when there is to be one; a switch keeps those that it has."""
+
+    def lacking() -> str:
+        msg = "the machine was asked for IPv6"
+        raise AssertionError(msg)
+
+    monkeypatch.setattr("harness.steps.doctor.ipv6.lacking", lacking)
+    with pytest.raises(AssertionError, match="asked for IPv6"):
+        _ = Asked("flannel").spec
+    assert checked_version("flannel", "0.27.4") == "0.27.4"
+    assert checked_version("flannel", None) == ""
+    assert checked_version("bridge", None) == ""
+    with pytest.raises(SpecError, match="the variant bridge consists of settings of the nodes and has no images"):
+        checked_version("bridge", "1.2.3")
+    assert capsys.readouterr() == ("", "")
