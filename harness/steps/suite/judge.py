@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conformance.context import restore
+from conformance.context import Context, restore
 from conformance.judging import judge_all
+from conformance.model import Check
 from conformance.registry import CHECKS
 from conformance.registry import select as choose
 from harness.errors import UsageError
@@ -76,7 +77,7 @@ def judge_run(run: RunDir, select: str | None = None) -> Judged:
     try:
         observations, kept = run.observations(), {one.id: one for one in run.results()}
         context = restore(LabSpec.model_validate(run.info().spec), observations)
-        checks = choose(asked(run.events()) if select is None else select)
+        checks = choose(select) if select is not None else _of_last_look(run, context)
     except LookupError as error:
         msg = f"{run.path.name} has nothing to judge"
         step = "run 'cnilab test' first: it keeps what it sees in the run directory"
@@ -87,14 +88,23 @@ def judge_run(run: RunDir, select: str | None = None) -> Judged:
     return Judged(results, different, len(pairs))
 
 
-def asked(events: Iterable[Event]) -> str:
-    """What the last `cnilab test` of a run was asked for; empty for all.
+def _of_last_look(run: RunDir, context: Context) -> list[Check]:
+    """What the last `cnilab test` of a run was asked for; where it does not say that, all that it can have judged."""
+    words = asked(run.events())
+    if words is not None:
+        return choose(words)
+    seen = {one.batch for one in context.observations}
+    return [check for check in CHECKS.values() if seen.issuperset(check.batches)]
+
+
+def asked(events: Iterable[Event]) -> str | None:
+    """What the last `cnilab test` of a run was asked for: empty for all; None where the version then did not say.
 
     Args:
         events: Of the run.
     """
     details: list[Mapping[str, Any]] = [one.detail for one in events if one.step == TEST and one.state == "started"]
-    return str(details[-1].get(SELECT, "")) if details else ""
+    return details[-1].get(SELECT) if details else None
 
 
 def _different(then: Result, now: Result) -> tuple[str, ...]:

@@ -23,10 +23,12 @@ from tests.unit.pytest_plugin.test_plugin import saved_run
 ASKED = "nat,mtu.*"
 
 
-def run_of(path: Path, observations: tuple[Observation, ...] = simlab.GREEN, asked: str = ASKED) -> RunDir:
-    """A run with verdicts, as `cnilab test` leaves it."""
+def run_of(
+    path: Path, observations: tuple[Observation, ...] = simlab.GREEN, asked: str = ASKED, *, told: bool = True
+) -> RunDir:
+    """A run with verdicts, as `cnilab test` leaves it; versions before this one did not tell what they were asked."""
     run = saved_run(path, observations)
-    with Journal(run).step(TEST, "conformance", **{SELECT: asked}):
+    with Journal(run).step(TEST, "conformance", **({SELECT: asked} if told else {})):
         context = simlab.context(observations)
         judged = judge_all(context, select(asked), CHECKS)
         run.add_results(one.model_copy(update={"wall_ms": 12.5}) for one in judged)
@@ -66,6 +68,15 @@ def test_what_was_asked_for_last_is_judged_unless_something_else_is(tmp_path: Pa
     assert [one.id for one in judge_run(run, "svc.kpf").results] == ["svc.kpf"]
     assert judge_run(run, "svc.kpf").compared == 0
     assert len(judge_run(run, "").results) == len(CHECKS)
+
+
+def test_of_a_run_that_does_not_tell_what_it_was_asked_all_is_judged_that_was_looked_at(tmp_path: Path) -> None:
+    looked = tuple(one for one in simlab.GREEN if one.batch in {"B0", "B1"})
+    judged = judge_run(run_of(tmp_path, looked, "model.loss", told=False))
+    found = {one.id for one in judged.results}
+    assert {"model.loss", "model.identity", "node.sysctl"} <= found
+    assert {"mtu.exact", "cni.version"} & found == set()
+    assert (judged.differences, judged.compared) == ([], 1)
 
 
 def damaged(run: RunDir) -> None:
