@@ -28,6 +28,7 @@ CHAINS: Final[Mapping[str, tuple[str, str]]] = {
         "packets that come in, before connection tracking (-300) and defragmentation (-400)",
     ),
     "kpre": ("type nat hook prerouting priority -110", "new connections that come in, before kube-proxy's rules"),
+    "kout": ("type nat hook output priority -110", "new connections of the node's own, before kube-proxy's rules"),
     "kpost": ("type nat hook postrouting priority 90", "new connections that go out, before kube-proxy's rules"),
 }
 """Chains of the table `inet kfault`: where each hooks in, and what it sees."""
