@@ -91,8 +91,8 @@ def verdicts(
     """
     with journal.step("test.judge", "verdicts"):
         _judge(run, ",".join(check.id for check in checks) if select else "", strict=strict)
-    wanted = {check.id for check in checks}
-    return [result for result in run.results() if result.id in wanted]
+    found = {result.id: result for result in run.results()}
+    return [found[check.id] for check in checks if check.id in found]
 
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
