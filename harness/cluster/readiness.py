@@ -75,7 +75,11 @@ def unready(item: Object) -> str:
 
 def _of_pod(item: Object, status: Mapping[str, Any]) -> str:
     statuses = status.get("containerStatuses") or ()
-    if status.get("podIP") and len(statuses) == len(item["spec"]["containers"]) and all(map(_runs, statuses)):
+    if (
+        status.get("podIP")
+        and len(statuses) == len(item["spec"]["containers"])
+        and all(one.get("ready") for one in statuses)
+    ):
         return ""
     if not item["spec"].get("nodeName"):
         scheduled = _condition(status, "PodScheduled")
@@ -83,10 +87,6 @@ def _of_pod(item: Object, status: Mapping[str, Any]) -> str:
     if not status.get("podIP"):
         return f"it has no address yet on {item['spec']['nodeName']}"
     return str(_condition(status, "Ready").get("message") or f"its phase is {status.get('phase') or 'not known yet'}")
-
-
-def _runs(status: Mapping[str, Any]) -> bool:
-    return bool(status.get("ready"))
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

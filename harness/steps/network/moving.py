@@ -67,7 +67,7 @@ def require_movable(pods: Iterable[Object]) -> None:
     """
     stubborn = [pod for pod in in_pod_network(pods) if owner(pod) and tolerates(pod, TAINT)]
     if stubborn:
-        names = sorted(f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in stubborn)
+        names = sorted(map(called, stubborn))
         msg = "some pods tolerate every taint: their controllers would start them while there is no pod network"
         raise UsageError(
             msg,
@@ -156,7 +156,7 @@ def _insist_on_scheduling(late: Iterable[Object], rounds: Mapping[str, int]) -> 
     """A controller whose pods get nodes again and again does not ask the scheduler: no taint keeps them off."""
     stubborn = sorted({name for name, count in rounds.items() if count > _COME_AGAIN})
     if stubborn:
-        names = sorted({f"{pod['metadata']['namespace']}/{pod['metadata']['name']}" for pod in late})
+        names = sorted({called(pod) for pod in late})
         msg = "some pods come back on a node without a pod network: their templates name the node (nodeName)"
         raise BringUpError(
             msg,
@@ -182,7 +182,7 @@ def post(api: Kube, manifests: Iterable[Object]) -> list[str]:
         except ApiError as error:
             if error.status != _CONFLICT:  # somebody was faster
                 raise
-        made.append(f"{namespace}/{item['metadata']['name']}")
+        made.append(called(item))
 
     def all_have_addresses() -> bool:
         there = {called(pod) for pod in api.list("v1", "Pod") if pod["status"].get("podIP")}
