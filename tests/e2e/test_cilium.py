@@ -128,6 +128,7 @@ def test_the_machines_own_settings_stay(lab: tuple[Cli, str], settings_before: d
     assert {path: path.read_text() for path in SETTINGS} == settings_before
 
 
+@pytest.mark.night
 def test_the_suite_notices_every_fault_of_policies(lab: tuple[Cli, str]) -> None:
     """On flannel nobody enforces policies, so these faults change nothing there."""
     cli, name = lab
@@ -181,6 +182,7 @@ sys.exit(run(sys.argv[1:]))
 """The command line with a variant whose agent ends at once."""
 
 
+@pytest.mark.night
 def test_an_agent_that_crashes_is_shown_with_its_last_words_and_what_doctor_says(
     cli: Cli, untouched: list[str], tmp_path: Path
 ) -> None:

@@ -31,6 +31,8 @@ CILIUM_IMAGES = {
     "cilium": f"quay.io/cilium/cilium:v{CILIUM}",
     "cilium-operator": f"quay.io/cilium/operator-generic:v{CILIUM}",
 }
+long = pytest.mark.skipif(not os.environ.get("CNILAB_VERSION_TESTS"), reason="takes long: tox -e versions")
+
 SHARED = ("bin", "cni", "components", "images", "libraries")
 
 
@@ -62,6 +64,7 @@ def pushed(url: str, names: dict[str, str], folder: Path) -> dict[str, str]:
     }
 
 
+@long
 def test_flannel_of_another_version_is_pulled_through_a_mirror(
     cli: Cli, untouched: list[str], url: str, cache: Path, tmp_path: Path
 ) -> None:
@@ -116,7 +119,7 @@ def test_an_image_that_cannot_be_pulled_can_be_brought(cli: Cli, url: str, cache
     assert given.references(archive) == {wanted}
 
 
-@pytest.mark.skipif(not os.environ.get("CNILAB_VERSION_TESTS"), reason="takes long: tox -e versions")
+@long
 def test_cilium_of_another_version_by_its_own_chart(
     cli: Cli, untouched: list[str], url: str, cache: Path, tmp_path: Path
 ) -> None:

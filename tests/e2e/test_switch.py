@@ -42,8 +42,6 @@ OTHERS = os.environ.get("CNILAB_E2E_CILIUM", "cilium-vxlan,cilium-kube-proxy").s
 """Variants that CI has no whole flow for: switched to, they meet the suite all the same, without a bring-up of each.
 The night has a whole run of each, and of cilium-cluster-pool and cilium-lean, which differ less from `cilium`."""
 
-long = pytest.mark.skipif(not os.environ.get("CNILAB_SWITCH_TESTS"), reason="takes long: tox -e switch")
-
 
 def wrong(cli: Cli, name: str) -> dict[str, str]:
     """Requirements that are not met."""
@@ -130,7 +128,7 @@ def test_from_flannel_to_cilium_and_back(cli: Cli, untouched: list[str], tmp_pat
     cli("down", name)
 
 
-@long
+@pytest.mark.night
 def test_other_variants_of_cilium_meet_the_suite_on_the_same_nodes(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
     runs = Path(os.environ.get("CNILAB_E2E_RUNS", cli.home))
