@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from conformance.context import Context
 from conformance.inventory import Site
-from harness.model.family import TITLE
+from harness.model.family import TITLE, transport_of
 from harness.model.records import Control, Evidence, Exchange, Leg
 
 WORDS: Final = {
@@ -115,6 +115,22 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
     if one.outcome == "error":
         return broken(leg, f"the probe itself failed on {leg} (errno {one.errno})")
     return failed(leg, one.outcome, outcome_sentence(context, one), "ok", one.outcome)
+
+
+def answered_by(context: Context, one: Exchange | None, leg: Leg, *wanted: str) -> Leg:
+    """A leg that passes only if who answered is one of those that may.
+
+    Args:
+        context: For names in the sentence.
+        one: The exchange; None when the probe did not report it.
+        leg: What is said of it so far.
+        wanted: Names of responders. Echo requests are answered by a kernel, which has no name.
+    """
+    if leg.status != "pass" or one is None or transport_of(one.proto) == "icmp" or one.token in wanted:
+        return leg
+    answerer = one.token or "nobody with a name"
+    text = f"{source_of(context, one)} dialled {target_of(one)}, but {answerer} answered, and not {' or '.join(wanted)}"
+    return failed(leg.leg, "wrong-peer", text, wanted[0] if len(wanted) == 1 else list(wanted), one.token)
 
 
 def undialled(context: Context, leg: str) -> Leg:

@@ -10,6 +10,7 @@ from conformance.context import Context
 from conformance.dumps import rows, unread
 from conformance.inventory import Site
 from conformance.legs import (
+    answered_by,
     any_ok,
     broken,
     census,
@@ -42,7 +43,10 @@ def _wanted(context: Context) -> list[tuple[Exchange | None, str, str]]:
 def egress_reach(context: Context) -> Verdict:
     """Every pod reaches an address outside the cluster."""
     wanted = _wanted(context)
-    legs = [reached(context, one, f"{name}>router/{proto}") for one, name, proto in wanted]
+    legs = [
+        answered_by(context, one, reached(context, one, f"{name}>router/{proto}"), "router")
+        for one, name, proto in wanted
+    ]
     return Verdict(
         tuple(legs),
         (control("P1", any_ok(context.exchanges.get("egress-node", ())), "nodes themselves reach the outside"),),
@@ -120,7 +124,7 @@ def egress_ports(context: Context) -> Verdict:
                 text = f"{' and '.join(sharers)} were both seen outside as {one.peer}"
                 legs.append(failed(leg, "wrong-source", text, "one pod per address and port", sharers))
             else:
-                legs.append(reached(context, one, leg))
+                legs.append(answered_by(context, one, reached(context, one, leg), one.dst))
     legs += unreported(context, "egress-port")
     return Verdict(
         tuple(legs),

@@ -9,7 +9,19 @@ from conformance.checks.rules import forwarding, masquerade_rules
 from conformance.context import Context
 from conformance.dumps import INET, addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.inventory import NodeFact, Site
-from conformance.legs import any_ok, broken, census, check_value, control, failed, names, passed, reached, where
+from conformance.legs import (
+    answered_by,
+    any_ok,
+    broken,
+    census,
+    check_value,
+    control,
+    failed,
+    names,
+    passed,
+    reached,
+    where,
+)
 from conformance.maths import base, inside, pair_mtu
 from conformance.model import Check, Verdict
 from harness.model.family import Family
@@ -25,7 +37,8 @@ def underlay(context: Context) -> Verdict:
                 continue
             for proto in ("tcp", "udp"):
                 leg = f"{src.node}>{dst.node}/{proto}"
-                found = reached(context, context.exchange("underlay", src.name, dst.name, proto), leg)
+                one = context.exchange("underlay", src.name, dst.name, proto)
+                found = answered_by(context, one, reached(context, one, leg), dst.name)
                 legs.append(found if found.status == "pass" else broken(leg, found.statement, found.reason))
             legs += _full_size(context, src, dst)
     return Verdict(

@@ -9,6 +9,7 @@ from conformance.checks.streams import loss, one_way
 from conformance.context import Context
 from conformance.inventory import Site
 from conformance.legs import (
+    answered_by,
     any_ok,
     broken,
     census,
@@ -19,8 +20,6 @@ from conformance.legs import (
     passed,
     reached,
     recorded,
-    source_of,
-    target_of,
     unanswered,
     where,
 )
@@ -51,14 +50,17 @@ def reach_legs(
 def _reach(purpose: str, pairs: Callable[[Context], tuple[Pair, ...]], twin: str, twin_text: str, what: str) -> Judge:
     """A judge for "these pairs reach each other", with a twin on a path that is not under test.
 
-    Between pods, who answered is a requirement of its own (`model.identity`); a node has no other that asks for it.
+    Between pods, who answered is a requirement of its own (`model.identity`); nodes have no other that asks for it.
     """
 
     def judge(context: Context) -> Verdict:
         wanted = pairs(context)
         legs, seen = reach_legs(context, purpose, wanted)
         if purpose != "mesh":
-            legs = [leg if one is None else _by_name(context, one, leg) for one, leg in zip(seen, legs, strict=True)]
+            legs = [
+                leg if one is None else answered_by(context, one, leg, one.dst)
+                for one, leg in zip(seen, legs, strict=True)
+            ]
         return Verdict(
             legs=tuple(legs),
             controls=(control("P1", any_ok(context.exchanges.get(twin, ())), twin_text),),
@@ -127,15 +129,8 @@ def ports(context: Context) -> Verdict:
 
 
 def _port_leg(context: Context, one: Exchange) -> Leg:
-    return _by_name(context, one, reached(context, one, f"{leg_name(one)}/{one.dial.rpartition(':')[2]}"))
-
-
-def _by_name(context: Context, one: Exchange, leg: Leg) -> Leg:
-    """A leg that passes only if who answered is who was dialled."""
-    if leg.status != "pass" or one.token == one.dst:
-        return leg
-    text = f"{source_of(context, one)} dialled {target_of(one)}, but {one.token or 'nobody with a name'} answered"
-    return failed(leg.leg, "wrong-peer", text, one.dst, one.token)
+    leg = reached(context, one, f"{leg_name(one)}/{one.dial.rpartition(':')[2]}")
+    return answered_by(context, one, leg, one.dst)
 
 
 def _port_name(src: str, probe: Probe) -> str:

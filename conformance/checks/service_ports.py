@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from conformance.asked import unreported
 from conformance.checks.services import AFTER, NEXT, SV, VIP
 from conformance.context import Context
-from conformance.legs import any_ok, broken, control, evidence_of, failed, leg_name, names, passed, reached
+from conformance.legs import answered_by, any_ok, broken, control, evidence_of, failed, leg_name, names, passed, reached
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
 from harness.model.records import Control, Exchange, Leg
@@ -24,7 +24,10 @@ def nodeport(context: Context) -> Verdict:
     """A node port answers on every node, from outside; the source that backends see is recorded."""
     seen = context.exchanges.get("nodeport", ())
     sources = Counter(split_endpoint(one.peer)[0] for one in seen if one.outcome == "ok")
-    legs = [reached(context, one, leg_name(one)) for one in seen] + unreported(context, "nodeport")
+    service = context.inventory.service("nodeport")
+    backends = service.endpoints if service else ()
+    legs = [answered_by(context, one, reached(context, one, leg_name(one)), *backends) for one in seen]
+    legs += unreported(context, "nodeport")
     return Verdict(
         tuple(legs),
         (
@@ -110,20 +113,27 @@ def etp_local(context: Context) -> Verdict:
         )
         wanted = sender if sender not in {"", "0.0.0.0", "::"} else source  # noqa: S104 - an unbound socket's address
         if source in outside or source == wanted:
-            return passed(leg, wanted, source, "ip")
+            return answered_by(context, one, passed(leg, wanted, source, "ip"), *_here(context, one.dst_node))
         return failed(leg, "wrong-source", text, wanted, source, "ip")
 
     return _policy(context, "etp-local", "nodeport", judge, "source kept where an endpoint is local, silence elsewhere")
+
+
+def _here(context: Context, node: str) -> tuple[str, ...]:
+    """Pods of a node, by name."""
+    return tuple(pod.name for pod in context.inventory.on(node))
 
 
 def itp_local(context: Context) -> Verdict:
     """InternalTrafficPolicy Local uses endpoints of the client's node only."""
 
     def judge(one: Exchange, leg: str, _local: bool) -> Leg:  # noqa: FBT001 - the shape that _policy calls
-        local = [pod.name for pod in context.inventory.on(one.src_node)]
+        local = _here(context, one.src_node)
         text = f"{one.src} on {one.src_node} was answered by {one.token} of another node"
         return (
-            passed(leg, local, one.token) if one.token in local else failed(leg, "wrong-peer", text, local, one.token)
+            passed(leg, list(local), one.token)
+            if one.token in local
+            else failed(leg, "wrong-peer", text, list(local), one.token)
         )
 
     return _policy(context, "itp-local", "vip", judge, "local endpoints only, silence where there is none")
@@ -133,6 +143,8 @@ def affinity(context: Context) -> Verdict:
     """ClientIP affinity: one client, one backend."""
     legs: list[Leg] = []
     seen = context.exchanges.get("affinity", ())
+    service = context.inventory.service("affinity")
+    backends = service.endpoints if service else ()
     for src in sorted({one.src for one in seen}):
         tokens = sorted({one.token for one in seen if one.src == src and one.outcome == "ok"})
         text = f"{src} with ClientIP affinity was answered by {names(tokens)}"
@@ -143,6 +155,10 @@ def affinity(context: Context) -> Verdict:
             total = sum(one.src == src for one in seen)
             text = f"{len(lost)} of {total} connections from {src} to Service affinity failed"
             legs.append(failed(leg, "lost", text, 0, len(lost), "count"))
+        elif tokens[0] not in backends:
+            answerer = tokens[0] or "nobody with a name"
+            text = f"{src} dialled Service affinity, whose endpoints are {names(backends)}, but {answerer} answered"
+            legs.append(failed(leg, "wrong-peer", text, list(backends), tokens[0]))
         else:
             legs.append(passed(leg, "one backend", tokens))
     legs += unreported(context, "affinity")

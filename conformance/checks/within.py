@@ -5,7 +5,7 @@ from __future__ import annotations
 from conformance.context import Context
 from conformance.dumps import by_name, is_up, unread
 from conformance.inventory import Site
-from conformance.legs import any_ok, broken, check_value, control, evidence_of, failed, reached, where
+from conformance.legs import answered_by, any_ok, broken, check_value, control, evidence_of, failed, reached, where
 from conformance.model import Verdict
 from conformance.plan import loopback
 from harness.model.records import Exchange, Leg
@@ -63,7 +63,7 @@ def _inside(context: Context, purpose: str, twin: str, text: str, *, link: bool)
         for proto in ("tcp", "udp"):
             one = context.exchange(purpose, site.name, target, proto)
             seen.append(one)
-            legs.append(reached(context, one, f"{site.name}>{target}/{proto}"))
+            legs.append(answered_by(context, one, reached(context, one, f"{site.name}>{target}/{proto}"), site.name))
         # Without a way to its kernel, a pod is asked over the loopback address alone.
         legs += [_loopback(context, site)] if link and context.gates.get("node") else []
     return Verdict(

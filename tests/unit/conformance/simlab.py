@@ -233,9 +233,9 @@ class Lab:
             return token, 62, gateway if purpose == "hairpin" else source
         if name in {"router", "far"}:
             return name, 63, f"{NODE_IP[src.node]}:{20000 + self.dials}"
-        target = self.inventory.by_name.get(name)
+        target = self.inventory.by_name.get(src.name if name == "localhost" else name)
         if target is None or target.node == src.node:
-            return name, 64, source
+            return target.name if target else name, 64, source
         mine = source.rpartition(":")[2]
         by_kind = {
             ("hostnet", "pod"): (63, f"{base(CIDR[src.node])}:{mine}"),
