@@ -33,6 +33,7 @@ def wire(context: Context) -> plan.Plan:
 
 _PLANS: Final[tuple[Callable[[Context], plan.Plan], ...]] = (
     lambda context: plan.mesh(context.inventory),
+    lambda context: plan.setups(context.inventory),
     lambda context: plan.connections(context.inventory),
     wire,
     lambda context: plan.packets(context.inventory, context.variant.expect),

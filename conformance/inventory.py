@@ -13,7 +13,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from harness.model.base import Record
-from harness.model.family import Family, family_of_dial, transport_of
+from harness.model.family import Family, endpoint, family_of_dial, transport_of
 from harness.model.wellknown import SUITE_NAMESPACE
 from harness.model.world import RESPONDER_PORT
 
@@ -103,6 +103,20 @@ class ServiceFact(Record):
         return first_of(family, self.cluster_ips or (self.cluster_ip,))
 
 
+class ApiServer(Record):
+    """The API server as pods find it: the Service `kubernetes` of the namespace `default`."""
+
+    cluster_ip: str = Field(description="Its ClusterIP: it has one family, the cluster's primary one")
+    port: int = Field(description="Of the Service")
+    endpoints: tuple[str, ...] = Field(default=(), description="Addresses and ports of the API servers themselves")
+    ca: str = Field(default="", description="PEM of the authorities that pods trust; empty where it cannot be read")
+
+    @property
+    def dial(self) -> str:
+        """Address and port of the Service."""
+        return endpoint(self.cluster_ip, self.port)
+
+
 class Inventory(Record):
     """Everything a run may be held against."""
 
@@ -117,6 +131,7 @@ class Inventory(Record):
         default_factory=dict, description="Why a gate is closed, where that is no property of the network"
     )
     node_dns: str = Field(default="", description="ClusterIP of the cluster's DNS, as pods are told")
+    api: ApiServer | None = Field(default=None, description="None where it may not be read")
 
     @property
     def family(self) -> Family:

@@ -45,6 +45,7 @@ GATES = {
     "verbs": "CNI plugins may be called on a node",
     "slices": "EndpointSlices may be written",
     "policies": "NetworkPolicies may be tested in their own namespaces",
+    "api": "the Service `kubernetes` and its endpoints can be read",
 }
 
 HEAD = """# Conformance catalogue

@@ -59,6 +59,21 @@ def node_pairs(inventory: Inventory) -> tuple[Pair, ...]:
     return tuple((src, dst) for src in chosen for dst in chosen if src.node != dst.node)
 
 
+def setup_pairs(inventory: Inventory) -> tuple[Pair, ...]:
+    """Pairs for how connections are set up: one for each way between two nodes, and on a node, of pods and nodes.
+
+    No pair is one of two nodes alone: that path has no part of the network.
+    """
+    chosen = first_pods(inventory)
+    local = [inventory.on(node.name)[:2] for node in inventory.nodes]
+    return (
+        *node_pairs(inventory),
+        *((pods[0], pods[1]) for pods in local if len(pods) > 1),
+        *((host, pod) for host in inventory.hosts for pod in chosen),
+        *((pod, host) for host in inventory.hosts for pod in chosen),
+    )
+
+
 def ladder_pairs(inventory: Inventory) -> tuple[Pair, ...]:
     """Pairs for packet sizes: one per node pair, and one on each node with two pods."""
     local = [inventory.on(node.name)[:2] for node in inventory.nodes]

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from conformance.inventory import Inventory, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
-from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, udp_payload
-from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs
+from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, split_endpoint, udp_payload
+from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs, setup_pairs
 from conformance.tables import ports, sizes
 from harness.model import world
-from harness.model.family import Family
+from harness.model.family import Family, family_of_dial
 from harness.model.variant import Expectations
 from harness.probes.plan import (
     BindProbe,
@@ -26,6 +26,7 @@ from harness.probes.plan import (
     Probe,
     RungProbe,
     Target,
+    Tls,
 )
 
 Plan = dict[str, list[Probe]]
@@ -134,6 +135,28 @@ def connections(inventory: Inventory) -> Plan:
     return {src.name: [ChurnProbe(to(dst))] for src, dst in pairs if src is not dst}
 
 
+SETUPS = 48
+"""Connections from one node over each kind of path, all other nodes together."""
+
+MOST_SETUPS, LEAST_SETUPS = 12, 4
+"""Connections over one path: one alone says little, as any packet can be lost once."""
+
+
+def setups(inventory: Inventory) -> Plan:
+    """B1, after the mesh and before the many connections: a few over each path, and over loopback beside them.
+
+    Apart from both: the load of either can cost a connection its first SYN.
+    """
+    plan: Plan = defaultdict(list)
+    count = max(LEAST_SETUPS, min(MOST_SETUPS, SETUPS // max(1, len(inventory.nodes))))
+    pairs = setup_pairs(inventory)
+    for src, dst in pairs:
+        plan[src.name] += [ExchangeProbe(to(dst), purpose="setup", one_syn=True)] * count
+    for site in dict.fromkeys(site for pair in pairs for site in pair):
+        plan[site.name] += [ExchangeProbe(to(site), purpose="setup-self", one_syn=True)] * count
+    return dict(plan)
+
+
 def ladder_sizes(inventory: Inventory, expect: Expectations, src: Site, dst: Site) -> tuple[int, ...]:
     """Sizes of IP packets to try between two pods, bytes."""
     low = pair_mtu(inventory.node(src.node).mtu, inventory.node(dst.node).mtu)
@@ -199,6 +222,7 @@ def services(inventory: Inventory, gates: Mapping[str, bool]) -> Plan:
             plan[site.name] += [probe for proto in TRANSPORTS for probe in _vip(service, proto, purpose)]
     for site in first_pods(inventory):
         plan[site.name] += _of_node(inventory, site, by_role)
+    _api_server(inventory, plan)
     if gates.get("router"):
         plan["router"] += _from_outside(inventory, by_role)
     if gates.get("hport"):
@@ -220,6 +244,27 @@ def _of_node(inventory: Inventory, site: Site, by_role: Mapping[str, ServiceFact
         here = set(local.endpoints) & {pod.name for pod in inventory.on(site.node)}
         probes += [replace(probe, expect="ok" if here else "timeout") for probe in _vip(local, "tcp", "itp-local")]
     return probes
+
+
+API = "kubernetes"
+"""How legs name the API server's Service."""
+
+
+def _api_server(inventory: Inventory, plan: Plan) -> None:
+    """All ask the API server's Service for its certificate; nodes and first pods ask the servers behind it, too."""
+    api = inventory.api
+    if api is None or family_of_dial(api.cluster_ip) != inventory.family:
+        return
+    tls = Tls(api.cluster_ip, api.ca)
+    virtual = Target(API, "", api.cluster_ip, api.port)
+    for site in (*inventory.pods, *inventory.hosts):
+        plan[site.name].append(ExchangeProbe(virtual, purpose="api", tls=tls))
+    owners = {node.address: node.name for node in inventory.nodes}
+    for number, dial in enumerate(api.endpoints, start=1):
+        address, port = split_endpoint(dial)
+        target = Target(f"{API}-{number}", owners.get(address, ""), address, port)
+        for site in (*inventory.hosts, *first_pods(inventory)):
+            plan[site.name].append(ExchangeProbe(target, purpose="api-endpoint", tls=tls))
 
 
 def _host_ports(inventory: Inventory, gates: Mapping[str, bool], plan: Plan) -> None:
@@ -307,6 +352,9 @@ def egress(
         plan[site.name] += [*both(outside, purpose), ExchangeProbe(outside, proto="icmp", purpose=purpose)]
     for pod in inventory.pods:
         plan[pod.name] += both(outside, "egress-port", source_port=source_port)
+    for target in targets(inventory.family, gates):
+        for site in (*inventory.pods, *inventory.hosts):
+            plan[site.name] += both(target, "target" if site.kind == "pod" else "target-node")
     if gates.get("far"):
         far = Target("far", "", str(world.far_host(inventory.family)))
         largest = {node.name: expect.of(inventory.family).pod_mtu(node.mtu) for node in inventory.nodes}
@@ -317,6 +365,18 @@ def egress(
                 RungProbe(far, largest[pod.node], expect="msgsize", purpose="pmtud"),
             ]
     return dict(plan)
+
+
+def targets(family: Family, gates: Mapping[str, bool]) -> tuple[Target, ...]:
+    """Addresses outside, each of another range: a public one, one next door, and one behind a further router.
+
+    Args:
+        family: Of the addresses.
+        gates: Their truth: the far host is not everywhere.
+    """
+    found = [("public", world.public(family)), ("neighbour", world.neighbour(family))]
+    found += [("far", world.far_host(family))] if gates.get("far") else []
+    return tuple(Target(name, "", str(address)) for name, address in found)
 
 
 def commands(plans: Sequence[Plan]) -> int:

@@ -11,6 +11,7 @@ from typing import Final
 
 from conformance.batches import BATCHES, Batch
 from conformance.checks import (
+    api_server,
     cni,
     dns,
     dual,
@@ -26,6 +27,7 @@ from conformance.checks import (
     resolver,
     service_ports,
     services,
+    setup,
     sources,
 )
 from conformance.model import Check
@@ -36,10 +38,10 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "nodes": nodes.CHECKS + limits.CHECKS,
     "identity": identity.CHECKS,
     "ipam": ipam.CHECKS,
-    "reach": reach.CHECKS + sources.CHECKS,
+    "reach": reach.CHECKS + setup.CHECKS + sources.CHECKS,
     "nat": nat.CHECKS,
     "mtu": mtu.CHECKS,
-    "services": services.CHECKS + service_ports.CHECKS,
+    "services": services.CHECKS + service_ports.CHECKS + api_server.CHECKS,
     "dns": dns.CHECKS + resolver.CHECKS,
     "egress": egress.CHECKS,
     "dual": dual.CHECKS,

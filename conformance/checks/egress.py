@@ -7,7 +7,7 @@ from collections import defaultdict
 from conformance.asked import unreported
 from conformance.checks.rules import scope
 from conformance.context import Context
-from conformance.dumps import rows, unread
+from conformance.dumps import INET, rows, unread
 from conformance.inventory import Site
 from conformance.legs import (
     answered_by,
@@ -18,16 +18,22 @@ from conformance.legs import (
     evidence_of,
     failed,
     leg_name,
+    names,
     passed,
     reached,
+    recorded,
     source_of,
+    target_of,
     unanswered,
     where,
 )
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
+from conformance.netfilter import in_network
+from conformance.plan import targets
 from harness.model.records import Exchange, Leg
 from harness.model.world import public
+from harness.probes.plan import Target
 
 DS = 'Kubernetes documentation, "IPv4/IPv6 dual-stack", egress traffic'
 
@@ -137,6 +143,74 @@ def egress_ports(context: Context) -> Verdict:
     )
 
 
+def egress_targets(context: Context) -> Verdict:
+    """Every pod reaches outside addresses of several ranges, each answered by whoever has it."""
+    wanted = targets(context.family, context.gates)
+    own = {target.name: _own_range(context, target.address) for target in wanted}
+    answered = {one.dst for one in context.exchanges.get("target-node", ()) if one.outcome == "ok"}
+    silent = [one.address for one in wanted if one.name not in answered and not own[one.name]]
+    seen: list[Exchange | None] = []
+    legs: list[Leg] = []
+    for pod in context.inventory.pods:
+        for target in wanted:
+            for proto in ("tcp", "udp"):
+                one = context.exchange("target", pod.name, target.name, proto)
+                seen.append(one)
+                legs.append(_target_leg(context, pod, target, one, f"{pod.name}>{target.name}/{proto}"))
+    legs += unreported(context, "target-node")
+    return Verdict(
+        tuple(legs),
+        (
+            control(
+                "P1", not silent, f"nodes reach {names(one.address for one in wanted if one.address not in silent)}"
+            ),
+        ),
+        evidence_of(seen, legs),
+        summary=f"{len(context.inventory.pods)} pods reach {names(one.address for one in wanted)} over TCP and UDP",
+    )
+
+
+def _own_range(context: Context, address: str) -> str:
+    """Which range of the cluster has an address, where somebody gave it one that lies over the outside world."""
+    ranges = {"pods": context.pod_range, "Services": context.service_range}
+    ranges["nodes"] = str(context.spec.underlay.range(context.family))
+    return next((what for what, one in ranges.items() if in_network(address, one)), "")
+
+
+def _target_leg(context: Context, pod: Site, target: Target, one: Exchange | None, leg: str) -> Leg:
+    found = reached(context, one, leg)
+    if one is None or found.status == "error":
+        return found
+    if what := _own_range(context, target.address):
+        return recorded(leg, one.outcome, f"{target.address} is in the cluster's own range of {what}")
+    owner = "far" if target.name == "far" else "router"
+    why = _covering(context, pod.node, target.address)
+    if found.status == "pass" and one.token != owner:
+        text = f"{source_of(context, one)} dialled {target_of(one)}, but {one.token or 'nobody with a name'} answered"
+        return failed(leg, "wrong-peer", f"{text}{why}", owner, one.token)
+    if found.status == "pass":
+        return found
+    return found.model_copy(update={"statement": f"{found.statement}{why or _others(context, pod.node, target)}"})
+
+
+def _covering(context: Context, node: str, address: str) -> str:
+    """A network of the pod's node that an outside address lies in, so that it is looked for there."""
+    for link in rows(context.attempt("node", node, "addr")):
+        for info in link.get("addr_info", ()):
+            local, length = str(info.get("local", "")), info.get("prefixlen", 0)
+            network = f"{local}/{length}"
+            if info.get("family") == INET[context.family] and length and in_network(address, network):
+                return f": {link.get('ifname')} of {node} has {network}, which covers it"
+    return ""
+
+
+def _others(context: Context, node: str, target: Target) -> str:
+    """Whether other nodes' pods get there."""
+    there = {one.src_node for one in context.exchanges.get("target", ()) if one.dst == target.name and one.token}
+    reach = sorted(there - {node, ""})
+    return f"; pods of {names(reach)} can get there" if reach else ""
+
+
 _NEXT = ("conntrack -L -s {source}", "iptables -t nat -S POSTROUTING", "nft list ruleset")
 
 CHECKS: tuple[Check, ...] = (
@@ -152,6 +226,12 @@ CHECKS: tuple[Check, ...] = (
         "egress.ports", "pods with the same source port get separate flows outside", "S", "B5", egress_ports,
         source="RFC 4787 REQ-3, RFC 5382 REQ-7", gates=("masq", "router"), after=("node.underlay",),
         causes=("no port translation",), next=_NEXT,
+    ),
+    Check(
+        "egress.targets", "pods reach outside addresses of several ranges", "S", "B5", egress_targets, source=DS,
+        gates=("masq", "router"), after=("node.underlay",), needs=("B0",),
+        causes=("a network of the node (docker, libvirt, a VPN) covers the address", "a route that is too wide"),
+        next=("ip route get {destination} from {source} iif {bridge}", "ip -4 addr; ip -6 addr"),
     ),
     Check(
         "egress.scope", "the rules never masquerade traffic inside the cluster", "M", "B0", scope,

@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.model.variant import Variant
 
-VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies")
+VANTAGES: Final = ("node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies", "api")
 """Gates of what can be looked at and tried; a lab of our own has them all, a cluster of others perhaps not."""
 
 

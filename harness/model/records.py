@@ -69,6 +69,15 @@ class Exchange(Record):
     mss: int | None = Field(default=None, description="TCP maximum segment size that the responder read in the SYN")
     reply_ttl: int | None = Field(default=None, description="TTL of an ICMP echo reply as it arrived")
     stall_ms: float | None = Field(default=None, description="Longest pause of an upload, at either end")
+    syn_resent: int | None = Field(
+        default=None, description="SYNs beyond the first one that the connection took, as the sender's kernel counts"
+    )
+    certificate: str = Field(default="", description="SHA-256 of the certificate that a TLS server showed")
+    subject: str = Field(default="", description="Whom that certificate is for")
+    issuer: str = Field(default="", description="Who signed it")
+    trusted: bool | None = Field(
+        default=None, description="It is signed by the cluster's authority, for the name that was asked for"
+    )
     detail: str = Field(default="", description="What went wrong beyond the errno")
 
 

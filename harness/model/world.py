@@ -51,6 +51,11 @@ def public(family: Family) -> Address:
     return (PUBLIC if family == "ipv4" else PUBLIC6).ip
 
 
+def neighbour(family: Family) -> Address:
+    """The router's address in a neighbouring subnet."""
+    return (NEIGHBOUR if family == "ipv4" else NEIGHBOUR6).ip
+
+
 def addresses(family: Family) -> tuple[Interface, ...]:
     """All addresses of the networks that the router has behind it."""
     return (PUBLIC, NEIGHBOUR, *LOOPBACKS) if family == "ipv4" else (PUBLIC6, NEIGHBOUR6, *LOOPBACKS6)

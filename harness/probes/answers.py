@@ -34,6 +34,8 @@ def request(probe: Probe) -> dict[str, Any]:
                 "expect": probe.expect,
                 "connect": probe.connect,
                 **({"extension": probe.extension} if probe.extension else {}),
+                **({"one_syn": True} if probe.one_syn else {}),
+                **({"tls": True, "ca": probe.tls.ca, "server_name": probe.tls.name} if probe.tls else {}),
             }
         case BindProbe():
             return {
@@ -143,6 +145,11 @@ def _exchange(site: Prober, probe: ExchangeProbe | BindProbe, batch: str, line: 
         mss=line.get("mss"),
         reply_ttl=line.get("reply_ttl"),
         stall_ms=line.get("stall_ms"),
+        syn_resent=line.get("syn_resent"),
+        certificate=line.get("certificate", ""),
+        subject=line.get("subject", ""),
+        issuer=line.get("issuer", ""),
+        trusted=line.get("trusted"),
         detail=line.get("detail", ""),
     )
 

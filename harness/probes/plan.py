@@ -77,6 +77,19 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How a server's certificate is verified. No certificate and no token of ours is shown.
+
+    Args:
+        name: Name or address that it must be for.
+        ca: PEM of the authorities; empty: the certificate is told, and not verified.
+    """
+
+    name: str
+    ca: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class ExchangeProbe:
     """One question to a responder; becomes an `Exchange`.
 
@@ -89,6 +102,8 @@ class ExchangeProbe:
         expect: The outcome that ends the retries: `refused` for a port without a listener, `timeout` for a closed path.
         connect: TCP only: that the connection comes about is enough; for peers that are no responders.
         extension: UDP over IPv6 only: an extension header of options that do nothing, which every packet carries.
+        one_syn: TCP only: a connection that took more than one SYN is tried again, as one without an answer is.
+        tls: TCP only: ask for the server's certificate, and for nothing else.
     """
 
     target: Target
@@ -99,6 +114,8 @@ class ExchangeProbe:
     expect: Outcome = "ok"
     connect: bool = False
     extension: Extension = ""
+    one_syn: bool = False
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True)

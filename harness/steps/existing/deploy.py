@@ -191,6 +191,7 @@ class Deployment:
             addresses = [address for site in pods for address in site.ips]
             spec = look.described(placed.spec, known, nodes, pods=addresses, domain=domain_of(resolver))
             limits = look.limits(nodes)
+            api = look.api()
         sites = tuple(look.with_veth(site, nodes) for site in placed.sites)
         inventory = Inventory(
             families=spec.families,
@@ -200,6 +201,7 @@ class Deployment:
             environment=look.environment(),
             reasons=dict(here.closed),
             node_dns=nameserver(resolver),
+            api=api,
         )
         lab = ExistingLab(spec.name, nodes.nodes, here.found.wish.kubeconfig)
         attached = Attached(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from typing import Any, Final
 
-from conformance.inventory import NodeFact, Site
+from conformance.inventory import ApiServer, NodeFact, Site
 from harness import timeouts
 from harness.cluster.execute import PodRunner
 from harness.cluster.kube import ApiError, Kube, Object
@@ -31,6 +31,7 @@ from harness.providers.existing.refusals import trouble
 from harness.steps.existing.preflight import SERVICE_CIDRS
 from harness.steps.existing.send import Sender
 from harness.steps.existing.stay import Stay
+from harness.steps.suite.api import api_server
 from harness.steps.suite.deploy import GC_THRESH, own_limits
 
 PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
@@ -232,6 +233,17 @@ class Look:
             "node", f"/proc/{GC_THRESH['ipv4']} does not exist: a kernel shows it only in the first network namespace"
         )
         return {}
+
+    def api(self) -> ApiServer | None:
+        """The API server as pods find it; closes the gate, with the reason, where it may not be read."""
+        why = "the Service kubernetes has no endpoint"
+        try:
+            found = api_server(self.kube, self.here.namespace)
+        except ApiError as error:
+            found, why = None, str(error).replace("\n", " ")
+        if found is None:
+            self.here.closed["api"] = why
+        return found
 
     def environment(self) -> dict[str, bool]:
         """Gates that the cluster decides, and why they are closed."""

@@ -204,6 +204,8 @@ NAMES: Final = (
     _one("PMTU", "MTU of the first pod's own link", _pod_link),
     _one("ZONE", "domain of the cluster", lambda context: context.spec.services.domain),
     _one("DNS", "ClusterIP of the cluster's DNS", lambda context: context.inventory.node_dns),
+    _one("API", "ClusterIP of the API server's Service",
+         lambda context: context.inventory.api.cluster_ip if context.inventory.api is not None else None),
     _one("CONF", "path of the variant's CNI configuration",
          lambda context: f"/etc/cni/net.d/{context.expect.conf_file}"),
     _one("PLUGIN", "path of the first plugin that this configuration names", _plugin),

@@ -28,6 +28,7 @@ from harness.probes import sandboxes
 from harness.runner import CommandError
 from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
+from harness.steps.suite.api import api_server
 
 PROC = Path("/proc")
 
@@ -267,6 +268,7 @@ def _take(
         services=facts,
         environment={**around(attached.lab), "dis": False, "neigh": bool(limits)},
         node_dns=dns["spec"]["clusterIP"] if dns else "",
+        api=api_server(attached.kube, NAMESPACE),
     )
     return Suite(attached, found, inventory, ways, limits)
 

@@ -186,6 +186,7 @@ def _b1(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     panels = pace.kernel and pace.only is None
     before = _datapath(suite, "before") if panels else []
     seen = probe(suite, kept(planned(suite.inventory, plan.mesh), pace.only), "B1", pace)
+    seen += probe(suite, kept(planned(suite.inventory, plan.setups), pace.only), "B1", pace)
     if pace.churn:
         seen += probe(suite, planned(suite.inventory, plan.connections), "B1", pace)
     only = _read(("counters", "rules-nft"), pace)

@@ -131,6 +131,26 @@ def drops(one: Observation) -> Observation:
 
 
 SNAT = {"peer": "10.244.0.0:61234"}
+API_DNAT = [
+    {"chain": {"family": "inet", "table": "kfault", "name": "kpre", "type": "nat", "hook": "prerouting", "prio": -110}},
+    {
+        "rule": {
+            "family": "inet", "table": "kfault", "chain": "kpre", "handle": 4,
+            "expr": [
+                {
+                    "match": {
+                        "op": "==",
+                        "left": {"payload": {"protocol": "ip", "field": "daddr"}},
+                        "right": "10.96.0.1",
+                    }
+                },
+                {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 443}},
+                {"dnat": {"family": "ip", "addr": "10.0.2.15", "port": 6443}},
+            ],
+        }
+    },
+]  # fmt: skip
+STRANGER = {"certificate": "0dd", "subject": "CN=n1", "issuer": "CN=n1-ca", "trusted": False}
 NFT_SNAT = [
     {
         "chain": {
@@ -302,6 +322,20 @@ CASES = (
         "conn.churn",
         (records("churn", {"connected": 690, "errors": {"110": 10}}, src="a"),),
         "a>c/tcp",
+    ),
+    Broken(
+        "the first SYN to another node is lost",
+        "conn.setup",
+        (exchanges({"syn_resent": 1, "rtt_us": 1031000, "attempts": 3}, purpose="setup", src="a", dst="c"),),
+        "a>c/tcp",
+        "lost",
+    ),
+    Broken(
+        "two SYNs of a node's connections to its own pod are lost",
+        "conn.setup",
+        (exchanges({"syn_resent": 2, "rtt_us": 3031000}, purpose="setup", src="h1", dst="a"),),
+        "h1>a/tcp",
+        "lost",
     ),
     Broken(
         "traffic between nodes is masqueraded",
@@ -768,6 +802,62 @@ CASES = (
         (exchanges({"peer": "172.18.0.11:20000"}, purpose="egress-port", src_node="n1", proto="udp"),),
         "a>router/udp",
         "wrong-source",
+    ),
+    Broken(
+        "a bridge of a node covers an outside address",
+        "egress.targets",
+        (exchanges({"outcome": "unreachable", "errno": 113, "token": ""}, purpose="target", src_node="n1",
+                   dst="neighbour"),
+         dumps(lambda data: [*data, {"ifname": "docker0", "flags": ["UP"], "addr_info": [
+             {"family": "inet", "local": "172.31.0.1", "prefixlen": 16, "scope": "global"}]}],
+               vantage="node", place="n1", what="addr")),
+        "a>neighbour/tcp",
+        "unreachable",
+    ),
+    Broken(
+        "one node's pods do not reach an outside address",
+        "egress.targets",
+        (exchanges({"outcome": "timeout", "errno": 110, "token": ""}, purpose="target", src_node="n1", dst="far"),),
+        "b>far/udp",
+        "timeout",
+    ),
+    Broken(
+        "somebody else has an outside address",
+        "egress.targets",
+        (exchanges({"token": "n1"}, purpose="target", src="a", dst="public", proto="tcp"),),
+        "a>public/tcp",
+        "wrong-peer",
+    ),
+    Broken(
+        "a rule sends the API server's Service to an address that no node has",
+        "svc.api-server",
+        (exchanges({"outcome": "timeout", "errno": 110, "certificate": "", "trusted": None}, purpose="api",
+                   src_node="n2"),
+         dumps(lambda _: API_DNAT, place="n2", what="rules-nft")),
+        "c>kubernetes/tcp",
+        "timeout",
+    ),
+    Broken(
+        "the API server's Service leads nowhere",
+        "svc.api-server",
+        (exchanges({"outcome": "refused", "errno": 111, "certificate": "", "trusted": None}, purpose="api", src="h2"),),
+        "h2>kubernetes/tcp",
+        "refused",
+    ),
+    Broken(
+        "another server answers for the API server",
+        "svc.api-server",
+        (exchanges(STRANGER, purpose="api", src="d"),),
+        "d>kubernetes/tcp",
+        "wrong-peer",
+    ),
+    Broken(
+        "what answers for the API server does not speak TLS",
+        "svc.api-server",
+        (exchanges({"certificate": "", "subject": "", "issuer": "", "trusted": None, "detail": "not TLS"},
+                   purpose="api", src="a"),),
+        "a>kubernetes/tcp",
+        "wrong-peer",
     ),
     Broken(
         "a rule masquerades pod traffic",

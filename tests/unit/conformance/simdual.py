@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from conformance.context import Context, saved
 from conformance.families import BOTH_TYPES, planned
-from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
+from conformance.inventory import ApiServer, Inventory, NodeFact, ServiceFact, Site
 from harness.cni.catalogue import of
 from harness.model.family import Family, family_of_dial, family_of_proto
 from harness.model.records import Dump, Exchange, Lookup, Observation, Rung, Tap
@@ -16,7 +16,7 @@ from harness.model.spec import LabSpec
 from harness.probes.plan import BindProbe, ExchangeProbe, LookupProbe, Probe
 from tests.unit.conformance import simlab
 from tests.unit.conformance.parts import EDGES, OF_NO_FAMILY, nothing, part, put, put_data
-from tests.unit.conformance.twins import back, back_probe, forth, forth_text, twin
+from tests.unit.conformance.twins import back, back_probe, forth, forth_data, forth_text, twin
 
 SPECS: Final[Mapping[str, LabSpec]] = {
     "dual": LabSpec(nodes=2, ip_family="dual"),
@@ -66,8 +66,14 @@ def inventory(families: tuple[Family, ...]) -> Inventory:
             "nodes": tuple(_node(node, families) for node in four.nodes),
             "services": tuple(_service(service, families) for service in four.services),
             "node_dns": four.node_dns if families[0] == "ipv4" else twin(four.node_dns),
+            "api": four.api if families[0] == "ipv4" else _api(four.api),
         }
     )
+
+
+def _api(api: ApiServer | None) -> ApiServer | None:
+    """The API server's Service has one family, the primary one."""
+    return None if api is None else ApiServer.model_validate(forth_data(api.model_dump(mode="json")))
 
 
 class Lab:

@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance import manifests, plan, questions
 from conformance.context import Context, saved
-from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.inventory import NAMESPACE, ApiServer, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
 from conformance.manifests import crowd_addresses
 from conformance.maths import base, first_host
@@ -79,6 +79,7 @@ def inventory() -> Inventory:
         services=tuple(_services()),
         environment={"router": True, "far": True, "cap": True, "dis": False},
         node_dns="10.96.0.10",
+        api=ApiServer(cluster_ip="10.96.0.1", port=443, endpoints=("172.18.0.10:6443",), ca="authority"),
     )
 
 
@@ -195,6 +196,9 @@ class Lab:
         if probe.expect != "ok":
             quick = Try(t_ms=1.0, ms=0.4, outcome=probe.expect)
             return one.model_copy(update={"outcome": probe.expect, "errno": 111, "tries": (quick,)})
+        if probe.tls is not None:
+            shown = {"certificate": "5eed", "subject": "CN=kube-apiserver", "issuer": "CN=ca", "trusted": True}
+            return one.model_copy(update={"source": f"{src.ip}:{40000 + self.dials}", "syn_resent": 0, **shown})
         port = probe.source_port or 40000 + self.dials
         source = f"{src.ip}:{port}"
         purpose = f"hostport/{probe.proto}" if probe.purpose == "hostport" else probe.purpose
@@ -213,6 +217,7 @@ class Lab:
                 "nonce": f"{self.dials:016x}",
                 "mss": LARGEST - 52,
                 "stall_ms": 2.0,
+                "syn_resent": 0 if probe.proto == "tcp" else None,
             }
         )
 
@@ -231,8 +236,8 @@ class Lab:
                 token = service.endpoints[turn % len(service.endpoints)]
             gateway = f"{first_host(CIDR.get(src.node, CIDR['n1']))}:{source.rpartition(':')[2]}"
             return token, 62, gateway if purpose == "hairpin" else source
-        if name in {"router", "far"}:
-            return name, 63, f"{NODE_IP[src.node]}:{20000 + self.dials}"
+        if name in {"router", "far", "public", "neighbour"}:
+            return "far" if name == "far" else "router", 63, f"{NODE_IP[src.node]}:{20000 + self.dials}"
         target = self.inventory.by_name.get(src.name if name == "localhost" else name)
         if target is None or target.node == src.node:
             return target.name if target else name, 64, source
@@ -556,6 +561,7 @@ def _moving(run: Context, purpose: str) -> plan.Plan:
 BATCHES: Mapping[str, Callable[[Context], plan.Plan]] = {
     "B0": lambda run: plan.underlay(run.inventory, {}),
     "B1": lambda run: plan.mesh(run.inventory),
+    "B1, setups": lambda run: plan.setups(run.inventory),
     "B1, connections": lambda run: plan.connections(run.inventory),
     "B2, wire": _wire,
     "B2": lambda run: plan.packets(run.inventory, run.expect),

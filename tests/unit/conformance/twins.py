@@ -18,6 +18,7 @@ from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe
 _NETWORKS: Final = (
     ("10.244.", "fd00:10:244:", 10),
     ("10.10.", "2001:db8:10:", 10),
+    ("172.31.", "2001:db8:31:", 10),
     ("172.18.0.", "fd00:172:18:", 10),
     ("198.51.100.", "2001:db8:100:", 10),
     ("192.0.2.", "2001:db8:2:", 10),

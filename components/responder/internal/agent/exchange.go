@@ -47,12 +47,16 @@ func exchangeTCP(probe Probe, deadline time.Time) Result {
 	}
 	defer conn.Close()
 	rtt := time.Since(begin).Microseconds()
-	base := Result{Outcome: okay, Source: conn.LocalAddr().String(), RTTUs: &rtt}
+	// Before anything is sent, so that what was sent again can only be the SYN.
+	base := Result{Outcome: okay, Source: conn.LocalAddr().String(), RTTUs: &rtt, Resent: sock.Resent(conn.(*net.TCPConn))}
 	if probe.Connect {
 		return base
 	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		return failure(err)
+	}
+	if probe.TLS {
+		return certificate(base, conn, probe)
 	}
 	header, frame := newFrame(wire.Ask, probe.Size)
 	base.Nonce, base.Sent = wire.Hex(header.Nonce), len(frame)

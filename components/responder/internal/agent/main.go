@@ -43,7 +43,7 @@ func Run(in io.Reader, out io.Writer) error {
 		b.round(plan.Probes, pending, lines, time.Now().Add(share))
 		var failed []int
 		for _, i := range pending {
-			if lines[i].Outcome != plan.Probes[i].Expect {
+			if !ended(plan.Probes[i], lines[i]) {
 				failed = append(failed, i)
 			}
 		}
@@ -57,6 +57,12 @@ func Run(in io.Reader, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// ended tells whether a probe needs no further try.
+func ended(probe Probe, last Result) bool {
+	resent := probe.OneSyn && last.Resent != nil && *last.Resent > 0
+	return last.Outcome == probe.Expect && !resent
 }
 
 // batch is one run of a plan.

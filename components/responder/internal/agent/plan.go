@@ -24,6 +24,10 @@ type Probe struct {
 	Heed       bool   `json:"heed"`        // a rung no larger than the route's MTU
 	SourcePort int    `json:"source_port"` // 0: the kernel's choice
 	Connect    bool   `json:"connect"`     // TCP only: connecting is enough, nothing is asked
+	OneSyn     bool   `json:"one_syn"`     // TCP only: a connection that took more than one SYN is tried again
+	TLS        bool   `json:"tls"`         // TCP only: ask for the server's certificate, and nothing else
+	CA         string `json:"ca"`          // of a certificate: PEM of the authorities; empty: it is not verified
+	ServerName string `json:"server_name"` // of a certificate: the name or address that it must be for
 	Extension  string `json:"extension"`   // UDP over IPv6: hop-by-hop or destination, a header of options that do nothing
 	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok
 	Count      int    `json:"count"`       // datagrams of a burst
@@ -70,6 +74,13 @@ type Result struct {
 	Intact   *bool    `json:"intact,omitempty"`
 	Nonce    string   `json:"nonce,omitempty"`
 	StallMs  *float64 `json:"stall_ms,omitempty"`
+	Resent   *int     `json:"syn_resent,omitempty"` // SYNs beyond the first one
+
+	// exchange with TLS
+	Certificate string `json:"certificate,omitempty"` // SHA-256 of the server's own certificate
+	Subject     string `json:"subject,omitempty"`
+	Issuer      string `json:"issuer,omitempty"`
+	Trusted     *bool  `json:"trusted,omitempty"` // nil without an authority to verify it with
 
 	// rung
 	ReportedMTU *int   `json:"reported_mtu,omitempty"`

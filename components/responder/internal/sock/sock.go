@@ -29,6 +29,7 @@ const (
 	icmp6Filter        = 1
 	tcpSaveSyn         = 27
 	tcpSavedSyn        = 28
+	tcpInfoRetrans     = 100 // offset of tcpi_total_retrans in struct tcp_info
 	soRcvbufForce      = 33
 	udpReceiveBuffer   = 4 << 20
 	originLocal        = 1
@@ -176,6 +177,25 @@ func SavedSyn(c *net.TCPConn) (ttl, mss *int) {
 		return nil, nil
 	}
 	return ParseSyn(buf[:size])
+}
+
+// Resent is how many segments of a connection were sent again so far; nil where it cannot be known.
+func Resent(c *net.TCPConn) *int {
+	buf := make([]byte, tcpInfoRetrans+4)
+	size := uint32(len(buf))
+	err := Control(c, func(fd int) error {
+		_, _, errno := syscall.Syscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO,
+			uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != 0 {
+			return errno
+		}
+		return nil
+	})
+	if err != nil || int(size) < len(buf) {
+		return nil
+	}
+	count := int(binary.NativeEndian.Uint32(buf[tcpInfoRetrans:]))
+	return &count
 }
 
 // ParseSyn reads TTL and MSS from the IP and TCP headers of a SYN.
