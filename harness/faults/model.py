@@ -17,7 +17,7 @@ Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables"
 class Fault(fault.Fault):
     """A fault that the suite must notice."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^F1?\d\d$")] = Field(
+    id: Annotated[str, StringConstraints(pattern=r"^F[12]?\d\d$")] = Field(
         description="Stable, and never reused: `F01`. `F101` is the twin of `F01` in IPv6"
     )
     name: str = Field(description="Short name: `--fault` takes it, too")

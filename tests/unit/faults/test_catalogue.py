@@ -18,6 +18,7 @@ from harness.steps.faults.names import insist, possible
 
 FAULTS = pytest.mark.parametrize("fault", faults(), ids=lambda fault: fault.id)
 TABLE_RULE = re.compile(r"^nft add rule inet kfault (\w+) ")
+TABLE_SET = re.compile(r"^nft add set inet kfault \w+ ")
 
 
 def test_every_check_is_killed_by_a_fault_or_carries_an_inverted_probe() -> None:
@@ -43,9 +44,9 @@ def test_a_fault_names_checks_that_exist_and_spares_none_that_it_kills(fault: Fa
 
 @FAULTS
 def test_what_a_fault_changes_is_undone(fault: Fault) -> None:
-    """Rules go with their table, stopped programs are continued, routes are replayed; all else needs a command."""
+    """Rules and sets go with their table, stopped programs are continued, routes are replayed; all else needs a command."""
     left = [action for action in fault.inject if not action.keep and not TABLE_RULE.match(action.command)]
-    left = [action for action in left if " route flush" not in action.command]
+    left = [one for one in left if " route flush" not in one.command and not TABLE_SET.match(one.command)]
     if left:
         assert fault.undo or fault.state, f"{fault.id} leaves {left[0].command!r} behind"
 
