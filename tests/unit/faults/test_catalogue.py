@@ -44,7 +44,7 @@ def test_a_fault_names_checks_that_exist_and_spares_none_that_it_kills(fault: Fa
 
 @FAULTS
 def test_what_a_fault_changes_is_undone(fault: Fault) -> None:
-    """Rules and sets go with their table, stopped programs are continued, routes are replayed; all else needs a command."""
+    """Rules and sets go with their table, stopped programs go on, routes are replayed; all else needs a command."""
     left = [action for action in fault.inject if not action.keep and not TABLE_RULE.match(action.command)]
     left = [one for one in left if " route flush" not in one.command and not TABLE_SET.match(one.command)]
     if left:
