@@ -12,6 +12,7 @@ from typing import Final
 from conformance.batches import BATCHES, Batch
 from conformance.checks import (
     api_server,
+    attachments,
     cni,
     dns,
     dual,
@@ -46,7 +47,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "egress": egress.CHECKS,
     "dual": dual.CHECKS,
     "policy": policy.CHECKS,
-    "cni": cni.CHECKS,
+    "cni": cni.CHECKS + attachments.CHECKS,
 }
 
 AREAS: Final[dict[Area, tuple[Check, ...]]] = {

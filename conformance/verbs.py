@@ -3,11 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from conformance.context import Context
+from conformance.legs import broken
+from harness.model.records import Leg
 
 Json = Mapping[str, Any]
+
+PARALLEL: Final = 16
+"""ADDs at the same time."""
+
+ROOM: Final = 8
+"""Size of the range that is used up: the network, the gateway and the last address of IPv4 are nobody's."""
+
+GC_VERSION: Final = "1.1.0"
+"""The first version that has GC and STATUS."""
+
+
+_SINGLE: Final = frozenset({"version", "unknown-version", "conflict", "gc-refused", "status-refused", "status"})
+"""Steps that are one call of the main plugin."""
+
+
+def _since(conf: Json, version: str) -> bool:
+    try:
+        own = tuple(int(part) for part in str(conf.get("cniVersion")).split("."))
+    except ValueError:
+        return False
+    return own >= tuple(int(part) for part in version.split("."))
+
+
+def checks(conf: Json) -> bool:
+    """CHECK is a verb of the configuration's version."""
+    return _since(conf, "0.4.0")
+
+
+def collects(conf: Json) -> bool:
+    """GC and STATUS are verbs of the configuration's version."""
+    return _since(conf, GC_VERSION)
 
 
 class Verbs:
@@ -26,6 +59,25 @@ class Verbs:
         """Every plugin that was to be called was, and exited with 0."""
         made = self.calls(step)
         return len(made) == len(self.conf.get("plugins", ())) and all(call["status"] == 0 for call in made)
+
+    def told(self, step: str) -> bool:
+        """A step was made as far as its plugins let it: no call is missing."""
+        made = self.calls(step)
+        ended = step in _SINGLE or len(made) >= len(self.conf.get("plugins", ()))
+        return bool(made) and (ended or bool(made[-1]["status"]))
+
+    @property
+    def scratch(self) -> Json | None:
+        """What was seen of networks that no pod has; None where none can be made."""
+        found: Json | None = self.data.get("scratch")
+        return found
+
+    def gave(self, step: str) -> list[str]:
+        """Addresses that an ADD of a network that no pod has says it gave: some that fail exit with 0."""
+        made = self.calls(step)
+        result = made[-1]["output"] if made and made[-1]["status"] == 0 else None
+        ips = result.get("ips") or () if isinstance(result, dict) else ()
+        return [str(one["address"]).partition("/")[0] for one in ips]
 
     def result(self, step: str) -> Json | None:
         """The last plugin's result."""
@@ -53,3 +105,28 @@ def each(context: Context) -> Iterator[Verbs]:
         data = context.read("cni", node.name, "verbs")
         if isinstance(data, dict):
             yield Verbs(node.name, data)
+
+
+def able(context: Context, *steps: str) -> tuple[list[Verbs], list[Leg]]:
+    """The nodes of which there is all that a judge needs, and a leg `error` for what of the others is missing.
+
+    Args:
+        context: The run.
+        steps: That were planned on every node with a usable configuration.
+    """
+    found: list[Verbs] = []
+    legs: list[Leg] = []
+    there = {verbs.node: verbs for verbs in each(context)}
+    for node in context.inventory.nodes:
+        verbs = there.get(node.name)
+        if verbs is None:
+            legs.append(
+                broken(node.name, f"{node.name}: plugins were to be called, and no answers are there", "missing")
+            )
+            continue
+        gone = [step for step in steps if verbs.conf and not verbs.told(step)]
+        legs += [
+            broken(f"{node.name}/{step}", f"{node.name}: the step {step} was not reported", "missing") for step in gone
+        ]
+        found += [] if gone else [verbs]
+    return found, legs

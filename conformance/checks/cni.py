@@ -10,7 +10,7 @@ from conformance.context import Context
 from conformance.dumps import INET, addresses, rows
 from conformance.legs import broken, census, check_value, control, failed, names, passed
 from conformance.model import Check, Verdict
-from conformance.verbs import Verbs, each
+from conformance.verbs import Verbs, able, each
 from harness.model.records import Evidence, Leg
 
 CNI = "CNI specification 1.1.0"
@@ -30,8 +30,7 @@ def _evidence(context: Context, step: str) -> tuple[Evidence, ...]:
 
 def conf_active(context: Context) -> Verdict:
     """Exactly one configuration is there, it is the variant's, it parses, and every plugin of it exists."""
-    legs = []
-    asked = list(each(context))
+    asked, legs = able(context)
     for verbs in asked:
         files: Json = verbs.data.get("files") or {}
         confs = sorted(name for name in files if name.endswith((".conf", ".conflist", ".json")))
@@ -71,9 +70,8 @@ def _types(text: str) -> set[str] | None:
 
 
 def add_result(context: Context) -> Verdict:
-    """ADD exits with 0 and prints a result of the requested version, with interfaces and addresses."""
-    legs = []
-    asked = list(each(context))
+    """ADD exits with 0 and prints a result of the requested version, with interfaces, addresses and routes."""
+    asked, legs = able(context, "add")
     usable, called = sum(bool(verbs.conf) for verbs in asked), sum(bool(verbs.calls("add")) for verbs in asked)
     for verbs in asked:
         leg = f"{verbs.node}/add"
@@ -86,7 +84,7 @@ def add_result(context: Context) -> Verdict:
             text = f"ADD on {verbs.node} failed: {verbs.said('add')}"
             legs.append(failed(leg, "wrong-value", text, "a result", verbs.said("add")))
         else:
-            lacking = [key for key in ("interfaces", "ips") if not result.get(key)]
+            lacking = _lacking(verbs, result)
             text = f"the result of ADD on {verbs.node} has no {names(lacking)}"
             legs.append(check_value(leg, [], lacking, text, reason="missing"))
             text = f"the result of ADD on {verbs.node} has version {result.get('cniVersion')}, requested was {version}"
@@ -101,14 +99,28 @@ def add_result(context: Context) -> Verdict:
             ),
         ),
         _evidence(context, "add"),
-        summary=f"ADD gives a result with interfaces and addresses on {len(asked)} node",
+        summary=f"ADD gives a result with interfaces, addresses and routes on {len(asked)} nodes",
     )
+
+
+def _lacking(verbs: Verbs, result: Json) -> list[str]:
+    """What is not in a result: a list, the MAC or the namespace of eth0, a route that the namespace has."""
+    found = [key for key in ("interfaces", "ips") if not result.get(key)]
+    own: Json = next((one for one in result.get("interfaces") or () if one.get("name") == "eth0"), {})
+    if "interfaces" not in found:
+        found += [text for key, text in (("mac", "MAC"), ("sandbox", "sandbox")) if not own.get(key)]
+    named = {str(one.get("dst")) for one in result.get("routes") or ()}
+    kernel: Json = verbs.data.get("kernel") or {}
+    for what, whole in (("route", "0.0.0.0/0"), ("route6", "::/0")):
+        held = any(row.get("dst") == "default" for row in rows(kernel.get(what)))
+        found += [f"route to {whole}, which its namespace has"] if held and whole not in named else []
+    return found
 
 
 def add_effect(context: Context) -> Verdict:
     """The kernel has what the result says: the interface with its MAC and addresses."""
-    legs = []
-    for verbs in each(context):
+    asked, legs = able(context, "add")
+    for verbs in asked:
         result = verbs.result("add") or {}
         kernel = {str(row.get("ifname")): row for row in rows((verbs.data.get("kernel") or {}).get("address"))}
         link = kernel.get("eth0")
@@ -128,7 +140,7 @@ def add_effect(context: Context) -> Verdict:
         (
             control(
                 "P7",
-                any((verbs.data.get("kernel") or {}).get("address") for verbs in each(context)),
+                any((verbs.data.get("kernel") or {}).get("address") for verbs in asked),
                 "the kernel was asked",
             ),
         ),
@@ -139,9 +151,9 @@ def add_effect(context: Context) -> Verdict:
 
 def add_conflict(context: Context) -> Verdict:
     """A second ADD with the same interface name is an error, and changes nothing."""
-    legs = []
+    asked, legs = able(context, "conflict", "second", "add-again")
     elsewhere = []
-    for verbs in each(context):
+    for verbs in asked:
         made = verbs.calls("conflict")
         status = made[0]["status"] if made else None
         # Not every plugin gives a namespace a second interface; any makes the first one again once it is gone.
@@ -150,8 +162,8 @@ def add_conflict(context: Context) -> Verdict:
         leg = f"{verbs.node}/status"
         legs.append(passed(leg, "an error", status) if status else failed(leg, "unexpected", text, "an error", status))
         before, after = verbs.snapshot("added"), verbs.snapshot("conflict")
-        text = f"a second ADD of eth0 on {verbs.node} left objects behind: {_difference(before, after)}"
-        legs.append(_unchanged(f"{verbs.node}/diff", before, after, text))
+        text = f"a second ADD of eth0 on {verbs.node} left objects behind"
+        legs.append(unchanged(f"{verbs.node}/diff", before, after, text, QUIET))
     return Verdict(
         tuple(legs),
         (control("P2", any(elsewhere), "ADD works if the interface does not exist"),),
@@ -160,39 +172,56 @@ def add_conflict(context: Context) -> Verdict:
     )
 
 
-def _unchanged(leg: str, before: Json | None, after: Json | None, text: str) -> Leg:
-    """Passed when nothing changed between two moments that were both looked at."""
-    if before is None or after is None:
-        return broken(leg, f"{leg}: leases and links were not read before and after", "missing")
-    return check_value(leg, before, after, text, reason="unexpected")
+KINDS = ("leases", "links", "routes", "neighbours", "fdb", "rules")
+"""What an attachment may leave on a node."""
+
+QUIET = ("leases", "links", "routes", "rules")
+"""Of these, what no packet makes: neighbours and forwarding entries come with the first one of a container."""
 
 
-def _difference(before: Json | None, after: Json | None) -> str:
+def unchanged(leg: str, before: Json | None, after: Json | None, text: str, kinds: tuple[str, ...] = KINDS) -> Leg:
+    """Passed when nothing changed between two moments that were both looked at.
+
+    Args:
+        leg: Its name.
+        before: Objects by kind.
+        after: The same, later.
+        text: What to say of a change, before what it is.
+        kinds: What must not change.
+    """
+    unread = dict.fromkeys(kind for kind in kinds for look in (before, after) if kind not in (look or {}))
+    if before is None or after is None or unread:
+        return broken(leg, f"{leg}: {names(unread)} were not read before and after", "missing")
+    old, new = ({kind: look[kind] for kind in kinds} for look in (before, after))
+    return check_value(leg, old, new, f"{text}: {difference(old, new)}", reason="unexpected")
+
+
+def difference(before: Json, after: Json) -> str:
+    """What is more and what is less."""
     parts = []
-    for key in sorted({*(before or {}), *(after or {})}):
-        old, new = set((before or {}).get(key, ())), set((after or {}).get(key, ()))
-        parts += [f"{key} +{names(sorted(new - old))}"] if new - old else []
-        parts += [f"{key} -{names(sorted(old - new))}"] if old - new else []
+    for kind in before:
+        old, new = set(before[kind]), set(after.get(kind, ()))
+        parts += [f"{kind} +{names(sorted(new - old))}"] if new - old else []
+        parts += [f"{kind} -{names(sorted(old - new))}"] if old - new else []
     return "; ".join(parts) or "no difference"
 
 
 def _released(context: Context, step: str, moment: str, title: str) -> Verdict:
-    """DEL succeeds, and leases and links are as before ADD."""
-    legs = []
+    """DEL succeeds, and nothing of the attachment is left."""
+    asked, legs = able(context, "add", step)
     grew = []
-    for verbs in each(context):
+    for verbs in asked:
         before, added, after = (verbs.snapshot(name) for name in ("before", "added", moment))
         grew.append(before != added and added is not None)
         text = f"{title} on {verbs.node} failed: {verbs.said(step)}"
         leg = f"{verbs.node}/status"
         legs.append(passed(leg, 0, 0) if verbs.worked(step) else failed(leg, "wrong-value", text, 0, verbs.said(step)))
-        text = f"{title} on {verbs.node} left objects behind: {_difference(before, after)}"
-        legs.append(_unchanged(f"{verbs.node}/diff", before, after, text))
+        legs.append(unchanged(f"{verbs.node}/diff", before, after, f"{title} on {verbs.node} left objects behind"))
     return Verdict(
         tuple(legs),
         (control("P6", any(grew), "after ADD there was one more lease and link"),),
         _evidence(context, step),
-        summary=f"{title} succeeds, and leases and links are as before ADD",
+        summary=f"{title} succeeds, and leases, links, routes, neighbours and rules are as before ADD",
     )
 
 
@@ -211,10 +240,15 @@ def del_no_netns(context: Context) -> Verdict:
     return _released(context, "del-no-netns", "no-netns", "DEL without the namespace")
 
 
+def del_no_prev(context: Context) -> Verdict:
+    """DEL without the result of ADD releases what there is."""
+    return _released(context, "del-no-prev", "no-prev", "DEL without prevResult")
+
+
 def check_ok(context: Context) -> Verdict:
     """CHECK passes right after ADD."""
-    legs = []
-    for verbs in each(context):
+    asked, legs = able(context, "add", "check")
+    for verbs in asked:
         text = f"CHECK on {verbs.node} failed right after ADD: {verbs.said('check')}"
         leg = f"{verbs.node}/check"
         legs.append(
@@ -222,7 +256,7 @@ def check_ok(context: Context) -> Verdict:
         )
     return Verdict(
         tuple(legs),
-        (control("P6", any(verbs.worked("add") for verbs in each(context)), "ADD worked"),),
+        (control("P6", any(verbs.worked("add") for verbs in asked), "ADD worked"),),
         _evidence(context, "check"),
         summary="CHECK passes right after ADD",
     )
@@ -230,8 +264,8 @@ def check_ok(context: Context) -> Verdict:
 
 def check_detects(context: Context) -> Verdict:
     """CHECK reports an error once the address is gone."""
-    legs = []
-    for verbs in each(context):
+    asked, legs = able(context, "check", "check-damaged")
+    for verbs in asked:
         made = verbs.calls("check-damaged")
         text = f"CHECK on {verbs.node} reports success although eth0 has lost its address"
         leg = f"{verbs.node}/address"
@@ -240,7 +274,7 @@ def check_detects(context: Context) -> Verdict:
                     else failed(leg, "unexpected", text, "an error", "success"))  # fmt: skip
     return Verdict(
         tuple(legs),
-        (control("P6", any(verbs.worked("check") for verbs in each(context)), "CHECK passed before the damage"),),
+        (control("P6", any(verbs.worked("check") for verbs in asked), "CHECK passed before the damage"),),
         _evidence(context, "check-damaged"),
         summary="CHECK reports an error once the address is gone",
     )
@@ -248,8 +282,8 @@ def check_detects(context: Context) -> Verdict:
 
 def version(context: Context) -> Verdict:
     """VERSION lists the configuration's version; an unknown version is refused with code 1 and JSON."""
-    legs: list[Leg] = []
-    for verbs in each(context):
+    asked, legs = able(context, "version", "unknown-version")
+    for verbs in asked:
         made = verbs.calls("version")
         output = made[0]["output"] if made else None
         supported = output.get("supportedVersions", []) if isinstance(output, dict) else []
@@ -261,11 +295,7 @@ def version(context: Context) -> Verdict:
         )
     return Verdict(
         tuple(legs),
-        (
-            control(
-                "inv", any(_code(verbs) == INCOMPATIBLE for verbs in each(context)), "an unknown version has code 1"
-            ),
-        ),
+        (control("inv", any(_code(verbs) == INCOMPATIBLE for verbs in asked), "an unknown version has code 1"),),
         _evidence(context, "version"),
         summary="the main plugin supports the version of its configuration",
     )
@@ -279,8 +309,8 @@ def _code(verbs: Verbs) -> int | None:
 
 def error(context: Context) -> Verdict:
     """An error is JSON with a code and a message, and a non-zero exit."""
-    legs = []
-    for verbs in each(context):
+    asked, legs = able(context, "add", "unknown-version", "conflict")
+    for verbs in asked:
         for step in ("unknown-version", "conflict"):
             made = verbs.calls(step)
             call: Json = made[0] if made else {"status": None, "output": None}
@@ -298,13 +328,13 @@ def error(context: Context) -> Verdict:
             )
     return Verdict(
         tuple(legs),
-        (control("P2", any(verbs.worked("add") for verbs in each(context)), "a correct call works"),),
+        (control("P2", any(verbs.worked("add") for verbs in asked), "a correct call works"),),
         _evidence(context, "conflict"),
         summary="errors are JSON with a code and a message",
     )
 
 
-_NEXT = ("CNI_COMMAND=ADD … /opt/cni/bin/{plugin} < conf", "ip -n {netns} -d -j link", "ls {leases}")
+NEXT = ("CNI_COMMAND=ADD … /opt/cni/bin/{plugin} < conf", "ip -n {netns} -d -j link", "ls {leases}")
 
 CHECKS: tuple[Check, ...] = (
     Check(
@@ -315,52 +345,56 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "cni.add.result", "ADD gives a complete result of the requested version", "M", "B7", add_result,
-        source=f"{CNI} §2 ADD, §5", gates=("verbs",), causes=("plugin older than its configuration",), next=_NEXT,
+        source=f"{CNI} §2 ADD, §5", gates=("verbs",), causes=("plugin older than its configuration",), next=NEXT,
         once=True,
     ),
     Check(
         "cni.add.effect", "the kernel state agrees with ADD's result", "M", "B7", add_effect, source=f"{CNI} §5",
-        gates=("verbs",), after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("a wrapper or a chained plugin altered it",), next=NEXT,
         once=True,
     ),
     Check(
         "cni.add.conflict", "a second ADD of the same interface is an error and changes nothing", "M", "B7",
         add_conflict, source=f"{CNI} §2 ADD", once=True, gates=("verbs",), after=("cni.add.result",),
         causes=("plugin adopts foreign links",),
-        next=_NEXT,
+        next=NEXT,
     ),
     Check(
         "ipam.release", "after DEL nothing of the attachment is left", "M", "B7", released, source=f"{CNI} §2 DEL",
         gates=("verbs",), after=("cni.add.result",), causes=("DEL without its configuration", "plugin missing"),
-        next=_NEXT,
+        next=NEXT,
         once=True,
     ),
     Check(
         "cni.del.repeat", "DEL can be repeated", "M", "B7", del_repeat, source=f"{CNI} §2 DEL",
-        gates=("verbs",), after=("cni.add.result",), causes=("plugin needs what it has just deleted",), next=_NEXT,
+        gates=("verbs",), after=("cni.add.result",), causes=("plugin needs what it has just deleted",), next=NEXT,
         once=True,
     ),
     Check(
         "cni.del.no-netns", "DEL works when the namespace is gone", "S", "B7", del_no_netns, source=f"{CNI} §2 DEL",
-        once=True, gates=("verbs",), after=("cni.add.result",), causes=("plugin needs the namespace",), next=_NEXT,
+        once=True, gates=("verbs",), after=("cni.add.result",), causes=("plugin needs the namespace",), next=NEXT,
+    ),
+    Check(
+        "cni.del.no-prev", "DEL works without the result of ADD", "S", "B7", del_no_prev, source=f"{CNI} §2 DEL",
+        once=True, gates=("verbs",), after=("cni.add.result",), causes=("plugin keeps nothing of its own",), next=NEXT,
     ),
     Check(
         "cni.check.ok", "CHECK passes after ADD", "M", "B7", check_ok, source=f"{CNI} §2 CHECK",
         once=True, gates=("cni4", "verbs"),
-        after=("cni.add.result",), causes=("something changed the attachment",), next=_NEXT,
+        after=("cni.add.result",), causes=("something changed the attachment",), next=NEXT,
     ),
     Check(
         "cni.check.detects", "CHECK reports an error once the attachment is damaged", "S", "B7", check_detects,
         source=f"{CNI} §2 CHECK", once=True, gates=("cni4", "verbs"), after=("cni.add.result",),
-        causes=("CHECK is a stub",), next=_NEXT,
+        causes=("CHECK is a stub",), next=NEXT,
     ),
     Check(
         "cni.version", "the main plugin speaks its configuration's version", "M", "B7", version, source=f"{CNI} §5",
         once=True, gates=("verbs",), inverse="an unknown version has code 1",
-        causes=("plugin older than its configuration",), next=_NEXT,
+        causes=("plugin older than its configuration",), next=NEXT,
     ),
     Check(
         "cni.error", "errors are JSON with a code and a message", "S", "B7", error, source=f"{CNI} §5",
-        once=True, gates=("verbs",), after=("cni.add.result",), causes=("panic instead of an error",), next=_NEXT,
+        once=True, gates=("verbs",), after=("cni.add.result",), causes=("panic instead of an error",), next=NEXT,
     ),
 )  # fmt: skip

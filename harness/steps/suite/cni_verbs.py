@@ -1,95 +1,55 @@
-"""B7: the CNI plugins of a node, called directly as a runtime would, on a scratch network namespace (CNI spec §2)."""
+"""B7: the CNI plugins of nodes, called directly as a runtime would, on scratch network namespaces (CNI spec §2)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from conformance import verbs
+from harness.model.family import Family
 from harness.model.node import Node
 from harness.model.records import Dump
 from harness.model.variant import Variant
+from harness.steps.suite.cni_calls import BIN_DIR, Attachment, Calls, Json, parsed
+from harness.steps.suite.cni_scratch import observe_scratch
 
 CONF_DIR: Final = "/etc/cni/net.d"
-BIN_DIR: Final = "/opt/cni/bin"
-NETNS: Final = "cnilab-verbs"
-CONTAINER: Final = "cnilab-verbs"
-SECOND: Final = "cnilab-verbs-2"
-"""Container of the second attachment: some plugins keep state by container, not by attachment as the spec has it."""
+FIRST: Final = Attachment("cnilab-verbs", "cnilab-verbs")
+SECOND: Final = Attachment("cnilab-verbs-2", "cnilab-verbs", "eth1")
+"""Another container: some plugins keep state by container, not by attachment as the spec has it."""
+
+HOST_PORT: Final = {"hostPort": 61997, "containerPort": 8080, "protocol": "tcp"}
+"""Of the first attachment, for plugins that map ports: their rules must go with it."""
 
 UNKNOWN_VERSION: Final = "9.9.9"
+NO_NETWORK: Final = "cnilab-none"
+"""Name of a network that has no attachments: a plugin that should refuse GC, and does not, finds nothing to drop."""
 
-Json = dict[str, Any]
-
-
-@dataclass
-class _Calls:
-    """A node's plugins, and what was asked of them."""
-
-    node: Node
-    conf: Json
-    lease_dir: str
-    made: list[Json] = field(default_factory=list)
-    snapshots: dict[str, Json] = field(default_factory=dict)
-
-    def chain(self, name: str, verb: str, *, gone: bool = False, result: Json | None = None) -> Json | None:
-        """Call all plugins of the list: in order, and for DEL in the opposite order.
-
-        Args:
-            name: Of the step, for judges; `second` is another attachment.
-            verb: ADD, DEL or CHECK.
-            gone: The namespace is no more.
-            result: Of the ADD, for DEL and CHECK.
-
-        Returns:
-            The last plugin's result, for ADD.
-        """
-        plugins = self.conf["plugins"]
-        for plugin in reversed(plugins) if verb == "DEL" else plugins:
-            conf = {**plugin, "name": self.conf["name"], "cniVersion": self.conf["cniVersion"]}
-            if result is not None:
-                conf["prevResult"] = result
-            call = self.call(name, str(plugin["type"]), conf, verb, gone=gone)
-            if call["status"]:
-                return None
-            if verb == "ADD":
-                result = call["output"] if isinstance(call["output"], dict) else None
-        return result
-
-    def call(self, name: str, plugin: str, conf: Json, verb: str, *, gone: bool = False) -> Json:
-        """Call one plugin and remember what it said."""
-        second = name.startswith("second")
-        env = {
-            "CNI_COMMAND": verb,
-            "CNI_CONTAINERID": SECOND if second else CONTAINER,
-            "CNI_NETNS": "" if gone else f"/run/netns/{NETNS}",
-            "CNI_IFNAME": "eth1" if second else "eth0",
-            "CNI_PATH": BIN_DIR,
-        }
-        words = ["env", *(f"{key}={value}" for key, value in env.items()), f"{BIN_DIR}/{plugin}"]
-        done = self.node.runner.run(words, input=json.dumps(conf), check=False)
-        made = {"step": name, "verb": verb, "plugin": plugin, "status": done.returncode, "stderr": done.stderr[-400:]}
-        self.made.append(made | {"output": _parsed(done.stdout)})
-        return self.made[-1]
-
-    def snapshot(self, name: str) -> None:
-        """Leases and links of the node at this moment."""
-        leases = self.node.runner.run(["ls", self.lease_dir], check=False).stdout.split() if self.lease_dir else []
-        links = json.loads(self.node.runner.run(["ip", "-j", "link"]).stdout)
-        self.snapshots[name] = {
-            "leases": sorted(one for one in leases if one != "lock" and not one.startswith("last_reserved")),
-            "links": sorted(str(link["ifname"]) for link in links),
-        }
+AT_ONCE: Final = 8
+"""Nodes whose plugins are called at the same time."""
 
 
-def observe_verbs(node: Node, variant: Variant) -> Dump:
+def observe_all(nodes: Sequence[Node], variant: Variant, there: Sequence[Family]) -> list[Dump]:
+    """What plugins do on every node, all at the same time.
+
+    Args:
+        nodes: Whose plugins.
+        variant: Says where leases are.
+        there: IP families of pods.
+    """
+    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(nodes)), thread_name_prefix="verbs") as pool:
+        return list(pool.map(lambda node: observe_verbs(node, variant, there), nodes))
+
+
+def observe_verbs(node: Node, variant: Variant, there: Sequence[Family]) -> Dump:
     """Everything that judges of the CNI contract need of one node, as one record.
 
     Args:
         node: Whose plugins.
         variant: Says where leases are.
+        there: IP families of pods.
     """
     files = node.runner.run(["ls", CONF_DIR], check=False).stdout.split()
     texts = {name: node.runner.run(["cat", f"{CONF_DIR}/{name}"], check=False).stdout for name in sorted(files)}
@@ -100,8 +60,12 @@ def observe_verbs(node: Node, variant: Variant) -> Dump:
     }
     conf = active_conf(texts)
     if conf is not None:
-        calls = _Calls(node, conf, variant.expect.lease_dir or "")
-        data |= {"conf": conf, "kernel": _sequence(calls), "calls": calls.made, "snapshots": calls.snapshots}
+        calls = Calls(node, (variant.expect.lease_dir,) if variant.expect.lease_dir else ())
+        kernel = _sequence(calls, conf)
+        data |= {"conf": conf, "kernel": kernel, "snapshots": calls.snapshots()}
+        if variant.expect.lease_dir:
+            data["scratch"] = observe_scratch(calls, conf, there)
+        data["calls"] = calls.made
     return Dump(batch="B7", vantage="cni", place=node.name, node=node.name, what="verbs", data=data)
 
 
@@ -110,7 +74,7 @@ def active_conf(texts: Mapping[str, str]) -> Json | None:
     for name in sorted(texts):
         if not name.endswith((".conf", ".conflist", ".json")):
             continue
-        conf = _parsed(texts[name])
+        conf = parsed(texts[name])
         if not isinstance(conf, dict) or "name" not in conf:
             return None
         return (
@@ -121,48 +85,77 @@ def active_conf(texts: Mapping[str, str]) -> Json | None:
     return None
 
 
-def _sequence(calls: _Calls) -> Json:
+def with_port(conf: Json) -> Json:
+    """The configuration as a runtime completes it for a container with a port of the host."""
+
+    def completed(plugin: Json) -> Json:
+        asks = (plugin.get("capabilities") or {}).get("portMappings")
+        return plugin | {"runtimeConfig": {"portMappings": [HOST_PORT]}} if asks else plugin
+
+    return conf | {"plugins": [completed(plugin) for plugin in conf["plugins"]]}
+
+
+def _sequence(calls: Calls, conf: Json) -> Json:
     """The calls, from a clean start to a clean end, and what the kernel had after the first ADD."""
     run = calls.node.runner.run
-    main: Json = calls.conf["plugins"][0]
-    version = {"name": calls.conf["name"], "cniVersion": calls.conf["cniVersion"]}
-    calls.chain("leftovers", "DEL", gone=True)
-    calls.chain("second-leftovers", "DEL", gone=True)
-    run(["ip", "netns", "delete", NETNS], check=False)
-    run(["ip", "netns", "add", NETNS])
+    mapped = with_port(conf)
+    calls.chain("leftovers", "DEL", mapped, FIRST, gone=True)
+    calls.chain("second-leftovers", "DEL", conf, SECOND, gone=True)
+    run(["ip", "netns", "delete", FIRST.netns], check=False)
+    run(["ip", "netns", "add", FIRST.netns])
     try:
         calls.snapshot("before")
-        calls.call("version", str(main["type"]), {"cniVersion": calls.conf["cniVersion"]}, "VERSION")
-        calls.call("unknown-version", str(main["type"]), {**main, **version, "cniVersion": UNKNOWN_VERSION}, "ADD")
-        result = calls.chain("add", "ADD")
-        kernel = {
-            what: _parsed(run(["ip", "-n", NETNS, "-d", "-j", what], check=False).stdout)
-            for what in ("address", "route")
+        _versions(calls, conf)
+        result = calls.chain("add", "ADD", mapped, FIRST)
+        kernel: Json = {
+            what: parsed(run(["ip", *words.split(), "-n", FIRST.netns, "-d", "-j", what], check=False).stdout)
+            for what, words in (("address", ""), ("route", "-4"))
         }
+        kernel["route6"] = parsed(run(["ip", "-6", "-n", FIRST.netns, "-j", "route"], check=False).stdout)
         calls.snapshot("added")
-        calls.call("conflict", str(main["type"]), {**main, **version}, "ADD")
+        main: Json = mapped["plugins"][0]
+        named = {"name": conf["name"], "cniVersion": conf["cniVersion"]}
+        calls.call("conflict", str(main["type"]), {**main, **named}, "ADD", FIRST)
         calls.snapshot("conflict")
-        second = calls.chain("second", "ADD")
-        calls.chain("second-del", "DEL", result=second)
-        if str(calls.conf["cniVersion"]) >= "0.4.0":
-            calls.chain("check", "CHECK", result=result)
-            run(["ip", "-n", NETNS, "address", "flush", "dev", "eth0"], check=False)
-            calls.chain("check-damaged", "CHECK", result=result)
-        calls.chain("del", "DEL", result=result)
-        calls.snapshot("deleted")
-        calls.chain("del-again", "DEL", result=result)
-        calls.snapshot("deleted-again")
-        again = calls.chain("add-again", "ADD")
-        run(["ip", "netns", "delete", NETNS])
-        calls.chain("del-no-netns", "DEL", gone=True, result=again)
-        calls.snapshot("no-netns")
+        second = calls.chain("second", "ADD", conf, SECOND)
+        calls.chain("second-del", "DEL", conf, SECOND, result=second)
+        if verbs.checks(conf):
+            calls.chain("check", "CHECK", mapped, FIRST, result=result)
+            run(["ip", "-n", FIRST.netns, "address", "flush", "dev", "eth0"], check=False)
+            calls.chain("check-damaged", "CHECK", mapped, FIRST, result=result)
+        _deletions(calls, mapped, result)
     finally:
-        run(["ip", "netns", "delete", NETNS], check=False)
+        run(["ip", "netns", "delete", FIRST.netns], check=False)
     return kernel
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text[-400:]
+def _versions(calls: Calls, conf: Json) -> None:
+    """What the main plugin speaks, and what it says to versions that do not have what is asked for."""
+    main: Json = conf["plugins"][0]
+    kind = str(main["type"])
+    named: dict[str, Any] = {**main, "name": conf["name"], "cniVersion": conf["cniVersion"]}
+    calls.call("version", kind, {"cniVersion": conf["cniVersion"]}, "VERSION")
+    calls.call("unknown-version", kind, {**named, "cniVersion": UNKNOWN_VERSION}, "ADD", FIRST)
+    if verbs.collects(conf):
+        calls.call("status", kind, named, "STATUS")
+        return
+    nobody = {**named, "name": NO_NETWORK, "cni.dev/valid-attachments": []}
+    calls.call("gc-refused", kind, nobody, "GC")
+    calls.call("status-refused", kind, named, "STATUS")
+
+
+def _deletions(calls: Calls, conf: Json, result: Json | None) -> None:
+    """DEL in all the ways in which a runtime may have to call it."""
+    calls.chain("del", "DEL", conf, FIRST, result=result)
+    calls.snapshot("deleted")
+    calls.chain("del-again", "DEL", conf, FIRST, result=result)
+    calls.snapshot("deleted-again")
+    calls.node.runner.run(["ip", "-n", FIRST.netns, "link", "delete", "eth0"], check=False)
+    calls.chain("add-plain", "ADD", conf, FIRST)
+    calls.chain("del-no-prev", "DEL", conf, FIRST)
+    calls.snapshot("no-prev")
+    calls.node.runner.run(["ip", "-n", FIRST.netns, "link", "delete", "eth0"], check=False)
+    again = calls.chain("add-again", "ADD", conf, FIRST)
+    calls.node.runner.run(["ip", "netns", "delete", FIRST.netns])
+    calls.chain("del-no-netns", "DEL", conf, FIRST, gone=True, result=again)
+    calls.snapshot("no-netns")

@@ -27,7 +27,7 @@ from harness.probes.capture import TapPoint, listen
 from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
-from harness.steps.suite.cni_verbs import observe_verbs
+from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.policy.play import observe_policies
 
@@ -339,10 +339,11 @@ def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b7(suite: Suite, _run: Path, _pace: Pace) -> list[Observation]:
-    """The plugins of the first node; they are the same on all."""
+    """The plugins of all nodes: they are the same, and what they find on their nodes is not."""
     if not suite.gates.get("verbs"):
         return []
-    return [observe_verbs(suite.attached.lab.nodes[0], suite.attached.variant)]
+    attached = suite.attached
+    return [*observe_all(attached.lab.nodes, attached.variant, suite.inventory.families)]
 
 
 def wait_for_proxy(suite: Suite, journal: Journal) -> None:

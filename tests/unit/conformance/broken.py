@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.model.family import Family
 from harness.model.records import Dump, Exchange, Observation, Packet, Rung, Tap
-from tests.unit.conformance.simlab import Change, dumps, exchanges, records
+from tests.unit.conformance.simlab import NOTHING, Change, dumps, exchanges, records
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,17 @@ def moment(name: str, **facts: Any) -> Change:
     return dumps(
         lambda data: data | {"snapshots": data["snapshots"] | {name: data["snapshots"][name] | facts}}, what="verbs"
     )
+
+
+def scratch(**facts: Any) -> Change:
+    """Change what was seen of networks that no pod has."""
+    return dumps(lambda data: data | {"scratch": data["scratch"] | facts}, what="verbs")
+
+
+def leftover() -> dict[str, Any]:
+    """What was there around an ADD that left a link."""
+    before = NOTHING | {"leases": ["198.18.8.2"], "links": ["cni0"]}
+    return {"before": before, "failed": before, "after": before | {"links": ["cni0", "vethy"]}}
 
 
 def drops(one: Observation) -> Observation:
@@ -998,6 +1009,95 @@ CASES = (
         "n1/diff",
         "unexpected",
     ),
+    Broken(
+        "DEL leaves a route",
+        "ipam.release",
+        (moment("deleted", routes=["10.244.0.7 dev vethx scope link"]),),
+        "n1/diff",
+        "unexpected",
+    ),
+    Broken(
+        "DEL leaves a neighbour",
+        "ipam.release",
+        (moment("deleted", neighbours=["10.244.0.7 dev cni0 lladdr 02:00:00:00:00:07 PERMANENT"]),),
+        "n2/diff",
+        "unexpected",
+    ),
+    Broken(
+        "DEL leaves the rule of a port",
+        "ipam.release",
+        (moment("deleted", rules=["tcp dport 61997 dnat to 10.244.0.7:8080"]),),
+        "n1/diff",
+        "unexpected",
+    ),
+    Broken("DEL wants the result of ADD", "cni.del.no-prev", (verb("del-no-prev", status=1),), "n1/status"),
+    Broken(
+        "DEL without the result of ADD leaves a lease",
+        "cni.del.no-prev",
+        (moment("no-prev", leases=["10.244.0.2", "10.244.0.7"]),),
+        "n1/diff",
+        "unexpected",
+    ),
+    Broken(
+        "the result of ADD has no MAC",
+        "cni.add.result",
+        (verb("add", output={"cniVersion": "0.3.1", "ips": [{"address": "x"}], "interfaces": [{"name": "eth0"}]}),),
+        "n1/add",
+        "missing",
+    ),
+    Broken("GC is no error where there is none", "cni.gc", (verb("gc-refused", status=0, output=""),), "n1/refused"),
+    Broken(
+        "GC drops the lease of a valid attachment",
+        "cni.gc",
+        (scratch(gc={"valid": ["198.18.8.3"], "stale": ["198.18.8.4"], "after": [], "later": []}),),
+        "n1/valid",
+        "missing",
+    ),
+    Broken(
+        "STATUS is no error where there is none",
+        "cni.status",
+        (verb("status-refused", status=0, output=""),),
+        "n1/refused",
+    ),
+    Broken(
+        "STATUS says that nothing works, and all does",
+        "cni.status",
+        (verb("status-ready", status=1, output={"code": 50, "msg": "not ready"}),),
+        "n1/status-ready",
+    ),
+    Broken(
+        "STATUS has no code for a full range",
+        "cni.status",
+        (verb("status-full", status=1, output="panic: nil"),),
+        "n1/status-full",
+    ),
+    Broken(
+        "two ADDs at the same time get one address",
+        "ipam.parallel",
+        (verb("parallel-03", output={"ips": [{"address": "198.18.7.2/27"}]}),),
+        "n1/distinct",
+    ),
+    Broken(
+        "an ADD fails because there is another one",
+        "ipam.parallel",
+        (verb("parallel-03", status=1, output={"code": 11, "msg": "the store is locked"}),),
+        "n1/parallel-03",
+    ),
+    Broken("ADD without an address left is no error", "ipam.exhaust", (verb("fill-5", status=0),), "n1/error"),
+    Broken(
+        "an ADD that failed leaves a link",
+        "ipam.exhaust",
+        (scratch(looks=leftover()),),
+        "n1/diff",
+        "unexpected",
+    ),
+    Broken(
+        "an ADD that failed takes the address of another attachment",
+        "ipam.exhaust",
+        (scratch(oldest=[]),),
+        "n1/others",
+    ),
+    Broken("a full range stays full after DEL", "ipam.exhaust", (verb("fill-again", status=1),), "n1/again", "missing"),
     Broken("a repeated DEL is an error", "cni.del.repeat", (verb("del-again", status=1),), "n1/status"),
     Broken("DEL wants the namespace", "cni.del.no-netns", (verb("del-no-netns", status=1),), "n1/status"),
     Broken(
@@ -1123,7 +1223,7 @@ BROKEN_CONTROLS = (
     ("dns.forward", "P3", (dumps(lambda _: [], what="dns"),)),
     ("cni.version", "inv", (verb("unknown-version", status=0, output=""),)),
     ("cni.add.conflict", "P2", (verb("second", status=1), verb("add-again", status=1))),
-    ("ipam.release", "P6", (moment("added", leases=["10.244.0.2"], links=["cni0", "vetha"]),)),
+    ("ipam.release", "P6", (moment("added", leases=["10.244.0.2"], links=["cni0", "vetha"], rules=[]),)),
     ("node.underlay", "P1", (exchanges({"outcome": "timeout"}, purpose="underlay-self"),)),
 )  # fmt: skip
 """Check, control that must break, and what breaks it."""

@@ -100,7 +100,7 @@ def _closed(purpose: str) -> Way:
 MESH, SELF, VIP, ASKED = silent("mesh"), silent("self"), silent("vip"), gone(kind="lookup", purpose="service")
 POD, NODE = gone(vantage="pod", place="a", what="addr"), gone(vantage="node", place="n1", what="addr")
 OUTSIDE, UNDER = silent("egress-node"), (_policies("timeout", before=True), _policies("timeout"))
-ADDED = seen(moment("added", leases=["10.244.0.2"], links=["cni0", "vetha"]))
+ADDED = seen(moment("added", leases=["10.244.0.2"], links=["cni0", "vetha"], rules=[]))
 MACS = seen(rows(lambda row: row | {"mac": nodes.NOBODY}, what="fdb"))
 
 WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
@@ -217,6 +217,10 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "ipam.release": (ADDED,),
     "cni.del.repeat": (ADDED,),
     "cni.del.no-netns": (ADDED,),
+    "cni.del.no-prev": (ADDED,),
+    "cni.gc": (seen(verb("add", status=1)),),
+    "cni.status": (seen(verb("add", status=1)),),
+    "ipam.exhaust": (seen(verb("fill-0", status=1)),),
     "cni.check.ok": (seen(verb("add", status=1)),),
     "cni.check.detects": (seen(verb("check", status=1)),),
     "cni.version": (seen(verb("unknown-version", status=0, output="")),),

@@ -132,7 +132,7 @@ class Lab:
         seen += [node_dump("B1", node, what, data) for node in CIDR for what, data in counters()]
         moved = {"from": "a", "to": "d", "seconds": 0.8, "waited": 0.8}
         seen.append(Dump(batch="B3", vantage="api", place="cluster", what="moved", data=moved))
-        seen.append(verbs())
+        seen += [verbs(node) for node in CIDR]
         seen += self.taps([one for one in seen if isinstance(one, Exchange) and one.purpose.startswith("wire")])
         asked_names = [one.name for one in seen if isinstance(one, Lookup) and one.purpose == "forward"]
         seen.append(recorder("B4", "dns", [{"qname": name} for name in asked_names]))
@@ -440,14 +440,19 @@ def recorder(batch: str, what: str, data: Any) -> Dump:
 CONF = {"cniVersion": "0.3.1", "name": "cbr0", "plugins": [{"type": "flannel"}, {"type": "portmap"}]}
 
 
-def verbs() -> Dump:
-    """The plugins of n1, called directly: all as it should be."""
+NOTHING: dict[str, list[str]] = {"routes": [], "neighbours": [], "fdb": [], "rules": []}
+"""What a node has of an attachment that it does not have."""
+
+
+def verbs(node: str = "n1") -> Dump:
+    """The plugins of a node, called directly: all as it should be."""
     wrong = {"code": 1, "msg": "incompatible CNI versions"}
     taken = {"code": 999, "msg": "eth0 already exists"}
     result = {
         "cniVersion": "0.3.1",
         "interfaces": [{"name": "cni0"}, {"name": "eth0", "mac": "02:00:00:00:00:07", "sandbox": "/run/netns/x"}],
         "ips": [{"version": "4", "address": "10.244.0.7/24", "gateway": "10.244.0.1"}],
+        "routes": [{"dst": "0.0.0.0/0", "gw": "10.244.0.1"}],
     }
     damaged = (1, {"code": 999, "msg": "interface eth0 has lost 10.244.0.7"})
     single = {
@@ -455,25 +460,51 @@ def verbs() -> Dump:
         "version": (0, {"supportedVersions": ["0.3.1", "0.4.0"]}),
         "unknown-version": (1, wrong),
         "conflict": (1, taken),
+        "gc-refused": (1, wrong),
+        "status-refused": (1, {"code": 4, "msg": "unknown CNI_COMMAND: STATUS"}),
+        "status-ready": (0, ""),
+        "status-full": (1, {"code": 50, "msg": "no address is left"}),
+        "fill-5": (1, {"code": 11, "msg": "no address is left"}),
+        **dict.fromkeys(("fill-undone", "fill-del", "gc"), (0, "")),
+        **{f"fill-{number}": (0, given(8, number)) for number in range(5)},
+        **{f"parallel-{number:02}": (0, given(7, number)) for number in range(16)},
+        "fill-again": (0, given(8, 0)),
     }
     calls = [call(step, "flannel", *answer) for step, answer in single.items()]
-    for step in ("add", "second", "check", "del", "del-again", "add-again", "del-no-netns"):
-        output = result if step in {"add", "second", "add-again"} else ""
+    for step in ("add", "second", "check", "del", "del-again", "add-plain", "del-no-prev", "add-again", "del-no-netns"):
+        output = result if step in {"add", "second", "add-plain", "add-again"} else ""
         calls += [call(step, plugin["type"], 0, output) for plugin in CONF["plugins"]]  # type: ignore[index]
-    before = {"leases": ["10.244.0.2"], "links": ["cni0", "vetha"]}
-    added = {"leases": ["10.244.0.2", "10.244.0.7"], "links": ["cni0", "vetha", "vethx"]}
+    before = NOTHING | {"leases": ["10.244.0.2"], "links": ["cni0", "vetha"]}
+    added = NOTHING | {"leases": ["10.244.0.2", "10.244.0.7"], "links": ["cni0", "vetha", "vethx"]}
+    added |= {"rules": ["tcp dport 61997 dnat to 10.244.0.7:8080"]}
+    full = NOTHING | {"leases": [f"198.18.8.{number + 2}" for number in range(5)], "links": ["cni0", "vetha"]}
     data = {
         "files": {"10-flannel.conflist": json.dumps(CONF)},
         "programs": ["bridge", "flannel", "host-local", "portmap"],
         "conf": CONF,
         "calls": calls,
-        "kernel": {"address": [link("eth0", 1450, ["10.244.0.7"], address="02:00:00:00:00:07")]},
+        "kernel": {
+            "address": [link("eth0", 1450, ["10.244.0.7"], address="02:00:00:00:00:07")],
+            "route": [{"dst": "default", "gateway": "10.244.0.1", "dev": "eth0"}],
+            "route6": [],
+        },
         "snapshots": {
             "before": before, "added": added, "conflict": added, "deleted": before, "deleted-again": before,
-            "no-netns": before,
+            "no-prev": before, "no-netns": before,
+        },
+        "scratch": {
+            "parallel": {f"parallel-{number:02}": [f"198.18.7.{number + 2}"] for number in range(16)},
+            "looks": {"before": full, "failed": full | {"links": ["cni0", "vetha", "vethy"]}, "after": full},
+            "oldest": ["198.18.8.2"],
+            "gc": {"valid": ["198.18.8.3"], "stale": ["198.18.8.4"], "after": ["198.18.8.3"], "later": ["198.18.8.3"]},
         },
     }  # fmt: skip
-    return Dump(batch="B7", vantage="cni", place="n1", node="n1", what="verbs", data=data)
+    return Dump(batch="B7", vantage="cni", place=node, node=node, what="verbs", data=data)
+
+
+def given(net: int, number: int) -> dict[str, Any]:
+    """Result of an ADD in a network that no pod has."""
+    return {"cniVersion": "0.3.1", "ips": [{"address": f"198.18.{net}.{number + 2}/27"}]}
 
 
 def call(step: str, plugin: str, status: int, output: Any) -> dict[str, Any]:
