@@ -140,6 +140,24 @@ func TestLibcLookupRecordsEveryQuery(t *testing.T) {
 	}
 }
 
+// A lookup that was cut off has no second type because nobody waited for it: it is not whole, and is tried again.
+func TestALibcLookupWithoutOneOfItsTypesIsNoAnswer(t *testing.T) {
+	server := wireServer(t, func(query []byte, _ bool) [][]byte {
+		q, err := dns.Parse(query)
+		if err != nil || q.Question.Type == dnsmessage.TypeAAAA {
+			return nil
+		}
+		return [][]byte{reply(t, query, dnsmessage.Message{Answers: []dnsmessage.Resource{
+			owned("a.b.", &dnsmessage.AResource{A: [4]byte{10, 0, 0, 1}}),
+		}})}
+	})
+	probe := Probe{Name: "a.b.", Qtype: "A+AAAA", Transport: "libc", Server: server}
+	result := lookup(probe, time.Now().Add(200*time.Millisecond))
+	if result.Outcome != timeout || !reflect.DeepEqual(result.Answers, []string{"10.0.0.1"}) {
+		t.Errorf("outcome %q with answers %v", result.Outcome, result.Answers)
+	}
+}
+
 func TestAServerThatRefusesIsNotTheLastOneAsked(t *testing.T) {
 	for _, code := range []dnsmessage.RCode{
 		dnsmessage.RCodeServerFailure, dnsmessage.RCodeNotImplemented, dnsmessage.RCodeRefused,

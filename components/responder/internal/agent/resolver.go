@@ -127,10 +127,12 @@ func resolve(probe Probe, config resolvConf, deadline time.Time) Result {
 		if len(result.Answers) > 0 {
 			result.Rcode = dns.RcodeName(dnsmessage.RCodeSuccess)
 			slices.Sort(result.Answers)
-			return result
 		}
 		if failed != nil {
-			return result.with(*failed)
+			return result.with(*failed) // one type may have its answer: the lookup was cut off, and is not whole
+		}
+		if len(result.Answers) > 0 {
+			return result
 		}
 	}
 	return result
