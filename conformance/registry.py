@@ -11,6 +11,7 @@ from typing import Final
 
 from conformance.batches import BATCHES, Batch
 from conformance.checks import (
+    agents,
     api_server,
     attachments,
     cni,
@@ -24,8 +25,10 @@ from conformance.checks import (
     nat,
     nodes,
     policy,
+    ranges,
     reach,
     resolver,
+    rule_tables,
     service_ports,
     services,
     setup,
@@ -36,7 +39,7 @@ from harness.errors import UsageError
 from harness.model.requirement import Area
 
 _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
-    "nodes": nodes.CHECKS + limits.CHECKS,
+    "nodes": nodes.CHECKS + rule_tables.CHECKS + ranges.CHECKS + agents.CHECKS + limits.CHECKS,
     "identity": identity.CHECKS,
     "ipam": ipam.CHECKS,
     "reach": reach.CHECKS + setup.CHECKS + sources.CHECKS,

@@ -12,7 +12,7 @@ from harness.model.family import Family, IpFamily
 
 Gate = Literal[
     "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
-    "br", "ncidr", "lease", "masq", "nfmasq", "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
+    "agentfile", "br", "ncidr", "lease", "masq", "nfmasq", "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
     "node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies", "api",
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""

@@ -147,6 +147,8 @@ _CONF = "/proc/sys/net/ipv4/conf/*"
 _ALL: Final = (
     Fact("addr", _rows, ("ip", "-d", "-j", "address")),
     Fact("route", _routes, ("ip", "-d", "-j", "route", "show", "table", "all")),
+    Fact("policy-rules", _rows, ("ip", "-4", "-j", "rule")),
+    Fact("policy-rules6", _rows, ("ip", "-6", "-j", "rule")),
     Fact("neigh", _rows, ("ip", "-j", "neighbour")),
     Fact("fdb", _rows, ("bridge", "-j", "fdb")),
     Fact("bridge-link", _rows, ("bridge", "-d", "-j", "link")),
@@ -198,12 +200,12 @@ POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "re
 """What a pod is asked for."""
 
 NODE_FACTS: Final = (
-    "addr", "route", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "netns", "sysctl", "counters",
-    "leases", "conf",
+    "addr", "route", "policy-rules", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "netns", "sysctl",
+    "counters", "leases", "conf",
 )  # fmt: skip
 """What a node is asked for."""
 
-NODE_FACTS6: Final = ("rules-iptables6",)
+NODE_FACTS6: Final = ("policy-rules6", "rules-iptables6")
 """What it is asked for as well, where pods have IPv6."""
 
 OUTSIDE_FACTS: Final = ("addr", "route", "neigh", "sysctl", "counters")

@@ -67,6 +67,7 @@ def dump(
     - `addr`: list of `ip -d -j address` (links with addresses, MTU, kind, VXLAN details)
     - `route`: list of `ip -d -j route show table all`, without the table `local` that the kernel fills
       (rows of both families: those of IPv6 alone have `pref`)
+    - `policy-rules`: list of `ip -4 -j rule`; `policy-rules6`: of `ip -6 -j rule`
     - `neigh`: list of `ip -j neigh`; `fdb`: of `bridge -j fdb`; `bridge-link`: of `bridge -d -j link`
     - `rules-iptables`: text of `iptables-save -c`; `rules-iptables6`: of `ip6tables-save -c`
     - `rules-nft`: the list of `nft -j list ruleset`

@@ -34,7 +34,7 @@ from harness.steps.existing.stay import Stay
 from harness.steps.suite.api import api_server
 from harness.steps.suite.deploy import GC_THRESH, own_limits
 
-PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "hport", "kpf", "cni4")
+PROMISED: Final = ("np", "masq", "nfmasq", "ncidr", "lease", "ovl", "fdb", "agentfile", "hport", "kpf", "cni4")
 """Gates that only a network's own data can open."""
 
 _ZONE_OF = re.compile(r"^\S+\.svc\.(\S+)$")

@@ -16,6 +16,7 @@ from conformance.inventory import Inventory
 from conformance.reads import Reads, kept
 from harness import timeouts
 from harness.cni.networks import network
+from harness.errors import CnilabError
 from harness.model import world
 from harness.model.family import transport_of
 from harness.model.journal import Journal
@@ -44,6 +45,9 @@ MANY = 10
 
 LOOK = 0.3
 """Seconds for one look at a Service that moves, before scaling."""
+
+NODE_OBJECTS = "node-objects"
+"""Subject of the dump with the annotations of nodes."""
 
 PROXY_READY = 10.0
 """Seconds until kube-proxy has programmed new Services, before scaling."""
@@ -146,6 +150,8 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     first = suite.inventory.nodes[0].name
     if suite.limits:
         dumps.append(Dump(batch="B0", vantage="node", place=first, node=first, what="kernel", data=dict(suite.limits)))
+    if suite.gates.get("agentfile") and (pace.only is None or NODE_OBJECTS in pace.only.subjects):
+        dumps.append(_node_objects(suite))
     nic = suite.attached.spec.cluster_nic
     present = {
         one.place: int(link["mtu"])
@@ -155,6 +161,16 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         if link.get("ifname") == nic
     }
     return [*dumps, *probe(suite, planned(suite.inventory, lambda there: plan.underlay(there, present)), "B0", pace)]
+
+
+def _node_objects(suite: Suite) -> Dump:
+    """What the API says of nodes now, of what agents write there: the inventory is that of the suite's deployment."""
+    try:
+        items = suite.attached.kube.list("v1", "Node")
+        data: object = {item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in items}
+    except CnilabError as error:
+        data = {"error": str(error)}
+    return Dump(batch="B0", vantage="api", place="cluster", what=NODE_OBJECTS, data=data)
 
 
 def _read(subjects: Sequence[str], pace: Pace, *always: str) -> tuple[str, ...]:

@@ -103,6 +103,28 @@ def text(old: str, new: str, **match: Any) -> Change:
     return dumps(lambda data: data.replace(old, new), **match)
 
 
+def further_rule(rule: dict[str, Any]) -> Change:
+    """A policy-routing rule of n1 beside the kernel's own."""
+    return dumps(lambda data: [*data, rule], place="n1", what="policy-rules")
+
+
+def more_route(route: dict[str, Any]) -> Change:
+    """A route of n1; a default route leads to the router."""
+    way = {"gateway": "172.18.0.1", "dev": "eth0"} if route["dst"] == "default" else {}
+    return dumps(lambda data: [*data, route | way], vantage="node", place="n1", what="route")
+
+
+def conf_line(old: str, new: str) -> Change:
+    """Other words in the agent's file of n1."""
+    return dumps(lambda data: {path: words.replace(old, new) for path, words in data.items()}, place="n1", what="conf")
+
+
+def note(node: str, name: str, value: str) -> Change:
+    """Another annotation of a node."""
+    key = f"flannel.alpha.coreos.com/{name}"
+    return dumps(lambda data: data | {node: data[node] | {key: value}}, what="node-objects")
+
+
 def verb(step: str, **facts: Any) -> Change:
     """Change the calls of a step."""
 
@@ -949,6 +971,91 @@ CASES = (
         "node.links",
         (rows(set_link("cni0", addr_info=[]), vantage="node", place="n1", what="addr"),),
         "n1:cni0/address",
+    ),
+    Broken(
+        "a rule of a VPN takes packets for other nodes' pods",
+        "node.rules",
+        (further_rule({"priority": 5270, "src": "all", "table": "52"}), more_route({"dst": "default", "table": "52"})),
+        "n1:pods of n2",
+        "wrong-value",
+    ),
+    Broken(
+        "a rule takes the packets of one pod to the router",
+        "node.rules",
+        (
+            further_rule({"priority": 9, "src": "10.244.0.3", "table": "7"}),
+            more_route({"dst": "default", "table": "7"}),
+        ),
+        "n1:pods of n2",
+    ),
+    Broken(
+        "a rule refuses packets for Services",
+        "node.rules",
+        (further_rule({"priority": 90, "src": "all", "dst": "10.96.0.0", "dstlen": 16, "action": "prohibit"}),),
+        "n1:Services",
+    ),
+    Broken(
+        "the rule for the node's own addresses is gone",
+        "node.rules",
+        (rows(without("table", "local"), place="n1", what="policy-rules"),),
+        "n1:local",
+        "missing",
+    ),
+    Broken(
+        "the rule for the main table is gone",
+        "node.rules",
+        (rows(without("table", "main"), place="n1", what="policy-rules"),),
+        "n1:main",
+        "missing",
+    ),
+    Broken(
+        "a bridge of docker covers an address outside the cluster",
+        "node.ranges",
+        (more_route({"dst": "10.10.1.0/24", "dev": "docker0", "table": "main"}),),
+        "n1:outside",
+        "unexpected",
+    ),
+    Broken(
+        "a blackhole covers a Service",
+        "node.ranges",
+        (more_route({"type": "blackhole", "dst": "10.96.1.0", "table": "main"}),),
+        "n1:Services",
+    ),
+    Broken(
+        "a route of a VPN covers a node",
+        "node.ranges",
+        (more_route({"dst": "172.18.0.12", "dev": "tun0", "table": "main"}),),
+        "n1:nodes",
+    ),
+    Broken(
+        "a link of somebody else has an address of pods",
+        "node.ranges",
+        (dumps(lambda data: [*data, {"ifname": "virbr0", "flags": ["UP"], "addr_info": [
+            {"family": "inet", "local": "10.244.9.1", "prefixlen": 32, "scope": "global"}]}],
+               vantage="node", place="n1", what="addr"),),
+        "n1:pods",
+    ),
+    Broken(
+        "the agent's file has another node's share",
+        "node.agent-files",
+        (conf_line("FLANNEL_SUBNET=10.244.0.1/24", "FLANNEL_SUBNET=10.244.1.1/24"),),
+        "n1:subnet",
+        "wrong-value",
+    ),
+    Broken(
+        "a node's annotation has the address of another network",
+        "node.agent-files",
+        (note("n2", "public-ip", "192.0.2.15"),
+         rows(lambda row: row | {"dst": "192.0.2.15"}, place="n1", what="fdb")),
+        "n2:public-ip",
+        "wrong-value",
+    ),
+    Broken(
+        "a node's annotation has the MAC address of an earlier tunnel",
+        "node.agent-files",
+        (note("n2", "backend-data", '{"VNI": 1, "VtepMAC": "02:00:00:00:00:99"}'),),
+        "n2:backend-data",
+        "wrong-value",
     ),
     Broken(
         "the connection table is full",

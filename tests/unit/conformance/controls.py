@@ -6,7 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from conformance.checks import cni, dual, identity, ipam, limits, mtu, nodes, policy, resolver, rules, services
+from conformance.checks import (
+    cni,
+    dual,
+    identity,
+    ipam,
+    limits,
+    mtu,
+    nodes,
+    policy,
+    ranges,
+    resolver,
+    rule_tables,
+    rules,
+    services,
+)
 from conformance.context import Context
 from conformance.inventory import Inventory
 from conformance.legs import passed
@@ -113,6 +127,11 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "node.forward": (rule(rules, "dropped", lambda _: False),),
     "node.masq-rules": (rule(rules, "translated", lambda _: True),),
     "node.links": (NODE, sites("a", host_veth="")),
+    "node.rules": (gone(what="policy-rules", place="n1"), rule(rule_tables, "_taken", lambda *_: None)),
+    "node.ranges": (gone(what="route", place="n1"), rule(ranges, "_covering", lambda *_: [])),
+    "node.agent-files": (
+        seen(dumps(lambda data: {"n2": data["n2"]}, what="node-objects")),
+    ),
     "conn.churn": (MESH,),
     "conn.setup": (seen(exchanges({"syn_resent": 1}, purpose="setup-self")),),
     "ct.headroom": (rule(limits, "HEADROOM", 2.0),),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from conformance.families import BOTH_TYPES
+from conformance.families import BOTH_TYPES, OF_A_FAMILY, subject
 from harness.model.family import Family, family_of_dial, family_of_proto, other
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Packet, Rung, Tap
 from tests.unit.conformance.twins import back, back_data, forth, forth_data, resized
@@ -21,7 +21,7 @@ OF_NO_FAMILY: Final = frozenset(
 )
 """Subjects of dumps that are seen with the primary family."""
 
-WHOLE: Final = OF_NO_FAMILY | {"rules-iptables", "rules-iptables6"}
+WHOLE: Final = OF_NO_FAMILY | OF_A_FAMILY | {f"{what}6" for what in OF_A_FAMILY}
 """Subjects of dumps that no two families share."""
 
 LINK_LOCAL: Final = {"family": "inet6", "local": "fe80::1", "prefixlen": 64, "scope": "link"}
@@ -46,7 +46,7 @@ def _own_info(info: Mapping[str, Any], family: Family) -> bool:
 _DEVICES: Final[Mapping[Family, str]] = {"ipv4": "flannel.1", "ipv6": "flannel-v6.1"}
 
 
-def nothing(what: str, data: Any) -> Any:
+def nothing(what: str, data: Any) -> Any:  # noqa: PLR0911 - one per subject
     """What a kernel has before it has either family: links, their link-local addresses, and what they bring."""
     match what:
         case "addr":
@@ -58,11 +58,15 @@ def nothing(what: str, data: Any) -> Any:
             return [row | {"ip": "", "interfaces": []} for row in data]
         case "sysctl" | "leases":
             return {}
+        case "conf":
+            return dict.fromkeys(data, "")
+        case "node-objects":
+            return {node: {} for node in data}
         case _:
             return []
 
 
-def _take(one: Dump, family: Family) -> Any:
+def _take(one: Dump, family: Family) -> Any:  # noqa: PLR0911 - one per subject
     """A family's part of a dump's data, in the words of that family."""
     data = one.data
     match one.what:
@@ -81,8 +85,22 @@ def _take(one: Dump, family: Family) -> Any:
             return {key: value for key, value in data.items() if _is_of(key.rpartition("/")[2].rstrip("."), family)}
         case "sandboxes":
             return [_sandbox(row, family) for row in data]
+        case "conf":
+            return {path: _lines(text, family) for path, text in data.items()}
+        case "node-objects":
+            return {node: _notes(notes, family) for node, notes in data.items()}
         case _:
             return data
+
+
+def _lines(text: str, family: Family) -> str:
+    """Lines of flannel's subnet file; those that name no family are of IPv4."""
+    return "".join(line for line in text.splitlines(keepends=True) if ("_IPV6_" in line) is (family == "ipv6"))
+
+
+def _notes(notes: Mapping[str, str], family: Family) -> dict[str, str]:
+    """Annotations of a node."""
+    return {key: value for key, value in notes.items() if ("v6" in key) is (family == "ipv6")}
 
 
 def _sandbox(row: Mapping[str, Any], family: Family) -> dict[str, Any]:
@@ -104,7 +122,7 @@ def put_data(one: Dump, part: Any, family: Family) -> Dump:
     return one.model_copy(update={"data": _with(one, new, family)})
 
 
-def _with(one: Dump, new: Any, family: Family) -> Any:
+def _with(one: Dump, new: Any, family: Family) -> Any:  # noqa: PLR0911 - one per subject
     data = one.data
     match one.what:
         case "addr":
@@ -115,6 +133,12 @@ def _with(one: Dump, new: Any, family: Family) -> Any:
             own = _take(one, family)
             kept = {key: value for key, value in data.items() if key not in own}
             return kept | {key: value for key, value in new.items() if family == "ipv4" or "rp_filter" not in key}
+        case "conf":
+            kept = {path: _lines(text, other(family)) for path, text in data.items()}
+            return {path: kept.get(path, "") + _lines(text, family) for path, text in new.items()}
+        case "node-objects":
+            foreign = {node: _notes(notes, other(family)) for node, notes in data.items()}
+            return {node: foreign.get(node, {}) | _notes(notes, family) for node, notes in new.items()}
         case "sandboxes":
             by_pod = {row["pod"]: row for row in data}
             return [_shared(by_pod[row["pod"]], row, family) for row in new]
@@ -145,8 +169,8 @@ def _shared(before: Mapping[str, Any], row: Mapping[str, Any], family: Family) -
 def part(one: Observation, family: Family, there: tuple[Family, ...]) -> Observation | None:
     """What of a record is of a family, as a lab of IPv4 alone would have it; None when nothing is."""
     if isinstance(one, Dump) and one.what in WHOLE:
-        named = {"ipv4": "rules-iptables", "ipv6": "rules-iptables6"}
-        mine = one.what == named[family] if one.what.startswith("rules") else family == there[0]
+        name = one.what.removesuffix("6")
+        mine = one.what == subject(name, family) if name in OF_A_FAMILY else family == there[0]
         whole = back(one) if family == "ipv6" else one
         return whole.model_copy(update={"what": one.what.removesuffix("6")}) if mine else None
     if isinstance(one, Dump):

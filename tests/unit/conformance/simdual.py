@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from conformance.context import Context, saved
-from conformance.families import BOTH_TYPES, planned
+from conformance.families import BOTH_TYPES, OF_A_FAMILY, planned
 from conformance.inventory import ApiServer, Inventory, NodeFact, ServiceFact, Site
 from harness.cni.catalogue import of
 from harness.model.family import Family, family_of_dial, family_of_proto
@@ -132,9 +132,9 @@ class Lab:
             assert isinstance(one, Dump)
             if one.what in OF_NO_FAMILY:
                 made.append(one if self.families[0] == "ipv4" else forth(one))
-            elif one.what == "rules-iptables":
+            elif one.what in OF_A_FAMILY:
                 made += [one] if "ipv4" in self.families else []
-                made.append(forth(one).model_copy(update={"what": "rules-iptables6"}))
+                made.append(forth(one).model_copy(update={"what": f"{one.what}6"}))
             else:
                 empty = one.model_copy(update={"data": nothing(one.what, one.data)})
                 whole = put_data(empty, one.data, "ipv4") if "ipv4" in self.families else empty

@@ -52,6 +52,13 @@ COMMIT
 COMMIT
 """
 
+SUBNET_ENV = """FLANNEL_NETWORK=10.244.0.0/16
+FLANNEL_SUBNET={gateway}/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=true
+"""
+FLANNEL = "flannel.alpha.coreos.com/"
+
 
 def inventory() -> Inventory:
     """Pods a, b on n1 and c, d on n2, host-network pods h1 and h2, the router, the far host, and all Services."""
@@ -332,6 +339,8 @@ class Lab:
                     {"dst": base(CIDR[other]), "dev": "flannel.1", "lladdr": MAC[other]} for other in others(node)
                 ],
                 "fdb": [{"mac": MAC[other], "ifname": "flannel.1", "dst": NODE_IP[other]} for other in others(node)],
+                "policy-rules": policy_rules(),
+                "conf": {"/run/flannel/subnet.env": SUBNET_ENV.format(gateway=first_host(share))},
                 "rules-iptables": RULES.format(own=share),
                 "sysctl": _sysctls(),
                 "netns": 1000,
@@ -341,6 +350,14 @@ class Lab:
             }
             seen += [node_dump("B0", node, what, data) for what, data in facts.items()]
             seen += [node_dump("B0", node, what, data) for what, data in counters()]
+        notes = {
+            node: {
+                f"{FLANNEL}public-ip": NODE_IP[node],
+                f"{FLANNEL}backend-data": json.dumps({"VNI": 1, "VtepMAC": MAC[node]}),
+            }
+            for node in CIDR
+        }
+        seen.append(Dump(batch="B0", vantage="api", place="cluster", what="node-objects", data=notes))
         seen.append(node_dump("B0", "n1", "kernel", {"gc_thresh2": 512, "gc_thresh2_ipv6": 512, "shared": True}))
         for site in (*self.inventory.pods, *self.inventory.hosts):
             text = "search cnilab-probe.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n"
@@ -403,6 +420,12 @@ def _node_routes(node: str) -> list[dict[str, Any]]:
         {"dst": CIDR[node], "dev": "cni0", "table": "main", "flags": []},
         *remote,
     ]
+
+
+def policy_rules() -> list[dict[str, Any]]:
+    """The rules that a kernel has by itself."""
+    tables = {0: "local", 32766: "main", 32767: "default"}
+    return [{"priority": number, "src": "all", "table": table} for number, table in tables.items()]
 
 
 def _sysctls() -> dict[str, str]:

@@ -38,6 +38,10 @@ _WORDS: Final = (
     ("flannel.1", "flannel-v6.1"),
     ("flannel/1", "flannel-v6/1"),
     ("/A/", "/AAAA/"),
+    ("public-ip", "public-ipv6"),
+    ("backend-data", "backend-v6-data"),
+    ("FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"),
+    ("FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"),
 )
 """What has another name beside its addresses."""
 
