@@ -65,6 +65,7 @@ def request(probe: Probe) -> dict[str, Any]:
                 "server": probe.server,
                 "edns": probe.edns,
                 "expect": probe.expect,
+                **({"times": probe.times, "apart": probe.apart} if probe.times else {}),
             }
 
 

@@ -206,6 +206,9 @@ class LookupProbe:
         expect: Outcome that ends the retries. An answer with any rcode is `ok`.
         purpose: service, headless, search, forward …
         family: The one that is looked at with it; the server may be reached over the other.
+        times: `udp` only: ask so many times, once each and never again, from a new socket every time; what came of
+            each question is in `Lookup.queries`. `A+AAAA` then sends both from that socket. 0: once, with retries.
+        apart: With `times`: of several types each from a socket of its own.
     """
 
     name: str
@@ -216,6 +219,8 @@ class LookupProbe:
     expect: Outcome = "ok"
     purpose: str = "service"
     family: Family = "ipv4"
+    times: int = 0
+    apart: bool = False
 
 
 Probe = ExchangeProbe | BindProbe | RungProbe | BurstProbe | ChurnProbe | LookupProbe

@@ -95,6 +95,7 @@ def test_the_agent_gets_deadline_retries_and_everything_about_a_probe() -> None:
                 RungProbe(C, 1450),
                 BindProbe(22),
                 LookupProbe("www.outside.test.", "AAAA", "tcp", "10.96.0.10", edns=1232),
+                LookupProbe("www.outside.test.", "A+AAAA", times=12, apart=True),
             ]
         },
         batch="B1",
@@ -111,6 +112,8 @@ def test_the_agent_gets_deadline_retries_and_everything_about_a_probe() -> None:
         "10.244.2.2", "[2001:db8::1]:8080", "10.244.2.2:8080", ":22",
     ]  # fmt: skip
     assert plan["probes"][5]["edns"] == 1232
+    assert [probe.get("times") for probe in plan["probes"][5:]] == [None, 12]
+    assert plan["probes"][6]["apart"]
 
 
 def test_over_ipv6_the_agent_gets_transport_and_address_and_the_record_says_the_family() -> None:

@@ -26,6 +26,9 @@ func lookup(probe Probe, deadline time.Time) Result {
 	if probe.Transport == "libc" {
 		return resolve(probe, config, deadline)
 	}
+	if probe.Times > 0 {
+		return repeat(probe, config.servers[0], deadline)
+	}
 	kind, err := dns.TypeByName(probe.Qtype)
 	if err != nil {
 		return Result{Outcome: other, Detail: err.Error()}
@@ -52,7 +55,7 @@ type question struct {
 // ask sends the query once and waits for its answer. The query is on record whether an answer came or not.
 func (q question) ask(deadline time.Time) (dns.Message, Query, *Result) {
 	begin := time.Now()
-	query := Query{Name: q.name, Qtype: dns.TypeName(q.kind), Server: q.server, Transport: q.transport, Answers: []string{}}
+	query := q.record()
 	answer, err := q.roundTrip(deadline)
 	query.Ms = ms(time.Since(begin))
 	if err != nil {
@@ -60,15 +63,13 @@ func (q question) ask(deadline time.Time) (dns.Message, Query, *Result) {
 		query.Rcode = failed.Outcome
 		return answer, query, &failed
 	}
-	query.Rcode = dns.RcodeName(answer.RCode)
-	for _, record := range answer.Answers {
-		data := record.Data
-		if record.Type != q.kind {
-			data = dns.TypeName(record.Type) + " " + data // a CNAME on the way
-		}
-		query.Answers = append(query.Answers, data)
-	}
+	query.answered(answer, q.kind)
 	return answer, query, nil
+}
+
+// record is the question as it is written down, before anything came of it.
+func (q question) record() Query {
+	return Query{Name: q.name, Qtype: dns.TypeName(q.kind), Server: q.server, Transport: q.transport, Answers: []string{}}
 }
 
 func (q question) roundTrip(deadline time.Time) (dns.Message, error) {
@@ -92,17 +93,40 @@ func (q question) roundTrip(deadline time.Time) (dns.Message, error) {
 		return dns.Message{}, err
 	}
 	for {
-		b, err := q.read(conn)
-		if err != nil {
-			return dns.Message{}, err
+		answer, err := q.receive(conn)
+		if err != nil || q.isAnswer(answer, id) {
+			return answer, err
 		}
-		answer, err := dns.Parse(b)
-		if err != nil {
-			return answer, fmt.Errorf("%w from %s", err, q.server)
+	}
+}
+
+// receive reads the next message, whomever it answers.
+func (q question) receive(conn net.Conn) (dns.Message, error) {
+	b, err := q.read(conn)
+	if err != nil {
+		return dns.Message{}, err
+	}
+	answer, err := dns.Parse(b)
+	if err != nil {
+		return answer, fmt.Errorf("%w from %s", err, q.server)
+	}
+	return answer, nil
+}
+
+// isAnswer tells whether a message answers the question that was sent with an id.
+func (q question) isAnswer(m dns.Message, id uint16) bool {
+	return m.Response && m.ID == id && strings.EqualFold(m.Question.Name.String(), q.name)
+}
+
+// answered writes an answer down.
+func (query *Query) answered(answer dns.Message, kind dnsmessage.Type) {
+	query.Rcode = dns.RcodeName(answer.RCode)
+	for _, record := range answer.Answers {
+		data := record.Data
+		if record.Type != kind {
+			data = dns.TypeName(record.Type) + " " + data // a CNAME on the way
 		}
-		if answer.Response && answer.ID == id && strings.EqualFold(answer.Question.Name.String(), q.name) {
-			return answer, nil
-		}
+		query.Answers = append(query.Answers, data)
 	}
 }
 

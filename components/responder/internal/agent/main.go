@@ -28,7 +28,7 @@ func Run(in io.Reader, out io.Writer) error {
 	lines := make([]Result, len(plan.Probes))
 	var pending []int
 	for i, probe := range plan.Probes {
-		if retriable(probe.Kind) {
+		if retriable(probe) {
 			pending = append(pending, i)
 			continue
 		}
@@ -72,12 +72,12 @@ type batch struct {
 }
 
 // retriable probes are single shots; the others try many things and say how many failed.
-func retriable(kind string) bool {
-	switch kind {
+func retriable(probe Probe) bool {
+	switch probe.Kind {
 	case "burst", "collect", "churn":
 		return false
 	}
-	return true
+	return probe.Times == 0
 }
 
 // width bounds the sockets that are open at the same time.

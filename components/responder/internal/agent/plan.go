@@ -40,6 +40,8 @@ type Probe struct {
 	Transport  string `json:"transport"` // udp, tcp, libc
 	Server     string `json:"server"`
 	EDNS       uint16 `json:"edns"`
+	Times      int    `json:"times"` // UDP only: ask so many times, once each, from a new socket every time
+	Apart      bool   `json:"apart"` // of several types asked so, each from a socket of its own
 }
 
 // Try is one attempt.
