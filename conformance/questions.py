@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from conformance.families import BOTH_TYPES
 from conformance.inventory import Inventory
 from conformance.pairs import first_pods
 from conformance.plan import Plan
@@ -15,6 +16,9 @@ from conformance.tables import names
 from harness.model.family import record_type
 from harness.model.spec import LabSpec
 from harness.probes.plan import LookupProbe, Probe
+
+SOCKETS = 12
+"""Sockets from which one place asks two questions each."""
 
 FEW = 5
 """Records of so many endpoints fit a DNS answer of 512 bytes (RFC 1035 §2.3.4)."""
@@ -48,8 +52,9 @@ def lookups(inventory: Inventory, spec: LabSpec, gates: Mapping[str, bool], fres
             probes.append(LookupProbe(table.forward, kind, purpose="forward"))
         if first:
             probes += [
-                LookupProbe(case.name.format(**words), "A+AAAA", "libc", purpose="search") for case in table.search
+                LookupProbe(case.name.format(**words), BOTH_TYPES, "libc", purpose="search") for case in table.search
             ]
+            probes += _stub(own)
             probes += _named(inventory, own, zone)
             probes += [LookupProbe(f"spread.{own}", kind, purpose="latency") for _ in range(20)]
         plan[site.name] += probes
@@ -66,6 +71,20 @@ def fresh_of(seen: Iterable[str]) -> str:
     """
     found = (re.match(r"probe-(.*)\d+-(?:a|aaaa)\.", name) for name in seen)
     return next((one[1] for one in found if one), "")
+
+
+def _stub(own: str) -> list[Probe]:
+    """What the resolver of a C library does and a single question does not show; and, to compare, what it does not."""
+    probes: list[Probe] = [
+        LookupProbe(f"spread.{own}", BOTH_TYPES, purpose="one-socket", times=SOCKETS),
+        LookupProbe(f"spread.{own}", BOTH_TYPES, purpose="own-sockets", times=SOCKETS, apart=True),
+    ]
+    for case in names().negative_relative:
+        probes += [
+            LookupProbe(case.name, BOTH_TYPES, "libc", purpose="negative-relative"),
+            LookupProbe(f"{case.name}.", BOTH_TYPES, "libc", purpose="negative-absolute"),
+        ]
+    return probes
 
 
 def _named(inventory: Inventory, own: str, zone: str) -> list[Probe]:

@@ -33,6 +33,7 @@ from conformance.checks import (
     services,
     setup,
     sources,
+    stub,
 )
 from conformance.model import Check
 from harness.errors import UsageError
@@ -46,7 +47,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "nat": nat.CHECKS,
     "mtu": mtu.CHECKS,
     "services": services.CHECKS + service_ports.CHECKS + api_server.CHECKS,
-    "dns": dns.CHECKS + resolver.CHECKS,
+    "dns": dns.CHECKS + resolver.CHECKS + stub.CHECKS,
     "egress": egress.CHECKS,
     "dual": dual.CHECKS,
     "policy": policy.CHECKS,

@@ -50,6 +50,7 @@ class Names(Data):
 
     search: tuple[NameCase, ...]
     negative: tuple[NameCase, ...]
+    negative_relative: tuple[NameCase, ...]
     headless_empty: tuple[NameCase, ...]
     forward: str
     schema_: str = Field(alias="schema")

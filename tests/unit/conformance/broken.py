@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from harness.model.family import Family
-from harness.model.records import Dump, Exchange, Observation, Packet, Rung, Tap
+from harness.model.records import Dump, Exchange, Lookup, Observation, Packet, Query, Rung, Tap
 from tests.unit.conformance.simlab import NOTHING, Change, dumps, exchanges, records
 
 
@@ -55,6 +56,35 @@ def add_address(address: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return row | {"addr_info": [*row["addr_info"], *more]} if row["ifname"] == "eth0" else row
 
     return edit
+
+
+def queries(edit: Callable[[int, Query], Query], **match: Any) -> Change:
+    """Change queries of look-ups whose fields match, each by its number."""
+
+    def apply(one: Observation) -> Observation:
+        if not isinstance(one, Lookup) or any(getattr(one, key) != value for key, value in match.items()):
+            return one
+        return one.model_copy(update={"queries": tuple(starmap(edit, enumerate(one.queries)))})
+
+    return apply
+
+
+def lost(query: Query) -> Query:
+    """No answer came."""
+    return query.model_copy(update={"rcode": "timeout", "answers": ()})
+
+
+def walked(name: str, answer: str) -> Change:
+    """A name of the search list of pod a has an address, and the walk ends there."""
+
+    def apply(one: Observation) -> Observation:
+        if not isinstance(one, Lookup) or (one.purpose, one.src) != ("negative-relative", "a"):
+            return one
+        before = [query for query in one.queries if query.qtype == "A"][:1]
+        found = [query.model_copy(update={"name": name, "rcode": "NOERROR", "answers": (answer,)}) for query in before]
+        return one.model_copy(update={"rcode": "NOERROR", "answers": (answer,), "queries": (*before, *found)})
+
+    return apply
 
 
 def new_address(address: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -771,6 +801,55 @@ CASES = (
         (records("lookup", {"rcode": "NOERROR", "answers": ("192.0.2.1",)}, purpose="negative", src="a"),),
         "a?no-such-service.cnilab-probe.svc.cluster.local./A/udp",
         "unexpected",
+    ),
+    Broken(
+        "the second of two questions of a socket is lost",
+        "dns.same-socket",
+        (queries(lambda number, query: query if number % 2 == 0 else lost(query), purpose="one-socket", src="a"),),
+        "a?spread.cnilab-probe.svc.cluster.local./A+AAAA/udp",
+        "lost",
+    ),
+    Broken(
+        "the name server answers no question of any socket",
+        "dns.same-socket",
+        (queries(lambda _, query: lost(query), purpose="one-socket"),
+         queries(lambda _, query: lost(query), purpose="own-sockets")),
+        "c?spread.cnilab-probe.svc.cluster.local./A+AAAA/udp",
+        "timeout",
+    ),
+    Broken(
+        "one of two questions of a socket gets a wrong answer",
+        "dns.same-socket",
+        (queries(
+            lambda number, query: query.model_copy(update={"answers": ("10.96.9.9",)}) if number == 4 else query,
+            purpose="one-socket", src="a",
+        ),),
+        "a?spread.cnilab-probe.svc.cluster.local./A+AAAA/udp",
+        "wrong-value",
+    ),
+    Broken(
+        "the node's search domain has every name",
+        "dns.negative.relative",
+        (walked("nosuch.probe.outside.test.", "8.8.8.8"),),
+        "a?nosuch/A+AAAA/libc",
+        "unexpected",
+    ),
+    Broken(
+        "the cluster's own zone has every name",
+        "dns.negative.relative",
+        (walked("nosuch.cnilab-probe.svc.cluster.local.", "10.96.9.9"),),
+        "a?nosuch/A+AAAA/libc",
+        "unexpected",
+    ),
+    Broken(
+        "the name server fails on a candidate of the search list",
+        "dns.negative.relative",
+        (queries(
+            lambda number, query: query.model_copy(update={"rcode": "SERVFAIL"}) if number == 2 else query,
+            purpose="negative-relative", src="a",
+        ),),
+        "a?nosuch/A+AAAA/libc",
+        "wrong-value",
     ),
     Broken(
         "an empty headless Service ends in SERVFAIL",

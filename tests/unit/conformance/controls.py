@@ -204,6 +204,8 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     ),
     "dns.headless-empty": (ASKED,),
     "dns.negative": (ASKED,),
+    "dns.same-socket": (service("spread"), gone(purpose="own-sockets")),
+    "dns.negative.relative": (gone(purpose="negative-absolute"),),
     "dns.search": (ASKED,),
     "dns.tcp": (ASKED,),
     "dns.large": (ASKED,),

@@ -221,7 +221,8 @@ def put(one: Observation, new: Observation, family: Family) -> Observation:
         return made.model_copy(update={"packets": (*kept, *made.packets)})
     if isinstance(one, Lookup) and isinstance(made, Lookup) and one.qtype == BOTH_TYPES:
         kept_answers = tuple(text for text in one.answers if not _is_of(text, family))
-        return one.model_copy(update={"answers": (*kept_answers, *made.answers), "outcome": made.outcome})
+        told = {"outcome": made.outcome, "queries": made.queries}
+        return one.model_copy(update={"answers": (*kept_answers, *made.answers), **told})
     return (
         made.model_copy(update={"server": one.server}) if isinstance(made, Lookup) and isinstance(one, Lookup) else made
     )

@@ -117,7 +117,13 @@ class Lab:
         """What a C library asks has answers of both families; the API's own Service has one."""
         if not isinstance(one, Lookup) or one.qtype != BOTH_TYPES or one.name.startswith("kubernetes."):
             return one
-        return one.model_copy(update={"answers": (*one.answers, *map(twin, one.answers))})
+        told = {query.name: tuple(map(twin, query.answers)) for query in one.queries if query.qtype == "A"}
+        queries = (
+            query.model_copy(update={"answers": told[query.name]}) if query.qtype == "AAAA" else query
+            for query in one.queries
+        )
+        answers = (*one.answers, *map(twin, one.answers))
+        return one.model_copy(update={"answers": answers, "queries": tuple(queries)})
 
     def _afterwards(self, asked: Sequence[Observation], family: Family) -> list[Observation]:
         own = [one for one in asked if isinstance(one, Exchange | Lookup) and _family_of(one) == family]

@@ -16,7 +16,20 @@ from conformance.manifests import crowd_addresses
 from conformance.maths import base, first_host
 from conformance.registry import CHECKS
 from harness.cni.catalogue import variant
-from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Packet, Result, Rung, Tap, Try
+from harness.model.records import (
+    Burst,
+    Churn,
+    Dump,
+    Exchange,
+    Lookup,
+    Observation,
+    Packet,
+    Query,
+    Result,
+    Rung,
+    Tap,
+    Try,
+)
 from harness.model.spec import LabSpec
 from harness.model.world import FAR_MTU
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, RungProbe
@@ -272,6 +285,7 @@ class Lab:
             rcode=rcode,
             answers=() if truncated else tuple(answers),
             truncated=truncated,
+            queries=_queries(probe, rcode, answers),
             ms=1.0,
         )
 
@@ -281,6 +295,8 @@ class Lab:
         first = probe.name.split(".")[0]
         fixed: dict[str, tuple[str, Sequence[str]]] = {
             "negative": ("NXDOMAIN", ()),
+            "negative-relative": ("NXDOMAIN", ()),
+            "negative-absolute": ("NXDOMAIN", ()),
             "headless-empty": ("NXDOMAIN", ()),
             "forward": ("NOERROR", ("10.10.1.200",)),
             "schema": ("NOERROR", ('"1.1.0"',)),
@@ -547,6 +563,19 @@ def _blank(batch: str, src: Site, purpose: str, dst: str, node: str, proto: Any,
         proto=proto,
         dial=dial,
         outcome="ok",
+    )
+
+
+def _queries(probe: LookupProbe, rcode: str, answers: Sequence[str]) -> tuple[Query, ...]:
+    """The questions of a look-up whose judge looks at them: the lab has no addresses but those of IPv4."""
+    if not probe.times and not probe.purpose.startswith("negative-"):
+        return ()
+    walk = not probe.times and not probe.name.endswith(".")
+    domains = (f"{NAMESPACE}.svc.cluster.local.", "svc.cluster.local.", "cluster.local.", "") if walk else ("",)
+    asked = [(f"{probe.name}.{domain}" if walk else probe.name, kind) for domain in domains for kind in ("A", "AAAA")]
+    return tuple(
+        Query(name=name, qtype=kind, rcode=rcode, answers=tuple(answers) if kind == "A" else ())
+        for name, kind in asked * max(1, probe.times)
     )
 
 

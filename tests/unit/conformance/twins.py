@@ -4,7 +4,7 @@ in the other, and back."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Address, ip_address
@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from conformance.questions import dashed, reverse
 from harness.model.family import endpoint, over, transport_of
-from harness.model.records import Exchange, Lookup, Observation, Packet, Rung, Tap
+from harness.model.records import Exchange, Lookup, Observation, Packet, Query, Rung, Tap
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, Probe, RungProbe, Target
 
 _NETWORKS: Final = (
@@ -175,11 +175,18 @@ def forth(one: Observation) -> Observation:
             mss = None if made.mss is None else made.mss - 20
             return made.model_copy(update={"proto": over(made.proto, "ipv6"), "mss": mss})
         case Lookup():
-            return made.model_copy(update={"qtype": {"A": "AAAA"}.get(made.qtype, made.qtype), "family": "ipv6"})
+            kind = {"A": "AAAA"}.get(made.qtype, made.qtype)
+            return made.model_copy(update={"qtype": kind, "family": "ipv6", "queries": _swapped(made.queries)})
         case Tap():
             return made.model_copy(update={"packets": tuple(map(_forth_packet, made.packets))})
         case _:
             return made
+
+
+def _swapped(queries: Sequence[Query]) -> tuple[Query, ...]:
+    """Questions for addresses of one family as questions for those of the other."""
+    other = {"A": "AAAA", "AAAA": "A"}
+    return tuple(query.model_copy(update={"qtype": other.get(query.qtype, query.qtype)}) for query in queries)
 
 
 def _forth_packet(packet: Packet) -> Packet:
@@ -196,7 +203,8 @@ def back(one: Observation) -> Observation:
             mss = None if made.mss is None else made.mss + 20
             return made.model_copy(update={"proto": transport_of(made.proto), "mss": mss})
         case Lookup():
-            return made.model_copy(update={"qtype": {"AAAA": "A"}.get(made.qtype, made.qtype), "family": "ipv4"})
+            kind = {"AAAA": "A"}.get(made.qtype, made.qtype)
+            return made.model_copy(update={"qtype": kind, "family": "ipv4", "queries": _swapped(made.queries)})
         case Tap():
             return made.model_copy(update={"packets": tuple(map(_back_packet, made.packets))})
         case _:
