@@ -11,6 +11,7 @@ from conformance.judging import judge, judge_all
 from conformance.registry import CHECKS
 from harness.model.features import VANTAGES
 from tests.unit.conformance import simlab
+from tests.unit.conformance.broken import further_rule, more_route
 
 WHY = {"hosts": "namespace team-a enforces Pod Security 'baseline'", "node": "not allowed to list nodes"}
 
@@ -53,3 +54,15 @@ def test_less_sight_turns_passes_into_skips_and_nothing_else(gate: str) -> None:
     assert changed
     assert {less[name] for name in changed} == {"skip"}
     assert changed <= {name for name, check in CHECKS.items() if gate in check.gates}
+
+
+def test_rules_that_the_network_itself_may_have_made_are_only_recorded() -> None:
+    way = more_route({"dst": "default", "table": "52"})
+    found = simlab.changed(further_rule({"priority": 5270, "src": "all", "table": "52"}), way)
+    assert judge(found, CHECKS["node.rules"], CHECKS).status == "fail"
+    inventory = found.inventory.model_copy(update={"environment": found.inventory.environment | {"known": False}})
+    result = judge(replace(found, inventory=inventory, memo={}), CHECKS["node.rules"], CHECKS)
+    assert result.status == "pass"
+    recorded = next(leg for leg in result.legs if leg.leg == "n1:pods of n2")
+    assert recorded.status == "record"
+    assert "by rule 5270 (table 52)" in recorded.statement
