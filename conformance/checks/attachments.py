@@ -44,7 +44,8 @@ def _refused(verbs: Verbs, verb: str) -> Leg:
     call = verbs.calls(f"{verb.lower()}-refused")[0]
     version = verbs.conf.get("cniVersion")
     leg = f"{verbs.node}/refused"
-    if _code(call) is not None:  # which one, no version says: a plugin that is older than the verb does not know it
+    # Which code, no version says: a plugin that is older than the verb does not know it. But who is not ready does.
+    if _code(call) not in {None, *NOT_READY}:
         return passed(leg, "an error", call["output"], statement=f"version {version} has no {verb}: not applicable")
     text = f"{verb} on {verbs.node} exited with {call['status']}: version {version} does not have it, an error is due"
     return failed(leg, "unexpected", text, "an error", call["output"])

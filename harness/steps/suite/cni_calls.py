@@ -16,6 +16,14 @@ BIN_DIR: Final = "/opt/cni/bin"
 Json = dict[str, Any]
 
 _LOOK: Final = r"""
+others() {
+  tables=$(nft list tables) || return 1
+  case $(iptables -V) in *nf_tables*) known='filter nat mangle raw security' ;; *) known= ;; esac
+  printf '%s\n' "$tables" | while read -r _ family table; do
+    case "$family $known " in "ip "*" $table "* | "ip6 "*" $table "*) continue ;; esac
+    test -z "$table" || nft list table "$family" "$table"
+  done
+}
 say() { kind=$1; shift; if said=$("$@" 2>/dev/null); then printf '@%s\n%s\n' "$kind" "$said"; fi; }
 printf '@leases\n'
 test $# -eq 0 || find "$@" -mindepth 1 -maxdepth 1 -type f 2>/dev/null
@@ -26,9 +34,12 @@ say neighbours ip -o neigh show nud all
 say fdb bridge fdb show
 say rules iptables-save
 say rules ip6tables-save
-say rules nft list ruleset
+say rules others
 """
-"""One program for a whole look: a node is looked at often. A part that could not be read is not printed."""
+"""One program for a whole look: a node is looked at often. A part that could not be read is not printed.
+
+nft takes five times as long as iptables-save for tables that belong to iptables: it shows those of others alone.
+"""
 
 _PASSING: Final = re.compile(
     r"\b(counter packets \d+ bytes \d+|expires \S+|linkdown|dead|REACHABLE|STALE|DELAY|PROBE)\b"

@@ -43,6 +43,9 @@ class Scratch:
 WIDE: Final = Scratch("cnilab-many", "cnilab-many0", {"ipv4": "198.18.7.0/27", "ipv6": "2001:2:0:7::/123"})
 NARROW: Final = Scratch("cnilab-few", "cnilab-few0", {"ipv4": "198.18.8.0/29", "ipv6": "2001:2:0:8::/125"})
 
+LEAST: Final = 5
+"""ADDs that a narrow network has addresses for, with a gateway of its own; without one it has more."""
+
 SITES: Final = tuple(Attachment(f"cnilab-verbs-m{one:02}", f"cnilab-verbs-m{one:02}") for one in range(verbs.PARALLEL))
 
 
@@ -167,7 +170,10 @@ def _exhausted(calls: Calls, conf: Json) -> Json:
     looks: Json = {}
     results: list[Json | None] = []
     for number, site in enumerate(SITES[: verbs.ROOM]):
-        looks["before"] = calls.look(NARROW.leases)
+        # Only the last of these counts, and a look takes as long as an ADD.
+        looks.pop("before", None)
+        if number in {0, *range(LEAST, verbs.ROOM)}:
+            looks["before"] = calls.look(NARROW.leases)
         results.append(calls.chain(f"fill-{number}", "ADD", conf, site))
         if not worked(results[-1]):
             break
