@@ -25,7 +25,7 @@ GATES = {
     "dual": "pods have addresses of both families",
     "ovl": "packets between nodes are encapsulated",
     "fdb": "the kernel's forwarding and neighbour tables lead to the other tunnel ends",
-    "agentfile": "agents write each node's share and tunnel end into a file and into annotations, as flannel's do",
+    "agentfile": "agents write each node's share and tunnel end into a file and into annotations",
     "br": "pods of a node share a Linux bridge",
     "ncidr": "every node has its own pod CIDR",
     "lease": "addresses are leased from files on the node (host-local)",

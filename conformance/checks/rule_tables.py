@@ -231,7 +231,7 @@ def _sentence(node: str, sender: str, target: str, ours: Decision, main: Decisio
 
 
 _STORED: Final = (
-    [{"dst": "10.244.1.0/24", "gateway": "10.244.1.0", "dev": "flannel.1", "table": "main"},
+    [{"dst": "10.244.1.0/24", "gateway": "10.244.1.0", "dev": "vxlan0", "table": "main"},
      {"dst": "default", "gateway": "172.18.0.1", "dev": "eth0", "table": "52"}],
     [{"priority": 0, "src": "all", "table": "local"}, {"priority": 5270, "src": "all", "table": "52"},
      {"priority": 32766, "src": "all", "table": "main"}],

@@ -76,6 +76,19 @@ class Hops(Data):
     cross_node: int | None = Field(alias="crossNode", description="null: recorded, not asserted")
 
 
+class AgentNotes(Data):
+    """What a network's agent writes of a node, and where: a file that plugins read, and annotations for other nodes."""
+
+    file: str = Field(description="Path of a file with lines `KEY=value`")
+    network: str = Field(description="Its key with the cluster CIDR")
+    share: str = Field(description="Its key with the first address of the node's podCIDR, and the prefix length")
+    mtu: str | None = Field(description="Its key with the MTU of pods; null: not compared")
+    address: str = Field(description="The annotation with the address that others send packets for the node's pods to")
+    overwrite: str = Field(description="The annotation by which an administrator says another one")
+    tunnel: str = Field(description="The annotation with data of the node's tunnel device, as JSON")
+    mac: str = Field(description="In this JSON, the MAC address of the device")
+
+
 class Expectations(Data):
     """What is true of every healthy cluster of this variant. An empty cell is a load error, not a default."""
 
@@ -100,6 +113,9 @@ class Expectations(Data):
     bridge: str | None = Field(description="The bridge that pods of a node share")
     host_device: str | None = Field(
         default=None, alias="hostDevice", description="Device of the route to the node's own share, where there is one"
+    )
+    agent: AgentNotes | None = Field(
+        default=None, description="What the agent of each node writes, where the gate `agentfile` is declared"
     )
     hops: Hops
     lease_dir: str | None = Field(alias="leaseDir", description="host-local's directory")

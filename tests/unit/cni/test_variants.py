@@ -31,6 +31,7 @@ def test_every_variant_file_is_complete(name: str) -> None:
     assert variant.name == name
     assert ("ovl" in variant.gates) == (variant.expect.wire.kind != "plain") == (variant.expect.overhead > 0)
     assert ("lease" in variant.gates) == (variant.expect.lease_dir is not None)
+    assert ("agentfile" in variant.gates) == (variant.expect.agent is not None)
     assert ("br" in variant.gates) == (variant.expect.bridge is not None)
 
 

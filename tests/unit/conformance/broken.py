@@ -1118,7 +1118,7 @@ CASES = (
         "the agent's file has another node's share",
         "node.agent-files",
         (conf_line("FLANNEL_SUBNET=10.244.0.1/24", "FLANNEL_SUBNET=10.244.1.1/24"),),
-        "n1:subnet",
+        "n1:share",
         "wrong-value",
     ),
     Broken(
@@ -1126,14 +1126,14 @@ CASES = (
         "node.agent-files",
         (note("n2", "public-ip", "192.0.2.15"),
          rows(lambda row: row | {"dst": "192.0.2.15"}, place="n1", what="fdb")),
-        "n2:public-ip",
+        "n2:address",
         "wrong-value",
     ),
     Broken(
         "a node's annotation has the MAC address of an earlier tunnel",
         "node.agent-files",
         (note("n2", "backend-data", '{"VNI": 1, "VtepMAC": "02:00:00:00:00:99"}'),),
-        "n2:backend-data",
+        "n2:tunnel",
         "wrong-value",
     ),
     Broken(
