@@ -25,7 +25,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,60}[a-z0
 
 LabGate = Literal[
     "multi", "router", "cap", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "ovl", "fdb",
-    "br", "ncidr", "lease", "masq", "nfmasq", "hport", "cni4",
+    "agentfile", "br", "ncidr", "lease", "masq", "nfmasq", "hport", "cni4",
 ]  # fmt: skip
 """Gates that a lab can be asked for: what variants declare, and what the machine has. The suite finds out more."""
 

@@ -118,7 +118,7 @@ class Cli:
         """Inject faults, insist that each was noticed, and say which checks noticed one of them."""
         words = [word for fault in faults for word in ("--fault", fault)] or ["--faults"]
         # Each fault is looked at, undone, and waited for: far more than a command usually takes.
-        done = self("test", "--cluster", lab, *words, "-o", "json", code=None, timeout=840)
+        done = self("test", "--cluster", lab, *words, "-o", "json", code=None, timeout=2400)
         assert done.stdout, done.stderr
         items = json.loads(done.stdout)["items"]
         wrong = {one["fault"]: one["detail"] for one in items if one["outcome"] in {"survived", "imprecise", "error"}}

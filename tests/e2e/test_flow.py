@@ -77,6 +77,7 @@ def test_playbooks_change_nothing_the_second_time(flannel: tuple[Cli, str]) -> N
         assert re.findall(r"changed=(\d+)", text.rpartition("PLAY RECAP")[2]) in (["0"], ["0"] * 3, ["0"] * 2)
 
 
+@pytest.mark.timeout(3000, func_only=True)
 def test_the_suite_notices_every_fault(flannel: tuple[Cli, str]) -> None:
     """The suite itself is tested: each fault must be seen by the checks that are made for it.
 
