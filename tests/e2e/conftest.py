@@ -1,14 +1,9 @@
-"""Real labs on this machine, one after the other, each in a state directory of its own.
-
-With `-n 2` there are two lanes. A lab in a virtual machine has one of them to itself: emulated, it waits for its only
-processor, and nobody has to wait for it. All other labs share the second lane, still one after the other.
-"""
+"""Real labs on this machine, one after the other, each in a state directory of its own."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +14,7 @@ from typing import Any
 import pytest
 
 from harness import timeouts
-from harness.steps.kernel import inside
-from tests.e2e import snapshot, stores
+from tests.e2e import snapshot
 
 PREFIX = f"e2e{os.getpid() % 10000}"
 """Begins the names of all labs of this session, so that they meet nobody else's."""
@@ -29,16 +23,13 @@ NIGHT = "CNILAB_NIGHT_TESTS"
 """1: what takes too long for every commit runs, too."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here is e2e, and none of it works without root; lanes are for `--dist loadgroup`."""
+    """Everything here is e2e, and none of it works without root."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
             if item.get_closest_marker("night") and not os.environ.get(NIGHT):
                 item.add_marker(pytest.mark.skip(reason="takes long: tox -e night"))
-            if item.get_closest_marker("xdist_group") is None:
-                item.add_marker(pytest.mark.xdist_group("here"))
             # Not of the fixtures: the first one may have to build all components. An item's own mark counts before that
             # of its module, which may allow more.
             if item.get_closest_marker("timeout") is None:
@@ -139,12 +130,7 @@ def _needs_root() -> None:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    """Components and images are in the cache, so that no test waits for a build.
-
-    Programs for a virtual machine are installed: in another lane, that would change the machine while a test looks.
-    """
-    if shutil.which("apt-get"):
-        inside.install_programs(stores.store())
+    """Components and images are in the cache, so that no test waits for a build."""
     cli = Cli(tmp_path_factory.mktemp("warm"))
     name = f"{PREFIX}-warm"
     cli("components", "ensure", timeout=3600)

@@ -1,7 +1,7 @@
 """What a machine looks like: taken before and after a lab, the two must be equal.
 
 Other labs and other people's programs may run on the same machine: what belongs to them is left out, and what comes
-and goes by itself is looked at again for a while. Tests of another lane have labs of their own, too.
+and goes by itself is looked at again for a while.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ from typing import Any
 from harness import timeouts
 
 _TOP = "cnilab"
-_LANE = "PYTEST_XDIST_WORKER"
 _NAMESPACES = ("net", "mnt", "uts", "ipc", "pid", "cgroup")
-
-IN_MACHINE = "-vm"
-"""Ends the names of tests' labs that live in a virtual machine, under another kernel."""
 
 _HOME = Path.home()
 _OF_USERS = (".kube", ".ansible", ".docker")
@@ -84,19 +80,14 @@ def take(mine: Collection[str]) -> Snapshot:
     )
 
 
-def _of_another_lane(word: str) -> bool:
-    """It names a lab of a test that is not in this process."""
-    return any(pid != f"{os.getpid() % 10000}" for pid in re.findall(r"\be2e(\d+)-\w", word))
-
-
 def differences(before: Snapshot, after: Snapshot) -> dict[str, list[str]]:
     """What came and what went, by kind; empty is good."""
     found: dict[str, list[str]] = {}
     for kind in fields(Snapshot):
         old, new = getattr(before, kind.name), getattr(after, kind.name)
-        changed = [f"+ {word}" for word in sorted(new - old) if not _of_another_lane(word)]
+        changed = [f"+ {word}" for word in sorted(new - old)]
         if kind.name not in {"processes", "namespaces", "sockets", "bpf"}:  # ours may end
-            changed += [f"- {word}" for word in sorted(old - new) if not _of_another_lane(word)]
+            changed += [f"- {word}" for word in sorted(old - new)]
         if changed:
             found[kind.name] = changed
     return found
@@ -179,16 +170,10 @@ def _counted_processes(mine: Collection[str]) -> set[int]:
     for pid in parents:
         lab = re.search(rf"/{_TOP}/([^./\n]+)", _read(f"/proc/{pid}/cgroup"))
         ancestors = set(_ancestors(pid, parents))
-        if lab[1] in mine if lab else (not ancestors and _started_here(pid)) or os.getpid() in ancestors:
+        orphan = not ancestors and "CNILAB_" in _read(f"/proc/{pid}/environ")
+        if lab[1] in mine if lab else orphan or os.getpid() in ancestors:
             counted.add(pid)
     return counted
-
-
-def _started_here(pid: int) -> bool:
-    """By a harness, and by one of this lane's: what started it is in its environment."""
-    variables = _read(f"/proc/{pid}/environ").split("\0")
-    lane = [word for word in variables if word.startswith(f"{_LANE}=")]
-    return any(word.startswith("CNILAB_") for word in variables) and lane in ([], [f"{_LANE}={os.environ.get(_LANE)}"])
 
 
 def _parent(pid: int) -> int:
@@ -259,7 +244,6 @@ def _bpf(mine: Collection[str]) -> Iterator[str]:
     """Programs and maps in the kernel, wherever they are attached or pinned, and the machine's own pins.
 
     The kernel does not say to which namespace a program belongs: while other labs run, theirs cannot be told from ours.
-    Only labs in a virtual machine are certain to have none here.
     Arrays of programs do not count: the kernel empties and frees them by itself, later, and now and then forgets an
     empty one that no program, pin, process or namespace holds any more. Every other map of the same owner does count.
     """
@@ -276,5 +260,4 @@ def _bpf(mine: Collection[str]) -> Iterator[str]:
 def _other_labs(mine: Collection[str]) -> bool:
     tops = {where for where, kind in (line.rsplit(" ", 1) for line in _mounts()) if kind in {"cgroup", "cgroup2"}}
     groups = (group for top in tops for group in Path(top, _TOP).glob("*"))
-    names = {group.name.rpartition(".")[0] for group in groups if group.is_dir()}
-    return any(name not in mine and not name.endswith(IN_MACHINE) for name in names)
+    return any(group.is_dir() and group.name.rpartition(".")[0] not in mine for group in groups)

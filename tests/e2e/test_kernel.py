@@ -24,12 +24,10 @@ from harness import timeouts
 from harness.model.references import NO_IPV6
 from tests.e2e import stores
 from tests.e2e.conftest import PREFIX, Cli
-from tests.e2e.snapshot import IN_MACHINE
 from tests.e2e.test_surroundings import FOREIGN, ODD
 from tests.e2e.test_vagrant_run import kubectl
 
 long = pytest.mark.skipif(not os.environ.get("CNILAB_KERNEL_TESTS"), reason="takes long: tox -e kernel")
-own_lane = pytest.mark.xdist_group("machine")
 pytestmark = [
     pytest.mark.skipif(shutil.which("apt-get") is None, reason="the kernel comes from a Debian package"),
     pytest.mark.timeout(7200, func_only=True),
@@ -102,7 +100,7 @@ def small(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple
     mine.write_bytes(stores.store().ensure([OWN])[OWN].path.read_bytes() + b"mine")  # an ELF file may end with anything
     # On an emulated processor every probe counts: the lab of two nodes has what a cluster has unasked.
     words = ("bridge", "--nodes", "1", "--kernel-arguments", NO_IPV6, "--component", f"{OWN}={mine}")
-    with in_a_machine(Foreigner(home), f"{PREFIX}-small{IN_MACHINE}", *words) as made:
+    with in_a_machine(Foreigner(home), f"{PREFIX}-small", *words) as made:
         yield made
 
 
@@ -150,7 +148,6 @@ def test_doctor_names_what_a_kernel_without_ipv6_cannot_have_and_what_to_do(warm
     assert findings["ipv6"]["fix"] == f"remove {NO_IPV6} from the kernel's command line, and restart the machine"
 
 
-@own_lane
 class TestSmallLab:
     """One node with bridge, in a directory with an odd name, of a user with another language."""
 
