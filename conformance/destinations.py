@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conformance.netfilter import in_network, parse
-from conformance.nft import COMPAT_TABLES
+from conformance.nft import chain_key, is_compat
 from harness.model.family import endpoint
 
 Json = Mapping[str, Any]
@@ -65,14 +65,10 @@ def _of_iptables(text: str, address: str, port: int) -> Iterator[Translation]:
 
 
 def _of_nft(ruleset: Sequence[Json], address: str, port: int) -> Iterator[Translation]:
-    hooks = {
-        (one["family"], one["table"], one["name"]): str(one.get("hook", ""))
-        for entry in ruleset
-        if (one := entry.get("chain"))
-    }
+    hooks = {chain_key(one, one["name"]): str(one.get("hook", "")) for entry in ruleset if (one := entry.get("chain"))}
     for entry in ruleset:
         rule = entry.get("rule") or {}
-        if not rule or (rule["family"] in {"ip", "ip6"} and rule["table"] in COMPAT_TABLES):
+        if not rule or is_compat(rule):
             continue
         expressions = [one for one in rule.get("expr", ()) if isinstance(one, Mapping)]
         changed = next((one["dnat"] for one in expressions if isinstance(one.get("dnat"), Mapping)), None)
@@ -83,7 +79,7 @@ def _of_nft(ruleset: Sequence[Json], address: str, port: int) -> Iterator[Transl
             yield Translation(
                 endpoint(to, given) if isinstance(given, int) else to,
                 where,
-                hooks.get((rule["family"], rule["table"], rule["chain"]), ""),
+                hooks.get(chain_key(rule, rule["chain"]), ""),
             )
 
 

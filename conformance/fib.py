@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from conformance.dumps import INET
 from harness.model.family import Address, Family, Range
 
 LENGTHS: Final[Mapping[Family, int]] = {"ipv4": 32, "ipv6": 128}
@@ -260,10 +261,15 @@ class Fib:
         """By preference; of the same preference in the order of the kernel."""
         return tuple(sorted(self.rules, key=lambda rule: rule.priority))
 
-    @property
+    @cached_property
     def further(self) -> tuple[Rule, ...]:
         """Rules that are not one of those that every kernel has."""
         return tuple(rule for rule in self.ordered if not (rule.plain and rule.table in {LOCAL, MAIN, DEFAULT}))
+
+    @cached_property
+    def unruled(self) -> Fib:
+        """The same tables, asked by the rules that a kernel has by itself."""
+        return Fib(plain_rules(self.rules[0].family), self.tables, self.groups)
 
     def decide(self, packet: Packet) -> Decision:
         """What the kernel does with a packet."""
@@ -322,10 +328,9 @@ def fib(
 
 
 def _own(links: Sequence[Mapping[str, Any]], family: Family) -> Iterator[Route]:
-    inet = {"ipv4": "inet", "ipv6": "inet6"}[family]
     for link in links:
         for info in link.get("addr_info") or ():
-            if info.get("family") == inet and "local" in info:
+            if info.get("family") == INET[family] and "local" in info:
                 device = str(link.get("ifname"))
                 yield Route(ipaddress.ip_network(info["local"]), LOCAL, f"dev {device}", (device,))
 

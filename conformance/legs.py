@@ -117,6 +117,11 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
     return failed(leg, one.outcome, outcome_sentence(context, one), "ok", one.outcome)
 
 
+def answer_sentence(context: Context, one: Exchange) -> str:
+    """Who answered instead of who was dialled."""
+    return f"{source_of(context, one)} dialled {target_of(one)}, but {one.token or 'nobody with a name'} answered"
+
+
 def answered_by(context: Context, one: Exchange | None, leg: Leg, *wanted: str) -> Leg:
     """A leg that passes only if who answered is one of those that may.
 
@@ -128,8 +133,7 @@ def answered_by(context: Context, one: Exchange | None, leg: Leg, *wanted: str) 
     """
     if leg.status != "pass" or one is None or transport_of(one.proto) == "icmp" or one.token in wanted:
         return leg
-    answerer = one.token or "nobody with a name"
-    text = f"{source_of(context, one)} dialled {target_of(one)}, but {answerer} answered, and not {' or '.join(wanted)}"
+    text = f"{answer_sentence(context, one)}, and not {' or '.join(wanted)}"
     return failed(leg.leg, "wrong-peer", text, wanted[0] if len(wanted) == 1 else list(wanted), one.token)
 
 

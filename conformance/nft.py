@@ -27,17 +27,18 @@ def nft_verdicts(ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> s
     bases: list[Json] = []
     for entry in ruleset:
         if chain := entry.get("chain"):
-            chains.setdefault(_key(chain, chain["name"]), [])
-            if chain.get("type") == kind and chain.get("hook") == hook and _sees(chain, flow) and not _compat(chain):
+            chains.setdefault(chain_key(chain, chain["name"]), [])
+            if chain.get("type") == kind and chain.get("hook") == hook and _sees(chain, flow) and not is_compat(chain):
                 bases.append(chain)
         elif rule := entry.get("rule"):
-            chains.setdefault(_key(rule, rule["chain"]), []).append(rule)
+            chains.setdefault(chain_key(rule, rule["chain"]), []).append(rule)
     found: set[str] = set()
     decided = False
     for base in bases:
         policy = base.get("policy", ACCEPT)
         outcomes = {
-            policy if verdict == RETURN else verdict for verdict in _nft_walk(chains, _key(base, base["name"]), flow, 0)
+            policy if verdict == RETURN else verdict
+            for verdict in _nft_walk(chains, chain_key(base, base["name"]), flow, 0)
         }
         found |= outcomes
         decided = decided or ACCEPT not in outcomes
@@ -51,7 +52,7 @@ def of_iptables(ruleset: Sequence[Json], flow: Flow) -> bool:
         ruleset: The `nftables` list of `nft -j list ruleset`.
         flow: The packet.
     """
-    return any(_sees(rule, flow) and _compat(rule) for entry in ruleset if (rule := entry.get("rule")))
+    return any(_sees(rule, flow) and is_compat(rule) for entry in ruleset if (rule := entry.get("rule")))
 
 
 def drop_counters(ruleset: Sequence[Json]) -> dict[str, int]:
@@ -66,7 +67,13 @@ def drop_counters(ruleset: Sequence[Json]) -> dict[str, int]:
     return found
 
 
-def _key(entry: Json, name: str) -> tuple[str, str, str]:
+def chain_key(entry: Json, name: str) -> tuple[str, str, str]:
+    """By which a chain is known: family, table and name.
+
+    Args:
+        entry: The chain, or a rule in it.
+        name: Of the chain.
+    """
     return str(entry["family"]), str(entry["table"]), name
 
 
@@ -75,7 +82,8 @@ def _sees(chain: Json, flow: Flow) -> bool:
     return {"ip": "ipv4", "ip6": "ipv6"}.get(str(chain["family"]), flow.family) == flow.family
 
 
-def _compat(chain: Json) -> bool:
+def is_compat(chain: Json) -> bool:
+    """A chain or a rule of a table of iptables-nft."""
     return chain["family"] in {"ip", "ip6"} and chain["table"] in COMPAT_TABLES
 
 

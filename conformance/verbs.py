@@ -43,6 +43,13 @@ def collects(conf: Json) -> bool:
     return _since(conf, GC_VERSION)
 
 
+def json_error(call: Json) -> Json | None:
+    """The error that a call ended with, as the specification wants it (§5); None for success and for anything else."""
+    output = call["output"]
+    whole = bool(call["status"]) and isinstance(output, dict) and "code" in output and "msg" in output
+    return output if whole else None
+
+
 class Verbs:
     """What was asked of one node's plugins, and what they said."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from conformance.context import Context
@@ -58,13 +58,13 @@ def _elsewhere(context: Context, node: str, api: ApiServer) -> list[Translation]
     return [one for one in found if one.to not in api.endpoints]
 
 
-def _leg(context: Context, api: ApiServer, site: Site, one: Exchange | None, known: Iterable[str], sent: Sent) -> Leg:
+def _leg(context: Context, api: ApiServer, site: Site, one: Exchange | None, known: Collection[str], sent: Sent) -> Leg:
     leg = f"{site.name}>{API}/tcp"
     if one is None:
         return undialled(context, leg)
     if one.outcome == "error":
         return broken(leg, f"the probe itself failed on {leg} (errno {one.errno}): {one.detail}")
-    if one.outcome == "ok" and one.certificate and (one.certificate in set(known) or one.trusted):
+    if one.outcome == "ok" and one.certificate and (one.certificate in known or one.trusted):
         return passed(leg, "certificate of the API server", one.subject)
     way = _way(context, api, site, sent)
     if one.outcome != "ok":

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from conformance.checks.cni import CNI, NEXT, difference, unchanged
+from conformance.checks.cni import CNI, NEXT, difference, evidence, unchanged
 from conformance.context import Context
 from conformance.legs import broken, census, check_value, control, failed, names, passed, recorded
 from conformance.model import Check, Verdict
-from conformance.verbs import PARALLEL, ROOM, Verbs, able, collects
-from harness.model.records import Evidence, Leg
+from conformance.verbs import PARALLEL, ROOM, Verbs, able, collects, json_error
+from harness.model.records import Leg
 
 NOT_READY = (50, 51)
 """Error codes of STATUS: no ADD can be served; none without limits to the network."""
@@ -22,21 +22,10 @@ NOT_READY = (50, 51)
 Json = Mapping[str, Any]
 
 
-def _evidence(context: Context, prefix: str) -> tuple[Evidence, ...]:
-    calls = [
-        Evidence(kind="cni", detail={"node": verbs.node, **call})
-        for verbs in able(context)[0]
-        for call in verbs.data.get("calls") or ()
-        if str(call.get("step")).startswith(prefix)
-    ]
-    return tuple(calls[:4])
-
-
 def _code(call: Json) -> int | None:
     """Code of an error that is as the specification wants it; None for success, and for anything else."""
-    output = call["output"]
-    whole = bool(call["status"]) and isinstance(output, dict) and "code" in output and "msg" in output
-    return int(output["code"]) if whole else None
+    error = json_error(call)
+    return None if error is None else int(error["code"])
 
 
 def _refused(verbs: Verbs, verb: str) -> Leg:
@@ -51,10 +40,8 @@ def _refused(verbs: Verbs, verb: str) -> Leg:
     return failed(leg, "unexpected", text, "an error", call["output"])
 
 
-def _unmade(verbs: Verbs) -> Leg | None:
-    """A leg for a node without networks of this kind; None where it has them."""
-    if verbs.scratch is not None:
-        return None
+def _unmade(verbs: Verbs) -> Leg:
+    """A leg for a node without networks of this kind."""
     if "scratch" not in verbs.data:
         return broken(f"{verbs.node}/scratch", f"{verbs.node}: no network was made for many attachments", "missing")
     text = f"the addresses of {verbs.node} are not of host-local, so that no range of its own can be used up"
@@ -99,7 +86,7 @@ def gc(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P6", any(verbs.worked("add") for verbs in asked), "ADD worked"),),
-        _evidence(context, "gc"),
+        evidence(context, "gc", prefix=True),
         summary="GC drops no lease of a valid attachment, and is refused in versions that do not have it",
     )
 
@@ -125,7 +112,7 @@ def status(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P6", any(verbs.worked("add") for verbs in asked), "ADD worked"),),
-        _evidence(context, "status"),
+        evidence(context, "status", prefix=True),
         summary="STATUS reports no readiness that is not there, and is refused in versions that do not have it",
     )
 
@@ -137,7 +124,7 @@ def parallel(context: Context) -> Verdict:
     for verbs in asked:
         scratch = verbs.scratch
         if scratch is None:
-            legs += [leg for leg in (_unmade(verbs),) if leg is not None]
+            legs.append(_unmade(verbs))
             continue
         steps = [f"parallel-{number:02}" for number in range(PARALLEL)]
         gone = [step for step in steps if not verbs.calls(step)]
@@ -155,7 +142,7 @@ def parallel(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (census(made, planned, "ADDs") if planned else control("P4", asked, "plugins were called"),),
-        _evidence(context, "parallel-"),
+        evidence(context, "parallel-", prefix=True),
         summary=f"{PARALLEL} ADDs at the same time have addresses that differ, on each node",
     )
 
@@ -167,14 +154,14 @@ def exhaust(context: Context) -> Verdict:
     for verbs in asked:
         scratch = verbs.scratch
         if scratch is None:
-            legs += [leg for leg in (_unmade(verbs),) if leg is not None]
+            legs.append(_unmade(verbs))
             continue
         first.append(bool(verbs.gave("fill-0")))
         legs += _exhausted(verbs, scratch)
     return Verdict(
         tuple(legs),
         (control("P2", any(first) or not first, "ADD works as long as there is an address"),),
-        _evidence(context, "fill-"),
+        evidence(context, "fill-", prefix=True),
         summary="ADD without an address left is an error that changes nothing, and works again after a DEL",
     )
 

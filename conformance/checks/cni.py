@@ -10,7 +10,7 @@ from conformance.context import Context
 from conformance.dumps import INET, addresses, rows
 from conformance.legs import broken, census, check_value, control, failed, names, passed
 from conformance.model import Check, Verdict
-from conformance.verbs import Verbs, able, each
+from conformance.verbs import Verbs, able, each, json_error
 from harness.model.records import Evidence, Leg
 
 CNI = "CNI specification 1.1.0"
@@ -20,11 +20,19 @@ INCOMPATIBLE = 1
 Json = Mapping[str, Any]
 
 
-def _evidence(context: Context, step: str) -> tuple[Evidence, ...]:
+def evidence(context: Context, step: str, *, prefix: bool = False) -> tuple[Evidence, ...]:
+    """The first calls of a step.
+
+    Args:
+        context: The run.
+        step: Its name.
+        prefix: Of all steps whose names begin so.
+    """
     return tuple(
         Evidence(kind="cni", detail={"node": verbs.node, **call})
         for verbs in each(context)
-        for call in verbs.calls(step)
+        for call in verbs.data.get("calls") or ()
+        if call.get("step") == step or (prefix and str(call.get("step")).startswith(step))
     )[:4]
 
 
@@ -98,7 +106,7 @@ def add_result(context: Context) -> Verdict:
                 f"plugins were called on {called} of {usable} nodes",
             ),
         ),
-        _evidence(context, "add"),
+        evidence(context, "add"),
         summary=f"ADD gives a result with interfaces, addresses and routes on {len(asked)} nodes",
     )
 
@@ -144,7 +152,7 @@ def add_effect(context: Context) -> Verdict:
                 "the kernel was asked",
             ),
         ),
-        _evidence(context, "add"),
+        evidence(context, "add"),
         summary="eth0 has the address and the MAC that ADD's result names",
     )
 
@@ -167,7 +175,7 @@ def add_conflict(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P2", any(elsewhere), "ADD works if the interface does not exist"),),
-        _evidence(context, "conflict"),
+        evidence(context, "conflict"),
         summary="a second ADD with the same interface name is refused and changes nothing",
     )
 
@@ -220,7 +228,7 @@ def _released(context: Context, step: str, moment: str, title: str) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P6", any(grew), "after ADD there was one more lease and link"),),
-        _evidence(context, step),
+        evidence(context, step),
         summary=f"{title} succeeds, and leases, links, routes, neighbours and rules are as before ADD",
     )
 
@@ -257,7 +265,7 @@ def check_ok(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P6", any(verbs.worked("add") for verbs in asked), "ADD worked"),),
-        _evidence(context, "check"),
+        evidence(context, "check"),
         summary="CHECK passes right after ADD",
     )
 
@@ -275,7 +283,7 @@ def check_detects(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P6", any(verbs.worked("check") for verbs in asked), "CHECK passed before the damage"),),
-        _evidence(context, "check-damaged"),
+        evidence(context, "check-damaged"),
         summary="CHECK reports an error once the address is gone",
     )
 
@@ -296,7 +304,7 @@ def version(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("inv", any(_code(verbs) == INCOMPATIBLE for verbs in asked), "an unknown version has code 1"),),
-        _evidence(context, "version"),
+        evidence(context, "version"),
         summary="the main plugin supports the version of its configuration",
     )
 
@@ -314,8 +322,7 @@ def error(context: Context) -> Verdict:
         for step in ("unknown-version", "conflict"):
             made = verbs.calls(step)
             call: Json = made[0] if made else {"status": None, "output": None}
-            output = call["output"]
-            good = bool(call["status"]) and isinstance(output, dict) and "code" in output and "msg" in output
+            output, good = call["output"], json_error(call) is not None
             observed = {"status": call["status"], "output": output}
             text = (
                 f"the main plugin of {verbs.node} answered {step} with status {call['status']} and {str(output)[:80]!r}"
@@ -329,7 +336,7 @@ def error(context: Context) -> Verdict:
     return Verdict(
         tuple(legs),
         (control("P2", any(verbs.worked("add") for verbs in asked), "a correct call works"),),
-        _evidence(context, "conflict"),
+        evidence(context, "conflict"),
         summary="errors are JSON with a code and a message",
     )
 

@@ -10,6 +10,7 @@ from conformance.context import Context
 from conformance.dumps import INET, rows, unread
 from conformance.inventory import Site
 from conformance.legs import (
+    answer_sentence,
     answered_by,
     any_ok,
     broken,
@@ -23,7 +24,6 @@ from conformance.legs import (
     reached,
     recorded,
     source_of,
-    target_of,
     unanswered,
     where,
 )
@@ -186,8 +186,7 @@ def _target_leg(context: Context, pod: Site, target: Target, one: Exchange | Non
     owner = "far" if target.name == "far" else "router"
     why = _covering(context, pod.node, target.address)
     if found.status == "pass" and one.token != owner:
-        text = f"{source_of(context, one)} dialled {target_of(one)}, but {one.token or 'nobody with a name'} answered"
-        return failed(leg, "wrong-peer", f"{text}{why}", owner, one.token)
+        return failed(leg, "wrong-peer", f"{answer_sentence(context, one)}{why}", owner, one.token)
     if found.status == "pass":
         return found
     return found.model_copy(update={"statement": f"{found.statement}{why or _others(context, pod.node, target)}"})

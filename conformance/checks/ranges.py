@@ -79,9 +79,8 @@ def ranges(context: Context) -> Verdict:
             legs.append(unread(node.name, node.name, what, data))
             continue
         examined += 1
-        rules = rows(context.attempt("node", node.name, "policy-rules"))
-        if not rules:
-            read = context.attempt("node", node.name, "policy-rules")
+        read = context.attempt("node", node.name, "policy-rules")
+        if not (rules := rows(read)):
             legs.append(unread(f"{node.name}:tables", node.name, "policy-rules", read))
         own = _own_links(context, node, by_name(links))
         found = list(_networks(context, rules, rows(routed), rows(links), frozenset(own)))

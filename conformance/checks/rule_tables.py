@@ -10,7 +10,7 @@ from typing import Final
 
 from conformance.context import Context
 from conformance.dumps import INET, addresses, by_name, rows, unread
-from conformance.fib import LOCAL, MAIN, Decision, Fib, Packet, fib, plain_rules, samples
+from conformance.fib import LOCAL, MAIN, Decision, Fib, Packet, fib, samples
 from conformance.inventory import NodeFact, Site
 from conformance.legs import broken, census, control, failed, names, passed, recorded, where
 from conformance.model import Check, Verdict
@@ -188,7 +188,7 @@ def _leg(node: str, traffic: Traffic, found: Fib, marks: Sequence[int]) -> Leg:
 def _is_plain(found: Fib) -> bool:
     """The kernel's own rules in their order, and no others: nothing has to be tried out."""
     asked = [rule.table for rule in found.ordered]
-    return not found.further and asked == [rule.table for rule in plain_rules(found.ordered[0].family)]
+    return not found.further and asked == [rule.table for rule in found.unruled.rules]
 
 
 def _destinations(traffic: Traffic, found: Fib) -> list[tuple[Address, str]]:
@@ -207,12 +207,11 @@ def _taken(found: Fib, packet: Packet) -> tuple[Decision, Decision] | None:
 
     A table that has a way where the main table has none takes nothing away.
     """
-    plain = Fib(plain_rules(found.rules[0].family), found.tables, found.groups)
     asked = [
         rule.example(packet) for rule in found.further if {"ipproto", "dport", "dport_start", "sport"} & set(rule.row)
     ]
     for one in (packet, *asked):
-        ours, main = found.decide(one), plain.decide(one)
+        ours, main = found.decide(one), found.unruled.decide(one)
         if main.route is not None and ours.outcome != main.outcome:
             return ours, main
     return None

@@ -19,7 +19,18 @@ from collections.abc import Sequence
 from conformance.asked import unreported
 from conformance.context import Context
 from conformance.inventory import Site
-from conformance.legs import broken, control, evidence_of, failed, passed, recorded, target_of, unanswered, where
+from conformance.legs import (
+    answer_sentence,
+    broken,
+    control,
+    evidence_of,
+    failed,
+    passed,
+    recorded,
+    target_of,
+    unanswered,
+    where,
+)
 from conformance.model import Check, Verdict
 from conformance.pairs import setup_pairs
 from harness.model.records import Exchange, Leg
@@ -71,7 +82,7 @@ def _leg(context: Context, leg: str, pair: tuple[Site, Site], groups: Groups) ->
     if any(one.syn_resent is None for one in good):
         return broken(leg, f"the kernel of {src.name} ({src.node}) does not say how many SYNs it sent", "missing")
     if stranger := next((one for one in good if one.token != dst.name), None):
-        text = f"{where(src)} dialled {target_of(stranger)}, but {stranger.token or 'nobody with a name'} answered"
+        text = answer_sentence(context, stranger)
         return recorded(leg, stranger.token, f"{text}: how connections to {dst.name} are set up is not known")
     late = _late(seen)
     if not late:

@@ -237,18 +237,6 @@ def _groups(layout: LabLayout) -> tuple[Path, ...]:
     return ()
 
 
-def install_programs(store: Store) -> None:
-    """Programs that start a machine and share directories with it; those that are missing are installed.
-
-    Raises:
-        PreflightError: Some cannot be had; names them.
-    """
-    store.tools.need(*TOOLS)
-    if machine.virtiofsd() is None:
-        store.tools.install("virtiofsd")  # until Debian 12 it came with qemu; there is no package of that name
-    machine.require_programs()
-
-
 def _materials(
     spec: LabSpec, store: Store, needs: Needs | None, layout: LabLayout, program: Program
 ) -> machine.MachineMaterials:
@@ -257,7 +245,10 @@ def _materials(
     with ThreadPoolExecutor() as pool:
         prepared = pool.submit(prepare, store, needs) if needs else None
         compiled = pool.submit(compile_modules, store, program)
-        install_programs(store)
+        store.tools.need(*TOOLS)
+        if machine.virtiofsd() is None:
+            store.tools.install("virtiofsd")  # until Debian 12 it came with qemu; there is no package of that name
+        machine.require_programs()
         chosen = kernel_package.deliver(store, spec.kernel)
         made = prepared.result() if prepared else None
         compiled.result()
