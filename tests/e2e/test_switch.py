@@ -13,6 +13,7 @@ import pytest
 from harness import timeouts
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
+from tests.e2e.verdicts import red
 
 POD = """\
 apiVersion: v1
@@ -43,11 +44,11 @@ OTHERS = os.environ.get("CNILAB_E2E_CILIUM", "cilium-vxlan,cilium-kube-proxy").s
 The night has a whole run of each, and of cilium-cluster-pool and cilium-lean, which differ less from `cilium`."""
 
 
-def wrong(cli: Cli, name: str) -> dict[str, str]:
+def wrong(cli: Cli, name: str) -> dict[str, list[str]]:
     """Requirements that are not met."""
     items = cli.data("test", "--cluster", name, code=None)["items"]
     assert sum(item["status"] == "pass" for item in items) >= 80
-    return {item["id"]: item["reason"] for item in items if item["status"] in {"fail", "error"}}
+    return red(items)
 
 
 def inventory(run: Path, when: str) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from harness.probes.capture import TapPoint, listen
 from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
+from harness.steps.suite.again import settled
 from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.policy.play import observe_policies
@@ -131,7 +132,9 @@ def _batch(suite: Suite, batch: Batch, run: Path, journal: Journal, pace: Pace) 
     return found
 
 
-def probe(suite: Suite, asked: plan.Plan, batch: Batch, pace: Pace, deadline: float | None = None) -> list[Observation]:
+def probe(
+    suite: Suite, asked: Mapping[str, Sequence[probes.Probe]], batch: Batch, pace: Pace, deadline: float | None = None
+) -> list[Observation]:
     """Run a plan at the sites that it names."""
     work: dict[probes.Prober, Sequence[probes.Probe]] = {suite.sites[name]: asked[name] for name in asked}
     patience = max(1.0, len(work) / MANY)
@@ -322,7 +325,8 @@ def _b4(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     # A look soon after another one must not get its answer from a cache: the outside server has to see the question.
     fresh = f"{secrets.token_hex(3)}-"
     asked = planned(suite.inventory, lambda there: questions.lookups(there, suite.attached.spec, gates, fresh))
-    seen = probe(suite, kept(asked, pace.only), "B4", pace)
+    wanted = kept(asked, pace.only)
+    seen = settled(probe(suite, wanted, "B4", pace), wanted, lambda part: probe(suite, part, "B4", pace))
     found = [one.model_dump(mode="json") for one in (recorder.since(mark) if recorder else []) if one.proto == "dns"]
     return [*dumps, *seen, Dump(batch="B4", vantage="recorder", place="router", what="dns", data=found)]
 

@@ -1,0 +1,82 @@
+"""Questions that decide nothing are asked again, and every attempt stays in the record."""
+
+from __future__ import annotations
+
+from harness.model.records import Lookup, Observation, Query, Try
+from harness.probes.plan import LookupProbe
+from harness.steps.suite.again import Plan, settled
+
+ASKED = {
+    place: [LookupProbe("spread.", "A", purpose=purpose) for purpose in ("service", "one-socket", "own-sockets")]
+    for place in ("a", "c")
+}
+
+
+def look(place: str, purpose: str, lost: int, *, at: float = 0.0) -> Lookup:
+    """A look with so many of 24 questions lost."""
+    said = ["timeout"] * lost + ["NOERROR"] * (24 - lost)
+    return Lookup(
+        batch="B4", purpose=purpose, src=place, src_node="n1", name="spread.", qtype="A+AAAA", transport="udp",
+        server="10.96.0.10", outcome="timeout" if lost else "ok",
+        queries=tuple(Query(name="spread.", qtype="A", rcode=rcode, answers=()) for rcode in said),
+        tries=(Try(t_ms=at, ms=1.0, outcome="timeout" if lost else "ok", errno=0),),
+    )  # fmt: skip
+
+
+def seen(lost: int) -> list[Observation]:
+    """All looks of two places; what pod a loses from many sockets is given."""
+    return [
+        look(place, probe.purpose, lost if (place, probe.purpose) == ("a", "own-sockets") else 0)
+        for place, probes in ASKED.items()
+        for probe in probes
+    ]
+
+
+class Network:
+    """Loses so many questions of separate sockets each time it is asked."""
+
+    def __init__(self, *lost: int) -> None:
+        self.lost = list(lost)
+        self.asked: list[dict[str, list[str]]] = []
+
+    def __call__(self, part: Plan) -> list[Observation]:
+        self.asked.append({place: [probe.purpose for probe in probes] for place, probes in part.items()})
+        lost = self.lost.pop(0)
+        return [
+            look(place, probe.purpose, lost if probe.purpose == "own-sockets" else 0, at=1.0)
+            for place, probes in part.items()
+            for probe in probes
+        ]
+
+
+def test_nothing_is_asked_again_where_no_more_is_lost_than_by_chance() -> None:
+    assert settled(seen(2), ASKED, network := Network()) == seen(2)
+    assert network.asked == []
+
+
+def test_only_the_place_that_lost_is_asked_again_and_only_its_sockets() -> None:
+    network = Network(0)
+    found = settled(seen(5), ASKED, network)
+    assert network.asked == [{"a": ["one-socket", "own-sockets"]}]
+    assert [(one.src, one.purpose) for one in found if isinstance(one, Lookup)] == [
+        (one.src, one.purpose) for one in seen(5) if isinstance(one, Lookup)
+    ]
+    tries = {
+        (one.src, one.purpose): [[t.t_ms, t.outcome] for t in one.tries] for one in found if isinstance(one, Lookup)
+    }
+    assert tries["a", "own-sockets"] == [[0.0, "timeout"], [1.0, "ok"]]
+    assert tries["c", "own-sockets"] == [[0.0, "ok"]]
+
+
+def test_loss_that_stays_is_asked_for_twice() -> None:
+    network = Network(7)
+    found = settled(seen(5), ASKED, network)
+    last = next(one for one in found if isinstance(one, Lookup) and (one.src, one.purpose) == ("a", "own-sockets"))
+    assert (len(network.asked), len(last.tries)) == (1, 2)
+    assert sum(query.rcode == "timeout" for query in last.queries) == 7
+
+
+def test_a_server_that_is_silent_is_asked_once() -> None:
+    network = Network()
+    settled(seen(24), ASKED, network)
+    assert network.asked == []
