@@ -106,24 +106,35 @@ class Verbs:
         return "not every plugin was called"
 
 
-def each(context: Context) -> Iterator[Verbs]:
-    """The nodes whose plugins were called."""
+def each(context: Context, *, many: bool = False) -> Iterator[Verbs]:
+    """The nodes whose plugins were called.
+
+    Args:
+        context: The run.
+        many: With what was seen of networks that no pod has. Whoever does not need that does not read it, so that it
+            is not looked at again where only others judge.
+    """
     for node in context.inventory.nodes:
         data = context.read("cni", node.name, "verbs")
-        if isinstance(data, dict):
-            yield Verbs(node.name, data)
+        if not isinstance(data, dict):
+            continue
+        if many and context.attempt("cni", node.name, "attachments") is not None:
+            more = context.read("cni", node.name, "attachments")
+            data = {**data, "scratch": more["scratch"], "calls": [*data.get("calls", ()), *more["calls"]]}
+        yield Verbs(node.name, data)
 
 
-def able(context: Context, *steps: str) -> tuple[list[Verbs], list[Leg]]:
+def able(context: Context, *steps: str, many: bool = False) -> tuple[list[Verbs], list[Leg]]:
     """The nodes of which there is all that a judge needs, and a leg `error` for what of the others is missing.
 
     Args:
         context: The run.
         steps: That were planned on every node with a usable configuration.
+        many: As of `each`.
     """
     found: list[Verbs] = []
     legs: list[Leg] = []
-    there = {verbs.node: verbs for verbs in each(context)}
+    there = {verbs.node: verbs for verbs in each(context, many=many)}
     for node in context.inventory.nodes:
         verbs = there.get(node.name)
         if verbs is None:
@@ -135,5 +146,9 @@ def able(context: Context, *steps: str) -> tuple[list[Verbs], list[Leg]]:
         legs += [
             broken(f"{node.name}/{step}", f"{node.name}: the step {step} was not reported", "missing") for step in gone
         ]
+        if many and verbs.conf and context.expect.lease_dir and "scratch" not in verbs.data:
+            text = f"{node.name}: networks were to be made for many attachments, and nothing of them is there"
+            legs.append(broken(f"{node.name}/scratch", text, "missing"))
+            continue
         found += [] if gone else [verbs]
     return found, legs

@@ -42,15 +42,13 @@ def _refused(verbs: Verbs, verb: str) -> Leg:
 
 def _unmade(verbs: Verbs) -> Leg:
     """A leg for a node without networks of this kind."""
-    if "scratch" not in verbs.data:
-        return broken(f"{verbs.node}/scratch", f"{verbs.node}: no network was made for many attachments", "missing")
     text = f"the addresses of {verbs.node} are not of host-local, so that no range of its own can be used up"
     return recorded(f"{verbs.node}/scratch", None, text)
 
 
 def _planned(context: Context, verb: str) -> tuple[list[Verbs], list[Leg]]:
     """The nodes that were asked for a verb of version 1.1.0, and legs for what is missing."""
-    asked, legs = able(context, "add")
+    asked, legs = able(context, "add", many=True)
     found = []
     for verbs in asked:
         step = verb.lower() if collects(verbs.conf) else f"{verb.lower()}-refused"
@@ -119,7 +117,7 @@ def status(context: Context) -> Verdict:
 
 def parallel(context: Context) -> Verdict:
     """ADDs at the same time get addresses that differ."""
-    asked, legs = able(context, "add")
+    asked, legs = able(context, "add", many=True)
     made = planned = 0
     for verbs in asked:
         scratch = verbs.scratch
@@ -149,7 +147,7 @@ def parallel(context: Context) -> Verdict:
 
 def exhaust(context: Context) -> Verdict:
     """When no address is left ADD is an error that changes nothing, and works again after a DEL."""
-    asked, legs = able(context, "add")
+    asked, legs = able(context, "add", many=True)
     first = []
     for verbs in asked:
         scratch = verbs.scratch

@@ -26,11 +26,11 @@ def evidence(context: Context, step: str, *, prefix: bool = False) -> tuple[Evid
     Args:
         context: The run.
         step: Its name.
-        prefix: Of all steps whose names begin so.
+        prefix: Of all steps whose names begin so, those of networks that no pod has among them.
     """
     return tuple(
         Evidence(kind="cni", detail={"node": verbs.node, **call})
-        for verbs in each(context)
+        for verbs in each(context, many=prefix)
         for call in verbs.data.get("calls") or ()
         if call.get("step") == step or (prefix and str(call.get("step")).startswith(step))
     )[:4]

@@ -31,25 +31,29 @@ AT_ONCE: Final = 8
 """Nodes whose plugins are called at the same time."""
 
 
-def observe_all(nodes: Sequence[Node], variant: Variant, there: Sequence[Family]) -> list[Dump]:
+def observe_all(nodes: Sequence[Node], variant: Variant, there: Sequence[Family], *, many: bool = True) -> list[Dump]:
     """What plugins do on every node, all at the same time.
 
     Args:
         nodes: Whose plugins.
         variant: Says where leases are.
         there: IP families of pods.
+        many: Make the networks that no pod has, too: half of the time goes into these.
     """
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(nodes)), thread_name_prefix="verbs") as pool:
-        return list(pool.map(lambda node: observe_verbs(node, variant, there), nodes))
+        return [
+            one for made in pool.map(lambda node: observe_verbs(node, variant, there, many=many), nodes) for one in made
+        ]
 
 
-def observe_verbs(node: Node, variant: Variant, there: Sequence[Family]) -> Dump:
-    """Everything that judges of the CNI contract need of one node, as one record.
+def observe_verbs(node: Node, variant: Variant, there: Sequence[Family], *, many: bool) -> list[Dump]:
+    """Everything that judges of the CNI contract need of one node: `verbs`, and `attachments` of networks of our own.
 
     Args:
         node: Whose plugins.
         variant: Says where leases are.
         there: IP families of pods.
+        many: Make these networks, where the addresses are the main plugin's own.
     """
     files = node.runner.run(["ls", CONF_DIR], check=False).stdout.split()
     texts = {name: node.runner.run(["cat", f"{CONF_DIR}/{name}"], check=False).stdout for name in sorted(files)}
@@ -63,10 +67,16 @@ def observe_verbs(node: Node, variant: Variant, there: Sequence[Family]) -> Dump
         calls = Calls(node, (variant.expect.lease_dir,) if variant.expect.lease_dir else ())
         kernel = _sequence(calls, conf)
         data |= {"conf": conf, "kernel": kernel, "snapshots": calls.snapshots()}
-        if variant.expect.lease_dir:
-            data["scratch"] = observe_scratch(calls, conf, there)
-        data["calls"] = calls.made
-    return Dump(batch="B7", vantage="cni", place=node.name, node=node.name, what="verbs", data=data)
+        data["calls"] = list(calls.made)
+        if many and variant.expect.lease_dir:
+            scratch = observe_scratch(calls, conf, there)
+            more = {"scratch": scratch, "calls": calls.made[len(data["calls"]) :]}
+            return [_dump(node, "verbs", data), _dump(node, "attachments", more)]
+    return [_dump(node, "verbs", data)]
+
+
+def _dump(node: Node, what: str, data: Json) -> Dump:
+    return Dump(batch="B7", vantage="cni", place=node.name, node=node.name, what=what, data=data)
 
 
 def active_conf(texts: Mapping[str, str]) -> Json | None:

@@ -358,12 +358,13 @@ def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     return observe_policies(suite, pace.deadlines["B6"], pace.policies)
 
 
-def _b7(suite: Suite, _run: Path, _pace: Pace) -> list[Observation]:
+def _b7(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     """The plugins of all nodes: they are the same, and what they find on their nodes is not."""
     if not suite.gates.get("verbs"):
         return []
     attached = suite.attached
-    return [*observe_all(attached.lab.nodes, attached.variant, suite.inventory.families)]
+    many = pace.only is None or "attachments" in pace.only.subjects
+    return [*observe_all(attached.lab.nodes, attached.variant, suite.inventory.families, many=many)]
 
 
 def wait_for_proxy(suite: Suite, journal: Journal) -> None:

@@ -162,7 +162,8 @@ def verb(step: str, **facts: Any) -> Change:
         calls = [call | facts if call["step"] == step else call for call in data["calls"]]
         return data | {"calls": calls}
 
-    return dumps(edit, what="verbs")
+    many = ("fill-", "parallel-", "status-ready", "status-full", "gc-ipam")
+    return dumps(edit, what="attachments" if step == "gc" or step.startswith(many) else "verbs")
 
 
 def moment(name: str, **facts: Any) -> Change:
@@ -174,7 +175,7 @@ def moment(name: str, **facts: Any) -> Change:
 
 def scratch(**facts: Any) -> Change:
     """Change what was seen of networks that no pod has."""
-    return dumps(lambda data: data | {"scratch": data["scratch"] | facts}, what="verbs")
+    return dumps(lambda data: data | {"scratch": data["scratch"] | facts}, what="attachments")
 
 
 def leftover() -> dict[str, Any]:

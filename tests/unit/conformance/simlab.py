@@ -152,7 +152,7 @@ class Lab:
         seen += [node_dump("B1", node, what, data) for node in CIDR for what, data in counters()]
         moved = {"from": "a", "to": "d", "seconds": 0.8, "waited": 0.8}
         seen.append(Dump(batch="B3", vantage="api", place="cluster", what="moved", data=moved))
-        seen += [verbs(node) for node in CIDR]
+        seen += [dump for node in CIDR for dump in verbs(node)]
         seen += self.taps([one for one in seen if isinstance(one, Exchange) and one.purpose.startswith("wire")])
         asked_names = [one.name for one in seen if isinstance(one, Lookup) and one.purpose == "forward"]
         seen.append(recorder("B4", "dns", [{"qname": name} for name in asked_names]))
@@ -483,7 +483,7 @@ NOTHING: dict[str, list[str]] = {"routes": [], "neighbours": [], "fdb": [], "rul
 """What a node has of an attachment that it does not have."""
 
 
-def verbs(node: str = "n1") -> Dump:
+def verbs(node: str = "n1") -> list[Dump]:
     """The plugins of a node, called directly: all as it should be."""
     wrong = {"code": 1, "msg": "incompatible CNI versions"}
     taken = {"code": 999, "msg": "eth0 already exists"}
@@ -501,6 +501,8 @@ def verbs(node: str = "n1") -> Dump:
         "conflict": (1, taken),
         "gc-refused": (1, wrong),
         "status-refused": (1, {"code": 4, "msg": "unknown CNI_COMMAND: STATUS"}),
+    }
+    many = {
         "status-ready": (0, ""),
         "status-full": (1, {"code": 50, "msg": "no address is left"}),
         "fill-5": (1, {"code": 11, "msg": "no address is left"}),
@@ -513,6 +515,7 @@ def verbs(node: str = "n1") -> Dump:
     for step in ("add", "second", "check", "del", "del-again", "add-plain", "del-no-prev", "add-again", "del-no-netns"):
         output = result if step in {"add", "second", "add-plain", "add-again"} else ""
         calls += [call(step, plugin["type"], 0, output) for plugin in CONF["plugins"]]  # type: ignore[index]
+    again = [call(step, "flannel", *answer) for step, answer in many.items()]
     before = NOTHING | {"leases": ["10.244.0.2"], "links": ["cni0", "vetha"]}
     added = NOTHING | {"leases": ["10.244.0.2", "10.244.0.7"], "links": ["cni0", "vetha", "vethx"]}
     added |= {"rules": ["tcp dport 61997 dnat to 10.244.0.7:8080"]}
@@ -531,6 +534,9 @@ def verbs(node: str = "n1") -> Dump:
             "before": before, "added": added, "conflict": added, "deleted": before, "deleted-again": before,
             "no-prev": before, "no-netns": before,
         },
+    }  # fmt: skip
+    more = {
+        "calls": again,
         "scratch": {
             "parallel": {f"parallel-{number:02}": [f"198.18.7.{number + 2}"] for number in range(16)},
             "looks": {"before": full, "failed": full | {"links": ["cni0", "vetha", "vethy"]}, "after": full},
@@ -538,7 +544,10 @@ def verbs(node: str = "n1") -> Dump:
             "gc": {"valid": ["198.18.8.3"], "stale": ["198.18.8.4"], "after": ["198.18.8.3"], "later": ["198.18.8.3"]},
         },
     }  # fmt: skip
-    return Dump(batch="B7", vantage="cni", place=node, node=node, what="verbs", data=data)
+    return [
+        Dump(batch="B7", vantage="cni", place=node, node=node, what=what, data=seen)
+        for what, seen in (("verbs", data), ("attachments", more))
+    ]
 
 
 def given(net: int, number: int) -> dict[str, Any]:
