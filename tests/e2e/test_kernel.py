@@ -187,6 +187,7 @@ class TestSmallLab:
         assert node["metadata"]["name"] == "n1"
         assert "cloud" in node["status"]["nodeInfo"]["kernelVersion"]
 
+    @long
     def test_passes_what_the_suite_asks_of_the_model_and_of_its_node(self, small: tuple[Cli, str]) -> None:
         statuses = judged(small, "model.*,node.*,dns.*")
         assert {name: status for name, status in statuses.items() if status not in OK} == {}

@@ -23,20 +23,17 @@ spec:
   nodeName: n2
   containers: [{name: main, image: cnilab.dev/toolbox:1, command: [sleep, "3600"]}]
 """
-FOREIGN = {
-    "flannel": (
-        "cni0",
-        "flannel.1",
-        "flannel-v6.1",
-        "FLANNEL",
-        "KUBE-SVC",
-        "10-flannel",
-        "cbr0",
-        "/opt/cni/bin/flannel",
-    ),
+FLANNEL = ("flannel.1", "flannel-v6.1", "FLANNEL", "10-flannel", "cbr0", "/opt/cni/bin/flannel")
+"""Words of flannel alone: no inventory has them once it is gone."""
+
+SHARED = ("cni0", "KUBE-SVC")
+"""What several networks have, a bridge for pods and kube-proxy: gone between two of them."""
+
+OTHERS_OWN = {
+    "bridge": ("10-bridge",),
     "cilium": ("cilium_", "lxc", "CILIUM", "05-cilium", "cil_", "/sys/fs/bpf/tc"),
 }
-"""Words that no inventory has once that network is gone."""
+"""The same of who follows it."""
 
 
 OTHERS = os.environ.get("CNILAB_E2E_CILIUM", "cilium-vxlan,cilium-kube-proxy").split(",")
@@ -82,26 +79,28 @@ def lasting(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_from_flannel_to_cilium_and_back(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["bridge", pytest.param("cilium", marks=pytest.mark.night)])
+def test_from_flannel_to_another_and_back(other: str, cli: Cli, untouched: list[str], tmp_path: Path) -> None:
     name = untouched[0]
-    runs = Path(os.environ.get("CNILAB_E2E_RUNS", tmp_path))
-    to_cilium, back = runs / "switch-cilium", runs / "switch-flannel"
-    cli("up", "flannel", "--name", name, "--run-dir", runs / "switch-up")
+    runs = Path(os.environ.get("CNILAB_E2E_RUNS", tmp_path)) / f"switch-{other}"
+    there, back = runs / "there", runs / "back"
+    cli("up", "flannel", "--name", name, "--run-dir", runs / "up")
     manifest = tmp_path / "pod.yaml"
     manifest.write_text(POD)
     lab = (cli, name)
     kubectl(lab, "apply", "-f", str(manifest))
     kubectl(lab, "wait", "--for=condition=Ready", "pod/mine", "--timeout=60s")
 
-    document = cli.data("switch", "cilium", "--run-dir", to_cilium)
-    assert (document["from"], document["to"]) == ("flannel", "cilium")
+    document = cli.data("switch", other, "--run-dir", there)
+    assert (document["from"], document["to"]) == ("flannel", other)
     assert [item["left"] for item in document["items"]] == [[], [], []]
-    for state in inventory(to_cilium, "between"):
-        assert [word for word in FOREIGN["flannel"] + FOREIGN["cilium"] if word in json.dumps(state)] == []
-    for state in inventory(to_cilium, "after"):
-        assert [word for word in FOREIGN["flannel"] if word in json.dumps(state)] == []
+    for state in inventory(there, "between"):
+        assert [word for word in (*FLANNEL, *SHARED, *OTHERS_OWN[other]) if word in json.dumps(state)] == []
+    for state in inventory(there, "after"):
+        gone = FLANNEL if other == "bridge" else (*FLANNEL, *SHARED)
+        assert [word for word in gone if word in json.dumps(state)] == []
         assert state["processes"] == []
-    assert cli.data("status")["items"][0]["spec"]["cni"] == "cilium"
+    assert cli.data("status")["items"][0]["spec"]["cni"] == other
     kubectl(lab, "wait", "--for=condition=Ready", "pod/mine", "--timeout=60s")
     assert wrong(cli, name) == {}
 
@@ -120,9 +119,9 @@ def test_from_flannel_to_cilium_and_back(cli: Cli, untouched: list[str], tmp_pat
     document = cli.data("switch", "flannel", "--run-dir", back)
     assert [item["left"] for item in document["items"]] == [[], [], []]
     for state in inventory(back, "after"):
-        assert [word for word in FOREIGN["cilium"] if word in json.dumps(state)] == []
+        assert [word for word in OTHERS_OWN[other] if word in json.dumps(state)] == []
     assert wrong(cli, name) == {}
-    before, after = inventory(to_cilium, "before"), inventory(back, "after")
+    before, after = inventory(there, "before"), inventory(back, "after")
     assert [lasting(state) for state in after] == [lasting(state) for state in before]
     kubectl(lab, "wait", "--for=condition=Ready", "pod/mine", "--timeout=60s")
     assert kubectl(lab, "get", "customresourcedefinitions", "-o", "name") == ""
