@@ -62,7 +62,7 @@ class Plugins(HostRunner):
         self.answers = list(answers)
         self.asked: list[tuple[dict[str, str], str, dict[str, Any]]] = []
 
-    def run(self, argv: Argv, *, input: str | None = None, **_: object) -> Completed:  # type: ignore[override]  # noqa: A002
+    def run(self, argv: Argv, *, input: str | None = None, **_: object) -> Completed:  # noqa: A002
         _env, *settings, program = (str(word) for word in argv)
         words = dict(word.partition("=")[::2] for word in settings)
         self.asked.append((words, program, json.loads(input or "{}")))
@@ -139,7 +139,7 @@ def test_a_kind_that_could_not_be_read_is_missing_and_not_empty() -> None:
 
 
 def test_an_attachment_is_known_by_its_container_its_addresses_and_the_mac_inside() -> None:
-    made = [{"container": "one", "output": RESULT}, {"container": "", "output": "panic"}]
+    made: list[dict[str, Any]] = [{"container": "one", "output": RESULT}, {"container": "", "output": "panic"}]
     assert cni_calls.marks(made) == {"one", "10.244.0.7", "aa:00:00:00:00:02"}
 
 
