@@ -44,6 +44,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "route": "routes",
     "rules": "rules",
     "rules-iptables": "rules",
+    "rules-legacy": "rules",
     "rules-nft": "rules",
     "sandboxes": "sandboxes",
     "sysctl": "sysctls",

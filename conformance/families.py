@@ -160,7 +160,7 @@ def subject(what: str, family: Family) -> str:
     return f"{what}6" if family == "ipv6" and what in OF_A_FAMILY else what
 
 
-OF_A_FAMILY: Final = frozenset({"rules-iptables", "policy-rules"})
+OF_A_FAMILY: Final = frozenset({"rules-iptables", "rules-legacy", "policy-rules"})
 """Subjects that are read once for each family."""
 
 

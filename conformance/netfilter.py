@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
-from harness.model.family import Family, endpoint, family_of_dial
+from harness.model.family import Family, Range, endpoint, family_of_dial
 
 Json = Mapping[str, Any]
 
-ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT, RETURN = (
-    "accept", "drop", "reject", "masquerade", "snat", "dnat", "return",
+ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT, RETURN, UNKNOWN = (
+    "accept", "drop", "reject", "masquerade", "snat", "dnat", "return", "unknown",
 )  # fmt: skip
-FINAL: Final = {ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT}
+ITSELF: Final = "itself"
+"""Where a redirection leads: to the node whose rule it is."""
 
 
 _NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {"ipv6-icmp": ("icmpv6", "icmp6", "58")}
 """Other names of protocols (RFC 4443; iptables-extensions(8))."""
+
+
+SMALL: Final = 60
+"""Bytes of a packet that is no larger than the first one of a connection."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +45,9 @@ class Flow:
         proto: tcp, udp, icmp.
         dport: Destination port.
         state: Of its connection.
-        mark: Packet mark.
+        mark: Packet mark; None where a rule may have set it to something that is not known.
         to_local: The destination is an address of this node.
+        length: Bytes of the IP packet.
     """
 
     src: str
@@ -51,8 +57,9 @@ class Flow:
     proto: str = "tcp"
     dport: int = 8080
     state: str = "NEW"
-    mark: int = 0
+    mark: int | None = 0
     to_local: bool = False
+    length: int = SMALL
 
     def __str__(self) -> str:
         """`10.244.1.2 > 8.8.8.8:8080/tcp`."""
@@ -70,6 +77,23 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class End:
+    """How a packet's way through a chain can end.
+
+    Args:
+        verdict: accept, drop … `return` for a chain that others jump to.
+        flow: The packet, whose mark may have changed.
+        rule: Where the rule is that said so; empty for an end without one.
+        to: Where a translation leads, an address or `ITSELF`; empty where that is not known.
+    """
+
+    verdict: str
+    flow: Flow
+    rule: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True)
 class Rule:
     """A rule of iptables-save: its words, without table and chain."""
 
@@ -81,6 +105,7 @@ class Rule:
 class Table:
     """A table of iptables-save."""
 
+    name: str = ""
     policies: dict[str, str] = field(default_factory=dict)
     chains: dict[str, list[Rule]] = field(default_factory=dict)
 
@@ -92,89 +117,141 @@ def parse(text: str) -> Mapping[str, Table]:
     table = Table()
     for line in text.splitlines():
         if line.startswith("*"):
-            table = tables.setdefault(line[1:].strip(), Table())
+            table = tables.setdefault(line[1:].strip(), Table(line[1:].strip()))
         elif line.startswith(":"):
             name, policy, *_ = line[1:].split()
             table.policies[name] = policy.lower()
             table.chains.setdefault(name, [])
         elif " -A " in f" {line}":
-            words = shlex.split(line)
+            words = _split(line)
             if words[0].startswith("["):
                 words = words[1:]
             table.chains.setdefault(words[1], []).append(Rule(tuple(words[2:]), line))
     return tables
 
 
+_WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+
+
+def _split(line: str) -> list[str]:
+    """Words of a rule as `iptables-save` quotes them; a shell's own reader takes ten times as long."""
+    if '"' not in line:
+        return line.split()
+    return [re.sub(r"\\(.)", r"\1", quoted) if quoted else plain for quoted, plain in _WORD.findall(line)]
+
+
 def verdicts(tables: Mapping[str, Table], table: str, chain: str, flow: Flow) -> set[str]:
     """Possible verdicts of a built-in chain, its policy included."""
+    return {end.verdict for end in ends(tables, table, chain, flow)}
+
+
+def ends(tables: Mapping[str, Table], table: str, chain: str, flow: Flow) -> set[End]:
+    """The same, each with the rule that gives it.
+
+    Args:
+        tables: As `parse` gives them.
+        table: filter, nat …
+        chain: A built-in one.
+        flow: The packet.
+    """
     found = tables.get(table)
     if found is None or chain not in found.chains:
-        return {ACCEPT}
-    outcomes = _walk(found, chain, flow, 0)
+        return {End(ACCEPT, flow)}
     policy = found.policies.get(chain, ACCEPT)
-    return {policy if verdict == RETURN else verdict for verdict, _ in outcomes}
+    by_policy = "" if policy == ACCEPT else f"the policy of table {table}, chain {chain}"
+    return {
+        replace(end, verdict=policy, rule=by_policy) if end.verdict == RETURN else end
+        for end in _walk(found, chain, flow, 0)
+    }
 
 
-def _walk(table: Table, chain: str, flow: Flow, depth: int) -> set[tuple[str, Flow]]:
-    """Ends of a chain: pairs of verdict and packet, whose mark may have changed."""
+def _walk(table: Table, chain: str, flow: Flow, depth: int) -> set[End]:
+    """Ends of a chain; those without a verdict return."""
     if depth > 16:
-        return {(RETURN, flow)}
-    open_ends, ends = {flow}, set[tuple[str, Flow]]()
-    for rule in table.chains.get(chain, ()):
+        return {End(RETURN, flow)}
+    open_ends, found = {flow}, set[End]()
+    for number, rule in enumerate(table.chains.get(chain, ()), start=1):
         following: set[Flow] = set()
         for packet in open_ends:
             certain, possible = _matches(rule.words, packet)
             if not certain:
                 following.add(packet)
             if possible:
-                for verdict, after in _target(table, rule.words, packet, depth):
-                    if verdict == "continue":
-                        following.add(after)
+                for end in _target(table, rule.words, packet, depth):
+                    if end.verdict == _CONTINUE:
+                        following.add(end.flow)
                     else:
-                        ends.add((verdict, after))
+                        named = end.rule or f"table {table.name}, chain {chain}, rule {number}"
+                        found.add(replace(end, rule=named))
         open_ends = following
         if not open_ends:
             break
-    return ends | {(RETURN, packet) for packet in open_ends}
+    return found | {End(RETURN, packet) for packet in open_ends}
 
 
-def _target(table: Table, words: Sequence[str], packet: Flow, depth: int) -> Iterator[tuple[str, Flow]]:
+_CONTINUE: Final = "continue"
+
+_PASSING: Final = {
+    "", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "NOTRACK", "TCPMSS", "TCPOPTSTRIP", "CHECKSUM", "CLASSIFY", "DSCP",
+    "TOS", "TTL", "HL", "ECN", "SET", "AUDIT", "SECMARK", "CONNSECMARK", "IDLETIMER", "LED", "RATEEST", "HMARK", "TEE",
+}  # fmt: skip
+"""Targets after which a packet goes on to the next rule (iptables-extensions(8))."""
+
+
+def _target(table: Table, words: Sequence[str], packet: Flow, depth: int) -> Iterator[End]:
     target = _after(words, "-j") or _after(words, "-g")
     match target:
         case "ACCEPT" | "DROP" | "REJECT" | "MASQUERADE" | "SNAT" | "DNAT" | "RETURN":
-            yield target.lower(), packet
+            yield End(target.lower(), packet, to=_host(_after(words, "--to-destination")))
         case "REDIRECT":
-            yield DNAT, packet
+            yield End(DNAT, packet, to=ITSELF)
         case "MARK":
-            yield "continue", replace(packet, mark=_mark(words, packet.mark))
+            yield End(_CONTINUE, replace(packet, mark=_mark(words, packet.mark)))
+        case "CONNMARK":
+            restores = any(word.startswith("--restore") for word in words)
+            yield End(_CONTINUE, replace(packet, mark=None) if restores else packet)
         case str() if target in table.chains:
-            for verdict, after in _walk(table, target, packet, depth + 1):
-                yield ("continue" if verdict == RETURN and "-j" in words else verdict), after
-        case _:
-            yield "continue", packet
+            for end in _walk(table, target, packet, depth + 1):
+                returned = end.verdict == RETURN and "-j" in words
+                yield End(_CONTINUE, end.flow) if returned else end
+        case str() if target in _PASSING:
+            yield End(_CONTINUE, packet)
+        case _:  # NFQUEUE, TPROXY, NETMAP …: another program decides, or the packet is changed
+            yield End(UNKNOWN, packet)
+            yield End(_CONTINUE, packet)
+
+
+def _host(destination: str) -> str:
+    """The address of `10.0.0.1:80` and of `[fd00::1]:80`; empty for several."""
+    address = destination.partition("]")[0][1:] if destination.startswith("[") else destination
+    if not destination.startswith("[") and address.count(":") == 1:
+        address = address.partition(":")[0]
+    return "" if "-" in address else address
 
 
 def _after(words: Sequence[str], option: str) -> str:
     return words[words.index(option) + 1] if option in words else ""
 
 
-def _mark(words: Sequence[str], mark: int) -> int:
+_WHOLE: Final = 0xFFFFFFFF
+
+_MARKS: Final[Mapping[str, Callable[[int, int, int], int]]] = {
+    "--or-mark": lambda mark, number, _: mark | number,
+    "--and-mark": lambda mark, number, _: mark & number,
+    "--xor-mark": lambda mark, number, _: mark ^ number,
+    "--set-xmark": lambda mark, number, mask: (mark & ~mask) ^ number,
+    "--set-mark": lambda mark, number, mask: (mark & ~mask) | number,
+}
+
+
+def _mark(words: Sequence[str], before: int | None) -> int | None:
     for option, value in itertools.pairwise(words):
-        number, _, mask = value.partition("/")
-        match option:
-            case "--or-mark":
-                return mark | int(number, 0)
-            case "--and-mark":
-                return mark & int(number, 0)
-            case "--xor-mark":
-                return mark ^ int(number, 0)
-            case "--set-xmark":
-                return (mark & ~int(mask or "0xffffffff", 0)) ^ int(number, 0)
-            case "--set-mark":
-                return (mark & ~int(mask or "0xffffffff", 0)) | int(number, 0)
-            case _:
-                pass
-    return mark
+        if option in _MARKS:
+            number, _, text = value.partition("/")
+            mask = int(text, 0) if text else _WHOLE
+            replaced = option.startswith("--set") and mask == _WHOLE
+            return None if before is None and not replaced else _MARKS[option](before or 0, int(number, 0), mask)
+    return before
 
 
 _SILENT: Final = {
@@ -210,7 +287,7 @@ def _matches(words: Sequence[str], packet: Flow) -> tuple[bool, bool]:
     return certain, True
 
 
-def _condition(  # noqa: PLR0911 - one return per match
+def _condition(  # noqa: C901, PLR0911 - one return per match
     option: str, value: str, packet: Flow
 ) -> bool | None:
     """One match of iptables; None when it is not understood."""
@@ -229,9 +306,11 @@ def _condition(  # noqa: PLR0911 - one return per match
             return any(_port(packet.dport, part) for part in value.split(","))
         case "--mark":
             number, _, mask = value.partition("/")
-            return packet.mark & int(mask or "0xffffffff", 0) == int(number, 0)
+            return None if packet.mark is None else packet.mark & int(mask or "0xffffffff", 0) == int(number, 0)
         case "--ctstate":
-            return packet.state in value.split(",")
+            return packet.state in value.split(",")  # DNAT and SNAT are states of what was translated
+        case "--length":
+            return _port(packet.length, value)
         case "--dst-type":
             return packet.to_local if value == "LOCAL" else None
         case _:
@@ -240,7 +319,15 @@ def _condition(  # noqa: PLR0911 - one return per match
 
 def in_network(address: str, networks: str) -> bool:
     """True when an address is in one of the comma-separated networks."""
-    return any(ipaddress.ip_address(address) in ipaddress.ip_network(one, strict=False) for one in networks.split(","))
+    return any(_address(address) in _network(one) for one in networks.split(","))
+
+
+_address = cache(ipaddress.ip_address)
+
+
+@cache
+def _network(text: str) -> Range:
+    return ipaddress.ip_network(text, strict=False)
 
 
 def _interface(name: str, pattern: str) -> bool:

@@ -2,47 +2,106 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, RETURN, SNAT, Flow, Json, in_network
+from conformance.netfilter import (
+    ACCEPT,
+    DNAT,
+    DROP,
+    ITSELF,
+    MASQUERADE,
+    REJECT,
+    RETURN,
+    SNAT,
+    UNKNOWN,
+    End,
+    Flow,
+    Json,
+)
+from conformance.nft_match import Sets, chosen, holds, value
+
+ChainKey = tuple[str, str, str]
+"""Family, table and name of a chain."""
 
 COMPAT_TABLES: Final = {"filter", "nat", "mangle", "raw", "security"}
 """Tables of iptables-nft: `iptables-save` shows them readably, `nft -j` does not."""
 
 
-def nft_verdicts(ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> set[str]:
+@dataclass(frozen=True)
+class Ruleset:
+    """What `nft -j list ruleset` says, by chain.
+
+    Args:
+        bases: Chains at a hook, in the order in which packets meet them.
+        chains: Rules of each chain.
+        sets: Members of named sets and maps, by family and table.
+    """
+
+    bases: tuple[Json, ...] = ()
+    chains: Mapping[ChainKey, Sequence[Json]] = field(default_factory=dict)
+    sets: Mapping[tuple[str, str], Sets] = field(default_factory=dict)
+
+
+def ruleset(entries: Sequence[Json]) -> Ruleset:
+    """Chains, rules and sets of a list.
+
+    Args:
+        entries: The `nftables` list of `nft -j list ruleset`.
+    """
+    bases: list[Json] = []
+    chains: dict[ChainKey, list[Json]] = {}
+    sets: dict[tuple[str, str], dict[str, Sequence[Any] | None]] = {}
+    for entry in entries:
+        if chain := entry.get("chain"):
+            chains.setdefault(chain_key(chain, chain["name"]), [])
+            bases += [chain] if "hook" in chain else []
+        elif rule := entry.get("rule"):
+            chains.setdefault(chain_key(rule, rule["chain"]), []).append(rule)
+        elif named := entry.get("set") or entry.get("map"):
+            moving = {"dynamic", "timeout"} & set(named.get("flags", ()))
+            members = None if moving else named.get("elem", ())
+            sets.setdefault((named["family"], named["table"]), {})[named["name"]] = members
+    return Ruleset(tuple(sorted(bases, key=lambda chain: int(chain.get("prio", 0)))), chains, sets)
+
+
+def nft_verdicts(entries: Sequence[Json], kind: str, hook: str, flow: Flow) -> set[str]:
     """Possible verdicts of all base chains of a hook together, tables of iptables-nft left out.
 
     A drop or a translation in any of them counts; otherwise the packet is accepted.
 
     Args:
-        ruleset: The `nftables` list of `nft -j list ruleset`.
+        entries: The `nftables` list of `nft -j list ruleset`.
         kind: filter or nat.
         hook: forward, postrouting …
         flow: The packet.
     """
-    chains: dict[tuple[str, str, str], list[Json]] = {}
-    bases: list[Json] = []
-    for entry in ruleset:
-        if chain := entry.get("chain"):
-            chains.setdefault(chain_key(chain, chain["name"]), [])
-            if chain.get("type") == kind and chain.get("hook") == hook and _sees(chain, flow) and not is_compat(chain):
-                bases.append(chain)
-        elif rule := entry.get("rule"):
-            chains.setdefault(chain_key(rule, rule["chain"]), []).append(rule)
+    rules = ruleset(entries)
     found: set[str] = set()
     decided = False
-    for base in bases:
-        policy = base.get("policy", ACCEPT)
-        outcomes = {
-            policy if verdict == RETURN else verdict
-            for verdict in _nft_walk(chains, chain_key(base, base["name"]), flow, 0)
-        }
-        found |= outcomes
-        decided = decided or ACCEPT not in outcomes
+    for base in rules.bases:
+        if (base.get("type"), base["hook"]) == (kind, hook) and _sees(base, flow) and not is_compat(base):
+            outcomes = {end.verdict for end in base_ends(rules, base, flow)}
+            found |= outcomes
+            decided = decided or ACCEPT not in outcomes
     return found - {ACCEPT} if decided else found | {ACCEPT}
+
+
+def base_ends(rules: Ruleset, base: Json, flow: Flow) -> set[End]:
+    """How a packet's way through a base chain can end, its policy included.
+
+    Args:
+        rules: All of them.
+        base: The chain.
+        flow: The packet.
+    """
+    policy = base.get("policy", ACCEPT)
+    by_policy = "" if policy == ACCEPT else f"the policy of {_title(base, base['name'])}"
+    return {
+        replace(end, verdict=policy, rule=by_policy) if end.verdict == RETURN else end
+        for end in _walk(rules, chain_key(base, base["name"]), flow, 0)
+    }
 
 
 def of_iptables(ruleset: Sequence[Json], flow: Flow) -> bool:
@@ -67,7 +126,7 @@ def drop_counters(ruleset: Sequence[Json]) -> dict[str, int]:
     return found
 
 
-def chain_key(entry: Json, name: str) -> tuple[str, str, str]:
+def chain_key(entry: Json, name: str) -> ChainKey:
     """By which a chain is known: family, table and name.
 
     Args:
@@ -87,115 +146,94 @@ def is_compat(chain: Json) -> bool:
     return chain["family"] in {"ip", "ip6"} and chain["table"] in COMPAT_TABLES
 
 
-def _nft_walk(
-    chains: Mapping[tuple[str, str, str], list[Json]], key: tuple[str, str, str], flow: Flow, depth: int
-) -> set[str]:
-    ends: set[str] = set()
+def _title(entry: Json, chain: str) -> str:
+    return f"table {entry['family']} {entry['table']}, chain {chain}"
+
+
+def _walk(rules: Ruleset, key: ChainKey, flow: Flow, depth: int) -> set[End]:
+    """Ends of a chain; those without a verdict return."""
     if depth > 16:
-        return {RETURN}
-    for rule in chains.get(key, ()):
-        certain, possible, verdict = _nft_rule(rule.get("expr", ()), flow)
-        if not possible or not verdict:
-            continue
-        if verdict.startswith(("jump ", "goto ")):
-            inner = _nft_walk(chains, (key[0], key[1], verdict[5:]), flow, depth + 1)
-            ends |= inner - {RETURN}
-            if certain and (RETURN not in inner or verdict.startswith("goto ")):
-                return ends | (inner & {RETURN})
-        else:
-            ends.add(verdict)
-            if certain:
-                return ends
-    return ends | {RETURN}
+        return {End(RETURN, flow)}
+    open_ends, found = {flow}, set[End]()
+    for number, rule in enumerate(rules.chains.get(key, ()), start=1):
+        following: set[Flow] = set()
+        for packet in open_ends:
+            for end in _rule(rules, rule, packet, depth):
+                if end.verdict == _CONTINUE:
+                    following.add(end.flow)
+                else:
+                    found.add(replace(end, rule=end.rule or f"{_title(rule, key[2])}, rule {number}"))
+        open_ends = following
+        if not open_ends:
+            break
+    return found | {End(RETURN, packet) for packet in open_ends}
 
 
-def _nft_rule(expressions: Sequence[Any], flow: Flow) -> tuple[bool, bool, str]:
-    """(certainly, possibly, verdict) of a rule; an empty verdict lets the packet go on."""
-    certain = True
-    for expression in expressions:
-        if not isinstance(expression, Mapping):
-            continue
-        if match := expression.get("match"):
-            holds = _nft_match(match, flow)
-            if holds is False:
-                return False, False, ""
-            certain = certain and holds is True
-            continue
-        if verdict := _nft_verdict(expression):
-            return certain, True, verdict
-    return certain, True, ""
+_CONTINUE: Final = "continue"
+
+_PASSING: Final = {"counter", "log", "set", "map", "notrack", "flow", "ct helper", "ct timeout", "comment", "reset"}
+"""Statements after which a packet certainly goes on in its rule (nft(8), statements)."""
+
+_FOREIGN: Final = {"queue", "tproxy", "synproxy", "fwd", "unknown"}
+"""Statements by which another program, or another device, decides."""
 
 
-def _nft_verdict(expression: Json) -> str:
-    for name in (ACCEPT, DROP, REJECT, RETURN, MASQUERADE, SNAT, DNAT):
-        if name in expression:
-            return name
-    for name in ("jump", "goto"):
-        if name in expression:
-            return f"{name} {expression[name]['target']}"
-    return ""
+def _rule(  # noqa: C901 - one branch per kind of statement
+    rules: Ruleset, rule: Json, packet: Flow, depth: int
+) -> Iterator[End]:
+    """What a rule does with a packet: verdicts, and the packet that goes on to the next rule."""
+    sets = rules.sets.get((rule["family"], rule["table"]), {})
+    certain, before, verdicts = True, packet, list[Json]()
+    for expression in rule.get("expr", ()):
+        name, body = next(iter(expression.items())) if isinstance(expression, Mapping) else (expression, {})
+        held: bool | None = True
+        if name == "match":
+            held = holds(body, packet, sets)
+        elif name == "mangle":
+            packet = _mangled(body, packet)
+        elif name == "vmap":
+            verdicts, held = chosen(body, packet, sets)
+        elif name in _TERMINAL:
+            verdicts = [expression]
+        elif name not in _PASSING:
+            held = None  # a limit, a quota, a match of iptables …
+            if name in _FOREIGN:
+                yield End(UNKNOWN, packet)
+        certain = certain and held is True
+        if held is False or verdicts:
+            break
+    for verdict in verdicts or [{_CONTINUE: None}]:
+        yield from _verdict(rules, rule, verdict, packet, depth)
+    if not certain:
+        yield End(_CONTINUE, before)
 
 
-def _nft_match(match: Json, flow: Flow) -> bool | None:
-    left, right, operator = match["left"], match["right"], match.get("op", "==")
-    holds = _nft_value(left, right, flow)
-    if holds is None:
-        return None
-    return not holds if operator == "!=" else holds
+_TERMINAL: Final = {ACCEPT, DROP, REJECT, RETURN, MASQUERADE, SNAT, DNAT, "redirect", "jump", "goto"}
 
 
-def _nft_value(  # noqa: C901, PLR0911 - one return per expression
-    left: Any, right: Any, flow: Flow
-) -> bool | None:
-    match left:
-        case {"payload": {"protocol": ("ip" | "ip6") as family, "field": ("saddr" | "daddr") as name}}:
-            if (family == "ip6") != (flow.family == "ipv6"):
-                return False
-            return _nft_address(flow.src if name == "saddr" else flow.dst, right)
-        case {"meta": {"key": "nfproto"}}:
-            return _nft_set(flow.family, right)
-        case {"payload": {"protocol": ("tcp" | "udp" | "th") as proto, "field": "dport"}}:
-            if proto not in {flow.proto, "th"}:
-                return False
-            return flow.dport == right if isinstance(right, int) else _nft_set(flow.dport, right)
-        case {"meta": {"key": ("iifname" | "oifname") as name}}:
-            return _nft_set(flow.iif if name == "iifname" else flow.oif, right)
-        case {"meta": {"key": "l4proto"}}:
-            return _nft_set(flow.protocol, right)
-        case {"meta": {"key": "mark"}}:
-            return bool(flow.mark == right)
-        case {"&": [{"meta": {"key": "mark"}}, int() as mask]}:
-            return bool(flow.mark & mask == right)
-        case {"ct": {"key": "state"}}:
-            return _nft_set(flow.state.lower(), right)
-        case _:
-            return None
+_IP: Final = {"ipv4": "ip", "ipv6": "ip6"}
 
 
-def _nft_set(value: Any, right: Any) -> bool | None:
-    match right:
-        case {"set": list() as members}:
-            return value in members
-        case list():
-            return value in right
-        case str() if right.endswith("*"):
-            return str(value).startswith(right[:-1])
-        case str() if right.startswith("@"):
-            return None
-        case _:
-            return bool(value == right)
+def _verdict(rules: Ruleset, rule: Json, expression: Json, packet: Flow, depth: int) -> Iterator[End]:
+    """What a verdict, or a jump, does with a packet."""
+    name, body = next(iter(expression.items()))
+    if name in {"jump", "goto"}:
+        for end in _walk(rules, chain_key(rule, body["target"]), packet, depth + 1):
+            yield End(_CONTINUE, end.flow) if end.verdict == RETURN and name == "jump" else end
+    elif name == "continue":
+        yield End(_CONTINUE, packet)
+    elif name == "redirect":
+        yield End(DNAT, packet, to=ITSELF)
+    elif isinstance(body, Mapping) and body.get("family", own := _IP[packet.family]) != own:
+        yield End(_CONTINUE, packet)  # `dnat ip to` is for IPv4 alone
+    else:
+        to = body.get("addr") if isinstance(body, Mapping) else ""
+        yield End(name if name in _TERMINAL else UNKNOWN, packet, to=to if isinstance(to, str) else "")
 
 
-def _nft_address(address: str, right: Any) -> bool | None:
-    match right:
-        case {"prefix": {"addr": str() as network, "len": int() as length}}:
-            return in_network(address, f"{network}/{length}")
-        case {"set": list() as members}:
-            found = [_nft_address(address, member) for member in members]
-            return True if True in found else None if None in found else False
-        case {"range": [str() as low, str() as high]}:
-            return ipaddress.ip_address(low) <= ipaddress.ip_address(address) <= ipaddress.ip_address(high)  # type: ignore[operator]
-        case str() if not right.startswith("@"):
-            return address == right
-        case _:
-            return None
+def _mangled(body: Json, packet: Flow) -> Flow:
+    """A packet whose mark a rule has set; nothing else that rules set is looked at."""
+    if body.get("key") != {"meta": {"key": "mark"}}:
+        return packet
+    mark = value(body.get("value"), packet)
+    return replace(packet, mark=mark if isinstance(mark, int) else None)

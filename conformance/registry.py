@@ -18,6 +18,7 @@ from conformance.checks import (
     dns,
     dual,
     egress,
+    filters,
     identity,
     ipam,
     limits,
@@ -40,7 +41,7 @@ from harness.errors import UsageError
 from harness.model.requirement import Area
 
 _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
-    "nodes": nodes.CHECKS + rule_tables.CHECKS + ranges.CHECKS + agents.CHECKS + limits.CHECKS,
+    "nodes": nodes.CHECKS + rule_tables.CHECKS + filters.CHECKS + ranges.CHECKS + agents.CHECKS + limits.CHECKS,
     "identity": identity.CHECKS,
     "ipam": ipam.CHECKS,
     "reach": reach.CHECKS + setup.CHECKS + sources.CHECKS,

@@ -10,7 +10,7 @@ from harness.model import fault
 from harness.model.family import Family
 from harness.model.variant import Gate
 
-Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward", "netfilter"]
+Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward", "netfilter", "legacy"]
 """What a fault may need of a cluster beside its gates; `harness.steps.faults.scene` says when each holds."""
 
 

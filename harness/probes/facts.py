@@ -60,6 +60,15 @@ def _rows(line: Line) -> list[Any]:
     return [row for row in json.loads(text) if row] if text else []
 
 
+def _list(line: Line) -> list[Any]:
+    """A list, and not what bpftool prints of a problem."""
+    data = json.loads(_text(line))
+    if not isinstance(data, list):
+        msg = str(data.get("error", "not a list"))
+        raise TypeError(msg)
+    return data
+
+
 def _routes(line: Line) -> list[Any]:
     return [row for row in _rows(line) if row.get("table") not in {"local", 255}]
 
@@ -71,6 +80,26 @@ def _text(line: Line) -> str:
 def _nft(line: Line) -> list[Any]:
     rules: list[Any] = json.loads(_text(line))["nftables"]
     return rules
+
+
+_TABLE: Final = re.compile(r"table (\w+) (\S+) \{")
+_CHAIN: Final = re.compile(r"\s+chain (\S+) \{")
+_DEVICES: Final = re.compile(r"hook \w+ devices? (?:= )?(.+?) priority")
+
+
+def _hook_devices(line: Line) -> list[Any]:
+    """Chains at hooks of devices, from `nft list chains`: nft 1.0.6 leaves devices out of its JSON."""
+    rows: list[Any] = []
+    place, chain = ("", ""), ""
+    for text in _text(line).splitlines():
+        if table := _TABLE.match(text):
+            place = (table[1], table[2])
+        elif named := _CHAIN.match(text):
+            chain = named[1]
+        elif found := _DEVICES.search(text):
+            devices = re.findall(r'[^\s{},"]+', found[1])
+            rows.append({"family": place[0], "table": place[1], "chain": chain, "devices": devices})
+    return rows
 
 
 def _files(line: Line) -> dict[str, str]:
@@ -154,6 +183,16 @@ _ALL: Final = (
     Fact("bridge-link", _rows, ("bridge", "-d", "-j", "link")),
     Fact("rules-iptables", _text, ("iptables-save", "-c")),
     Fact("rules-iptables6", _text, ("ip6tables-save", "-c")),
+    Fact("rules-legacy", _text, ("iptables-legacy-save", "-c")),
+    Fact("rules-legacy6", _text, ("ip6tables-legacy-save", "-c")),
+    Fact(
+        "legacy-tables",
+        _files,
+        files=("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"),
+    ),
+    Fact("hook-devices", _hook_devices, ("nft", "list", "chains")),
+    Fact("programs", _list, ("bpftool", "-j", "net", "show")),
+    Fact("queues", _rows, ("tc", "-j", "qdisc", "show")),
     Fact("rules-nft", _nft, ("nft", "-j", "list", "ruleset")),
     Fact("netns", _inode, ("readlink", "/proc/thread-self/ns/net")),
     Fact(
@@ -200,12 +239,12 @@ POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "re
 """What a pod is asked for."""
 
 NODE_FACTS: Final = (
-    "addr", "route", "policy-rules", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "netns", "sysctl",
-    "counters", "leases", "conf",
+    "addr", "route", "policy-rules", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "rules-legacy",
+    "legacy-tables", "hook-devices", "programs", "queues", "netns", "sysctl", "counters", "leases", "conf",
 )  # fmt: skip
 """What a node is asked for."""
 
-NODE_FACTS6: Final = ("policy-rules6", "rules-iptables6")
+NODE_FACTS6: Final = ("policy-rules6", "rules-iptables6", "rules-legacy6")
 """What it is asked for as well, where pods have IPv6."""
 
 OUTSIDE_FACTS: Final = ("addr", "route", "neigh", "sysctl", "counters")

@@ -70,6 +70,10 @@ def dump(
     - `policy-rules`: list of `ip -4 -j rule`; `policy-rules6`: of `ip -6 -j rule`
     - `neigh`: list of `ip -j neigh`; `fdb`: of `bridge -j fdb`; `bridge-link`: of `bridge -d -j link`
     - `rules-iptables`: text of `iptables-save -c`; `rules-iptables6`: of `ip6tables-save -c`
+    - `rules-legacy`, `rules-legacy6`: of `iptables-legacy-save -c`, which sees other rules; `legacy-tables`: path to
+      content of the kernel's names of tables that have such rules
+    - `hook-devices`: list of the chains of nft at hooks of devices: family, table, chain, devices
+    - `programs`: the list of `bpftool -j net show`; `queues`: of `tc -j qdisc show`
     - `rules-nft`: the list of `nft -j list ruleset`
     - `sysctl`: key to value, as sysctl(8) writes keys: `net.ipv4.conf.flannel/1.rp_filter`
     - `counters`: name to number: `Udp.InCsumErrors`, `TcpExt.ListenDrops`, `conntrack.insert_failed` …

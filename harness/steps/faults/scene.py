@@ -114,6 +114,13 @@ def _proxy_has_iptables(context: Context) -> bool:
     return context.gates.get("kp", False) and context.spec.kubernetes.proxy_mode == "iptables"
 
 
+def _has_legacy(context: Context) -> bool:
+    """The program ran on the first node, and the kernel names its tables, of which there may be none yet."""
+    node = context.inventory.nodes[0].name
+    named = context.attempt("node", node, "legacy-tables") or {}
+    return isinstance(context.attempt("node", node, "rules-legacy"), str) and "error" not in named and bool(named)
+
+
 def _depends_on_policy(context: Context) -> bool:
     """True when only the policy of FORWARD lets pods' traffic pass."""
     dropping = rules(context).replace(":FORWARD ACCEPT", ":FORWARD DROP")
@@ -137,6 +144,7 @@ SITUATIONS: Final[Mapping[str, Precondition]] = {
         "packets of pods pass the netfilter of nodes, and no eBPF program takes them around it",
         lambda context: context.expect.masquerade != "bpf",
     ),
+    "legacy": Precondition("nodes have iptables-legacy, and the kernel has its tables", _has_legacy),
     "open-forward": Precondition("only the policy of FORWARD lets traffic of pods pass", _depends_on_policy),
 }
 """What a fault can need beside gates: `model.Situation`."""
