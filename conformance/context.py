@@ -40,6 +40,8 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "conf": "files of the network",
     "node-objects": "annotations of nodes",
     "policy-rules": "policy-routing rules",
+    "programs": "eBPF programs",
+    "queues": "queues of devices",
     "resolv-conf": "/etc/resolv.conf",
     "route": "routes",
     "rules": "rules",

@@ -60,26 +60,20 @@ def filters(context: Context) -> Verdict:
 
 def _read(context: Context, node: str) -> tuple[NodeRules, list[Leg]] | Leg:
     """All rules of a node, and what is strange about them; or why they are not known."""
-    nft, saved, legacy, named, at = (context.attempt("node", node, what) for what in _SUBJECTS)
-    if reason(nft) or reason(saved):
-        kept = of_iptables(rows(nft), Flow(*_ANY[context.family]))
-        if reason(nft) or kept:
-            return unread(f"{node}/rules", node, "rules", nft, saved)
+    nft, saved, legacy, named, at = said = [context.attempt("node", node, what) for what in _SUBJECTS]
+    hidden = reason(saved) and (not rows(nft) or of_iptables(rows(nft), Flow(*_ANY[context.family])))
     text = saved if isinstance(saved, str) else ""
     modern = "(nf_tables)" in text.partition("\n")[0] or not text
-    tables = {"iptables" if modern else LEGACY: parse(text)}
+    old = modern and _old_tables(named, context)
+    if hidden or reason(nft) or None in said or reason(named) or (old and reason(legacy)):
+        return unread(f"{node}/rules", node, "rules", *said)
+    tables = {"iptables" if modern else LEGACY: parse(text)} | ({LEGACY: parse(legacy)} if old else {})
     legs: list[Leg] = []
-    there = _old_tables(named, context)
-    if modern and there:
-        if not isinstance(legacy, str):
-            legs.append(unread(f"{node}/{LEGACY}", node, "rules", legacy))
-        else:
-            tables[LEGACY] = parse(legacy)
     native = incompatible(text) if modern else _COMPATIBLE
     rules = NodeRules(ruleset(rows(nft)), tables, native, _devices(at, nft, node, legs))
     if len(rules.counts) > 1:
-        said = " beside ".join(f"{count} in {name}" for name, count in sorted(rules.counts.items(), reverse=True))
-        legs.append(recorded(f"{node}/backends", rules.counts, f"{node} has rules of iptables twice: {said}", "count"))
+        both = " beside ".join(f"{count} in {name}" for name, count in sorted(rules.counts.items(), reverse=True))
+        legs.append(recorded(f"{node}/backends", rules.counts, f"{node} has rules of iptables twice: {both}", "count"))
     return rules, legs
 
 
@@ -117,7 +111,9 @@ def _programs(context: Context, node: str) -> dict[str, Leg]:
     listed, queues = (context.attempt("node", node, what) for what in ("programs", "queues"))
     legs: dict[str, Leg] = {}
     for what, data in (("programs", listed), ("queues", queues)):
-        if reason(data):
+        if data is None:
+            legs[what] = unread(f"{node}/{what}", node, what, data)
+        elif reason(data):
             text = f"what {what} devices of {node} have is not known: {reason(data)}"
             legs[what] = recorded(f"{node}/{what}", "unknown", text)
     for group in rows(listed):

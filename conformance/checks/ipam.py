@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Final
 
 from conformance.checks.reach import NM
 from conformance.context import Context
@@ -88,6 +89,11 @@ def leases_match(context: Context) -> Verdict:
         leaked, lost = sorted(leased - running), sorted(running - leased)
         if leaked:
             text = f"{node.name} has a lease for {names(leaked)}, but no running pod has this address"
+            if _is_full(node.pod_cidr, leased):
+                text = (
+                    f"{node.pod_cidr} of {node.name} is used up: {len(leaked)} of {len(leased)} leases belong to no "
+                    f"running pod, and no pod can start there ({names(leaked, 3)})"
+                )
             legs.append(failed(node.name, "unexpected", text, sorted(running), sorted(leased), "ip"))
         elif lost:
             text = f"{node.name} has no lease for {names(lost)}, the address of a running pod: it can be assigned again"
@@ -99,6 +105,18 @@ def leases_match(context: Context) -> Verdict:
         (control("P4", leased_total, f"{leased_total} leases read"),),
         summary=f"{leased_total} leases are the addresses of the running pods of {len(legs)} nodes",
     )
+
+
+_NOBODYS: Final = 3
+"""Addresses of a share of IPv4 that host-local gives to nobody: the network, the gateway and the last one."""
+
+
+def _is_full(share: str, leased: Collection[str]) -> bool:
+    """Every address of a node's share has a lease; of one of IPv6 that never happens."""
+    if not share:
+        return False
+    network = ipaddress.ip_network(share)
+    return sum(inside(one, share) for one in leased) >= network.num_addresses - _NOBODYS
 
 
 def _is_lease(context: Context, path: str) -> bool:

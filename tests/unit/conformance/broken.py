@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.model.family import Family
 from harness.model.records import Dump, Exchange, Lookup, Observation, Packet, Query, Rung, Tap
-from tests.unit.conformance.simlab import NOTHING, Change, dumps, exchanges, records
+from tests.unit.conformance.simlab import NOTHING, VIRTUAL, Change, dumps, exchanges, records
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,125 @@ NFT_SNAT = [
     },
 ]  # fmt: skip
 
+
+def nft_chain(family: str, kind: str, hook: str, *rules: list[Any]) -> list[Any]:
+    """A table of nftables with one chain at a hook."""
+    place = {"family": family, "table": "t"}
+    base = {**place, "name": "c", "type": kind, "hook": hook, "prio": 10, "policy": "accept"}
+    return [{"chain": base}, *({"rule": {**place, "chain": "c", "handle": 9, "expr": rule}} for rule in rules)]
+
+
+def nft_match(protocol: str, name: str, right: Any) -> dict[str, Any]:
+    """A match of nftables on a field of a header."""
+    return {"match": {"op": "==", "left": {"payload": {"protocol": protocol, "field": name}}, "right": right}}
+
+
+def more_rules(node: str, *rules: Any) -> Change:
+    """Further rules of nftables."""
+    return dumps(lambda data: [*data, *rules], place=node, what="rules-nft")
+
+
+def saved_rules(node: str, table: str, chain: str, *lines: str) -> Change:
+    """Further rules of iptables, and where it had none, a chain for them."""
+
+    def edit(text: str) -> str:
+        before, star, after = text.partition(f"*{table}\n")
+        own, commit, others = after.partition("COMMIT\n")
+        head = "" if f":{chain} " in own else f":{chain} ACCEPT [0:0]\n"
+        return (
+            before
+            + (star or f"*{table}\n")
+            + head
+            + own
+            + "".join(f"{line}\n" for line in lines)
+            + "COMMIT\n"
+            + (others if commit else "")
+        )
+
+    return dumps(edit, place=node, what="rules-iptables")
+
+
+LEFTOVER = """*nat
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -d {virtual}/32 -j DNAT --to-destination 10.244.0.250
+COMMIT
+"""
+ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
+TRANSLATED = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
+REJECTED = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+LONG = {"match": {"op": ">", "left": {"meta": {"key": "length"}}, "right": 1400}}
+
 CASES = (
+    Broken(
+        "a host firewall's own chain rejects what iptables accepts",
+        "node.filters",
+        (more_rules("n1", *nft_chain(
+            "inet", "filter", "forward", [ESTABLISHED, {"accept": None}], [TRANSLATED, {"accept": None}], [REJECTED],
+        )),),
+        "n1/a to c, leaving/tcp",
+        "unexpected",
+    ),
+    Broken(
+        "a rule of iptables-legacy leads a Service to an address that no pod has",
+        "node.filters",
+        (
+            dumps(lambda _: {"/proc/thread-self/net/ip_tables_names": "nat\n"}, place="n1", what="legacy-tables"),
+            dumps(lambda _: LEFTOVER.format(virtual=VIRTUAL["sole-c"]), place="n1", what="rules-legacy"),
+            exchanges({"outcome": "timeout", "errno": 110, "token": ""}, purpose="vip", src="a", dst="sole-c"),
+        ),
+        "n1/Service sole-c/tcp",
+        "unexpected",
+    ),
+    Broken(
+        "a node's NIC drops what is longer than 1400 bytes",
+        "node.filters",
+        (
+            more_rules("n2", *nft_chain("netdev", "filter", "ingress", [LONG, {"drop": None}])),
+            dumps(
+                lambda _: [{"family": "netdev", "table": "t", "chain": "c", "devices": ["eth0"]}],
+                place="n2", what="hook-devices",
+            ),
+        ),
+        "n2/tunnel of n1 to n2, arriving/udp",
+        "unexpected",
+    ),
+    Broken(
+        "a rule without an address turns all connections to one port",
+        "node.filters",
+        (
+            saved_rules("n1", "nat", "PREROUTING", "-A PREROUTING -p tcp -m tcp --dport 443 -j REDIRECT --to-ports 8080"),
+            exchanges({"token": "a"}, purpose="ports", src="a", dst="c"),
+        ),
+        "n1/a to c, leaving/tcp",
+        "unexpected",
+    ),
+    Broken(
+        "a filter of frames drops what goes from pod to pod of a node",
+        "node.filters",
+        (
+            more_rules("n1", *nft_chain("bridge", "filter", "forward", [nft_match("udp", "dport", 8080), {"drop": None}])),
+            exchanges({"outcome": "timeout", "errno": 110}, purpose="mesh", src="a", dst="b"),
+        ),
+        "n1/a to b/udp",
+        "unexpected",
+    ),
+    Broken(
+        "a table for marks drops what comes from other nodes",
+        "node.filters",
+        (
+            saved_rules("n1", "mangle", "FORWARD", "-A FORWARD -i flannel.1 -p udp -j DROP"),
+            exchanges({"outcome": "timeout", "errno": 110}, purpose="mesh", src="c", dst="a"),
+        ),
+        "n1/c to a, arriving/udp",
+        "unexpected",
+    ),
+    Broken(
+        "a node masquerades what its pods send to others",
+        "node.filters",
+        (more_rules("n1", *NFT_SNAT), exchanges(SNAT, purpose="mesh", src="a")),
+        "n1/a to c, leaving/tcp",
+        "unexpected",
+    ),
     Broken(
         "two namespaces are kept apart although there is no policy",
         "np.default",

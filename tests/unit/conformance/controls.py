@@ -9,6 +9,7 @@ from typing import Any, Final
 from conformance.checks import (
     cni,
     dual,
+    filters,
     identity,
     ipam,
     limits,
@@ -128,6 +129,7 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "node.masq-rules": (rule(rules, "translated", lambda _: True),),
     "node.links": (NODE, sites("a", host_veth="")),
     "node.rules": (gone(what="policy-rules", place="n1"), rule(rule_tables, "_taken", lambda *_: None)),
+    "node.filters": (gone(what="rules-iptables", place="n1"), rule(filters, "_wrong", lambda *_: False)),
     "node.ranges": (gone(what="route", place="n1"), rule(ranges, "_covering", lambda *_: [])),
     "node.agent-files": (
         seen(dumps(lambda data: {"n2": data["n2"]}, what="node-objects")),

@@ -56,7 +56,7 @@ def nothing(what: str, data: Any) -> Any:  # noqa: PLR0911 - one per subject
             return [LOCAL_ROUTE]
         case "sandboxes":
             return [row | {"ip": "", "interfaces": []} for row in data]
-        case "sysctl" | "leases":
+        case "sysctl" | "leases" | "legacy-tables":
             return {}
         case "conf":
             return dict.fromkeys(data, "")
@@ -83,6 +83,8 @@ def _take(one: Dump, family: Family) -> Any:  # noqa: PLR0911 - one per subject
             return {key: value for key, value in data.items() if not key.startswith(foreign[family])}
         case "leases":
             return {key: value for key, value in data.items() if _is_of(key.rpartition("/")[2].rstrip("."), family)}
+        case "legacy-tables":
+            return {path: text for path, text in data.items() if ("/ip6_" in path) is (family == "ipv6")}
         case "sandboxes":
             return [_sandbox(row, family) for row in data]
         case "conf":
@@ -129,7 +131,7 @@ def _with(one: Dump, new: Any, family: Family) -> Any:  # noqa: PLR0911 - one pe
             return _links(data, new, family)
         case "route" | "neigh" | "fdb" | "sightings":
             return [*(row for row in data if not _own_row(row, family)), *new]
-        case "sysctl" | "leases":
+        case "sysctl" | "leases" | "legacy-tables":
             own = _take(one, family)
             kept = {key: value for key, value in data.items() if key not in own}
             return kept | {key: value for key, value in new.items() if family == "ipv4" or "rp_filter" not in key}

@@ -35,6 +35,7 @@ _WORDS: Final = (
     ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"),
     ("net.ipv4.conf.", "net.ipv6.conf."),
     ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables"),
+    ("/ip_tables_names", "/ip6_tables_names"),
     ("flannel.1", "flannel-v6.1"),
     ("flannel/1", "flannel-v6/1"),
     ("/A/", "/AAAA/"),
