@@ -17,6 +17,20 @@ PARALLEL: Final = 16
 ROOM: Final = 8
 """Size of the range that is used up: the network, the gateway and the last address of IPv4 are nobody's."""
 
+OLD_TTL, NEW_TTL = 100, 200
+"""By which the old and the new owner of an address that is used again are told apart: hops take a few away."""
+
+
+def owner(ttl: int | None) -> str:
+    """Who has sent an answer: `old` or `new`; empty for neither.
+
+    Args:
+        ttl: As it arrived, hops.
+    """
+    left = {name: first - ttl for name, first in (("old", OLD_TTL), ("new", NEW_TTL))} if ttl is not None else {}
+    return next((name for name, hops in left.items() if 0 <= hops < OLD_TTL // 2), "")
+
+
 GC_VERSION: Final = "1.1.0"
 """The first version that has GC and STATUS."""
 

@@ -13,7 +13,7 @@ from conformance.checks.cni import CNI, NEXT, difference, evidence, unchanged
 from conformance.context import Context
 from conformance.legs import broken, census, check_value, control, failed, names, passed, recorded
 from conformance.model import Check, Verdict
-from conformance.verbs import PARALLEL, ROOM, Verbs, able, collects, json_error
+from conformance.verbs import PARALLEL, ROOM, Verbs, able, collects, json_error, owner
 from harness.model.records import Leg
 
 NOT_READY = (50, 51)
@@ -199,7 +199,66 @@ def _exhausted(verbs: Verbs, scratch: Json) -> list[Leg]:
     return legs
 
 
+def reuse(context: Context) -> Verdict:
+    """An address that was given up and is given again belongs to its new attachment, for the node and for others."""
+    asked, legs = able(context, "add")
+    before = []
+    for verbs in asked:
+        if verbs.scratch is None:
+            legs.append(_unmade(verbs))
+            continue
+        seen: Json | None = verbs.scratch.get("reuse")
+        given, again = set(verbs.gave("fill-0")), set(verbs.gave("fill-again"))
+        if seen is None or not verbs.calls("fill-again"):
+            legs.append(broken(f"{verbs.node}/reuse", f"{verbs.node}: no address was given again", "missing"))
+            continue
+        before += [owner(row["ttl"]) == "old" for row in seen["asked"] if row["moment"] == "before"]
+        if not again:
+            text = f"ADD on {verbs.node} gave no address again, so that nobody can have it"
+            legs.append(recorded(f"{verbs.node}/reuse", None, text))
+        for ip in sorted(again - given):
+            text = f"{verbs.node} gave {ip} and not an address again that was free"
+            legs.append(recorded(f"{verbs.node}/{ip}", ip, text, "ip"))
+        for ip in sorted(again & given):
+            legs += _reused(verbs.node, ip, seen)
+    return Verdict(
+        tuple(legs),
+        (control("P6", all(before) if before else not legs, "the old attachment answered before it was deleted"),),
+        evidence(context, "fill-", prefix=True),
+        summary="an address that is given again belongs to its new attachment alone",
+    )
+
+
+def _reused(node: str, ip: str, seen: Json) -> list[Leg]:
+    """What is seen of one address: who has it, and who answers."""
+    legs: list[Leg] = []
+    holders = sorted(netns for netns, held in seen["held"].items() if ip in held)
+    text = f"{node} gave {ip} again, and {names(holders)} have it: the old attachment still does"
+    legs.append(check_value(f"{node}/{ip}/held", [seen["new"]], holders, text, reason="unexpected"))
+    for place in ("node", "neighbour"):
+        leg = f"{node}/{place}>{ip}"
+        row = next(
+            (one for one in seen["asked"] if (one["moment"], one["from"], one["ip"]) == ("after", place, ip)), None
+        )
+        who = node if place == "node" else f"another attachment on {node}"
+        if row is None or row["outcome"] == "error":
+            legs.append(broken(leg, f"the probe did not report {leg}", "missing"))
+        elif row["outcome"] != "ok":
+            text = f"{who} got no answer from {ip}, which was given again: something stale leads to its old owner"
+            legs.append(failed(leg, row["outcome"], text, "ok", row["outcome"]))
+        else:
+            found = owner(row["ttl"]) or "foreign"
+            text = f"{who} dialled {ip}, which was given again, and its {found} owner answered (TTL {row['ttl']})"
+            legs.append(check_value(leg, "new", found, text, reason="wrong-peer"))
+    return legs
+
+
 CHECKS: tuple[Check, ...] = (
+    Check(
+        "ipam.reuse", "an address that is used again reaches its new owner alone", "M", "B7", reuse,
+        source=f"{CNI} §2 DEL", once=True, gates=("lease", "verbs"), after=("cni.add.result",),
+        causes=("a stale neighbour entry", "DEL leaves the interface"), next=("ip neigh", "conntrack -L", *NEXT),
+    ),
     Check(
         "cni.gc", "GC drops no lease of a valid attachment", "S", "B7", gc, source=f"{CNI} §2 GC",
         once=True, gates=("verbs",), after=("cni.add.result",),

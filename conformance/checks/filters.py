@@ -107,7 +107,6 @@ def _programs(context: Context, node: str) -> dict[str, Leg]:
     """By device, what decides there and cannot be evaluated: programs of eBPF, and queues that drop."""
     if context.family != context.entire.family:
         return {}
-    found: dict[str, list[str]] = {}
     listed, queues = (context.attempt("node", node, what) for what in ("programs", "queues"))
     legs: dict[str, Leg] = {}
     for what, data in (("programs", listed), ("queues", queues)):
@@ -116,17 +115,23 @@ def _programs(context: Context, node: str) -> dict[str, Leg]:
         elif reason(data):
             text = f"what {what} devices of {node} have is not known: {reason(data)}"
             legs[what] = recorded(f"{node}/{what}", "unknown", text)
-    for group in rows(listed):
-        for kind in ("xdp", "tc"):
-            for one in group.get(kind) or ():
-                found.setdefault(str(one.get("devname")), []).append(f"{kind} {one.get('name', '')}".strip())
-    for row in rows(queues):
-        if row.get("kind") not in _PLAIN_QUEUES:
-            found.setdefault(str(row.get("dev")), []).append(f"queue {row.get('kind')}")
-    for device, there in found.items():
+    for device, there in _deciders(rows(listed), rows(queues)).items():
         text = f"what {names(there)} at {device} of {node} does with packets cannot be evaluated"
         legs[device] = recorded(f"{node}/{device}", there, text)
     return legs
+
+
+def _deciders(listed: Sequence[Mapping[str, Any]], queues: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Programs and queues by the device that they are at."""
+    found: dict[str, list[str]] = {}
+    for group in listed:
+        for kind in ("xdp", "tc"):
+            for one in group.get(kind) or ():
+                found.setdefault(str(one.get("devname")), []).append(f"{kind} {one.get('name', '')}".strip())
+    for row in queues:
+        if row.get("kind") not in _PLAIN_QUEUES:
+            found.setdefault(str(row.get("dev")), []).append(f"queue {row.get('kind')}")
+    return found
 
 
 def _leg(

@@ -10,6 +10,7 @@ from typing import Final
 from conformance import verbs
 from harness.model.family import Family
 from harness.steps.suite.cni_calls import Attachment, Calls, Json, about
+from harness.steps.suite.cni_reuse import Reuse
 
 ROOT: Final = "/run/cnilab-verbs"
 """All files of these networks on a node: leases, what flannel's plugin reads and keeps."""
@@ -169,6 +170,8 @@ def _exhausted(calls: Calls, conf: Json) -> Json:
         calls.call("status-ready", str(main["type"]), main, "STATUS")
     looks: Json = {}
     results: list[Json | None] = []
+    reuse = Reuse(calls.node, SITES[1].netns)
+    reuse.mark(SITES[0].netns, SITES[verbs.ROOM].netns)
     for number, site in enumerate(SITES[: verbs.ROOM]):
         # Only the last of these counts, and a look takes as long as an ADD.
         looks.pop("before", None)
@@ -187,11 +190,16 @@ def _exhausted(calls: Calls, conf: Json) -> Json:
         "oldest": _held(calls, SITES[:1]).get(SITES[0].netns, []),
     }
     _detach(calls, last)
+    heir = SITES[verbs.ROOM]
+    reuse.ask("before", seen["oldest"])
     calls.chain("fill-del", "DEL", conf, SITES[0], result=results[0])
-    calls.chain("fill-again", "ADD", conf, last)
+    calls.chain("fill-again", "ADD", conf, heir)
+    held = _held(calls, (SITES[0], heir))
+    reuse.ask("after", [ip for ip in seen["oldest"] if ip in held.get(heir.netns, ())])
+    seen["reuse"] = {"asked": reuse.seen, "old": SITES[0].netns, "new": heir.netns, "held": held}
     if verbs.collects(conf):
-        seen |= _collected(calls, main, [*SITES[1 : len(results) - 1], last])
-    for site in SITES[: len(results)]:
+        seen |= _collected(calls, main, [*SITES[1 : len(results) - 1], heir])
+    for site in (*SITES[: len(results)], heir):
         calls.chain("fill-clear", "DEL", conf, site)
     return seen
 

@@ -284,10 +284,52 @@ COMMIT
 """
 ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
 TRANSLATED = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
+DATAGRAMS = nft_match("udp", "dport", 8080)
 REJECTED = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
 LONG = {"match": {"op": ">", "left": {"meta": {"key": "length"}}, "right": 1400}}
 
+
+def reused(**facts: Any) -> Change:
+    """Change what was seen of an address that was given again."""
+    return dumps(
+        lambda data: data | {"scratch": data["scratch"] | {"reuse": data["scratch"]["reuse"] | facts}}, what="verbs"
+    )
+
+
+def asked_again(place: str, **facts: Any) -> Change:
+    """Change the answer that somebody got from the address after it had changed hands."""
+
+    def edit(data: dict[str, Any]) -> dict[str, Any]:
+        seen = data["scratch"]["reuse"]
+        hit = {"moment": "after", "from": place}
+        rows = [row | facts if hit.items() <= row.items() else row for row in seen["asked"]]
+        return data | {"scratch": data["scratch"] | {"reuse": seen | {"asked": rows}}}
+
+    return dumps(edit, what="verbs")
+
+
 CASES = (
+    Broken(
+        "an address that was given again has two owners",
+        "ipam.reuse",
+        (reused(held={"old": ["198.18.8.2"], "new": ["198.18.8.2"]}),),
+        "n1/198.18.8.2/held",
+        "unexpected",
+    ),
+    Broken(
+        "the node does not find the new owner of an address",
+        "ipam.reuse",
+        (asked_again("node", outcome="timeout", ttl=None),),
+        "n1/node>198.18.8.2",
+        "timeout",
+    ),
+    Broken(
+        "the old owner of an address still answers to its neighbours",
+        "ipam.reuse",
+        (asked_again("neighbour", ttl=99),),
+        "n1/neighbour>198.18.8.2",
+        "wrong-peer",
+    ),
     Broken(
         "a host firewall's own chain rejects what iptables accepts",
         "node.filters",
@@ -325,7 +367,7 @@ CASES = (
         "a rule without an address turns all connections to one port",
         "node.filters",
         (
-            saved_rules("n1", "nat", "PREROUTING", "-A PREROUTING -p tcp -m tcp --dport 443 -j REDIRECT --to-ports 8080"),
+            saved_rules("n1", "nat", "PREROUTING", "-A PREROUTING -p tcp --dport 443 -j REDIRECT --to-ports 8080"),
             exchanges({"token": "a"}, purpose="ports", src="a", dst="c"),
         ),
         "n1/a to c, leaving/tcp",
@@ -335,7 +377,7 @@ CASES = (
         "a filter of frames drops what goes from pod to pod of a node",
         "node.filters",
         (
-            more_rules("n1", *nft_chain("bridge", "filter", "forward", [nft_match("udp", "dport", 8080), {"drop": None}])),
+            more_rules("n1", *nft_chain("bridge", "filter", "forward", [DATAGRAMS, {"drop": None}])),
             exchanges({"outcome": "timeout", "errno": 110}, purpose="mesh", src="a", dst="b"),
         ),
         "n1/a to b/udp",

@@ -243,6 +243,16 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "cni.del.no-prev": (ADDED,),
     "cni.gc": (seen(verb("add", status=1)),),
     "cni.status": (seen(verb("add", status=1)),),
+    "ipam.reuse": (
+        seen(
+            dumps(
+                lambda data: data | {"scratch": data["scratch"] | {"reuse": data["scratch"]["reuse"] | {
+                    "asked": [row | {"ttl": None} for row in data["scratch"]["reuse"]["asked"]],
+                }}},
+                what="verbs",
+            )
+        ),
+    ),
     "ipam.exhaust": (seen(verb("fill-0", status=1)),),
     "cni.check.ok": (seen(verb("add", status=1)),),
     "cni.check.detects": (seen(verb("check", status=1)),),

@@ -15,6 +15,7 @@ from conformance.judging import judge
 from conformance.manifests import crowd_addresses
 from conformance.maths import base, first_host
 from conformance.registry import CHECKS
+from conformance.verbs import NEW_TTL, OLD_TTL
 from harness.cni.catalogue import variant
 from harness.model.records import (
     Burst,
@@ -551,12 +552,22 @@ def verbs(node: str = "n1") -> list[Dump]:
             "parallel": {f"parallel-{number:02}": [f"198.18.7.{number + 2}"] for number in range(16)},
             "looks": {"before": full, "failed": full | {"links": ["cni0", "vetha", "vethy"]}, "after": full},
             "oldest": ["198.18.8.2"],
+            "reuse": {"asked": again(), "old": "old", "new": "new", "held": {"old": [], "new": ["198.18.8.2"]}},
             "gc": {"valid": ["198.18.8.3"], "stale": ["198.18.8.4"], "after": ["198.18.8.3"], "later": ["198.18.8.3"]},
         },
     }  # fmt: skip
     return [
         Dump(batch="B7", vantage="cni", place=node, node=node, what=what, data=seen)
         for what, seen in (("verbs", data), ("attachments", more))
+    ]
+
+
+def again() -> list[dict[str, Any]]:
+    """Who answered at an address before and after it was given again."""
+    return [
+        {"moment": moment, "from": place, "ip": "198.18.8.2", "outcome": "ok", "ttl": ttl}
+        for moment, ttl in (("before", OLD_TTL), ("after", NEW_TTL))
+        for place in ("node", "neighbour")
     ]
 
 
