@@ -32,6 +32,7 @@ COMMANDS = {
     "up": ("Bring up a cluster: nodes, Kubernetes, and a pod network.", "up"),
     "apply": ("Apply labs to a running cluster and check what they teach.", "apply"),
     "test": ("Run the conformance suite against a cluster.", "test"),
+    "mutate": ("Test the suite itself: all faults against all checks, on many networks.", "mutate"),
     "fault": ("Break a running cluster on purpose, for exercises, and mend it again.", "fault"),
     "switch": ("Give a running cluster another pod network.", "switch"),
     "status": ("Show clusters, or the machines of one cluster.", "status"),

@@ -7,11 +7,20 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from harness.model import fault
+from harness.model.base import Data
 from harness.model.family import Family
 from harness.model.variant import Gate
+from harness.model.words import Sentence
 
 Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables", "open-forward", "netfilter", "legacy"]
 """What a fault may need of a cluster beside its gates; `harness.steps.faults.scene` says when each holds."""
+
+
+class Also(Data):
+    """Checks that fail with those that must, and why."""
+
+    checks: tuple[str, ...] = Field(min_length=1, description="Checks, or legs of checks as in `kills`")
+    because: Sentence = Field(description="What of the fault reaches them")
 
 
 class Fault(fault.Fault):
@@ -33,6 +42,11 @@ class Fault(fault.Fault):
         min_length=1, description="Checks that must fail. With `id[pattern]` one of the legs that match must fail"
     )
     spares: tuple[str, ...] = Field(default=(), description="Checks, or legs of checks, that must not fail")
+    also: tuple[Also, ...] = Field(
+        default=(),
+        description="Groups of `checks` that may fail, too, with the reason (`because`). `cnilab mutate` judges all "
+        "checks: one that fails and is neither in `kills` nor here should have been spared",
+    )
 
     @field_validator("inject", "undo")
     @classmethod

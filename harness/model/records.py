@@ -351,15 +351,44 @@ class LabStep(Record):
     evidence: tuple[Evidence, ...] = ()
 
 
+class Red(Record):
+    """A check that failed under a fault."""
+
+    check: str
+    reason: str = ""
+    statement: str = ""
+    legs: tuple[str, ...] = Field(default=(), description="Names of the legs that failed")
+
+
+FaultOutcome = Literal["killed", "survived", "imprecise", "equivalent", "not-applicable", "error"]
+
+
 class FaultRun(Record):
     """One mutation of the suite: a fault injected, the checks that should see it."""
 
     fault: str
     title: str
     inject: str
-    outcome: Literal["killed", "survived", "imprecise", "equivalent", "error"]
+    outcome: FaultOutcome
     killed_by: tuple[str, ...] = ()
     survived: tuple[str, ...] = Field(default=(), description="Checks that should have failed and did not")
     imprecise: tuple[str, ...] = Field(default=(), description="Checks that should have been spared and failed")
+    beside: tuple[str, ...] = Field(default=(), description="Checks that failed, as the catalogue says they may")
+    reds: tuple[Red, ...] = Field(default=(), description="All checks that failed, if all were judged")
+    unjudged: tuple[str, ...] = Field(default=(), description="Checks that gave no verdict under the fault")
+    left_out: tuple[str, ...] = Field(default=(), description="Checks that the fault cannot reach, and were not run")
+    judged: int = Field(default=0, description="Checks that were judged under the fault; 0 in older records")
     detail: str = ""
+    began: str = Field(default="", description="RFC 3339, UTC; empty in older records")
     seconds: float = 0.0
+
+
+class Census(Record):
+    """What a run of all checks under each fault is about."""
+
+    schema_: int = Field(default=1, alias="schema")
+    checks: tuple[str, ...] = Field(description="Checks that passed before, and can fail")
+    unsteady: tuple[str, ...] = Field(default=(), description="Checks that can fail, and did not pass before")
+    recorded: tuple[str, ...] = Field(default=(), description="Checks that are judged here and can never fail")
+    gates: dict[str, bool] = Field(default_factory=dict, description="Truth of gates")
+    deviations: dict[str, str] = Field(default_factory=dict, description="What is declared not to hold, and why")

@@ -6,6 +6,7 @@
     results.jsonl       verdicts on requirements
     labs.jsonl          steps of labs with their verdicts
     faults.jsonl        mutation runs of the suite
+    census.json         which checks were judged under each fault, if all were
     topology.json       nodes, links, addresses, routes
     captures/ logs/ ansible/ kubeconfig report.html junit.xml summary.md
 
@@ -28,7 +29,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from harness import files
 from harness.errors import UsageError
 from harness.model.base import Record
-from harness.model.records import Event, FaultRun, LabStep, Observation, Result
+from harness.model.records import Census, Event, FaultRun, LabStep, Observation, Result
 from harness.model.topology import Topology
 
 R = TypeVar("R", bound=Record)
@@ -189,6 +190,18 @@ class RunDir:
     def faults(self) -> list[FaultRun]:
         """All of `faults.jsonl`."""
         return self._read("faults.jsonl", FaultRun)
+
+    def write_census(self, census: Census) -> None:
+        """Write `census.json`."""
+        self._write("census.json", json.dumps(census.model_dump(mode="json", by_alias=True), indent=1) + "\n")
+
+    def census(self) -> Census | None:
+        """Read `census.json`, if all checks were judged under faults."""
+        path = self.path / "census.json"
+        if not path.exists():
+            return None
+        with _readable(str(path)):
+            return Census.model_validate_json(path.read_bytes())
 
     def write_topology(self, topology: Topology) -> None:
         """Write `topology.json`."""

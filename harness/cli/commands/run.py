@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -15,56 +10,15 @@ import click
 from harness.cli.command import Option
 from harness.cli.command import command as define
 from harness.cli.commands.up import component_option, component_words, offered
-from harness.cli.context import WORDS, say, settings
+from harness.cli.context import settings
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.spec_options import Asked, spec_options
+from harness.cli.whole import Whole
 from harness.errors import CnilabError
 from harness.model.wellknown import SUITE_NAMESPACE
 
 TRACES = ((f"{SUITE_NAMESPACE}/a", f"{SUITE_NAMESPACE}/c"), (f"{SUITE_NAMESPACE}/a", "8.8.8.8"))
 """Trace two pings for the report, one to another node and one to the outside."""
-
-
-@dataclass
-class _Whole:
-    """A run of several commands.
-
-    Args:
-        parent: Context of the command that they are parts of.
-        silent: What they print on stdout is not wanted there.
-        phases: Name, exit code and seconds of each that ended.
-    """
-
-    parent: click.Context
-    silent: bool
-    phases: list[tuple[str, int, float]] = field(default_factory=list)
-
-    def do(self, *words: str) -> int:
-        """One command, as if it had been typed; an error is told at once, and is its exit code."""
-        from harness.cli.app import COMMANDS, explain, find  # noqa: PLC0415 - it lists this module, too
-
-        say(f"==> {COMMANDS[words[0]][0]}")
-        began = time.monotonic()
-        self.parent.meta[WORDS] = list(words)
-        try:
-            with self._stdout(), find(words[0]).make_context(words[0], list(words[1:]), parent=self.parent) as context:
-                result = context.command.invoke(context)
-            code = result if isinstance(result, int) else 0
-        except Exception as error:  # noqa: BLE001 - as of a command of its own: what comes after it still has its turn
-            code = explain(error, words, settings().state)
-        sys.stdout.flush()  # into a pipe too, before the next one says what it does
-        self.phases.append((words[0], code, time.monotonic() - began))
-        return code
-
-    @contextlib.contextmanager
-    def _stdout(self) -> Iterator[None]:
-        with contextlib.redirect_stdout(io.StringIO()) if self.silent else contextlib.nullcontext():
-            yield
-
-    @property
-    def code(self) -> int:
-        """That of the first phase that did not go well; a ping that was not answered is no verdict."""
-        return next((code for name, code, _ in self.phases if code and name != "trace"), 0)
 
 
 @define(
@@ -122,7 +76,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     words = component_words(component)
     words += ["--run-dir", str(run_dir)] if run_dir else []
     words += [flag for flag, on in (("--replace", replace), ("--raise-limits", raise_limits)) if on]
-    whole = _Whole(ctx, silent=output not in {"table", "wide"})
+    whole = Whole(ctx, silent=output not in {"table", "wide"})
     before, up = _newest(spec.name, run_dir), False
     asked.hand_over(ctx)
     try:
@@ -165,7 +119,7 @@ def _ours(name: str) -> bool:
     return False
 
 
-def _judge(whole: _Whole, cluster: str, select: str, *, strict: bool) -> None:
+def _judge(whole: Whole, cluster: str, select: str, *, strict: bool) -> None:
     whole.do("test", "--cluster", cluster, "--select", select, *(["--strict"] if strict else []))
     for source, target in TRACES:
         whole.do("trace", source, target, "--cluster", cluster)

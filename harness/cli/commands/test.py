@@ -51,9 +51,9 @@ def command(*, cluster: str | None, select: str, strict: bool, faults: bool, onl
     with progress() as listener:
         journal = Journal(run, listener)
         if faults or only:
-            from harness.steps.faults.run import run_faults  # noqa: PLC0415
+            from harness.steps.faults.run import Wish, run_faults  # noqa: PLC0415
 
-            mutations = run_faults(there, run, journal, only=only)
+            mutations = run_faults(there, run, journal, Wish(only))
         else:
             from harness.steps.suite.run import run_conformance  # noqa: PLC0415
 

@@ -18,7 +18,8 @@ HEAD: Final = """# Faults
 
 `cnilab test --faults` breaks a green cluster in known ways, one at a time. Each time it looks which checks notice. The
 faults are data: `harness/faults/catalogue.yaml`. [The catalogue](conformance.md#faults) lists them, and
-[writing a check](writing-a-check.md#3-a-fault) has an example. This page is made from the code
+[writing a check](writing-a-check.md#3-a-fault) has an example. `cnilab mutate` does the same with all checks on many
+networks, and writes the [mutation table](mutation.md). This page is made from the code
 (`python -m harness.steps.faults.page`).
 
 The faults of a lab (`faults:` in a `lab.yaml`) have the same form, and the same code injects and undoes them. They have
@@ -81,7 +82,8 @@ OUTCOMES: Final[Mapping[str, str]] = {
     "killed": "every check of `kills` failed, and none of `spares`: the suite is right",
     "survived": "a check of `kills` did not fail: it does not see what it is there for",
     "imprecise": "a check of `spares` failed: the fault changes more than it says, or the check blames the wrong thing",
-    "equivalent": "the cluster lacks something of `needs`, so the fault would change nothing; it is not injected",
+    "equivalent": "the fault would change nothing on this network, for the reason that is given; it is not injected",
+    "not-applicable": "the cluster lacks what the fault breaks (`needs`), or every check that would notice",
     "error": "the cluster was not green before, or not after, or a command failed: nothing can be said",
 }
 """How a fault's run can end."""

@@ -1,19 +1,17 @@
-"""`cnilab test --faults`: is the suite itself any good? Break the lab in known ways, and see who notices."""
+"""`cnilab test --faults`, `cnilab mutate`: is the suite itself any good? Break the lab, and see who notices."""
 
 from __future__ import annotations
 
-import fnmatch
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
 from conformance.batches import Batch
 from conformance.context import Context
-from conformance.families import family_of_leg, leg_of
 from conformance.judging import judge_all
 from conformance.model import Check
-from conformance.reads import reads
+from conformance.reads import Reads, reads
 from conformance.registry import CHECKS, batches, with_prerequisites
 from harness import timeouts
 from harness.errors import CnilabError
@@ -23,12 +21,14 @@ from harness.faults.model import Fault, split_target
 from harness.model.expression import ExpressionError
 from harness.model.family import Family
 from harness.model.injection import require_none
-from harness.model.journal import Journal
+from harness.model.journal import Journal, now
 from harness.model.labstate import LabDir
-from harness.model.records import FaultRun, Result
+from harness.model.records import Census, FaultOutcome, FaultRun, Result
 from harness.model.run import RunDir
 from harness.steps.faults import names
-from harness.steps.faults.scene import missing, scene
+from harness.steps.faults.bounds import PLUGINS, beyond, can_fail
+from harness.steps.faults.scene import absent, scene
+from harness.steps.faults.weigh import Scope, Seen, Weighed, reds, seen, weigh
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
 from harness.steps.suite.observe import Pace, observe, wait_for_proxy
@@ -39,9 +39,6 @@ HASTY: Mapping[Batch, float] = {"B0": 0.8, "B1": 1.2, "B2": 1.2, "B3": 1.2, "B4"
 On a busy machine that can be too short. So a fault that was not killed cleanly gets a second look with the usual
 deadlines, before anything is said about the suite.
 """
-
-ONLY_IPV4 = "any leg over IPv4"
-"""Stands for the legs that no pattern can name: those whose names do not say IPv6."""
 
 MOVING = frozenset({"svc.endpoint-change", "svc.udp-stale"})
 """Checks for which a Service is moved, which takes seconds."""
@@ -57,51 +54,109 @@ class Mutation:
     Args:
         suite: The deployed suite.
         run: Run directory.
-        journal: Gets a step per fault.
         scenes: The lab as faults of each family see it.
         green: Context of the run before the first fault.
+        before: Verdicts on it.
+        rest: Checks that every fault must spare unless it says otherwise; empty: only those that it names count.
     """
 
     suite: suites.Suite
     run: RunDir
-    journal: Journal
     scenes: Mapping[Family, Scene]
     green: Context
+    before: Mapping[str, Result]
+    rest: tuple[Check, ...] = ()
+
+    @property
+    def scope(self) -> Scope:
+        """What of the lab decides which checks can be asked for."""
+        return Scope(self.green.gates, self.green.deviations)
 
 
-def run_faults(attached: Attached, run: RunDir, journal: Journal, *, only: tuple[str, ...] = ()) -> list[FaultRun]:
+@dataclass(frozen=True)
+class Start:
+    """When a fault's turn came: by the calendar, and by the clock that only goes on."""
+
+    at: str
+    clock: float
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which faults are to be run, and against what.
+
+    Args:
+        only: Ids or names of faults; empty for all.
+        known: Ids of faults that have a record already.
+        everyone: Judge all checks under each fault, not only those that it names.
+    """
+
+    only: tuple[str, ...] = ()
+    known: Collection[str] = ()
+    everyone: bool = False
+
+
+def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | None = None) -> list[FaultRun]:
     """Inject faults one by one and hold the suite's verdicts against the catalogue.
 
     Args:
         attached: The lab; must be green.
-        run: Gets `faults.jsonl`.
+        run: Gets a line of `faults.jsonl` after each fault, and `census.json` if all checks are judged.
         journal: Gets a step per fault.
-        only: Ids or names of faults; empty for all.
+        wish: Which faults; None for all, against the checks that they name.
 
     Raises:
         UsageError: There is no such fault, it uses a name that no lab can have, or faults are injected already.
         CnilabError: The suite could not be deployed, or a fault could not be undone.
     """
-    chosen = catalogue.choose(only)
+    asked = wish or Wish()
+    chosen = [fault for fault in catalogue.choose(asked.only) if fault.id not in asked.known]
     names.insist(chosen)
     require_none(LabDir(attached.state, attached.spec.name), "'cnilab test --faults'")
     with journal.step("faults", "mutation tests of the suite", faults=len(chosen)) as detail:
-        suite = suites.deploy(attached, journal)
-        wait_for_proxy(suite, journal)
-        wanted = [CHECKS[name] for fault in chosen for name in _concerned(fault)]
-        green = _observe(suite, batches([CHECKS["node.links"], *wanted]), run, journal, Pace())
-        scenes = {family: scene(suite, green.of(family)) for family in green.inventory.families}
-        mutation = Mutation(suite, run, journal, scenes, green)
-        before = {result.id: result for result in judge_all(green, with_prerequisites(wanted), CHECKS)}
+        mutation = _prepared(attached, run, journal, chosen, everyone=asked.everyone)
         outcomes = []
-        for fault in chosen:
-            with journal.step(f"faults.{fault.id}", f"{fault.id} {fault.name}") as facts:
-                outcome = _mutate(mutation, fault, before)
-                facts |= {"outcome": outcome.outcome, "seconds": outcome.seconds}
+        for number, fault in enumerate(chosen, start=1):
+            title = f"{fault.id} {fault.name} ({number} of {len(chosen)})"
+            with journal.step(f"faults.{fault.id}", title) as facts:
+                outcome = _mutate(mutation, fault)
+                facts |= {"outcome": outcome.outcome, "seconds": outcome.seconds, **_missed(outcome)}
             run.add_faults([outcome])
             outcomes.append(outcome)
         detail |= {word: sum(one.outcome == word for one in outcomes) for word in ("killed", "survived", "imprecise")}
     return outcomes
+
+
+def _prepared(
+    attached: Attached, run: RunDir, journal: Journal, chosen: Sequence[Fault], *, everyone: bool
+) -> Mutation:
+    """The suite on the lab, and a look at it before the first fault."""
+    suite = suites.deploy(attached, journal)
+    wait_for_proxy(suite, journal)
+    named = [CHECKS[name] for fault in chosen for name in _concerned(fault)]
+    wanted = list(dict.fromkeys([*named, *(CHECKS.values() if everyone else ())]))
+    green = _observe(suite, batches([CHECKS["node.links"], *wanted]), run, journal, Pace())
+    scenes = {family: scene(suite, green.of(family)) for family in green.inventory.families}
+    before = {result.id: result for result in judge_all(green, with_prerequisites(wanted), CHECKS)}
+    mutation = Mutation(suite, run, scenes, green, before)
+    if not everyone:
+        return mutation
+    bad = [CHECKS[name] for name in _red(before, [CHECKS[name] for name in before])]
+    if bad:
+        # A busy moment may have been the reason: nothing is said before another look.
+        before |= {result.id: result for result in judge_all(_look(mutation, bad, Pace()), bad, CHECKS)}
+    able = [check for check in CHECKS.values() if can_fail(check, green)]
+    rest = tuple(check for check in able if before[check.id].status == "pass")
+    run.write_census(
+        Census(
+            checks=tuple(check.id for check in rest),
+            unsteady=tuple(check.id for check in able if check not in rest),
+            recorded=tuple(check.id for check in CHECKS.values() if check.applies(green.gates) and check not in able),
+            gates=green.gates,
+            deviations=green.deviations,
+        )
+    )
+    return replace(mutation, rest=rest)
 
 
 def _observe(suite: suites.Suite, wanted: Iterable[Batch], run: RunDir, journal: Journal, pace: Pace) -> Context:
@@ -110,7 +165,7 @@ def _observe(suite: suites.Suite, wanted: Iterable[Batch], run: RunDir, journal:
 
 
 def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace) -> Context:
-    """Only what the checks of a fault need: their batches, and kernel state only for those that read it."""
+    """Only what checks need: their batches, and kernel state only for those that read it."""
     checks = _open(checks, mutation.green.gates)
     kernel = any(check.id != "node.underlay" and "B0" in check.batches for check in checks)
     ids = {check.id for check in checks}
@@ -133,120 +188,116 @@ def _red(results: Mapping[str, Result], checks: Sequence[Check]) -> list[str]:
     return [check.id for check in checks if results[check.id].status not in {"pass", "not-applicable"}]
 
 
-def _mutate(mutation: Mutation, fault: Fault, before: Mapping[str, Result]) -> FaultRun:
-    start = time.monotonic()
-    absent = missing(fault, mutation.green)
-    if absent:
-        return _outcome(fault, start, "equivalent", detail=f"this cluster does not have: {', '.join(absent)}")
-    checks = [CHECKS[name] for name in _concerned(fault)]
-    if _red(before, checks):
+def _mutate(mutation: Mutation, fault: Fault) -> FaultRun:
+    start = Start(now(), time.monotonic())
+    nothing = absent(fault, mutation.green) or mutation.scope.nobody(fault)
+    if nothing:
+        return _outcome(fault, start, nothing[0], detail=nothing[1])
+    named = [CHECKS[name] for name in _concerned(fault)]
+    if _red(mutation.before, named):
         # A busy moment may have been the reason: nothing is said before another look.
-        again = judge_all(_look(mutation, checks, Pace()), checks, CHECKS)
-        if red := _red({result.id: result for result in again}, checks):
+        again = judge_all(_look(mutation, named, Pace()), named, CHECKS)
+        if red := _red({result.id: result for result in again}, named):
             return _outcome(fault, start, "error", detail=f"did not pass before the fault: {', '.join(red)}")
-    # What is silent is silent to the end of the deadline, so the first look has a short one; and it asks only what the
-    # checks read of a green lab. Should that have been too little or too fast, the next look has it all.
-    hasty = Pace(
-        HASTY, retries=1, moved=HASTY["B3"], only=reads(mutation.green, _open(checks, mutation.green.gates), CHECKS)
-    )
+    others = [check for check in mutation.rest if check not in named]
+    far = beyond(fault, others)
+    checks = [*named, *(check for check in others if check not in far)]
     try:
         with injected(fault, mutation.scenes[fault.family]):
-            for pace in (hasty, Pace()):
-                context = _look(mutation, checks, pace)
-                results = {result.id: result for result in judge_all(context, checks, CHECKS)}
-                verdict = weigh(fault, results, mutation.green.gates)
-                if verdict.outcome == "killed":
-                    break
+            under = _under(mutation, fault, checks)
     except (CnilabError, ExpressionError) as error:
         return _outcome(fault, start, "error", detail=str(error).splitlines()[0])
-    problem = _green_again(mutation, checks, hasty)
-    if problem:
-        return _outcome(fault, start, "error", detail=problem, weighed=verdict)
-    return _outcome(fault, start, verdict.outcome, detail=verdict.detail, weighed=verdict)
+    ever = [check for check in checks if check.id in under.ever or check in named]
+    problem = _green_again(mutation, ever)
+    facts = _facts(under, checks, far) if mutation.rest else {}
+    outcome: FaultOutcome = "error" if problem else under.weighed.outcome
+    return _outcome(fault, start, outcome, detail=problem or under.weighed.detail, weighed=under.weighed, facts=facts)
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """Who noticed a fault.
+class Under:
+    """What was seen under a fault.
 
     Args:
-        killed: Targets that failed, as they should.
-        survived: Targets that should have failed and did not.
-        imprecise: Targets that should have been spared and failed.
-        detail: The sentences that the checks said, or why one survived.
+        weighed: Held against the catalogue.
+        looks: The last verdict on every check.
+        ever: Checks that did not pass in one of the looks.
     """
 
-    killed: tuple[str, ...]
-    survived: tuple[str, ...]
-    imprecise: tuple[str, ...]
-    detail: str
-
-    @property
-    def outcome(self) -> str:
-        """killed, survived or imprecise; surviving is worse."""
-        return "survived" if self.survived else "imprecise" if self.imprecise else "killed"
+    weighed: Weighed
+    looks: Mapping[str, Seen]
+    ever: frozenset[str]
 
 
-def weigh(fault: Fault, results: Mapping[str, Result], gates: Mapping[str, bool]) -> Weighed:
-    """Hold verdicts against what the catalogue says of a fault. Pure.
+def _under(mutation: Mutation, fault: Fault, checks: Sequence[Check]) -> Under:
+    """Look at packets first, and at plugins last: an ADD makes its node forward again, and so repairs some faults."""
+    looks: dict[str, Seen] = {}
+    ever: set[str] = set()
+    plugins = [check for check in checks if PLUGINS in check.batches]
+    for part in ([check for check in checks if check not in plugins], plugins):
+        if part:
+            _look_twice(mutation, fault, part, looks, ever)
+    return Under(weigh(fault, looks, mutation.scope), looks, frozenset(ever))
+
+
+def _look_twice(
+    mutation: Mutation, fault: Fault, checks: Sequence[Check], looks: dict[str, Seen], ever: set[str]
+) -> None:
+    """Look once; and at what did not say what the catalogue does, once more with the usual patience.
+
+    What is silent is silent to the end of the deadline, so the first look has a short one; and it asks only what the
+    checks read of a green lab. Should that have been too little or too fast, the next look has it all.
 
     Args:
-        fault: With its kills and spares.
-        results: Verdicts under the fault, by check.
-        gates: Truth of gates: a check that does not apply here cannot be asked for.
+        mutation: What is worked with.
+        fault: Which is injected.
+        checks: What is looked at.
+        looks: Gets the last verdict on each.
+        ever: Gets the checks that failed in one of the looks.
     """
-    killed, survived, imprecise, words = [], [], [], []
-    for target in fault.kills:
-        name, pattern = split_target(target)
-        if not CHECKS[name].applies(gates):
-            continue
-        result = results[name]
-        if result.reason == "deviation":
-            continue  # it is known not to hold here, so nothing can be seen to break it
-        if _failed(result, _pattern(fault, name, pattern)):
-            killed.append(target)
-            words.append(f"{name}: {result.statement}")
-        else:
-            survived.append(target)
-            words.append(f"{target} did not fail: {result.status} {result.reason} {result.statement}")
-    for target in (*fault.spares, *_other_family(fault)):
-        name, pattern = split_target(target)
-        if results[name].status == "fail" and _failed(results[name], pattern):
-            imprecise.append(target)
-            words.append(f"{target} should not have failed: {results[name].statement}")
-    return Weighed(tuple(killed), tuple(survived), tuple(imprecise), "\n".join(words))
+    looks |= seen(judge_all(_look(mutation, checks, _hasty(mutation, checks)), checks, CHECKS))
+    ever |= _noticed(looks)
+    doubtful = weigh(fault, looks, mutation.scope).doubtful
+    again = [check for check in checks if check.id in doubtful or looks[check.id].blocked_by in doubtful]
+    if again:
+        looks |= seen(judge_all(_look(mutation, again, Pace()), again, CHECKS))
+        ever |= _noticed(looks)
 
 
-def _pattern(fault: Fault, check: str, pattern: str) -> str:
-    """A pattern for legs, as legs of the fault's family are called."""
-    return pattern if CHECKS[check].once else leg_of(pattern, fault.family)
+def _noticed(looks: Mapping[str, Seen]) -> frozenset[str]:
+    return frozenset(name for name, one in looks.items() if one.red)
 
 
-def _other_family(fault: Fault) -> list[str]:
-    """What a fault of IPv6 must spare beside what it says: the same checks in IPv4."""
-    if fault.family == "ipv4":
-        return []  # most of these break what both families use
-    checks = dict.fromkeys(split_target(target)[0] for target in fault.kills)
-    return [f"{check}[{ONLY_IPV4}]" for check in checks if not CHECKS[check].once]
+def _hasty(mutation: Mutation, checks: Sequence[Check]) -> Pace:
+    """The first look: in haste at what a fault names; at all checks at once there is more to do, and it has its time.
+
+    Of all checks many are silent under a fault that cuts a path, so that a look in haste is seldom the last one.
+    """
+    if mutation.rest:
+        return Pace(retries=1, only=_read(mutation, checks))
+    return Pace(HASTY, retries=1, moved=HASTY["B3"], only=_read(mutation, checks))
 
 
-def _failed(result: Result, pattern: str) -> bool:
-    """A leg that matches failed. A broken prerequisite of the lab shows as an error, and counts as noticed."""
-    if result.id == "node.underlay":
-        return result.status in {"fail", "error"}
-    return result.status == "fail" and any(leg.status == "fail" and _matches(leg.leg, pattern) for leg in result.legs)
+def _read(mutation: Mutation, checks: Sequence[Check]) -> Reads:
+    """What checks read of a green lab; where all are judged, what all read, which is found out once."""
+    return _read_by(mutation, list(dict.fromkeys([*mutation.rest, *checks])))
 
 
-def _matches(leg: str, pattern: str) -> bool:
-    if pattern == ONLY_IPV4:
-        return family_of_leg(leg) == "ipv4"
-    return fnmatch.fnmatchcase(leg, pattern)
+def _read_by(mutation: Mutation, checks: Sequence[Check]) -> Reads:
+    wanted = _open(checks, mutation.green.gates)
+    known: dict[frozenset[str], Reads] = mutation.green.memo.setdefault("reads", {})
+    key = frozenset(check.id for check in wanted)
+    if key not in known:
+        known[key] = reads(mutation.green, wanted, CHECKS)
+    return known[key]
 
 
-def _green_again(mutation: Mutation, checks: Sequence[Check], hasty: Pace) -> str:
-    """Empty when all checks of a fault pass again, else the first that does not."""
+def _green_again(mutation: Mutation, checks: Sequence[Check]) -> str:
+    """Empty when all checks that noticed a fault pass again, else the first that does not."""
     last = "no check was judged"
-    paces = chain((hasty,), repeat(Pace(retries=1)))
+    # Against all checks, patience is cheaper: a look that is too short for a busy machine is one more look.
+    first = Pace(retries=1, only=_read_by(mutation, checks)) if mutation.rest else _hasty(mutation, checks)
+    paces = chain((first,), repeat(Pace(retries=1)))
     for _, pace in zip(timeouts.ticks(GREEN_AGAIN, 0.05), paces, strict=False):
         context = _look(mutation, checks, pace)
         judged = judge_all(context, with_prerequisites(_open(checks, mutation.green.gates)), CHECKS)
@@ -257,7 +308,31 @@ def _green_again(mutation: Mutation, checks: Sequence[Check], hasty: Pace) -> st
     return last
 
 
-def _outcome(fault: Fault, start: float, outcome: str, *, detail: str = "", weighed: Weighed | None = None) -> FaultRun:
+def _missed(outcome: FaultRun) -> dict[str, str]:
+    """What a step tells of a fault that went wrong."""
+    who = {"survived": outcome.survived, "imprecise": outcome.imprecise, "error": (outcome.detail,)}
+    return {"missed": f"{outcome.outcome}: {', '.join(who[outcome.outcome])}"} if outcome.outcome in who else {}
+
+
+def _facts(under: Under, checks: Sequence[Check], far: Sequence[Check]) -> dict[str, object]:
+    """What a record of a run against all checks has beside its outcome."""
+    return {
+        "reds": reds(under.looks),
+        "unjudged": tuple(name for name, one in under.looks.items() if one.status == "error"),
+        "left_out": tuple(check.id for check in far),
+        "judged": len(checks),
+    }
+
+
+def _outcome(
+    fault: Fault,
+    start: Start,
+    outcome: FaultOutcome,
+    *,
+    detail: str = "",
+    weighed: Weighed | None = None,
+    facts: Mapping[str, object] | None = None,
+) -> FaultRun:
     return FaultRun.model_validate(
         {
             "fault": fault.id,
@@ -267,7 +342,10 @@ def _outcome(fault: Fault, start: float, outcome: str, *, detail: str = "", weig
             "killed_by": weighed.killed if weighed else (),
             "survived": weighed.survived if weighed else (),
             "imprecise": weighed.imprecise if weighed else (),
+            "beside": weighed.beside if weighed else (),
             "detail": detail,
-            "seconds": round(time.monotonic() - start, 3),
+            "began": start.at,
+            "seconds": round(time.monotonic() - start.clock, 3),
+            **(facts or {}),
         }
     )

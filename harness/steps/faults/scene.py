@@ -9,12 +9,14 @@ from typing import Final
 from conformance.context import Context
 from conformance.inventory import NAMESPACE
 from conformance.netfilter import Flow, parse, verdicts
+from conformance.page import GATES
 from conformance.policy.cases import PREFIX
 from harness.cni import networks
 from harness.errors import UsageError
 from harness.faults.inject import Scene
 from harness.faults.model import Fault
 from harness.model.family import TITLE
+from harness.model.records import FaultOutcome
 from harness.model.spot import Spot
 from harness.probes import sandboxes
 from harness.runner import Runner
@@ -99,10 +101,12 @@ class Precondition:
     Args:
         meaning: When it holds.
         holds: Says so, from green observations.
+        inert: Without it the fault can be injected and changes nothing; otherwise there is nothing to inject it into.
     """
 
     meaning: str
     holds: Callable[[Context], bool]
+    inert: bool = False
 
 
 def _bridged_traffic_filtered(context: Context) -> bool:
@@ -135,7 +139,9 @@ SITUATIONS: Final[Mapping[str, Precondition]] = {
     "routed": Precondition(
         "nodes have routes to other nodes' pods", lambda context: context.expect.remote_route != "none"
     ),
-    "brnf": Precondition("iptables sees bridged packets (bridge-nf-call-iptables is 1)", _bridged_traffic_filtered),
+    "brnf": Precondition(
+        "iptables sees bridged packets (bridge-nf-call-iptables is 1)", _bridged_traffic_filtered, inert=True
+    ),
     "kp-iptables": Precondition("kube-proxy runs in mode iptables", _proxy_has_iptables),
     "portmap-iptables": Precondition(
         "the plugin portmap has its chains in iptables", lambda context: ":CNI-HOSTPORT-DNAT" in rules(context)
@@ -143,9 +149,12 @@ SITUATIONS: Final[Mapping[str, Precondition]] = {
     "netfilter": Precondition(
         "packets of pods pass the netfilter of nodes, and no eBPF program takes them around it",
         lambda context: context.expect.masquerade != "bpf",
+        inert=True,
+    ),
+    "open-forward": Precondition(
+        "only the policy of FORWARD lets traffic of pods pass", _depends_on_policy, inert=True
     ),
     "legacy": Precondition("nodes have iptables-legacy, and the kernel has its tables", _has_legacy),
-    "open-forward": Precondition("only the policy of FORWARD lets traffic of pods pass", _depends_on_policy),
 }
 """What a fault can need beside gates: `model.Situation`."""
 
@@ -155,6 +164,20 @@ def missing(fault: Fault, context: Context) -> list[str]:
     if fault.family not in context.inventory.families:
         return [f"{TITLE[fault.family]} addresses of pods"]
     return [need for need in fault.needs if not _holds(need, context.of(fault.family))]
+
+
+def absent(fault: Fault, context: Context) -> tuple[FaultOutcome, str] | None:
+    """Why a lab cannot show a fault, and what its record says then; None where it can.
+
+    Without a place for it, it is not applicable. Where it could be made and would change nothing, it is equivalent.
+    """
+    needs = missing(fault, context)
+    if not needs:
+        return None
+    inert = all(need in SITUATIONS and SITUATIONS[need].inert for need in needs)
+    meanings = {name: one.meaning for name, one in SITUATIONS.items()} | GATES
+    why = "; ".join(f"not so here: {meanings[need]}" if need in meanings else f"no {need}" for need in needs)
+    return ("equivalent" if inert else "not-applicable"), why
 
 
 def _holds(need: str, context: Context) -> bool:

@@ -48,6 +48,9 @@ QUICK: Final = 0.4
 SURE: Final = 1.4
 """Seconds for the look that counts, before scaling: room for two tries of whatever is not as it should be."""
 
+ABSENT: Final = "np.absent"
+"""The requirement for which policies that nobody enforces are watched."""
+
 WATCHED: Final = 1.5
 """Seconds for which policies that nobody enforces are watched, before scaling."""
 
@@ -82,7 +85,7 @@ def observe_policies(suite: Suite, deadline: float, only: frozenset[str] = froze
             newcomer_too = not only or newcomer.CHECK in only
             rejected = apply(suite, [arena.cases.newcomer.policies]) if newcomer_too else {}
             seen += _rounds(suite, arena, played, deadline, newcomer_too=newcomer_too)
-        else:
+        elif not only or ABSENT in only:
             seen += _watch(suite, arena, played[0])
     finally:
         clear(suite)
