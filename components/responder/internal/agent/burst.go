@@ -50,7 +50,11 @@ func burst(probe Probe, deadline time.Time) Result {
 }
 
 // collect reads the count of a burst at its receiver, which is the responder of our own network namespace.
-func collect(probe Probe, deadline time.Time) Result {
+func (b *batch) collect(probe Probe, deadline time.Time) Result {
+	<-b.ended
+	if late := time.Now().Add(collectWait); b.lasting && late.Before(deadline) {
+		deadline = late
+	}
 	result := Result{Outcome: okay, Burst: probe.Burst}
 	address, err := netip.ParseAddrPort(probe.Dial)
 	if err != nil {
@@ -84,6 +88,7 @@ func count(result Result, probe Probe, deadline time.Time, ask func() (wire.Coun
 		counted, err := ask()
 		if err == nil {
 			result.Counted, result.Received, result.Duplicates = true, counted.Received, counted.Duplicates
+			result.Gap, result.Last = counted.Gap, counted.Last
 			if counted.Received != last {
 				last, since = counted.Received, time.Now()
 			}

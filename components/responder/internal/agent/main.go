@@ -18,12 +18,17 @@ func Main([]string) error { return Run(os.Stdin, os.Stdout) }
 // Tries are breadth-first: all probes have their first try before any has its second. Each round may take an even
 // share of the time that is left, so that a plan whose every probe times out takes its deadline once.
 func Run(in io.Reader, out io.Writer) error {
-	plan, err := readPlan(in)
+	plan, rest, err := readPlan(in)
 	if err != nil {
 		return err
 	}
-	b := &batch{start: time.Now(), pinger: &pinger{ipVersion: version4}, pinger6: &pinger{ipVersion: version6}}
+	b := &batch{start: time.Now(), lasting: plan.Lasting, ended: make(chan struct{}), pinger: &pinger{ipVersion: version4}, pinger6: &pinger{ipVersion: version6}}
 	b.end = b.start.Add(time.Duration(plan.DeadlineMs) * time.Millisecond)
+	if plan.Lasting {
+		go b.until(rest)
+	} else {
+		close(b.ended)
+	}
 	var long sync.WaitGroup
 	lines := make([]Result, len(plan.Probes))
 	var pending []int
@@ -68,13 +73,15 @@ func ended(probe Probe, last Result) bool {
 // batch is one run of a plan.
 type batch struct {
 	start, end      time.Time
+	lasting         bool          // its plan is
+	ended           chan struct{} // closed when nothing is to last any longer
 	pinger, pinger6 *pinger
 }
 
 // retriable probes are single shots; the others try many things and say how many failed.
 func retriable(probe Probe) bool {
 	switch probe.Kind {
-	case "burst", "collect", "churn":
+	case "burst", "collect", "churn", "stream", "hold", "rounds", "flow":
 		return false
 	}
 	return probe.Times == 0
@@ -129,7 +136,15 @@ func (b *batch) probe(probe Probe, deadline time.Time) Result {
 	case "burst":
 		return burst(probe, deadline)
 	case "collect":
-		return collect(probe, deadline)
+		return b.collect(probe, deadline)
+	case "stream":
+		return b.stream(probe, deadline)
+	case "hold":
+		return b.hold(probe, deadline)
+	case "rounds":
+		return rounds(probe, deadline)
+	case "flow":
+		return flow(probe, deadline)
 	case "churn":
 		return churn(probe, deadline)
 	case "lookup":

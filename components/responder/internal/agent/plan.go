@@ -11,13 +11,14 @@ import (
 type Plan struct {
 	DeadlineMs int     `json:"deadline_ms"` // for the whole plan, tries included
 	Retries    int     `json:"retries"`     // further attempts at a probe that did not end as expected
+	Lasting    bool    `json:"lasting"`     // streams and held connections last until the input ends, or the deadline
 	Probes     []Probe `json:"probes"`
 }
 
 // Probe is one thing to try. Which fields count depends on the kind.
 type Probe struct {
 	ID         string `json:"id"`
-	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn
+	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn, stream, hold, rounds, flow
 	Proto      string `json:"proto"`       // tcp, udp, icmp; the family is that of the address
 	Dial       string `json:"dial"`        // address and port; address alone for icmp
 	Size       int    `json:"size"`        // payload bytes; of a rung: bytes of the IP packet
@@ -30,7 +31,9 @@ type Probe struct {
 	ServerName string `json:"server_name"` // of a certificate: the name or address that it must be for
 	Extension  string `json:"extension"`   // UDP over IPv6: hop-by-hop or destination, a header of options that do nothing
 	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok
-	Count      int    `json:"count"`       // datagrams of a burst
+	Count      int    `json:"count"`       // datagrams of a burst; questions and answers of rounds
+	PaceUs     int    `json:"pace_us"`     // of a stream: microseconds from one datagram to the next
+	ForMs      int    `json:"for_ms"`      // of a flow: how long it lasts; of a held connection: how long it is idle
 	Burst      string `json:"burst"`       // name of a burst
 	Ask        bool   `json:"ask"`         // the sender of a burst asks the receiver for the count
 	Sequential int    `json:"sequential"`
@@ -96,6 +99,16 @@ type Result struct {
 	Counted    bool   `json:"counted,omitempty"`
 	Duplicates int    `json:"duplicates,omitempty"`
 
+	// collect: of a stream
+	Gap  int `json:"gap,omitempty"`  // most numbers in a row that never came, before the highest that came
+	Last int `json:"last,omitempty"` // the highest number that came
+
+	// stream
+	PauseMs float64 `json:"pause_ms,omitempty"` // longest time between two sendings, which is not the network's
+
+	// hold
+	Before string `json:"before,omitempty"` // outcome of the first exchange; that of the last is the probe's
+
 	// churn
 	Connected int            `json:"connected,omitempty"`
 	Errors    map[string]int `json:"errors,omitempty"`
@@ -121,10 +134,12 @@ type Query struct {
 	Transport string   `json:"transport"`
 }
 
-func readPlan(in io.Reader) (Plan, error) {
+// readPlan gives the plan, and what is left of the input.
+func readPlan(in io.Reader) (Plan, io.Reader, error) {
 	var plan Plan
-	if err := json.NewDecoder(in).Decode(&plan); err != nil {
-		return plan, fmt.Errorf("plan on standard input: %w", err)
+	decoder := json.NewDecoder(in)
+	if err := decoder.Decode(&plan); err != nil {
+		return plan, nil, fmt.Errorf("plan on standard input: %w", err)
 	}
 	if plan.DeadlineMs <= 0 {
 		plan.DeadlineMs = 2500
@@ -132,14 +147,14 @@ func readPlan(in io.Reader) (Plan, error) {
 	seen := map[string]bool{}
 	for i, probe := range plan.Probes {
 		if seen[probe.ID] {
-			return plan, fmt.Errorf("probe %d: id %q is used twice", i, probe.ID)
+			return plan, nil, fmt.Errorf("probe %d: id %q is used twice", i, probe.ID)
 		}
 		seen[probe.ID] = true
 		if plan.Probes[i].Expect == "" {
 			plan.Probes[i].Expect = okay
 		}
 	}
-	return plan, nil
+	return plan, io.MultiReader(decoder.Buffered(), in), nil
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

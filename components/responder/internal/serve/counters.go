@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"cnilab.dev/components/responder/internal/wire"
@@ -50,7 +52,18 @@ func (c *counters) get(key string) wire.Count {
 	for nonce, t := range c.bursts {
 		if wire.Hex(nonce) == key {
 			count.Received, count.Duplicates = len(t.seen), t.duplicates
+			count.Gap, count.Last = t.gap()
 		}
 	}
 	return count
+}
+
+// gap is the longest row of numbers that are missing before the highest one, and the highest one.
+func (t *tally) gap() (longest, last int) {
+	numbers := slices.Sorted(maps.Keys(t.seen))
+	next := 0
+	for _, number := range numbers {
+		longest, next = max(longest, int(number)-next), int(number)+1
+	}
+	return longest, max(0, next-1)
 }

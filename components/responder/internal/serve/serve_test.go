@@ -207,3 +207,23 @@ func TestAPortThatIsTakenIsSkipped(t *testing.T) {
 		t.Errorf("%d sockets on a port that is taken", opened)
 	}
 }
+
+func TestACountTellsTheLongestRowOfMissingNumbers(t *testing.T) {
+	for _, c := range []struct {
+		seen      []uint32
+		gap, last int
+	}{
+		{nil, 0, 0},
+		{[]uint32{0}, 0, 0},
+		{[]uint32{3, 4}, 3, 4},
+		{[]uint32{0, 1, 9, 4, 10}, 4, 10},
+	} {
+		counted := tally{seen: map[uint32]bool{}}
+		for _, number := range c.seen {
+			counted.seen[number] = true
+		}
+		if gap, last := counted.gap(); gap != c.gap || last != c.last {
+			t.Errorf("%v: gap %d, last %d", c.seen, gap, last)
+		}
+	}
+}

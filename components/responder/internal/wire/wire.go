@@ -26,6 +26,7 @@ const MaxFrame = 64 << 20
 const (
 	Ask   = 1 // wants an answer
 	Burst = 2 // wants to be counted; Number is its place in the burst
+	Sink  = 3 // an Ask over TCP whose filling is only counted: a digest of it would take longer than the network
 )
 
 const magic = "CNIL"
@@ -105,6 +106,8 @@ type Count struct {
 	Burst      string `json:"burst"`
 	Received   int    `json:"received"` // different sequence numbers
 	Duplicates int    `json:"duplicates"`
+	Gap        int    `json:"gap"`  // most numbers in a row that are missing before the highest one
+	Last       int    `json:"last"` // the highest number
 }
 
 // LocalSocket is the abstract Unix socket on which the responder that has a port of a network namespace can be asked for
