@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
+from harness.model.disturbed import Held, Repair, Speed, Stream
 from harness.model.family import TITLE, Family, family_of_dial, family_of_proto, over, transport_of
 from harness.model.records import Burst, Churn, Exchange, Leg, Lookup, Observation, Packet, Rung, Tap
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, Probe, RungProbe
@@ -127,7 +128,7 @@ def observations_of(seen: Sequence[Observation], family: Family, *, first: bool)
             case Exchange():
                 if family_of_proto(one.proto) == family:
                     yield one.model_copy(update={"proto": transport_of(one.proto)})
-            case Rung() | Burst() | Churn():
+            case Rung() | Burst() | Churn() | Stream() | Held() | Speed() | Repair():
                 if one.family == family:
                     yield one
             case Lookup():

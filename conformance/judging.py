@@ -18,7 +18,7 @@ from harness.model.records import Evidence, Leg, Result
 EXAMPLES = 4
 """Failed legs whose values are kept as evidence."""
 
-_EVIDENCE: Mapping[str, Literal["kernel", "cni"]] = {"B0": "kernel", "B7": "cni"}
+_EVIDENCE: Mapping[str, Literal["kernel", "cni", "diff"]] = {"B0": "kernel", "B7": "cni", "B9": "diff"}
 
 SAMPLE = 12
 """Passed legs that a result keeps as examples; all others are kept whole."""
@@ -142,6 +142,8 @@ def _declared(because: str, legs: Sequence[Leg]) -> str:
 
 
 def _gate_sentence(context: Context, closed: list[str]) -> str:
+    if closed[0] == "dis":
+        return "not applicable: checks that disturb the cluster were not asked for (--disruptive)"
     names = ", ".join(closed)
     decided = "the cluster" if closed[0] in context.inventory.environment or closed[0] == "multi" else "the variant"
     return f"not applicable: {decided} does not have {names} (variant {context.variant.name})"

@@ -37,7 +37,9 @@ GATES = {
     "cni4": "the CNI configuration has version 0.4.0 or later (CHECK)",
     "cni11": "the CNI configuration has version 1.1.0 or later (GC, STATUS)",
     "sctp": "the kernel has SCTP",
-    "dis": "disturbing checks are allowed",
+    "dis": "checks that disturb the cluster are asked for (`--disruptive`)",
+    "agent": "every node has an agent of the network that works on",
+    "bare": "the network can be taken off the nodes and put back (provider `namespaces`)",
     "node": "the kernel state of nodes and pods can be read",
     "hosts": "pods may use their node's network",
     "known": "the network plugin is one whose links, routes and MTU are known",
@@ -62,7 +64,8 @@ broken, not the network.
 suite itself never names a CNI. A variant can also declare a deviation: a requirement that it is known not to meet, with
 the reason. kube-proxy's mode `ipvs` has one, too. A deviation is recorded with all its legs and does not fail the run.
 **Batches.** B0 kernel state, B1 mesh, B2 packet sizes and captures, B3 Services, B4 DNS, B5 egress, B6
-policies, B7 CNI verbs.
+policies, B7 CNI verbs, B8 disturbances, B9 removal of the network. B8 and B9 run last, and only with
+`cnilab test --disruptive`: [Disturbing checks](writing-a-check.md#disturbing-checks).
 **Killed by.** Faults of `cnilab test --faults` under which the check must fail. `inv`: no fault kills the check.
 Instead, where possible, the check has its own control, which applies the same rule to an example that must fail. A unit
 test verifies that control.

@@ -21,6 +21,7 @@ from conformance.checks import (
     filters,
     identity,
     ipam,
+    leftovers,
     limits,
     mtu,
     nat,
@@ -29,11 +30,13 @@ from conformance.checks import (
     ranges,
     reach,
     resolver,
+    robust,
     rule_tables,
     service_ports,
     services,
     setup,
     sources,
+    speed,
     stub,
 )
 from conformance.model import Check
@@ -53,6 +56,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "dual": dual.CHECKS,
     "policy": policy.CHECKS,
     "cni": cni.CHECKS + attachments.CHECKS,
+    "robust": robust.CHECKS + leftovers.CHECKS + speed.CHECKS,
 }
 
 AREAS: Final[dict[Area, tuple[Check, ...]]] = {

@@ -10,12 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.disturbed import Held, Removal, Repair, Restart, Rounds, Speed, Stream
 from harness.model.family import Family, Proto, family_of_dial
+from harness.model.outcome import Outcome
 from harness.model.requirement import Level
-
-Outcome = Literal[
-    "ok", "timeout", "refused", "unreachable", "msgsize", "reset", "short", "corrupt", "lost", "error"
-]  # fmt: skip
 
 
 class Event(Record):
@@ -275,7 +273,10 @@ class Tap(Record):
     dropped: int = Field(default=0, description="Packets that the kernel could not hand to the tap")
 
 
-Observation = Annotated[Exchange | Rung | Burst | Churn | Lookup | Dump | Tap, Field(discriminator="kind")]
+Disturbed = Stream | Held | Repair | Restart | Rounds | Speed | Removal
+"""What is seen while a network is disturbed on purpose."""
+
+Observation = Annotated[Exchange | Rung | Burst | Churn | Lookup | Dump | Tap | Disturbed, Field(discriminator="kind")]
 
 
 class Evidence(Record):

@@ -10,7 +10,9 @@ Level = Literal["M", "S", "R"]
 LEVELS: Final[Mapping[Level, str]] = {"M": "MUST", "S": "SHOULD", "R": "RECORD"}
 """What a level is called: it must hold, it should hold (RFC 2119), it is only recorded."""
 
-Area = Literal["nodes", "identity", "ipam", "reach", "nat", "mtu", "services", "dns", "egress", "dual", "policy", "cni"]
+Area = Literal[
+    "nodes", "identity", "ipam", "reach", "nat", "mtu", "services", "dns", "egress", "dual", "policy", "cni", "robust"
+]
 
 AREAS: Final[Mapping[Area, str]] = {
     "nodes": "State of nodes",
@@ -25,5 +27,6 @@ AREAS: Final[Mapping[Area, str]] = {
     "dual": "IPv6 and dual stack",
     "policy": "NetworkPolicy",
     "cni": "CNI contract",
+    "robust": "Disturbances",
 }
 """What an area is about, in the order of the catalogue."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.model.family import Family, Proto, endpoint, family_of_dial
-from harness.model.records import Outcome
+from harness.model.outcome import Outcome
 from harness.model.world import RESPONDER_PORT
 from harness.runner import Runner
 

@@ -15,7 +15,10 @@ from harness.cli.select import attached, cluster_option
 from harness.cli.verdicts import conclude
 
 if TYPE_CHECKING:
+    from harness.model.journal import Journal
     from harness.model.records import FaultRun
+    from harness.steps.lifecycle.attach import Attached
+    from harness.steps.suite.disruptive.measure import Disturbance
 
 
 @define(
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     examples="""
     cnilab test
     cnilab test --select 'mtu,dns.search,model.no-nat.*' --strict
+    cnilab test --disruptive --select 'node.heal,robust.*'
     cnilab test --faults -o json > faults.json
     cnilab test --kubeconfig ~/.kube/config --context staging --sample 6
     """,
@@ -31,17 +35,35 @@ if TYPE_CHECKING:
 @cluster_option()
 @click.option("-k", "--select", default="", help="Run only these checks: ids, areas or patterns, separated by commas.")
 @click.option("--strict", is_flag=True, help="Count requirements that are only SHOULD, too.")
+@click.option(
+    "--disruptive",
+    is_flag=True,
+    help="Disturb the cluster, too: restart agents, delete routes and rules, take the network away. "
+    "All of it is put back.",
+)
 @click.option("--faults", is_flag=True, help="Test the suite itself: inject faults and verify that the checks fail.")
 @click.option(
     "--fault", "only", cls=Option, multiple=True, help="With --faults: inject only this fault. May be repeated."
 )
 @output_option()
 @test_cluster
-def command(*, cluster: str | None, select: str, strict: bool, faults: bool, only: tuple[str, ...], output: str) -> int:
+def command(
+    *,
+    cluster: str | None,
+    select: str,
+    strict: bool,
+    disruptive: bool,
+    faults: bool,
+    only: tuple[str, ...],
+    output: str,
+) -> int:
     """Run the conformance suite. It checks whether the pod network is as Kubernetes requires.
 
     Exit code 1 means that a requirement is not met, 11 that one could not be judged. With --faults, 1 means that a
     check missed its fault.
+
+    Some requirements can only be judged on a cluster that is disturbed: they are not applicable without --disruptive,
+    run after all others, and take some two minutes. Pods of the cluster are deleted and created again on the way.
     """
     there = attached(cluster)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
@@ -50,21 +72,34 @@ def command(*, cluster: str | None, select: str, strict: bool, faults: bool, onl
     run = require_run(there)
     with progress() as listener:
         journal = Journal(run, listener)
+        disturbance = _disturbance(there, journal) if disruptive else None
         if faults or only:
             from harness.steps.faults.run import Wish, run_faults  # noqa: PLC0415
 
-            mutations = run_faults(there, run, journal, Wish(only))
+            mutations = run_faults(there, run, journal, Wish(only, disturbance=disturbance))
         else:
             from harness.steps.suite.run import run_conformance  # noqa: PLC0415
 
-            results = run_conformance(there, run, journal, select=select, strict=strict)
-    finish(
-        run, command=("cnilab", "test", *(["--select", select] if select else ()), *(["--faults"] if faults else ()))
-    )
+            results = run_conformance(there, run, journal, select=select, strict=strict, disturbance=disturbance)
+    words = ["--select", select] if select else []
+    words += ["--disruptive"] if disruptive else []
+    finish(run, command=("cnilab", "test", *words, *(["--faults"] if faults else ())))
     if faults or only:
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
         return 1 if any(one.outcome in {"survived", "imprecise", "error"} for one in mutations) else 0
     return conclude(results, output, strict=strict)
+
+
+def _disturbance(there: Attached, journal: Journal) -> Disturbance:
+    """What may be done to a cluster: all of it, as usual."""
+    from harness.cli.stores import store_for  # noqa: PLC0415
+    from harness.model.injection import require_none  # noqa: PLC0415
+    from harness.model.labstate import LabDir  # noqa: PLC0415
+    from harness.steps.suite.disruptive.measure import Disturbance  # noqa: PLC0415
+
+    require_none(LabDir(there.state, there.spec.name), "'cnilab test --disruptive'")
+    store = store_for(there.spec, journal, images=False)
+    return Disturbance(plugins=lambda: sorted(path.name for path in store.cni_dir().iterdir()))
 
 
 def _faults(faults: list[FaultRun]) -> Listing:

@@ -82,7 +82,7 @@ def inject_faults(attached: Attached, wanted: Wanted, journal: Journal) -> list[
         _refuse_known(ledger, wanted.faults)
         with journal.step("fault.survey", "pods and Services of the suite, kernel state"):
             quiet = Journal()
-            suite = suites.deploy(attached, quiet)
+            suite = suites.deploy(attached, quiet, disruptive=True)
             seen = observe(suite, ("B0",), Path(), quiet, Pace())
             context = Context(attached.spec, attached.variant, suite.inventory, tuple(seen))
             chosen = wanted.faults or (_at_random(context, ledger, wanted.seed),)

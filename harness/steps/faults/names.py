@@ -147,6 +147,12 @@ def _plugin(context: Context) -> str | None:
     return f"/opt/cni/bin/{conf['plugins'][0]['type']}" if conf else None
 
 
+def _agent(context: Context, part: int) -> str | None:
+    """A part of the first DaemonSet among the variant's workloads: namespace/kind/name."""
+    found = (one.split("/") for one in context.variant.workloads)
+    return next((parts[part] for parts in found if parts[1] == "DaemonSet"), None)
+
+
 def _underlay(context: Context) -> int:
     return context.inventory.nodes[0].mtu
 
@@ -209,6 +215,8 @@ NAMES: Final = (
     _one("CONF", "path of the variant's CNI configuration",
          lambda context: f"/etc/cni/net.d/{context.expect.conf_file}"),
     _one("PLUGIN", "path of the first plugin that this configuration names", _plugin),
+    _one("AGENTNS", "namespace of the DaemonSet of the network's agents", lambda context: _agent(context, 0)),
+    _one("AGENT", "name of that DaemonSet", lambda context: _agent(context, 2)),
     _one("LEASES", "directory of host-local's leases, of a variant that has one",
          lambda context: context.expect.lease_dir),
     _one("MASQ", "words of the variant's masquerade rule in POSTROUTING, where iptables has one",

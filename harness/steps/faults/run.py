@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from typing import Any, Final
 
-from conformance.batches import Batch
+from conformance.batches import DISTURBING, Batch
 from conformance.context import Context
 from conformance.judging import judge_all
 from conformance.model import Check
@@ -31,6 +32,7 @@ from harness.steps.faults.scene import absent, scene
 from harness.steps.faults.weigh import Scope, Seen, Weighed, reds, seen, weigh
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
+from harness.steps.suite.disruptive.measure import Disturbance
 from harness.steps.suite.observe import Pace, observe, wait_for_proxy
 
 HASTY: Mapping[Batch, float] = {"B0": 0.8, "B1": 1.2, "B2": 1.2, "B3": 1.2, "B4": 1.2, "B5": 1.0, "B6": 2.5, "B7": 10.0}
@@ -42,6 +44,11 @@ deadlines, before anything is said about the suite.
 
 MOVING = frozenset({"svc.endpoint-change", "svc.udp-stale"})
 """Checks for which a Service is moved, which takes seconds."""
+
+BRIEF: Final[Mapping[str, Any]] = {
+    "rounds": 5, "trials": 1, "idle": 5.0, "patience": 2.0, "unpromised": 1.0, "back": 20.0,
+}  # fmt: skip
+"""How a lab is disturbed for a first look at a fault, and to see that it is green again."""
 
 GREEN_AGAIN = 30.0
 """Seconds until the checks of a fault pass again after it was undone, before scaling."""
@@ -58,6 +65,7 @@ class Mutation:
         green: Context of the run before the first fault.
         before: Verdicts on it.
         rest: Checks that every fault must spare unless it says otherwise; empty: only those that it names count.
+        disturbance: How the lab may be disturbed.
     """
 
     suite: suites.Suite
@@ -66,6 +74,7 @@ class Mutation:
     green: Context
     before: Mapping[str, Result]
     rest: tuple[Check, ...] = ()
+    disturbance: Disturbance = field(default_factory=Disturbance)
 
     @property
     def scope(self) -> Scope:
@@ -89,11 +98,13 @@ class Wish:
         only: Ids or names of faults; empty for all.
         known: Ids of faults that have a record already.
         everyone: Judge all checks under each fault, not only those that it names.
+        disturbance: How the lab may be disturbed; None: it may not, and faults of what that shows do not fit.
     """
 
     only: tuple[str, ...] = ()
     known: Collection[str] = ()
     everyone: bool = False
+    disturbance: Disturbance | None = None
 
 
 def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | None = None) -> list[FaultRun]:
@@ -110,11 +121,15 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | N
         CnilabError: The suite could not be deployed, or a fault could not be undone.
     """
     asked = wish or Wish()
-    chosen = [fault for fault in catalogue.choose(asked.only) if fault.id not in asked.known]
+    # Who takes the network away gives pods other addresses: names of faults would stand for those of before.
+    chosen = sorted(
+        (fault for fault in catalogue.choose(asked.only) if fault.id not in asked.known),
+        key=lambda fault: _removing(fault, asked.disturbance),
+    )
     names.insist(chosen)
     require_none(LabDir(attached.state, attached.spec.name), "'cnilab test --faults'")
     with journal.step("faults", "mutation tests of the suite", faults=len(chosen)) as detail:
-        mutation = _prepared(attached, run, journal, chosen, everyone=asked.everyone)
+        mutation = _prepared(attached, run, journal, chosen, asked)
         outcomes = []
         for number, fault in enumerate(chosen, start=1):
             title = f"{fault.id} {fault.name} ({number} of {len(chosen)})"
@@ -128,24 +143,26 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | N
 
 
 def _prepared(
-    attached: Attached, run: RunDir, journal: Journal, chosen: Sequence[Fault], *, everyone: bool
+    attached: Attached, run: RunDir, journal: Journal, chosen: Sequence[Fault], asked: Wish
 ) -> Mutation:
     """The suite on the lab, and a look at it before the first fault."""
-    suite = suites.deploy(attached, journal)
+    suite = suites.deploy(attached, journal, disruptive=asked.disturbance is not None)
     wait_for_proxy(suite, journal)
     named = [CHECKS[name] for fault in chosen for name in _concerned(fault)]
-    wanted = list(dict.fromkeys([*named, *(CHECKS.values() if everyone else ())]))
-    green = _observe(suite, batches([CHECKS["node.links"], *wanted]), run, journal, Pace())
+    wanted = list(dict.fromkeys([*named, *(CHECKS.values() if asked.everyone else ())]))
+    # What disturbs is looked at when its fault has its turn, and not before all others.
+    quiet = [batch for batch in batches([CHECKS["node.links"], *wanted]) if batch not in DISTURBING]
+    green = _observe(suite, quiet, run, journal, Pace())
     scenes = {family: scene(suite, green.of(family)) for family in green.inventory.families}
     before = {result.id: result for result in judge_all(green, with_prerequisites(wanted), CHECKS)}
-    mutation = Mutation(suite, run, scenes, green, before)
-    if not everyone:
+    mutation = Mutation(suite, run, scenes, green, before, disturbance=asked.disturbance or Disturbance())
+    if not asked.everyone:
         return mutation
     bad = [CHECKS[name] for name in _red(before, [CHECKS[name] for name in before])]
     if bad:
         # A busy moment may have been the reason: nothing is said before another look.
         before |= {result.id: result for result in judge_all(_look(mutation, bad, Pace()), bad, CHECKS)}
-    able = [check for check in CHECKS.values() if can_fail(check, green)]
+    able = [check for check in CHECKS.values() if can_fail(check, green) and not {*check.batches} & {*DISTURBING}]
     rest = tuple(check for check in able if before[check.id].status == "pass")
     run.write_census(
         Census(
@@ -159,17 +176,24 @@ def _prepared(
     return replace(mutation, rest=rest)
 
 
+def _removing(fault: Fault, disturbance: Disturbance | None) -> bool:
+    """A look at the fault takes the network away."""
+    return disturbance is not None and any("B9" in CHECKS[name].batches for name in _concerned(fault))
+
+
 def _observe(suite: suites.Suite, wanted: Iterable[Batch], run: RunDir, journal: Journal, pace: Pace) -> Context:
     seen = observe(suite, wanted, run.path / "faults", journal, pace)
     return Context(suite.attached.spec, suite.attached.variant, suite.inventory, tuple(seen))
 
 
-def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace) -> Context:
+def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace, *, brief: bool = True) -> Context:
     """Only what checks need: their batches, and kernel state only for those that read it."""
     checks = _open(checks, mutation.green.gates)
     kernel = any(check.id != "node.underlay" and "B0" in check.batches for check in checks)
     ids = {check.id for check in checks}
     pace = replace(pace, churn="conn.churn" in ids, kernel=kernel, moves=bool(MOVING & ids), policies=frozenset(ids))
+    how = replace(mutation.disturbance, checks=frozenset(ids))
+    pace = replace(pace, disturbance=replace(how, **BRIEF) if brief else how)
     return _observe(mutation.suite, batches(checks), mutation.run, Journal(), pace)
 
 
@@ -260,7 +284,7 @@ def _look_twice(
     doubtful = weigh(fault, looks, mutation.scope).doubtful
     again = [check for check in checks if check.id in doubtful or looks[check.id].blocked_by in doubtful]
     if again:
-        looks |= seen(judge_all(_look(mutation, again, Pace()), again, CHECKS))
+        looks |= seen(judge_all(_look(mutation, again, Pace(), brief=False), again, CHECKS))
         ever |= _noticed(looks)
 
 

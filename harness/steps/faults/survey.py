@@ -6,9 +6,8 @@ from conformance.context import Context
 from conformance.inventory import Inventory, NodeFact, Site
 from harness.probes import kernel_state
 from harness.probes.sandboxes import Sandboxes
-from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
-from harness.steps.suite.deploy import kernel_limits, node_facts
+from harness.steps.suite.deploy import kernel_limits, node_facts, surroundings
 
 SUBJECTS = ("sysctl", "rules-iptables", "rules-iptables6")
 """All that situations read of nodes."""
@@ -28,7 +27,8 @@ def survey(attached: Attached) -> Context:
     """
     lab, spec = attached.lab, attached.spec
     nodes = node_facts(attached, {})
-    environment = {**around(lab), "dis": False, "neigh": bool(kernel_limits(lab.nodes[0]))}
+    # Whoever injects faults lets the cluster be disturbed.
+    environment = {**surroundings(attached), "dis": True, "neigh": bool(kernel_limits(lab.nodes[0]))}
     sites = (_stand_in(attached, "a", nodes[0], 10), _stand_in(attached, "z", nodes[-1], -10))
     inventory = Inventory(families=spec.families, nodes=nodes, sites=sites, environment=environment)
     dumps = kernel_state.dump(lab, Sandboxes(lab.nodes, ()), pods=False, only=SUBJECTS, ipv6="ipv6" in spec.families)

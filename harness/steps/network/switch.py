@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cni import catalogue, networks
+from harness.cni.residue import Residue, bare, residue
 from harness.components.store import Store
 from harness.errors import UsageError
 from harness.model import labstate
@@ -36,7 +37,6 @@ from harness.steps.lifecycle.attach import Attached
 from harness.steps.lifecycle.images import load_images
 from harness.steps.lifecycle.up import start_network
 from harness.steps.network import moving, uninstall
-from harness.steps.network.residue import Residue, bare, residue
 
 Object = dict[str, Any]
 
@@ -136,10 +136,10 @@ def switch(
     with journal.step("switch.images", f"images of {variant.name} to {len(nodes)} nodes") as detail:
         detail["loaded"] = load_images(nodes, store, networks.images(store.lock, target, variant))
         store.ensure(networks.components(target, variant))
-    _remember(place, ready=False, owner=os.getpid())
+    remember(place, ready=False, owner=os.getpid())
     before = _inventory(run, "before", nodes, journal)
     with journal.step("switch.pods", "delete pods of the old network") as detail:
-        copies = _keep(place, moving.copies(api.list("v1", "Pod")))
+        copies = keep(place, moving.copies(api.list("v1", "Pod")))
         moving.taint(api, on=True)
         detail["pods"] = moved = moving.drain(api, nodes)
     with journal.step("switch.agents", f"delete agents and objects of {ready.variant.name}"):
@@ -153,7 +153,7 @@ def switch(
         left = _left(ready, variant, before, between, store)
         detail["left"] = [str(one) for one in left]
     networks.deliver(store, place, target, variant)  # not before: what is removed is known by its own chart
-    _remember(place, spec=target, run=str(run.path))
+    remember(place, spec=target, run=str(run.path))
     ready = replace(ready, spec=target, variant=variant, run=run)
     if variant.kube_proxy:
         uninstall.each(nodes, uninstall.start_proxy)
@@ -161,13 +161,14 @@ def switch(
     start_network(ready, journal, watchdog.Watchdog(place, api), "switch")
     with journal.step("switch.back", "create pods without a controller again") as detail:
         detail["pods"] = moving.post(api, copies)
-        _pods_file(place).unlink(missing_ok=True)
+        moved_pods(place).unlink(missing_ok=True)
     _inventory(run, "after", nodes, journal)
-    _remember(place, ready=True)
+    remember(place, ready=True)
     return Switched(ready, moved, removed, left)
 
 
-def _remember(place: LabDir, **changes: Any) -> None:
+def remember(place: LabDir, **changes: Any) -> None:
+    """Write down what has changed of what is known of a lab."""
     known = registry.known_state(place)
     if known is not None:
         labstate.write(place, known.model_copy(update=changes))
@@ -182,13 +183,14 @@ def _inventory(run: RunDir, when: str, nodes: Sequence[Node], journal: Journal |
     return states
 
 
-def _pods_file(place: LabDir) -> Path:
+def moved_pods(place: LabDir) -> Path:
+    """Where copies of pods are kept while they have no network to be in."""
     return place.path / "moved-pods.json"
 
 
-def _keep(place: LabDir, copies: list[Object]) -> list[Object]:
+def keep(place: LabDir, copies: list[Object]) -> list[Object]:
     """Write the copies where an interrupted switch finds them again; with those that an earlier one had kept."""
-    path = _pods_file(place)
+    path = moved_pods(place)
     kept: list[Object] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     names = {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in copies}
     kept = [pod for pod in kept if (pod["metadata"]["namespace"], pod["metadata"]["name"]) not in names] + copies
@@ -202,12 +204,12 @@ def _left(
     """What is on the nodes and not a bare node's, and what is in the API and not a bare cluster's."""
     plugins = [path.name for path in store.cni_dir().iterdir()]
     expected = bare(
-        ready.spec, plugins, _foreign(ready, before), kube_proxy=ready.variant.kube_proxy and variant.kube_proxy
+        ready.spec, plugins, foreign(ready, before), kube_proxy=ready.variant.kube_proxy and variant.kube_proxy
     )
     return [one for state in between for one in residue(state, expected)] + uninstall.left_in_api(ready)
 
 
-def _foreign(ready: Attached, before: Sequence[NetState]) -> list[str]:
+def foreign(ready: Attached, before: Sequence[NetState]) -> list[str]:
     """Pods in nodes' own networks that are none of the driver's workloads."""
     names = tuple(f"{workload.rpartition('/')[2]}-" for workload in ready.variant.workloads)
     return [key for state in before for key in state.agents if not names or not key.partition("/")[2].startswith(names)]

@@ -13,12 +13,12 @@ from harness.cluster.plan import STOPPED
 from harness.cni import charts, networks
 from harness.cni.charts import Charts
 from harness.cni.footprint import Footprint, removal
+from harness.cni.residue import Residue
 from harness.errors import NotYetError
 from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.probes import netstate, sandboxes
 from harness.steps.lifecycle.attach import Attached
-from harness.steps.network.residue import Residue
 
 T = TypeVar("T")
 Object = dict[str, Any]

@@ -18,6 +18,7 @@ from harness import timeouts
 from harness.cluster import ports as numbers
 from harness.cluster.kube import Object
 from harness.cluster.readiness import insist, unready
+from harness.cni.networks import network
 from harness.errors import BringUpError
 from harness.model import world
 from harness.model.family import FAMILIES, TITLE, Family, family_of_dial
@@ -70,8 +71,13 @@ class Suite:
         return Context(self.attached.spec, self.attached.variant, self.inventory, ()).gates
 
 
-def deploy(attached: Attached, journal: Journal) -> Suite:
+def deploy(attached: Attached, journal: Journal, *, disruptive: bool = False) -> Suite:
     """Deploy pods and Services where they are not yet there, wait until they serve, and take stock.
+
+    Args:
+        attached: The lab.
+        journal: Gets a step for every part.
+        disruptive: What disturbs the cluster is allowed, too.
 
     Raises:
         BringUpError: Pods or endpoints are not ready in time; names those that are not.
@@ -102,7 +108,7 @@ def deploy(attached: Attached, journal: Journal) -> Suite:
             namespace=NAMESPACE,
             deadline=timeouts.POD_RUNNING,
         )
-    return _take(attached, plans, pods, services, slices)
+    return _take(attached, plans, pods, services, slices, disruptive=disruptive)
 
 
 def _ports(attached: Attached) -> dict[str, Ports]:
@@ -227,6 +233,8 @@ def _take(
     pods: list[Object],
     services: list[Object],
     slices: list[Object],
+    *,
+    disruptive: bool,
 ) -> Suite:
     """Data of what is there, and runners into it."""
     found = sandboxes.take(attached.lab)
@@ -266,11 +274,18 @@ def _take(
         nodes=node_facts(attached, {plan.node: plan.ports.published for plan in plans}),
         sites=tuple(sites),
         services=facts,
-        environment={**around(attached.lab), "dis": False, "neigh": bool(limits)},
+        environment={**surroundings(attached), "dis": disruptive, "neigh": bool(limits)},
         node_dns=dns["spec"]["clusterIP"] if dns else "",
         api=api_server(attached.kube, NAMESPACE),
     )
     return Suite(attached, found, inventory, ways, limits)
+
+
+def surroundings(attached: Attached) -> dict[str, bool]:
+    """Gates that a lab's surroundings open, with those of what can be done to its network."""
+    variant = attached.variant
+    agent = bool(network(variant).agents) and any("/DaemonSet/" in workload for workload in variant.workloads)
+    return {**around(attached.lab), "agent": agent, "bare": attached.spec.provider == "namespaces"}
 
 
 def _outside(attached: Attached, name: str, address: str) -> tuple[str, ...]:

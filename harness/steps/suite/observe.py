@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from conformance import manifests, pairs, plan, questions
-from conformance.batches import Batch
+from conformance.batches import DISTURBING, Batch
 from conformance.context import saved
 from conformance.families import planned
 from conformance.inventory import Inventory
@@ -31,6 +31,8 @@ from harness.runner import CommandError
 from harness.steps.suite.again import settled
 from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
+from harness.steps.suite.disruptive.measure import Disturbance
+from harness.steps.suite.disruptive.run import observe_disturbed, observe_removed
 from harness.steps.suite.policy.play import observe_policies
 
 DEADLINES: Mapping[Batch, float] = {
@@ -67,6 +69,7 @@ class Pace:
         moved: Seconds until every node must know of it, before scaling. A busy machine is slow, and its network right.
         policies: Only cases of these requirements; empty for all.
         only: Of the mesh, Service and DNS probes, and of kernel state, what is read; None for all.
+        disturbance: How the disturbing batches are run, where they are.
     """
 
     deadlines: Mapping[Batch, float] = field(default_factory=lambda: DEADLINES)
@@ -77,6 +80,7 @@ class Pace:
     moved: float = 20.0
     policies: frozenset[str] = frozenset()
     only: Reads | None = None
+    disturbance: Disturbance = field(default_factory=Disturbance)
 
     def deadline(self, batch: Batch) -> float:
         """Seconds for a batch, before scaling: whoever waits scales."""
@@ -111,6 +115,19 @@ def observe(
         with ThreadPoolExecutor(max_workers=len(chosen), thread_name_prefix="batch") as pool:
             for part in pool.map(lambda batch: _batch(suite, batch, run, journal, patient), chosen):
                 seen += part
+    return seen + _disturbed(suite, [batch for batch in wanted if batch in DISTURBING], journal, patient.disturbance)
+
+
+def _disturbed(suite: Suite, wanted: Sequence[Batch], journal: Journal, how: Disturbance) -> list[Observation]:
+    """The batches that disturb, last, and in this thread: an interrupt is theirs to hear, and to put things back."""
+    works = {"B8": ("disturbances", observe_disturbed), "B9": ("removal of the network", observe_removed)}
+    seen: list[Observation] = []
+    for batch in wanted if suite.gates.get("dis") else ():
+        title, work = works[batch]
+        with journal.step(f"test.observe.{batch.lower()}", f"{batch}: {title}") as detail:
+            found = work(suite, journal, how)
+            detail["observations"] = len(found)
+        seen += found
     return seen
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import conformance
@@ -19,8 +20,9 @@ from harness.probes import topology
 from harness.runner import HostRunner
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
+from harness.steps.suite.disruptive.measure import Disturbance
 from harness.steps.suite.judge import SELECT, TEST
-from harness.steps.suite.observe import observe, wait_for_proxy
+from harness.steps.suite.observe import Pace, observe, wait_for_proxy
 
 SUITE = Path(conformance.__file__).parent
 JUNIT = "conformance.xml"
@@ -31,7 +33,13 @@ JUDGED = frozenset({0, 1, 5, 11})
 
 
 def run_conformance(
-    attached: Attached, run: RunDir, journal: Journal, *, select: str = "", strict: bool = False
+    attached: Attached,
+    run: RunDir,
+    journal: Journal,
+    *,
+    select: str = "",
+    strict: bool = False,
+    disturbance: Disturbance | None = None,
 ) -> list[Result]:
     """Run the suite against a lab.
 
@@ -41,6 +49,7 @@ def run_conformance(
         journal: Gets a step for every part.
         select: Ids, areas or patterns, separated by commas; empty for all.
         strict: A failed SHOULD counts as failed.
+        disturbance: How the lab may be disturbed; None: it may not.
 
     Returns:
         Results in the order of the catalogue.
@@ -51,13 +60,20 @@ def run_conformance(
     """
     checks = choose(select)
     with journal.step(TEST, "conformance", checks=len(checks), **{SELECT: select}) as detail:
-        look(suites.deploy(attached, journal), run, journal, checks)
+        suite = suites.deploy(attached, journal, disruptive=disturbance is not None)
+        look(suite, run, journal, checks, disturbance)
         results = verdicts(run, journal, checks, select=select, strict=strict)
         detail.update(counts(results))
     return results
 
 
-def look(suite: suites.Suite, run: RunDir, journal: Journal, checks: Sequence[Check]) -> None:
+def look(
+    suite: suites.Suite,
+    run: RunDir,
+    journal: Journal,
+    checks: Sequence[Check],
+    disturbance: Disturbance | None = None,
+) -> None:
     """Observe what checks need, and keep it.
 
     Args:
@@ -65,10 +81,12 @@ def look(suite: suites.Suite, run: RunDir, journal: Journal, checks: Sequence[Ch
         run: Gets observations, captures and topology.
         journal: Gets a step for every part.
         checks: What is to be judged afterwards.
+        disturbance: How the lab may be disturbed; None: it may not.
     """
+    how = replace(disturbance or Disturbance(), checks=frozenset(check.id for check in checks))
     if "svc" in suite.attached.variant.gates:
         wait_for_proxy(suite, journal)
-    seen = observe(suite, batches(checks), run.path, journal)
+    seen = observe(suite, batches(checks), run.path, journal, Pace(disturbance=how))
     run.add_observations(seen)
     dumps = [one for one in seen if isinstance(one, Dump)]
     run.write_topology(topology.build(dumps, suite.attached.spec))

@@ -34,7 +34,8 @@ from harness.cluster.kube import ApiError, Object
 from harness.cluster.readiness import called, insist_on_pods
 from harness.errors import NotYetError
 from harness.model.family import Family, over, record_type
-from harness.model.records import Exchange, Lookup, Observation, Outcome
+from harness.model.outcome import Outcome
+from harness.model.records import Exchange, Lookup, Observation
 from harness.probes import plan as probes
 from harness.probes import sandboxes
 from harness.probes.agent import run_plans

@@ -10,7 +10,8 @@ import pytest
 from conformance.policy.cases import Dial
 from conformance.policy.semantics import Decision
 from harness import timeouts
-from harness.model.records import Exchange, Observation, Outcome, Try
+from harness.model.outcome import Outcome
+from harness.model.records import Exchange, Observation, Try
 from harness.steps.suite.policy import play
 from harness.steps.suite.policy.record import Round
 

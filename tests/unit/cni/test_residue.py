@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.cni.residue import bare, residue
 from harness.model.netstate import Link, Neighbour, NetState, PolicyRule, Program, Route
 from harness.model.spec import LabSpec
-from harness.steps.network.residue import bare, residue
 
 BARE_SAVED = """\
 *filter

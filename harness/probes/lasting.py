@@ -1,0 +1,258 @@
+"""Probes that last while something happens: streams of datagrams, and connections that are held.
+
+An agent in each place starts them and goes on until its standard input ends: here, when the block is left. So what they
+see is the whole time of what happens meanwhile, however long it takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from harness import timeouts
+from harness.errors import CnilabError
+from harness.model.disturbed import Held, Stream
+from harness.probes.plan import Prober, Target
+
+Line = Mapping[str, Any]
+
+LONGEST = 240.0
+"""Seconds after which an agent ends by itself: nothing that happens meanwhile takes as long."""
+
+SETTLED = 15.0
+"""Seconds that an agent may need to count and to end when it is told to, before scaling."""
+
+STARTED = 0.5
+"""Seconds until all agents send, on a busy machine: nothing happens before."""
+
+PACE_US = 10_000
+"""Microseconds from one datagram of a stream to the next: 100 Hz."""
+
+MANY = 1 << 30
+"""More datagrams than any stream has: its receiver counts until no more come."""
+
+
+@dataclass(frozen=True)
+class StreamProbe:
+    """A stream in one direction; becomes a `Stream`. The receiver's own agent counts.
+
+    Args:
+        target: Whom to send to.
+        receiver: Site whose agent counts; the target's own by default.
+        size: Payload bytes of each datagram.
+    """
+
+    target: Target
+    receiver: str = ""
+    size: int = 64
+
+
+@dataclass(frozen=True)
+class HoldProbe:
+    """A TCP connection that is held; becomes a `Held`.
+
+    Args:
+        target: Whom to connect to.
+        least_ms: How long at least, in milliseconds.
+        size: Payload bytes of a question.
+    """
+
+    target: Target
+    least_ms: int = 0
+    size: int = 64
+
+
+Probe = StreamProbe | HoldProbe
+Plans = Mapping[Prober, Sequence[Probe]]
+
+
+@dataclass
+class _Agent:
+    """An agent that runs in a place."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+
+@dataclass
+class Lasting:
+    """Probes that run; what they saw is there when the block is left.
+
+    Args:
+        batch: As the observations will say.
+        purpose: What happens meanwhile.
+        trial: Which of several times.
+        seen: One record for each probe, in the order of the plans.
+    """
+
+    batch: str
+    purpose: str
+    trial: int = 0
+    seen: list[Stream | Held] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def lasting(plans: Plans, *, batch: str, purpose: str, trial: int = 0) -> Iterator[Lasting]:
+    """Run probes at all sites for as long as the body runs.
+
+    Args:
+        plans: Probes by site.
+        batch: As the observations will say.
+        purpose: What happens meanwhile.
+        trial: Which of several times.
+    """
+    found = Lasting(batch, purpose, trial)
+    stamp = uuid.uuid4().hex[:12]
+    agents: dict[Prober, _Agent] = {}
+    failed: dict[Prober, str] = {}
+    try:
+        for site, requests in _requests(plans, stamp).items():
+            try:
+                agents[site] = _start(site, requests)
+            except (CnilabError, OSError) as error:
+                failed[site] = str(error)
+        _pause()
+        yield found
+    finally:
+        lines = {site: _end(agent) for site, agent in agents.items()} if _told(agents) else {}
+        lines |= {site: {"failure": {"outcome": "error", "detail": text}} for site, text in failed.items()}
+        found.seen = _records(plans, stamp, lines, found)
+
+
+def _pause() -> None:
+    for _ in timeouts.ticks(STARTED, STARTED, STARTED):
+        pass
+
+
+def _requests(plans: Plans, stamp: str) -> dict[Prober, list[dict[str, Any]]]:
+    """What each agent is asked: its probes, and to count the streams that come to its place."""
+    names = {site.name: site for site in plans}
+    requests: dict[Prober, list[dict[str, Any]]] = {site: [] for site in plans}
+    for number, (site, probes) in enumerate(plans.items()):
+        for index, probe in enumerate(probes):
+            told = {"id": str(index), "dial": probe.target.dial, "size": probe.size}
+            if isinstance(probe, HoldProbe):
+                requests[site].append({**told, "kind": "hold", "for_ms": probe.least_ms})
+                continue
+            burst = f"{stamp}-{number}-{index}"
+            requests[site].append({**told, "kind": "stream", "burst": burst, "pace_us": PACE_US})
+            receiver = names[probe.receiver or probe.target.name]
+            dial = f"127.0.0.1:{probe.target.port}"
+            requests[receiver].append(
+                {"id": f"collect-{burst}", "kind": "collect", "burst": burst, "count": MANY, "dial": dial}
+            )
+    return requests
+
+
+def _start(site: Prober, requests: Sequence[Mapping[str, Any]]) -> _Agent:
+    deadline = round(timeouts.scaled(LONGEST) * 1000)
+    plan = {"deadline_ms": deadline, "lasting": True, "probes": list(requests)}
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the agent has ended
+    process = site.runner.start([site.binary, "run"], stdin=subprocess.PIPE, stdout=output)
+    if process.stdin is not None:
+        process.stdin.write(json.dumps(plan).encode())
+        process.stdin.flush()
+    return _Agent(process, output)
+
+
+def _told(agents: Mapping[Prober, _Agent]) -> bool:
+    """Tell all agents at the same time that nothing is to last any longer."""
+    for agent in agents.values():
+        with contextlib.suppress(OSError):
+            if agent.process.stdin is not None:
+                agent.process.stdin.close()
+    return True
+
+
+def _end(agent: _Agent) -> dict[str, Line]:
+    """Wait for an agent that was told, and read its lines by probe."""
+    try:
+        agent.process.wait(timeouts.stretched(SETTLED))
+    except subprocess.TimeoutExpired:
+        # A runner may have put a process between us and the agent: the group is the agent's own.
+        os.killpg(agent.process.pid, signal.SIGKILL)
+        agent.process.wait()
+    agent.output.seek(0)
+    text = agent.output.read().decode(errors="replace")
+    agent.output.close()
+    return _lines(text)
+
+
+def _lines(text: str) -> dict[str, Line]:
+    found: dict[str, Line] = {}
+    for row in text.splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            line = json.loads(row)
+            found[str(line["id"])] = line
+    return found
+
+
+def _records(
+    plans: Plans, stamp: str, lines: Mapping[Prober, Mapping[str, Line]], found: Lasting
+) -> list[Stream | Held]:
+    counts = {
+        name.removeprefix("collect-"): line
+        for answers in lines.values()
+        for name, line in answers.items()
+        if name.startswith("collect-") and line.get("counted")
+    }
+    made: list[Stream | Held] = []
+    for number, (site, probes) in enumerate(plans.items()):
+        told = lines.get(site, {})
+        for index, probe in enumerate(probes):
+            missing: Line = {"outcome": "error", "detail": "the agent ended without a result for this probe"}
+            line = told.get(str(index)) or told.get("failure") or missing
+            if isinstance(probe, HoldProbe):
+                made.append(_held(site, probe, line, found))
+            else:
+                made.append(_stream(site, probe, line, counts.get(f"{stamp}-{number}-{index}"), found))
+    return made
+
+
+def _common(site: Prober, target: Target, line: Line, found: Lasting) -> dict[str, Any]:
+    return {
+        "batch": found.batch, "purpose": found.purpose, "trial": found.trial,
+        "src": site.name, "src_node": site.node, "dst": target.name, "dst_node": target.node, "dial": target.dial,
+        "errno": line.get("errno", 0), "ms": line.get("ms", 0.0), "detail": line.get("detail", ""),
+    }  # fmt: skip
+
+
+def _held(site: Prober, probe: HoldProbe, line: Line, found: Lasting) -> Held:
+    return Held.model_validate(
+        _common(site, probe.target, line, found)
+        | {
+            "before": line.get("before", "error"),
+            "outcome": line["outcome"],
+            "token": line.get("token", ""),
+            "source": line.get("source", ""),
+        }
+    )
+
+
+def _stream(site: Prober, probe: StreamProbe, line: Line, count: Line | None, found: Lasting) -> Stream:
+    sent: int = line.get("sent", 0)
+    received: int | None = count.get("received", 0) if count is not None else None
+    outcome = line["outcome"]
+    if outcome == "ok":
+        outcome = "error" if received is None else "ok" if received >= sent else "lost"
+    counted: Line = count or {}
+    return Stream.model_validate(
+        _common(site, probe.target, line, found)
+        | {
+            "outcome": outcome,
+            "sent": sent,
+            "received": received,
+            "gap": counted.get("gap", 0),
+            "last": counted.get("last", 0),
+            "pace_ms": PACE_US / 1000,
+            "pause_ms": line.get("pause_ms", 0.0),
+        }
+    )
