@@ -29,7 +29,9 @@ def restarts(context: Context) -> list[Restart]:
 
 def trials(context: Context) -> range:
     """Restarts that there were to be, by number."""
-    return range(max((one.trials for one in restarts(context)), default=0))
+    told = [one.trials for one in restarts(context)]
+    told += [one.trial + 1 for one in context.observations if isinstance(one, Stream | Held)]
+    return range(max(told, default=0))
 
 
 def unasked(context: Context) -> list[Leg]:
@@ -213,7 +215,7 @@ def _held_leg(context: Context, one: Held | None, name: str) -> Leg:
         return recorded(name, one.before, f"{source} got no answer from {one.dial} at first: nothing could be held")
     if one.outcome == "error":
         return broken(name, f"the probe itself failed on {name}: {one.detail}")
-    after = "its agents restarted" if one.purpose == "restart" else f"{one.ms / 1000:.0f} s"
+    after = "the network's agents restarted" if one.purpose == "restart" else f"{one.ms / 1000:.0f} s"
     if one.outcome != "ok":
         words = WORDS.get(one.outcome, f"ended with {one.outcome} at")
         text = f"{source} {words} {one.dial} ({one.dst}) over a connection that had worked, after {after}"

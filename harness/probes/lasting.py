@@ -156,10 +156,15 @@ def _start(site: Prober, requests: Sequence[Mapping[str, Any]]) -> _Agent:
     deadline = round(timeouts.scaled(LONGEST) * 1000)
     plan = {"deadline_ms": deadline, "lasting": True, "probes": list(requests)}
     output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the agent has ended
-    process = site.runner.start([site.binary, "run"], stdin=subprocess.PIPE, stdout=output)
+    try:
+        process = site.runner.start([site.binary, "run"], stdin=subprocess.PIPE, stdout=output)
+    except (CnilabError, OSError):
+        output.close()
+        raise
     if process.stdin is not None:
-        process.stdin.write(json.dumps(plan).encode())
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: its output says so
+            process.stdin.write(f"{json.dumps(plan)}\n".encode())
+            process.stdin.flush()
     return _Agent(process, output)
 
 

@@ -22,6 +22,8 @@ faults are data: `harness/faults/catalogue.yaml`. [The catalogue](conformance.md
 networks, and writes the [mutation table](mutation.md). This page is made from the code
 (`python -m harness.steps.faults.page`).
 
+Faults that show only while a cluster is disturbed need `dis`: `cnilab test --faults --disruptive` injects them, too.
+
 The faults of a lab (`faults:` in a `lab.yaml`) have the same form, and the same code injects and undoes them. They have
 other places and names, and no check has to notice them: see [writing a lab](writing-a-lab.md#faults).
 """

@@ -194,7 +194,11 @@ def _look(mutation: Mutation, checks: Sequence[Check], pace: Pace, *, brief: boo
     pace = replace(pace, churn="conn.churn" in ids, kernel=kernel, moves=bool(MOVING & ids), policies=frozenset(ids))
     how = replace(mutation.disturbance, checks=frozenset(ids))
     pace = replace(pace, disturbance=replace(how, **BRIEF) if brief else how)
-    return _observe(mutation.suite, batches(checks), mutation.run, Journal(), pace)
+    suite = mutation.suite
+    if any("B9" in check.batches for check in checks):
+        # An earlier such look has taken the network away: pods have other sandboxes and addresses since.
+        suite = suites.deploy(suite.attached, Journal(), disruptive=suite.gates.get("dis", False))
+    return _observe(suite, batches(checks), mutation.run, Journal(), pace)
 
 
 def _open(checks: Sequence[Check], gates: Mapping[str, bool]) -> list[Check]:

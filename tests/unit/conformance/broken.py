@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.model.family import Family
 from harness.model.records import Dump, Exchange, Lookup, Observation, Packet, Query, Rung, Tap
+from tests.unit.conformance.broken_disturbed import DEFECTS
 from tests.unit.conformance.simlab import NOTHING, VIRTUAL, Change, dumps, exchanges, records
 
 
@@ -1460,6 +1461,7 @@ CASES = (
         (dumps(lambda data: data | {"gc_thresh2": 8}, what="kernel"),),
         "kernel",
     ),
+    *(Broken(*defect) for defect in DEFECTS),
 )  # fmt: skip
 
 DUAL_CASES = (

@@ -18,14 +18,17 @@ from conformance.checks import (
     policy,
     ranges,
     resolver,
+    robust,
     rule_tables,
     rules,
     services,
+    speed,
 )
 from conformance.context import Context
 from conformance.inventory import Inventory
 from conformance.legs import passed
 from conformance.registry import CHECKS
+from harness.model.disturbed import Removal, Repair
 from harness.model.records import Exchange, Observation
 from tests.unit.conformance import simdual, simlab, simpolicy
 from tests.unit.conformance.broken import moment, packets, rows, rungs, verb, without
@@ -110,6 +113,19 @@ def _closed(purpose: str) -> Way:
     return seen(
         lambda one: None if isinstance(one, Exchange) and one.purpose == purpose and one.outcome != "ok" else one
     )
+
+
+def _nothing_deleted(one: Observation) -> Observation:
+    """The kernel took nothing away."""
+    if not isinstance(one, Repair):
+        return one
+    kept = [thing.model_copy(update={"gone": False, "seconds": None}) for thing in one.things]
+    return one.model_copy(update={"things": tuple(kept)})
+
+
+def _never_installed(one: Observation) -> Observation:
+    """A node is as bare with its network as without it."""
+    return one.model_copy(update={"installed": one.bare}) if isinstance(one, Removal) else one
 
 
 MESH, SELF, VIP, ASKED = silent("mesh"), silent("self"), silent("vip"), gone(kind="lookup", purpose="service")
@@ -258,6 +274,20 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "cni.check.detects": (seen(verb("check", status=1)),),
     "cni.version": (seen(verb("unknown-version", status=0, output="")),),
     "cni.error": (seen(verb("add", status=1)),),
+    "node.heal": (seen(_nothing_deleted), gone(kind="repair", src="n1")),
+    "robust.restart": (
+        seen(records("restart", {"before": ()})), seen(records("stream", {"sent": 20, "received": 20}, dst="self")),
+    ),
+    "ipam.cidr.stable": (gone(kind="restart", src="n1"), rule(robust, "_same", lambda *_: passed("n1"))),
+    "conn.idle": (
+        seen(records("held", {"outcome": "reset"}, dst="self")), seen(records("held", {"before": "timeout"})),
+    ),
+    "ipam.churn": (seen(records("rounds", {"during": {}})),),
+    "residue.clean": (gone(kind="removal", src="n1"), seen(_never_installed)),
+    **dict.fromkeys(
+        ("perf.throughput", "perf.rr", "perf.setup"),
+        (seen(records("speed", {"outcome": "timeout"})), gone(what="machine"), rule(speed, "middle", lambda _: 1.0)),
+    ),
 }  # fmt: skip
 """Check -> its controls, in order. A control too many or too few fails the test."""
 

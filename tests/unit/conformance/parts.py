@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from conformance.families import BOTH_TYPES, OF_A_FAMILY, subject
+from harness.model.disturbed import Held, Removal, Repair, Restart, Rounds, Speed, Stream
 from harness.model.family import Family, family_of_dial, family_of_proto, other
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Packet, Rung, Tap
 from tests.unit.conformance.twins import back, back_data, forth, forth_data, resized
@@ -17,7 +18,7 @@ EDGES: Final = {1450 + step - 20: 1450 + step for step in (-1, 0, 1)}
 """Sizes at the edge over IPv6, and where the edge is over IPv4."""
 
 OF_NO_FAMILY: Final = frozenset(
-    {"counters", "kernel", "moved", "dns", "resolv-conf", "inventory", "variant", "policy", "verbs", "netns"}
+    {"counters", "kernel", "moved", "dns", "resolv-conf", "inventory", "variant", "policy", "verbs", "netns", "machine"}
 )
 """Subjects of dumps that are seen with the primary family."""
 
@@ -186,7 +187,7 @@ def part(one: Observation, family: Family, there: tuple[Family, ...]) -> Observa
 
 def _of_family(one: Observation, family: Family) -> Observation | None:
     match one:
-        case Exchange() | Rung() | Burst() | Churn():
+        case Exchange() | Rung() | Burst() | Churn() | Stream() | Held() | Speed() | Repair():
             mine = family_of_proto(one.proto) if isinstance(one, Exchange) else one.family
             return one if mine == family else None
         case Lookup(qtype="A+AAAA"):
@@ -197,6 +198,8 @@ def _of_family(one: Observation, family: Family) -> Observation | None:
             return one.model_copy(
                 update={"packets": tuple(packet for packet in one.packets if _packet(packet, family))}
             )
+        case Restart() | Rounds() | Removal():
+            return one
     return None
 
 

@@ -10,11 +10,12 @@ from conformance.context import Context, saved
 from conformance.families import BOTH_TYPES, OF_A_FAMILY, planned
 from conformance.inventory import ApiServer, Inventory, NodeFact, ServiceFact, Site
 from harness.cni.catalogue import of
+from harness.model.disturbed import Removal, Restart, Rounds
 from harness.model.family import Family, family_of_dial, family_of_proto
 from harness.model.records import Dump, Exchange, Lookup, Observation, Rung, Tap
 from harness.model.spec import LabSpec
 from harness.probes.plan import BindProbe, ExchangeProbe, LookupProbe, Probe
-from tests.unit.conformance import simlab
+from tests.unit.conformance import simdisturbed, simlab
 from tests.unit.conformance.parts import EDGES, OF_NO_FAMILY, nothing, part, put, put_data
 from tests.unit.conformance.twins import back, back_probe, forth, forth_data, forth_text, twin
 
@@ -129,7 +130,11 @@ class Lab:
         own = [one for one in asked if isinstance(one, Exchange | Lookup) and _family_of(one) == family]
         if family == "ipv4":
             return self.four.afterwards(own)
-        return [forth(one) for one in self.four.afterwards([back(one) for one in own])]
+        return [self._over_ipv6(one) for one in self.four.afterwards([back(one) for one in own])]
+
+    def _over_ipv6(self, one: Observation) -> Observation:
+        """What is left on a bare node is that of the lab, whose underlay has ranges of its own."""
+        return simdisturbed.removal(self.context, one.src) if isinstance(one, Removal) else forth(one)
 
     def _joined(self, dumps: Sequence[Observation]) -> list[Observation]:
         """Dumps of the IPv4 lab, and their twins, as one kernel has them."""
@@ -179,6 +184,8 @@ def _merged(found: Mapping[Family, Sequence[Observation]]) -> list[Observation]:
                 made.append(one.model_copy(update={"data": [*one.data, *six.data]}))
             case Dump(), Dump():
                 made.append(_policies(one, six.data))
+            case Restart() | Rounds() | Removal(), _:
+                made.append(one)  # nodes and agents belong to no family
             case Lookup(), _:
                 made.append(one)  # the name server is asked over one family
             case _:

@@ -34,7 +34,7 @@ from harness.model.records import (
 from harness.model.spec import LabSpec
 from harness.model.world import FAR_MTU
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, RungProbe
-from tests.unit.conformance import simpolicy
+from tests.unit.conformance import simdisturbed, simpolicy
 
 SPEC = LabSpec(nodes=2)
 CIDR = {"n1": "10.244.0.0/24", "n2": "10.244.1.0/24"}
@@ -99,7 +99,7 @@ def inventory() -> Inventory:
         nodes=tuple(NodeFact(name=name, address=NODE_IP[name], pod_cidr=CIDR[name], mtu=MTU) for name in CIDR),
         sites=tuple(sites),
         services=tuple(_services()),
-        environment={"router": True, "far": True, "cap": True, "dis": False},
+        environment={"router": True, "far": True, "cap": True, "dis": True, "agent": True, "bare": True},
         node_dns="10.96.0.10",
         api=ApiServer(cluster_ip="10.96.0.1", port=443, endpoints=("172.18.0.10:6443",), ca="authority"),
     )
@@ -168,6 +168,7 @@ class Lab:
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
         seen += [recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
+        seen += [*simdisturbed.once(self.context), *simdisturbed.observations(self.context)]
         return seen[len(asked) :]
 
     def answer(self, batch: str, src: Site, probe: Any) -> Observation:

@@ -47,6 +47,7 @@ SHARED = {
     "a link has another MTU": "a link belongs to no family",
     "a pod's veth is not a port of the bridge": "a link belongs to no family",
     "a host-network pod is not": "a network namespace belongs to no family",
+    "the agent does not come back": "an agent belongs to no family",
 }
 """Defects that both families have."""
 

@@ -10,6 +10,7 @@ import pytest
 from conformance.context import INVENTORY, VARIANT, Context
 from conformance.reads import Reads, reads
 from conformance.registry import CHECKS
+from harness.model.disturbed import Held, Removal, Repair, Restart, Rounds, Speed, Stream
 from harness.model.family import family_of_proto
 from harness.model.records import Dump, Exchange, Observation, Result, Tap
 from tests.unit.conformance import simdual, simlab
@@ -35,6 +36,8 @@ def needed(one: Observation, read: Reads) -> bool:
     """It may matter to a check; of policies, which are read whole, all does."""
     if isinstance(one, Dump):
         return one.what in read.subjects and one.what not in {INVENTORY, VARIANT}
+    if isinstance(one, Stream | Held | Repair | Restart | Rounds | Speed | Removal):
+        return True  # judges go through all of these
     return isinstance(one, Tap) or one.batch == "B6" or one.purpose in read.purposes | {"ladder", "churn", "pmtud"}
 
 

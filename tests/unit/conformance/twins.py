@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Any, Final, TypeVar
 
 from conformance.questions import dashed, reverse
+from harness.model.disturbed import Repair
 from harness.model.family import endpoint, over, transport_of
 from harness.model.records import Exchange, Lookup, Observation, Packet, Query, Rung, Tap
 from harness.probes.plan import BindProbe, BurstProbe, ChurnProbe, ExchangeProbe, LookupProbe, Probe, RungProbe, Target
@@ -180,6 +181,8 @@ def forth(one: Observation) -> Observation:
             return made.model_copy(update={"qtype": kind, "family": "ipv6", "queries": _swapped(made.queries)})
         case Tap():
             return made.model_copy(update={"packets": tuple(map(_forth_packet, made.packets))})
+        case Repair():
+            return made.model_copy(update={"family": "ipv6"})
         case _:
             return made
 
@@ -208,6 +211,8 @@ def back(one: Observation) -> Observation:
             return made.model_copy(update={"qtype": kind, "family": "ipv4", "queries": _swapped(made.queries)})
         case Tap():
             return made.model_copy(update={"packets": tuple(map(_back_packet, made.packets))})
+        case Repair():
+            return made.model_copy(update={"family": "ipv4"})
         case _:
             return made
 

@@ -27,7 +27,7 @@ def observe_removal(ready: Attached, journal: Journal, plugins: Sequence[str]) -
         Removal(
             batch="B9", src=before.node, installed=before, bare=after, plugins=tuple(sorted(plugins)),
             agents=tuple(looked.agents), kube_proxy=ready.variant.kube_proxy,
-            api=tuple(str(one) for one in looked.api) if before.node == first else (),
+            api=tuple(f"{one.kind} {one.what}" for one in looked.api) if before.node == first else (),
         )
         for before, after in zip(looked.before, looked.between, strict=True)
     ]  # fmt: skip
