@@ -142,9 +142,7 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | N
     return outcomes
 
 
-def _prepared(
-    attached: Attached, run: RunDir, journal: Journal, chosen: Sequence[Fault], asked: Wish
-) -> Mutation:
+def _prepared(attached: Attached, run: RunDir, journal: Journal, chosen: Sequence[Fault], asked: Wish) -> Mutation:
     """The suite on the lab, and a look at it before the first fault."""
     suite = suites.deploy(attached, journal, disruptive=asked.disturbance is not None)
     wait_for_proxy(suite, journal)

@@ -527,7 +527,7 @@ def verbs(node: str = "n1") -> list[Dump]:
     for step in ("add", "second", "check", "del", "del-again", "add-plain", "del-no-prev", "add-again", "del-no-netns"):
         output = result if step in {"add", "second", "add-plain", "add-again"} else ""
         calls += [call(step, plugin["type"], 0, output) for plugin in CONF["plugins"]]  # type: ignore[index]
-    again = [call(step, "flannel", *answer) for step, answer in many.items()]
+    made = [call(step, "flannel", *answer) for step, answer in many.items()]
     before = NOTHING | {"leases": ["10.244.0.2"], "links": ["cni0", "vetha"]}
     added = NOTHING | {"leases": ["10.244.0.2", "10.244.0.7"], "links": ["cni0", "vetha", "vethx"]}
     added |= {"rules": ["tcp dport 61997 dnat to 10.244.0.7:8080"]}
@@ -548,7 +548,7 @@ def verbs(node: str = "n1") -> list[Dump]:
         },
     }  # fmt: skip
     more = {
-        "calls": again,
+        "calls": made,
         "scratch": {
             "parallel": {f"parallel-{number:02}": [f"198.18.7.{number + 2}"] for number in range(16)},
             "looks": {"before": full, "failed": full | {"links": ["cni0", "vetha", "vethy"]}, "after": full},

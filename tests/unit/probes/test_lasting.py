@@ -50,7 +50,10 @@ def sites(tmp_path: Path) -> dict[str, Prober]:
 
 def test_streams_and_connections_last_as_long_as_the_block(sites: dict[str, Prober], tmp_path: Path) -> None:
     a, c = sites["a"], sites["c"]
-    plans = {a: [StreamProbe(c.target()), HoldProbe(c.target(), least_ms=7)], c: [StreamProbe(a.target())]}
+    plans: dict[Prober, list[StreamProbe | HoldProbe]] = {
+        a: [StreamProbe(c.target()), HoldProbe(c.target(), least_ms=7)],
+        c: [StreamProbe(a.target())],
+    }
     with lasting(plans, batch="B8", purpose="restart", trial=2) as running:
         assert running.seen == []
         assert not list(tmp_path.glob("*.ended"))
