@@ -201,7 +201,7 @@ def _exhausted(verbs: Verbs, scratch: Json) -> list[Leg]:
 
 def reuse(context: Context) -> Verdict:
     """An address that was given up and is given again belongs to its new attachment, for the node and for others."""
-    asked, legs = able(context, "add")
+    asked, legs = able(context, "add", many=True)
     before = []
     for verbs in asked:
         if verbs.scratch is None:

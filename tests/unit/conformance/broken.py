@@ -293,7 +293,8 @@ LONG = {"match": {"op": ">", "left": {"meta": {"key": "length"}}, "right": 1400}
 def reused(**facts: Any) -> Change:
     """Change what was seen of an address that was given again."""
     return dumps(
-        lambda data: data | {"scratch": data["scratch"] | {"reuse": data["scratch"]["reuse"] | facts}}, what="verbs"
+        lambda data: data | {"scratch": data["scratch"] | {"reuse": data["scratch"]["reuse"] | facts}},
+        what="attachments",
     )
 
 
@@ -306,7 +307,7 @@ def asked_again(place: str, **facts: Any) -> Change:
         rows = [row | facts if hit.items() <= row.items() else row for row in seen["asked"]]
         return data | {"scratch": data["scratch"] | {"reuse": seen | {"asked": rows}}}
 
-    return dumps(edit, what="verbs")
+    return dumps(edit, what="attachments")
 
 
 CASES = (

@@ -265,7 +265,7 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
                 lambda data: data | {"scratch": data["scratch"] | {"reuse": data["scratch"]["reuse"] | {
                     "asked": [row | {"ttl": None} for row in data["scratch"]["reuse"]["asked"]],
                 }}},
-                what="verbs",
+                what="attachments",
             )
         ),
     ),
