@@ -64,7 +64,7 @@ def _recorded(context: Context, purpose: str, words: Callable[[float], str]) -> 
             good += values
             text = f"{name}: {words(middle(values))}, median of {len(values)}"
             legs.append(recorded(name, round(middle(values)), text, unit))
-    machine = context.attempt("api", "cluster", "machine")
+    machine = context.read("api", "cluster", "machine")
     return Verdict(
         tuple(legs),
         (

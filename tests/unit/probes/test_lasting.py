@@ -11,7 +11,7 @@ import pytest
 
 from harness import timeouts
 from harness.model.disturbed import Held, Stream
-from harness.probes.lasting import HoldProbe, StreamProbe, lasting
+from harness.probes.lasting import HoldProbe, Plans, StreamProbe, lasting
 from harness.probes.plan import Prober, Target
 from harness.probes.speed import measure
 from harness.runner import HostRunner
@@ -50,7 +50,7 @@ def sites(tmp_path: Path) -> dict[str, Prober]:
 
 def test_streams_and_connections_last_as_long_as_the_block(sites: dict[str, Prober], tmp_path: Path) -> None:
     a, c = sites["a"], sites["c"]
-    plans: dict[Prober, list[StreamProbe | HoldProbe]] = {
+    plans: Plans = {
         a: [StreamProbe(c.target()), HoldProbe(c.target(), least_ms=7)],
         c: [StreamProbe(a.target())],
     }
