@@ -14,6 +14,7 @@ from reports.panels.labs import labs
 from reports.panels.load import load
 from reports.panels.matrix import matrix
 from reports.panels.mtu import mtu
+from reports.panels.mutations import mutations
 from reports.panels.path import paths
 from reports.panels.policy import policies
 from reports.panels.requirements import requirements
@@ -60,6 +61,7 @@ def build(run: RunDir) -> Report:
         policies=policies(source.observations, source.results, ids),
         labs=lab_cards,
         faults=faults(source.faults, ids),
+        mutations=mutations(source.faults, source.census),
         timeline=timeline(source.events),
         environment=environment(source),
     )

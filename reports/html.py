@@ -13,6 +13,7 @@ from markupsafe import Markup
 from harness.model.family import TITLE
 from reports import text
 from reports.drawings.ladder import ladder
+from reports.drawings.mutations import mutation_matrix
 from reports.drawings.packet import packet
 from reports.drawings.plot import plot
 from reports.drawings.timeline import timeline
@@ -60,6 +61,7 @@ def environment(folder: Path | None = None) -> Environment:
         draw_ladder=ladder,
         draw_plot=plot,
         draw_timeline=timeline,
+        draw_mutations=mutation_matrix,
         duration=text.duration,
         clock=text.clock,
         plural=text.plural,

@@ -15,7 +15,19 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import ReportError
-from harness.model.records import Dump, Event, Exchange, FaultRun, LabStep, Lookup, Observation, Result, Rung, Tap
+from harness.model.records import (
+    Census,
+    Dump,
+    Event,
+    Exchange,
+    FaultRun,
+    LabStep,
+    Lookup,
+    Observation,
+    Result,
+    Rung,
+    Tap,
+)
 from harness.model.run import RunDir, RunInfo
 from harness.model.topology import Topology
 from reports.text import redact, tail
@@ -156,6 +168,18 @@ class Source:
         for fault in self._lines("faults.jsonl", TypeAdapter(FaultRun)):
             last[fault.fault] = fault
         return list(last.values())
+
+    @cached_property
+    def census(self) -> Census | None:
+        """`census.json`, if all checks were judged under each fault."""
+        text = self._text("census.json")
+        if not text:
+            return None
+        try:
+            return Census.model_validate_json(text)
+        except ValidationError as error:
+            self.problems.append(f"census.json: {error.error_count()} fields could not be read")
+            return None
 
     @cached_property
     def topology(self) -> Topology | None:

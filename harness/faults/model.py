@@ -19,7 +19,9 @@ Situation = Literal["three", "routed", "brnf", "kp-iptables", "portmap-iptables"
 class Also(Data):
     """Checks that fail with those that must, and why."""
 
-    checks: tuple[str, ...] = Field(min_length=1, description="Checks, or legs of checks as in `kills`")
+    checks: tuple[str, ...] = Field(
+        min_length=1, description="Checks, patterns of their ids (`dns.*`), or legs of checks as in `kills`"
+    )
     because: Sentence = Field(description="What of the fault reaches them")
 
 

@@ -37,7 +37,18 @@ from reports.model.packets import (
 )
 from reports.model.page import Report
 from reports.model.policy import Policies, PolicyCase, PolicyProblem, PolicyTable
-from reports.model.practice import CheckRow, Claim, FaultRow, Faults, LabCard, Plot, Series, StepRow
+from reports.model.practice import (
+    CheckRow,
+    Claim,
+    FaultRow,
+    Faults,
+    LabCard,
+    MutationCell,
+    Mutations,
+    Plot,
+    Series,
+    StepRow,
+)
 from reports.model.requirements import Area, LegRow, Requirement, Requirements
 from reports.model.run import Bar, Environment, PinRow, Timeline
 from reports.model.verdict import Count, Headline, LogTail, Trouble
@@ -74,6 +85,8 @@ __all__ = [
     "MatrixTab",
     "Mtu",
     "MtuRow",
+    "MutationCell",
+    "Mutations",
     "NodeBox",
     "OutsideBox",
     "PacketPath",

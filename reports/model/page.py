@@ -9,7 +9,7 @@ from reports.model.names import Dns, Services
 from reports.model.network import Diagram, LoadRow, Matrix
 from reports.model.packets import Mtu, PacketPath
 from reports.model.policy import Policies
-from reports.model.practice import Faults, LabCard
+from reports.model.practice import Faults, LabCard, Mutations
 from reports.model.requirements import Requirements
 from reports.model.run import Environment, Timeline
 from reports.model.verdict import Headline, Trouble
@@ -34,5 +34,6 @@ class Report:
     policies: Policies | None
     labs: tuple[LabCard, ...]
     faults: Faults | None
+    mutations: Mutations | None
     timeline: Timeline | None
     environment: Environment

@@ -131,3 +131,41 @@ class Faults:
     rows: tuple[FaultRow, ...]
     killed: int
     counted: int
+
+
+@dataclass(frozen=True)
+class MutationCell:
+    """A check under a fault.
+
+    Args:
+        row: Number of the fault.
+        column: Number of the check.
+        mark: What the check said, held against the catalogue.
+        title: The same as a sentence.
+    """
+
+    row: int
+    column: int
+    mark: Mark
+    title: str
+
+
+@dataclass(frozen=True)
+class Mutations:
+    """Faults times checks.
+
+    Args:
+        faults: Id and title of each that was injected.
+        checks: Ids, those of an area side by side.
+        killed: How many faults killed each check.
+        cells: All that are not empty.
+        legend: Marks with how many cells have them.
+        entire: All checks were judged under each fault, so that an empty cell is one that passed.
+    """
+
+    faults: tuple[tuple[str, str], ...]
+    checks: tuple[str, ...]
+    killed: tuple[int, ...]
+    cells: tuple[MutationCell, ...]
+    legend: tuple[tuple[Mark, int], ...]
+    entire: bool

@@ -16,6 +16,7 @@ _SINGLE = (
     "results.jsonl",
     "labs.jsonl",
     "faults.jsonl",
+    "census.json",
     "topology.json",
 )
 _FOLDERS = ("captures", "labs", "faults", "logs", "ansible")

@@ -13,6 +13,7 @@ _MARKS = {
     "survived": Mark("bad", "✗", "missed"),
     "imprecise": Mark("warn", "~", "detected, but by too many checks"),
     "equivalent": Mark("muted", "=", "has no effect here"),
+    "not-applicable": Mark("muted", "–", "not applicable here"),
     "error": Mark("lab", "!", "could not be injected"),
 }
 

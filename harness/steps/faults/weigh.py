@@ -156,13 +156,19 @@ def weigh(fault: Fault, looks: Mapping[str, Seen], scope: Scope) -> Weighed:
             words.append(f"{target} did not fail: {look.status} {look.reason} {look.statement}".rstrip())
     imprecise = list(dict.fromkeys(_too_much(fault, looks)))
     words += [f"{target} should not have failed: {looks[split_target(target)[0]].statement}" for target in imprecise]
-    excused = {split_target(target)[0] for target in _also(fault)}
+    excused = _also(fault, looks)
     beside = [name for name, look in looks.items() if look.red and name in excused]
     return Weighed(tuple(killed), tuple(survived), tuple(imprecise), tuple(beside), "\n".join(words))
 
 
-def _also(fault: Fault) -> list[str]:
-    return [target for group in fault.also for target in group.checks]
+def _also(fault: Fault, names: Iterable[str]) -> dict[str, list[str]]:
+    """Checks that may fail, with the patterns of their legs."""
+    targets = [split_target(target) for group in fault.also for target in group.checks]
+    found = {
+        name: [_pattern(fault, name, pattern) for glob, pattern in targets if fnmatch.fnmatchcase(name, glob)]
+        for name in names
+    }
+    return {name: patterns for name, patterns in found.items() if patterns}
 
 
 def _too_much(fault: Fault, looks: Mapping[str, Seen]) -> Iterator[str]:
@@ -175,10 +181,7 @@ def _too_much(fault: Fault, looks: Mapping[str, Seen]) -> Iterator[str]:
     # Who spares some legs of a check has thought of its others.
     partly = {name for name, pattern in map(split_target, fault.spares) if pattern != "*"}
     named = partly | {split_target(target)[0] for target in fault.kills}
-    may: dict[str, list[str]] = {}
-    for target in _also(fault):
-        name, pattern = split_target(target)
-        may.setdefault(name, []).append(_pattern(fault, name, pattern))
+    may = _also(fault, looks)
     for name, look in looks.items():
         if not look.red:
             continue

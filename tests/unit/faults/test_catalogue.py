@@ -43,6 +43,18 @@ def test_a_fault_names_checks_that_exist_and_spares_none_that_it_kills(fault: Fa
 
 
 @FAULTS
+def test_what_may_fail_beside_is_a_check_that_need_not_and_that_is_not_spared(fault: Fault) -> None:
+    kills = {split_target(target)[0] for target in fault.kills}
+    spares = {name for name, pattern in map(split_target, fault.spares) if pattern == "*"}
+    for target in (target for group in fault.also for target in group.checks):
+        glob, _ = split_target(target)
+        found = {name for name in CHECKS if fnmatch.fnmatchcase(name, glob)}
+        assert found, f"{fault.id}: no check is called {glob}"
+        assert found - kills, f"{fault.id}: {glob} must fail, and need not be excused"
+        assert not found & spares, f"{fault.id} spares and excuses {sorted(found & spares)}"
+
+
+@FAULTS
 def test_what_a_fault_changes_is_undone(fault: Fault) -> None:
     """Rules and sets go with their table, stopped programs go on, routes are replayed; all else needs a command."""
     left = [action for action in fault.inject if not action.keep and not TABLE_RULE.match(action.command)]
