@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def cluster_option(*, short: bool = True) -> Callable[[F], F]:
+OF_A_CLUSTER: Final = "Name of the cluster. Optional if there is only one."
+
+
+def cluster_option(*, short: bool = True, words: str = OF_A_CLUSTER) -> Callable[[F], F]:
     """The option `--cluster`, the same everywhere; `--lab` is its former name.
 
     Args:
         short: It is `-c`, too; not so for a command whose `-c` is something else.
+        words: Of the help.
     """
 
     def decorate(function: F) -> F:
-        words = "Name of the cluster. Optional if there is only one."
         flags = ("-c", "--cluster") if short else ("--cluster",)
         click.option("-l", "--lab", cls=Alias, of="cluster")(function)
         return click.option(*flags, metavar="NAME", help=words)(function)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     """,
 )
 @click.option("--variants", metavar="NAMES", help="Networks, separated by commas.  [default: flannel]")
-@cluster_option()
+@cluster_option(words="Use this running cluster, and do not remove it.")
 @click.option("--faults", "only", cls=Option, metavar="FAULTS", help="Only these faults: ids or names, with commas.")
 @click.option("--nodes", type=click.IntRange(min=2), help="Number of nodes of each cluster.  [default: 2]")
 @click.option(
