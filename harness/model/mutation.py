@@ -32,7 +32,7 @@ class Column(Record):
     nodes: int
     kubernetes: str
     kernel: str
-    versions: dict[str, str] = Field(default_factory=dict, description="Programs of the network, with their versions")
+    versions: dict[str, str] = Field(default_factory=dict, description="Programs of the cluster, with their versions")
     program: str = Field(default="", description="Version of cnilab")
     checks: tuple[str, ...] = Field(description="Checks that were judged under each fault")
     unsteady: tuple[str, ...] = Field(default=(), description="Checks that did not pass before the first fault")

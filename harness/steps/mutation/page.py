@@ -23,7 +23,8 @@ judges all checks that can fail there. A fault is *killed* if every check that m
 failed but those of which the catalogue says why (`also`).
 
 This page is made from `docs/mutation.json` by `python -m harness.steps.mutation.page`. The data is measured, by
-`cnilab mutate --write docs/mutation.md`; nothing of it is written by hand.
+`cnilab mutate --write docs/mutation.md`; nothing of it is written by hand. A network without a column was not run, and
+neither was a fault with an empty cell.
 """
 
 WORDS: Final[Mapping[str, str]] = {
@@ -72,7 +73,7 @@ no other check fail. What a network cannot show counts in neither.
 """
 
 CELLS: Final = """A cell names the checks that killed the fault, and how many more failed beside them, as the catalogue
-says they may. An empty cell: not run on this network.
+says they may.
 """
 
 

@@ -61,7 +61,7 @@ def column(info: RunInfo, census: Census, runs: Iterable[FaultRun], catalogue: M
         nodes=info.nodes,
         kubernetes=info.kubernetes,
         kernel=info.host.get("kernel", ""),
-        versions={pin.name: pin.version for pin in info.pins},
+        versions={pin.name: pin.version for pin in info.pins if "/" not in pin.name},  # images have their programs'
         program=info.version,
         checks=census.checks,
         unsteady=census.unsteady,
