@@ -83,7 +83,8 @@ def look(
         checks: What is to be judged afterwards.
         disturbance: How the lab may be disturbed; None: it may not.
     """
-    how = replace(disturbance or Disturbance(), checks=frozenset(check.id for check in checks))
+    judged = frozenset(check.id for check in checks if check.applies(suite.gates))
+    how = replace(disturbance or Disturbance(), checks=judged)
     if "svc" in suite.attached.variant.gates:
         wait_for_proxy(suite, journal)
     seen = observe(suite, batches(checks), run.path, journal, Pace(disturbance=how))

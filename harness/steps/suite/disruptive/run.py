@@ -91,18 +91,18 @@ def _idle(suite: Suite, journal: Journal, how: Disturbance) -> Iterator[Lasting 
     if not how.wants("idle"):
         yield None
         return
-    least = round(timeouts.scaled(how.idle) * 1000)
+    least = round(how.idle * 1000)
     plans = probers(suite, held, lambda way: HoldProbe(way[1], least_ms=least))
     with lasting(plans, batch=BATCH, purpose="idle") as waiting:
         start = time.monotonic()
         yield waiting
         with journal.step("test.observe.idle", f"connections that are idle for {how.idle:.0f} s"):
-            _wait(how.idle - (time.monotonic() - start) / timeouts.factor())
+            _wait(how.idle - (time.monotonic() - start))
 
 
 def _wait(seconds: float) -> None:
-    """In small steps: an interrupt is heard at once."""
-    for _ in timeouts.ticks(max(0.0, seconds), 0.25, 0.25):
+    """In small steps: an interrupt is heard at once. A time to be idle is no deadline, and is never stretched."""
+    for _ in timeouts.ticks(max(0.0, seconds), 0.25, 0.25, scale=float):
         pass
 
 

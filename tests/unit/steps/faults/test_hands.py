@@ -61,7 +61,7 @@ def observed(monkeypatch: pytest.MonkeyPatch, there: Any) -> list[tuple[str, ...
     green = simlab.green()
     monkeypatch.setattr("harness.steps.faults.places.sandboxes.take", running)
     monkeypatch.setattr(
-        "harness.steps.faults.hands.suites.deploy", lambda *_: SimpleNamespace(inventory=simlab.inventory())
+        "harness.steps.faults.hands.suites.deploy", lambda *_, **__: SimpleNamespace(inventory=simlab.inventory())
     )
     monkeypatch.setattr(hands, "observe", observe)
     monkeypatch.setattr(hands, "Context", lambda *_: green)
