@@ -140,13 +140,15 @@ def _leg(
     """What rules do with the packets of one kind: the first that they certainly spoil, else the first that they may."""
     leg = f"{node}/{way.name}/{way.flow.proto}"
     doubt: tuple[Leg, Met | None] | None = None
+    doubted: dict[str, str] = {}  # what an exchange shows of a rule holds for the other packets that come to it
     for packet in way.packets:
         for met in traverse(rules, way.stations, packet):
             if not _wrong(way, met):
                 continue
             text = _sentence(node, way, packet, met, rules)
             blind = sorted(way.devices & set(programs))
-            against = _contradiction(context, way, packet, met)
+            against = doubted.get(met.end.rule, "") or _contradiction(context, way, packet, met)
+            doubted[met.end.rule] = against
             if met.certain and not blind and not against and met.end.verdict != UNKNOWN:
                 return failed(leg, "unexpected", text, "pass", met.end.verdict), met
             why = against or (f"a program at {names(blind)} may decide before" if blind else _DOUBT)

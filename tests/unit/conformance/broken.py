@@ -287,6 +287,9 @@ ESTABLISHED = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": 
 TRANSLATED = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
 DATAGRAMS = nft_match("udp", "dport", 8080)
 REJECTED = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+HOST_FIREWALL = nft_chain(
+    "inet", "filter", "forward", [ESTABLISHED, {"accept": None}], [TRANSLATED, {"accept": None}], [REJECTED]
+)
 LONG = {"match": {"op": ">", "left": {"meta": {"key": "length"}}, "right": 1400}}
 
 
@@ -335,9 +338,10 @@ CASES = (
     Broken(
         "a host firewall's own chain rejects what iptables accepts",
         "node.filters",
-        (more_rules("n1", *nft_chain(
-            "inet", "filter", "forward", [ESTABLISHED, {"accept": None}], [TRANSLATED, {"accept": None}], [REJECTED],
-        )),),
+        (
+            more_rules("n1", *HOST_FIREWALL),
+            exchanges({"outcome": "timeout", "errno": 110}, purpose="mesh", src="a", dst="c"),
+        ),
         "n1/a to c, leaving/tcp",
         "unexpected",
     ),
