@@ -324,7 +324,8 @@ def _green_again(mutation: Mutation, checks: Sequence[Check]) -> str:
     # Against all checks, patience is cheaper: a look that is too short for a busy machine is one more look.
     first = Pace(retries=1, only=_read_by(mutation, checks)) if mutation.rest else _hasty(mutation, checks)
     paces = chain((first,), repeat(Pace(retries=1)))
-    for _, pace in zip(timeouts.ticks(GREEN_AGAIN, 0.05), paces, strict=False):
+    patience = GREEN_AGAIN * (3 if mutation.rest else 1)  # whoever looks at more needs longer for each look
+    for _, pace in zip(timeouts.ticks(patience, 0.05), paces, strict=False):
         context = _look(mutation, checks, pace)
         judged = judge_all(context, with_prerequisites(_open(checks, mutation.green.gates)), CHECKS)
         bad = [one for one in judged if one.status not in {"pass", "not-applicable"}]

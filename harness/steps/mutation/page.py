@@ -73,7 +73,8 @@ no other check fail. What a network cannot show counts in neither.
 """
 
 CELLS: Final = """A cell names the checks that killed the fault, and how many more failed beside them, as the catalogue
-says they may.
+says they may. A check is without a verdict if it had nothing to judge: where no answer comes, nobody can say under
+which address the sender was seen.
 """
 
 
@@ -135,6 +136,7 @@ def _cell(cell: Cell | None) -> str:
     told = [word, _listed(cell.killed_by)] if cell.killed_by else [word]
     more = len(set(cell.beside))
     said = ": ".join(told) + (f"; {more} beside" if more else "")
+    said += f"; {len(cell.unjudged)} without a verdict" if cell.unjudged else ""
     said += f"; missed by {_listed(cell.survived)}" if cell.survived else ""
     return said + (f"; too many: {_listed(cell.imprecise)}" if cell.imprecise else "")
 
