@@ -127,7 +127,7 @@ class Night:
                 if census is not None:
                     parts.append(column(run.info(), census, run.faults(), known))
             found += [joined(parts)] if parts else []
-        return found
+        return list(updated(MutationTable(), found, list(known)).columns)
 
 
 def data_of(target: Path) -> Path:
