@@ -42,7 +42,6 @@ DECLARED = {
 SHARED = {
     "a host firewall's own chain rejects what iptables accepts": "an inet table is for both",
     "a node's NIC drops what is longer than 1400 bytes": "a device belongs to no family",
-    "a filter of frames drops what goes from pod to pod of a node": "a frame belongs to no family",
     "the loopback of a pod is down": "a link belongs to no family",
     "a link has another MTU": "a link belongs to no family",
     "a pod's veth is not a port of the bridge": "a link belongs to no family",
