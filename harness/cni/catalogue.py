@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from harness import yamlio
 from harness.components.versions import numbers
-from harness.errors import Problem, SpecError, UsageError
+from harness.errors import SpecError, UsageError
+from harness.model.ownfiles import mistakes
 from harness.model.spec import LabSpec
 from harness.model.variant import DRIVERS, Variant
 
@@ -52,10 +53,7 @@ def variant(name: str) -> Variant:
         return Variant.model_validate({"driver": path.parts[-3], **yamlio.loads(path.read_text(encoding="utf-8"))})
     except ValidationError as error:
         msg = f"variant file {path.name} is wrong"
-        problems = [
-            Problem(str(path), ".".join(str(part) for part in fault["loc"]), fault["msg"]) for fault in error.errors()
-        ]
-        raise SpecError(msg, problems) from error
+        raise SpecError(msg, mistakes(path, error, Variant)) from error
 
 
 def of(spec: LabSpec) -> Variant:

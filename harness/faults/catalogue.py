@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from harness import yamlio
-from harness.errors import UsageError
+from harness.errors import Problem, SpecError, UsageError
 from harness.faults.model import Fault
+from harness.model.ownfiles import mistakes
 
 _FILE = Path(__file__).with_suffix(".yaml")
 _FAULTS: TypeAdapter[tuple[Fault, ...]] = TypeAdapter(tuple[Fault, ...])
@@ -19,8 +21,33 @@ _FAULTS: TypeAdapter[tuple[Fault, ...]] = TypeAdapter(tuple[Fault, ...])
 
 @cache
 def faults() -> tuple[Fault, ...]:
-    """All faults, in the order in which they are run."""
-    return _FAULTS.validate_python(yamlio.loads(_FILE.read_text(encoding="utf-8")))
+    """All faults, in the order in which they are run.
+
+    Raises:
+        SpecError: The catalogue is wrong; with every mistake and its line.
+    """
+    return read(_FILE)
+
+
+def read(path: Path) -> tuple[Fault, ...]:
+    """The faults of a file.
+
+    Args:
+        path: YAML, a list of faults.
+
+    Raises:
+        SpecError: With every mistake and its line; an id or a name that two faults have is one.
+    """
+    try:
+        found = _FAULTS.validate_python(yamlio.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        msg = "the catalogue of faults is wrong"
+        raise SpecError(msg, mistakes(path, error, tuple[Fault, ...])) from error
+    used = Counter(word for fault in found for word in (fault.id, fault.name))
+    if twice := [word for word, count in used.items() if count > 1]:
+        msg = "the catalogue of faults is wrong"
+        raise SpecError(msg, [Problem(str(path), word, "is used by two faults") for word in twice])
+    return found
 
 
 def choose(only: Collection[str]) -> list[Fault]:

@@ -51,8 +51,12 @@ def allowed(lock: Lock, name: str) -> set[str]:
     return full | {minor_of(version) for version in full}
 
 
+MEASURED = ROOT / "docs/mutation.md"
+"""A table of runs, which says of each what it ran with; the next run replaces it."""
+
+
 def texts() -> list[Path]:
-    return sorted({path for pattern in TEXTS for path in ROOT.glob(pattern) if path.is_file()})
+    return sorted({path for pattern in TEXTS for path in ROOT.glob(pattern) if path.is_file()} - {MEASURED})
 
 
 def test_texts_are_found() -> None:

@@ -38,10 +38,12 @@ class Lab:
         self.says: dict[str, list[Result]] = {}
         self.injected = False
         self.under: list[bool] = []
+        self.brief: list[bool] = []
 
-    def look(self, mutation: Mutation, checks: Sequence[Check], pace: Pace) -> SimpleNamespace:
+    def look(self, mutation: Mutation, checks: Sequence[Check], pace: Pace, *, brief: bool = True) -> SimpleNamespace:
         del mutation, pace
         self.looks.append(tuple(check.id for check in checks))
+        self.brief.append(brief)
         self.under.append(self.injected)
         return SimpleNamespace()
 
@@ -115,6 +117,7 @@ def test_a_fault_that_nobody_sees_is_looked_for_twice(lab: Lab) -> None:
     done = faults._mutate(mutation(), fault(CROSS, spares=(LOSS,)))
     assert (done.outcome, done.survived) == ("survived", (CROSS,))
     assert lab.looks[:2] == [(CROSS, LOSS), (CROSS,)]
+    assert lab.brief[:2] == [True, False], "the second look disturbs as a user would"
     assert (done.reds, done.judged) == ((), 0)
 
 
