@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     "All of it is put back.",
 )
 @click.option("--faults", is_flag=True, help="Test the suite itself: inject faults and verify that the checks fail.")
-@click.option(
-    "--fault", "only", cls=Option, multiple=True, help="With --faults: inject only this fault. May be repeated."
-)
+@click.option("--fault", "only", cls=Option, multiple=True, help="The same with only this fault. May be repeated.")
 @output_option()
 @test_cluster
 def command(
@@ -82,8 +80,9 @@ def command(
 
             results = run_conformance(there, run, journal, select=select, strict=strict, disturbance=disturbance)
     words = ["--select", select] if select else []
-    words += ["--disruptive"] if disruptive else []
-    finish(run, command=("cnilab", "test", *words, *(["--faults"] if faults else ())))
+    words += [f"--{name}" for name, given in (("strict", strict), ("disruptive", disruptive)) if given]
+    words += [word for one in only for word in ("--fault", one)] or (["--faults"] if faults else [])
+    finish(run, command=("cnilab", "test", *words))
     if faults or only:
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
         return 1 if any(one.outcome in {"survived", "imprecise", "error"} for one in mutations) else 0
@@ -104,8 +103,13 @@ def _disturbance(there: Attached, journal: Journal) -> Disturbance:
 
 def _faults(faults: list[FaultRun]) -> Listing:
     rows = [
-        (one.fault, one.outcome, ",".join(one.killed_by) or "-", ",".join(one.survived) or "-", one.title)
+        (
+            one.fault,
+            one.outcome,
+            *(",".join(some) or "-" for some in (one.killed_by, one.survived, one.imprecise)),
+            one.title,
+        )
         for one in faults
     ]
     items = [one.model_dump(mode="json", by_alias=True) for one in faults]
-    return Listing("FaultRun", ("fault", "outcome", "killed by", "missed by", "what"), rows, items)
+    return Listing("FaultRun", ("fault", "outcome", "killed by", "missed by", "wrongly red", "what"), rows, items)
