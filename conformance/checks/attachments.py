@@ -212,7 +212,8 @@ def reuse(context: Context) -> Verdict:
         if seen is None or not verbs.calls("fill-again"):
             legs.append(broken(f"{verbs.node}/reuse", f"{verbs.node}: no address was given again", "missing"))
             continue
-        before += [owner(row["ttl"]) == "old" for row in seen["asked"] if row["moment"] == "before"]
+        answers = [row for row in seen["asked"] if row["moment"] == "before" and row["outcome"] == "ok"]
+        before += [owner(row["ttl"]) == "old" for row in answers]
         if not again:
             text = f"ADD on {verbs.node} gave no address again, so that nobody can have it"
             legs.append(recorded(f"{verbs.node}/reuse", None, text))
@@ -235,14 +236,17 @@ def _reused(node: str, ip: str, seen: Json) -> list[Leg]:
     holders = sorted(netns for netns, held in seen["held"].items() if ip in held)
     text = f"{node} gave {ip} again, and {names(holders)} have it: the old attachment still does"
     legs.append(check_value(f"{node}/{ip}/held", [seen["new"]], holders, text, reason="unexpected"))
+    rows = {(one["moment"], one["from"]): one for one in seen["asked"] if one["ip"] == ip}
     for place in ("node", "neighbour"):
         leg = f"{node}/{place}>{ip}"
-        row = next(
-            (one for one in seen["asked"] if (one["moment"], one["from"], one["ip"]) == ("after", place, ip)), None
-        )
+        row, earlier = rows.get(("after", place)), rows.get(("before", place))
         who = node if place == "node" else f"another attachment on {node}"
-        if row is None or row["outcome"] == "error":
+        if row is None or earlier is None or "error" in {row["outcome"], earlier["outcome"]}:
             legs.append(broken(leg, f"the probe did not report {leg}", "missing"))
+        elif earlier["outcome"] != "ok" and row["outcome"] != "ok":
+            # Rules of a node need not let through what belongs to no cluster.
+            text = f"{who} got no answer from {ip} before it was given again either, so that nothing can be compared"
+            legs.append(recorded(leg, row["outcome"], text))
         elif row["outcome"] != "ok":
             text = f"{who} got no answer from {ip}, which was given again: something stale leads to its old owner"
             legs.append(failed(leg, row["outcome"], text, "ok", row["outcome"]))
