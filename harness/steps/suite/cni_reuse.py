@@ -15,6 +15,7 @@ from harness.model.node import Node
 from harness.model.records import Exchange
 from harness.probes.agent import run_plans
 from harness.probes.plan import ExchangeProbe, Probe, Prober, Target
+from harness.runner import Runner
 
 ANSWER: Final = 1.0
 """Seconds for an answer on the node itself, before scaling: it takes less than a millisecond, or does not come."""
@@ -41,6 +42,22 @@ class Reuse:
             words = [f"{key}={ttl}" for key in keys]
             self.node.runner.run(["ip", "netns", "exec", netns, "sysctl", "-qew", *words], check=False)
 
+    def unlock(self, bridge: str, ifname: str) -> None:
+        """Let the node and the neighbour believe whoever says that he has an address now.
+
+        A kernel keeps what ARP has told it for a second (`locktime` in arp(7)), against every announcement. Here the
+        address changes hands sooner than that, which no pod does.
+
+        Args:
+            bridge: Of the node; networks without one have routes instead.
+            ifname: The neighbour's interface.
+        """
+        for runner, device in ((self.node.runner, bridge), (self._inside(), ifname)):
+            runner.run(["sysctl", "-qew", f"net.ipv4.neigh.{device}.locktime=0"], check=False)
+
+    def _inside(self) -> Runner:
+        return self.node.into_netns(f"/run/netns/{self.neighbour}")
+
     def ask(self, moment: str, addresses: Sequence[str]) -> None:
         """Ask for an answer at each address: the node, and the neighbour.
 
@@ -48,7 +65,7 @@ class Reuse:
             moment: `before` or `after` the change.
             addresses: Which.
         """
-        runners = {"node": self.node.runner, "neighbour": self.node.into_netns(f"/run/netns/{self.neighbour}")}
+        runners = {"node": self.node.runner, "neighbour": self._inside()}
         asked: list[Probe] = [_echo(moment, one) for one in addresses]
         plans = {Prober(name, self.node.name, "", runner): asked for name, runner in runners.items()}
         for one in run_plans(plans, batch="B7", deadline=ANSWER, retries=1) if asked else ():

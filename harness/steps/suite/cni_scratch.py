@@ -191,6 +191,7 @@ def _exhausted(calls: Calls, conf: Json) -> Json:
     }
     _detach(calls, last)
     heir = SITES[verbs.ROOM]
+    reuse.unlock(NARROW.bridge, SITES[1].ifname)
     reuse.ask("before", seen["oldest"])
     calls.chain("fill-del", "DEL", conf, SITES[0], result=results[0])
     calls.chain("fill-again", "ADD", conf, heir)
