@@ -6,8 +6,9 @@ from typing import Any
 
 from harness.model.records import Result
 from tests.unit.conformance import simlab
-from tests.unit.conformance.broken import reused
+from tests.unit.conformance.broken import reused, verb
 
+SIX = "2001:2:0:8::2"
 UNANSWERED: dict[str, Any] = {"outcome": "timeout", "ttl": None}
 
 
@@ -34,3 +35,15 @@ def test_a_place_that_has_an_answer_no_more_is_a_failure() -> None:
 def test_where_nobody_had_an_answer_there_is_no_verdict() -> None:
     result = judged(*((moment, place) for moment in ("before", "after") for place in ("node", "neighbour")))
     assert (result.status, result.reason) == ("error", "control")
+
+
+def test_over_ipv6_nobody_has_to_announce_an_address() -> None:
+    rows = [row | ({"ip": SIX} | (UNANSWERED if row["moment"] == "after" else {})) for row in simlab.again()]
+    run = simlab.changed(
+        reused(asked=rows, held={"old": [], "new": [SIX]}),
+        verb("fill-0", output={"ips": [{"address": f"{SIX}/125"}]}),
+        verb("fill-again", output={"ips": [{"address": f"{SIX}/125"}]}),
+    )
+    result = simlab.verdict(run, "ipam.reuse")
+    assert result.status == "pass", result.statement
+    assert {leg.status for leg in result.legs if leg.leg.endswith(f">{SIX}")} == {"record"}
