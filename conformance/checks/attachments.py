@@ -247,9 +247,10 @@ def _reused(node: str, ip: str, seen: Json) -> list[Leg]:
             # Rules of a node need not let through what belongs to no cluster.
             text = f"{who} got no answer from {ip} before it was given again either, so that nothing can be compared"
             legs.append(recorded(leg, row["outcome"], text))
-        elif row["outcome"] != "ok" and ":" in ip:
-            # Nobody has to announce an address (RFC 4861 §7.2.6), and who knew its old owner finds out by itself.
-            text = f"{who} got no answer yet from {ip}, which was given again: over IPv6 nobody has to announce it"
+        elif row["outcome"] != "ok" and (place == "neighbour" or ":" in ip):
+            # Nobody has to announce an address (RFC 4861 §7.2.6, RFC 826), and who knew its old owner finds out by
+            # itself, after seconds. The node is another matter: its plugin has just made it a way to the new one.
+            text = f"{who} got no answer yet from {ip}, which was given again: it may still know the old owner"
             legs.append(recorded(leg, row["outcome"], text))
         elif row["outcome"] != "ok":
             text = f"{who} got no answer from {ip}, which was given again: something stale leads to its old owner"

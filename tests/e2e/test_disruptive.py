@@ -61,6 +61,8 @@ def test_a_disturbed_cluster_is_as_required_and_then_as_before(cli: Cli, untouch
 def test_what_was_deleted_is_back_after_an_interrupt(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
     cli("up", "flannel", "--name", name)
+    # The suite's pods stay, and each has a lease.
+    cli("test", "--cluster", name, "--select", "node.routes")
     run = cli.home / ".runs" / "latest" / "events.jsonl"
     before = lasting(cli, name)
     process = cli.start("test", "--cluster", name, "--disruptive", "--select", "node.heal")
