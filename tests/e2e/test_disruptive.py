@@ -14,7 +14,8 @@ from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 
 LASTING = (
-    ("ip", "-br", "link", "show", "type", "vxlan"),
+    # A device that is made anew has another MAC.
+    ("sh", "-c", "ip -br link show type vxlan | cut -d ' ' -f 1"),
     ("ip", "route", "show", "root", "10.244.0.0/16"),
     ("ip", "-6", "route", "show", "root", "fd00:10:244::/48"),
     ("sh", "-c", "iptables-save | grep -v '^#' | grep FLANNEL | sed 's/\\[[0-9:]*\\]//'"),
