@@ -17,9 +17,6 @@ from harness.model.records import Evidence, Leg, Lookup, Observation, Query
 CHANCE: Final = 2
 """So many of one place's datagrams may be lost on a busy machine without a cause in the network."""
 
-LOOKS: Final = 2
-"""So often both ways are asked at the most: a cause in the network is there the second time, too."""
-
 SOCKETS: Final = frozenset({"one-socket", "own-sockets"})
 """Purposes of the questions that are compared."""
 
@@ -39,6 +36,11 @@ def _answered(query: Query) -> bool:
     return query.rcode.isupper()
 
 
+def _lost(one: Lookup) -> int:
+    """Questions without an answer."""
+    return sum(not _answered(query) for query in one.queries)
+
+
 def same_socket(context: Context) -> Verdict:
     """A and AAAA that are sent from one socket, back to back, are both answered as they are from two sockets."""
     seen = context.lookups.get("one-socket", ())
@@ -47,7 +49,7 @@ def same_socket(context: Context) -> Verdict:
     legs = [_pairs(one, apart.get(one.src), wanted) for one in seen]
     legs += unreported(context, "one-socket")
     legs += unreported(context, "own-sockets", lambda src, probe: f"{name_of(src, probe)}{APART}")
-    lost = sum(not _answered(query) for one in seen for query in one.queries)
+    lost = sum(map(_lost, seen))
     return Verdict(
         tuple(legs),
         (
@@ -69,9 +71,7 @@ def undecided(seen: Iterable[Observation]) -> frozenset[str]:
         seen: What was observed; of these, lookups that ask from one socket or from many.
     """
     asked = (one for one in seen if isinstance(one, Lookup) and one.purpose in SOCKETS)
-    return frozenset(
-        one.src for one in asked if CHANCE < sum(not _answered(query) for query in one.queries) < len(one.queries)
-    )
+    return frozenset(one.src for one in asked if CHANCE < _lost(one) < len(one.queries))
 
 
 def _addresses(context: Context) -> dict[str, list[str]]:
@@ -106,8 +106,8 @@ def _pairs(one: Lookup, apart: Lookup | None, wanted: Mapping[str, Sequence[str]
 
 def _compared(leg: str, one: Lookup, apart: Lookup) -> Leg:
     """Which questions of one socket were lost; what is lost from separate sockets too is not the socket's doing."""
-    total, lost = len(one.queries), sum(not _answered(query) for query in one.queries)
-    others, missed = len(apart.queries), sum(not _answered(query) for query in apart.queries)
+    total, lost = len(one.queries), _lost(one)
+    others, missed = len(apart.queries), _lost(apart)
     beside = f"from a socket each, {others - missed} of {others} are"
     observed = f"{total - lost} of {total}"
     if lost <= CHANCE:

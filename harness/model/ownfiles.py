@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
 from harness import yamlio
 from harness.errors import Problem
+from harness.model.hints import nearest
 
 _QUOTED: Final = re.compile(r"'([^']*)'")
 
@@ -36,11 +35,11 @@ def _problem(path: Path, document: Any, item: dict[str, Any], model: Any) -> Pro
     where, dotted = f"{path}:{line}:{column}", ".".join(map(str, _named(document, loc)))
     if item["type"] == "extra_forbidden":
         keys = sorted(_keys(model, loc[:-1]))
-        return Problem(where, dotted, "is not a key", f"keys {', '.join(keys)}", _meant(str(loc[-1]), keys))
+        return Problem(where, dotted, "is not a key", f"keys {', '.join(keys)}", nearest(str(loc[-1]), keys))
     if item["type"] == "literal_error":
         words = _QUOTED.findall(str(item["ctx"]["expected"]))
         return Problem(
-            where, dotted, f"is {item['input']!r}", f"one of {', '.join(words)}", _meant(item["input"], words)
+            where, dotted, f"is {item['input']!r}", f"one of {', '.join(words)}", nearest(str(item["input"]), words)
         )
     text = str(item["msg"]).removeprefix("Value error, ")
     return Problem(where, dotted, text[:1].lower() + text[1:])
@@ -69,13 +68,6 @@ def _keys(model: Any, loc: tuple[str | int, ...]) -> set[str]:
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     """Models in an annotation, whatever is around them."""
-    if isinstance(annotation, type) and not get_args(annotation):
-        return [annotation] if issubclass(annotation, BaseModel) else []
-    if get_origin(annotation) in {Union, types.UnionType, Annotated, tuple, list, dict} or get_args(annotation):
-        return [model for part in get_args(annotation) for model in _models(part)]
-    return []
-
-
-def _meant(word: object, choices: list[str]) -> str:
-    near = difflib.get_close_matches(str(word)[:60], choices, n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

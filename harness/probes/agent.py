@@ -76,7 +76,7 @@ def run_plans(
         outputs = dict(
             zip(
                 work,
-                pool.map(lambda site: _run(site, requests[site], deadline, retries), work),
+                pool.map(lambda site: run_at(site, requests[site], deadline, retries), work),
                 strict=True,
             )
         )
@@ -114,8 +114,17 @@ def _requests(work: Mapping[Prober, Sequence[Probe]]) -> dict[Prober, list[dict[
     return plans
 
 
-def _run(site: Prober, probes: Sequence[Mapping[str, Any]], deadline: float, retries: int) -> dict[str, dict[str, Any]]:
-    """Run one agent; its lines by probe id, or one line with id `failure` when it could not be run."""
+def run_at(
+    site: Prober, probes: Sequence[Mapping[str, Any]], deadline: float, retries: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Run one agent; its lines by probe id, or one line with id `failure` when it could not be run.
+
+    Args:
+        site: Where.
+        probes: As the agent reads them.
+        deadline: Seconds for all of them, before scaling.
+        retries: Further attempts at a failed probe.
+    """
     plan = {"deadline_ms": round(timeouts.scaled(deadline) * 1000), "retries": retries, "probes": list(probes)}
     try:
         done = site.runner.run([site.binary, "run"], input=json.dumps(plan), timeout=deadline + AGENT_START, check=True)

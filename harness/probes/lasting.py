@@ -122,7 +122,8 @@ def lasting(plans: Plans, *, batch: str, purpose: str, trial: int = 0) -> Iterat
         _pause()
         yield found
     finally:
-        lines = {site: _end(agent) for site, agent in agents.items()} if _told(agents) else {}
+        _tell(agents)
+        lines = {site: _end(agent) for site, agent in agents.items()}
         lines |= {site: {"failure": {"outcome": "error", "detail": text}} for site, text in failed.items()}
         found.seen = _records(plans, stamp, lines, found)
 
@@ -168,13 +169,12 @@ def _start(site: Prober, requests: Sequence[Mapping[str, Any]]) -> _Agent:
     return _Agent(process, output)
 
 
-def _told(agents: Mapping[Prober, _Agent]) -> bool:
+def _tell(agents: Mapping[Prober, _Agent]) -> None:
     """Tell all agents at the same time that nothing is to last any longer."""
     for agent in agents.values():
         with contextlib.suppress(OSError):
             if agent.process.stdin is not None:
                 agent.process.stdin.close()
-    return True
 
 
 def _end(agent: _Agent) -> dict[str, Line]:

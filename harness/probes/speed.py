@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from harness import timeouts
-from harness.errors import CnilabError
 from harness.model.disturbed import Speed
+from harness.probes.agent import run_at
+from harness.probes.answers import line_of
 from harness.probes.plan import Prober, Target
 
 Kind = Literal["throughput", "rounds", "setups"]
@@ -42,7 +41,7 @@ def measure(site: Prober, target: Target, kind: Kind, *, batch: str, trial: int)
         batch: As the observation will say.
         trial: Which of several times.
     """
-    line = _line(site, {**_REQUESTS[kind], "id": "0", "dial": target.dial})
+    line = line_of(run_at(site, [{**_REQUESTS[kind], "id": "0", "dial": target.dial}], DEADLINE), 0)
     amounts = {"throughput": "received", "rounds": "connected", "setups": "connected"}
     return Speed.model_validate({
         "batch": batch, "purpose": kind, "trial": trial,
@@ -51,13 +50,3 @@ def measure(site: Prober, target: Target, kind: Kind, *, batch: str, trial: int)
         "amount": line.get(amounts[kind], 0), "ms": line.get("ms", 0.0),
         "p50_us": line.get("p50_us"), "p99_us": line.get("p99_us"), "detail": line.get("detail", ""),
     })  # fmt: skip
-
-
-def _line(site: Prober, probe: Mapping[str, Any]) -> dict[str, Any]:
-    plan = {"deadline_ms": round(timeouts.scaled(DEADLINE) * 1000), "probes": [probe]}
-    try:
-        done = site.runner.run([site.binary, "run"], input=json.dumps(plan), timeout=DEADLINE + 10.0)
-        line: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
-    except (CnilabError, IndexError, json.JSONDecodeError) as error:
-        return {"outcome": "error", "detail": str(error)}
-    return line

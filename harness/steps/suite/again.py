@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from conformance.checks.stub import LOOKS, SOCKETS, undecided
+from conformance.checks.stub import SOCKETS, undecided
 from harness.model.records import Lookup, Observation
 from harness.probes.plan import Probe
 
@@ -24,20 +24,18 @@ def settled(
         asked: That plan.
         ask: Runs a part of it.
     """
-    found = list(seen)
-    for _ in range(LOOKS - 1):
-        places = undecided(found)
-        wanted = {place: [one for one in asked[place] if one.purpose in SOCKETS] for place in sorted(places)}
-        if not places:
-            break
-        before = {_key(one): one for one in found if isinstance(one, Lookup) and _key(one)[0] in SOCKETS}
-        newer = {
-            _key(one): one.model_copy(update={"tries": (*before[_key(one)].tries, *one.tries)})
-            for one in ask(wanted)
-            if isinstance(one, Lookup)
-        }
-        found = [newer.get(_key(one), one) if isinstance(one, Lookup) else one for one in found]
-    return found
+    places = undecided(seen)
+    if not places:
+        return list(seen)
+    # Once: a cause in the network is there the second time, too.
+    wanted = {place: [one for one in asked[place] if one.purpose in SOCKETS] for place in sorted(places)}
+    before = {_key(one): one for one in seen if isinstance(one, Lookup) and one.purpose in SOCKETS}
+    newer = {
+        _key(one): one.model_copy(update={"tries": (*before[_key(one)].tries, *one.tries)})
+        for one in ask(wanted)
+        if isinstance(one, Lookup)
+    }
+    return [newer.get(_key(one), one) if isinstance(one, Lookup) else one for one in seen]
 
 
 def _key(one: Lookup) -> tuple[str, str, str]:
