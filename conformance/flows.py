@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from conformance.context import Context
-from conformance.dumps import Json, rows
+from conformance.dumps import rows
 from conformance.inventory import NodeFact
 from conformance.maths import first_host
 from conformance.netfilter import ACCEPT, DNAT, DROP, MASQUERADE, REJECT, SNAT, Flow, parse, verdicts
-from conformance.nft import nft_verdicts, of_iptables
+from conformance.nft import Ruleset, nft_verdicts, of_iptables, ruleset
 from harness.model.family import Family
 from harness.model.world import addresses
 
@@ -83,26 +83,36 @@ def decisions(context: Context, node: str, kind: str, hook: str, flow: Flow) -> 
     text, nft = rules(context, node)
     if not isinstance(text, str) and (not rows(nft) or of_iptables(rows(nft), flow)):
         return None  # nft shows that iptables has rules for this packet, and not what they are
-    return decided(text if isinstance(text, str) else None, rows(nft), kind, hook, flow)
+    return decided(text if isinstance(text, str) else None, nft_rules(context, node), kind, hook, flow)
 
 
-def decided(text: str | None, ruleset: Sequence[Json], kind: str, hook: str, flow: Flow) -> set[str]:
+def nft_rules(context: Context, node: str) -> Ruleset:
+    """Rules of nft of a node, read once for all packets that are asked about; none where they were not read.
+
+    Args:
+        context: The run.
+        node: Whose rules.
+    """
+    known: dict[str, Ruleset] = context.memo.setdefault("nft", {})
+    if node not in known:
+        known[node] = ruleset(rows(rules(context, node)[1]))
+    return known[node]
+
+
+def decided(text: str | None, nft: Ruleset, kind: str, hook: str, flow: Flow) -> set[str]:
     """What rules may do with a packet.
 
     Args:
         text: Of iptables, as it saves them; None where it has none.
-        ruleset: Of nft.
+        nft: Of nft.
         kind: filter or nat.
         hook: forward or postrouting.
         flow: The packet.
     """
     found = verdicts(parse(text), kind, hook.upper(), flow) if text is not None else {ACCEPT}
-    if ruleset:
-        more = nft_verdicts(ruleset, kind, hook, flow)
-        found = (found | more) - {ACCEPT} if ACCEPT not in found or ACCEPT not in more else found | more
-        if not found:
-            found = {ACCEPT}
-    return found
+    more = nft_verdicts(nft, kind, hook, flow)
+    found = (found | more) - {ACCEPT} if ACCEPT not in found or ACCEPT not in more else found | more
+    return found or {ACCEPT}
 
 
 def translated(found: set[str]) -> bool:

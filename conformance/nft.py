@@ -66,18 +66,17 @@ def ruleset(entries: Sequence[Json]) -> Ruleset:
     return Ruleset(tuple(sorted(bases, key=lambda chain: int(chain.get("prio", 0)))), chains, sets)
 
 
-def nft_verdicts(entries: Sequence[Json], kind: str, hook: str, flow: Flow) -> set[str]:
+def nft_verdicts(rules: Ruleset, kind: str, hook: str, flow: Flow) -> set[str]:
     """Possible verdicts of all base chains of a hook together, tables of iptables-nft left out.
 
     A drop or a translation in any of them counts; otherwise the packet is accepted.
 
     Args:
-        entries: The `nftables` list of `nft -j list ruleset`.
+        rules: All of them.
         kind: filter or nat.
         hook: forward, postrouting …
         flow: The packet.
     """
-    rules = ruleset(entries)
     found: set[str] = set()
     decided = False
     for base in rules.bases:

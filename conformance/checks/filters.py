@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from conformance.context import Context
 from conformance.dumps import reason, rows, unread
+from conformance.flows import nft_rules
 from conformance.hooks import Met, NodeRules, Station, incompatible, traverse
 from conformance.legs import census, control, failed, names, passed, recorded
 from conformance.maths import split_endpoint
@@ -70,7 +71,7 @@ def _read(context: Context, node: str) -> tuple[NodeRules, list[Leg]] | Leg:
     tables = {"iptables" if modern else LEGACY: parse(text)} | ({LEGACY: parse(legacy)} if old else {})
     legs: list[Leg] = []
     native = incompatible(text) if modern else _COMPATIBLE
-    rules = NodeRules(ruleset(rows(nft)), tables, native, _devices(at, nft, node, legs))
+    rules = NodeRules(nft_rules(context, node), tables, native, _devices(at, nft, node, legs))
     if len(rules.counts) > 1:
         both = " beside ".join(f"{count} in {name}" for name, count in sorted(rules.counts.items(), reverse=True))
         legs.append(recorded(f"{node}/backends", rules.counts, f"{node} has rules of iptables twice: {both}", "count"))

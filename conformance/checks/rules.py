@@ -23,6 +23,7 @@ from conformance.flows import (
 from conformance.legs import census, control, failed, passed
 from conformance.model import Verdict
 from conformance.netfilter import Flow
+from conformance.nft import Ruleset
 from harness.model.records import Evidence, Leg
 
 
@@ -142,11 +143,11 @@ _FOREIGN: Final = Flow("192.0.2.1", "8.8.8.8")
 
 def _stops() -> bool:
     """The stored policy stops a packet, and its exception does not."""
-    stopped = [dropped(decided(_FILTER, (), "filter", "forward", flow)) for flow in (_FOREIGN, _LEAVING)]
+    stopped = [dropped(decided(_FILTER, Ruleset(), "filter", "forward", flow)) for flow in (_FOREIGN, _LEAVING)]
     return stopped == [True, False]
 
 
 def _translates() -> bool:
     """The stored rule translates a packet, and its exception does not."""
-    changed = [translated(decided(_NAT, (), "nat", "postrouting", flow)) for flow in (_LEAVING, _WITHIN)]
+    changed = [translated(decided(_NAT, Ruleset(), "nat", "postrouting", flow)) for flow in (_LEAVING, _WITHIN)]
     return changed == [True, False]

@@ -97,24 +97,27 @@ def test_a_policy_has_its_place_too() -> None:
 def test_a_mark_that_one_rule_sets_is_what_the_next_one_asks_for() -> None:
     mark = {"mangle": {"key": meta("mark"), "value": {"|": [meta("mark"), 0x4000]}}}
     asked = {"match": {"op": "==", "left": {"&": [meta("mark"), 0x4000]}, "right": 0x4000}}
-    assert nft_verdicts(table([mark], [asked, {"drop": None}]), "filter", "forward", FLOW) == {"drop"}
+    assert nft_verdicts(ruleset(table([mark], [asked, {"drop": None}])), "filter", "forward", FLOW) == {"drop"}
     strange = {"mangle": {"key": meta("mark"), "value": {"ct": {"key": "mark"}}}}
-    assert nft_verdicts(table([strange], [asked, {"drop": None}]), "filter", "forward", FLOW) == {"accept", "drop"}
+    assert nft_verdicts(ruleset(table([strange], [asked, {"drop": None}])), "filter", "forward", FLOW) == {
+        "accept",
+        "drop",
+    }
 
 
 @pytest.mark.parametrize(
     "statement", [{"limit": {"rate": 10, "per": "second"}}, {"quota": {}}, {"ct count": {"val": 50}}, {"xt": None}]
 )
 def test_what_may_or_may_not_let_a_packet_on_leaves_both_ends_open(statement: dict[str, Any]) -> None:
-    found = nft_verdicts(table([statement, {"drop": None}]), "filter", "forward", FLOW)
+    found = nft_verdicts(ruleset(table([statement, {"drop": None}])), "filter", "forward", FLOW)
     assert found == {"accept", "drop"}
 
 
 def test_what_another_program_decides_is_not_known() -> None:
-    assert "unknown" in nft_verdicts(table([{"queue": {"num": 3}}]), "filter", "forward", FLOW)
+    assert "unknown" in nft_verdicts(ruleset(table([{"queue": {"num": 3}}])), "filter", "forward", FLOW)
 
 
 def test_a_translation_of_one_family_is_none_of_the_other() -> None:
     rules = table([{"dnat": {"family": "ip", "addr": "10.0.0.1"}}], hook="prerouting", kind="nat")
-    assert nft_verdicts(rules, "nat", "prerouting", FLOW) == {"dnat"}
-    assert nft_verdicts(rules, "nat", "prerouting", Flow("fd00::1", "fd00::2")) == {"accept"}
+    assert nft_verdicts(ruleset(rules), "nat", "prerouting", FLOW) == {"dnat"}
+    assert nft_verdicts(ruleset(rules), "nat", "prerouting", Flow("fd00::1", "fd00::2")) == {"accept"}
