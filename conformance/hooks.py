@@ -140,7 +140,7 @@ def traverse(rules: NodeRules, stations: tuple[Station, ...], flow: Flow) -> Ite
     """
     there = {flow}
     for station in stations:
-        for chain in _chains(rules, station, flow):
+        for chain in chains(rules, station, flow):
             found: set[End] = set()
             for packet in there:
                 found |= chain(replace(packet, iif=station.iif, oif=station.oif))
@@ -164,8 +164,13 @@ _TABLES: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
 """Tables of iptables at each hook, with their priority (include/uapi/linux/netfilter_ipv4.h)."""
 
 
-def _chains(rules: NodeRules, station: Station, flow: Flow) -> list[Chain]:
+def chains(rules: NodeRules, station: Station, flow: Flow) -> list[Chain]:
     """Every chain at a hook, in the order of their priority.
+
+    Args:
+        rules: Of the node.
+        station: The hook.
+        flow: The packet; rules of nat are asked for the first one of a connection only.
 
     Of equal ones the kernel asks the one that was registered last first, and nothing that is saved says which that is:
     leftovers come first here, and who asks looks at what became of the packets.

@@ -21,6 +21,8 @@ Json = Mapping[str, Any]
 ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT, RETURN, UNKNOWN = (
     "accept", "drop", "reject", "masquerade", "snat", "dnat", "return", "unknown",
 )  # fmt: skip
+UNTRACKED: Final = "UNTRACKED"
+"""The state of a packet that belongs to no connection by request."""
 ITSELF: Final = "itself"
 """Where a redirection leads: to the node whose rule it is."""
 
@@ -48,6 +50,9 @@ class Flow:
         mark: Packet mark; None where a rule may have set it to something that is not known.
         to_local: The destination is an address of this node.
         length: Bytes of the IP packet.
+        ttl: Its TTL, or hop limit.
+        ttl_rule: The rule that has set that; empty: none.
+        untracked: The rule by which it bypasses connection tracking; empty: none.
     """
 
     src: str
@@ -60,6 +65,9 @@ class Flow:
     mark: int | None = 0
     to_local: bool = False
     length: int = SMALL
+    ttl: int = 64
+    ttl_rule: str = ""
+    untracked: str = ""
 
     def __str__(self) -> str:
         """`10.244.1.2 > 8.8.8.8:8080/tcp`."""
@@ -85,12 +93,14 @@ class End:
         flow: The packet, whose mark may have changed.
         rule: Where the rule is that said so; empty for an end without one.
         to: Where a translation leads, an address or `ITSELF`; empty where that is not known.
+        port: The port that it gives; 0: that which the packet has.
     """
 
     verdict: str
     flow: Flow
     rule: str = ""
     to: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True)
@@ -177,23 +187,36 @@ def _walk(table: Table, chain: str, flow: Flow, depth: int) -> set[End]:
             if not certain:
                 following.add(packet)
             if possible:
+                named = f"table {table.name}, chain {chain}, rule {number}"
                 for end in _target(table, rule.words, packet, depth):
                     if end.verdict == _CONTINUE:
-                        following.add(end.flow)
+                        following.add(signed(packet, end.flow, named))
                     else:
-                        named = end.rule or f"table {table.name}, chain {chain}, rule {number}"
-                        found.add(replace(end, rule=named))
+                        found.add(replace(end, rule=end.rule or named))
         open_ends = following
         if not open_ends:
             break
     return found | {End(RETURN, packet) for packet in open_ends}
 
 
+def signed(before: Flow, after: Flow, rule: str) -> Flow:
+    """The packet after a rule, which signs it when it has given it another TTL, or taken it from connection tracking.
+
+    Args:
+        before: The packet that came to the rule.
+        after: What became of it.
+        rule: Where the rule is.
+    """
+    if after.ttl != before.ttl and not after.ttl_rule:
+        after = replace(after, ttl_rule=rule)
+    return replace(after, untracked=rule) if after.state == UNTRACKED != before.state else after
+
+
 _CONTINUE: Final = "continue"
 
 _PASSING: Final = {
-    "", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "NOTRACK", "TCPMSS", "TCPOPTSTRIP", "CHECKSUM", "CLASSIFY", "DSCP",
-    "TOS", "TTL", "HL", "ECN", "SET", "AUDIT", "SECMARK", "CONNSECMARK", "IDLETIMER", "LED", "RATEEST", "HMARK", "TEE",
+    "", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "TCPMSS", "TCPOPTSTRIP", "CHECKSUM", "CLASSIFY", "DSCP",
+    "TOS", "ECN", "SET", "AUDIT", "SECMARK", "CONNSECMARK", "IDLETIMER", "LED", "RATEEST", "HMARK", "TEE",
 }  # fmt: skip
 """Targets after which a packet goes on to the next rule (iptables-extensions(8))."""
 
@@ -202,9 +225,14 @@ def _target(table: Table, words: Sequence[str], packet: Flow, depth: int) -> Ite
     target = _after(words, "-j") or _after(words, "-g")
     match target:
         case "ACCEPT" | "DROP" | "REJECT" | "MASQUERADE" | "SNAT" | "DNAT" | "RETURN":
-            yield End(target.lower(), packet, to=_host(_after(words, "--to-destination")))
+            to = _after(words, "--to-destination")
+            yield End(target.lower(), packet, to=_host(to), port=_port_of(to))
         case "REDIRECT":
-            yield End(DNAT, packet, to=ITSELF)
+            yield End(DNAT, packet, to=ITSELF, port=_port_of(f":{_after(words, '--to-ports')}"))
+        case "NOTRACK" | "CT" if target == "NOTRACK" or "--notrack" in words:
+            yield End(_CONTINUE, replace(packet, state=UNTRACKED))
+        case "TTL" | "HL":
+            yield End(_CONTINUE, replace(packet, ttl=_ttl(words, packet.ttl)))
         case "MARK":
             yield End(_CONTINUE, replace(packet, mark=_mark(words, packet.mark)))
         case "CONNMARK":
@@ -227,6 +255,24 @@ def _host(destination: str) -> str:
     if not destination.startswith("[") and address.count(":") == 1:
         address = address.partition(":")[0]
     return "" if "-" in address else address
+
+
+def _port_of(destination: str) -> int:
+    """The port of `10.0.0.1:80` and of `[fd00::1]:80`; 0 for none, and for several."""
+    _, colon, port = destination.rpartition(":")
+    return int(port) if colon and port.isdecimal() and (destination.count(":") == 1 or "]:" in destination) else 0
+
+
+def _ttl(words: Sequence[str], before: int) -> int:
+    """What the targets TTL and HL leave (iptables-extensions(8))."""
+    for option, value in itertools.pairwise(words):
+        for name in ("--ttl-", "--hl-"):
+            if option.startswith(name):
+                number = int(value)
+                return {"set": number, "dec": max(0, before - number), "inc": min(255, before + number)}[
+                    option.removeprefix(name)
+                ]
+    return before
 
 
 def _after(words: Sequence[str], option: str) -> str:
@@ -256,9 +302,10 @@ def _mark(words: Sequence[str], before: int | None) -> int | None:
 
 _SILENT: Final = {
     "-m", "--comment", "-j", "-g", "--to-source", "--to-destination", "--reject-with", "--to-ports", "--log-prefix",
-    "--or-mark", "--and-mark", "--xor-mark", "--set-xmark", "--set-mark",
+    "--or-mark", "--and-mark", "--xor-mark", "--set-xmark", "--set-mark", "--ttl-set", "--ttl-dec", "--ttl-inc",
+    "--hl-set", "--hl-dec", "--hl-inc",
 }  # fmt: skip
-_FLAGS: Final = {"--random-fully"}
+_FLAGS: Final = {"--random-fully", "--notrack"}
 
 
 def _matches(words: Sequence[str], packet: Flow) -> tuple[bool, bool]:

@@ -16,9 +16,11 @@ from conformance.netfilter import (
     RETURN,
     SNAT,
     UNKNOWN,
+    UNTRACKED,
     End,
     Flow,
     Json,
+    signed,
 )
 from conformance.nft_match import Sets, chosen, holds, value
 
@@ -158,10 +160,11 @@ def _walk(rules: Ruleset, key: ChainKey, flow: Flow, depth: int) -> set[End]:
         following: set[Flow] = set()
         for packet in open_ends:
             for end in _rule(rules, rule, packet, depth):
+                named = f"{_title(rule, key[2])}, rule {number}"
                 if end.verdict == _CONTINUE:
-                    following.add(end.flow)
+                    following.add(signed(packet, end.flow, named))
                 else:
-                    found.add(replace(end, rule=end.rule or f"{_title(rule, key[2])}, rule {number}"))
+                    found.add(replace(end, rule=end.rule or named))
         open_ends = following
         if not open_ends:
             break
@@ -170,7 +173,7 @@ def _walk(rules: Ruleset, key: ChainKey, flow: Flow, depth: int) -> set[End]:
 
 _CONTINUE: Final = "continue"
 
-_PASSING: Final = {"counter", "log", "set", "map", "notrack", "flow", "ct helper", "ct timeout", "comment", "reset"}
+_PASSING: Final = {"counter", "log", "set", "map", "flow", "ct helper", "ct timeout", "comment", "reset"}
 """Statements after which a packet certainly goes on in its rule (nft(8), statements)."""
 
 _FOREIGN: Final = {"queue", "tproxy", "synproxy", "fwd", "unknown"}
@@ -190,6 +193,8 @@ def _rule(  # noqa: C901 - one branch per kind of statement
             held = holds(body, packet, sets)
         elif name == "mangle":
             packet = _mangled(body, packet)
+        elif name == "notrack":
+            packet = replace(packet, state=UNTRACKED)
         elif name == "vmap":
             verdicts, held = chosen(body, packet, sets)
         elif name in _TERMINAL:
@@ -222,17 +227,28 @@ def _verdict(rules: Ruleset, rule: Json, expression: Json, packet: Flow, depth: 
     elif name == "continue":
         yield End(_CONTINUE, packet)
     elif name == "redirect":
-        yield End(DNAT, packet, to=ITSELF)
+        port = body.get("port") if isinstance(body, Mapping) else 0
+        yield End(DNAT, packet, to=ITSELF, port=port if isinstance(port, int) else 0)
     elif isinstance(body, Mapping) and body.get("family", own := _IP[packet.family]) != own:
         yield End(_CONTINUE, packet)  # `dnat ip to` is for IPv4 alone
     else:
-        to = body.get("addr") if isinstance(body, Mapping) else ""
-        yield End(name if name in _TERMINAL else UNKNOWN, packet, to=to if isinstance(to, str) else "")
+        to, port = (body.get("addr"), body.get("port")) if isinstance(body, Mapping) else ("", 0)
+        named = {"to": to if isinstance(to, str) else "", "port": port if isinstance(port, int) else 0}
+        yield End(name if name in _TERMINAL else UNKNOWN, packet, **named)  # type: ignore[arg-type]  # of two kinds
 
 
 def _mangled(body: Json, packet: Flow) -> Flow:
-    """A packet whose mark a rule has set; nothing else that rules set is looked at."""
-    if body.get("key") != {"meta": {"key": "mark"}}:
+    """A packet whose mark or TTL a rule has set; nothing else that rules set is looked at."""
+    key, given = body.get("key"), value(body.get("value"), packet)
+    if key in _TTLS.get(packet.family, ()):
+        return replace(packet, ttl=given) if isinstance(given, int) else packet
+    if key != {"meta": {"key": "mark"}}:
         return packet
-    mark = value(body.get("value"), packet)
-    return replace(packet, mark=mark if isinstance(mark, int) else None)
+    return replace(packet, mark=given if isinstance(given, int) else None)
+
+
+_TTLS: Final[Mapping[str, tuple[Json, ...]]] = {
+    "ipv4": ({"payload": {"protocol": "ip", "field": "ttl"}},),
+    "ipv6": ({"payload": {"protocol": "ip6", "field": "hoplimit"}},),
+}
+"""What a rule sets that gives packets another TTL."""

@@ -11,18 +11,17 @@ from typing import Any, Final
 
 from conformance.context import Context
 from conformance.dumps import reason, rows, unread
-from conformance.flows import nft_rules
-from conformance.hooks import Met, NodeRules, Station, incompatible, traverse
+from conformance.hooks import Met, NodeRules, Station, traverse
 from conformance.legs import census, control, failed, names, passed, recorded
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
 from conformance.netfilter import DNAT, DROP, ITSELF, MASQUERADE, REJECT, SMALL, SNAT, UNKNOWN, Flow, parse
-from conformance.nft import ChainKey, of_iptables, ruleset
+from conformance.nft import ruleset
+from conformance.noderules import LEGACY, SUBJECTS, node_rules
+from conformance.path.places import deciders
 from conformance.ways import Way, ways
 from harness.model.family import transport_of
 from harness.model.records import Evidence, Exchange, Leg
-
-LEGACY: Final = "iptables-legacy"
 
 
 def filters(context: Context) -> Verdict:
@@ -61,47 +60,22 @@ def filters(context: Context) -> Verdict:
 
 def _read(context: Context, node: str) -> tuple[NodeRules, list[Leg]] | Leg:
     """All rules of a node, and what is strange about them; or why they are not known."""
-    nft, saved, legacy, named, at = said = [context.attempt("node", node, what) for what in _SUBJECTS]
-    hidden = reason(saved) and (not rows(nft) or of_iptables(rows(nft), Flow(*_ANY[context.family])))
-    text = saved if isinstance(saved, str) else ""
-    modern = "(nf_tables)" in text.partition("\n")[0] or not text
-    old = modern and _old_tables(named, context)
-    if hidden or reason(nft) or None in said or reason(named) or (old and reason(legacy)):
-        return unread(f"{node}/rules", node, "rules", *said)
-    tables = {"iptables" if modern else LEGACY: parse(text)} | ({LEGACY: parse(legacy)} if old else {})
-    legs: list[Leg] = []
-    native = incompatible(text) if modern else _COMPATIBLE
-    rules = NodeRules(nft_rules(context, node), tables, native, _devices(at, nft, node, legs))
+    rules = node_rules(context, node)
+    if rules is None:
+        return unread(f"{node}/rules", node, "rules", *(context.attempt("node", node, what) for what in SUBJECTS))
+    legs = list(_deviceless(node, *(context.attempt("node", node, what) for what in ("rules-nft", "hook-devices"))))
     if len(rules.counts) > 1:
         both = " beside ".join(f"{count} in {name}" for name, count in sorted(rules.counts.items(), reverse=True))
         legs.append(recorded(f"{node}/backends", rules.counts, f"{node} has rules of iptables twice: {both}", "count"))
     return rules, legs
 
 
-def _devices(said: Any, nft: Any, node: str, legs: list[Leg]) -> dict[ChainKey, list[str]]:
-    """Devices of chains at their hooks; where they are not known, what such chains do is not known either."""
+def _deviceless(node: str, nft: Any, said: Any) -> Iterator[Leg]:
+    """Where the devices of chains at their hooks are not known, what such chains do is not known either."""
     there = [one for entry in rows(nft) if (one := entry.get("chain")) and one.get("hook") in {"ingress", "egress"}]
     if there and reason(said):
         text = f"at which devices {names(one['name'] for one in there)} of {node} are is not known: {reason(said)}"
-        legs.append(recorded(f"{node}/devices", "unknown", text))
-    return {(row["family"], row["table"], row["chain"]): list(row["devices"]) for row in rows(said)}
-
-
-_SUBJECTS: Final = ("rules-nft", "rules-iptables", "rules-legacy", "legacy-tables", "hook-devices")
-_ANY: Final = {"ipv4": ("192.0.2.1", "192.0.2.2"), "ipv6": ("2001:db8::1", "2001:db8::2")}
-_COMPATIBLE: Final = frozenset({"filter", "nat", "mangle", "raw", "security"})
-
-
-def _old_tables(named: Any, context: Context) -> bool:
-    """Whether the kernel has tables of iptables-legacy, which it names."""
-    name = "ip6_tables_names" if context.family == "ipv6" else "ip_tables_names"
-    return any(path.endswith(name) and text.strip() for path, text in (named or {}).items())
-
-
-_PLAIN_QUEUES: Final = frozenset({
-    "noqueue", "mq", "pfifo_fast", "pfifo", "fq", "fq_codel", "cake", "sfq", "clsact", "ingress", "multiq", "mqprio",
-})  # fmt: skip
-"""Queues that only order packets, or that only hold programs."""
+        yield recorded(f"{node}/devices", "unknown", text)
 
 
 def _programs(context: Context, node: str) -> dict[str, Leg]:
@@ -116,23 +90,10 @@ def _programs(context: Context, node: str) -> dict[str, Leg]:
         elif reason(data):
             text = f"what {what} devices of {node} have is not known: {reason(data)}"
             legs[what] = recorded(f"{node}/{what}", "unknown", text)
-    for device, there in _deciders(rows(listed), rows(queues)).items():
+    for device, there in deciders(context, node).items():
         text = f"what {names(there)} at {device} of {node} does with packets cannot be evaluated"
         legs[device] = recorded(f"{node}/{device}", there, text)
     return legs
-
-
-def _deciders(listed: Sequence[Mapping[str, Any]], queues: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Programs and queues by the device that they are at."""
-    found: dict[str, list[str]] = {}
-    for group in listed:
-        for kind in ("xdp", "tc"):
-            for one in group.get(kind) or ():
-                found.setdefault(str(one.get("devname")), []).append(f"{kind} {one.get('name', '')}".strip())
-    for row in queues:
-        if row.get("kind") not in _PLAIN_QUEUES:
-            found.setdefault(str(row.get("dev")), []).append(f"queue {row.get('kind')}")
-    return found
 
 
 def _leg(

@@ -1,0 +1,1 @@
+"""Why requirements are not met: the rule, route, entry or file that is wrong, and what follows from it. Pure."""

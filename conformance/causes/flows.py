@@ -1,0 +1,127 @@
+"""From a leg to the packet that it is about: who sends it, to whom, over what. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from conformance.context import Context
+from conformance.families import SUFFIX, family_of_leg
+from conformance.flows import outside
+from conformance.inventory import ServiceFact, Site
+from conformance.netfilter import Flow
+from conformance.plan import API
+from harness.model.family import Family
+
+_PAIR: Final = re.compile(r"^([a-z0-9-]+)>([a-z0-9-]+)(?:@([a-z0-9-]+))?(?:/(.*))?$")
+_QUESTION: Final = re.compile(r"^([a-z0-9-]+)\?.*?(?:/(udp|tcp))?(?:/edns)?$")
+DNS_PORT: Final = 53
+PROTOCOLS: Final = ("tcp", "udp", "icmp")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a leg asks of the network.
+
+    Args:
+        source: Place that sends: a pod, a node, the router.
+        target: Name of the other end, as the leg has it.
+        family: Over which family.
+        flow: The packet.
+        prefer: Endpoint to which a Service is to lead; empty: any.
+    """
+
+    source: str
+    target: str
+    family: Family
+    flow: Flow
+    prefer: str = ""
+
+
+def asked(context: Context, leg: str) -> Iterator[Asked]:
+    """Packets that a leg is about; none for a leg about the state of something.
+
+    Args:
+        context: The run.
+        leg: Its name.
+    """
+    family = family_of_leg(leg)
+    there, text = context.of(family), leg.removesuffix(SUFFIX)
+    if found := _QUESTION.match(text):
+        yield from _to_dns(there, found[1], found[2] or "udp", family)
+    elif found := _PAIR.match(text):
+        source, target, node, more = found.groups()
+        yield from _to(there, source, (target, node or ""), (more or "").split("@", maxsplit=1)[0].split("/"), family)
+
+
+def _sender(there: Context, name: str) -> tuple[str, str] | None:
+    """The place of a site, and its address: a host-network pod is its node."""
+    site = there.inventory.by_name.get(name)
+    if site is None:
+        return (name, "") if any(node.name == name for node in there.inventory.nodes) else None
+    return (site.node, "") if site.kind == "hostnet" else (site.name, site.ip if site.kind == "pod" else "")
+
+
+def _to_dns(there: Context, source: str, proto: str, family: Family) -> Iterator[Asked]:
+    sender, server = _sender(there, source), there.inventory.node_dns
+    if sender is not None and server and (":" in server) == (family == "ipv6"):
+        yield Asked(sender[0], "DNS", family, Flow(sender[1], server, proto=proto, dport=DNS_PORT))
+
+
+def _to(there: Context, source: str, target: tuple[str, str], words: list[str], family: Family) -> Iterator[Asked]:
+    """From a site to a site, a Service, a node's port, or the outside."""
+    sender = _sender(there, source)
+    if sender is None:
+        return
+    name, node = target
+    proto = next((word for word in words if word in PROTOCOLS), "udp" if words and words[0].isdigit() else "tcp")
+    numbers = [int(word) for word in words if word.isdigit()]
+    size = numbers[0] if numbers and words[0] not in PROTOCOLS else 0
+    port = numbers[0] if numbers and words[0] in {"tcp", "udp"} and numbers[0] < 65536 else 0
+    for address, dport, prefer in _ends(there, name, node, proto):
+        flow = Flow(sender[1], address, proto=proto, dport=port if port and not node else dport)
+        if size:
+            flow = Flow(sender[1], address, proto=proto, dport=dport, length=size)
+        yield Asked(sender[0], f"{name}@{node}" if node else name, family, flow, prefer)
+
+
+def _ends(there: Context, name: str, node: str, proto: str) -> Iterator[tuple[str, int, str]]:
+    """Addresses and ports of what a leg names."""
+    inventory = there.inventory
+    if node:
+        address = inventory.node(node).address if any(one.name == node for one in inventory.nodes) else ""
+        yield from ((address, port, "") for port in _node_ports(there, name, node, proto) if address)
+    elif site := inventory.by_name.get(name):
+        yield from _of_site(site)
+    elif any(one.name == name for one in inventory.nodes):
+        yield inventory.node(name).address, 8080, ""
+    elif name == API and inventory.api is not None:
+        yield inventory.api.cluster_ip, inventory.api.port, ""
+    elif service := next((one for one in inventory.services if one.name == name), None):
+        yield from _of_service(service, proto)
+    elif name in {"public", "neighbour", "behind"}:
+        yield outside(there.family)[("public", "neighbour", "behind").index(name)], 8080, ""
+
+
+def _of_site(site: Site) -> Iterator[tuple[str, int, str]]:
+    if site.ip:
+        yield site.ip, site.port, ""
+
+
+def _of_service(service: ServiceFact, proto: str) -> Iterator[tuple[str, int, str]]:
+    """Every endpoint, as each may be the one that is not reached."""
+    if service.cluster_ip in {"", "None"}:
+        return
+    port = next((one.port for one in service.ports if one.proto == proto), 0)
+    for endpoint in (service.endpoint_ips or ("",))[:4] if port else ():
+        yield service.cluster_ip, port, endpoint
+
+
+def _node_ports(there: Context, name: str, node: str, proto: str) -> Iterator[int]:
+    if name == "hostport":
+        yield there.inventory.node(node).host_port
+    for service in there.inventory.services:
+        if service.name == name:
+            yield from (port.node_port for port in service.ports if port.proto == proto and port.node_port)

@@ -1,0 +1,200 @@
+"""From link to link: veth pairs, bridges, and the wire between machines. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from conformance.hooks import bridged
+from conformance.netfilter import Flow
+from conformance.path.hop import BlindError, Trail, Trouble, stop
+from conformance.path.places import POD_NIC, Place, World
+from conformance.path.rules import meet
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where a packet comes in.
+
+    Args:
+        place: Where.
+        device: By which link.
+        port: Of the bridge that the link is; empty: it is none.
+        flow: The packet.
+    """
+
+    place: Place
+    device: str
+    port: str
+    flow: Flow
+
+
+_FIXED: Final = frozenset({"PERMANENT", "NOARP"})
+
+
+def up(place: Place, device: str) -> None:
+    """Raises StoppedError unless a link is there and up."""
+    if place.links and device not in place.links:
+        stop("link.missing", place.name, f"link/{device}", device=device)
+    if not place.is_up(device):
+        stop("link.down", place.name, f"link/{device}", device=device)
+
+
+def known(place: Place, device: str, *others: str) -> None:
+    """Raises BlindError where programs decide."""
+    at = sorted({device, *others} & place.deciders)
+    if at:
+        msg = f"programs or queues at {', '.join(at)} of {place.name} decide"
+        raise BlindError(msg)
+
+
+def fits(place: Place, device: str, flow: Flow) -> None:
+    """Raises StoppedError for a packet that is larger than a link."""
+    mtu = place.mtu(device)
+    if mtu and flow.length > mtu:
+        stop("mtu.small", place.name, f"link/{device}", device=device, mtu=mtu, length=flow.length, flow=flow)
+
+
+def resolved(place: Place, device: str, address: str, mac: str) -> None:
+    """Raises StoppedError where an entry that nobody renews leads to another MAC."""
+    entry = place.neighbour(address, device)
+    if entry is None or not mac:
+        return
+    found = str(entry.get("lladdr") or "")
+    if found and found != mac and _FIXED & set(entry.get("state") or ()):
+        thing = f"neigh/{address}"
+        stop("neighbour.wrong", place.name, thing, address=address, device=device, mac=found, right=mac)
+
+
+def from_pod(there: World, trail: Trail, pod: Place, nexthop: str, flow: Flow) -> Arrival:
+    """A packet of a pod on its node's end of the link.
+
+    Args:
+        there: All places.
+        trail: Gets steps.
+        pod: The sender.
+        nexthop: Gateway, or the receiver.
+        flow: The packet.
+    """
+    node, veth = there.places[pod.node], pod.host_veth
+    up(node, veth)
+    known(node, veth)
+    bridge = _bridge_of(there, node, veth)
+    if not bridge:
+        resolved(pod, POD_NIC, nexthop, node.mac(veth))
+        trail.step(node.name, veth, f"comes from {pod.name}", flow)
+        return Arrival(node, veth, "", flow)
+    if node.addresses.get(nexthop) == bridge:
+        resolved(pod, POD_NIC, nexthop, node.mac(bridge))
+        trail.step(node.name, veth, f"comes from {pod.name}, into {bridge}", flow)
+        return Arrival(node, bridge, veth, flow)
+    other = _on_bridge(there, node, bridge, nexthop)
+    if other is None:
+        _nobody(pod, POD_NIC, nexthop)
+    _unmistaken(trail, pod, POD_NIC, nexthop, other)
+    return _across(there, trail, node, (veth, other.host_veth), bridge, flow)
+
+
+def _bridge_of(there: World, node: Place, veth: str) -> str:
+    """The bridge that a pod's link is a port of; raises StoppedError where it is not the variant's."""
+    bridge = node.master(veth)
+    wanted = there.context.expect.bridge or ""
+    if wanted and bridge != wanted and node.links:
+        stop("port.detached", node.name, f"port/{veth}", port=veth, bridge=wanted)
+    state = str(node.ports.get(veth, {}).get("state") or "forwarding")
+    if bridge and state != "forwarding":
+        stop("port.blocked", node.name, f"port/{veth}", port=veth, bridge=bridge, state=state)
+    return bridge
+
+
+def _on_bridge(there: World, node: Place, bridge: str, address: str) -> Place | None:
+    """The pod of a bridge that has an address; where its link is no port, the one that should be."""
+    held = [pod for pod in there.on(node.name) if address in pod.addresses or (not pod.links and address in pod.held)]
+    ports = [pod for pod in held if node.master(pod.host_veth) == bridge]
+    return next(iter(ports or held), None)
+
+
+def _nobody(place: Place, device: str, nexthop: str) -> NoReturn:
+    """Raise StoppedError: nobody answers when a place asks for a neighbour."""
+    gateway = place.kind == "pod"
+    kind = "gateway.nobody" if gateway else "neighbour.nobody"
+    where = place.node if gateway else place.name
+    stop(kind, where, f"addr/{nexthop}", address=nexthop, device=device, asker=place.name)
+
+
+def _unmistaken(trail: Trail, place: Place, device: str, address: str, owner: Place) -> None:
+    """Note that a neighbour's entry has another pod's MAC; raise StoppedError where nobody renews it."""
+    mac = owner.mac(POD_NIC)
+    resolved(place, device, address, mac)
+    entry = place.neighbour(address, device)
+    found = str(entry.get("lladdr") or "") if entry is not None else ""
+    if entry is not None and {"FAILED", "INCOMPLETE"} & set(entry.get("state") or ()):
+        facts = {"address": address, "device": device, "owner": owner.name}
+        trail.wrong(Trouble("neighbour.silent", place.name, f"neigh/{address}", facts, certain=False))
+    elif found and mac and found != mac:
+        facts = {"address": address, "device": device, "owner": owner.name, "mac": found}
+        trail.wrong(Trouble("neighbour.other", place.name, f"neigh/{address}", facts, certain=False))
+
+
+def _across(there: World, trail: Trail, node: Place, ports: tuple[str, str], bridge: str, flow: Flow) -> Arrival:
+    """From port to port of a bridge, past the hooks that see it."""
+    one, other = ports
+    known(node, one, other, bridge)
+    _bridge_of(there, node, other)
+    up(node, other)
+    first, second = (node.ports.get(port, {}) for port in ports)
+    if first.get("isolated") and second.get("isolated"):
+        stop("port.isolated", node.name, f"port/{one}", port=one, other=other, bridge=bridge)
+    six = "ip6tables" if node.family == "ipv6" else "iptables"
+    seen = node.setting(f"net.bridge.bridge-nf-call-{six}") == "1"
+    flow = meet(there, trail, node, bridged(one, other, bridge, seen=seen), flow)
+    trail.step(node.name, other, f"{bridge} hands it from {one} to {other}", flow)
+    pod = there.behind(node.name, other)
+    if pod is None:
+        stop("link.missing", node.name, f"link/{other}", device=other)
+    return Arrival(pod, POD_NIC, "", flow)
+
+
+def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str, came: str) -> tuple[Place, str]:
+    """The pod behind a bridge to which a node hands a packet, and the port.
+
+    Args:
+        there: All places.
+        trail: Gets what is wrong.
+        node: The node.
+        bridge: Its bridge.
+        nexthop: The receiver.
+        came: Port by which the packet came; empty: by none of this bridge.
+    """
+    pod = _on_bridge(there, node, bridge, nexthop)
+    if pod is None:
+        _nobody(node, bridge, nexthop)
+    port = pod.host_veth
+    _bridge_of(there, node, port)
+    _unmistaken(trail, node, bridge, nexthop, pod)
+    up(node, port)
+    known(node, port)
+    if came == port and node.ports.get(port, {}).get("hairpin") is False:
+        stop("port.hairpin", node.name, f"port/{port}", port=port, bridge=bridge, pod=pod.name)
+    return pod, port
+
+
+def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, flow: Flow) -> Arrival:
+    """The machine at the other end of a link between machines.
+
+    Args:
+        there: All places.
+        trail: Gets steps.
+        place: The sender.
+        device: Its link.
+        nexthop: Gateway, or the receiver.
+        flow: The packet.
+    """
+    owner = next((one for one in there.machines() if nexthop in one.addresses and one.name != place.name), None)
+    if owner is None:
+        stop("nexthop.nobody", place.name, f"nexthop/{nexthop}", address=nexthop, device=device, flow=flow)
+    nic = owner.addresses[nexthop]
+    resolved(place, device, nexthop, owner.mac(nic))
+    up(owner, nic)
+    trail.step(owner.name, nic, f"comes from {place.name}", flow)
+    return Arrival(owner, nic, "", flow)

@@ -1,0 +1,235 @@
+"""Following a packet and its answer through a cluster, by what all kernels on the way said of themselves. Pure.
+
+A walk decides as the kernels do: links, policy rules, tables, neighbours, forwarding entries, rules of netfilter,
+settings. It ends where the packet certainly goes no further, where it arrives, or where something decides that cannot
+be evaluated, such as a program of eBPF: then nothing is said.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from conformance.fib import Packet, Route, Rule
+from conformance.hooks import Station, arriving, leaving
+from conformance.netfilter import Flow
+from conformance.path import turns
+from conformance.path.hop import BlindError, StoppedError, Trail, Walk, stop
+from conformance.path.links import Arrival, fits, from_pod, known, to_bridge, up, wire
+from conformance.path.places import POD_NIC, Place, World
+from conformance.path.rules import meet
+from conformance.path.tunnel import carried
+
+REPLY_PORT: Final = 45000
+"""A port that senders choose for themselves: replies go to such a one."""
+
+MOST: Final = 16
+"""Places after which a packet goes in circles."""
+
+
+def walk(there: World, source: str, flow: Flow, *, prefer: str = "") -> Walk:
+    """Follow a packet and its answer.
+
+    Args:
+        there: All places.
+        source: Who sends it: a pod, a node, the router.
+        flow: The packet.
+        prefer: To which endpoint a Service is to lead; empty: the first one.
+    """
+    trail = Trail(flow, prefer)
+    unknown: list[str] = []
+    arrived = ""
+    answered = False
+    try:
+        place, last = _go(there, trail, there.places[source], flow)
+        arrived = place.name
+        trail.direction = "reply"
+        reply = Flow(
+            last.dst, last.src, proto=flow.proto, dport=REPLY_PORT, state="ESTABLISHED", length=flow.length,
+        )  # fmt: skip
+        end, back = _go(there, trail, place, reply)
+        turns.answered(there, trail, end, back, source)
+        answered = end.name == source
+    except StoppedError as error:
+        trail.troubles.append(error.trouble)
+    except BlindError as error:
+        unknown.append(str(error))
+    return Walk(tuple(trail.steps), tuple(trail.troubles), tuple(trail.doubts), tuple(unknown), arrived, answered)
+
+
+def _go(there: World, trail: Trail, source: Place, flow: Flow) -> tuple[Place, Flow]:
+    """From a sender to the place that takes the packet, and the packet as it is there."""
+    came: Arrival | None = _start(there, trail, source, flow)
+    for _ in range(MOST):
+        if came is None:
+            return source, flow
+        place, flow = came.place, came.flow
+        if place.kind == "pod":
+            return place, _taken(trail, place, flow)
+        step = _through(there, trail, came)
+        if not isinstance(step, Arrival):
+            return place, step
+        came = step
+    return stop("route.circle", flow.dst, "route", flow=flow)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Where a kernel sends a packet.
+
+    Args:
+        rule: By which rule.
+        route: By which route.
+    """
+
+    rule: Rule
+    route: Route
+
+
+def _decide(place: Place, flow: Flow, iif: str) -> Decided:
+    """Where a kernel sends a packet; raises StoppedError when it refuses to."""
+    if place.fib is None:
+        msg = f"the routes of {place.name} are not known"
+        raise BlindError(msg)
+    dst = ipaddress.ip_address(flow.dst)
+    src = ipaddress.ip_address(flow.src) if flow.src else None
+    decision = place.fib.decide(Packet(dst, src, iif or "lo", flow.mark or 0, proto=flow.proto, dport=flow.dport))
+    rule, route = decision.rule, decision.route
+    if rule is None:
+        stop("route.none", place.name, f"route/{flow.dst}", flow=flow, address=flow.dst)
+    if route is None:
+        stop("rule.refuses", place.name, f"rule/{rule.priority}", flow=flow, rule=rule)
+    if route.kind not in {"unicast", "local"}:
+        stop("route.refuses", place.name, f"route/{route.network}", flow=flow, route=route, word=route.kind)
+    return Decided(rule, route)
+
+
+def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | None:
+    """The packet as it leaves its sender; None where it stays there."""
+    if source.kind == "pod":
+        return _from_pod(there, trail, source, flow)
+    decision = _decide(source, flow, "")
+    flow = replace(flow, src=flow.src or source.source(decision.route.devices[0]))
+    if decision.route.kind == "local":
+        return None
+    device = decision.route.devices[0]
+    before = flow
+    flow = meet(there, trail, source, (Station("ip", "output", "", device),), flow)
+    if flow.dst != before.dst:
+        decision = _decide(source, flow, "")
+        if decision.route.kind == "local":
+            trail.step(source.name, "lo", "stays here", flow)
+            return None
+    turns.untranslated(there, source, flow, trail)
+    return _out(there, trail, source, decision, Arrival(source, "", "", flow))
+
+
+def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | None:
+    if flow.dst in pod.addresses:
+        up(pod, "lo")
+        return None
+    if pod.fib is None and not pod.links:  # a pod that was not asked: what its runtime gave it leads to its gateway
+        return from_pod(there, trail, pod, _gateway(there, pod, flow.dst), flow)
+    decision = _decide(pod, flow, "")
+    device = decision.route.devices[0]
+    up(pod, device)
+    fits(pod, device, flow)
+    trail.step(pod.name, device, f"leaves by {decision.route}", flow)
+    if device != POD_NIC:
+        stop("route.astray", pod.name, f"route/{decision.route.network}", flow=flow, route=decision.route,
+                   rule=decision.rule, to=device, wanted=POD_NIC)  # fmt: skip
+    return from_pod(there, trail, pod, _nexthop(decision, flow), flow)
+
+
+def _gateway(there: World, pod: Place, dst: str) -> str:
+    """The address to which a pod that was not asked sends: its node's on the bridge, or a neighbour there."""
+    node = there.places[pod.node]
+    bridge = node.master(pod.host_veth)
+    near = {address for one in there.on(pod.node) for address in one.addresses}
+    return dst if bridge and dst in near else node.source(bridge or there.nic(node))
+
+
+def _nexthop(decision: Decided, flow: Flow) -> str:
+    """The gateway of the first way, or the receiver itself."""
+    words = decision.route.way.split(" or ", maxsplit=1)[0].split()
+    return words[words.index("via") + 1] if "via" in words else flow.dst
+
+
+def _taken(trail: Trail, place: Place, flow: Flow) -> Flow:
+    """A pod takes a packet that is for it."""
+    if place.links and flow.dst not in place.addresses:
+        stop("address.lost", place.name, f"addr/{flow.dst}", address=flow.dst, flow=flow)
+    if why := place.unusable(flow.dst):
+        stop("address.unusable", place.name, f"addr/{flow.dst}", address=flow.dst, why=why)
+    if flow.src in place.addresses and flow.src != flow.dst:
+        stop("source.own", place.name, f"addr/{flow.src}", address=flow.src, flow=flow)
+    if flow.src == flow.dst and trail.changes:
+        stop("source.own", place.name, f"addr/{flow.src}", address=flow.src, flow=flow)
+    trail.step(place.name, POD_NIC, "arrives", flow)
+    return flow
+
+
+def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
+    """A machine decides: the packet is its own, and is returned; or it goes on."""
+    place, flow = came.place, came.flow
+    known(place, came.device, came.port)
+    up(place, came.device)
+    flow = meet(there, trail, place, arriving(came.device, came.port), flow)
+    turns.returns(place, came.device, flow)
+    turns.untranslated(there, place, flow, trail)
+    decision = _decide(place, flow, came.device)
+    route = decision.route
+    if route.kind == "local":
+        flow = meet(there, trail, place, (Station("ip", "input", came.device),), flow)
+        trail.step(place.name, came.device, "arrives", flow)
+        return flow
+    if place.kind in {"router", "far"} and trail.direction == "request" and _outside(there, flow):
+        return flow
+    turns.forwards(place, came.device, flow)
+    flow = replace(flow, ttl=flow.ttl - 1)
+    flow = meet(there, trail, place, (Station("ip", "forward", came.device, route.devices[0]),), flow)
+    return _out(there, trail, place, decision, replace(came, flow=flow))
+
+
+def _outside(there: World, flow: Flow) -> bool:
+    """For nobody of the cluster: what becomes of it behind the router is not the cluster's."""
+    return there.holder(flow.dst) is None
+
+
+def _out(there: World, trail: Trail, place: Place, decision: Decided, came: Arrival) -> Arrival:
+    """A machine sends a packet by the link that its tables say."""
+    flow, route = came.flow, decision.route
+    device, nexthop = route.devices[0], _nexthop(decision, came.flow)
+    turns.leads(there, place, decision.rule, route, flow)
+    up(place, device)
+    known(place, device)
+    trail.step(place.name, device, f"{decision.rule}: {route}", flow)
+    shape = place.kind_of(device)
+    pod, port = None, ""
+    if shape == "bridge":
+        pod, port = to_bridge(there, trail, place, device, nexthop, came.port if came.device == device else "")
+    elif shape == "veth":
+        pod = there.behind(place.name, device)
+    flow = meet(there, trail, place, leaving(device, port, came.device), flow)
+    fits(place, device, flow)
+    turns.masked(there, trail, place, device, flow)
+    if pod is not None:
+        return Arrival(pod, POD_NIC, "", flow)
+    if place.kind == "node" and device == there.context.expect.overlay_device:
+        return _tunnel(there, trail, place, device, nexthop, flow)
+    return wire(there, trail, place, device, nexthop, flow)
+
+
+def _tunnel(there: World, trail: Trail, node: Place, device: str, nexthop: str, flow: Flow) -> Arrival:
+    """Through the tunnel: the packet that carries it is a packet of the node's own."""
+    peer, outer = carried(there, node, device, nexthop, flow)
+    trail.step(node.name, device, f"encapsulated for {peer.name}", outer)
+    inner, trail.changes = trail.changes, []
+    place, _ = _go(there, trail, node, outer)
+    trail.changes = inner
+    if place.name != peer.name:
+        stop("nexthop.nobody", node.name, f"nexthop/{outer.dst}", address=outer.dst, device=device, flow=outer)
+    up(peer, device)
+    trail.step(peer.name, device, "decapsulated", flow)
+    return Arrival(peer, device, "", flow)

@@ -1,0 +1,32 @@
+"""Why requirements are not met: what is wrong, and which of them follow from it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from harness.model.base import Record
+
+Confidence = Literal["certain", "possible", "observed", "unexplained"]
+
+
+class Cause(Record):
+    """One thing that is wrong, and what follows from it."""
+
+    key: str = Field(description="By which it is known, whatever it troubles: n1/route/10.244.1.0/24")
+    kind: str = Field(description="Of the library of causes: route.missing; or `state`, `symptom`")
+    place: str = Field(default="", description="Where it is: a node, a pod, the router")
+    sentence: str = Field(description="What is wrong, in networking terms")
+    confidence: Confidence = Field(
+        description="certain: by what the kernels said, packets of failed legs end there; possible: they may, as not "
+        "all that decides can be evaluated; observed: a check of the state itself failed; unexplained: nothing that "
+        "was read explains what was seen"
+    )
+    look: str = Field(default="", description="The command that shows it, typed at the place")
+    mend: str = Field(default="", description="The command that mends it, typed at the place")
+    source: str = Field(default="", description="What says that it is wrong")
+    follows: tuple[str, ...] = Field(default=(), description="Requirements that are not met because of it")
+    legs: int = Field(default=0, description="Failed legs among them that it explains")
+    flow: str = Field(default="", description="A packet that it troubles")
+    path: tuple[str, ...] = Field(default=(), description="The steps of that packet until there")
