@@ -15,6 +15,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import ReportError
+from harness.model.cause import Cause
 from harness.model.records import (
     Census,
     Dump,
@@ -155,6 +156,11 @@ class Source:
         for result in self._lines("results.jsonl", TypeAdapter(Result)):
             last[result.id] = result
         return list(last.values())
+
+    @cached_property
+    def causes(self) -> list[Cause]:
+        """Why requirements are not met, the cause of most first."""
+        return self._lines("causes.jsonl", TypeAdapter(Cause))
 
     @cached_property
     def lab_steps(self) -> list[LabStep]:

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Final
 
 from conformance.causes.flows import Asked, asked
@@ -112,10 +113,13 @@ def _contradicted(paths: _Paths, good: Iterable[str]) -> set[str]:
     """Troubles that would stop packets that were seen to arrive."""
     found: set[str] = set()
     for leg in good:
-        ways = [taken for _, taken in paths.of(leg)]
+        ways = list(paths.of(leg))
         # A Service has several endpoints: one that was not asked may be the one that is not reached.
-        if len(ways) == 1 and ways[0].troubles and not ways[0].answered:
-            found.add(ways[0].troubles[-1].key)
+        for one, taken in ways if len(ways) == 1 else ():
+            last = taken.troubles[-1] if taken.troubles else None
+            # Of a datagram that passed nobody may have wanted an answer.
+            if last is not None and not last.deviates and (not taken.arrived or one.flow.proto == "tcp"):
+                found.add(last.key)
     return found
 
 
@@ -171,9 +175,9 @@ def _more(there: World, trouble: Trouble) -> Iterator[tuple[str, str]]:
     what, _, number = trouble.thing.partition("/")
     if what == "rule":
         yield "number", number
-    for name in ("rule",):
-        if not trouble.facts.get(name):
-            yield name, "no rule that was read has done so"
+    address = trouble.facts.get("address", "")
+    virtual = bool(address) and ip_address(address) in there.context.spec.services.range(there.context.family)
+    yield "note", ": a packet is routed before it is translated" if virtual else ""
 
 
 def _handle(there: World, trouble: Trouble) -> str:

@@ -17,6 +17,7 @@ from harness.model.family import Family
 
 _PAIR: Final = re.compile(r"^([a-z0-9-]+)>([a-z0-9-]+)(?:@([a-z0-9-]+))?(?:/(.*))?$")
 _QUESTION: Final = re.compile(r"^([a-z0-9-]+)\?.*?(?:/(udp|tcp))?(?:/edns)?$")
+_BETWEEN: Final = re.compile(r"^[a-z0-9-]+:[^/]+/([a-z0-9-]+)<>([a-z0-9-]+)$")
 DNS_PORT: Final = 53
 PROTOCOLS: Final = ("tcp", "udp", "icmp")
 
@@ -49,7 +50,10 @@ def asked(context: Context, leg: str) -> Iterator[Asked]:
     """
     family = family_of_leg(leg)
     there, text = context.of(family), leg.removesuffix(SUFFIX)
-    if found := _QUESTION.match(text):
+    if found := _BETWEEN.match(text):
+        for source, target in ((found[1], found[2]), (found[2], found[1])):
+            yield from _to(there, source, (target, ""), ["tcp"], family)
+    elif found := _QUESTION.match(text):
         yield from _to_dns(there, found[1], found[2] or "udp", family)
     elif found := _PAIR.match(text):
         source, target, node, more = found.groups()

@@ -64,7 +64,7 @@ _ALL: Final = (
     ),
     Kind(
         "route.none",
-        "{place} has no route that covers {address}: a packet is routed before it is translated",
+        "{place} has no route that covers {address}{note}",
         "ip route get {address}",
         "ip route add default via …",
         "Netfilter packet flow: routing decision, then output",
@@ -145,13 +145,14 @@ _ALL: Final = (
         (*_RULES, "egress.*"),
     ),
     Kind(
-        "ttl.spent",
-        "{flow} arrives at {place} with no hop left: {rule}",
+        "rule.ttl",
+        "{place} sets the TTL of {flow} to {ttl}: {rule}",
         "{show}",
         "{delete}",
-        "RFC 1812, section 5.3.1",
+        "RFC 1812, section 5.3.1: each router takes one hop away, and no more",
         ("model.hops",),
     ),
+    Kind("ttl.spent", "{flow} arrives at {place} with no hop left", "traceroute {address}"),
     Kind(
         "service.rules",
         "no rule of {place} leads {flow} to an endpoint of the Service {service}",

@@ -21,6 +21,7 @@ class Trouble:
         thing: What of it: `route/10.244.1.0/24`, `nft/inet firewalld/filter_FORWARD/4`.
         facts: What the sentence needs beside.
         certain: It is so; otherwise it may be, as not all that decides can be evaluated.
+        deviates: It is not what the network promises, although packets may arrive; otherwise the kernel drops them.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class Trouble:
     thing: str
     facts: Mapping[str, str] = field(default_factory=dict)
     certain: bool = True
+    deviates: bool = False
 
     @property
     def key(self) -> str:

@@ -33,6 +33,7 @@ def meet(there: World, trail: Trail, place: Place, stations: Iterable[Station], 
     if place.rules is None and place.kind == "node":
         msg = f"the rules of {place.name} are not known"
         raise BlindError(msg)
+    before = flow.ttl_rule
     for station in stations:
         at = replace(flow, iif=station.iif, oif=station.oif, to_local=flow.dst in place.addresses)
         if station.layer == "ip" and station.hook == "prerouting":
@@ -42,7 +43,20 @@ def meet(there: World, trail: Trail, place: Place, stations: Iterable[Station], 
         if station.layer == "ip" and station.hook in {"postrouting", "input"}:
             at = _back(trail, place, at, destination=False)
         flow = at
+    if flow.ttl_rule != before:
+        trail.wrong(lowered(place.name, flow))
     return flow
+
+
+def lowered(place: str, flow: Flow) -> Trouble:
+    """The rule that gives a packet another TTL, as something that is wrong.
+
+    Args:
+        place: Whose rule.
+        flow: The packet after it.
+    """
+    facts = {"flow": str(flow), "rule": flow.ttl_rule, "ttl": str(flow.ttl)}
+    return Trouble("rule.ttl", place, thing_of(flow.ttl_rule), facts, deviates=True)
 
 
 def _after(there: World, trail: Trail, place: Place, station: Station, flow: Flow, ends: set[End]) -> Flow:
@@ -85,7 +99,7 @@ def _turned(there: World, trail: Trail, place: Place, station: Station, flow: Fl
 
 def _expected(there: World, trail: Trail, place: Place, station: Station, flow: Flow, end: End) -> None:
     """Note a translation that packets of the model do not get."""
-    inventory, found = there.context.inventory, of_rule(place.name, end, flow, station)
+    inventory, found = there.context.inventory, replace(of_rule(place.name, end, flow, station), deviates=True)
     if end.verdict != DNAT:
         if _is_pod(there, flow.src) and _is_pod(there, flow.dst) and not _translated(trail, place.name, flow):
             trail.wrong(found)

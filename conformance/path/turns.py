@@ -6,7 +6,7 @@ import ipaddress
 
 from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.netfilter import Flow
-from conformance.path.hop import Trail, Trouble, stop
+from conformance.path.hop import StoppedError, Trail, Trouble, stop
 from conformance.path.places import Place, World
 from conformance.path.rules import thing_of
 
@@ -33,24 +33,38 @@ def forwards(place: Place, device: str, flow: Flow) -> None:
     off = [key for key in (whole, own) if place.setting(key) == "0"]
     if off and place.setting(own) != "1":
         stop("forwarding.off", place.name, f"sysctl/{off[0]}", key=off[0], flow=flow, device=device)
-    if flow.ttl <= 1:
-        stop("ttl.spent", place.name, thing_of(flow.ttl_rule) if flow.ttl_rule else "ttl", flow=flow,
-                   rule=flow.ttl_rule)  # fmt: skip
+    if flow.ttl <= 1 and not flow.ttl_rule:
+        stop("ttl.spent", place.name, "ttl", flow=flow)
 
 
-def leads(there: World, place: Place, rule: Rule, route: Route, flow: Flow) -> None:
-    """Raises StoppedError where a node sends a packet for the cluster elsewhere than its network does."""
-    wanted = wanted_device(there, place, flow.dst)
+def leads(there: World, trail: Trail, place: Place, by: tuple[Rule, Route], flow: Flow) -> None:
+    """Note a node that sends a packet for the cluster elsewhere than its network does.
+
+    Args:
+        there: All places.
+        trail: Gets what is wrong.
+        place: Who decides.
+        by: The rule and the route that decide.
+        flow: The packet.
+
+    Raises:
+        StoppedError: It is sent out of the cluster, where nobody knows the way.
+    """
+    wanted, (rule, route) = wanted_device(there, place, flow.dst), by
     if place.kind != "node" or not wanted or wanted in route.devices:
         return
+    share = share_of(there, flow.dst) or flow.dst
     facts = {"flow": str(flow), "address": flow.dst, "route": str(route), "rule": str(rule), "wanted": wanted,
-             "to": route.way}  # fmt: skip
+             "to": route.way, "share": share}  # fmt: skip
     if not (rule.plain and rule.table in {LOCAL, MAIN, DEFAULT}):
-        stop("rule.astray", place.name, f"rule/{rule.priority}", **facts)
-    if route.is_default:
-        share = share_of(there, flow.dst)
-        stop("route.missing", place.name, f"route/{share or flow.dst}", share=share or flow.dst, **facts)
-    stop("route.astray", place.name, f"route/{route.network}", **facts)
+        found = Trouble("rule.astray", place.name, f"rule/{rule.priority}", facts, deviates=True)
+    elif route.is_default:
+        found = Trouble("route.missing", place.name, f"route/{share}", facts, deviates=True)
+    else:
+        found = Trouble("route.astray", place.name, f"route/{route.network}", facts, deviates=True)
+    if route.is_default or place.kind_of(route.devices[0]) in {"bridge", "dummy"}:
+        raise StoppedError(found)
+    trail.wrong(found)
 
 
 def share_of(there: World, address: str) -> str:
@@ -64,12 +78,20 @@ def share_of(there: World, address: str) -> str:
 
 def wanted_device(there: World, place: Place, address: str) -> str:
     """The link by which a node should send packets for an address of the cluster; empty: nothing is promised."""
-    expect, owner = there.context.expect, there.holder(address)
-    if owner is None or owner.kind in {"router", "far"}:
-        inside = owner is not None or ipaddress.ip_address(address) in ipaddress.ip_network(there.context.service_range)
-        return "" if inside and owner is None else there.nic(place)
-    if owner.kind == "node":
-        return there.nic(place) if address == _address(there, owner) and owner.name != place.name else ""
+    owner = there.holder(address)
+    if owner is None:
+        virtual = ipaddress.ip_address(address) in ipaddress.ip_network(there.context.service_range)
+        return "" if virtual or share_of(there, address) else there.nic(place)
+    if owner.name == place.name:
+        return ""
+    if owner.kind != "pod" and (owner.kind != "node" or address == _address(there, owner)):
+        return there.nic(place)
+    return _to_pods(there, place, owner) if owner.kind == "pod" or share_of(there, address) else ""
+
+
+def _to_pods(there: World, place: Place, owner: Place) -> str:
+    """The same, for an address of a node's share: a pod's, or that of a tunnel."""
+    expect = there.context.expect
     if owner.node == place.name:
         return expect.bridge or (owner.host_veth if expect.remote_route != "none" else "")
     if expect.remote_route == "overlay-onlink":
@@ -106,9 +128,13 @@ def masked(there: World, trail: Trail, place: Place, device: str, flow: Flow) ->
         return
     if flow.untracked:
         facts = {"flow": str(flow), "rule": flow.untracked}
-        trail.wrong(Trouble("rule.untracks", place.name, thing_of(flow.untracked), facts))
+        trail.wrong(Trouble("rule.untracks", place.name, thing_of(flow.untracked), facts, deviates=True))
     else:
-        trail.wrong(Trouble("masquerade.missing", place.name, "masquerade", {"flow": str(flow), "device": device}))
+        trail.wrong(
+            Trouble(
+                "masquerade.missing", place.name, "masquerade", {"flow": str(flow), "device": device}, deviates=True
+            )
+        )
 
 
 def answered(there: World, trail: Trail, place: Place, flow: Flow, source: str) -> None:

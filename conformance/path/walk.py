@@ -97,11 +97,12 @@ def _decide(place: Place, flow: Flow, iif: str) -> Decided:
     decision = place.fib.decide(Packet(dst, src, iif or "lo", flow.mark or 0, proto=flow.proto, dport=flow.dport))
     rule, route = decision.rule, decision.route
     if rule is None:
-        stop("route.none", place.name, f"route/{flow.dst}", flow=flow, address=flow.dst)
+        thing = "default" if not any(one.is_default for rows in place.fib.tables.values() for one in rows) else flow.dst
+        stop("route.none", place.name, f"route/{thing}", flow=flow, address=flow.dst)
     if route is None:
-        stop("rule.refuses", place.name, f"rule/{rule.priority}", flow=flow, rule=rule)
+        stop("rule.refuses", place.name, f"rule/{rule.priority}", flow=flow, address=flow.dst, rule=rule)
     if route.kind not in {"unicast", "local"}:
-        stop("route.refuses", place.name, f"route/{route.network}", flow=flow, route=route, word=route.kind)
+        stop("route.refuses", place.name, f"route/{route.network}", flow=flow, route=route, address=flow.dst)
     return Decided(rule, route)
 
 
@@ -201,7 +202,7 @@ def _out(there: World, trail: Trail, place: Place, decision: Decided, came: Arri
     """A machine sends a packet by the link that its tables say."""
     flow, route = came.flow, decision.route
     device, nexthop = route.devices[0], _nexthop(decision, came.flow)
-    turns.leads(there, place, decision.rule, route, flow)
+    turns.leads(there, trail, place, (decision.rule, route), flow)
     up(place, device)
     known(place, device)
     trail.step(place.name, device, f"{decision.rule}: {route}", flow)

@@ -130,7 +130,7 @@ def _test(given: Given, own: Given) -> int:
         finally:
             finish(run, failure)
     say(f"Run directory: {run.path}")
-    return conclude(results, own["output"], strict=own["strict"])
+    return conclude(results, run.causes(), own["output"], strict=own["strict"])
 
 
 def _sent(run: RunDir, journal: Journal, what: str) -> Path:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from harness.cli.context import say
 from harness.cli.output import Listing, emit
 from harness.errors import BringUpError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.model.cause import Cause
     from harness.model.records import Result
 
 
-def conclude(results: list[Result], output: str, *, strict: bool) -> int:
-    """Show results; the exit code that they amount to.
+def conclude(results: list[Result], causes: Sequence[Cause], output: str, *, strict: bool) -> int:
+    """Show what is wrong, and results; the exit code that they amount to.
 
     Args:
         results: In the order of the catalogue.
+        causes: Why some of them are not met, the cause of most first.
         output: Which form.
         strict: A failed SHOULD counts as failed.
     """
-    emit(_results(results), output, empty="No requirement matches.")
-    if output in {"table", "wide"}:
-        say(_summary(results))
+    people = output in {"table", "wide"}
+    for number, cause in enumerate(causes[:SHOWN] if people else (), 1):
+        say(_told(number, cause))
+    emit(_results(results, causes), output, empty="No requirement matches.")
+    if people:
+        say(_summary(results, causes))
     counted = {"M", "S"} if strict else {"M"}
     if any(one.status == "fail" and one.level in counted for one in results):
         return 1
@@ -30,7 +37,21 @@ def conclude(results: list[Result], output: str, *, strict: bool) -> int:
     return BringUpError.exit_code if any(one.status == "error" and one.level in counted for one in results) else 0
 
 
-def _results(results: list[Result]) -> Listing:
+SHOWN: Final = 5
+"""Causes that a terminal has room for; the report has all."""
+
+
+def _told(number: int, cause: Cause) -> str:
+    """A cause for the terminal: the sentence, what shows and what mends it, and what follows from it."""
+    head = {"certain": "Cause", "observed": "Cause", "possible": "Possible cause", "unexplained": "Unexplained"}
+    lines = [f"{head[cause.confidence]} {number}: {cause.sentence}"]
+    lines += [f"  see:     on {cause.place}: {cause.look}"] if cause.look else []
+    lines += [f"  mend:    on {cause.place}: {cause.mend}"] if cause.mend else []
+    listed = ", ".join(cause.follows[:6]) + (", …" if len(cause.follows) > 6 else "")
+    return "\n".join([*lines, f"  follows: {len(cause.follows)} not met: {listed}", ""])
+
+
+def _results(results: list[Result], causes: Sequence[Cause]) -> Listing:
     rows = [
         (
             one.id,
@@ -43,10 +64,12 @@ def _results(results: list[Result]) -> Listing:
         for one in results
     ]
     items = [one.model_dump(mode="json", by_alias=True) for one in results]
-    return Listing("Result", ("id", "status", "legs", "requirement", "reason"), rows, items, wide=("statement",))
+    extra = {"causes": [one.model_dump(mode="json") for one in causes]} if causes else {}
+    columns = ("id", "status", "legs", "requirement", "reason")
+    return Listing("Result", columns, rows, items, wide=("statement",), extra=extra)
 
 
-def _summary(results: list[Result]) -> str:
+def _summary(results: list[Result], causes: Sequence[Cause]) -> str:
     counts = {status: sum(one.status == status for one in results) for status in ("pass", "fail", "error")}
     skipped = sum(one.status == "skip" for one in results)
     rest = len(results) - sum(counts.values()) - skipped
@@ -54,4 +77,6 @@ def _summary(results: list[Result]) -> str:
     words += [f"{counts['error']} could not be judged"] if counts["error"] else []
     words += [f"{skipped} skipped"] if skipped else []
     words += [f"{rest} not applicable here"] if rest else []
-    return ", ".join(words)
+    text = ", ".join(words)
+    first = next((one for one in causes if one.confidence != "unexplained"), None)
+    return f"{text}. First cause: {first.sentence}" if first is not None else text

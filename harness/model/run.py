@@ -4,6 +4,7 @@
     events.jsonl        steps of the harness
     observations.jsonl  what the probes saw
     results.jsonl       verdicts on requirements
+    causes.jsonl        why some are not met
     labs.jsonl          steps of labs with their verdicts
     faults.jsonl        mutation runs of the suite
     census.json         which checks were judged under each fault, if all were
@@ -29,6 +30,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from harness import files
 from harness.errors import UsageError
 from harness.model.base import Record
+from harness.model.cause import Cause
 from harness.model.records import Census, Event, FaultRun, LabStep, Observation, Result
 from harness.model.topology import Topology
 
@@ -174,6 +176,14 @@ class RunDir:
         for result in self._read("results.jsonl", Result):
             last[result.id] = result
         return list(last.values())
+
+    def write_causes(self, causes: Iterable[Cause]) -> None:
+        """Write `causes.jsonl`, whole: causes are those of the last verdicts."""
+        self._write("causes.jsonl", "".join(cause.line() + "\n" for cause in causes))
+
+    def causes(self) -> list[Cause]:
+        """Why requirements are not met, the cause of most first."""
+        return self._read("causes.jsonl", Cause)
 
     def add_lab_steps(self, steps: Iterable[LabStep]) -> None:
         """Append to `labs.jsonl`."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from harness.model.cause import Cause
 from harness.model.document import API_VERSION
 from harness.model.document import schema as of_spec
 from harness.model.records import Event, FaultRun, LabStep, Observation, Result
@@ -16,6 +17,7 @@ RECORDS: Final[dict[str, tuple[Any, str]]] = {
     "event": (Event, "a line of events.jsonl"),
     "observation": (Observation, "a line of observations.jsonl"),
     "result": (Result, "a line of results.jsonl"),
+    "cause": (Cause, "a line of causes.jsonl"),
     "lab-step": (LabStep, "a line of labs.jsonl"),
     "fault": (FaultRun, "a line of faults.jsonl"),
 }

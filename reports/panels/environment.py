@@ -14,6 +14,7 @@ _SINGLE = (
     "events.jsonl",
     "observations.jsonl",
     "results.jsonl",
+    "causes.jsonl",
     "labs.jsonl",
     "faults.jsonl",
     "census.json",

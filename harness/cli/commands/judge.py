@@ -42,10 +42,12 @@ def command(directory: Path | None, *, cluster: str | None, select: str | None, 
     writes nothing. Without arguments it takes the newest run. Exit codes are those of 'cnilab test'.
     """
     from harness.cli.runs import existing_run  # noqa: PLC0415
+    from harness.steps.suite.explain import explained  # noqa: PLC0415
     from harness.steps.suite.judge import judge_run  # noqa: PLC0415
 
-    judged = judge_run(existing_run(directory, cluster, "judge"), select)
-    code = conclude(judged.results, output, strict=strict)
+    run = existing_run(directory, cluster, "judge")
+    judged = judge_run(run, select)
+    code = conclude(judged.results, explained(run, judged.results), output, strict=strict)
     say(_compared(judged))
     return code
 

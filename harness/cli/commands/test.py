@@ -86,7 +86,7 @@ def command(
     if faults or only:
         emit(_faults(mutations), output, empty="No fault fits this cluster.")
         return 1 if any(one.outcome in {"survived", "imprecise", "error"} for one in mutations) else 0
-    return conclude(results, output, strict=strict)
+    return conclude(results, run.causes(), output, strict=strict)
 
 
 def _disturbance(there: Attached, journal: Journal) -> Disturbance:

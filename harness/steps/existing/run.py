@@ -18,6 +18,7 @@ from harness.steps.existing.preflight import Survey, rows
 from harness.steps.existing.send import Program
 from harness.steps.existing.stay import Stay
 from harness.steps.suite.deploy import Suite
+from harness.steps.suite.explain import explain_run
 from harness.steps.suite.run import counts, look, verdicts
 
 
@@ -80,6 +81,7 @@ def run_existing(
             # Verdicts need no cluster: it is cleared while they are made.
             judged = pool.submit(verdicts, run, journal, checks, select=select, strict=strict)
         results = judged.result()
+        explain_run(run, results, journal)
         detail.update(counts(results))
     return results
 

@@ -21,6 +21,7 @@ from harness.runner import HostRunner
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
 from harness.steps.suite.disruptive.measure import Disturbance
+from harness.steps.suite.explain import explain_run
 from harness.steps.suite.judge import SELECT, TEST
 from harness.steps.suite.observe import Pace, observe, wait_for_proxy
 
@@ -63,6 +64,7 @@ def run_conformance(
         suite = suites.deploy(attached, journal, disruptive=disturbance is not None)
         look(suite, run, journal, checks, disturbance)
         results = verdicts(run, journal, checks, select=select, strict=strict)
+        explain_run(run, results, journal)
         detail.update(counts(results))
     return results
 
