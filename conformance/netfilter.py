@@ -23,6 +23,8 @@ ACCEPT, DROP, REJECT, MASQUERADE, SNAT, DNAT, RETURN, UNKNOWN = (
 )  # fmt: skip
 UNTRACKED: Final = "UNTRACKED"
 """The state of a packet that belongs to no connection by request."""
+CLAMPED: Final = "?"
+"""Of a packet whose segment size a rule has changed, until it is known which."""
 ITSELF: Final = "itself"
 """Where a redirection leads: to the node whose rule it is."""
 
@@ -52,7 +54,9 @@ class Flow:
         length: Bytes of the IP packet.
         ttl: Its TTL, or hop limit.
         ttl_rule: The rule that has set that; empty: none.
+        mss_rule: The rule that has changed its maximum segment size; empty: none.
         untracked: The rule by which it bypasses connection tracking; empty: none.
+        icmp: Type of an ICMP message, as nft(8) names it.
     """
 
     src: str
@@ -67,7 +71,9 @@ class Flow:
     length: int = SMALL
     ttl: int = 64
     ttl_rule: str = ""
+    mss_rule: str = ""
     untracked: str = ""
+    icmp: str = "echo-request"
 
     def __str__(self) -> str:
         """`10.244.1.2 > 8.8.8.8:8080/tcp`."""
@@ -209,13 +215,15 @@ def signed(before: Flow, after: Flow, rule: str) -> Flow:
     """
     if after.ttl != before.ttl and not after.ttl_rule:
         after = replace(after, ttl_rule=rule)
+    if after.mss_rule == CLAMPED:
+        after = replace(after, mss_rule=rule)
     return replace(after, untracked=rule) if after.state == UNTRACKED != before.state else after
 
 
 _CONTINUE: Final = "continue"
 
 _PASSING: Final = {
-    "", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "TCPMSS", "TCPOPTSTRIP", "CHECKSUM", "CLASSIFY", "DSCP",
+    "", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "TCPOPTSTRIP", "CHECKSUM", "CLASSIFY", "DSCP",
     "TOS", "ECN", "SET", "AUDIT", "SECMARK", "CONNSECMARK", "IDLETIMER", "LED", "RATEEST", "HMARK", "TEE",
 }  # fmt: skip
 """Targets after which a packet goes on to the next rule (iptables-extensions(8))."""
@@ -229,15 +237,8 @@ def _target(table: Table, words: Sequence[str], packet: Flow, depth: int) -> Ite
             yield End(target.lower(), packet, to=_host(to), port=_port_of(to))
         case "REDIRECT":
             yield End(DNAT, packet, to=ITSELF, port=_port_of(f":{_after(words, '--to-ports')}"))
-        case "NOTRACK" | "CT" if target == "NOTRACK" or "--notrack" in words:
-            yield End(_CONTINUE, replace(packet, state=UNTRACKED))
-        case "TTL" | "HL":
-            yield End(_CONTINUE, replace(packet, ttl=_ttl(words, packet.ttl)))
-        case "MARK":
-            yield End(_CONTINUE, replace(packet, mark=_mark(words, packet.mark)))
-        case "CONNMARK":
-            restores = any(word.startswith("--restore") for word in words)
-            yield End(_CONTINUE, replace(packet, mark=None) if restores else packet)
+        case "NOTRACK" | "CT" | "TCPMSS" | "TTL" | "HL" | "MARK" | "CONNMARK":
+            yield End(_CONTINUE, _changed(target, words, packet))
         case str() if target in table.chains:
             for end in _walk(table, target, packet, depth + 1):
                 returned = end.verdict == RETURN and "-j" in words
@@ -247,6 +248,23 @@ def _target(table: Table, words: Sequence[str], packet: Flow, depth: int) -> Ite
         case _:  # NFQUEUE, TPROXY, NETMAP …: another program decides, or the packet is changed
             yield End(UNKNOWN, packet)
             yield End(_CONTINUE, packet)
+
+
+def _changed(target: str, words: Sequence[str], packet: Flow) -> Flow:
+    """A packet after a target that changes it and lets it go on."""
+    match target:
+        case "TCPMSS":
+            return replace(packet, mss_rule=packet.mss_rule or CLAMPED)
+        case "TTL" | "HL":
+            return replace(packet, ttl=_ttl(words, packet.ttl))
+        case "MARK":
+            return replace(packet, mark=_mark(words, packet.mark))
+        case "CONNMARK":
+            restores = any(word.startswith("--restore") for word in words)
+            return replace(packet, mark=None) if restores else packet
+        case _:
+            untracked = target == "NOTRACK" or "--notrack" in words
+            return replace(packet, state=UNTRACKED) if untracked else packet
 
 
 def _host(destination: str) -> str:
@@ -302,10 +320,11 @@ def _mark(words: Sequence[str], before: int | None) -> int | None:
 
 _SILENT: Final = {
     "-m", "--comment", "-j", "-g", "--to-source", "--to-destination", "--reject-with", "--to-ports", "--log-prefix",
-    "--or-mark", "--and-mark", "--xor-mark", "--set-xmark", "--set-mark", "--ttl-set", "--ttl-dec", "--ttl-inc",
-    "--hl-set", "--hl-dec", "--hl-inc",
+    "--or-mark", "--and-mark", "--xor-mark", "--set-xmark", "--set-mark", "--set-mss", "--name", "--mask",
+    "--ttl-set", "--ttl-dec", "--ttl-inc", "--hl-set", "--hl-dec", "--hl-inc",
 }  # fmt: skip
-_FLAGS: Final = {"--random-fully", "--notrack"}
+_FLAGS: Final = {"--random-fully", "--notrack", "--clamp-mss-to-pmtu", "--set", "--rsource", "--rdest"}
+"""Options without a value that change nothing about the match; `recent --set` always matches."""
 
 
 def _matches(words: Sequence[str], packet: Flow) -> tuple[bool, bool]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from conformance.netfilter import (
     ACCEPT,
+    CLAMPED,
     DNAT,
     DROP,
     ITSELF,
@@ -238,8 +239,10 @@ def _verdict(rules: Ruleset, rule: Json, expression: Json, packet: Flow, depth: 
 
 
 def _mangled(body: Json, packet: Flow) -> Flow:
-    """A packet whose mark or TTL a rule has set; nothing else that rules set is looked at."""
+    """A packet whose mark, TTL or segment size a rule has set; nothing else that rules set is looked at."""
     key, given = body.get("key"), value(body.get("value"), packet)
+    if key == {"tcp option": {"name": "maxseg", "field": "size"}}:
+        return replace(packet, mss_rule=packet.mss_rule or CLAMPED)
     if key in _TTLS.get(packet.family, ()):
         return replace(packet, ttl=given) if isinstance(given, int) else packet
     if key != {"meta": {"key": "mark"}}:

@@ -155,7 +155,7 @@ def _field(header: str, name: str, flow: Flow) -> Any:  # noqa: PLR0911 - one re
     if header in {"icmp", "icmpv6"}:
         if (header == "icmpv6") != (flow.family == "ipv6") or flow.proto != "icmp":
             return ABSENT
-        return "echo-request" if name == "type" else UNKNOWN
+        return _icmp(name, flow)
     if header in {"tcp", "udp", "th"}:
         if flow.proto not in ({"tcp", "udp"} if header == "th" else {header}):
             return ABSENT
@@ -167,6 +167,13 @@ def _field(header: str, name: str, flow: Flow) -> Any:  # noqa: PLR0911 - one re
     if (header, name) == ("ether", "type"):
         return {"ipv4": "ip", "ipv6": "ip6"}[flow.family]
     return UNKNOWN
+
+
+def _icmp(name: str, flow: Flow) -> Any:
+    """A field of ICMP: of errors, those that path MTU discovery needs (RFC 1191; RFC 4443)."""
+    if name == "type":
+        return flow.icmp
+    return (4 if flow.icmp == "destination-unreachable" else 0) if name == "code" else UNKNOWN
 
 
 def member(found: Any, right: Any, sets: Sets) -> bool | None:  # noqa: C901, PLR0911 - one return per form

@@ -7,6 +7,7 @@ is not certain. What no walk explains is said as it was seen.
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,18 +64,20 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
     paths = _Paths(context, worlds)
     found: dict[str, Found] = {}
     for check, leg in red:
-        for one, taken in paths.of(leg.leg):
+        for one, taken in paths.of(check, leg.leg):
             _note(found, check, leg.leg, one, taken)
-    good = [leg.leg for result in results for leg in result.legs if leg.status == "pass"]
+    good = [(result.id, leg.leg) for result in results for leg in result.legs if leg.status == "pass"]
     for key in _contradicted(paths, good) & set(found):
         found[key].certain = False
+    _merge(found)
     kept = {key: one for key, one in found.items() if one.certain} or found
     explained = {pair for one in kept.values() for pair in one.legs}
     rest = [(check, leg) for check, leg in red if (check, leg.leg) not in explained]
     judged = _judged(kept.values(), rest)
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in judged]
     causes = [_cause(worlds, one, judged) for one in kept.values()]
-    return tuple(sorted([*causes, *_plain(rest)], key=_rank))
+    ways = {leg.leg: taken.server for check, leg in rest for _, taken in paths.of(check, leg.leg) if taken.server}
+    return tuple(sorted([*causes, *_plain(rest, ways)], key=_rank))
 
 
 @dataclass
@@ -85,9 +88,9 @@ class _Paths:
     worlds: dict[Family, World]
     known: dict[Asked, Walk] = field(default_factory=dict)
 
-    def of(self, leg: str) -> Iterator[tuple[Asked, Walk]]:
-        """Packets of a leg, and their ways."""
-        for one in asked(self.context, leg):
+    def of(self, check: str, leg: str) -> Iterator[tuple[Asked, Walk]]:
+        """Packets of a leg of a check, and their ways."""
+        for one in asked(self.context, check, leg):
             if one not in self.known:
                 if len(self.known) >= MOST:
                     continue
@@ -96,24 +99,27 @@ class _Paths:
                 there = self.worlds[one.family]
                 if one.source not in there.places:
                     continue
-                self.known[one] = walk(there, one.source, one.flow, prefer=one.prefer)
+                self.known[one] = walk(there, one.source, one.flow, prefer=one.prefer, error=one.error)
             yield one, self.known[one]
 
 
 def _note(found: dict[str, Found], check: str, leg: str, one: Asked, taken: Walk) -> None:
     """Note what troubles a packet of a failed leg; what only may trouble it, where nothing certainly does."""
     for trouble in taken.troubles or taken.doubts:
+        only = KINDS[trouble.kind].only
+        if only and not _of(check, only):
+            continue
         entry = found.setdefault(trouble.key, Found(trouble, bool(taken.troubles), one, taken))
         if taken.troubles and not entry.certain:
             entry.trouble, entry.certain, entry.example, entry.walk = trouble, True, one, taken
         entry.legs.add((check, leg))
 
 
-def _contradicted(paths: _Paths, good: Iterable[str]) -> set[str]:
+def _contradicted(paths: _Paths, good: Iterable[tuple[str, str]]) -> set[str]:
     """Troubles that would stop packets that were seen to arrive."""
     found: set[str] = set()
-    for leg in good:
-        ways = list(paths.of(leg))
+    for check, leg in good:
+        ways = list(paths.of(check, leg))
         # A Service has several endpoints: one that was not asked may be the one that is not reached.
         for one, taken in ways if len(ways) == 1 else ():
             last = taken.troubles[-1] if taken.troubles else None
@@ -121,6 +127,23 @@ def _contradicted(paths: _Paths, good: Iterable[str]) -> set[str]:
             if last is not None and not last.deviates and (not taken.arrived or one.flow.proto == "tcp"):
                 found.add(last.key)
     return found
+
+
+_FOLLOWING: Final[Mapping[str, frozenset[str]]] = {
+    "link.down": frozenset({"route.none", "route.missing", "nexthop.nobody", "neighbour.nobody"}),
+    "link.missing": frozenset({"route.none", "route.missing"}),
+    "gateway.nobody": frozenset({"route.missing"}),
+}
+"""What a kernel takes away with something else: routes with their link or its address."""
+
+
+def _merge(found: dict[str, Found]) -> None:
+    """Leave out what follows from another trouble of the same place."""
+    for root in [one for one in found.values() if one.trouble.kind in _FOLLOWING and one.certain]:
+        for key, one in list(found.items()):
+            if one.trouble.place == root.trouble.place and one.trouble.kind in _FOLLOWING[root.trouble.kind]:
+                root.legs |= one.legs
+                del found[key]
 
 
 _PLACE: Final = re.compile(r"^([a-z0-9-]+)")
@@ -193,27 +216,93 @@ def _handle(there: World, trouble: Trouble) -> str:
     return str(rules[number].get("handle", "")) if number < len(rules) else ""
 
 
-def _plain(rest: Sequence[tuple[str, Leg]]) -> Iterator[Cause]:
+def _plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[Cause]:
     """What no walk explains: a state that a check found wrong says itself what is; the rest is said as it was seen."""
     groups: dict[str, list[Leg]] = {}
     for check, leg in rest:
         groups.setdefault(check, []).append(leg)
-    symptoms = [check for check in groups if not _of(check, STATES)]
-    for check, legs in groups.items():
-        if check in symptoms[1:]:
-            continue
-        first = legs[0]
-        more = f" (and {len(legs) - 1} more)" if len(legs) > 1 else ""
-        follows = tuple(symptoms) if check in symptoms else (check,)
-        yield Cause(
-            key=f"{check}[{first.leg}]",
-            kind="symptom" if check in symptoms else "state",
-            place=match[1] if (match := _PLACE.match(first.leg)) else "",
-            sentence=(first.statement or f"{first.leg}: {first.reason}") + more,
-            confidence="unexplained" if check in symptoms else "observed",
-            follows=follows,
-            legs=sum(len(groups[name]) for name in follows),
-        )
+    states = {check: legs for check, legs in groups.items() if _of(check, STATES)}
+    symptoms = {check: legs for check, legs in groups.items() if check not in states}
+    followed = {check: _root(check, legs, states) for check, legs in symptoms.items()}
+    for check, legs in states.items():
+        after = [name for name, root in followed.items() if root == check]
+        yield _said("state", check, legs, [check, *after], groups, "observed")
+    for area, names in itertools.groupby(
+        (name for name, root in followed.items() if not root), key=lambda name: name.partition(".")[0]
+    ):
+        members = list(names)
+        yield _symptom(area, members, groups, ways)
+
+
+def _said(
+    kind: str, check: str, legs: Sequence[Leg], follows: Sequence[str], groups: Mapping[str, Sequence[Leg]],
+    confidence: Confidence,
+) -> Cause:  # fmt: skip
+    first = legs[0]
+    more = f" (and {len(legs) - 1} more)" if len(legs) > 1 else ""
+    return Cause(
+        key=f"{check}[{first.leg}]",
+        kind=kind,
+        place=match[1] if (match := _PLACE.match(first.leg)) else "",
+        sentence=(first.statement or f"{first.leg}: {first.reason}") + more,
+        confidence=confidence,
+        follows=tuple(follows),
+        legs=sum(len(groups[name]) for name in follows),
+    )
+
+
+def _symptom(area: str, names: Sequence[str], groups: Mapping[str, Sequence[Leg]], ways: Mapping[str, str]) -> Cause:
+    """What was seen, with the place where packets arrive although nobody, or somebody wrong, answers."""
+    cause = _said("symptom", names[0], groups[names[0]], names, groups, "unexplained")
+    legs = [leg for name in names for leg in groups[name]]
+    ends = {ways[leg.leg] for leg in legs if leg.leg in ways}
+    server = next(iter(ends)) if len(ends) == 1 else ""
+    if area != "dns" or not server:
+        return cause
+    silent = all("timeout" in (leg.statement + leg.reason) for leg in legs)
+    kind = KINDS["server.silent" if silent else "server.answers"]
+    namespace, _, pod = server.partition("/")
+    facts = {"what": cause.sentence, "pod": pod, "namespace": namespace}
+    return cause.model_copy(
+        update={
+            "key": f"{server}/{'process' if silent else 'answers'}",
+            "kind": kind.id,
+            "place": server,
+            "sentence": filled(kind.sentence, server, facts),
+            "look": filled(kind.look, server, facts),
+            "mend": filled(kind.mend, server, facts),
+            "source": kind.source,
+            "confidence": "possible",
+        }
+    )
+
+
+_ROOTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "dns.resolv-conf": ("dns.*",),
+    "model.pod-ip.*": ("model.*", "dual.*", "v6.*", "ipam.*"),
+    "dual.pod-ips": ("v6.*", "dual.*", "model.*"),
+    "node.ranges": ("egress.*",),
+    "node.agent-files": ("model.*", "node.overlay"),
+    "mtu.agree": ("mtu.*",),
+    "node.filters": ("*",),
+    "cni.conf.active": ("cni.*", "ipam.*"),
+}
+"""States whose defects show in other checks, of the same place."""
+
+
+def _root(check: str, legs: Sequence[Leg], states: Mapping[str, Sequence[Leg]]) -> str:
+    """The state check that found at the same place what this one shows; empty: none."""
+    for state, wrong in states.items():
+        if not state.startswith("node.") and not _places(legs) & _places(wrong):
+            continue  # what is wrong with a node shows in legs of its pods, which are named by the pods
+        if any(_of(state, (pattern,)) and _of(check, shown) for pattern, shown in _ROOTS.items()):
+            return state
+    return ""
+
+
+def _places(legs: Sequence[Leg]) -> set[str]:
+    """Sites and nodes that legs begin with."""
+    return {match[1] for leg in legs if (match := _PLACE.match(leg.leg))}
 
 
 STATES: Final = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conformance.context import Context
@@ -32,6 +32,7 @@ class Asked:
         family: Over which family.
         flow: The packet.
         prefer: Endpoint to which a Service is to lead; empty: any.
+        error: The ICMP message by which a router is to answer; empty: none.
     """
 
     source: str
@@ -39,16 +40,45 @@ class Asked:
     family: Family
     flow: Flow
     prefer: str = ""
+    error: str = ""
 
 
-def asked(context: Context, leg: str) -> Iterator[Asked]:
+OTHERWISE: Final = frozenset({"mtu.plus-one", "svc.no-endpoints"})
+"""Checks of packets that are not to arrive."""
+
+LARGE: Final = frozenset({"mtu.payload", "model.integrity", "mtu.pmtud"})
+"""Checks whose packets are as large as a pod can send them."""
+
+
+def asked(context: Context, check: str, leg: str) -> Iterator[Asked]:
     """Packets that a leg is about; none for a leg about the state of something.
 
     Args:
         context: The run.
+        check: Its requirement.
         leg: Its name.
     """
-    family = family_of_leg(leg)
+    if check in OTHERWISE or check.startswith("np."):
+        return
+    family: Family = "ipv6" if check.startswith("v6.") else family_of_leg(leg)
+    if family not in context.inventory.families:
+        return
+    for one in _packets(context, family, leg):
+        flow = one.flow
+        if check in LARGE:
+            flow = replace(flow, length=max(flow.length, _largest(context.of(family))))
+        yield replace(one, flow=flow, error=_TOO_BIG[family] if check == "mtu.pmtud" else "")
+
+
+_TOO_BIG: Final[dict[Family, str]] = {"ipv4": "destination-unreachable", "ipv6": "packet-too-big"}
+
+
+def _largest(there: Context) -> int:
+    """The largest packet that pods may send."""
+    return min(there.effective(node.name) for node in there.inventory.nodes)
+
+
+def _packets(context: Context, family: Family, leg: str) -> Iterator[Asked]:
     there, text = context.of(family), leg.removesuffix(SUFFIX)
     if found := _BETWEEN.match(text):
         for source, target in ((found[1], found[2]), (found[2], found[1])):
@@ -99,6 +129,8 @@ def _ends(there: Context, name: str, node: str, proto: str) -> Iterator[tuple[st
         yield from ((address, port, "") for port in _node_ports(there, name, node, proto) if address)
     elif site := inventory.by_name.get(name):
         yield from _of_site(site)
+    elif name == "localhost":
+        yield {"ipv4": "127.0.0.1", "ipv6": "::1"}[there.family], 8080, ""
     elif any(one.name == name for one in inventory.nodes):
         yield inventory.node(name).address, 8080, ""
     elif name == API and inventory.api is not None:

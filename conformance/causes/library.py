@@ -22,6 +22,7 @@ class Kind:
         mend: The command that mends it, typed there; empty where there is none.
         source: What says that it is wrong: a document of the kernel, a specification.
         judged_by: Patterns of checks that judge the same thing at the same place, and so fail with it.
+        only: The checks that it troubles, where others do not mind; none: all.
     """
 
     id: str
@@ -30,11 +31,12 @@ class Kind:
     mend: str = ""
     source: str = ""
     judged_by: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
 
 _TABLES = ("node.routes", "node.rules", "node.ranges")
 _RULES = ("node.forward", "node.filters", "node.masq-rules", "egress.scope", "ct.*")
-_LINKS = ("node.links", "mtu.agree", "model.pod-ip.*", "dual.pod-ips", "v6.dad")
+_LINKS = ("model.localhost", "model.ctr.shared", "node.links", "mtu.agree", "model.pod-ip.*", "dual.pod-ips", "v6.dad")
 
 _ALL: Final = (
     # Tables
@@ -121,6 +123,30 @@ _ALL: Final = (
         (*_RULES, "model.no-nat.*"),
     ),
     Kind(
+        "rule.sender",
+        "{place} gives {flow} the sender {to}, which is no address of it: {rule}",
+        "{show}",
+        "{delete}",
+        "nft(8), NAT STATEMENTS: answers go to the sender that the packet has",
+        (*_RULES, "egress.*"),
+    ),
+    Kind(
+        "rule.exempts",
+        "{place} exempts {flow} from translation: {rule}",
+        "{show}",
+        "{delete}",
+        "nft(8), VERDICT STATEMENT: accept ends the chain",
+        (*_RULES, "egress.*"),
+    ),
+    Kind(
+        "rule.mss",
+        "{place} changes the segment size of {flow}: {rule}",
+        "{show}",
+        "{delete}",
+        "RFC 9293, section 3.7.1",
+        only=("mtu.mss",),
+    ),
+    Kind(
         "rule.foreign",
         "{place} hands {flow} to another program at {hook}: {rule}",
         "{show}",
@@ -160,6 +186,14 @@ _ALL: Final = (
         "restart kube-proxy on {place}",
         "Kubernetes, virtual IPs and Service proxies",
         ("svc.*", "dns.*"),
+    ),
+    Kind(
+        "hostport.rules",
+        "no rule of {place} leads {flow}, which is for a host port, to its pod",
+        "iptables -t nat -S CNI-HOSTPORT-DNAT; nft list ruleset",
+        "delete the pods with host ports on {place}: the plugin portmap sets the rules with the next ones",
+        "CNI, plugin portmap",
+        ("svc.hostport.*",),
     ),
     Kind(
         "service.stranger",
@@ -298,10 +332,26 @@ _ALL: Final = (
     ),
     Kind(
         "address.lost",
-        "{place} has not got {address}, to which {flow} is sent",
+        "{place} has not got its address {address}",
         "ip -br address",
         "delete the pod: the next one has its address",
         "CNI specification, ADD",
+        _LINKS,
+    ),
+    Kind(
+        "address.twice",
+        "{place} and {other} both have {address}",
+        "ip -br address",
+        "delete the pod that was not given it: ip address del {address} dev eth0",
+        "Kubernetes network model: every pod has an address of its own",
+        ("model.pod-ip.*", "model.identity", "ipam.*", "dual.pod-ips"),
+    ),
+    Kind(
+        "family.off",
+        "{place} has IPv6 switched off, and so not {address}: {key} is 1",
+        "sysctl {key}",
+        "sysctl -w {key}=0, then delete the pod: the next one has its address",
+        "ip-sysctl.rst: disable_ipv6",
         _LINKS,
     ),
     Kind(
@@ -319,6 +369,20 @@ _ALL: Final = (
         "restart kube-proxy, which sets the rule",
         "Kubernetes, hairpin traffic",
         ("svc.hairpin",),
+    ),
+    # Servers
+    Kind(
+        "server.silent",
+        "packets arrive at {place}, which does not answer: {what}",
+        "kubectl -n {namespace} describe pod {pod}; kubectl -n {namespace} logs {pod}",
+        "kubectl -n {namespace} delete pod {pod}",
+    ),
+    Kind(
+        "server.answers",
+        "{place} answers, and not as the cluster's objects say: {what}",
+        "kubectl -n {namespace} get configmap coredns -o yaml; kubectl -n {namespace} logs {pod}",
+        "kubectl -n {namespace} edit configmap coredns",
+        "Kubernetes DNS-Based Service Discovery",
     ),
     # Tunnels
     Kind(

@@ -76,6 +76,11 @@ class Walk:
     arrived: str = ""
     answered: bool = False
 
+    @property
+    def server(self) -> str:
+        """The place to which the packet came, where nothing is wrong with its way; empty: none."""
+        return self.arrived if self.answered and not self.troubles else ""
+
 
 class StoppedError(Exception):
     """The packet goes no further."""
@@ -111,10 +116,12 @@ class Trail:
     Args:
         dialled: The packet as its sender made it.
         prefer: To which of several endpoints a Service is to lead; empty: the first one.
+        exempt: The last rule that has accepted the packet where it would have been translated; empty: none.
     """
 
     dialled: Flow
     prefer: str = ""
+    exempt: str = ""
     direction: Direction = "request"
     steps: list[Step] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)

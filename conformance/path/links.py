@@ -40,6 +40,16 @@ def up(place: Place, device: str) -> None:
         stop("link.down", place.name, f"link/{device}", device=device)
 
 
+def has(place: Place, address: str) -> None:
+    """Raises StoppedError where a pod has not got an address that it should have."""
+    if not place.links or not address or address in place.addresses:
+        return
+    key = "net.ipv6.conf.eth0.disable_ipv6"
+    if place.family == "ipv6" and place.setting(key) == "1":
+        stop("family.off", place.name, f"sysctl/{key}", key=key, address=address)
+    stop("address.lost", place.name, f"addr/{address}", address=address)
+
+
 def known(place: Place, device: str, *others: str) -> None:
     """Raises BlindError where programs decide."""
     at = sorted({device, *others} & place.deciders)
@@ -50,7 +60,7 @@ def known(place: Place, device: str, *others: str) -> None:
 
 def fits(place: Place, device: str, flow: Flow) -> None:
     """Raises StoppedError for a packet that is larger than a link."""
-    mtu = place.mtu(device)
+    mtu = place.mtu(device) if place.kind in {"pod", "node"} else 0
     if mtu and flow.length > mtu:
         stop("mtu.small", place.name, f"link/{device}", device=device, mtu=mtu, length=flow.length, flow=flow)
 
@@ -90,7 +100,7 @@ def from_pod(there: World, trail: Trail, pod: Place, nexthop: str, flow: Flow) -
         return Arrival(node, bridge, veth, flow)
     other = _on_bridge(there, node, bridge, nexthop)
     if other is None:
-        _nobody(pod, POD_NIC, nexthop)
+        _nobody(there, pod, POD_NIC, nexthop)
     _unmistaken(trail, pod, POD_NIC, nexthop, other)
     return _across(there, trail, node, (veth, other.host_veth), bridge, flow)
 
@@ -114,8 +124,21 @@ def _on_bridge(there: World, node: Place, bridge: str, address: str) -> Place | 
     return next(iter(ports or held), None)
 
 
-def _nobody(place: Place, device: str, nexthop: str) -> NoReturn:
+def _lost(there: World, place: Place, address: str) -> None:
+    """Raise StoppedError where a node, or a pod of the suite, should have an address, and has not."""
+    inventory = there.context.inventory
+    for node in inventory.nodes:
+        if address == node.address and node.name != place.name:
+            up(there.places[node.name], there.nic(there.places[node.name]))
+            stop("address.lost", node.name, f"addr/{address}", address=address)
+    for site in inventory.pods:
+        if address == site.ip and site.name in there.places and site.name != place.name:
+            has(there.places[site.name], address)
+
+
+def _nobody(there: World, place: Place, device: str, nexthop: str) -> NoReturn:
     """Raise StoppedError: nobody answers when a place asks for a neighbour."""
+    _lost(there, place, nexthop)
     gateway = place.kind == "pod"
     kind = "gateway.nobody" if gateway else "neighbour.nobody"
     where = place.node if gateway else place.name
@@ -144,7 +167,8 @@ def _across(there: World, trail: Trail, node: Place, ports: tuple[str, str], bri
     up(node, other)
     first, second = (node.ports.get(port, {}) for port in ports)
     if first.get("isolated") and second.get("isolated"):
-        stop("port.isolated", node.name, f"port/{one}", port=one, other=other, bridge=bridge)
+        low, high = sorted(ports)
+        stop("port.isolated", node.name, f"port/{low}", port=low, other=high, bridge=bridge)
     six = "ip6tables" if node.family == "ipv6" else "iptables"
     seen = node.setting(f"net.bridge.bridge-nf-call-{six}") == "1"
     flow = meet(there, trail, node, bridged(one, other, bridge, seen=seen), flow)
@@ -168,7 +192,7 @@ def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str
     """
     pod = _on_bridge(there, node, bridge, nexthop)
     if pod is None:
-        _nobody(node, bridge, nexthop)
+        _nobody(there, node, bridge, nexthop)
     port = pod.host_veth
     _bridge_of(there, node, port)
     _unmistaken(trail, node, bridge, nexthop, pod)
@@ -192,6 +216,7 @@ def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, fl
     """
     owner = next((one for one in there.machines() if nexthop in one.addresses and one.name != place.name), None)
     if owner is None:
+        _lost(there, place, nexthop)
         stop("nexthop.nobody", place.name, f"nexthop/{nexthop}", address=nexthop, device=device, flow=flow)
     nic = owner.addresses[nexthop]
     resolved(place, device, nexthop, owner.mac(nic))

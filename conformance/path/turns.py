@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.netfilter import Flow
 from conformance.path.hop import StoppedError, Trail, Trouble, stop
+from conformance.path.named import thing_of
 from conformance.path.places import Place, World
-from conformance.path.rules import thing_of
 
 
 def returns(place: Place, device: str, flow: Flow) -> None:
@@ -108,12 +109,42 @@ def untranslated(there: World, place: Place, flow: Flow, trail: Trail) -> None:
     context = there.context
     if place.kind != "node" or not context.gates.get("kp") or trail.direction == "reply":
         return
-    virtual = {one.cluster_ip: (one.name, one.ports, one.endpoint_ips) for one in context.inventory.services}
-    service = virtual.get(flow.dst)
-    if service is not None and service[2]:
-        port = next((str(port.port) for port in service[1] if port.port == flow.dport), "")
-        if port:
-            stop("service.rules", place.name, f"service/{flow.dst}", service=service[0], flow=flow)
+    inventory = context.inventory
+    virtual = {
+        (one.cluster_ip, port.port): one.name for one in inventory.services if one.endpoint_ips for port in one.ports
+    }
+    virtual |= {(inventory.node_dns, DNS_PORT): "kube-dns"} if inventory.node_dns else {}
+    virtual |= {(inventory.api.cluster_ip, inventory.api.port): "kubernetes"} if inventory.api is not None else {}
+    if service := virtual.get((flow.dst, flow.dport)):
+        stop("service.rules", place.name, "services", service=service, flow=flow)
+
+
+DNS_PORT: Final = 53
+
+
+def unled(there: World, trail: Trail, place: Place, flow: Flow) -> None:
+    """Raises StoppedError for a packet to a port of a node that leads to pods, and that the node takes for itself."""
+    if place.kind != "node" or trail.direction == "reply" or flow.dst != trail.dialled.dst:
+        return
+    inventory = there.context.inventory
+    service = next((one.name for one in inventory.services for port in one.ports if port.node_port == flow.dport), "")
+    if service and there.context.gates.get("kp"):
+        stop("service.rules", place.name, "services", service=service, flow=flow)
+    if flow.dport == inventory.node(place.name).host_port:
+        stop("hostport.rules", place.name, "hostports", flow=flow)
+
+
+def own_sender(there: World, trail: Trail, place: Place, flow: Flow) -> None:
+    """Raises StoppedError where a pod gets a packet from its own address: another has it too, or nothing masks it."""
+    twin = next((one for one in there.places.values() if flow.src in one.addresses and one.name != place.name), None)
+    if twin is not None:
+        stop("address.twice", place.name, f"addr/{flow.src}", address=flow.src, other=twin.name)
+    if not trail.changes:
+        return
+    node = place.node
+    if trail.exempt:
+        stop("rule.exempts", node, thing_of(trail.exempt), flow=flow, rule=trail.exempt)
+    stop("source.own", place.name, f"addr/{flow.src}", address=flow.src, flow=flow)
 
 
 def masked(there: World, trail: Trail, place: Place, device: str, flow: Flow) -> None:
@@ -126,7 +157,10 @@ def masked(there: World, trail: Trail, place: Place, device: str, flow: Flow) ->
         return
     if trail.direction == "reply":
         return
-    if flow.untracked:
+    if trail.exempt and not flow.untracked:
+        facts = {"flow": str(flow), "rule": trail.exempt}
+        trail.wrong(Trouble("rule.exempts", place.name, thing_of(trail.exempt), facts, deviates=True))
+    elif flow.untracked:
         facts = {"flow": str(flow), "rule": flow.untracked}
         trail.wrong(Trouble("rule.untracks", place.name, thing_of(flow.untracked), facts, deviates=True))
     else:

@@ -13,10 +13,10 @@ from typing import Final
 
 from conformance.fib import Packet, Route, Rule
 from conformance.hooks import Station, arriving, leaving
-from conformance.netfilter import Flow
+from conformance.netfilter import SMALL, Flow
 from conformance.path import turns
 from conformance.path.hop import BlindError, StoppedError, Trail, Walk, stop
-from conformance.path.links import Arrival, fits, from_pod, known, to_bridge, up, wire
+from conformance.path.links import Arrival, fits, from_pod, has, known, to_bridge, up, wire
 from conformance.path.places import POD_NIC, Place, World
 from conformance.path.rules import meet
 from conformance.path.tunnel import carried
@@ -28,7 +28,7 @@ MOST: Final = 16
 """Places after which a packet goes in circles."""
 
 
-def walk(there: World, source: str, flow: Flow, *, prefer: str = "") -> Walk:
+def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str = "") -> Walk:
     """Follow a packet and its answer.
 
     Args:
@@ -36,6 +36,7 @@ def walk(there: World, source: str, flow: Flow, *, prefer: str = "") -> Walk:
         source: Who sends it: a pod, a node, the router.
         flow: The packet.
         prefer: To which endpoint a Service is to lead; empty: the first one.
+        error: The router answers for who is behind it, with an ICMP message of this type; empty: it does not.
     """
     trail = Trail(flow, prefer)
     unknown: list[str] = []
@@ -45,32 +46,41 @@ def walk(there: World, source: str, flow: Flow, *, prefer: str = "") -> Walk:
         place, last = _go(there, trail, there.places[source], flow)
         arrived = place.name
         trail.direction = "reply"
-        reply = Flow(
-            last.dst, last.src, proto=flow.proto, dport=REPLY_PORT, state="ESTABLISHED", length=flow.length,
-        )  # fmt: skip
-        end, back = _go(there, trail, place, reply)
+        end, back = _go(there, trail, place, _reply(trail, last, error))
         turns.answered(there, trail, end, back, source)
         answered = end.name == source
-    except StoppedError as error:
-        trail.troubles.append(error.trouble)
-    except BlindError as error:
-        unknown.append(str(error))
+    except StoppedError as stopped:
+        # A packet that went astray ends somewhere: where is no trouble of its own.
+        if stopped.trouble.place not in there.places or not _beside(there.places[stopped.trouble.place], trail):
+            trail.troubles.append(stopped.trouble)
+    except BlindError as blind:
+        unknown.append(str(blind))
     return Walk(tuple(trail.steps), tuple(trail.troubles), tuple(trail.doubts), tuple(unknown), arrived, answered)
+
+
+def _beside(place: Place, trail: Trail) -> bool:
+    """Out of the cluster, and only there because of something that is wrong in it."""
+    return place.kind in {"router", "far"} and bool(trail.troubles)
+
+
+def _reply(trail: Trail, last: Flow, error: str) -> Flow:
+    """The answer to a packet as it arrived."""
+    reply = Flow(last.dst, last.src, proto=last.proto, dport=REPLY_PORT, state="ESTABLISHED", length=last.length)
+    if error:
+        return replace(reply, proto="icmp", icmp=error, state="RELATED", length=SMALL)
+    return replace(reply, icmp="echo-reply" if trail.dialled.proto == "icmp" else reply.icmp)
 
 
 def _go(there: World, trail: Trail, source: Place, flow: Flow) -> tuple[Place, Flow]:
     """From a sender to the place that takes the packet, and the packet as it is there."""
-    came: Arrival | None = _start(there, trail, source, flow)
+    came = _start(there, trail, source, flow)
     for _ in range(MOST):
-        if came is None:
-            return source, flow
+        if not isinstance(came, Arrival):
+            return source, came
         place, flow = came.place, came.flow
         if place.kind == "pod":
-            return place, _taken(trail, place, flow)
-        step = _through(there, trail, came)
-        if not isinstance(step, Arrival):
-            return place, step
-        came = step
+            return place, _taken(there, trail, place, flow)
+        source, came = place, _through(there, trail, came)
     return stop("route.circle", flow.dst, "route", flow=flow)
 
 
@@ -106,14 +116,14 @@ def _decide(place: Place, flow: Flow, iif: str) -> Decided:
     return Decided(rule, route)
 
 
-def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | None:
-    """The packet as it leaves its sender; None where it stays there."""
+def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | Flow:
+    """The packet as it leaves its sender; the packet alone where it stays there."""
     if source.kind == "pod":
         return _from_pod(there, trail, source, flow)
     decision = _decide(source, flow, "")
     flow = replace(flow, src=flow.src or source.source(decision.route.devices[0]))
     if decision.route.kind == "local":
-        return None
+        return flow
     device = decision.route.devices[0]
     before = flow
     flow = meet(there, trail, source, (Station("ip", "output", "", device),), flow)
@@ -121,15 +131,16 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | N
         decision = _decide(source, flow, "")
         if decision.route.kind == "local":
             trail.step(source.name, "lo", "stays here", flow)
-            return None
+            return flow
     turns.untranslated(there, source, flow, trail)
     return _out(there, trail, source, decision, Arrival(source, "", "", flow))
 
 
-def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | None:
+def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | Flow:
+    has(pod, flow.src)
     if flow.dst in pod.addresses:
         up(pod, "lo")
-        return None
+        return flow
     if pod.fib is None and not pod.links:  # a pod that was not asked: what its runtime gave it leads to its gateway
         return from_pod(there, trail, pod, _gateway(there, pod, flow.dst), flow)
     decision = _decide(pod, flow, "")
@@ -157,16 +168,13 @@ def _nexthop(decision: Decided, flow: Flow) -> str:
     return words[words.index("via") + 1] if "via" in words else flow.dst
 
 
-def _taken(trail: Trail, place: Place, flow: Flow) -> Flow:
+def _taken(there: World, trail: Trail, place: Place, flow: Flow) -> Flow:
     """A pod takes a packet that is for it."""
-    if place.links and flow.dst not in place.addresses:
-        stop("address.lost", place.name, f"addr/{flow.dst}", address=flow.dst, flow=flow)
+    has(place, flow.dst)
     if why := place.unusable(flow.dst):
         stop("address.unusable", place.name, f"addr/{flow.dst}", address=flow.dst, why=why)
-    if flow.src in place.addresses and flow.src != flow.dst:
-        stop("source.own", place.name, f"addr/{flow.src}", address=flow.src, flow=flow)
-    if flow.src == flow.dst and trail.changes:
-        stop("source.own", place.name, f"addr/{flow.src}", address=flow.src, flow=flow)
+    if flow.src in place.addresses:
+        turns.own_sender(there, trail, place, flow)
     trail.step(place.name, POD_NIC, "arrives", flow)
     return flow
 
@@ -183,6 +191,7 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
     route = decision.route
     if route.kind == "local":
         flow = meet(there, trail, place, (Station("ip", "input", came.device),), flow)
+        turns.unled(there, trail, place, flow)
         trail.step(place.name, came.device, "arrives", flow)
         return flow
     if place.kind in {"router", "far"} and trail.direction == "request" and _outside(there, flow):
