@@ -57,6 +57,7 @@ class Flow:
         mss_rule: The rule that has changed its maximum segment size; empty: none.
         untracked: The rule by which it bypasses connection tracking; empty: none.
         icmp: Type of an ICMP message, as nft(8) names it.
+        dnated: It is of a connection whose destination was translated.
     """
 
     src: str
@@ -74,6 +75,7 @@ class Flow:
     mss_rule: str = ""
     untracked: str = ""
     icmp: str = "echo-request"
+    dnated: bool = False
 
     def __str__(self) -> str:
         """`10.244.1.2 > 8.8.8.8:8080/tcp`."""
@@ -233,8 +235,11 @@ def _target(table: Table, words: Sequence[str], packet: Flow, depth: int) -> Ite
     target = _after(words, "-j") or _after(words, "-g")
     match target:
         case "ACCEPT" | "DROP" | "REJECT" | "MASQUERADE" | "SNAT" | "DNAT" | "RETURN":
-            to = _after(words, "--to-destination")
-            yield End(target.lower(), packet, to=_host(to), port=_port_of(to))
+            to = _after(words, "--to-destination") or _after(words, "--to-source")
+            low, _, high = _after(words, "--to-ports").partition("-")
+            yield End(
+                target.lower(), packet, to=_host(to), port=_port_of(to) or (int(low) if low and low == high else 0)
+            )
         case "REDIRECT":
             yield End(DNAT, packet, to=ITSELF, port=_port_of(f":{_after(words, '--to-ports')}"))
         case "NOTRACK" | "CT" | "TCPMSS" | "TTL" | "HL" | "MARK" | "CONNMARK":
@@ -374,7 +379,7 @@ def _condition(  # noqa: C901, PLR0911 - one return per match
             number, _, mask = value.partition("/")
             return None if packet.mark is None else packet.mark & int(mask or "0xffffffff", 0) == int(number, 0)
         case "--ctstate":
-            return packet.state in value.split(",")  # DNAT and SNAT are states of what was translated
+            return bool({packet.state, "DNAT" if packet.dnated else ""} & set(value.split(",")))
         case "--length":
             return _port(packet.length, value)
         case "--dst-type":

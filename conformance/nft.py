@@ -229,13 +229,24 @@ def _verdict(rules: Ruleset, rule: Json, expression: Json, packet: Flow, depth: 
         yield End(_CONTINUE, packet)
     elif name == "redirect":
         port = body.get("port") if isinstance(body, Mapping) else 0
-        yield End(DNAT, packet, to=ITSELF, port=port if isinstance(port, int) else 0)
+        yield End(DNAT, packet, to=ITSELF, port=_single(port))
     elif isinstance(body, Mapping) and body.get("family", own := _IP[packet.family]) != own:
         yield End(_CONTINUE, packet)  # `dnat ip to` is for IPv4 alone
     else:
         to, port = (body.get("addr"), body.get("port")) if isinstance(body, Mapping) else ("", 0)
-        named = {"to": to if isinstance(to, str) else "", "port": port if isinstance(port, int) else 0}
+        named = {"to": to if isinstance(to, str) else "", "port": _single(port)}
         yield End(name if name in _TERMINAL else UNKNOWN, packet, **named)  # type: ignore[arg-type]  # of two kinds
+
+
+def _single(port: Any) -> int:
+    """The port of a translation that has one alone; 0: another form, or several."""
+    match port:
+        case {"range": [int() as low, int() as high]} if low == high:
+            return low
+        case int():
+            return port
+        case _:
+            return 0
 
 
 def _mangled(body: Json, packet: Flow) -> Flow:

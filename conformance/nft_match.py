@@ -97,7 +97,7 @@ def value(left: Any, flow: Flow) -> Any:  # noqa: C901, PLR0911, PLR0912 - one r
         case {"ct": {"key": "state"}}:
             return frozenset({flow.state.lower()})
         case {"ct": {"key": "status"}}:
-            return _UNTRANSLATED_STATUS
+            return _TRANSLATED_STATUS if flow.dnated else _UNTRANSLATED_STATUS
         case {"fib": {"result": "type", "flags": ["daddr"]}}:
             return "local" if flow.to_local else UNKNOWN
         case {"&": [first, second]}:
@@ -122,10 +122,11 @@ def _odd(*values: object) -> object:
 
 
 class _Status(frozenset[str]):
-    """Of a connection that nothing translated; the rest of its status is not known."""
+    """Of a connection: what of it was translated; the rest of its status is not known."""
 
 
 _UNTRANSLATED_STATUS: Final = _Status()
+_TRANSLATED_STATUS: Final = _Status({"dnat"})
 
 
 def _meta(key: str, flow: Flow) -> Any:
@@ -173,7 +174,21 @@ def _icmp(name: str, flow: Flow) -> Any:
     """A field of ICMP: of errors, those that path MTU discovery needs (RFC 1191; RFC 4443)."""
     if name == "type":
         return flow.icmp
-    return (4 if flow.icmp == "destination-unreachable" else 0) if name == "code" else UNKNOWN
+    return _NEEDED if name == "code" and flow.icmp == "destination-unreachable" else UNKNOWN
+
+
+class _Code(str):
+    """A code that some versions of nft(8) write as a name, and others as a number."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return str(self) == other or other == _FRAGMENTATION_NEEDED
+
+
+_FRAGMENTATION_NEEDED: Final = 4
+_NEEDED: Final = _Code("frag-needed")
 
 
 def member(found: Any, right: Any, sets: Sets) -> bool | None:  # noqa: C901, PLR0911 - one return per form
@@ -233,11 +248,13 @@ def _flags(right: list[Any] | str) -> frozenset[str]:
 
 
 def _flagged(found: frozenset[str], right: Any) -> bool | None:
-    """Flags: of those that are named, one is set. Of a status nothing is known but that nothing was translated."""
+    """Flags: of those that are named, one is set. Of a status nothing is known but what was translated."""
     if isinstance(right, Mapping):
         right = right.get("set")
     if not isinstance(right, list | str) or not all(isinstance(one, str) for one in _flags(right)):
         return None
     if isinstance(found, _Status):
+        if found & _flags(right):
+            return True
         return False if _flags(right) <= _UNTRANSLATED else None
     return bool(found & _flags(right))

@@ -99,7 +99,9 @@ class _Paths:
                 there = self.worlds[one.family]
                 if one.source not in there.places:
                     continue
-                self.known[one] = walk(there, one.source, one.flow, prefer=one.prefer, error=one.error)
+                self.known[one] = walk(
+                    there, one.source, one.flow, prefer=one.prefer, error=one.error, refused=one.refused
+                )
             yield one, self.known[one]
 
 
@@ -157,9 +159,14 @@ def _judged(found: Iterable[Found], rest: Sequence[tuple[str, Leg]]) -> dict[tup
         for check, leg in rest:
             place = _PLACE.match(leg.leg)
             same = place is not None and place[1] in {one.trouble.place, *_near(one)}
-            if same and family_of_leg(leg.leg) in {one.example.family, "ipv4"} and _of(check, kind.judged_by):
+            common = one.trouble.thing.startswith(_COMMON) or family_of_leg(leg.leg) == one.example.family
+            if same and common and _of(check, kind.judged_by):
                 taken.setdefault((check, leg.leg), one.trouble.key)
     return taken
+
+
+_COMMON: Final = ("link/", "port/", "nft/inet", "nft/bridge", "nft/netdev")
+"""Things of both families."""
 
 
 def _near(found: Found) -> tuple[str, ...]:

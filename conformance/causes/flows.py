@@ -11,13 +11,15 @@ from conformance.context import Context
 from conformance.families import SUFFIX, family_of_leg
 from conformance.flows import outside
 from conformance.inventory import ServiceFact, Site
+from conformance.maths import split_endpoint
 from conformance.netfilter import Flow
 from conformance.plan import API
-from harness.model.family import Family
+from harness.model.family import Family, family_of_dial, transport_of
 
 _PAIR: Final = re.compile(r"^([a-z0-9-]+)>([a-z0-9-]+)(?:@([a-z0-9-]+))?(?:/(.*))?$")
 _QUESTION: Final = re.compile(r"^([a-z0-9-]+)\?.*?(?:/(udp|tcp))?(?:/edns)?$")
 _BETWEEN: Final = re.compile(r"^[a-z0-9-]+:[^/]+/([a-z0-9-]+)<>([a-z0-9-]+)$")
+_NOWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nobody binds to it here
 DNS_PORT: Final = 53
 PROTOCOLS: Final = ("tcp", "udp", "icmp")
 
@@ -33,6 +35,7 @@ class Asked:
         flow: The packet.
         prefer: Endpoint to which a Service is to lead; empty: any.
         error: The ICMP message by which a router is to answer; empty: none.
+        refused: It is to be refused.
     """
 
     source: str
@@ -41,10 +44,14 @@ class Asked:
     flow: Flow
     prefer: str = ""
     error: str = ""
+    refused: bool = False
 
 
-OTHERWISE: Final = frozenset({"mtu.plus-one", "svc.no-endpoints"})
-"""Checks of packets that are not to arrive."""
+OTHERWISE: Final = frozenset({"mtu.plus-one"})
+"""Checks of packets that are not to leave."""
+
+REFUSED: Final = frozenset({"svc.no-endpoints"})
+"""Checks of packets that are to be refused."""
 
 LARGE: Final = frozenset({"mtu.payload", "model.integrity", "mtu.pmtud"})
 """Checks whose packets are as large as a pod can send them."""
@@ -67,7 +74,8 @@ def asked(context: Context, check: str, leg: str) -> Iterator[Asked]:
         flow = one.flow
         if check in LARGE:
             flow = replace(flow, length=max(flow.length, _largest(context.of(family))))
-        yield replace(one, flow=flow, error=_TOO_BIG[family] if check == "mtu.pmtud" else "")
+        error = _TOO_BIG[family] if check == "mtu.pmtud" else ""
+        yield replace(one, flow=flow, error=error, refused=check in REFUSED)
 
 
 _TOO_BIG: Final[dict[Family, str]] = {"ipv4": "destination-unreachable", "ipv6": "packet-too-big"}
@@ -84,7 +92,7 @@ def _packets(context: Context, family: Family, leg: str) -> Iterator[Asked]:
         for source, target in ((found[1], found[2]), (found[2], found[1])):
             yield from _to(there, source, (target, ""), ["tcp"], family)
     elif found := _QUESTION.match(text):
-        yield from _to_dns(there, found[1], found[2] or "udp", family)
+        yield from _to_dns(context, found[1], found[2] or "udp")
     elif found := _PAIR.match(text):
         source, target, node, more = found.groups()
         yield from _to(there, source, (target, node or ""), (more or "").split("@", maxsplit=1)[0].split("/"), family)
@@ -98,9 +106,14 @@ def _sender(there: Context, name: str) -> tuple[str, str] | None:
     return (site.node, "") if site.kind == "hostnet" else (site.name, site.ip if site.kind == "pod" else "")
 
 
-def _to_dns(there: Context, source: str, proto: str, family: Family) -> Iterator[Asked]:
-    sender, server = _sender(there, source), there.inventory.node_dns
-    if sender is not None and server and (":" in server) == (family == "ipv6"):
+def _to_dns(context: Context, source: str, proto: str) -> Iterator[Asked]:
+    """A question to the name server: it has an address of the primary family, whatever it is asked for."""
+    server = context.inventory.node_dns
+    if not server:
+        return
+    family = family_of_dial(server)
+    sender = _sender(context.of(family), source)
+    if sender is not None:
         yield Asked(sender[0], "DNS", family, Flow(sender[1], server, proto=proto, dport=DNS_PORT))
 
 
@@ -114,11 +127,37 @@ def _to(there: Context, source: str, target: tuple[str, str], words: list[str], 
     numbers = [int(word) for word in words if word.isdigit()]
     size = numbers[0] if numbers and words[0] not in PROTOCOLS else 0
     port = numbers[0] if numbers and words[0] in {"tcp", "udp"} and numbers[0] < 65536 else 0
-    for address, dport, prefer in _ends(there, name, node, proto):
-        flow = Flow(sender[1], address, proto=proto, dport=port if port and not node else dport)
+    dialled = list(_dialled(there, source, (f"{name}@{node}" if node else name, proto), port))
+    for address, dport, prefer in dialled or _ends(there, name, node, proto):
+        flow = Flow(sender[1], address, proto=proto, dport=port if port and not node and not dialled else dport)
         if size:
             flow = Flow(sender[1], address, proto=proto, dport=dport, length=size)
         yield Asked(sender[0], f"{name}@{node}" if node else name, family, flow, prefer)
+
+
+def _dialled(there: Context, source: str, target: tuple[str, str], wanted: int) -> Iterator[tuple[str, int, str]]:
+    """What probes have dialled from one site to another, where they have; to a Service once for each endpoint.
+
+    Args:
+        there: The run, for one family.
+        source: Name of the sender.
+        target: Name of the other end, and the protocol.
+        wanted: Port that the leg names; 0: none.
+    """
+    known: dict[tuple[str, str, str], dict[str, None]] = there.memo.get("dialled") or {}
+    if not known:
+        for group in there.exchanges.values():
+            for one in group:
+                if one.dial and not one.dial.startswith("*"):
+                    known.setdefault((one.src, one.dst, transport_of(one.proto)), {})[one.dial] = None
+        there.memo["dialled"] = known
+    virtual = {one.cluster_ip: one for one in there.inventory.services}
+    dials = [split_endpoint(dial) for dial in known.get((source, *target), ())]
+    meant = [one for one in dials if one[0] not in _NOWHERE and wanted in {0, one[1]}]
+    for address, port in meant[:3]:
+        service = virtual.get(address)
+        for prefer in (service.endpoint_ips or ("",))[:4] if service is not None else ("",):
+            yield address, port, prefer
 
 
 def _ends(there: Context, name: str, node: str, proto: str) -> Iterator[tuple[str, int, str]]:

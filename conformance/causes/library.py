@@ -131,6 +131,14 @@ _ALL: Final = (
         (*_RULES, "egress.*"),
     ),
     Kind(
+        "rule.one-port",
+        "{place} gives all packets like {flow} the same sender's port: {rule}; a second one to the same server is lost",
+        "{show}",
+        "{delete}",
+        "nft(8), NAT STATEMENTS",
+        only=("egress.ports", "ct.*"),
+    ),
+    Kind(
         "rule.exempts",
         "{place} exempts {flow} from translation: {rule}",
         "{show}",
@@ -194,6 +202,14 @@ _ALL: Final = (
         "delete the pods with host ports on {place}: the plugin portmap sets the rules with the next ones",
         "CNI, plugin portmap",
         ("svc.hostport.*",),
+    ),
+    Kind(
+        "service.unrefused",
+        "no rule of {place} refuses {flow}, which is for a Service without endpoints",
+        "iptables -t filter -S KUBE-SERVICES; nft list table ip kube-proxy",
+        "restart kube-proxy on {place}",
+        "Kubernetes, virtual IPs and Service proxies",
+        ("svc.*",),
     ),
     Kind(
         "service.stranger",

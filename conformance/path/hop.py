@@ -116,12 +116,14 @@ class Trail:
     Args:
         dialled: The packet as its sender made it.
         prefer: To which of several endpoints a Service is to lead; empty: the first one.
+        error: The ICMP message by which a router answers; empty: it does not.
         exempt: The last rule that has accepted the packet where it would have been translated; empty: none.
     """
 
     dialled: Flow
     prefer: str = ""
     exempt: str = ""
+    error: str = ""
     direction: Direction = "request"
     steps: list[Step] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from conformance.hooks import bridged
 from conformance.netfilter import Flow
-from conformance.path.hop import BlindError, Trail, Trouble, stop
+from conformance.path.hop import BlindError, StoppedError, Trail, Trouble, stop
 from conformance.path.places import POD_NIC, Place, World
 from conformance.path.rules import meet
 
@@ -62,7 +62,9 @@ def fits(place: Place, device: str, flow: Flow) -> None:
     """Raises StoppedError for a packet that is larger than a link."""
     mtu = place.mtu(device) if place.kind in {"pod", "node"} else 0
     if mtu and flow.length > mtu:
-        stop("mtu.small", place.name, f"link/{device}", device=device, mtu=mtu, length=flow.length, flow=flow)
+        facts = {"device": device, "mtu": str(mtu), "length": str(flow.length), "flow": str(flow)}
+        # Smaller packets pass, and so do those of a sender that has heard of it.
+        raise StoppedError(Trouble("mtu.small", place.name, f"link/{device}", facts, deviates=True))
 
 
 def resolved(place: Place, device: str, address: str, mac: str) -> None:

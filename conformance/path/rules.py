@@ -76,12 +76,15 @@ def _after(there: World, trail: Trail, place: Place, station: Station, flow: Flo
 
 def _turned(there: World, trail: Trail, place: Place, station: Station, flow: Flow, turning: list[End]) -> Flow:
     """The packet with another address."""
-    end = next((one for one in turning if one.to == trail.prefer and one.to), turning[0])
+    turning = sorted(turning, key=lambda one: (one.to != trail.prefer, one.flow.mark or 0, one.rule))
+    end = turning[0]
     if end.verdict == DNAT:
         to = end.to
         if to == ITSELF:
             to = place.source(station.iif) or next(iter(place.addresses), flow.dst)
-        after = replace(end.flow, dst=to or flow.dst, dport=end.port or flow.dport, to_local=to in place.addresses)
+        after = replace(
+            end.flow, dst=to or flow.dst, dport=end.port or flow.dport, to_local=to in place.addresses, dnated=True
+        )
     else:
         after = replace(end.flow, src=end.to or place.source(station.oif) or flow.src)
     trail.changes.append(Change(place.name, flow, after))

@@ -56,7 +56,9 @@ def _sender(there: World, trail: Trail, place: Place, flow: Flow, end: End) -> s
     if is_pod(there, flow.dst):
         plain = not _translated(trail, place.name, flow)
         return "rule.masquerades" if plain or (_virtual(there, trail.dialled.dst) and flow.src != flow.dst) else ""
-    return "rule.sender" if end.to and end.to not in place.addresses else ""
+    if end.to and end.to not in place.addresses:
+        return "rule.sender"
+    return "rule.one-port" if end.port else ""
 
 
 def _virtual(there: World, address: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,9 @@ def _peer(there: World, node: Place, flow: Flow) -> Place | None:
     owner = there.holder(flow.dst)
     if owner is not None and owner.node and owner.node != node.name:
         return there.places[owner.node]
-    return None
+    dst = ipaddress.ip_address(flow.dst)
+    shares = ((one.name, one.pod_cidr) for one in there.context.inventory.nodes if one.name != node.name)
+    return next((there.places[name] for name, share in shares if share and dst in ipaddress.ip_network(share)), None)
 
 
 def _data(place: Place, device: str) -> Mapping[str, Any]:

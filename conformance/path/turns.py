@@ -171,11 +171,29 @@ def masked(there: World, trail: Trail, place: Place, device: str, flow: Flow) ->
         )
 
 
+def refused(there: World, trail: Trail, source: str) -> None:
+    """Note a packet that rules should refuse, and do not; one that they refuse is as it should be.
+
+    Args:
+        there: All places.
+        trail: Of the packet; what refuses it is no trouble.
+        source: Who sends it.
+    """
+    last = trail.troubles[-1] if trail.troubles else None
+    if last is not None and last.kind == "rule.rejects":
+        trail.troubles.pop()
+    elif last is None or last.kind != "rule.drops":
+        node = there.places[source].node
+        trail.troubles[:] = [
+            Trouble("service.unrefused", node, "services", {"flow": str(trail.dialled)}, deviates=True)
+        ]
+
+
 def answered(there: World, trail: Trail, place: Place, flow: Flow, source: str) -> None:
     """Raises StoppedError for an answer that does not reach who asked, or that has another sender than was asked."""
     if place.name != source:
         stop("reply.elsewhere", place.name, f"addr/{flow.dst}", flow=flow, source=source)
-    if flow.src != trail.dialled.dst and trail.changes:
+    if flow.src != trail.dialled.dst and trail.changes and not trail.error:
         change = next((one for one in trail.changes if one.before.dst == trail.dialled.dst), trail.changes[0])
         six = "ip6tables" if place.family == "ipv6" else "iptables"
         key = f"net.bridge.bridge-nf-call-{six}"

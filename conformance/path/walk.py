@@ -24,11 +24,13 @@ from conformance.path.tunnel import carried
 REPLY_PORT: Final = 45000
 """A port that senders choose for themselves: replies go to such a one."""
 
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
+
 MOST: Final = 16
 """Places after which a packet goes in circles."""
 
 
-def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str = "") -> Walk:
+def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str = "", refused: bool = False) -> Walk:
     """Follow a packet and its answer.
 
     Args:
@@ -37,8 +39,9 @@ def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str 
         flow: The packet.
         prefer: To which endpoint a Service is to lead; empty: the first one.
         error: The router answers for who is behind it, with an ICMP message of this type; empty: it does not.
+        refused: The packet is to be refused on its way.
     """
-    trail = Trail(flow, prefer)
+    trail = Trail(flow, prefer, error=error)
     unknown: list[str] = []
     arrived = ""
     answered = False
@@ -46,7 +49,7 @@ def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str 
         place, last = _go(there, trail, there.places[source], flow)
         arrived = place.name
         trail.direction = "reply"
-        end, back = _go(there, trail, place, _reply(trail, last, error))
+        end, back = _go(there, trail, place, _reply(there, trail, last))
         turns.answered(there, trail, end, back, source)
         answered = end.name == source
     except StoppedError as stopped:
@@ -55,19 +58,28 @@ def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str 
             trail.troubles.append(stopped.trouble)
     except BlindError as blind:
         unknown.append(str(blind))
+    if refused and not unknown:
+        turns.refused(there, trail, source)
     return Walk(tuple(trail.steps), tuple(trail.troubles), tuple(trail.doubts), tuple(unknown), arrived, answered)
 
 
+_LED: Final = frozenset({"service.stranger", "rule.redirects", "rule.sender", "rule.masquerades"})
+"""Kinds of trouble after which a packet, or its answer, goes to somebody else."""
+
+
 def _beside(place: Place, trail: Trail) -> bool:
-    """Out of the cluster, and only there because of something that is wrong in it."""
-    return place.kind in {"router", "far"} and bool(trail.troubles)
+    """It ends where it should never have come to, because of something that is wrong before."""
+    return bool(trail.troubles) and (place.kind in {"router", "far"} or trail.troubles[-1].kind in _LED)
 
 
-def _reply(trail: Trail, last: Flow, error: str) -> Flow:
+def _reply(there: World, trail: Trail, last: Flow) -> Flow:
     """The answer to a packet as it arrived."""
     reply = Flow(last.dst, last.src, proto=last.proto, dport=REPLY_PORT, state="ESTABLISHED", length=last.length)
-    if error:
-        return replace(reply, proto="icmp", icmp=error, state="RELATED", length=SMALL)
+    reply = replace(reply, dnated=any(one.after.dst != one.before.dst for one in trail.changes))
+    if trail.error:
+        router = next(one for one in there.places.values() if one.kind == "router")
+        source = router.source(there.nic(router))
+        return replace(reply, src=source, proto="icmp", icmp=trail.error, state="RELATED", length=SMALL)
     return replace(reply, icmp="echo-reply" if trail.dialled.proto == "icmp" else reply.icmp)
 
 
@@ -138,7 +150,7 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | F
 
 def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | Flow:
     has(pod, flow.src)
-    if flow.dst in pod.addresses:
+    if flow.dst in pod.addresses or flow.dst in _LOOPBACK:
         up(pod, "lo")
         return flow
     if pod.fib is None and not pod.links:  # a pod that was not asked: what its runtime gave it leads to its gateway
@@ -194,7 +206,7 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
         turns.unled(there, trail, place, flow)
         trail.step(place.name, came.device, "arrives", flow)
         return flow
-    if place.kind in {"router", "far"} and trail.direction == "request" and _outside(there, flow):
+    if place.kind in {"router", "far"} and trail.direction == "request" and (trail.error or _outside(there, flow)):
         return flow
     turns.forwards(place, came.device, flow)
     flow = replace(flow, ttl=flow.ttl - 1)
