@@ -169,6 +169,24 @@ _COMMON: Final = ("link/", "port/", "nft/inet", "nft/bridge", "nft/netdev")
 """Things of both families."""
 
 
+def of_walk(there: World, one: Asked, taken: Walk, *, arrived: bool | None) -> tuple[Cause, ...]:
+    """Causes on the way of one packet, the first one first.
+
+    Args:
+        there: All places.
+        one: The packet.
+        taken: Its way.
+        arrived: Packets of this kind were seen to arrive and to be answered, or not to; None: that is not known.
+    """
+    causes = []
+    for trouble in taken.troubles or (taken.doubts if not arrived else ()):
+        if KINDS[trouble.kind].only:
+            continue
+        certain = bool(taken.troubles) and (trouble.deviates or not arrived)
+        causes.append(_cause({one.family: there}, Found(trouble, certain, one, taken), {}))
+    return tuple(causes)
+
+
 def _near(found: Found) -> tuple[str, ...]:
     """Places that see the same thing: the sender of the packet, and who owns a link that the sender is behind."""
     return (found.example.source,)

@@ -154,7 +154,8 @@ def world(context: Context) -> World:
     """
     found = [_node(context, node.name) for node in context.inventory.nodes]
     found += [_machine(context, site.name) for site in context.inventory.outside]
-    own = {site.pod or site.name: site.name for site in context.inventory.pods}
+    namespace = context.inventory.namespace
+    own = {(site.namespace or namespace, site.pod or site.name): site.name for site in context.inventory.pods}
     for node in context.inventory.nodes:
         for row in rows(context.attempt("node", node.name, "sandboxes")):
             if not row.get("host_network"):
@@ -209,10 +210,10 @@ def _machine(context: Context, name: str) -> Place:
     return Place(name, vantage, "", **_kernel(context, vantage, name))
 
 
-def _pod(context: Context, node: str, row: Json, own: Mapping[str, str]) -> Place:
+def _pod(context: Context, node: str, row: Json, own: Mapping[tuple[str, str], str]) -> Place:
     """A pod of the suite with what its kernel said; of others what the runtime and the node know."""
-    suite = row.get("namespace") == context.inventory.namespace and row.get("pod") in own
-    name = own[str(row["pod"])] if suite else f"{row.get('namespace')}/{row.get('pod')}"
+    key = (str(row.get("namespace")), str(row.get("pod")))
+    suite, name = key in own, own.get(key, "/".join(key))
     held = tuple(str(one) for one in row.get("ips") or (row.get("ip"),) if one)
     facts = _kernel(context, "pod", name) if suite else {"family": context.family}
     return Place(name, "pod", node, held=held, host_veth=str(row.get("host_veth") or ""), **facts)

@@ -38,6 +38,7 @@ COMMANDS = {
     "status": ("Show clusters, or the machines of one cluster.", "status"),
     "exec": ("Run a command in a node, the router or a pod.", "execute"),
     "load": ("Load an image archive into every node.", "load"),
+    "why": ("Name the rule, route or entry that stops a flow.", "why"),
     "trace": ("Follow a ping through the cluster, hop by hop.", "trace"),
     "collect": ("Collect logs and kernel state into the run directory.", "collect"),
     "judge": ("Judge again what a run has seen, without a cluster.", "judge"),

@@ -26,7 +26,7 @@ def conclude(results: list[Result], causes: Sequence[Cause], output: str, *, str
     """
     people = output in {"table", "wide"}
     for number, cause in enumerate(causes[:SHOWN] if people else (), 1):
-        say(_told(number, cause))
+        say(told(number, cause))
     emit(_results(results, causes), output, empty="No requirement matches.")
     if people:
         say(_summary(results, causes))
@@ -41,14 +41,20 @@ SHOWN: Final = 5
 """Causes that a terminal has room for; the report has all."""
 
 
-def _told(number: int, cause: Cause) -> str:
-    """A cause for the terminal: the sentence, what shows and what mends it, and what follows from it."""
+def told(number: int, cause: Cause) -> str:
+    """A cause for the terminal: the sentence, what shows and what mends it, and what follows from it.
+
+    Args:
+        number: In the list.
+        cause: The cause.
+    """
     head = {"certain": "Cause", "observed": "Cause", "possible": "Possible cause", "unexplained": "Unexplained"}
     lines = [f"{head[cause.confidence]} {number}: {cause.sentence}"]
     lines += [f"  see:     on {cause.place}: {cause.look}"] if cause.look else []
     lines += [f"  mend:    on {cause.place}: {cause.mend}"] if cause.mend else []
     listed = ", ".join(cause.follows[:6]) + (", …" if len(cause.follows) > 6 else "")
-    return "\n".join([*lines, f"  follows: {len(cause.follows)} not met: {listed}", ""])
+    lines += [f"  follows: {len(cause.follows)} not met: {listed}"] if cause.follows else []
+    return "\n".join([*lines, ""])
 
 
 def _results(results: list[Result], causes: Sequence[Cause]) -> Listing:

@@ -261,11 +261,11 @@ def _take(
                 host_veth=sandbox.host_veth,
             )
         )
-    for name, node in (("router", attached.lab.router), ("far", attached.lab.far)):
+    for site in outside_sites(attached):
+        node = attached.lab.router if site.name == "router" else attached.lab.far
         if node is not None:
-            addresses = _outside(attached, name, str(node.address))
-            ways[name] = probes.Prober(name, "", str(node.address), node.runner, ips=addresses)
-            sites.append(Site(name=name, kind="outside", ip=addresses[0], ips=addresses))
+            ways[site.name] = probes.Prober(site.name, "", str(node.address), node.runner, ips=site.ips)
+        sites.append(site)
     facts = tuple(service_fact(item, slices, sites) for item in services)
     dns = attached.kube.get("v1", "Service", "kube-dns", "kube-system")
     limits = kernel_limits(attached.lab.nodes[0])
@@ -286,6 +286,13 @@ def surroundings(attached: Attached) -> dict[str, bool]:
     variant = attached.variant
     agent = bool(network(variant).agents) and any("/DaemonSet/" in workload for workload in variant.workloads)
     return {**around(attached.lab), "agent": agent, "bare": attached.spec.provider == "namespaces"}
+
+
+def outside_sites(attached: Attached) -> tuple[Site, ...]:
+    """The router and the far host, where the cluster has them."""
+    there = ((name, node) for name, node in (("router", attached.lab.router), ("far", attached.lab.far)) if node)
+    found = ((name, _outside(attached, name, str(node.address))) for name, node in there)
+    return tuple(Site(name=name, kind="outside", ip=addresses[0], ips=addresses) for name, addresses in found)
 
 
 def _outside(attached: Attached, name: str, address: str) -> tuple[str, ...]:

@@ -1,0 +1,149 @@
+"""What the kernels on the way of one flow say, read at once; and whether its packets arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conformance.context import Context
+from conformance.inventory import Inventory, ServiceFact, Site
+from harness.model.family import Family, over
+from harness.model.records import Dump, Exchange
+from harness.probes import kernel_state, sandboxes
+from harness.probes.agent import run_plans
+from harness.probes.plan import NODE_BINARY, ExchangeProbe, Prober, Target
+from harness.probes.sandboxes import Sandbox, Sandboxes
+from harness.steps.lifecycle.attach import Attached
+from harness.steps.suite.deploy import node_facts, outside_sites, service_fact, surroundings
+from harness.steps.suite.trace import End
+
+SUBJECTS: Final = (
+    "addr", "route", "policy-rules", "policy-rules6", "neigh", "fdb", "bridge-link", "rules-iptables",
+    "rules-iptables6", "rules-nft", "rules-legacy", "rules-legacy6", "legacy-tables", "hook-devices", "programs",
+    "queues", "sysctl",
+)  # fmt: skip
+"""All that decides on a packet's way, and nothing else."""
+
+PATIENCE: Final = 1.2
+"""Seconds for the packets of the flow itself, before scaling: round trips in a cluster take a millisecond."""
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the API says of Services.
+
+    Args:
+        services: All of them.
+        slices: All EndpointSlices.
+    """
+
+    services: list[Object]
+    slices: list[Object]
+
+
+def api(attached: Attached) -> Api:
+    """Services and their endpoints; raises BringUpError where the API does not answer."""
+    with ThreadPoolExecutor(2) as pool:
+        services = pool.submit(attached.kube.list, "v1", "Service")
+        slices = pool.submit(attached.kube.list, "discovery.k8s.io/v1", "EndpointSlice")
+        return Api(services.result(), slices.result())
+
+
+def site(end: End) -> str:
+    """The name of a pod among the places of a walk; empty for anything else."""
+    return end.sandbox.key if end.sandbox is not None else ""
+
+
+def context(attached: Attached, stock: Sandboxes, ends: Iterable[End], known: Api) -> Context:
+    """The cluster as data: nodes whole, and of pods those of the flow.
+
+    Args:
+        attached: The cluster.
+        stock: Its sandboxes.
+        ends: Of the flow.
+        known: What the API says.
+    """
+    pods = {end.sandbox.key: end.sandbox for end in ends if end.sandbox is not None}
+    only = Sandboxes(stock.nodes, tuple(pods.values()))
+    six = "ipv6" in attached.spec.families
+    with ThreadPoolExecutor(3) as pool:
+        dumped = pool.submit(kernel_state.dump, attached.lab, only, only=SUBJECTS, ipv6=six)
+        facts = pool.submit(node_facts, attached, {})
+        gates = pool.submit(surroundings, attached)
+        dumps = [*map(_named, dumped.result()), *stock.dumps("B0")]
+        sites = (*(_site(one) for one in pods.values()), *outside_sites(attached))
+        inventory = Inventory(
+            families=attached.spec.families,
+            nodes=facts.result(),
+            sites=sites,
+            services=tuple(_services(known, sites)),
+            environment=gates.result(),
+            node_dns=next((one.cluster_ip for one in _services(known, sites) if one.name == _DNS), ""),
+        )
+    return Context(attached.spec, attached.variant, inventory, tuple(dumps))
+
+
+_DNS: Final = "kube-system/kube-dns"
+
+
+def _named(dump: Dump) -> Dump:
+    """Pods of several namespaces may have one name."""
+    return dump.model_copy(update={"place": f"{dump.namespace}/{dump.place}"}) if dump.vantage == "pod" else dump
+
+
+def _site(pod: Sandbox) -> Site:
+    ips = pod.ips or (pod.ip,)
+    return Site(
+        name=pod.key,
+        kind="pod",
+        node=pod.node,
+        ip=ips[0],
+        ips=ips,
+        namespace=pod.namespace,
+        pod=pod.pod,
+        host_veth=pod.host_veth,
+    )
+
+
+def _services(known: Api, sites: Iterable[Site]) -> Iterator[ServiceFact]:
+    """Services with names that tell their namespace."""
+    listed = list(sites)
+    for item in known.services:
+        namespace = item["metadata"]["namespace"]
+        slices = [one for one in known.slices if one["metadata"]["namespace"] == namespace]
+        fact = service_fact(item, slices, listed)
+        yield fact.model_copy(update={"name": f"{namespace}/{fact.name}", "role": ""})
+
+
+def tried(sender: End, receiver: str, port: int, proto: str, family: Family) -> Exchange | None:
+    """The flow's own packets: whether a connection, or an echo, comes about; None: nobody has to answer a datagram.
+
+    Args:
+        sender: Who dials.
+        receiver: Address.
+        port: Its port.
+        proto: Transport protocol.
+        family: Of the address.
+    """
+    if proto == "udp" or sender.runner is None:
+        return None
+    node = sender.node.name if sender.node is not None else ""
+    place = Prober(sender.name, node, sender.address, sender.runner, NODE_BINARY, (sender.address,))
+    probe = ExchangeProbe(
+        Target(receiver, "", receiver, port or 1),
+        over("tcp" if proto == "tcp" else "icmp", family),
+        purpose="why",
+        connect=proto == "tcp",
+    )
+    plans: Mapping[Prober, list[Any]] = {place: [probe]}
+    seen = run_plans(plans, batch="why", deadline=PATIENCE, retries=1)
+    return next((one for one in seen if isinstance(one, Exchange)), None)
+
+
+def stock_of(attached: Attached) -> Sandboxes:
+    """All sandboxes of the cluster."""
+    return sandboxes.take(attached.lab)
