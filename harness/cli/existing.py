@@ -106,7 +106,9 @@ def _not_with(own: Given, **options: str) -> None:
 
 def _test(given: Given, own: Given) -> int:
     """`cnilab test --kubeconfig`."""
-    _not_with(own, cluster="--cluster", disruptive="--disruptive", faults="--faults", only="--fault")
+    _not_with(
+        own, cluster="--cluster", disruptive="--disruptive", faults="--faults", only="--fault", explain="--explain"
+    )
     from harness.cli.runs import finish  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.existing.preflight import examine  # noqa: PLC0415

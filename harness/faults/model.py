@@ -43,6 +43,11 @@ class Fault(fault.Fault):
     kills: tuple[str, ...] = Field(
         min_length=1, description="Checks that must fail. With `id[pattern]` one of the legs that match must fail"
     )
+    blames: tuple[str, ...] = Field(
+        default=(),
+        description="Patterns of keys of causes (`n1/route/{{ C2 }}`, `ipam.lease.match[n1]`): one of them is what is "
+        "broken, and is to be named as the cause. If absent, rules in the table `inet kfault` of the nodes in `table`",
+    )
     spares: tuple[str, ...] = Field(default=(), description="Checks, or legs of checks, that must not fail")
     also: tuple[Also, ...] = Field(
         default=(),

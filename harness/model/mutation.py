@@ -18,6 +18,11 @@ class Cell(Record):
     imprecise: tuple[str, ...] = Field(default=(), description="Those that should have been spared and failed")
     beside: tuple[str, ...] = Field(default=(), description="Checks that failed, as the catalogue says they may")
     unjudged: tuple[str, ...] = Field(default=(), description="Checks that gave no verdict")
+    named: int | None = Field(
+        default=None,
+        description="Place among the causes of the one that names what was broken; 0: none; null: not asked",
+    )
+    causes: int = Field(default=0, description="Causes that were told")
     left_out: int = Field(default=0, description="Checks that the fault cannot reach, and were not run")
     judged: int = Field(default=0, description="Checks that were judged")
     reason: str = Field(default="", description="Why there is no verdict on the suite; empty if there is one")

@@ -379,6 +379,13 @@ class FaultRun(Record):
     unjudged: tuple[str, ...] = Field(default=(), description="Checks that gave no verdict under the fault")
     left_out: tuple[str, ...] = Field(default=(), description="Checks that the fault cannot reach, and were not run")
     judged: int = Field(default=0, description="Checks that were judged under the fault; 0 in older records")
+    named: int | None = Field(
+        default=None,
+        description="The place among the causes that were told of the one that names what was broken; 0: none names it; "
+        "null: causes were not asked for",
+    )
+    causes: tuple[str, ...] = Field(default=(), description="Keys of the causes that were told, in their order")
+    cause: str = Field(default="", description="The sentence of the first one")
     detail: str = ""
     began: str = Field(default="", description="RFC 3339, UTC; empty in older records")
     seconds: float = 0.0

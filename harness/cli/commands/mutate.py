@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the table to this page, and its data to a .json beside it. Networks that were not run stay.",
 )
+@click.option("--explain", is_flag=True, help="Have causes told, too, and see whether they name what was broken.")
 @output_option()
 @click.pass_context
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
@@ -65,6 +66,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     into: Path | None,
     resume: Path | None,
     write: Path | None,
+    explain: bool,
     output: str,
 ) -> int:
     """Test the suite itself: inject each fault, and judge all checks under it.
@@ -77,11 +79,11 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
     there = _there(cluster) if cluster is not None else None
     if resume is not None:
-        _alone(variants=variants, faults=only, nodes=nodes, into=into)
+        _alone(variants=variants, faults=only, nodes=nodes, into=into, explain=explain or None)
         night = Night(resume)
         wanted = night.plan()
     else:
-        wanted = _plan(there, variants, only, nodes)
+        wanted = _plan(there, variants, only, nodes, explain=explain)
         night = Night(into or Path(".runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-mutation")
         night.begin(wanted)
     try:
@@ -107,14 +109,14 @@ def _alone(**given: object) -> None:
         raise click.UsageError(msg)
 
 
-def _plan(there: Attached | None, variants: str | None, only: str | None, nodes: int | None) -> Plan:
+def _plan(there: Attached | None, variants: str | None, only: str | None, nodes: int | None, *, explain: bool) -> Plan:
     from harness.steps.mutation.gather import plan  # noqa: PLC0415
 
     if there is not None and (variants is not None or nodes is not None):
         msg = "--cluster says which network it is: --variants and --nodes are for clusters that are brought up."
         raise click.UsageError(msg)
     names = [there.spec.cni] if there is not None else _words(variants or "flannel")
-    return plan(names, _words(only or ""), there.spec.nodes if there is not None else nodes or 2)
+    return plan(names, _words(only or ""), there.spec.nodes if there is not None else nodes or 2, explain=explain)
 
 
 def _words(text: str) -> list[str]:
@@ -138,7 +140,7 @@ def _bring_up(ctx: click.Context, night: Night, wanted: Plan) -> int:
                 "up", variant, "--name", name, "--nodes", str(wanted.nodes), "--run-dir", str(place), "--replace"
             )
             if not failed:
-                _run(attached(name), RunDir(place), left)
+                _run(attached(name), RunDir(place), left, explain=wanted.explain)
                 whole.do("report", str(place))
         finally:
             gone = whole.do("down", name) if (place / "run.json").exists() else 0
@@ -157,17 +159,17 @@ def _with(there: Attached, night: Night, wanted: Plan) -> int:
     if left := night.left(there.spec.cni, wanted):
         run = RunDir(night.free(there.spec.cni))
         run.write_info(require_run(there).info())
-        _run(there, run, left)
+        _run(there, run, left, explain=wanted.explain)
     return 0
 
 
-def _run(there: Attached, run: RunDir, left: Sequence[str]) -> None:
+def _run(there: Attached, run: RunDir, left: Sequence[str], *, explain: bool) -> None:
     from harness.cli.runs import finish  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.faults.run import Wish, run_faults  # noqa: PLC0415
 
     with progress() as listener:
-        run_faults(there, run, Journal(run, listener), Wish(tuple(left), everyone=True))
+        run_faults(there, run, Journal(run, listener), Wish(tuple(left), everyone=True, explain=explain))
     finish(run)
 
 

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 )
 @click.option("--faults", is_flag=True, help="Test the suite itself: inject faults and verify that the checks fail.")
 @click.option("--fault", "only", cls=Option, multiple=True, help="The same with only this fault. May be repeated.")
+@click.option(
+    "--explain", is_flag=True, help="With faults: have causes told, and see whether they name what was broken."
+)
 @output_option()
 @test_cluster
 def command(
@@ -53,6 +56,7 @@ def command(
     disruptive: bool,
     faults: bool,
     only: tuple[str, ...],
+    explain: bool,
     output: str,
 ) -> int:
     """Run the conformance suite. It checks whether the pod network is as Kubernetes requires.
@@ -74,7 +78,7 @@ def command(
         if faults or only:
             from harness.steps.faults.run import Wish, run_faults  # noqa: PLC0415
 
-            mutations = run_faults(there, run, journal, Wish(only, disturbance=disturbance))
+            mutations = run_faults(there, run, journal, Wish(only, disturbance=disturbance, explain=explain))
         else:
             from harness.steps.suite.run import run_conformance  # noqa: PLC0415
 
@@ -107,9 +111,17 @@ def _faults(faults: list[FaultRun]) -> Listing:
             one.fault,
             one.outcome,
             *(",".join(some) or "-" for some in (one.killed_by, one.survived, one.imprecise)),
+            _place(one),
             one.title,
         )
         for one in faults
     ]
     items = [one.model_dump(mode="json", by_alias=True) for one in faults]
-    return Listing("FaultRun", ("fault", "outcome", "killed by", "missed by", "wrongly red", "what"), rows, items)
+    return Listing(
+        "FaultRun", ("fault", "outcome", "killed by", "missed by", "wrongly red", "named", "what"), rows, items
+    )
+
+
+def _place(one: FaultRun) -> str:
+    """The place of what was broken among the causes."""
+    return "-" if one.named is None else f"{one.named}. of {len(one.causes)}" if one.named else "no"

@@ -9,6 +9,7 @@ from itertools import chain, repeat
 from typing import Any, Final
 
 from conformance.batches import DISTURBING, Batch
+from conformance.causes.explain import explain
 from conformance.context import Context
 from conformance.judging import judge_all
 from conformance.model import Check
@@ -27,6 +28,7 @@ from harness.model.labstate import LabDir
 from harness.model.records import Census, FaultOutcome, FaultRun, Result
 from harness.model.run import RunDir
 from harness.steps.faults import names
+from harness.steps.faults.blame import patterns, rank
 from harness.steps.faults.bounds import PLUGINS, beyond, can_fail
 from harness.steps.faults.scene import absent, scene
 from harness.steps.faults.weigh import Scope, Seen, Weighed, reds, seen, weigh
@@ -66,6 +68,7 @@ class Mutation:
         before: Verdicts on it.
         rest: Checks that every fault must spare unless it says otherwise; empty: only those that it names count.
         disturbance: How the lab may be disturbed.
+        explain: Causes are told.
     """
 
     suite: suites.Suite
@@ -75,6 +78,7 @@ class Mutation:
     before: Mapping[str, Result]
     rest: tuple[Check, ...] = ()
     disturbance: Disturbance = field(default_factory=Disturbance)
+    explain: bool = False
 
     @property
     def scope(self) -> Scope:
@@ -99,12 +103,14 @@ class Wish:
         known: Ids of faults that have a record already.
         everyone: Judge all checks under each fault, not only those that it names.
         disturbance: How the lab may be disturbed; None: it may not, and faults of what that shows do not fit.
+        explain: Have the cause of each told, and see whether it is what was broken.
     """
 
     only: tuple[str, ...] = ()
     known: Collection[str] = ()
     everyone: bool = False
     disturbance: Disturbance | None = None
+    explain: bool = False
 
 
 def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | None = None) -> list[FaultRun]:
@@ -153,7 +159,9 @@ def _prepared(attached: Attached, run: RunDir, journal: Journal, chosen: Sequenc
     green = _observe(suite, quiet, run, journal, Pace())
     scenes = {family: scene(suite, green.of(family)) for family in green.inventory.families}
     before = {result.id: result for result in judge_all(green, with_prerequisites(wanted), CHECKS)}
-    mutation = Mutation(suite, run, scenes, green, before, disturbance=asked.disturbance or Disturbance())
+    mutation = Mutation(
+        suite, run, scenes, green, before, disturbance=asked.disturbance or Disturbance(), explain=asked.explain
+    )
     if not asked.everyone:
         return mutation
     bad = [CHECKS[name] for name in _red(before, [CHECKS[name] for name in before])]
@@ -231,11 +239,12 @@ def _mutate(mutation: Mutation, fault: Fault) -> FaultRun:
     try:
         with injected(fault, mutation.scenes[fault.family]):
             under = _under(mutation, fault, checks)
+            told = _told(mutation, fault, under) if mutation.explain else {}
     except (CnilabError, ExpressionError) as error:
         return _outcome(fault, start, "error", detail=str(error).splitlines()[0])
     ever = [check for check in checks if check.id in under.ever or check in named]
     problem = _green_again(mutation, ever)
-    facts = _facts(under, checks, far) if mutation.rest else {}
+    facts = (_facts(under, checks, far) if mutation.rest else {}) | told
     outcome: FaultOutcome = "error" if problem else under.weighed.outcome
     return _outcome(fault, start, outcome, detail=problem or under.weighed.detail, weighed=under.weighed, facts=facts)
 
@@ -288,6 +297,25 @@ def _look_twice(
     if again:
         looks |= seen(judge_all(_look(mutation, again, Pace(), brief=False), again, CHECKS))
         ever |= _noticed(looks)
+
+
+APART: Final = frozenset({"B6", *DISTURBING})
+"""Batches that no cause is looked for in: their packets are sent under policies, and disturb the lab."""
+
+
+def _told(mutation: Mutation, fault: Fault, under: Under) -> dict[str, object]:
+    """The causes that the suite tells under a fault, and the place of what was broken among them."""
+    red = [CHECKS[name] for name, one in under.looks.items() if one.red and not {*CHECKS[name].batches} & APART]
+    if not red:
+        return {}
+    seen_ = _look(mutation, [*red, CHECKS["node.links"]], Pace(retries=1))
+    causes = explain(seen_, judge_all(seen_, red, CHECKS))
+    wanted = patterns(fault, mutation.scenes[fault.family].values)
+    return {
+        "named": rank(causes, wanted),
+        "causes": tuple(one.key for one in causes),
+        "cause": causes[0].sentence if causes else "",
+    }
 
 
 def _noticed(looks: Mapping[str, Seen]) -> frozenset[str]:

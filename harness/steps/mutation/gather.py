@@ -35,15 +35,17 @@ class Plan(Record):
     variants: tuple[str, ...] = Field(min_length=1)
     faults: tuple[str, ...] = Field(default=(), description="Ids; empty for all")
     nodes: Annotated[int, Field(ge=1)] = 2
+    explain: bool = Field(default=False, description="Causes are told, too")
 
 
-def plan(variants: Sequence[str], only: Sequence[str], nodes: int) -> Plan:
+def plan(variants: Sequence[str], only: Sequence[str], nodes: int, *, explain: bool = False) -> Plan:
     """What a user asks for.
 
     Args:
         variants: Names of networks.
         only: Ids or names of faults; empty for all.
         nodes: Of each cluster.
+        explain: Have causes told, too.
 
     Raises:
         UsageError: There is no such network, or no such fault.
@@ -55,7 +57,7 @@ def plan(variants: Sequence[str], only: Sequence[str], nodes: int) -> Plan:
         raise UsageError(msg, next_step=f"networks: {', '.join(known)}")
     return Plan(
         variants=tuple(dict.fromkeys(variants)), faults=tuple(one.id for one in choose(only)) if only else (),
-        nodes=nodes,
+        nodes=nodes, explain=explain,
     )  # fmt: skip
 
 

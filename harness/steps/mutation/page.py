@@ -57,6 +57,7 @@ def page(table: MutationTable, catalogue: Sequence[Fault]) -> str:
         "## Clusters\n",
         *_clusters(table.columns),
         *_changes(table),
+        *_named(table.columns),
         "## Faults\n",
         CELLS,
         *_faults(table.columns, catalogue),
@@ -110,6 +111,27 @@ def _clusters(columns: Iterable[Column]) -> Iterator[str]:
     yield ""
 
 
+NAMED: Final = """With `--explain`, the suite also tells [causes](why.md) under each fault. *First* is the part of the faults for
+which the first cause names the thing that was broken, by a key that the fault declares (`blames`) and not by words.
+"""
+
+
+def _named(columns: Sequence[Column]) -> Iterator[str]:
+    """How often the cause was named, on networks where it was asked for."""
+    asked = [(one, [cell.named for cell in one.cells if cell.named is not None]) for one in columns]
+    if not any(places for _, places in asked):
+        return
+    yield "## Causes\n"
+    yield NAMED
+    yield from _table_head("network", "first", "second or third", "later", "not named", "faults")
+    for one, places in asked:
+        first, near = places.count(1), places.count(2) + places.count(3)
+        none = places.count(0)
+        later = len(places) - first - near - none
+        yield _row(one.variant, _rate(first, len(places)), str(near), str(later), str(none), str(len(places)))
+    yield ""
+
+
 def _changes(table: MutationTable) -> Iterator[str]:
     if not table.before:
         return
@@ -137,6 +159,9 @@ def _cell(cell: Cell | None) -> str:
     more = len(set(cell.beside))
     said = ": ".join(told) + (f"; {more} beside" if more else "")
     said += f"; {len(cell.unjudged)} without a verdict" if cell.unjudged else ""
+    said += (
+        "" if cell.named is None else f"; cause {cell.named} of {cell.causes}" if cell.named else "; cause not named"
+    )
     said += f"; missed by {_listed(cell.survived)}" if cell.survived else ""
     return said + (f"; too many: {_listed(cell.imprecise)}" if cell.imprecise else "")
 

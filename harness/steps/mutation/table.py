@@ -81,6 +81,8 @@ def _cell(run: FaultRun, started: str) -> Cell:
         unjudged=run.unjudged,
         left_out=len(run.left_out),
         judged=run.judged,
+        named=run.named,
+        causes=len(run.causes),
         reason=run.detail.partition("\n")[0] if run.outcome in WITHOUT_VERDICT else "",
         at=run.began or started,
         seconds=run.seconds,
