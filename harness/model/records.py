@@ -381,8 +381,8 @@ class FaultRun(Record):
     judged: int = Field(default=0, description="Checks that were judged under the fault; 0 in older records")
     named: int | None = Field(
         default=None,
-        description="The place among the causes that were told of the one that names what was broken; 0: none names it; "
-        "null: causes were not asked for",
+        description="The place of what was broken among the causes that were told; 0: none names it; null: causes were "
+        "not asked for",
     )
     causes: tuple[str, ...] = Field(default=(), description="Keys of the causes that were told, in their order")
     cause: str = Field(default="", description="The sentence of the first one")

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 )
 @output_option()
 @test_cluster
-def command(
+def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     *,
     cluster: str | None,
     select: str,
