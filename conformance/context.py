@@ -39,6 +39,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "netns": "network namespace",
     "conf": "files of the network",
     "node-objects": "annotations of nodes",
+    "processes": "processes",
     "policy-rules": "policy-routing rules",
     "programs": "eBPF programs",
     "queues": "queues of devices",

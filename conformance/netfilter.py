@@ -78,7 +78,9 @@ class Flow:
     dnated: bool = False
 
     def __str__(self) -> str:
-        """`10.244.1.2 > 8.8.8.8:8080/tcp`."""
+        """`10.244.1.2 > 8.8.8.8:8080/tcp`, `10.244.1.2 > 8.8.8.8/icmp`."""
+        if self.proto == "icmp":
+            return f"{self.src} > {self.dst}/{self.proto}"
         return f"{self.src} > {endpoint(self.dst, self.dport)}/{self.proto}"
 
     @property

@@ -17,6 +17,7 @@ from typing import Final
 from conformance.causes.flows import Asked, asked
 from conformance.causes.library import KINDS, filled, rule_commands
 from conformance.context import Context
+from conformance.dumps import rows
 from conformance.families import family_of_leg
 from conformance.path.hop import Trouble, Walk
 from conformance.path.places import World, world
@@ -76,6 +77,9 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
     judged = _judged(kept.values(), rest)
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in judged]
     causes = [_cause(worlds, one, judged) for one in kept.values()]
+    causes += _suspended(context, rest, kept)
+    told = {(check, leg) for cause in causes if cause.kind == "process.stopped" for check, leg in _covered(cause, rest)}
+    rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in told]
     ways = {leg.leg: taken.server for check, leg in rest for _, taken in paths.of(check, leg.leg) if taken.server}
     return tuple(sorted([*causes, *_plain(rest, ways)], key=_rank))
 
@@ -219,7 +223,7 @@ def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str
 
 def _more(there: World, trouble: Trouble) -> Iterator[tuple[str, str]]:
     """Facts that commands need, and that a walk has no use for."""
-    yield from rule_commands(trouble.thing, _handle(there, trouble))
+    yield from rule_commands(trouble.thing, _handle(there, trouble), there.context.family)
     what, _, number = trouble.thing.partition("/")
     if what == "rule":
         yield "number", number
@@ -239,6 +243,37 @@ def _handle(there: World, trouble: Trouble) -> str:
     rules = place.rules.ruleset.chains.get((family, table, parts[1]), ())
     number = int(parts[2]) - 1
     return str(rules[number].get("handle", "")) if number < len(rules) else ""
+
+
+def _suspended(context: Context, rest: Sequence[tuple[str, Leg]], kept: Mapping[str, Found]) -> list[Cause]:
+    """Programs that do not run although they are there: told where something is red that nothing else explains."""
+    causes = []
+    kind = KINDS["process.stopped"]
+    for node in context.inventory.nodes if rest else ():
+        for row in rows(context.attempt("node", node.name, "processes")):
+            if not str(row.get("stat", "")).startswith("T"):
+                continue
+            facts = {"program": str(row["name"]), "pid": str(row["pid"]), "state": str(row["stat"])}
+            causes.append(
+                Cause(
+                    key=f"{node.name}/process/{row['name']}",
+                    kind=kind.id,
+                    place=node.name,
+                    sentence=filled(kind.sentence, node.name, facts),
+                    confidence="observed",
+                    look=filled(kind.look, node.name, facts),
+                    mend=filled(kind.mend, node.name, facts),
+                    source=kind.source,
+                    follows=_in_order((check, leg.leg) for check, leg in rest if _of(check, kind.judged_by)),
+                    legs=sum(_of(check, kind.judged_by) for check, _ in rest),
+                )
+            )
+    return [one for one in causes if one.follows or not kept]
+
+
+def _covered(cause: Cause, rest: Sequence[tuple[str, Leg]]) -> Iterator[tuple[str, str]]:
+    """Failed legs of the requirements that follow from a cause."""
+    return ((check, leg.leg) for check, leg in rest if check in cause.follows)
 
 
 def _plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[Cause]:

@@ -29,6 +29,9 @@ class Arrival:
     flow: Flow
 
 
+LEAST: Final = 1280
+"""Bytes that every link of IPv6 carries (RFC 8200, section 5)."""
+
 _FIXED: Final = frozenset({"PERMANENT", "NOARP"})
 
 
@@ -44,6 +47,9 @@ def has(place: Place, address: str) -> None:
     """Raises StoppedError where a pod has not got an address that it should have."""
     if not place.links or not address or address in place.addresses:
         return
+    mtu = place.mtu(POD_NIC)
+    if place.family == "ipv6" and 0 < mtu < LEAST:
+        stop("mtu.minimum", place.name, f"link/{POD_NIC}", device=POD_NIC, mtu=mtu)
     key = "net.ipv6.conf.eth0.disable_ipv6"
     if place.family == "ipv6" and place.setting(key) == "1":
         stop("family.off", place.name, f"sysctl/{key}", key=key, address=address)

@@ -50,8 +50,9 @@ def told(number: int, cause: Cause) -> str:
     """
     head = {"certain": "Cause", "observed": "Cause", "possible": "Possible cause", "unexplained": "Unexplained"}
     lines = [f"{head[cause.confidence]} {number}: {cause.sentence}"]
-    lines += [f"  see:     on {cause.place}: {cause.look}"] if cause.look else []
-    lines += [f"  mend:    on {cause.place}: {cause.mend}"] if cause.mend else []
+    at = f"on {cause.place}: " if cause.place and not cause.look.startswith("kubectl") else ""
+    lines += [f"  see:     {at}{cause.look}"] if cause.look else []
+    lines += [f"  mend:    {at}{cause.mend}"] if cause.mend else []
     listed = ", ".join(cause.follows[:6]) + (", …" if len(cause.follows) > 6 else "")
     lines += [f"  follows: {len(cause.follows)} not met: {listed}"] if cause.follows else []
     return "\n".join([*lines, ""])

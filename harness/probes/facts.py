@@ -102,6 +102,15 @@ def _hook_devices(line: Line) -> list[Any]:
     return rows
 
 
+def _processes(line: Line) -> list[Any]:
+    """Of `ps`: number, state and name of each process that is no thread of the kernel's."""
+    rows: list[Any] = []
+    for text in _text(line).splitlines():
+        pid, stat, name = text.split(None, 2)
+        rows.append({"pid": int(pid), "stat": stat, "name": name})
+    return rows
+
+
 def _files(line: Line) -> dict[str, str]:
     return dict(sorted(line.get("files", {}).items()))
 
@@ -193,6 +202,7 @@ _ALL: Final = (
     Fact("hook-devices", _hook_devices, ("nft", "list", "chains")),
     Fact("programs", _list, ("bpftool", "-j", "net", "show")),
     Fact("queues", _rows, ("tc", "-j", "qdisc", "show")),
+    Fact("processes", _processes, ("ps", "-eo", "pid=,stat=,comm=")),
     Fact("rules-nft", _nft, ("nft", "-j", "list", "ruleset")),
     Fact("netns", _inode, ("readlink", "/proc/thread-self/ns/net")),
     Fact(
@@ -240,7 +250,7 @@ POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "re
 
 NODE_FACTS: Final = (
     "addr", "route", "policy-rules", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "rules-legacy",
-    "legacy-tables", "hook-devices", "programs", "queues", "netns", "sysctl", "counters", "leases", "conf",
+    "legacy-tables", "hook-devices", "programs", "queues", "processes", "netns", "sysctl", "counters", "leases", "conf",
 )  # fmt: skip
 """What a node is asked for."""
 

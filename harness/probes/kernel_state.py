@@ -74,6 +74,7 @@ def dump(
       content of the kernel's names of tables that have such rules
     - `hook-devices`: list of the chains of nft at hooks of devices: family, table, chain, devices
     - `programs`: the list of `bpftool -j net show`; `queues`: of `tc -j qdisc show`
+    - `processes`: list of the processes of `ps`: pid, stat, name
     - `rules-nft`: the list of `nft -j list ruleset`
     - `sysctl`: key to value, as sysctl(8) writes keys: `net.ipv4.conf.flannel/1.rp_filter`
     - `counters`: name to number: `Udp.InCsumErrors`, `TcpExt.ListenDrops`, `conntrack.insert_failed` …

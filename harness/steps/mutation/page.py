@@ -111,8 +111,9 @@ def _clusters(columns: Iterable[Column]) -> Iterator[str]:
     yield ""
 
 
-NAMED: Final = """With `--explain`, the suite also tells [causes](why.md) under each fault. *First* is the part of the faults
-for which the first cause names the thing that was broken, by a key that the fault declares (`blames`) and not by words.
+NAMED: Final = """With `--explain`, the suite also tells [causes](why.md) under each fault. *First* is the part of the
+faults for which the first cause names the thing that was broken, by a key that the fault declares (`blames`) and not by
+words.
 """
 
 

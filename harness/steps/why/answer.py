@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 from conformance.causes.explain import of_walk
 from conformance.causes.flows import Asked
+from conformance.causes.library import KINDS, filled
 from conformance.context import Context
 from conformance.netfilter import SMALL, Flow
 from conformance.path.hop import Step, Walk
@@ -135,6 +137,22 @@ def _flow(sender: End, receiver: End, virtual: Virtual | None, asked: Wire | Non
     return Flow(source, receiver.address, proto=chosen.proto, dport=chosen.port or 0, length=size or SMALL)
 
 
+def _empty(virtual: Virtual | None) -> Iterator[Cause]:
+    """A Service that has nobody to lead to."""
+    if virtual is None:
+        return
+    kind, meta = KINDS["service.empty"], virtual.item["metadata"]
+    facts = {"service": virtual.name, "namespace": meta["namespace"]}
+    yield Cause(
+        key=f"{virtual.name}/endpoints",
+        kind=kind.id,
+        sentence=filled(kind.sentence, "", facts),
+        confidence="certain",
+        look=filled(kind.look, "", facts),
+        source=kind.source,
+    )
+
+
 def _answer(
     seen: Context, sender: End, receiver: End, flow: Flow, tried: Exchange | None, virtual: Virtual | None
 ) -> Answer:
@@ -146,7 +164,7 @@ def _answer(
     ways = tuple(walk(there, place, flow, prefer=endpoint, refused=refused) for endpoint in endpoints[:MOST] or ("",))
     asked = Asked(place, receiver.name, seen.family, flow, refused=refused)
     arrived = None if tried is None else tried.outcome == "ok"
-    causes: dict[str, Cause] = {}
+    causes: dict[str, Cause] = {one.key: one for one in _empty(virtual) if refused}
     for way in ways:
         for cause in of_walk(there, asked, way, arrived=arrived):
             causes.setdefault(cause.key, cause)

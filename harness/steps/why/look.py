@@ -22,7 +22,7 @@ from harness.steps.suite.trace import End
 SUBJECTS: Final = (
     "addr", "route", "policy-rules", "policy-rules6", "neigh", "fdb", "bridge-link", "rules-iptables",
     "rules-iptables6", "rules-nft", "rules-legacy", "rules-legacy6", "legacy-tables", "hook-devices", "programs",
-    "queues", "sysctl",
+    "queues", "processes", "sysctl",
 )  # fmt: skip
 """All that decides on a packet's way, and nothing else."""
 
