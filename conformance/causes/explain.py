@@ -15,7 +15,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from conformance.causes.flows import Asked, asked
-from conformance.causes.library import KINDS, filled, rule_commands
+from conformance.causes.library import filled, kinds, rule_commands
 from conformance.context import Context
 from conformance.dumps import rows
 from conformance.families import family_of_leg
@@ -112,7 +112,7 @@ class _Paths:
 def _note(found: dict[str, Found], check: str, leg: str, one: Asked, taken: Walk) -> None:
     """Note what troubles a packet of a failed leg; what only may trouble it, where nothing certainly does."""
     for trouble in taken.troubles or taken.doubts:
-        only = KINDS[trouble.kind].only
+        only = kinds()[trouble.kind].only
         if only and not _of(check, only):
             continue
         entry = found.setdefault(trouble.key, Found(trouble, bool(taken.troubles), one, taken))
@@ -159,7 +159,7 @@ def _judged(found: Iterable[Found], rest: Sequence[tuple[str, Leg]]) -> dict[tup
     """Failed legs about the state of a place that say what a cause says, with the key of that cause."""
     taken: dict[tuple[str, str], str] = {}
     for one in found:
-        kind = KINDS[one.trouble.kind]
+        kind = kinds()[one.trouble.kind]
         for check, leg in rest:
             place = _PLACE.match(leg.leg)
             same = place is not None and place[1] in {one.trouble.place, *_near(one)}
@@ -184,7 +184,7 @@ def of_walk(there: World, one: Asked, taken: Walk, *, arrived: bool | None) -> t
     """
     causes = []
     for trouble in taken.troubles or (taken.doubts if not arrived else ()):
-        if KINDS[trouble.kind].only:
+        if kinds()[trouble.kind].only:
             continue
         certain = bool(taken.troubles) and (trouble.deviates or not arrived)
         causes.append(_cause({one.family: there}, Found(trouble, certain, one, taken), {}))
@@ -201,7 +201,7 @@ def _of(check: str, patterns: Iterable[str]) -> bool:
 
 
 def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str, str], str]) -> Cause:
-    trouble, kind = one.trouble, KINDS[one.trouble.kind]
+    trouble, kind = one.trouble, kinds()[one.trouble.kind]
     facts = {**trouble.facts, **dict(_more(worlds[one.example.family], trouble))}
     legs = one.legs | {pair for pair, key in judged.items() if key == trouble.key}
     confidence: Confidence = "certain" if one.certain else "possible"
@@ -248,7 +248,7 @@ def _handle(there: World, trouble: Trouble) -> str:
 def _suspended(context: Context, rest: Sequence[tuple[str, Leg]], kept: Mapping[str, Found]) -> list[Cause]:
     """Programs that do not run although they are there: told where something is red that nothing else explains."""
     causes = []
-    kind = KINDS["process.stopped"]
+    kind = kinds()["process.stopped"]
     for node in context.inventory.nodes if rest else ():
         for row in rows(context.attempt("node", node.name, "processes")):
             if not str(row.get("stat", "")).startswith("T"):
@@ -320,7 +320,7 @@ def _symptom(area: str, names: Sequence[str], groups: Mapping[str, Sequence[Leg]
     if area != "dns" or not server:
         return cause
     silent = all("timeout" in (leg.statement + leg.reason) for leg in legs)
-    kind = KINDS["server.silent" if silent else "server.answers"]
+    kind = kinds()["server.silent" if silent else "server.answers"]
     namespace, _, pod = server.partition("/")
     facts = {"what": cause.sentence, "pod": pod, "namespace": namespace}
     return cause.model_copy(

@@ -6,6 +6,7 @@ Whoever finds a trouble names its kind, and gives the facts that the kind's temp
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +42,10 @@ def _read() -> Iterator[tuple[str, Kind]]:
         yield name, Kind.model_validate({"id": name, **entry})
 
 
-KINDS: Final[Mapping[str, Kind]] = dict(_read())
-"""All kinds of causes, by id."""
+@cache
+def kinds() -> Mapping[str, Kind]:
+    """All kinds of causes, by id."""
+    return dict(_read())
 
 
 class _Facts(dict[str, str]):

@@ -9,7 +9,7 @@ from typing import Final
 
 from conformance.causes.explain import of_walk
 from conformance.causes.flows import Asked
-from conformance.causes.library import KINDS, filled
+from conformance.causes.library import filled, kinds
 from conformance.context import Context
 from conformance.netfilter import SMALL, Flow
 from conformance.path.hop import Step, Walk
@@ -141,7 +141,7 @@ def _empty(virtual: Virtual | None) -> Iterator[Cause]:
     """A Service that has nobody to lead to."""
     if virtual is None:
         return
-    kind, meta = KINDS["service.empty"], virtual.item["metadata"]
+    kind, meta = kinds()["service.empty"], virtual.item["metadata"]
     facts = {"service": virtual.name, "namespace": meta["namespace"]}
     yield Cause(
         key=f"{virtual.name}/endpoints",
