@@ -1,0 +1,232 @@
+"""Stored clusters, broken as faults break them: what is done, the leg that fails for it, and the key of the cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from conformance.inventory import Site
+from conformance.path.places import world
+from harness.model.family import Family
+from tests.unit.conformance import stored
+from tests.unit.conformance.stored import Change, Dumps
+
+NETWORK = "flannel-dual"
+
+
+def everything(_: object) -> bool:
+    """All rows."""
+    return True
+
+
+def nothing(_: object) -> bool:
+    """No row."""
+    return False
+
+
+def rows(place: str, what: str, keep: Any) -> Change:
+    """Rows of a dump that are kept."""
+
+    def change(dumps: Dumps) -> None:
+        dumps[place, what] = [row for row in dumps[place, what] if keep(row)]
+
+    return change
+
+
+def edit(place: str, what: str, wanted: Any, **fields: object) -> Change:
+    """Fields of the rows that are wanted."""
+
+    def change(dumps: Dumps) -> None:
+        found = [row for row in dumps[place, what] if wanted(row)]
+        assert found
+        for row in found:
+            row.update(fields)
+
+    return change
+
+
+def sysctl(place: str, key: str, value: str) -> Change:
+    """A setting."""
+
+    def change(dumps: Dumps) -> None:
+        dumps[place, "sysctl"][key] = value
+
+    return change
+
+
+def rule(place: str, hook: str, *expr: object, prio: int = -10, kind: str = "filter", family: str = "inet") -> Change:
+    """A chain of its own with a rule."""
+
+    def change(dumps: Dumps) -> None:
+        base = {"family": family, "table": "own", "name": "c", "handle": 1, "type": kind, "hook": hook, "prio": prio,
+                "policy": "accept"}  # fmt: skip
+        dumps[place, "rules-nft"] += [
+            {"chain": base},
+            {"rule": {"family": family, "table": "own", "chain": "c", "handle": 7, "expr": list(expr)}},
+        ]
+
+    return change
+
+
+def to(address: str, protocol: str = "ip") -> dict[str, Any]:
+    """What is sent to an address."""
+    return {"match": {"op": "==", "left": {"payload": {"protocol": protocol, "field": "daddr"}}, "right": address}}
+
+
+def saved(place: str, old: str, new: str, what: str = "rules-iptables") -> Change:
+    """Rules of iptables with other words."""
+
+    def change(dumps: Dumps) -> None:
+        assert old in dumps[place, what]
+        dumps[place, what] = "\n".join(
+            line.replace(old, new) for line in dumps[place, what].splitlines() if new or old not in line
+        )
+
+    return change
+
+
+def site(name: str, family: Family = "ipv4") -> Site:
+    """A site of the healthy cluster."""
+    return stored.context(NETWORK).of(family).site(name)
+
+
+def mac(name: str, device: str = "flannel.1") -> str:
+    """A node's MAC there."""
+    return world(stored.context(NETWORK).of("ipv4")).places[name].mac(device)
+
+
+def neighbour(row: Any) -> bool:
+    """The entry for the other node's tunnel."""
+    return bool(row.get("dst") == "10.244.1.0" and row.get("dev") == "flannel.1")
+
+
+def vip(name: str, family: Family = "ipv4") -> str:
+    """The virtual address of a Service."""
+    services = stored.context(NETWORK).of(family).inventory.services
+    return next(one.cluster_ip for one in services if one.name == name)
+
+
+A, C = site("a").ip, site("c").ip
+VETH = world(stored.context(NETWORK).of("ipv4")).places["a"].host_veth
+MAC = mac("n2")
+SHARE = "10.244.1.0/24"
+BRIDGED = "net.bridge.bridge-nf-call-iptables"
+
+BROKEN = {
+    "route": (rows("n1", "route", lambda row: row.get("dst") != SHARE), "a>c/tcp", f"n1/route/{SHARE}"),
+    "route-refuses": (
+        edit("n1", "route", lambda row: row.get("dst") == SHARE, type="unreachable", dev="lo"),
+        "a>c/tcp",
+        f"n1/route/{SHARE}",
+    ),
+    "pod-route": (rows("a", "route", nothing), "a>c/tcp", "a/route/default"),
+    "policy-rule": (
+        lambda dumps: (
+            dumps["n1", "policy-rules"].append({"priority": 52, "src": "all", "table": "52"})
+            or dumps["n1", "route"].append({"dst": "default", "gateway": "172.18.0.1", "dev": "eth0", "table": "52"})
+        ),
+        "a>c/tcp",
+        "n1/rule/52",
+    ),
+    "covered": (
+        lambda dumps: (
+            dumps["n1", "route"].append({"dst": "8.8.0.0/16", "dev": "docker0"})
+            or dumps["n1", "addr"].append({"ifname": "docker0", "flags": ["UP"], "linkinfo": {"info_kind": "bridge"}})
+        ),
+        "a>public/tcp",
+        "n1/route/8.8.0.0/16",
+    ),
+    "forwarding": (
+        lambda dumps: [
+            sysctl("n1", key, "0")(dumps)
+            for key in ("net.ipv4.ip_forward", *(f"net.ipv4.conf.{name}.forwarding" for name in ("cni0", "eth0")))
+        ],
+        "a>c/tcp",
+        "n1/sysctl/net.ipv4.ip_forward",
+    ),
+    "device-forwarding": (
+        sysctl("n1", "net.ipv4.conf.cni0.forwarding", "0"),
+        "a>c/tcp",
+        "n1/sysctl/net.ipv4.conf.cni0.forwarding",
+    ),
+    "neighbour": (rows("n1", "neigh", lambda row: not neighbour(row)), "a>c/tcp", "n1/neigh/10.244.1.0"),
+    "neighbour-wrong": (
+        edit("n1", "neigh", neighbour, lladdr="02:00:00:00:00:99"),
+        "a>c/tcp",
+        "n1/neigh/10.244.1.0",
+    ),
+    "fdb": (rows("n1", "fdb", lambda row: row.get("dst") != "172.18.0.12"), "a>c/tcp", f"n1/fdb/{MAC}"),
+    "fdb-wrong": (
+        edit("n1", "fdb", lambda row: row.get("dst") == "172.18.0.12", dst="10.0.2.15"),
+        "a>c/tcp",
+        f"n1/fdb/{MAC}",
+    ),
+    "tunnel-down": (
+        edit("n2", "addr", lambda row: row["ifname"] == "flannel.1", flags=[]),
+        "a>c/tcp",
+        "n2/link/flannel.1",
+    ),
+    "detached": (edit("n1", "addr", lambda row: row["ifname"] == VETH, master=""), "a>b/tcp", f"n1/port/{VETH}"),
+    "isolated": (edit("n1", "bridge-link", everything, isolated=True), "a>b/tcp", "n1/port/*"),
+    "hairpin": (edit("n1", "bridge-link", everything, hairpin=False), "a>sole-a/tcp", f"n1/port/{VETH}"),
+    "unhooked": (sysctl("n1", BRIDGED, "0"), "b>sole-a/tcp", f"n1/sysctl/{BRIDGED}"),
+    "drop": (rule("n1", "forward", to(C), {"drop": None}), "a>c/tcp", "n1/nft/inet own/c/1"),
+    "reject": (
+        rule("n1", "forward", {"reject": {"type": "icmpx"}}, prio=10),
+        "a>c/tcp",
+        "n1/nft/inet own/c/1",
+    ),
+    "tunnel-drop": (
+        rule(
+            "n2",
+            "input",
+            {"match": {"op": "==", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 8472}},
+            {"drop": None},
+        ),
+        "a>c/tcp",
+        "n2/nft/inet own/c/1",
+    ),
+    "ttl": (
+        rule("n1", "forward", {"mangle": {"key": {"payload": {"protocol": "ip", "field": "ttl"}}, "value": 1}}),
+        "a>c/tcp",
+        "n1/nft/inet own/c/1",
+    ),
+    "notrack": (rule("n1", "prerouting", {"notrack": None}, prio=-400), "a>public/tcp", "n1/nft/inet own/c/1"),
+    "masqueraded": (
+        rule("n1", "postrouting", to(C), {"masquerade": None}, prio=90, kind="nat"),
+        "a>c/tcp",
+        "n1/nft/inet own/c/1",
+    ),
+    "redirected": (
+        rule("n1", "prerouting", to(C), {"dnat": {"addr": "10.244.1.250"}}, prio=-110, kind="nat"),
+        "a>c/tcp",
+        "n1/nft/inet own/c/1",
+    ),
+    "services": (saved("n1", f"-d {vip('sole-c')}/32", ""), "a>sole-c/tcp", "n1/services"),
+    "unmasqueraded": (saved("n1", "FLANNEL-POSTRTG", ""), "a>public/tcp", "n1/masquerade"),
+    "address": (
+        edit("c", "addr", lambda row: row["ifname"] == "eth0", addr_info=[]),
+        "a>c/tcp",
+        f"c/addr/{C}",
+    ),
+    "nic-down": (edit("n2", "addr", lambda row: row["ifname"] == "eth0", flags=[]), "n1>n2/tcp", "n2/link/eth0"),
+    "mtu": (edit("n1", "addr", lambda row: row["ifname"] == "eth0", mtu=1400), "a>c/1450", "n1/link/eth0"),
+    "six-off": (
+        lambda dumps: (
+            sysctl("a", "net.ipv6.conf.eth0.disable_ipv6", "1")(dumps)
+            or edit("a", "addr", lambda row: row["ifname"] == "eth0", addr_info=[])(dumps)
+        ),
+        "a>c/tcp/ipv6",
+        "a/sysctl/net.ipv6.conf.eth0.disable_ipv6",
+    ),
+    "six-small": (
+        edit("a", "addr", lambda row: row["ifname"] == "eth0", addr_info=[], mtu=1279),
+        "a>c/tcp/ipv6",
+        "a/link/eth0",
+    ),
+    "six-forwarding": (
+        sysctl("n1", "net.ipv6.conf.all.forwarding", "0"),
+        "a>c/tcp/ipv6",
+        "n1/sysctl/net.ipv6.conf.all.forwarding",
+    ),
+}
+"""What was done, the leg that fails for it, and the key of the cause."""

@@ -1,0 +1,179 @@
+"""Walks through stored clusters: healthy ones have nothing wrong, and what is broken is named by its key."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from conformance.causes.explain import explain
+from conformance.causes.flows import asked
+from conformance.causes.library import kinds
+from conformance.context import Context
+from conformance.flows import outside
+from conformance.netfilter import Flow
+from conformance.path.places import world
+from conformance.path.walk import walk
+from harness.model.cause import Cause
+from harness.model.records import Leg, Result
+from tests.unit.conformance import stored
+from tests.unit.conformance.broken_worlds import BROKEN, NETWORK, SHARE, C, rule, to
+from tests.unit.conformance.stored import Change
+
+MOVED = frozenset({"itp-local", "moving"})
+"""Services whose endpoints depend on who asks, or change meanwhile."""
+
+
+def flows(there: Context) -> Iterator[tuple[str, Flow, str]]:
+    """Every kind of packet of the model: sender, packet, endpoint."""
+    pods = [site for site in there.inventory.pods if site.ip]
+    nodes = there.inventory.nodes
+    for pod, other in itertools.permutations(pods, 2):
+        yield from ((pod.name, Flow(pod.ip, other.ip, proto=proto), "") for proto in ("tcp", "udp", "icmp"))
+    for pod, node in itertools.product(pods, nodes):
+        yield pod.name, Flow(pod.ip, node.address), ""
+        yield node.name, Flow("", pod.ip), ""
+    for pod, address in itertools.product(pods, outside(there.family)):
+        yield pod.name, Flow(pod.ip, address), ""
+    for node, peer in itertools.permutations(nodes, 2):
+        yield node.name, Flow("", peer.address), ""
+    for pod, service in itertools.product(pods, there.inventory.services):
+        if service.cluster_ip not in {"", "None"} and service.endpoint_ips and service.role not in MOVED:
+            port = service.ports[0]
+            for endpoint in service.endpoint_ips[:2]:
+                yield pod.name, Flow(pod.ip, service.cluster_ip, proto=port.proto, dport=port.port), endpoint
+
+
+@pytest.mark.parametrize("name", stored.names())
+def test_nothing_is_wrong_with_a_healthy_cluster(name: str) -> None:
+    whole = stored.context(name)
+    walked = 0
+    for family in whole.inventory.families:
+        there = whole.of(family)
+        places = world(there)
+        for source, flow, prefer in flows(there):
+            taken = walk(places, source, flow, prefer=prefer)
+            assert not taken.troubles, (family, source, str(flow), taken.troubles)
+            assert not taken.doubts, (family, source, str(flow), taken.doubts)
+            assert taken.answered or taken.unknown, (family, source, str(flow))
+            walked += 1
+    assert walked > 80
+
+
+def test_walks_through_a_network_without_programs_end_where_they_should() -> None:
+    """Each is answered: none ends because something cannot be evaluated."""
+    there = stored.context(NETWORK).of("ipv4")
+    places = world(there)
+    assert all(walk(places, source, flow, prefer=prefer).answered for source, flow, prefer in flows(there))
+
+
+def result(check: str, *legs: Leg) -> Result:
+    """A verdict with these legs."""
+    return Result.model_validate(
+        {
+            "id": check,
+            "title": "t",
+            "area": "reach",
+            "level": "M",
+            "statement": "",
+            "gates": {},
+            "status": "fail" if any(leg.status == "fail" for leg in legs) else "pass",
+            "legs": [leg.model_dump() for leg in legs],
+        }
+    )
+
+
+def failed(leg: str) -> Leg:
+    """A leg that got no answer."""
+    return Leg(leg=leg, status="fail", reason="timeout", statement=f"{leg} got no answer")
+
+
+def told(change: Change, leg: str, check: str = "model.pod-pod.cross-node") -> tuple[Cause, ...]:
+    """Causes that are told when a leg fails on a cluster that was changed."""
+    return explain(stored.context(NETWORK, change), [result(check, failed(leg))])
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_was_broken_is_named_first(name: str) -> None:
+    change, leg, key = BROKEN[name]
+    causes = told(change, leg)
+    assert causes
+    assert fnmatch.fnmatchcase(causes[0].key, key), [one.key for one in causes]
+    assert causes[0].confidence == "certain"
+    assert causes[0].follows == ("model.pod-pod.cross-node",)
+    for text in (causes[0].sentence, causes[0].look):
+        assert text
+        assert "{" not in text
+        assert "…" not in text
+
+
+def test_a_rule_with_a_condition_that_is_not_understood_may_be_the_cause() -> None:
+    limit = {"match": {"op": "<", "left": {"numgen": {"mode": "random", "mod": 100, "offset": 0}}, "right": 4}}
+    causes = told(rule("n1", "forward", to(C), limit, {"drop": None}), "a>c/udp", "model.loss")
+    assert [(one.key, one.confidence) for one in causes] == [("n1/nft/inet own/c/1", "possible")]
+
+
+def test_what_no_kernel_explains_is_said_as_it_was_seen() -> None:
+    causes = explain(stored.context(NETWORK), [result("model.identity", failed("a>c/tcp"))])
+    assert [(one.confidence, one.sentence) for one in causes] == [("unexplained", "a>c/tcp got no answer")]
+
+
+def test_nothing_is_explained_where_nothing_failed() -> None:
+    green = result("model.identity", Leg(leg="a>c/tcp", status="pass"))
+    assert explain(stored.context(NETWORK, BROKEN["route"][0]), [green]) == ()
+
+
+def test_what_a_packet_that_passed_contradicts_is_not_certain() -> None:
+    """The rule stops TCP from b to c as well, and that passed: the walk does not know something."""
+    change = rule("n1", "forward", to(C), {"drop": None})
+    red = result("model.identity", failed("a>c/udp"), Leg(leg="b>c/tcp", status="pass"))
+    (cause,) = explain(stored.context(NETWORK, change), [red])
+    assert cause.confidence == "possible"
+    assert cause.sentence.endswith("if its conditions hold")
+
+
+def test_state_that_says_the_same_follows_from_the_cause() -> None:
+    change, leg, key = BROKEN["route"]
+    found = [result("model.identity", failed(leg)), result("node.routes", failed(f"n1:{SHARE}"))]
+    (cause,) = explain(stored.context(NETWORK, change), found)
+    assert (cause.key, cause.follows, cause.legs) == (key, ("model.identity", "node.routes"), 2)
+
+
+def test_every_kind_can_be_told() -> None:
+    """Templates ask for nothing that a format string cannot have, and end without a full stop."""
+    for kind in kinds().values():
+        for text in (kind.sentence, kind.look, kind.mend):
+            assert text.format_map(dict.fromkeys(FACTS, "x")) or not text
+        assert not kind.sentence.endswith(".")
+
+
+FACTS = (
+    "place", "share", "address", "route", "wanted", "rule", "number", "flow", "hook", "to", "show", "delete", "device",
+    "ttl", "service", "key", "way", "dialled", "source", "mtu", "length", "port", "bridge", "state", "other", "pod",
+    "asker", "mac", "right", "owner", "why", "peer", "word", "mine", "theirs", "note", "what", "namespace", "program",
+    "pid",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "leg", "expected"),
+    [
+        ("model.ports", "a>c/tcp/443", [("a", "10.244.1.4 443 tcp 60")]),
+        ("mtu.exact", "a>c/1450", [("a", "10.244.1.4 8080 udp 1450")]),
+        ("model.pod-node.remote", "a>h2/udp", [("a", "172.18.0.12 8080 udp 60")]),
+        ("model.node-pod.local", "h1>a/tcp", [("n1", "10.244.0.4 8080 tcp 60")]),
+        ("dns.tcp", "a?spread.cnilab-probe.svc.cluster.local./A/tcp", [("a", "10.96.0.10 53 tcp 60")]),
+        ("mtu.wire", "n1:eth0/a<>c", [("a", "10.244.1.4 8080 tcp 60"), ("c", "10.244.0.4 8080 tcp 60")]),
+        ("node.routes", "n1:10.244.1.0/24", []),
+        ("model.pod-ip.unique", "a", []),
+        ("mtu.plus-one", "a>b/1451", []),
+    ],
+)
+def test_a_leg_says_which_packet_it_is_about(check: str, leg: str, expected: list[tuple[str, str]]) -> None:
+    found = [
+        (one.source, f"{one.flow.dst} {one.flow.dport} {one.flow.proto} {one.flow.length}")
+        for one in asked(stored.context(NETWORK), check, leg)
+    ]
+    assert found == expected
