@@ -36,6 +36,7 @@ PLAYBOOK = 600.0
 MACHINES_UP = 1800.0  # virtual ones, from a box that may have to be downloaded
 MACHINES_DOWN = 300.0
 CLUSTER_PLAYBOOK = 1800.0  # kubeadm, with all that it may download
+JUDGING = 600.0  # it needs nothing but this machine's processors, which may be busy
 DOWNLOAD = 900.0
 BUILD = 3600.0
 

@@ -130,7 +130,7 @@ def _judge(run: RunDir, select: str, *, strict: bool) -> None:
     ]  # fmt: skip
     argv += ["--cnilab-select", select] if select else []
     argv += ["--cnilab-strict"] if strict else []
-    done = HostRunner().run(argv, check=False, timeout=timeouts.COMMAND * 2, env=_environment())
+    done = HostRunner().run(argv, check=False, timeout=timeouts.JUDGING, env=_environment())
     log = run.directory("logs") / "conformance.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     if done.returncode not in JUDGED:
