@@ -69,6 +69,7 @@ class Route:
         way: Where it leads: gateways and devices, as text that can be compared.
         devices: By which devices.
         metric: The lower one of two equal networks wins.
+        source: The address that packets of the node's own get; empty: that of the device.
     """
 
     network: Range
@@ -76,6 +77,7 @@ class Route:
     way: str
     devices: tuple[str, ...] = ()
     metric: int = 0
+    source: str = ""
 
     @property
     def is_default(self) -> bool:
@@ -99,7 +101,8 @@ def route_of(row: Mapping[str, Any], family: Family) -> Route | None:
     hops = row.get("nexthops") or (row,)
     ways = tuple(_hop(hop) for hop in hops)
     devices = tuple(str(hop["dev"]) for hop in hops if "dev" in hop)
-    return Route(network, str(row.get("type", "unicast")), " or ".join(ways), devices, int(row.get("metric") or 0))
+    kind, metric, source = str(row.get("type", "unicast")), int(row.get("metric") or 0), str(row.get("prefsrc") or "")
+    return Route(network, kind, " or ".join(ways), devices, metric, source)
 
 
 def _hop(hop: Mapping[str, Any]) -> str:

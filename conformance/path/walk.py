@@ -133,7 +133,7 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | F
     if source.kind == "pod":
         return _from_pod(there, trail, source, flow)
     decision = _decide(source, flow, "")
-    flow = replace(flow, src=flow.src or source.source(decision.route.devices[0]))
+    flow = replace(flow, src=flow.src or _sender(source, decision.route))
     if decision.route.kind == "local":
         return flow
     device = decision.route.devices[0]
@@ -146,6 +146,15 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | F
             return flow
     turns.untranslated(there, source, flow, trail)
     return _out(there, trail, source, decision, Arrival(source, "", "", flow))
+
+
+def _sender(place: Place, route: Route) -> str:
+    """The address that a packet of a machine's own gets (RFC 6724; ip-route(8), src); raises BlindError for none."""
+    found = route.source or place.source(route.devices[0]) or next(filter(None, map(place.source, place.links)), "")
+    if not found:
+        msg = f"the address that {place.name} sends from is not known"
+        raise BlindError(msg)
+    return found
 
 
 def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | Flow:

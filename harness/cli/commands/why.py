@@ -93,10 +93,11 @@ def _conclude(answer: Answer) -> None:
     for number, cause in enumerate(answer.causes, 1):
         say(told(number, cause))
     seen = {True: "It was answered.", False: f"It was not: {_outcome(answer)}.", None: "No packet was sent to try it."}
-    if answer.fine:
-        say(f"{answer.source} > {answer.target}: nothing is wrong with this flow. {seen[answer.arrives]}")
-        return
     unknown = sorted({text for way in answer.ways for text in way.unknown})
+    if answer.fine:
+        far = f" Its way cannot be followed to the end, as {unknown[0]}." if unknown else ""
+        say(f"{answer.source} > {answer.target}: nothing is wrong with this flow. {seen[answer.arrives]}{far}")
+        return
     if not answer.causes and unknown:
         say(f"{answer.source} > {answer.target}: the way cannot be followed to its end, as {unknown[0]}.")
     elif not answer.causes:
