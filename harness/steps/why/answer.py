@@ -108,7 +108,8 @@ def why(
             trying = pool.submit(look.tried, sender, receiver.address, flow.dport, flow.proto, chosen)
             seen = look.context(attached, stock, (sender, receiver), known).of(chosen)
             tried = trying.result()
-    return _answer(seen, sender, receiver, flow, tried, virtual)
+    place = look.site(sender) or (sender.node.name if sender.node is not None else "router")
+    return judge(seen, (sender, place), receiver, flow, tried, virtual)
 
 
 def _virtual(
@@ -153,15 +154,28 @@ def _empty(virtual: Virtual | None) -> Iterator[Cause]:
     )
 
 
-def _answer(
-    seen: Context, sender: End, receiver: End, flow: Flow, tried: Exchange | None, virtual: Virtual | None
+def judge(
+    seen: Context,
+    sender: tuple[End, str],
+    receiver: End,
+    flow: Flow,
+    tried: Exchange | None,
+    virtual: Virtual | None,
 ) -> Answer:
-    """Pure."""
-    there = world(seen)
-    place = look.site(sender) or (sender.node.name if sender.node is not None else "router")
+    """What is to be said of a flow, from what was read. Pure.
+
+    Args:
+        seen: What the kernels said, in the flow's family.
+        sender: Who sends, and the name of its place in a walk.
+        receiver: To whom.
+        flow: The packet.
+        tried: What became of such packets; None: none were sent.
+        virtual: The Service that is dialled; None: it is none.
+    """
+    there, (source, place) = world(seen), sender
     endpoints = next((one.endpoint_ips for one in seen.inventory.services if one.cluster_ip == flow.dst), ())
     refused = virtual is not None and not endpoints
-    ways = tuple(walk(there, place, flow, prefer=endpoint, refused=refused) for endpoint in endpoints[:MOST] or ("",))
+    ways = tuple(walk(there, place, flow, prefer=one, refused=refused) for one in endpoints[:MOST] or ("",))
     asked = Asked(place, receiver.name, seen.family, flow, refused=refused)
     arrived = None if tried is None else tried.outcome == "ok"
     causes: dict[str, Cause] = {one.key: one for one in _empty(virtual) if refused}
@@ -169,4 +183,4 @@ def _answer(
         for cause in of_walk(there, asked, way, arrived=arrived):
             causes.setdefault(cause.key, cause)
     ranked = sorted(causes.values(), key=lambda one: one.confidence != "certain")
-    return Answer(sender.name, receiver.name, str(flow), ways, tuple(ranked), tried)
+    return Answer(source.name, receiver.name, str(flow), ways, tuple(ranked), tried)
