@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.model.run import RunDir
 from reports.addresses import Owners
 from reports.model import Report
+from reports.panels.causes import because, causes
 from reports.panels.datapath import datapath
 from reports.panels.diagram import diagram
 from reports.panels.dns import dns
@@ -40,7 +41,7 @@ def build(run: RunDir) -> Report:
     source = Source(run)
     ids = Ids()
     owners = Owners(source.topology)
-    verdicts = requirements(source.results, ids)
+    verdicts = requirements(source.results, ids, because(source.causes))
     lab_cards = labs(source.lab_steps, source.events, ids)
     problem = trouble(source)
     traced = paths(source.taps, owners, ids)
@@ -49,6 +50,7 @@ def build(run: RunDir) -> Report:
         title=f"{subject(source.info)}: run {source.info.id}",
         verdict=verdict(source, verdicts, lab_cards, problem),
         trouble=problem,
+        causes=causes(source.causes, verdicts),
         requirements=verdicts,
         diagram=diagram(source.topology, route),
         matrix=matrix(source.exchanges, owners, ids),

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any, Final
 
-from reports.model import LabCard, Report, Requirement
+from reports.model import CauseCard, LabCard, Report, Requirement
 from reports.panels.verdict import moment
 
 _STATUS: Final = {"pass": "passed", "fail": "failed", "skip": "skipped", "not-applicable": "skipped", "error": "other"}
@@ -41,6 +41,7 @@ def render(report: Report) -> str:
                 "stop": start + round((report.verdict.seconds or 0) * 1000),
             },
             "tests": tests,
+            **_causes(report),
             "environment": {
                 "reportName": report.title,
                 "extra": {_KEYS.get(fact.name, fact.name): fact.value for fact in report.environment.facts},
@@ -48,6 +49,28 @@ def render(report: Report) -> str:
         },
     }
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _causes(report: Report) -> dict[str, Any]:
+    """The causes, as the requirements' `causes` count them; nothing where there are none."""
+    return {"extra": {"causes": [told(card) for card in report.causes.cards]}} if report.causes is not None else {}
+
+
+def told(card: CauseCard) -> dict[str, Any]:
+    """A cause as data: what is wrong, where, how sure that is, what shows and mends it, what follows from it."""
+    orders = {
+        name: {"on": one.place, "command" if one.typed else "text": one.text}
+        for name, one in (("see", card.look), ("mend", card.mend))
+        if one is not None
+    }
+    return {
+        "number": card.number,
+        "cause": card.sentence,
+        "confidence": card.confidence,
+        **orders,
+        **({"source": card.source} if card.source else {}),
+        "follows": [one.id for one in card.follows],
+    }
 
 
 def _requirement(item: Requirement, area: str) -> dict[str, Any]:
@@ -59,13 +82,15 @@ def _requirement(item: Requirement, area: str) -> dict[str, Any]:
         "rawStatus": item.status,
         "duration": round(item.wall_ms),
         "suite": [area],
-        "message": item.statement,
+        "message": item.told,
         "flaky": item.flaky,
         "tags": [item.level],
     }
     extra: dict[str, Any] = {"next": list(item.next)} if item.next else {}
     if len(item.families) > 1:
         extra["families"] = {family: mark.word for family, mark in item.families}
+    if item.because:
+        extra["causes"] = [one.number for one in item.because]
     if extra:
         test["extra"] = extra
     return test

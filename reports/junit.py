@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from reports.model import LabCard, Report, Requirement
+from reports.model import CauseCard, LabCard, Report, Requirement
 from reports.text import shorten
 
 _TEXT: Final = 8000
@@ -21,11 +22,12 @@ def render(report: Report) -> str:
         report: From `reports.build.build`.
     """
     root = ET.Element("testsuites", name="cnilab")
+    causes = {card.number: card for card in report.causes.cards} if report.causes is not None else {}
     if report.requirements is not None:
         for area in report.requirements.areas:
             suite = _suite(root, area.name, report)
             for item in area.requirements:
-                _requirement(suite, item)
+                _requirement(suite, item, causes)
     if report.labs:
         suite = _suite(root, "Labs", report)
         for lab in report.labs:
@@ -54,7 +56,7 @@ def _suite(root: ET.Element, name: str, report: Report) -> ET.Element:
     return suite
 
 
-def _requirement(suite: ET.Element, item: Requirement) -> None:
+def _requirement(suite: ET.Element, item: Requirement, causes: Mapping[int, CauseCard]) -> None:
     case = ET.SubElement(
         suite, "testcase", classname=f"cnilab.{_clean(item.id.partition('.')[0])}", name=_clean(item.id),
         time=f"{item.wall_ms / 1000:.3f}",
@@ -62,14 +64,15 @@ def _requirement(suite: ET.Element, item: Requirement) -> None:
     bad = [leg for leg in item.legs if leg.mark.tone in ("bad", "warn", "lab")]
     lines = [f"{leg.leg}: {leg.statement} (expected {leg.expected}, observed {leg.observed})" for leg in bad]
     lines += [item.by_family] if item.by_family else []
+    lines += [line for one in item.because for line in _orders(causes[one.number])]
     lines += [f"next: {line}" for line in item.next]
     match item.status:
         case "fail" if item.level == "MUST":
-            _child(case, "failure", item.statement, "\n".join(lines), kind=item.reason)
+            _child(case, "failure", item.told, "\n".join(lines), kind=item.reason)
         case "fail":
-            _child(case, "skipped", f"recommendation not met: {item.statement}", "")
+            _child(case, "skipped", f"recommendation not met: {item.told}", "")
         case "error":
-            _child(case, "error", item.statement, "\n".join(lines), kind=item.reason)
+            _child(case, "error", item.told, "\n".join(lines), kind=item.reason)
         case "skip" | "not-applicable":
             _child(case, "skipped", f"{item.status}: {item.statement}", "")
         case _ if item.flaky or item.by_family:
@@ -77,6 +80,13 @@ def _requirement(suite: ET.Element, item: Requirement) -> None:
             ET.SubElement(case, "system-out").text = _clean("; ".join(filter(None, said)))
         case _:
             pass
+
+
+def _orders(card: CauseCard) -> Iterator[str]:
+    """What shows and what mends a cause, a line each."""
+    for name, order in (("see", card.look), ("mend", card.mend)):
+        if order is not None:
+            yield f"cause {card.number}, {name}{order.where} {order.text}"
 
 
 def _lab(suite: ET.Element, lab: LabCard) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from reports.escape import code, fenced, fit, html, plain
-from reports.model import Area, LabCard, Matrix, MatrixTab, Report, Requirement
+from reports.model import Area, CauseCard, LabCard, Matrix, MatrixTab, Order, Report, Requirement
 from reports.text import duration, plural
 
 _MOST_MATRIX = 20
+_MOST_CAUSES = 5
+_MOST_FOLLOWERS = 12
 
 
 def render(report: Report) -> str:
-    """Verdict, failures, areas, matrix, labs.
+    """Verdict, causes, failures, areas, matrix, labs.
 
     Args:
         report: From `reports.build.build`.
@@ -21,6 +23,7 @@ def render(report: Report) -> str:
     verdict = report.verdict
     parts = [
         f"## {plain(verdict.subject)}: {plain(verdict.sentence)}\n",
+        *_causes(report),
         _line(
             [
                 verdict.detail,
@@ -53,6 +56,33 @@ def render(report: Report) -> str:
     return fit(parts)
 
 
+def _causes(report: Report) -> list[str]:
+    """What is wrong, before anything that follows from it."""
+    if report.causes is None:
+        return []
+    cards = report.causes.cards
+    more = len(cards) - _MOST_CAUSES
+    parts = [f"\n### {plain(report.causes.sentence)}\n\n", *map(_cause, cards[:_MOST_CAUSES])]
+    return [*parts, f"{plural(more, 'more cause')} in the HTML report.\n\n" if more > 0 else "\n"]
+
+
+def _cause(card: CauseCard) -> str:
+    listed = ", ".join(f"`{code(one.id)}`" for one in card.follows[:_MOST_FOLLOWERS])
+    more = f" and {len(card.follows) - _MOST_FOLLOWERS} more" if len(card.follows) > _MOST_FOLLOWERS else ""
+    lines = [
+        f"**{plain(card.name)}: {plain(card.sentence)}** ({card.confidence}: {plain(card.meaning)})\n",
+        *(_order(name, one) for name, one in (("See it", card.look), ("Mend it", card.mend)) if one is not None),
+        f"- → {plain(card.consequence)}: {listed}{more}" if card.follows else "",
+        f"- {plain(card.unjudged)}" if card.unjudged else "",
+    ]
+    return "\n".join(filter(None, lines)) + "\n\n"
+
+
+def _order(name: str, order: Order) -> str:
+    text = f"`{code(order.text)}`" if order.typed else plain(order.text)
+    return f"- {name}{plain(order.where)} {text}"
+
+
 def _areas(areas: tuple[Area, ...]) -> list[str]:
     glyphs = ["".join(item.mark.glyph for item in area.requirements) for area in areas]
     rows = [
@@ -65,7 +95,9 @@ def _areas(areas: tuple[Area, ...]) -> list[str]:
 def _failure(item: Requirement) -> str:
     families = f"; {item.by_family}" if item.by_family else ""
     head = f"{item.mark.glyph} {item.id}: {item.title} ({item.level}, {item.mark.word}{families})"
+    why = "; ".join(one.words for one in item.because)
     lines = [f"<details><summary>{html(head)}</summary>\n\n{plain(item.statement)}\n"]
+    lines += [f"{plain(why[:1].upper() + why[1:])}.\n"] if why else []
     lines += [f"- `{code(leg.leg)}` {plain(leg.statement)}" for leg in item.legs[:10] if leg.mark.tone != "good"]
     if item.next:
         commands = "\n".join(map(fenced, item.next))

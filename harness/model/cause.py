@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -30,3 +31,18 @@ class Cause(Record):
     legs: int = Field(default=0, description="Failed legs among them that it explains")
     flow: str = Field(default="", description="A packet that it troubles")
     path: tuple[str, ...] = Field(default=(), description="The steps of that packet until there")
+
+
+_PROGRAMS: Final = re.compile(
+    r"(bridge|conntrack|ethtool|ip|ip6?tables|ip6?tables-(legacy|nft|save)|ipset|ipvsadm|kubectl|nft|nstat|sysctl|tc"
+    r"|traceroute)\s"
+)
+
+
+def typed(text: str) -> bool:
+    """Is it a command that can be typed as it is, and not a sentence on what to do, or a command with a gap?
+
+    Args:
+        text: What a cause says on how to see it, or how to mend it.
+    """
+    return _PROGRAMS.match(f"{text} ") is not None and "…" not in text

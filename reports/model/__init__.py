@@ -6,6 +6,7 @@ Builders in `reports.panels` make these from the records of a run; `reports.html
 
 from __future__ import annotations
 
+from reports.model.causes import Because, CauseCard, Causes, Follower, Order, PathStep
 from reports.model.common import EvidenceItem, Fact, Mark, Tone
 from reports.model.names import Dns, LookupGroup, LookupRow, QueryStep, ServiceRow, Services, Share
 from reports.model.network import (
@@ -57,6 +58,9 @@ __all__ = [
     "Area",
     "Axis",
     "Bar",
+    "Because",
+    "CauseCard",
+    "Causes",
     "Cell",
     "CheckRow",
     "Claim",
@@ -70,6 +74,7 @@ __all__ = [
     "FaultRow",
     "Faults",
     "FieldCell",
+    "Follower",
     "Headline",
     "Hop",
     "LabCard",
@@ -88,10 +93,12 @@ __all__ = [
     "MutationCell",
     "Mutations",
     "NodeBox",
+    "Order",
     "OutsideBox",
     "PacketPath",
     "PairRow",
     "PathSide",
+    "PathStep",
     "PinRow",
     "Plot",
     "PodBox",

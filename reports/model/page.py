@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reports.model.causes import Causes
 from reports.model.datapath import DatapathNode
 from reports.model.names import Dns, Services
 from reports.model.network import Diagram, LoadRow, Matrix
@@ -22,6 +23,7 @@ class Report:
     title: str
     verdict: Headline
     trouble: Trouble | None
+    causes: Causes | None
     requirements: Requirements | None
     diagram: Diagram | None
     matrix: Matrix | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model.family import TITLE, Family
+from reports.model.causes import Because
 from reports.model.common import EvidenceItem, Fact, Mark
 
 
@@ -43,6 +44,18 @@ class Requirement:
     wall_ms: float
     flaky: bool
     families: tuple[tuple[Family, Mark], ...] = ()
+    because: tuple[Because, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """What was seen, behind why it is so, where that is known."""
+        why = [f"cause {one.number}: {one.sentence}" for one in self.because if one.sentence]
+        return "; ".join([*why, self.statement])
+
+    @property
+    def explained(self) -> bool:
+        """Some cause says why it is not met, and says more than its own statement."""
+        return any(one.sentence for one in self.because)
 
     @property
     def split(self) -> tuple[Family, Mark] | None:

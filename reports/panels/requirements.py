@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from harness.model.records import Evidence, Leg, Result
 from harness.model.requirement import AREAS, LEVELS
 from reports import marks
-from reports.model import Area, EvidenceItem, Fact, LegRow, Requirement, Requirements
+from reports.model import Area, Because, EvidenceItem, Fact, LegRow, Requirement, Requirements
 from reports.text import Ids, shorten, value
 
 _LEGS_PASS, _LEGS_FAIL = 8, 60
@@ -16,15 +17,24 @@ _TEXT_PASS, _TEXT_FAIL = 700, 2400
 _FACT = 300
 _TEXT_KEYS = ("excerpt", "output", "stdout", "text", "lines", "before", "after", "log", "decoded")
 _ROWS = 40
+_NO_CAUSES: Final[Mapping[str, tuple[Because, ...]]] = {}
 
 
-def requirements(results: list[Result], ids: Ids) -> Requirements | None:
-    """All verdicts of a run; None when nothing was judged."""
+def requirements(
+    results: list[Result], ids: Ids, because: Mapping[str, tuple[Because, ...]] = _NO_CAUSES
+) -> Requirements | None:
+    """All verdicts of a run; None when nothing was judged.
+
+    Args:
+        results: In the order of the catalogue.
+        ids: Hands out anchors.
+        because: For each requirement that is not met, its causes, as far as they are known.
+    """
     if not results:
         return None
     by_area: dict[str, list[Requirement]] = {}
     for result in results:
-        by_area.setdefault(area_of(result), []).append(_requirement(result, ids))
+        by_area.setdefault(area_of(result), []).append(_requirement(result, ids, because.get(result.id, ())))
     areas = tuple(
         Area(ids.new("area", key), key, area_name(key), tuple(by_area[key])) for key in sorted(by_area, key=area_order)
     )
@@ -50,7 +60,7 @@ def area_order(area: str) -> tuple[int, str]:
     return (order.index(area) if area in order else len(order), area)
 
 
-def _requirement(result: Result, ids: Ids) -> Requirement:
+def _requirement(result: Result, ids: Ids, because: tuple[Because, ...]) -> Requirement:
     calm = result.status not in ("fail", "error")
     legs = sorted(result.legs, key=lambda leg: leg.status in ("pass", "record"))
     return Requirement(
@@ -82,6 +92,7 @@ def _requirement(result: Result, ids: Ids) -> Requirement:
         families=tuple(
             (family, marks.of_status(status, level=result.level)) for family, status in result.families.items()
         ),
+        because=() if calm else because,
     )
 
 
