@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from conformance import families
+from conformance.advice import advice
 from conformance.context import Context, UnreadError
 from conformance.legs import FLAKY
 from conformance.model import Check, Verdict
@@ -34,7 +35,8 @@ def judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Result
     """
     known: dict[str, Result] = context.memo.setdefault("results", {})
     if check.id not in known:
-        known[check.id] = _judge(context, check, checks)
+        result = _judge(context, check, checks)
+        known[check.id] = result.model_copy(update={"next": advice(context, check, result.legs)} if result.next else {})
     return known[check.id]
 
 

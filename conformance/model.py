@@ -50,7 +50,7 @@ class Check:
         batch: The batch of probes whose observations it needs.
         judge: Verdict from observations.
         causes: What usually breaks it.
-        next: Commands to type next, with `{node}`-like placeholders left for the reader.
+        next: Commands to type next, with gaps like `{destination}` that its first failed leg fills (`advice`).
         after: Prerequisites: when one of them does not pass, this one is blocked rather than judged.
         needs: Further batches whose observations it reads.
         once: It bears no addresses, so that it is judged once and not for each IP family.

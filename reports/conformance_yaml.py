@@ -6,7 +6,6 @@ from typing import Any
 
 from harness import yamlio
 from harness.model.family import FAMILIES, Family
-from reports import ctrf
 from reports.marks import ADVICE, ERROR, FAIL, PASS
 from reports.model import Area, Report
 
@@ -27,7 +26,7 @@ def render(report: Report) -> str:
         "kubernetes": facts.get("Kubernetes", ""),
         "components": {pin.name: pin.version for pin in report.environment.pins},
         "result": _result(report),
-        **({"causes": [ctrf.told(card) for card in report.causes.cards]} if report.causes is not None else {}),
+        **({"causes": [card.data for card in report.causes.cards]} if report.causes is not None else {}),
         "areas": [_area(area) for area in areas],
         "reproduce": report.verdict.reproduce,
     }

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any, Final
 
-from reports.model import CauseCard, LabCard, Report, Requirement
+from reports.model import LabCard, Report, Requirement
 from reports.panels.verdict import moment
 
 _STATUS: Final = {"pass": "passed", "fail": "failed", "skip": "skipped", "not-applicable": "skipped", "error": "other"}
@@ -53,24 +53,7 @@ def render(report: Report) -> str:
 
 def _causes(report: Report) -> dict[str, Any]:
     """The causes, as the requirements' `causes` count them; nothing where there are none."""
-    return {"extra": {"causes": [told(card) for card in report.causes.cards]}} if report.causes is not None else {}
-
-
-def told(card: CauseCard) -> dict[str, Any]:
-    """A cause as data: what is wrong, where, how sure that is, what shows and mends it, what follows from it."""
-    orders = {
-        name: {"on": one.place, "command" if one.typed else "text": one.text}
-        for name, one in (("see", card.look), ("mend", card.mend))
-        if one is not None
-    }
-    return {
-        "number": card.number,
-        "cause": card.sentence,
-        "confidence": card.confidence,
-        **orders,
-        **({"source": card.source} if card.source else {}),
-        "follows": [one.id for one in card.follows],
-    }
+    return {"extra": {"causes": [card.data for card in report.causes.cards]}} if report.causes is not None else {}
 
 
 def _requirement(item: Requirement, area: str) -> dict[str, Any]:

@@ -62,9 +62,9 @@ def _requirement(suite: ET.Element, item: Requirement, causes: Mapping[int, Caus
         time=f"{item.wall_ms / 1000:.3f}",
     )  # fmt: skip
     bad = [leg for leg in item.legs if leg.mark.tone in ("bad", "warn", "lab")]
-    lines = [f"{leg.leg}: {leg.statement} (expected {leg.expected}, observed {leg.observed})" for leg in bad]
+    lines = [line for one in item.because for line in _orders(causes[one.number])]
+    lines += [f"{leg.leg}: {leg.statement} (expected {leg.expected}, observed {leg.observed})" for leg in bad]
     lines += [item.by_family] if item.by_family else []
-    lines += [line for one in item.because for line in _orders(causes[one.number])]
     lines += [f"next: {line}" for line in item.next]
     match item.status:
         case "fail" if item.level == "MUST":
@@ -86,7 +86,7 @@ def _orders(card: CauseCard) -> Iterator[str]:
     """What shows and what mends a cause, a line each."""
     for name, order in (("see", card.look), ("mend", card.mend)):
         if order is not None:
-            yield f"cause {card.number}, {name}{order.where} {order.text}"
+            yield f"cause {card.number}, {name}{order.where}: {order.text}"
 
 
 def _lab(suite: ET.Element, lab: LabCard) -> None:

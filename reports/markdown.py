@@ -80,7 +80,7 @@ def _cause(card: CauseCard) -> str:
 
 def _order(name: str, order: Order) -> str:
     text = f"`{code(order.text)}`" if order.typed else plain(order.text)
-    return f"- {name}{plain(order.where)} {text}"
+    return f"- {plain(name + order.where)}: {text}"
 
 
 def _areas(areas: tuple[Area, ...]) -> list[str]:

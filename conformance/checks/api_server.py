@@ -102,6 +102,6 @@ CHECKS: tuple[Check, ...] = (
         source=f"{VIP}; KEP-1205", gates=("svc", "api"), after=("node.underlay",), needs=("B0",), once=True,
         causes=_CAUSES,
         next=("kubectl get endpointslice -n default kubernetes", "iptables-save -t nat | grep {destination}",
-              "openssl s_client -connect {destination} </dev/null | openssl x509 -noout -subject -issuer"),
+              "openssl s_client -connect {api} </dev/null | openssl x509 -noout -subject -issuer"),
     ),
 )  # fmt: skip

@@ -215,7 +215,11 @@ def externalname(context: Context) -> Verdict:
     )
 
 
-NEXT = ("dig @{dns} {name}", "dig @{dns_pod} {name}", "kubectl -n kube-system logs deploy/coredns")
+NEXT = (
+    "dig @{dns} {name}",
+    "kubectl -n kube-system get pods -l k8s-app=kube-dns -o wide",
+    "kubectl -n kube-system logs deploy/coredns",
+)
 
 
 def schema(context: Context) -> Verdict:

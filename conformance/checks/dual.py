@@ -236,7 +236,8 @@ CHECKS: tuple[Check, ...] = (
         "dual.pod-ips", "a pod has one address of each family, in the cluster's order", "M", "B0", pod_ips,
         source=f"{DS}; core/v1 podIPs", gates=("dual", "node"), once=True,
         causes=("the network gives addresses of one family", "a setting that switched IPv6 off in the pod"),
-        next=("ip -n {pod} addr", "kubectl get pod -o jsonpath={.status.podIPs}", "cat /etc/cni/net.d/*"),
+        next=("nsenter -t {pid} -n ip addr  # on {node}", "kubectl get pod -A -o jsonpath='{..podIPs}'",
+              "cat /etc/cni/net.d/*"),
     ),
     Check(
         "dual.service", "a Service with both families has a virtual address of each, and both answer", "M", "B3",

@@ -282,12 +282,13 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "model.pod-ip.unique", "each pod address is unique in the cluster", "M", "B0", pod_ip_unique, source=NM,
         gates=("node",), causes=("lease store wiped", "one CIDR on two nodes"),
-        next=("ip -n {pod} -j addr", "ls /var/lib/cni/networks/*"),
+        next=("nsenter -t {pid} -n ip addr  # on {node}", "ls /var/lib/cni/networks/*"),
     ),
     Check(
         "model.pod-ip.agrees", "the pod, the API and its peers agree on the pod's address", "M", "B0", pod_ip_agrees,
         source=f"{NM}; core/v1 podIPs", gates=("node",), needs=("B1",),
-        causes=("address changed after ADD", "stale status"), next=("ip -n {pod} addr", "kubectl get pod -o wide"),
+        causes=("address changed after ADD", "stale status"),
+        next=("nsenter -t {pid} -n ip addr  # on {node}", "kubectl get pod -o wide"),
     ),
     Check(
         "model.pod-ip.in-range", "pod addresses belong to the cluster CIDR and to their node's podCIDR", "M", "B0",
@@ -308,16 +309,19 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "model.ctr.shared", "containers of a pod share address, ports and localhost", "M", "B1", containers_share,
-        source=NM, gates=("ctr",), causes=("sandbox fault of the runtime",), next=("readlink /proc/{pid}/ns/net",),
+        source=NM, gates=("ctr",), causes=("sandbox fault of the runtime",),
+        next=("lsns -t net  # on {node}", "readlink /proc/{pid}/ns/net  # on {node}"),
     ),
     Check(
         "model.localhost", "the loopback address answers inside every pod", "M", "B1", localhost,
         source="RFC 1122 §3.2.1.3; CNI loopback plugin", needs=("B0",),
-        causes=("loopback plugin missing",), next=("ip -n {pod} link show lo",),
+        causes=("loopback plugin missing",),
+        next=("nsenter -t {pid} -n ip link show lo  # on {node}", "lsns -t net  # on {node}"),
     ),
     Check(
         "model.self", "a pod reaches itself at its own address", "M", "B1", own_address, source=NM,
-        causes=("lo is down",), next=("ip -n {pod} link show lo", "ip -n {pod} route show table local"),
+        causes=("lo is down",), next=("nsenter -t {pid} -n ip link show lo  # on {node}",
+              "nsenter -t {pid} -n ip route show table local  # on {node}", "lsns -t net  # on {node}"),
     ),
     Check(
         "model.identity", "traffic reaches the pod that it was sent to", "M", "B1", identity, source=NM,

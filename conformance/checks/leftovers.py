@@ -107,7 +107,7 @@ CHECKS: tuple[Check, ...] = (
         id="ipam.churn", title="attachments that come and go many times leave nothing", level="S", batch="B8",
         judge=churn, gates=("dis", "verbs"), once=True,
         causes=("DEL releases nothing", "a plugin of the chain is missing"),
-        next=("ls LEASES", "ip link", "nft list ruleset"),
+        next=("ls {leases}", "ip link", "nft list ruleset"),
     ),
     Check(
         id="residue.clean", title="nothing of the network is left when it is taken away", level="M", batch="B9",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from conformance.asked import unreported
-from conformance.checks.services import AFTER, NEXT, SV, VIP
+from conformance.checks.services import AFTER, NEXT, OF_NODES, SV, VIP
 from conformance.context import Context
 from conformance.legs import answered_by, any_ok, broken, control, evidence_of, failed, leg_name, names, passed, reached
 from conformance.maths import split_endpoint
@@ -174,12 +174,12 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "svc.nodeport", "a NodePort answers on every node", "M", "B3", nodeport,
         source=f'{SV}; "Using Source IP"', gates=("svc", "router"), after=AFTER,
-        causes=("nodePortAddresses", "filter in INPUT"), next=NEXT,
+        causes=("nodePortAddresses", "filter in INPUT"), next=OF_NODES,
     ),
     Check(
         "svc.etp-local", "externalTrafficPolicy Local keeps the source and stays on its node", "M", "B3", etp_local,
         source=f'{VIP}; "Using Source IP"', gates=("svc", "router"), after=AFTER,
-        causes=("old proxy", "SNAT before the policy"), next=NEXT,
+        causes=("old proxy", "SNAT before the policy"), next=OF_NODES,
     ),
     Check(
         "svc.itp-local", "internalTrafficPolicy Local uses local endpoints only", "M", "B3", itp_local,

@@ -298,6 +298,8 @@ NEXT = (
     "iptables-save -t nat | grep {destination}",
     "kubectl -n kube-system logs ds/kube-proxy",
 )
+OF_NODES = (NEXT[0], "iptables-save -t nat | grep -w {port}", NEXT[2])
+"""The same where a port of nodes is dialled: rules know it by its number."""
 AFTER = ("model.pod-pod.same-node", "model.pod-pod.cross-node")
 
 CHECKS: tuple[Check, ...] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from reports.model.common import Tone
 from reports.text import plural
@@ -41,8 +42,8 @@ class Order:
 
     @property
     def where(self) -> str:
-        """`on n1:`, or `:` without a place."""
-        return f" on {self.place}:" if self.place else ":"
+        """`, on n1`; empty without a place."""
+        return f", on {self.place}" if self.place else ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,20 @@ class CauseCard:
     path: tuple[PathStep, ...]
 
     @property
+    def data(self) -> dict[str, Any]:
+        """The cause as data: what is wrong, where, how sure that is, what shows and mends it, what follows from it."""
+        texts = {
+            "place": next((one.place for one in (self.look, self.mend) if one is not None), ""),
+            "cause": self.sentence,
+            "confidence": self.confidence,
+            "see": self.look.text if self.look is not None else "",
+            "mend": self.mend.text if self.mend is not None else "",
+            "source": self.source,
+        }
+        told = {name: text for name, text in texts.items() if text}
+        return {"number": self.number, **told, "follows": [one.id for one in self.follows]}
+
+    @property
     def consequence(self) -> str:
         """`22 requirements are not met because of it`."""
         count = len(self.follows)
@@ -122,8 +137,8 @@ class CauseCard:
         if not self.kept:
             return ""
         needed = "it" if len(self.follows) == 1 else "one of these"
-        one = self.kept == 1
-        return f"{self.kept:,} more {'was' if one else 'were'} not judged, as {'it needs' if one else 'they need'} {needed}"
+        verb, needs = ("was", "it needs") if self.kept == 1 else ("were", "they need")
+        return f"{self.kept:,} more {verb} not judged, as {needs} {needed}"
 
 
 @dataclass(frozen=True)

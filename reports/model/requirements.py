@@ -50,7 +50,7 @@ class Requirement:
     def told(self) -> str:
         """What was seen, behind why it is so, where that is known."""
         why = [f"cause {one.number}: {one.sentence}" for one in self.because if one.sentence]
-        return "; ".join([*why, self.statement])
+        return f"{'; '.join(why)}. Seen: {self.statement}" if why else self.statement
 
     @property
     def explained(self) -> bool:
