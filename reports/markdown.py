@@ -95,7 +95,7 @@ def _areas(areas: tuple[Area, ...]) -> list[str]:
 def _failure(item: Requirement) -> str:
     families = f"; {item.by_family}" if item.by_family else ""
     head = f"{item.mark.glyph} {item.id}: {item.title} ({item.level}, {item.mark.word}{families})"
-    why = "; ".join(one.words for one in item.because)
+    why = " ".join(one.told(first=number == 0) for number, one in enumerate(item.because))
     lines = [f"<details><summary>{html(head)}</summary>\n\n{plain(item.statement)}\n"]
     lines += [f"{plain(why[:1].upper() + why[1:])}.\n"] if why else []
     lines += [f"- `{code(leg.leg)}` {plain(leg.statement)}" for leg in item.legs[:10] if leg.mark.tone != "good"]

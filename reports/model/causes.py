@@ -16,7 +16,7 @@ class Because:
     Args:
         number: Of the cause, as the page counts them.
         anchor: Of the cause.
-        words: `because of cause 1`, `perhaps because of cause 2`, `not explained`.
+        words: `cause 1`, `perhaps cause 2`, `symptom 3` where nothing explains it.
         sentence: The cause, with its confidence; empty where it only repeats what was seen.
     """
 
@@ -24,6 +24,15 @@ class Because:
     anchor: str
     words: str
     sentence: str
+
+    def told(self, *, first: bool) -> str:
+        """`because of cause 1`, and behind another one `and cause 2`.
+
+        Args:
+            first: None is told before it.
+        """
+        explains = "" if self.words.startswith("symptom") else "because of "
+        return f"{explains if first else 'and '}{self.words}"
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,11 @@ class CauseCard:
     Args:
         number: In the order of the page.
         anchor: For links.
-        name: `Cause 1`, `Possible cause 2`, `Not explained`.
+        name: `Cause 1`, `Possible cause 2`, `Symptom 3`.
         tone: Of the name.
         confidence: certain, observed, possible, unexplained.
         meaning: What that word means.
+        place: Where it is: a node, a pod, the router; may be empty.
         sentence: What is wrong.
         look: What shows it.
         mend: What mends it.
@@ -97,6 +107,7 @@ class CauseCard:
     tone: Tone
     confidence: str
     meaning: str
+    place: str
     sentence: str
     look: Order | None
     mend: Order | None
@@ -111,7 +122,7 @@ class CauseCard:
     def data(self) -> dict[str, Any]:
         """The cause as data: what is wrong, where, how sure that is, what shows and mends it, what follows from it."""
         texts = {
-            "place": next((one.place for one in (self.look, self.mend) if one is not None), ""),
+            "place": self.place,
             "cause": self.sentence,
             "confidence": self.confidence,
             "see": self.look.text if self.look is not None else "",
@@ -127,7 +138,7 @@ class CauseCard:
         count = len(self.follows)
         verb = "is" if count == 1 else "are"
         if self.confidence == "unexplained":
-            return f"{plural(count, 'requirement')} {verb} not met, and nothing explains why"
+            return f"{plural(count, 'requirement')} {verb} not met"
         perhaps = ", perhaps" if self.confidence == "possible" else ""
         return f"{plural(count, 'requirement')} {verb} not met{perhaps} because of it"
 

@@ -10,6 +10,7 @@ from harness.model.run import RunInfo
 from harness.model.spec import Provider
 from reports.model import Headline, LabCard, Requirement, Requirements
 from reports.night.history import Entry
+from reports.panels.causes import first
 from reports.panels.labs import labs
 from reports.panels.requirements import requirements
 from reports.panels.timeline import timeline
@@ -67,6 +68,7 @@ class Cell:
         areas: The same by area.
         labs: By id.
         entry: Its line of the history.
+        cause: The first thing that is wrong; empty where nothing is, or nothing explains it.
         problems: What could not be read.
     """
 
@@ -79,6 +81,7 @@ class Cell:
     areas: Requirements | None
     labs: dict[str, LabCard]
     entry: Entry
+    cause: str
     problems: tuple[str, ...]
 
     def link(self, fragment: str) -> str:
@@ -107,6 +110,7 @@ def read(run: Run) -> Cell:
         areas=table,
         labs={card.id: card for card in cards},
         entry=_entry(key, source, found, by_id, cards),
+        cause=shorten(first(source.causes), _SENTENCE),
         problems=(*source.problems, *([run.problem] if run.problem else [])),
     )
 

@@ -66,6 +66,7 @@ def row(cell: Cell, areas: Sequence[str], history: Sequence[Entry], ids: Ids, no
         took=duration(cell.verdict.seconds),
         again=cell.info.reproduce,
         note=note,
+        cause=cell.cause,
     )
 
 

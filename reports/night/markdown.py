@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reports.escape import code, fit, plain
 from reports.model import Mark
-from reports.night.model import CellChanges, ChangeItem, GridCell, Night, Parity
+from reports.night.model import CellChanges, CellRow, ChangeItem, GridCell, Night, Parity
 from reports.text import clock, duration, plural
 
 _MOST_FAILURES = 40
@@ -65,10 +65,14 @@ def _cells(night: Night) -> list[str]:
     if not night.cells:
         return []
     rows = [
-        f"| {one.mark.glyph} {plain(one.name)} | {plain(one.sentence)} | {one.labs.text or '–'} | {one.took or '–'} |\n"
+        f"| {one.mark.glyph} {plain(one.name)} | {_verdict(one)} | {one.labs.text or '–'} | {one.took or '–'} |\n"
         for one in night.cells
     ]
     return ["### Cells\n\n| Cell | Verdict | Labs | Took |\n|---|---|---:|---:|\n", *rows, "\n"]
+
+
+def _verdict(cell: CellRow) -> str:
+    return plain(cell.sentence) + (f". Cause: {plain(cell.cause)}" if cell.cause else "")
 
 
 def _absent(night: Night) -> list[str]:

@@ -131,6 +131,7 @@ class CellRow:
         took: How long it took.
         again: The command line that does it again.
         note: What else to know: an earlier run of the same night.
+        cause: The first thing that is wrong; empty where nothing is, or nothing explains it.
     """
 
     anchor: str
@@ -144,6 +145,7 @@ class CellRow:
     took: str
     again: str
     note: str = ""
+    cause: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ _NAMES: Final[Mapping[Confidence, tuple[str, Tone]]] = {
     "certain": ("Cause", "bad"),
     "observed": ("Cause", "bad"),
     "possible": ("Possible cause", "warn"),
-    "unexplained": ("Not explained", "muted"),
+    "unexplained": ("Symptom", "muted"),
 }
 
 _MEANINGS: Final[Mapping[Confidence, str]] = {
@@ -40,10 +40,10 @@ def because(found: Sequence[Cause]) -> dict[str, tuple[Because, ...]]:
 
 
 def _because(number: int, cause: Cause) -> Because:
-    words = {"possible": f"perhaps because of cause {number}", "unexplained": f"not explained, see {number}"}
+    words = {"possible": f"perhaps cause {number}", "unexplained": f"symptom {number}"}
     # A state and a symptom are told in the words of the requirement itself.
     told = "" if cause.kind in {"state", "symptom"} else f"{cause.sentence} ({cause.confidence})"
-    return Because(number, anchor_of(number), words.get(cause.confidence, f"because of cause {number}"), told)
+    return Because(number, anchor_of(number), words.get(cause.confidence, f"cause {number}"), told)
 
 
 def anchor_of(number: int) -> str:
@@ -60,7 +60,7 @@ def causes(found: Sequence[Cause], table: Requirements | None) -> Causes | None:
     """
     if not found:
         return None
-    items = {item.id: item for area in table.areas for item in area.requirements} if table else {}
+    items = {item.id: item for area in table.areas for item in area.requirements} if table is not None else {}
     return Causes(_sentence(found, items), tuple(_card(number, cause, items) for number, cause in enumerate(found, 1)))
 
 
@@ -68,7 +68,7 @@ def _sentence(found: Sequence[Cause], items: Mapping[str, Requirement]) -> str:
     red = {name for name, item in items.items() if item.status in _RED}
     known = [cause for cause in found if cause.confidence != "unexplained"]
     explained = {name for cause in known for name in cause.follows} & red
-    whole = f"the {plural(len(red), 'requirement')} that {'is' if len(red) == 1 else 'are'} not met"
+    whole = "the requirement that is not met" if len(red) == 1 else f"the {len(red):,} requirements that are not met"
     if not known:
         return f"Nothing that was read explains {whole}"
     firm = any(cause.confidence != "possible" for cause in known)
@@ -76,6 +76,15 @@ def _sentence(found: Sequence[Cause], items: Mapping[str, Requirement]) -> str:
     verb = ("explains" if len(known) == 1 else "explain") if firm else "may explain"
     share = "" if explained == red else f"{len(explained)} of "
     return f"{count} {verb} {share}{whole}"
+
+
+def first(found: Sequence[Cause]) -> str:
+    """The cause to be told where there is room for one; empty where nothing explains what was seen.
+
+    Args:
+        found: All causes, the one of most first.
+    """
+    return next((cause.sentence for cause in found if cause.confidence != "unexplained"), "")
 
 
 def _card(number: int, cause: Cause, items: Mapping[str, Requirement]) -> CauseCard:
@@ -91,6 +100,7 @@ def _card(number: int, cause: Cause, items: Mapping[str, Requirement]) -> CauseC
         tone=tone,
         confidence=cause.confidence,
         meaning=_MEANINGS[cause.confidence],
+        place=cause.place,
         sentence=f"{cause.sentence[:1].upper()}{cause.sentence[1:]}" if _plain_start(cause) else cause.sentence,
         look=_order(cause.look, cause),
         mend=_order(cause.mend, cause),

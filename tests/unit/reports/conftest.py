@@ -14,5 +14,10 @@ def full(tmp_path: Path) -> RunDir:
 
 
 @pytest.fixture
+def explained(tmp_path: Path) -> RunDir:
+    return sample.write_explained(tmp_path / sample.RUN_ID)
+
+
+@pytest.fixture
 def partial(tmp_path: Path) -> RunDir:
     return sample.write_partial(tmp_path / sample.RUN_ID)

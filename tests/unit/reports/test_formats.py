@@ -40,6 +40,21 @@ def test_output_is_as_reviewed(
     golden(f"reports/{name}", render(build(full)))
 
 
+@pytest.mark.parametrize(
+    ("name", "render"),
+    [
+        ("junit.xml", junit.render),
+        ("summary.md", markdown.render),
+        ("ctrf.json", ctrf.render),
+        ("conformance-report.yaml", conformance_yaml.render),
+    ],
+)
+def test_output_with_causes_is_as_reviewed(
+    explained: RunDir, name: str, render: Callable[[Report], str], golden: Callable[[str, str], None]
+) -> None:
+    golden(f"reports/explained/{name}", render(build(explained)))
+
+
 def test_junit_counts_agree_with_its_cases(full: RunDir) -> None:
     root = ET.fromstring(junit.render(build(full)))  # noqa: S314 - our own output
     assert root.tag == "testsuites"

@@ -58,7 +58,8 @@ def _every_verdict(path: Path) -> RunDir:
 
 
 RUNS: Final = {
-    "full": _full, "partial": _partial, "hostile": _hostile, "nothing": _nothing, "every verdict": _every_verdict,
+    "full": _full, "partial": _partial, "explained": sample.write_explained, "hostile": _hostile, "nothing": _nothing,
+    "every verdict": _every_verdict,
 }  # fmt: skip
 runs = pytest.mark.parametrize("write", RUNS.values(), ids=RUNS)
 

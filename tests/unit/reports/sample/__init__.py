@@ -9,11 +9,11 @@ from harness.model.records import Event
 from harness.model.run import RunDir, RunInfo
 from tests.unit.reports.sample.base import HOSTILE, RUN_ID, Pod, Sample, events, info, moment, topology
 from tests.unit.reports.sample.observations import observations, taps
-from tests.unit.reports.sample.verdicts import faults, lab_steps, results
+from tests.unit.reports.sample.verdicts import causes, faults, lab_steps, results
 
 __all__ = [
-    "HOSTILE", "RUN_ID", "Pod", "Sample", "events", "faults", "info", "lab_steps", "observations", "results", "taps",
-    "topology", "write", "write_partial",
+    "HOSTILE", "RUN_ID", "Pod", "Sample", "causes", "events", "faults", "info", "lab_steps", "observations", "results",
+    "taps", "topology", "write", "write_explained", "write_partial",
 ]  # fmt: skip
 
 
@@ -30,6 +30,13 @@ def write(path: Path, sample: Sample | None = None) -> RunDir:
     run.add_lab_steps(lab_steps())
     run.add_faults(faults())
     (run.directory("captures") / "a-c-icmp-1.pcap").write_bytes(b"")
+    return run
+
+
+def write_explained(path: Path) -> RunDir:
+    """Write the whole run directory, with the causes of what failed."""
+    run = write(path)
+    run.write_causes(causes())
     return run
 
 

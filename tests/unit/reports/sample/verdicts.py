@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.model.cause import Cause
 from harness.model.records import (
     Control,
     Evidence,
@@ -109,6 +110,35 @@ def _failure(sample: Sample) -> Result:
         ),
         next=("cnilab exec n1 -- iptables -t nat -S FLANNEL-POSTRTG",),
     )  # fmt: skip
+
+
+def causes() -> list[Cause]:
+    """causes.jsonl: one that is certain, one that is possible, and something that nothing explains."""
+    return [
+        Cause(
+            key="n1/iptables/nat/FLANNEL-POSTRTG/4", kind="rule.masquerades", place="n1",
+            sentence="n1 gives 10.244.0.3 > 10.244.1.3:8080/tcp another sender: table nat, chain FLANNEL-POSTRTG, "
+            "rule 4",
+            confidence="certain", look="iptables -t nat -nvL FLANNEL-POSTRTG --line-numbers",
+            mend="iptables -t nat -D FLANNEL-POSTRTG 4",
+            source="Kubernetes network model: pods reach each other without NAT",
+            follows=("model.no-nat.cross-node",), legs=1, flow="b to d: 10.244.0.3 > 10.244.1.3:8080/tcp",
+            path=(
+                "b eth0: leaves by default via 10.244.0.1 dev eth0",
+                "n1 veth11ab: comes from b, into cni0",
+                "n1 flannel.1: 10.244.1.0/24 via 10.244.1.0 dev flannel.1",
+            ),
+        ),
+        Cause(
+            key="n2/link/cni0", kind="link.missing", place="n2", sentence="n2 has no cni0, if its conditions hold",
+            confidence="possible", look="ip -br link",
+            mend="restart the agent of the network on n2, which makes it", follows=("model.no-nat.cross-node",), legs=1,
+        ),
+        Cause(
+            key="mtu.mss[a>c]", kind="symptom", place="a", sentence="MSS 1460 > 1410", confidence="unexplained",
+            follows=("mtu.mss",), legs=1,
+        ),
+    ]  # fmt: skip
 
 
 def lab_steps() -> list[LabStep]:
