@@ -288,3 +288,17 @@ def test_nothing_is_loaded_from_anywhere(whole: Made) -> None:
     assert "http://" not in html
     assert "https://" not in html
     assert html.count("<style>") == html.count("<script>") == 1
+
+
+def test_a_red_cell_names_its_first_cause(tmp_path: Path) -> None:
+    run = run_dir(tmp_path, [verdict("model.x", "fail")])
+    run.source.run.write_causes(sample.causes())
+    night = build([run]).night
+    for text in (page.read(night_page.render(night)).text, markdown.summary(night)):
+        assert "Cause: n1 gives 10.244.0.3" in text
+
+
+def test_a_cell_that_nothing_explains_names_no_cause(tmp_path: Path) -> None:
+    run = run_dir(tmp_path, [verdict("model.x", "fail")])
+    run.source.run.write_causes(sample.causes()[2:])
+    assert "Cause:" not in night_page.render(build([run]).night)
