@@ -46,7 +46,7 @@ def test_so_does_one_of_two_families(case: Broken) -> None:
         ("dns.service", "a?x.y.svc.z./A/udp", "dig @10.96.0.10 x.y.svc.z."),
         ("dns.srv", "a?_web._tcp.x.y./SRV/udp", "dig @10.96.0.10 _web._tcp.x.y. SRV"),
         ("dns.search", "a?spread/A+AAAA/libc", "dig @10.96.0.10 +search spread"),
-        ("residue.clean", "n1", "ls /var/lib/cni/networks/cbr0"),
+        ("ipam.churn", "n1", "ls /var/lib/cni/networks/cbr0"),
     ],
 )
 def test_the_leg_that_failed_fills_a_gap(check: str, leg: str, command: str) -> None:
