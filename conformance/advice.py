@@ -82,7 +82,7 @@ def _node(there: Context, named: Sequence[str], sites: Sequence[Site]) -> str:
 def _packet(there: Context, leg: str, family: Family) -> Iterator[tuple[str, str]]:
     """Both ends of the packet that a leg is about."""
     wanted = leg if leg.endswith(SUFFIX) or family == "ipv4" else f"{leg}{SUFFIX}"
-    one = next(asked(there.entire, wanted), None)
+    one = next(asked(there.entire, "", wanted), None)
     if one is None:
         return
     site = there.inventory.by_name.get(one.source)

@@ -50,12 +50,19 @@ def told(number: int, cause: Cause) -> str:
     """
     head = {"certain": "Cause", "observed": "Cause", "possible": "Possible cause", "unexplained": "Unexplained"}
     lines = [f"{head[cause.confidence]} {number}: {cause.sentence}"]
-    at = f"on {cause.place}: " if cause.place and not cause.look.startswith("kubectl") else ""
-    lines += [f"  see:     {at}{cause.look}"] if cause.look else []
-    lines += [f"  mend:    {at}{cause.mend}"] if cause.mend else []
+    lines += [f"  see:     {_at(cause, cause.look)}"] if cause.look else []
+    lines += [f"  mend:    {_at(cause, cause.mend)}"] if cause.mend else []
     listed = ", ".join(cause.follows[:6]) + (", …" if len(cause.follows) > 6 else "")
     lines += [f"  follows: {len(cause.follows)} not met: {listed}"] if cause.follows else []
     return "\n".join([*lines, ""])
+
+
+def _at(cause: Cause, text: str) -> str:
+    """A command with the place where it is typed; kubectl is typed anywhere, and a sentence says itself where."""
+    from harness.model.cause import typed  # noqa: PLC0415 - the help must not wait for pydantic
+
+    here = cause.place and typed(text) and not text.startswith("kubectl")
+    return f"on {cause.place}: {text}" if here else text
 
 
 def _results(results: list[Result], causes: Sequence[Cause]) -> Listing:

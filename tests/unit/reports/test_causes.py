@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from conformance.causes.library import KINDS
+from conformance.causes.library import kinds
 from harness.model.cause import Cause, Confidence, typed
 from harness.model.gaps import gaps
 from harness.model.records import Result
@@ -77,7 +77,7 @@ def test_what_is_no_command_is_not_offered_for_copying(tmp_path: Path) -> None:
     assert '<p class="do">restart the agent of the network on n1</p>' in html
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("kind", kinds().values(), ids=kinds())
 def test_the_library_says_a_command_or_what_to_do(kind: object) -> None:
     for text in filter(None, (kind.look, kind.mend)):  # type: ignore[attr-defined]
         known = re.sub(r"\{(show|delete)\}", "nft list ruleset", text)
