@@ -34,7 +34,7 @@ class Cause(Record):
 
 
 _PROGRAMS: Final = re.compile(
-    r"(bridge|conntrack|ethtool|ip|ip6?tables|ip6?tables-(legacy|nft|save)|ipset|ipvsadm|kubectl|nft|nstat|sysctl|tc"
+    r"(bridge|conntrack|ethtool|ip|ip6?tables|ip6?tables-(legacy|nft|save)|ipset|ipvsadm|kill|kubectl|nft|nstat|ps|sysctl|tc"
     r"|traceroute)\s"
 )
 

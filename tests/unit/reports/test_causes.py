@@ -20,7 +20,7 @@ from reports.html import render
 from tests.unit.reports import page, sample
 
 NAMES = [f"svc.check-{number}" for number in range(22)]
-DOING = re.compile(r"(restart|delete the pod|ip route add|bridge fdb (append|replace))\b")
+DOING = re.compile(r"(send |restart|delete the pod|ip route add|bridge fdb (append|replace))\b")
 """What the library says in words: no command is the same everywhere, or a part of it is not known."""
 
 
