@@ -6,9 +6,6 @@ is not certain. What no walk explains is said as it was seen.
 
 from __future__ import annotations
 
-import fnmatch
-import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -16,8 +13,8 @@ from typing import Final
 
 from conformance.causes.flows import Asked, asked
 from conformance.causes.library import filled, kinds, rule_commands
+from conformance.causes.seen import PLACE, covered, in_order, matches, plain, suspended
 from conformance.context import Context
-from conformance.dumps import rows
 from conformance.families import family_of_leg
 from conformance.path.hop import Trouble, Walk
 from conformance.path.places import World, world
@@ -27,7 +24,10 @@ from harness.model.family import Family
 from harness.model.records import Leg, Result
 
 MOST: Final = 240
-"""Packets that are followed: with more, one of each kind is enough."""
+"""Packets of failed legs that are followed, and of passed ones a quarter as many."""
+
+ALIKE: Final = 2
+"""Packets of a kind that are followed: where they end at the same thing, others of the kind do, too."""
 
 _RED: Final = frozenset({"fail", "error"})
 
@@ -68,52 +68,85 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
         for one, taken in paths.of(check, leg.leg):
             _note(found, check, leg.leg, one, taken)
     good = [(result.id, leg.leg) for result in results for leg in result.legs if leg.status == "pass"]
-    for key in _contradicted(paths, good) & set(found):
+    for key in _contradicted(_Paths(context, worlds, most=MOST // 4, alike=MOST), good) & set(found):
         found[key].certain = False
     _merge(found)
-    kept = {key: one for key, one in found.items() if one.certain} or found
-    explained = {pair for one in kept.values() for pair in one.legs}
+    kept = _kept(found)
+    explained = {pair for one in kept for pair in one.legs}
     rest = [(check, leg) for check, leg in red if (check, leg.leg) not in explained]
-    judged = _judged(kept.values(), rest)
+    judged = _judged(kept, rest)
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in judged]
-    causes = [_cause(worlds, one, judged) for one in kept.values()]
-    causes += _suspended(context, rest, kept)
-    told = {(check, leg) for cause in causes if cause.kind == "process.stopped" for check, leg in _covered(cause, rest)}
+    causes = [_cause(worlds, one, judged) for one in kept]
+    causes += suspended(context, rest, alone=not kept)
+    told = {pair for cause in causes if cause.kind == "process.stopped" for pair in covered(cause, rest)}
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in told]
     ways = {leg.leg: taken.server for check, leg in rest for _, taken in paths.of(check, leg.leg) if taken.server}
-    return tuple(sorted([*causes, *_plain(rest, ways)], key=_rank))
+    return tuple(sorted([*causes, *plain(rest, ways)], key=_rank))
+
+
+def _kept(found: Mapping[str, Found]) -> list[Found]:
+    """What is certain, and of the rest what explains legs that nothing certain does."""
+    certain = [one for one in found.values() if one.certain]
+    explained = {pair for one in certain for pair in one.legs}
+    return [*certain, *(one for one in found.values() if not one.certain and one.legs - explained)]
 
 
 @dataclass
 class _Paths:
-    """Walks of the packets of legs, each once."""
+    """Walks of the packets of legs: each once, and of packets of a kind no more than are needed.
+
+    Args:
+        context: The run.
+        worlds: Places of each family, made when they are needed.
+        most: Packets that are followed.
+        alike: Packets of a kind that are followed.
+    """
 
     context: Context
     worlds: dict[Family, World]
+    most: int = MOST
+    alike: int = ALIKE
     known: dict[Asked, Walk] = field(default_factory=dict)
+    kinds: dict[tuple[object, ...], list[Walk]] = field(default_factory=dict)
 
     def of(self, check: str, leg: str) -> Iterator[tuple[Asked, Walk]]:
         """Packets of a leg of a check, and their ways."""
         for one in asked(self.context, check, leg):
-            if one not in self.known:
-                if len(self.known) >= MOST:
-                    continue
-                if one.family not in self.worlds:
-                    self.worlds[one.family] = world(self.context.of(one.family))
-                there = self.worlds[one.family]
-                if one.source not in there.places:
-                    continue
-                self.known[one] = walk(
-                    there, one.source, one.flow, prefer=one.prefer, error=one.error, refused=one.refused
-                )
-            yield one, self.known[one]
+            taken = self.known.get(one) or self._taken(one)
+            if taken is not None:
+                self.known[one] = taken
+                yield one, taken
+
+    def _taken(self, one: Asked) -> Walk | None:
+        """The way of a packet, or of others of its kind that all end at the same thing; None: it is not followed."""
+        if one.family not in self.worlds:
+            self.worlds[one.family] = world(self.context.of(one.family))
+        there = self.worlds[one.family]
+        if one.source not in there.places:
+            return None
+        flow, target = one.flow, there.holder(one.flow.dst)
+        to = (target.node or target.name) if target is not None else flow.dst
+        kind = (there.places[one.source].node, to, flow.proto, flow.dport, flow.length, one.family, one.error)
+        known = self.kinds.setdefault(kind, [])
+        if len(known) >= self.alike and len({_end(taken) for taken in known}) == 1 and _end(known[0]):
+            return known[0]
+        if sum(map(len, self.kinds.values())) >= self.most:
+            return None
+        taken = walk(there, one.source, flow, prefer=one.prefer, error=one.error, refused=one.refused)
+        known.append(taken)
+        return taken
+
+
+def _end(taken: Walk) -> str:
+    """The key of what is wrong on a way; empty for nothing."""
+    return taken.troubles[0].key if taken.troubles else ""
 
 
 def _note(found: dict[str, Found], check: str, leg: str, one: Asked, taken: Walk) -> None:
     """Note what troubles a packet of a failed leg; what only may trouble it, where nothing certainly does."""
     for trouble in taken.troubles or taken.doubts:
         only = kinds()[trouble.kind].only
-        if only and not _of(check, only):
+        if only and not matches(check, only):
             continue
         entry = found.setdefault(trouble.key, Found(trouble, bool(taken.troubles), one, taken))
         if taken.troubles and not entry.certain:
@@ -152,19 +185,16 @@ def _merge(found: dict[str, Found]) -> None:
                 del found[key]
 
 
-_PLACE: Final = re.compile(r"^([a-z0-9-]+)")
-
-
-def _judged(found: Iterable[Found], rest: Sequence[tuple[str, Leg]]) -> dict[tuple[str, str], str]:
+def _judged(found: Sequence[Found], rest: Sequence[tuple[str, Leg]]) -> dict[tuple[str, str], str]:
     """Failed legs about the state of a place that say what a cause says, with the key of that cause."""
     taken: dict[tuple[str, str], str] = {}
     for one in found:
         kind = kinds()[one.trouble.kind]
         for check, leg in rest:
-            place = _PLACE.match(leg.leg)
+            place = PLACE.match(leg.leg)
             same = place is not None and place[1] in {one.trouble.place, *_near(one)}
             common = one.trouble.thing.startswith(_COMMON) or family_of_leg(leg.leg) == one.example.family
-            if same and common and _of(check, kind.judged_by):
+            if same and common and matches(check, kind.judged_by):
                 taken.setdefault((check, leg.leg), one.trouble.key)
     return taken
 
@@ -196,10 +226,6 @@ def _near(found: Found) -> tuple[str, ...]:
     return (found.example.source,)
 
 
-def _of(check: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(check, pattern) for pattern in patterns)
-
-
 def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str, str], str]) -> Cause:
     trouble, kind = one.trouble, kinds()[one.trouble.kind]
     facts = {**trouble.facts, **dict(_more(worlds[one.example.family], trouble))}
@@ -214,7 +240,7 @@ def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str
         look=filled(kind.look, trouble.place, facts),
         mend=filled(kind.mend, trouble.place, facts),
         source=kind.source,
-        follows=_in_order(legs),
+        follows=in_order(legs),
         legs=len(legs),
         flow=f"{one.example.source} to {one.example.target}: {one.example.flow}",
         path=tuple(f"{step.place} {step.device}: {step.text}".replace(" :", ":") for step in one.walk.steps),
@@ -243,137 +269,6 @@ def _handle(there: World, trouble: Trouble) -> str:
     rules = place.rules.ruleset.chains.get((family, table, parts[1]), ())
     number = int(parts[2]) - 1
     return str(rules[number].get("handle", "")) if number < len(rules) else ""
-
-
-def _suspended(context: Context, rest: Sequence[tuple[str, Leg]], kept: Mapping[str, Found]) -> list[Cause]:
-    """Programs that do not run although they are there: told where something is red that nothing else explains."""
-    causes = []
-    kind = kinds()["process.stopped"]
-    for node in context.inventory.nodes if rest else ():
-        for row in rows(context.attempt("node", node.name, "processes")):
-            if not str(row.get("stat", "")).startswith("T"):
-                continue
-            facts = {"program": str(row["name"]), "pid": str(row["pid"]), "state": str(row["stat"])}
-            causes.append(
-                Cause(
-                    key=f"{node.name}/process/{row['name']}",
-                    kind=kind.id,
-                    place=node.name,
-                    sentence=filled(kind.sentence, node.name, facts),
-                    confidence="observed",
-                    look=filled(kind.look, node.name, facts),
-                    mend=filled(kind.mend, node.name, facts),
-                    source=kind.source,
-                    follows=_in_order((check, leg.leg) for check, leg in rest if _of(check, kind.judged_by)),
-                    legs=sum(_of(check, kind.judged_by) for check, _ in rest),
-                )
-            )
-    return [one for one in causes if one.follows or not kept]
-
-
-def _covered(cause: Cause, rest: Sequence[tuple[str, Leg]]) -> Iterator[tuple[str, str]]:
-    """Failed legs of the requirements that follow from a cause."""
-    return ((check, leg.leg) for check, leg in rest if check in cause.follows)
-
-
-def _plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[Cause]:
-    """What no walk explains: a state that a check found wrong says itself what is; the rest is said as it was seen."""
-    groups: dict[str, list[Leg]] = {}
-    for check, leg in rest:
-        groups.setdefault(check, []).append(leg)
-    states = {check: legs for check, legs in groups.items() if _of(check, STATES)}
-    symptoms = {check: legs for check, legs in groups.items() if check not in states}
-    followed = {check: _root(check, legs, states) for check, legs in symptoms.items()}
-    for check, legs in states.items():
-        after = [name for name, root in followed.items() if root == check]
-        yield _said("state", check, legs, [check, *after], groups, "observed")
-    for area, names in itertools.groupby(
-        (name for name, root in followed.items() if not root), key=lambda name: name.partition(".")[0]
-    ):
-        members = list(names)
-        yield _symptom(area, members, groups, ways)
-
-
-def _said(
-    kind: str, check: str, legs: Sequence[Leg], follows: Sequence[str], groups: Mapping[str, Sequence[Leg]],
-    confidence: Confidence,
-) -> Cause:  # fmt: skip
-    first = legs[0]
-    more = f" (and {len(legs) - 1} more)" if len(legs) > 1 else ""
-    return Cause(
-        key=f"{check}[{first.leg}]",
-        kind=kind,
-        place=match[1] if (match := _PLACE.match(first.leg)) else "",
-        sentence=(first.statement or f"{first.leg}: {first.reason}") + more,
-        confidence=confidence,
-        follows=tuple(follows),
-        legs=sum(len(groups[name]) for name in follows),
-    )
-
-
-def _symptom(area: str, names: Sequence[str], groups: Mapping[str, Sequence[Leg]], ways: Mapping[str, str]) -> Cause:
-    """What was seen, with the place where packets arrive although nobody, or somebody wrong, answers."""
-    cause = _said("symptom", names[0], groups[names[0]], names, groups, "unexplained")
-    legs = [leg for name in names for leg in groups[name]]
-    ends = {ways[leg.leg] for leg in legs if leg.leg in ways}
-    server = next(iter(ends)) if len(ends) == 1 else ""
-    if area != "dns" or not server:
-        return cause
-    silent = all("timeout" in (leg.statement + leg.reason) for leg in legs)
-    kind = kinds()["server.silent" if silent else "server.answers"]
-    namespace, _, pod = server.partition("/")
-    facts = {"what": cause.sentence, "pod": pod, "namespace": namespace}
-    return cause.model_copy(
-        update={
-            "key": f"{server}/{'process' if silent else 'answers'}",
-            "kind": kind.id,
-            "place": server,
-            "sentence": filled(kind.sentence, server, facts),
-            "look": filled(kind.look, server, facts),
-            "mend": filled(kind.mend, server, facts),
-            "source": kind.source,
-            "confidence": "possible",
-        }
-    )
-
-
-_ROOTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "dns.resolv-conf": ("dns.*",),
-    "model.pod-ip.*": ("model.*", "dual.*", "v6.*", "ipam.*"),
-    "dual.pod-ips": ("v6.*", "dual.*", "model.*"),
-    "node.ranges": ("egress.*",),
-    "node.agent-files": ("model.*", "node.overlay"),
-    "mtu.agree": ("mtu.*",),
-    "node.filters": ("*",),
-    "cni.conf.active": ("cni.*", "ipam.*"),
-}
-"""States whose defects show in other checks, of the same place."""
-
-
-def _root(check: str, legs: Sequence[Leg], states: Mapping[str, Sequence[Leg]]) -> str:
-    """The state check that found at the same place what this one shows; empty: none."""
-    for state, wrong in states.items():
-        if not state.startswith("node.") and not _places(legs) & _places(wrong):
-            continue  # what is wrong with a node shows in legs of its pods, which are named by the pods
-        if any(_of(state, (pattern,)) and _of(check, shown) for pattern, shown in _ROOTS.items()):
-            return state
-    return ""
-
-
-def _places(legs: Sequence[Leg]) -> set[str]:
-    """Sites and nodes that legs begin with."""
-    return {match[1] for leg in legs if (match := _PLACE.match(leg.leg))}
-
-
-STATES: Final = (
-    "node.*", "ipam.*", "cni.*", "dns.resolv-conf", "model.pod-ip.*", "model.netns.*", "dual.pod-ips", "v6.dad",
-    "mtu.agree", "ct.*", "neigh.*", "residue.*",
-)  # fmt: skip
-"""Checks of a state: what they find wrong is itself the thing that is to be mended."""
-
-
-def _in_order(legs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    return tuple(sorted({check for check, _ in legs}))
 
 
 _ORDER: Final[Mapping[Confidence, int]] = {"certain": 0, "observed": 1, "possible": 2, "unexplained": 3}

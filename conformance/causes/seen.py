@@ -1,0 +1,160 @@
+"""What no walk explains: programs that are stopped, states that a check found wrong, and symptoms as they were seen."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from conformance.causes.library import filled, kinds
+from conformance.context import Context
+from conformance.dumps import rows
+from harness.model.cause import Cause, Confidence
+from harness.model.records import Leg
+
+PLACE: Final = re.compile(r"^([a-z0-9-]+)")
+
+
+def matches(check: str, patterns: Iterable[str]) -> bool:
+    """True for a check that one of the patterns means."""
+    return any(fnmatch.fnmatchcase(check, pattern) for pattern in patterns)
+
+
+def in_order(legs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Requirements of legs, each once."""
+    return tuple(sorted({check for check, _ in legs}))
+
+
+def suspended(context: Context, rest: Sequence[tuple[str, Leg]], *, alone: bool) -> list[Cause]:
+    """Programs that do not run although they are there: told where something is red that nothing else explains.
+
+    Args:
+        context: The run.
+        rest: Failed legs that nothing else explains.
+        alone: Nothing else is told.
+    """
+    causes = []
+    kind = kinds()["process.stopped"]
+    for node in context.inventory.nodes if rest else ():
+        for row in rows(context.attempt("node", node.name, "processes")):
+            if not str(row.get("stat", "")).startswith("T"):
+                continue
+            facts = {"program": str(row["name"]), "pid": str(row["pid"]), "state": str(row["stat"])}
+            causes.append(
+                Cause(
+                    key=f"{node.name}/process/{row['name']}",
+                    kind=kind.id,
+                    place=node.name,
+                    sentence=filled(kind.sentence, node.name, facts),
+                    confidence="observed",
+                    look=filled(kind.look, node.name, facts),
+                    mend=filled(kind.mend, node.name, facts),
+                    source=kind.source,
+                    follows=in_order((check, leg.leg) for check, leg in rest if matches(check, kind.judged_by)),
+                    legs=sum(matches(check, kind.judged_by) for check, _ in rest),
+                )
+            )
+    return [one for one in causes if one.follows or alone]
+
+
+def covered(cause: Cause, rest: Sequence[tuple[str, Leg]]) -> Iterator[tuple[str, str]]:
+    """Failed legs of the requirements that follow from a cause."""
+    return ((check, leg.leg) for check, leg in rest if check in cause.follows)
+
+
+def plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[Cause]:
+    """What no walk explains: a state that a check found wrong says itself what is; the rest is said as it was seen."""
+    groups: dict[str, list[Leg]] = {}
+    for check, leg in rest:
+        groups.setdefault(check, []).append(leg)
+    states = {check: legs for check, legs in groups.items() if matches(check, STATES)}
+    symptoms = {check: legs for check, legs in groups.items() if check not in states}
+    followed = {check: _root(check, legs, states) for check, legs in symptoms.items()}
+    for check, legs in states.items():
+        after = [name for name, root in followed.items() if root == check]
+        yield _said("state", check, legs, [check, *after], groups, "observed")
+    for area, names in itertools.groupby(
+        (name for name, root in followed.items() if not root), key=lambda name: name.partition(".")[0]
+    ):
+        members = list(names)
+        yield _symptom(area, members, groups, ways)
+
+
+def _said(
+    kind: str, check: str, legs: Sequence[Leg], follows: Sequence[str], groups: Mapping[str, Sequence[Leg]],
+    confidence: Confidence,
+) -> Cause:  # fmt: skip
+    first = legs[0]
+    more = f" (and {len(legs) - 1} more)" if len(legs) > 1 else ""
+    return Cause(
+        key=f"{check}[{first.leg}]",
+        kind=kind,
+        place=match[1] if (match := PLACE.match(first.leg)) else "",
+        sentence=(first.statement or f"{first.leg}: {first.reason}") + more,
+        confidence=confidence,
+        follows=tuple(follows),
+        legs=sum(len(groups[name]) for name in follows),
+    )
+
+
+def _symptom(area: str, names: Sequence[str], groups: Mapping[str, Sequence[Leg]], ways: Mapping[str, str]) -> Cause:
+    """What was seen, with the place where packets arrive although nobody, or somebody wrong, answers."""
+    cause = _said("symptom", names[0], groups[names[0]], names, groups, "unexplained")
+    legs = [leg for name in names for leg in groups[name]]
+    ends = {ways[leg.leg] for leg in legs if leg.leg in ways}
+    server = next(iter(ends)) if len(ends) == 1 else ""
+    if area != "dns" or not server:
+        return cause
+    silent = all("timeout" in (leg.statement + leg.reason) for leg in legs)
+    kind = kinds()["server.silent" if silent else "server.answers"]
+    namespace, _, pod = server.partition("/")
+    facts = {"what": cause.sentence, "pod": pod, "namespace": namespace}
+    return cause.model_copy(
+        update={
+            "key": f"{server}/{'process' if silent else 'answers'}",
+            "kind": kind.id,
+            "place": server,
+            "sentence": filled(kind.sentence, server, facts),
+            "look": filled(kind.look, server, facts),
+            "mend": filled(kind.mend, server, facts),
+            "source": kind.source,
+            "confidence": "possible",
+        }
+    )
+
+
+_ROOTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "dns.resolv-conf": ("dns.*",),
+    "model.pod-ip.*": ("model.*", "dual.*", "v6.*", "ipam.*"),
+    "dual.pod-ips": ("v6.*", "dual.*", "model.*"),
+    "node.ranges": ("egress.*",),
+    "node.agent-files": ("model.*", "node.overlay"),
+    "mtu.agree": ("mtu.*",),
+    "node.filters": ("*",),
+    "cni.conf.active": ("cni.*", "ipam.*"),
+}
+"""States whose defects show in other checks, of the same place."""
+
+
+def _root(check: str, legs: Sequence[Leg], states: Mapping[str, Sequence[Leg]]) -> str:
+    """The state check that found at the same place what this one shows; empty: none."""
+    for state, wrong in states.items():
+        if not state.startswith("node.") and not _places(legs) & _places(wrong):
+            continue  # what is wrong with a node shows in legs of its pods, which are named by the pods
+        if any(matches(state, (pattern,)) and matches(check, shown) for pattern, shown in _ROOTS.items()):
+            return state
+    return ""
+
+
+def _places(legs: Sequence[Leg]) -> set[str]:
+    """Sites and nodes that legs begin with."""
+    return {match[1] for leg in legs if (match := PLACE.match(leg.leg))}
+
+
+STATES: Final = (
+    "node.*", "ipam.*", "cni.*", "dns.resolv-conf", "model.pod-ip.*", "model.netns.*", "dual.pod-ips", "v6.dad",
+    "mtu.agree", "ct.*", "neigh.*", "residue.*",
+)  # fmt: skip
+"""Checks of a state: what they find wrong is itself the thing that is to be mended."""
