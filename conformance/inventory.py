@@ -20,6 +20,9 @@ from harness.model.world import RESPONDER_PORT
 HOST_PORT: Final = 18080
 """The first pod of a node has it for UDP, the second for TCP: one number, two protocols, no clash."""
 
+BOUND_PORT: Final = 18081
+"""A host port of one address (hostIP): several pods of a node have it, each for another protocol or address."""
+
 NAMESPACE: Final = SUITE_NAMESPACE
 """The suite's namespace in a lab of ours."""
 
@@ -42,6 +45,10 @@ class NodeFact(Record):
     pod_cidrs: tuple[str, ...] = Field(default=(), description="spec.podCIDRs, one of each family")
     mtu: int = Field(description="MTU U of the underlay NIC in bytes, read when the run began and frozen since")
     host_port: int = Field(default=HOST_PORT, description="The host port of the suite's pods on it")
+    bound_port: int = Field(
+        default=0,
+        description="Their host port that each of them has for one address of it alone; 0 where there is none",
+    )
 
     def address_of(self, family: Family) -> str:
         """Its InternalIP of a family; empty when it has none."""

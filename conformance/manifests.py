@@ -9,7 +9,7 @@ from itertools import count, islice, product
 from string import ascii_lowercase
 from typing import Any, Final
 
-from conformance.inventory import HOST_PORT, NAMESPACE
+from conformance.inventory import BOUND_PORT, HOST_PORT, NAMESPACE
 from conformance.tables import ports
 from harness.model.family import TITLE, Family, family_of
 from harness.model.spec import LabSpec
@@ -40,10 +40,12 @@ class Ports:
     Args:
         published: The host port of pods.
         own: Where the host-network pod listens.
+        bound: The host port that pods have for one address of the node alone; 0: they have none.
     """
 
     published: int = HOST_PORT
     own: int = RESPONDER_PORT
+    bound: int = BOUND_PORT
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class PodPlan:
         containers: Names of its containers; the first runs the probes.
         host_port: Protocol for which it has the host port; empty for none.
         ports: Of its node.
+        addresses: Of its node, where it has a host port of one of them.
     """
 
     name: str
@@ -65,6 +68,7 @@ class PodPlan:
     containers: tuple[str, ...] = ("main",)
     host_port: str = ""
     ports: Ports = Ports()
+    addresses: tuple[str, ...] = ()
 
     @property
     def port(self) -> int:
@@ -91,8 +95,11 @@ def pod_plans(spec: LabSpec, ports: Mapping[str, Ports] | None = None) -> tuple[
     plans: list[PodPlan] = []
     for number, node in enumerate(spec.node_names, start=1):
         here = (ports or {}).get(node, usual)
-        plans.append(PodPlan(next(names), node, containers=("main", "sibling"), host_port="UDP", ports=here))
-        plans += [PodPlan(next(names), node, host_port="TCP", ports=here) for _ in range(PODS_PER_NODE - 1)]
+        own = tuple(map(str, spec.all_addresses(node))) if here.bound else ()
+        double = ("main", "sibling")
+        plans.append(PodPlan(next(names), node, containers=double, host_port="UDP", ports=here, addresses=own))
+        more = range(PODS_PER_NODE - 1)
+        plans += [PodPlan(next(names), node, host_port="TCP", ports=here, addresses=own) for _ in more]
         plans.append(PodPlan(f"h{number}", node, host_network=True, ports=here))
     return tuple(plans)
 
@@ -193,8 +200,29 @@ def _declared(plan: PodPlan) -> list[Object]:
         return [{"containerPort": plan.port, "hostPort": plan.port, "protocol": protocol} for protocol in both]
     if plan.host_port:
         number = plan.ports.published
-        return [{"containerPort": plan.port, "hostPort": number, "protocol": plan.host_port}]
+        return [{"containerPort": plan.port, "hostPort": number, "protocol": plan.host_port}, *_bound(plan)]
     return []
+
+
+BOUND_TO: Final[Mapping[Family, int]] = {"ipv4": 80, "ipv6": 443}
+"""Where the host ports of one address lead to in a pod: to another port each, as the API knows ports by theirs."""
+
+
+def _bound(plan: PodPlan) -> Iterator[Object]:
+    """One number that two pods of a node share: by protocol, and the TCP port also by address.
+
+    The first pod has the port of the node's addresses for UDP, and that of 127.0.0.1 for TCP; the second one has the
+    port of the node's addresses for TCP. IPv6 has no address beside the node's own that plugins translate.
+    """
+    for address in plan.addresses:
+        inside = BOUND_TO[family_of(address)]
+        yield _mapping(inside, plan.ports.bound, plan.host_port, address)
+    if plan.host_port == "UDP" and any(family_of(address) == "ipv4" for address in plan.addresses):
+        yield _mapping(BOUND_TO["ipv4"], plan.ports.bound, "TCP", "127.0.0.1")
+
+
+def _mapping(inside: int, number: int, protocol: str, address: str) -> Object:
+    return {"containerPort": inside, "hostPort": number, "protocol": protocol, "hostIP": address}
 
 
 def services(spec: LabSpec) -> list[Object]:

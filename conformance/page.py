@@ -32,6 +32,7 @@ GATES = {
     "masq": "traffic to the outside is masqueraded",
     "nfmasq": "it is masqueraded by netfilter rules that depend only on the packet",
     "hport": "hostPort works",
+    "hostip": "the suite's pods have host ports of one address (hostIP)",
     "router": "the cluster has a router that plays the outside world and logs what it sees",
     "cap": "packets can be captured on nodes",
     "cni4": "the CNI configuration has version 0.4.0 or later (CHECK)",

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from conformance.inventory import Inventory, ServiceFact, Site
+from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
 from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, split_endpoint, udp_payload
 from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs, setup_pairs
@@ -274,6 +274,29 @@ def _host_ports(inventory: Inventory, gates: Mapping[str, bool], plan: Plan) -> 
         sources = [host.name for host in inventory.hosts if host.node != node.name]
         for source in [*sources, *(["router"] if gates.get("router") else [])]:
             plan[source] += both(target, "hostport")
+        if node.bound_port:
+            _bound_ports(inventory, node, gates, plan)
+
+
+def _bound_ports(inventory: Inventory, node: NodeFact, gates: Mapping[str, bool], plan: Plan) -> None:
+    """The host port of one address: all dial it at the node's own, and the node also at its loopback address.
+
+    At the loopback address one pod has it for TCP over IPv4, and nobody has it otherwise.
+    """
+    target = Target(f"bound@{node.name}", node.name, node.address, node.bound_port)
+    for source in [*(host.name for host in inventory.hosts), *(["router"] if gates.get("router") else [])]:
+        plan[source] += both(target, "bound")
+    if (own := inventory.host(node.name)) is not None:
+        inside = Target(f"loopback@{node.name}", node.name, loopback(inventory.family), node.bound_port)
+        for proto in TRANSPORTS:
+            plan[own.name].append(
+                ExchangeProbe(
+                    inside,
+                    proto=proto,  # type: ignore[arg-type]
+                    purpose="bound-loopback",
+                    expect="ok" if (proto, inventory.family) == ("tcp", "ipv4") else "refused",
+                )
+            )
 
 
 MOVING_PORT = 29999

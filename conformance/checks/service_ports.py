@@ -8,7 +8,19 @@ from collections.abc import Callable, Sequence
 from conformance.asked import unreported
 from conformance.checks.services import AFTER, NEXT, OF_NODES, SV, VIP
 from conformance.context import Context
-from conformance.legs import answered_by, any_ok, broken, control, evidence_of, failed, leg_name, names, passed, reached
+from conformance.legs import (
+    answered_by,
+    any_ok,
+    broken,
+    control,
+    evidence_of,
+    failed,
+    leg_name,
+    names,
+    passed,
+    reached,
+    recorded,
+)
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
 from harness.model.records import Control, Exchange, Leg
@@ -61,6 +73,63 @@ def hostport(context: Context) -> Verdict:
         evidence_of(seen, legs),
         summary=f"{len(legs)} legs to host ports, TCP and UDP of one number, were answered by the right pods",
     )
+
+
+def hostport_scope(context: Context) -> Verdict:
+    """A host port of one address leaves the same number of other addresses and protocols to other pods."""
+    seen = context.exchanges.get("bound", ())
+    inside = context.exchanges.get("bound-loopback", ())
+    legs = [_owned(context, one, one.proto) for one in seen]
+    for one in inside:
+        shared = (one.proto, context.family) == ("tcp", "ipv4")
+        legs.append(_owned(context, one, "udp") if shared else _unowned(context, one))
+    if context.family == "ipv6":
+        legs += [
+            recorded(f"second@{node.name}", None, f"plugins translate no other IPv6 address of {node.name} but its own")
+            for node in context.inventory.nodes
+        ]
+    legs += unreported(context, "bound") + unreported(context, "bound-loopback")
+    hosts = {host.name for host in context.inventory.hosts}
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(context.exchanges.get("mesh", ())), "the pods answer at their own port"),
+            control(
+                "P2",
+                any_ok(context.exchanges.get("localhost", ()), lambda one: one.src in hosts),
+                "what a node's own program has at the loopback address answers there",
+            ),
+            _every_node(context, seen),
+        ),
+        evidence_of((*seen, *inside), legs),
+        summary=f"{len(seen) + len(inside)} legs to one number were answered by the pod that has it for that protocol "
+        "and that address",
+    )
+
+
+def _owned(context: Context, one: Exchange, owner: str) -> Leg:
+    """The first pod of a node has what the owner `udp` has, the second one what `tcp` has."""
+    pods = context.inventory.on(one.dst_node)
+    wanted = pods[0].name if owner == "udp" else pods[1].name
+    leg = reached(context, one, leg_name(one))
+    if leg.status != "pass" or one.token == wanted:
+        return leg
+    text = f"{one.dial}/{one.proto} is the host port of {wanted} on {one.dst_node}, but {one.token} answered"
+    return failed(leg_name(one), "wrong-peer", text, wanted, one.token)
+
+
+def _unowned(context: Context, one: Exchange) -> Leg:
+    """No pod has this port at this address."""
+    leg = leg_name(one)
+    if one.outcome == "error":
+        return broken(leg, f"the probe itself failed on {leg}: {one.detail}")
+    if one.outcome != "ok":
+        return passed(leg, "no answer", one.outcome)
+    address = context.inventory.node(one.dst_node).address
+    text = (
+        f"{one.dial}/{one.proto} of {one.dst_node} was answered by {one.token}, whose host port is for {address} alone"
+    )
+    return failed(leg, "unexpected", text, "no answer", one.token)
 
 
 def _policy(
@@ -195,5 +264,12 @@ CHECKS: tuple[Check, ...] = (
         source='core/v1 hostPort; "Network Plugins"; e2e HostPort',
         gates=("hport", "hosts"), after=AFTER, needs=("B1",),
         causes=("port map plugin not chained",), next=("iptables -t nat -S CNI-HOSTPORT-DNAT", "cat /etc/cni/net.d/*"),
+    ),
+    Check(
+        "svc.hostport.scope", "a host port of one address or protocol leaves the others to other pods", "M", "B3",
+        hostport_scope, source='core/v1 hostPort, hostIP; e2e HostPort, "no conflict between pods"',
+        gates=("hport", "hosts", "hostip"), after=AFTER, needs=("B1",),
+        causes=("the plugin ignores hostIP", "a rule for the number alone comes first"),
+        next=("iptables -t nat -S CNI-HOSTPORT-DNAT", "iptables-save -t nat | grep {port}"),
     ),
 )  # fmt: skip

@@ -26,6 +26,12 @@ def of_pod(pod: Object) -> frozenset[int]:
     return frozenset(found - {0})
 
 
+def of_one_address(pod: Object) -> frozenset[int]:
+    """Ports that a pod has for one address of its node alone (hostIP)."""
+    declared = (port for container in pod["spec"].get("containers") or () for port in container.get("ports") or ())
+    return frozenset(port["hostPort"] for port in declared if port.get("hostPort") and port.get("hostIP"))
+
+
 def taken(pods: Iterable[Object], services: Iterable[Object]) -> frozenset[int]:
     """All ports that some node has given away.
 

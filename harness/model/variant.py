@@ -14,7 +14,7 @@ Gate = Literal[
     "multi", "ctr", "kubelet", "svc", "kp", "kpf", "dns", "np", "nonp", "v6", "dual", "ovl", "fdb",
     "agentfile", "br", "ncidr", "lease", "masq", "nfmasq", "hport", "router", "cap", "cni4", "cni11", "sctp", "dis",
     "node", "hosts", "known", "ranges", "neigh", "verbs", "slices", "policies", "api",
-    "agent", "bare",
+    "agent", "bare", "hostip",
 ]  # fmt: skip
 """Gates of conformance checks; `docs/conformance.md` explains each."""
 

@@ -78,7 +78,7 @@ class Crew:
         self._tries: Counter[tuple[str, Kind]] = Counter()
         self._lock = threading.Lock()
         published, own = next(self._numbers), next(self._numbers)
-        self.ports = dict.fromkeys(spec.node_names, Ports(published, own))
+        self.ports = dict.fromkeys(spec.node_names, Ports(published, own, bound=0))
 
     def _free(self) -> Iterator[int]:
         """Ports that no object of the cluster has, as far as this user may look."""

@@ -194,6 +194,8 @@ NAMES: Final = (
     _of_pod("PID", "process ID of the pod's first container, as its node sees it", _pid),
     Name("VIP", "service", "ClusterIP of the Service; a hyphen of its name is written `_`", _cluster_ips),
     Name("NP", "protocol", "NodePort of the Service `nodeport` for the protocol", _node_ports),
+    _of_node("BOUND", "host port that pods of the suite have for one address of the node alone",
+             lambda _, node: str(node.bound_port) if node.bound_port else None),
     _one("NET", "the cluster CIDR", lambda context: str(_net(context))),
     _one("STRAY", "an address near the end of the cluster CIDR, outside the pod CIDR of any node of a small cluster",
          lambda context: str(_net(context)[_net(context).num_addresses - 100])),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from conformance import manifests
 from conformance.context import Context
-from conformance.inventory import HOST_PORT, NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.inventory import NAMESPACE, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.manifests import PodPlan, Ports
 from conformance.maths import limit_name
 from harness import timeouts
@@ -126,6 +126,7 @@ def _ports(attached: Attached) -> dict[str, Ports]:
     chosen = Ports(
         usual.published if usual.published not in used else next(free),
         usual.own if usual.own not in used else next(free),
+        usual.bound if usual.bound not in used else next(free),
     )
     # Pods of an earlier run that are still there keep what they have: it cannot be changed.
     return {name: _had(present, name, chosen) for name in attached.spec.node_names}
@@ -141,9 +142,14 @@ def _listening(attached: Attached) -> frozenset[int]:
 
 def _had(present: Sequence[Object], node: str, chosen: Ports) -> Ports:
     for item in present:
-        if item["spec"].get("nodeName") == node and (had := numbers.of_pod(item)):
-            kind = "own" if item["spec"].get("hostNetwork") else "published"
-            chosen = replace(chosen, **{kind: min(had)})
+        bound = numbers.of_one_address(item)
+        had = numbers.of_pod(item) - bound
+        if item["spec"].get("nodeName") != node or not had:
+            continue
+        if item["spec"].get("hostNetwork"):
+            chosen = replace(chosen, own=min(had))
+        else:  # those of a version that knew no ports of one address have none
+            chosen = replace(chosen, published=min(had), bound=min(bound, default=0))
     return chosen
 
 
@@ -271,10 +277,15 @@ def _take(
     limits = kernel_limits(attached.lab.nodes[0])
     inventory = Inventory(
         families=attached.spec.families,
-        nodes=node_facts(attached, {plan.node: plan.ports.published for plan in plans}),
+        nodes=node_facts(attached, {plan.node: plan.ports for plan in plans}),
         sites=tuple(sites),
         services=facts,
-        environment={**surroundings(attached), "dis": disruptive, "neigh": bool(limits)},
+        environment={
+            **surroundings(attached),
+            "dis": disruptive,
+            "neigh": bool(limits),
+            "hostip": all(plan.ports.bound for plan in plans),
+        },
         node_dns=dns["spec"]["clusterIP"] if dns else "",
         api=api_server(attached.kube, NAMESPACE),
     )
@@ -304,12 +315,12 @@ def _outside(attached: Attached, name: str, address: str) -> tuple[str, ...]:
     return tuple(str(each(family)) for family in spec.families)
 
 
-def node_facts(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeFact, ...]:
+def node_facts(attached: Attached, host_ports: Mapping[str, Ports]) -> tuple[NodeFact, ...]:
     """The cluster's nodes as data.
 
     Args:
         attached: The cluster.
-        host_ports: The port of each node that the suite's pods publish; a node without one has the usual one.
+        host_ports: The ports of each node that the suite's pods take; a node that is not named has the usual ones.
 
     Raises:
         BringUpError: The API does not know a node.
@@ -319,6 +330,7 @@ def node_facts(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeF
     if missing:
         msg = f"node {missing[0]} is not known to the API server"
         raise BringUpError(msg, next_step="kubectl get nodes")
+    usual = Ports(bound=0)
     return tuple(
         NodeFact(
             name=node.name,
@@ -327,7 +339,8 @@ def node_facts(attached: Attached, host_ports: Mapping[str, int]) -> tuple[NodeF
             pod_cidr=objects[node.name]["spec"].get("podCIDR", ""),
             pod_cidrs=tuple(objects[node.name]["spec"].get("podCIDRs") or ()),
             mtu=int(node.file(f"/sys/class/net/{attached.spec.cluster_nic}/mtu")),
-            host_port=host_ports.get(node.name, HOST_PORT),
+            host_port=host_ports.get(node.name, usual).published,
+            bound_port=host_ports.get(node.name, usual).bound,
         )
         for node in attached.lab.nodes
     )

@@ -48,9 +48,30 @@ def test_ports_on_which_programs_listen_are_read_whatever_the_address_looks_like
 
 def test_pods_of_the_suite_declare_all_ports_that_they_take_of_their_node() -> None:
     spec = LabSpec(nodes=2)
-    chosen = {"n1": manifests.Ports(20001, 20002)}
+    chosen = {"n1": manifests.Ports(20001, 20002, 20003)}
     made = {item["metadata"]["name"]: ports.of_pod(item) for item in manifests.pods(spec, chosen)}
     assert made == {
-        "a": {20001}, "b": {20001}, "h1": {20002},
-        "c": {18080}, "d": {18080}, "h2": {8080},
+        "a": {20001, 20003}, "b": {20001, 20003}, "h1": {20002},
+        "c": {18080, 18081}, "d": {18080, 18081}, "h2": {8080},
     }  # fmt: skip
+
+
+def test_a_port_of_one_address_is_known_from_one_of_all_addresses() -> None:
+    made = {item["metadata"]["name"]: item for item in manifests.pods(LabSpec(nodes=1, ip_family="dual"))}
+    assert {name: ports.of_one_address(item) for name, item in made.items()} == {
+        "a": {18081}, "b": {18081}, "h1": set(),
+    }  # fmt: skip
+
+
+def test_no_two_pods_of_a_node_have_the_same_port_of_the_same_address_and_protocol() -> None:
+    """The API knows a container's ports by number and protocol, and a kubelet refuses a pod whose port is taken."""
+    taken: list[tuple[str, str, int]] = []
+    for item in manifests.pods(LabSpec(nodes=1, ip_family="dual")):
+        inside = [port for container in item["spec"]["containers"] for port in container["ports"]]
+        keys = [(port["containerPort"], port["protocol"]) for port in inside]
+        assert len(keys) == len(set(keys))
+        taken += [(port.get("hostIP", "*"), port["protocol"], port["hostPort"]) for port in inside]
+    assert len(taken) == len(set(taken))
+    everywhere = {(protocol, number) for address, protocol, number in taken if address == "*"}
+    assert not everywhere & {(protocol, number) for address, protocol, number in taken if address != "*"}
+    assert ("127.0.0.1", "TCP", 18081) in taken

@@ -878,6 +878,27 @@ CASES = (
         "wrong-peer",
     ),
     Broken(
+        "a host port of one address leads to the pod that has it for another address",
+        "svc.hostport.scope",
+        (exchanges({"token": "a"}, purpose="bound", dst_node="n1", proto="tcp"),),
+        "h1>bound@n1/tcp",
+        "wrong-peer",
+    ),
+    Broken(
+        "a host port of one address answers at another one",
+        "svc.hostport.scope",
+        (exchanges({"outcome": "ok", "token": "a"}, purpose="bound-loopback", dst_node="n1", proto="udp"),),
+        "h1>loopback@n1/udp",
+        "unexpected",
+    ),
+    Broken(
+        "host ports of one address do not work on one node",
+        "svc.hostport.scope",
+        (exchanges({"outcome": "refused", "errno": 111}, purpose="bound", dst_node="n1"),),
+        "router>bound@n1/udp",
+        "refused",
+    ),
+    Broken(
         "a policy Local does not keep the source",
         "svc.etp-local",
         (exchanges({"peer": "10.244.1.1:999"}, purpose="etp-local", outcome="ok"),),

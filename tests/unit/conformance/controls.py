@@ -210,6 +210,7 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "svc.affinity": (silent("spread"),),
     "svc.api-server": (seen(exchanges({"trusted": False}, purpose="api-endpoint")),),
     "svc.hostport.reach": (MESH, gone(purpose="hostport", dst_node="n1")),
+    "svc.hostport.scope": (MESH, silent("localhost"), gone(purpose="bound", dst_node="n1")),
     "dns.service": (service("spread"), gone(kind="lookup", src_node="n1")),
     "dns.srv": (service("spread"),),
     "dns.ptr": (service("spread"),),

@@ -10,7 +10,7 @@ from typing import Any
 
 from conformance import manifests, plan, questions
 from conformance.context import Context, saved
-from conformance.inventory import NAMESPACE, ApiServer, Inventory, NodeFact, ServiceFact, ServicePort, Site
+from conformance.inventory import BOUND_PORT, NAMESPACE, ApiServer, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
 from conformance.manifests import crowd_addresses
 from conformance.maths import base, first_host
@@ -96,10 +96,13 @@ def inventory() -> Inventory:
     sites.append(Site(name="router", kind="outside", ip="172.18.0.1"))
     sites.append(Site(name="far", kind="outside", ip="198.51.100.10"))
     return Inventory(
-        nodes=tuple(NodeFact(name=name, address=NODE_IP[name], pod_cidr=CIDR[name], mtu=MTU) for name in CIDR),
+        nodes=tuple(
+            NodeFact(name=name, address=NODE_IP[name], pod_cidr=CIDR[name], mtu=MTU, bound_port=BOUND_PORT)
+            for name in CIDR
+        ),
         sites=tuple(sites),
         services=tuple(_services()),
-        environment={"router": True, "far": True, "cap": True, "dis": True, "agent": True, "bare": True},
+        environment=dict.fromkeys(("router", "far", "cap", "dis", "agent", "bare", "hostip"), True),
         node_dns="10.96.0.10",
         api=ApiServer(cluster_ip="10.96.0.1", port=443, endpoints=("172.18.0.10:6443",), ca="authority"),
     )
@@ -228,7 +231,7 @@ class Lab:
             return one.model_copy(update={"source": f"{src.ip}:{40000 + self.dials}", "syn_resent": 0, **shown})
         port = probe.source_port or 40000 + self.dials
         source = f"{src.ip}:{port}"
-        purpose = f"hostport/{probe.proto}" if probe.purpose == "hostport" else probe.purpose
+        purpose = f"{probe.purpose}/{probe.proto}" if probe.purpose in {"hostport", "bound"} else probe.purpose
         token, ttl, peer = self._receiver(src, target.name, purpose, source)
         return one.model_copy(
             update={
@@ -252,8 +255,8 @@ class Lab:
         """Who answers, with which TTL the packet arrives, and whom the responder sees."""
         if name == "moving":
             return "a" if purpose.startswith("before") else "d", 62, source
-        if purpose.startswith("hostport"):
-            return self.inventory.on(name.partition("@")[2])[purpose == "hostport/tcp"].name, 62, source
+        if purpose.startswith(("hostport", "bound")):
+            return self.inventory.on(name.partition("@")[2])[purpose.endswith("/tcp")].name, 62, source
         service = next((one for one in self.inventory.services if one.name == name.split("@", maxsplit=1)[0]), None)
         if service is not None and service.endpoints:
             if purpose == "itp-local":
