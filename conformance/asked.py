@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from conformance import plan, questions
+from conformance import outward, plan, questions
 from conformance.context import Context
 from conformance.legs import undialled
 from conformance.maths import split_endpoint
@@ -44,7 +44,9 @@ _PLANS: Final[tuple[Callable[[Context], plan.Plan], ...]] = (
         context.gates,
         questions.fresh_of(one.name for one in context.lookups.get("forward", ())),
     ),
-    lambda context: plan.egress(context.inventory, context.variant.expect, context.gates),
+    lambda context: outward.egress(context.inventory, context.variant.expect, context.gates),
+    lambda context: outward.inbound(context.inventory, routed=False),
+    lambda context: outward.inbound(context.inventory, routed=True),
 )
 """All that do not depend on what was seen meanwhile: B0 asks at the MTU of the moment, B6 has a record of its own."""
 

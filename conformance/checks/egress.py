@@ -7,7 +7,7 @@ from collections import defaultdict
 from conformance.asked import unreported
 from conformance.checks.rules import scope
 from conformance.context import Context
-from conformance.dumps import INET, rows, unread
+from conformance.dumps import INET, reason, rows, unread
 from conformance.inventory import Site
 from conformance.legs import (
     answer_sentence,
@@ -20,17 +20,19 @@ from conformance.legs import (
     failed,
     leg_name,
     names,
+    outcome_sentence,
     passed,
     reached,
     recorded,
     source_of,
     unanswered,
+    undialled,
     where,
 )
 from conformance.maths import split_endpoint
 from conformance.model import Check, Verdict
 from conformance.netfilter import in_network
-from conformance.plan import targets
+from conformance.outward import targets
 from harness.model.records import Exchange, Leg
 from harness.model.world import public
 from harness.probes.plan import Target
@@ -210,6 +212,53 @@ def _others(context: Context, node: str, target: Target) -> str:
     return f"; pods of {names(reach)} can get there" if reach else ""
 
 
+def egress_inbound(context: Context) -> Verdict:
+    """Whether the outside reaches pods that asked for nothing, and whether only the missing route keeps it away."""
+    legs: list[Leg] = []
+    table = context.attempt("router", "router", "route")
+    for pod in context.inventory.pods:
+        for proto in ("tcp", "udp"):
+            one = context.exchange("inbound", "router", pod.name, proto)
+            routed = context.exchange("inbound-routed", "router", pod.name, proto)
+            legs.append(_inbound_leg(context, pod, one, routed, f"router>{pod.name}/{proto}"))
+    if reason(table):
+        legs.append(unread("router", "the router", "route", table))
+    else:
+        leaked = [str(row.get("dst")) for row in rows(table) if _within_pods(context, str(row.get("dst")))]
+        text = f"the router has routes into the cluster: {names(leaked)}"
+        legs.append(recorded("router/routes", leaked, text if leaked else "the router has no route into the cluster"))
+    legs += unreported(context, "inbound-node")
+    asked = context.exchanges.get("inbound-routed", ())
+    answered = [one for one in asked if one.outcome == "ok" and one.token == one.dst]
+    open_ = sum(one.outcome == "ok" for one in context.exchanges.get("inbound", ()))
+    return Verdict(
+        tuple(legs),
+        (
+            control("P1", any_ok(context.exchanges.get("inbound-node", ())), "the router reaches nodes"),
+            control("inv", answered, f"with routes of its own the router gets {len(answered)} answers of {len(asked)}"),
+        ),
+        summary=f"the router gets {open_} answers of {len(asked)} from pods unasked, and {len(answered)} with routes",
+    )
+
+
+def _inbound_leg(context: Context, pod: Site, one: Exchange | None, routed: Exchange | None, leg: str) -> Leg:
+    if one is None or routed is None or not pod.ip:
+        return undialled(context, leg)
+    for seen in (one, routed):
+        if seen.outcome == "error":
+            return reached(context, seen, leg)
+    if one.outcome == "ok":
+        who = "it" if one.token == pod.name else one.token or "nobody with a name"
+        return recorded(leg, "ok", f"{source_of(context, one)} dialled {where(pod)} unasked, and {who} answered")
+    then = "it answers" if routed.outcome == "ok" else f"the outcome is {routed.outcome}"
+    return recorded(leg, one.outcome, f"{outcome_sentence(context, one)}; with a route to {pod.ip} {then}")
+
+
+def _within_pods(context: Context, network: str) -> bool:
+    """A route to pods, and not one that leads everywhere."""
+    return network != "default" and in_network(network.partition("/")[0], context.pod_range)
+
+
 _NEXT = ("conntrack -L -s {source}", "iptables -t nat -S POSTROUTING", "nft list ruleset")
 
 CHECKS: tuple[Check, ...] = (
@@ -231,6 +280,11 @@ CHECKS: tuple[Check, ...] = (
         gates=("masq", "router"), after=("node.underlay",), needs=("B0",),
         causes=("a network of the node (docker, libvirt, a VPN) covers the address", "a route that is too wide"),
         next=("ip route get {destination} from {source} iif {bridge}", "ip -4 addr; ip -6 addr"),
+    ),
+    Check(
+        "egress.inbound", "whether the outside reaches pods that asked for nothing is recorded", "R", "B5",
+        egress_inbound, gates=("router",), after=("node.underlay",), causes=("a route that leaked",),
+        next=("ip route", "ip -6 route"), inverse="with a route the router reaches pods",
     ),
     Check(
         "egress.scope", "the rules never masquerade traffic inside the cluster", "M", "B0", scope,

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from conformance import manifests, pairs, plan, questions
+from conformance import manifests, outward, pairs, plan, questions
 from conformance.batches import DISTURBING, Batch
 from conformance.context import saved
 from conformance.families import planned
@@ -33,6 +33,7 @@ from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.disruptive.measure import Disturbance
 from harness.steps.suite.disruptive.run import observe_disturbed, observe_removed
+from harness.steps.suite.inbound import observe_inbound
 from harness.steps.suite.policy.play import observe_policies
 
 DEADLINES: Mapping[Batch, float] = {
@@ -51,6 +52,9 @@ LOOK = 0.3
 
 NODE_OBJECTS = "node-objects"
 """Subject of the dump with the annotations of nodes."""
+
+INBOUND = 0.5
+"""Seconds for one look from outside at all pods, before scaling."""
 
 PROXY_READY = 10.0
 """Seconds until kube-proxy has programmed new Services, before scaling."""
@@ -355,9 +359,12 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         return []
     recorder = Recorder(router)
     mark = recorder.mark()
-    port, expect = secrets.choice(plan.SOURCE_PORTS), suite.attached.variant.expect
-    asked = planned(suite.inventory, lambda there: plan.egress(there, expect, gates, port))
+    port, expect = secrets.choice(outward.SOURCE_PORTS), suite.attached.variant.expect
+    asked = planned(suite.inventory, lambda there: outward.egress(there, expect, gates, port))
     seen = probe(suite, asked, "B5", pace)
+    if pace.only is None or "inbound" in pace.only.purposes:
+        single = replace(pace, retries=0)
+        seen += observe_inbound(suite, lambda wanted: probe(suite, wanted, "B5", single, deadline=INBOUND))
     public = {str(world.public(family)) for family in suite.inventory.families}
     arrived = [
         one

@@ -233,6 +233,7 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "egress.reach": (OUTSIDE,),
     "egress.source": (OUTSIDE,),
     "egress.ports": (OUTSIDE, gone(purpose="egress-port", src="a")),
+    "egress.inbound": (silent("inbound-node"), silent("inbound-routed")),
     "egress.targets": (seen(exchanges({"outcome": "timeout"}, purpose="target-node", dst="neighbour")),),
     "egress.scope": (rule(rules, "translated", lambda _: False), gone(what="rules-iptables", place="n1")),
     "dual.pod-ips": (POD,),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from conformance import manifests, plan, questions
+from conformance import manifests, outward, plan, questions
 from conformance.context import Context, saved
 from conformance.inventory import BOUND_PORT, NAMESPACE, ApiServer, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
@@ -269,7 +269,7 @@ class Lab:
         if name in {"router", "far", "public", "neighbour"}:
             return "far" if name == "far" else "router", 63, f"{NODE_IP[src.node]}:{20000 + self.dials}"
         target = self.inventory.by_name.get(src.name if name == "localhost" else name)
-        if target is None or target.node == src.node:
+        if target is None or target.node == src.node or src.kind == "outside":
             return target.name if target else name, 64, source
         mine = source.rpartition(":")[2]
         by_kind = {
@@ -389,6 +389,8 @@ class Lab:
             for node in CIDR
         }
         seen.append(Dump(batch="B0", vantage="api", place="cluster", what="node-objects", data=notes))
+        outside = [{"dst": "172.18.0.0/16", "dev": "eth0", "protocol": "kernel", "flags": []}]
+        seen.append(Dump(batch="B5", vantage="router", place="router", what="route", data=outside))
         seen.append(node_dump("B0", "n1", "kernel", {"gc_thresh2": 512, "gc_thresh2_ipv6": 512, "shared": True}))
         for site in (*self.inventory.pods, *self.inventory.hosts):
             text = "search cnilab-probe.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\n"
@@ -686,7 +688,9 @@ BATCHES: Mapping[str, Callable[[Context], plan.Plan]] = {
     "B3, before": lambda run: _moving(run, "before"),
     "B3, moved": lambda run: _moving(run, "moved"),
     "B4": lambda run: questions.lookups(run.inventory, run.spec, run.gates),
-    "B5": lambda run: plan.egress(run.inventory, run.expect, run.gates),
+    "B5": lambda run: outward.egress(run.inventory, run.expect, run.gates),
+    "B5, inbound": lambda run: outward.inbound(run.inventory, routed=False),
+    "B5, inbound with routes": lambda run: outward.inbound(run.inventory, routed=True),
 }
 """Plans in the order in which they are run."""
 

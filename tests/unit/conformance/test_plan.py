@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conformance import manifests, pairs, plan, tables
+from conformance import manifests, outward, pairs, plan, tables
 from conformance.inventory import NAMESPACE, Inventory, NodeFact, Site
 from harness.model.spec import LabSpec
 from harness.probes.plan import ExchangeProbe, RungProbe
@@ -76,12 +76,12 @@ def test_without_a_router_nothing_is_asked_of_it() -> None:
     lab = simlab.Lab()
     gates = {**lab.context.gates, "router": False}
     assert "router" not in plan.services(lab.inventory, gates)
-    assert plan.egress(lab.inventory, lab.variant.expect, gates) == {}
+    assert outward.egress(lab.inventory, lab.variant.expect, gates) == {}
 
 
 def test_all_pods_use_one_source_port_to_the_outside() -> None:
     lab = simlab.Lab()
-    asked = plan.egress(lab.inventory, lab.variant.expect, lab.context.gates, 23456)
+    asked = outward.egress(lab.inventory, lab.variant.expect, lab.context.gates, 23456)
     ports = {
         probe.source_port
         for probes in asked.values()
