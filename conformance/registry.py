@@ -21,6 +21,7 @@ from conformance.checks import (
     filters,
     identity,
     ipam,
+    kubelet,
     leftovers,
     limits,
     mtu,
@@ -54,7 +55,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "dns": dns.CHECKS + resolver.CHECKS + stub.CHECKS,
     "egress": egress.CHECKS,
     "dual": dual.CHECKS,
-    "policy": policy.CHECKS,
+    "policy": policy.CHECKS + kubelet.CHECKS,
     "cni": cni.CHECKS + attachments.CHECKS,
     "robust": robust.CHECKS + leftovers.CHECKS + speed.CHECKS,
 }

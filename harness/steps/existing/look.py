@@ -250,6 +250,7 @@ class Look:
         closed = self.here.closed
         closed["router"] = closed["far"] = "this cluster has no router of the suite"
         closed["verbs"] = "a direct call of CNI plugins would change a node"
+        closed["kubelet"] = "the probes of a kubelet could only be counted with rights to nodes"
         closed["hostip"] = "a run takes a single host port of a cluster's nodes"
         if len(self.here.found.chosen) == 1:
             closed.setdefault("hport", "there is no other node and no router from which to dial a host port")

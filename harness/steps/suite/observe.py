@@ -28,6 +28,7 @@ from harness.probes.capture import TapPoint, listen
 from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.runner import CommandError
+from harness.steps.suite import kubelet
 from harness.steps.suite.again import settled
 from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
@@ -376,10 +377,19 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    """Where policies are enforced after all others: nothing else is looked at while they hold."""
+    """Where policies are enforced after all others: nothing else is looked at while they hold.
+
+    The pods that kubelets probe have a policy of their own, about nobody else: both looks have the time of one.
+    """
     if not suite.gates.get("policies"):
         return []
-    return observe_policies(suite, pace.deadlines["B6"], pace.policies)
+    deadline, judged = pace.deadlines["B6"], pace.policies
+    probed = bool(suite.gates.get("kubelet")) and (not judged or kubelet.CHECK in judged)
+    cases = not judged or judged != {kubelet.CHECK}
+    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="policies") as pool:
+        beside = pool.submit(kubelet.observe_kubelet, suite, deadline) if probed else None
+        seen = observe_policies(suite, deadline, judged) if cases else []
+        return [*seen, *(beside.result() if beside is not None else ())]
 
 
 def _b7(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:

@@ -174,6 +174,21 @@ def moment(name: str, **facts: Any) -> Change:
     )
 
 
+def probed(node: str, container: str, *, ready: bool = True, **counts: int) -> Change:
+    """Change what a kubelet says of a container's probes under the policy."""
+
+    def edit(data: dict[str, Any]) -> dict[str, Any]:
+        one = data["pods"][node]
+        under = {
+            "ready": one["under"]["ready"] | {container: ready},
+            "probes": one["under"]["probes"] | {container: counts},
+        }
+        said = [*one["events"], [container, "Readiness probe failed: context deadline exceeded"]]
+        return data | {"pods": data["pods"] | {node: one | {"under": under, "events": said}}}
+
+    return dumps(edit, what="kubelet")
+
+
 def scratch(**facts: Any) -> Change:
     """Change what was seen of networks that no pod has."""
     return dumps(lambda data: data | {"scratch": data["scratch"] | facts}, what="attachments")
@@ -897,6 +912,13 @@ CASES = (
         (exchanges({"outcome": "refused", "errno": 111}, purpose="bound", dst_node="n1"),),
         "router>bound@n1/udp",
         "refused",
+    ),
+    Broken(
+        "a kubelet gets no answer from a pod under a policy",
+        "model.kubelet-probe",
+        (probed("n1", "http", ready=False, successful=2, failed=3),),
+        "kubelet@n1>k1/http",
+        "timeout",
     ),
     Broken(
         "a policy Local does not keep the source",

@@ -31,7 +31,7 @@ from conformance.registry import CHECKS
 from harness.model.disturbed import Removal, Repair
 from harness.model.records import Exchange, Observation
 from tests.unit.conformance import simdual, simlab, simpolicy
-from tests.unit.conformance.broken import moment, packets, rows, rungs, verb, without
+from tests.unit.conformance.broken import moment, packets, probed, rows, rungs, verb, without
 from tests.unit.conformance.simlab import Change, dumps, exchanges, records
 
 
@@ -249,6 +249,10 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "np.implicit": (*UNDER, _policies("ok")),
     "np.new-pod": (_policies("timeout"),),
     "np.absent": (_policies("timeout", before=True), rule(policy, "got_through", lambda _: True)),
+    "model.kubelet-probe": (
+        seen(dumps(lambda data: data | {"pods": {"n2": data["pods"]["n2"]}}, what="kubelet")),
+        seen(probed("n1", "exec", successful=2)),
+    ),
     "cni.conf.active": (
         seen(dumps(lambda data: data | {"files": None}, what="verbs")), rule(cni, "_types", lambda _: {"x"}),
     ),

@@ -18,7 +18,20 @@ EDGES: Final = {1450 + step - 20: 1450 + step for step in (-1, 0, 1)}
 """Sizes at the edge over IPv6, and where the edge is over IPv4."""
 
 OF_NO_FAMILY: Final = frozenset(
-    {"counters", "kernel", "moved", "dns", "resolv-conf", "inventory", "variant", "policy", "verbs", "netns", "machine"}
+    {
+        "counters",
+        "kernel",
+        "moved",
+        "dns",
+        "resolv-conf",
+        "inventory",
+        "variant",
+        "policy",
+        "verbs",
+        "netns",
+        "machine",
+        "kubelet",
+    }
 )
 """Subjects of dumps that are seen with the primary family."""
 

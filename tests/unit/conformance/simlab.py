@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from conformance import manifests, outward, plan, questions
+from conformance import kubelet, manifests, outward, plan, questions
 from conformance.context import Context, saved
 from conformance.inventory import BOUND_PORT, NAMESPACE, ApiServer, Inventory, NodeFact, ServiceFact, ServicePort, Site
 from conformance.judging import judge
@@ -171,6 +171,7 @@ class Lab:
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
         seen += [recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
+        seen.append(Dump(batch="B6", vantage="api", place="cluster", what=kubelet.WHAT, data=probed()))
         seen += [*simdisturbed.once(self.context), *simdisturbed.observations(self.context)]
         return seen[len(asked) :]
 
@@ -476,6 +477,18 @@ def _sysctls() -> dict[str, str]:
 def counters() -> list[tuple[str, Any]]:
     """Counters of a node on which nothing was dropped."""
     return [("counters", {"conntrack.drop": 0, "conntrack.insert_failed": 0}), ("rules-nft", [])]
+
+
+def probed() -> dict[str, Any]:
+    """What kubelets saw of the pods that they probe: nothing failed, and nobody enforced the policy."""
+    ready = dict.fromkeys(("http", "tcp", "exec"), True)
+    looks = {
+        when: {"ready": ready, "probes": {name: {"successful": count} for name in ready}}
+        for when, count in (("before", 2), ("under", 5))
+    }
+    told = {"open": "ok", "shut": "ok", "events": [], **looks}
+    addresses = {"n1": "10.244.0.20", "n2": "10.244.1.20"}
+    return {"enforcing": False, "pods": {node: {"ip": addresses[node], **told} for node in CIDR}}
 
 
 def node_dump(batch: str, node: str, what: str, data: Any) -> Dump:

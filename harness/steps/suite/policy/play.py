@@ -299,7 +299,7 @@ def deploy(suite: Suite) -> Arena:
 
     def serving(items: list[Object]) -> dict[str, tuple[str, ...]]:
         insist_on_pods(items, wanted)
-        return {called(item): _addresses(item) for item in items}
+        return {called(item): _addresses(item) for item in items if called(item) in wanted}
 
     try:
         serving(kube.list("v1", "Pod", labels=suite.labels))
