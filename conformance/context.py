@@ -50,6 +50,7 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "rules-legacy": "rules",
     "rules-nft": "rules",
     "sandboxes": "sandboxes",
+    "strays": "packets that were sent into connections",
     "sysctl": "sysctls",
     "verbs": "answers of CNI plugins",
 }

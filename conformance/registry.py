@@ -38,6 +38,7 @@ from conformance.checks import (
     setup,
     sources,
     speed,
+    strays,
     stub,
 )
 from conformance.model import Check
@@ -51,7 +52,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "reach": reach.CHECKS + setup.CHECKS + sources.CHECKS,
     "nat": nat.CHECKS,
     "mtu": mtu.CHECKS,
-    "services": services.CHECKS + service_ports.CHECKS + api_server.CHECKS,
+    "services": services.CHECKS + service_ports.CHECKS + api_server.CHECKS + strays.CHECKS,
     "dns": dns.CHECKS + resolver.CHECKS + stub.CHECKS,
     "egress": egress.CHECKS,
     "dual": dual.CHECKS,

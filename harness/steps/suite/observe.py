@@ -14,6 +14,7 @@ from conformance.context import saved
 from conformance.families import planned
 from conformance.inventory import Inventory
 from conformance.reads import Reads, kept
+from conformance.strays import WHAT
 from harness import timeouts
 from harness.cni.networks import network
 from harness.errors import CnilabError
@@ -36,6 +37,7 @@ from harness.steps.suite.disruptive.measure import Disturbance
 from harness.steps.suite.disruptive.run import observe_disturbed, observe_removed
 from harness.steps.suite.inbound import observe_inbound
 from harness.steps.suite.policy.play import observe_policies
+from harness.steps.suite.strays import observe_strays
 
 DEADLINES: Mapping[Batch, float] = {
     "B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B6": 10.0, "B7": 10.0,
@@ -291,6 +293,8 @@ def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         return []
     asked = planned(suite.inventory, lambda there: plan.services(there, gates))
     seen = probe(suite, kept(asked, pace.only), "B3", pace)
+    if gates.get("kp") and (pace.only is None or WHAT in pace.only.subjects):
+        seen += observe_strays(suite)
     return seen + _moved(suite, pace) if pace.moves else seen
 
 

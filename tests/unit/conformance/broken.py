@@ -189,6 +189,16 @@ def probed(node: str, container: str, *, ready: bool = True, **counts: int) -> C
     return dumps(edit, what="kubelet")
 
 
+def stray(client: str, target: str, *, resets: int = 0, **facts: Any) -> Change:
+    """Change what became of a connection into which packets were sent that do not belong there."""
+
+    def edit(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        hit = {row["src"] for row in rows if (row.get("client"), row.get("target")) == (client, target)}
+        return [row | (facts if "client" in row else {"resets": resets}) if row["src"] in hit else row for row in rows]
+
+    return dumps(edit, what="strays")
+
+
 def scratch(**facts: Any) -> Change:
     """Change what was seen of networks that no pod has."""
     return dumps(lambda data: data | {"scratch": data["scratch"] | facts}, what="attachments")
@@ -912,6 +922,27 @@ CASES = (
         (exchanges({"outcome": "refused", "errno": 111}, purpose="bound", dst_node="n1"),),
         "router>bound@n1/udp",
         "refused",
+    ),
+    Broken(
+        "a client resets its connection to a Service because of a packet that was not translated",
+        "ct.invalid",
+        (stray("b", "sole-a", resets=2, outcome="reset"),),
+        "b>sole-a/tcp",
+        "reset",
+    ),
+    Broken(
+        "a connection to a Service does not outlive a packet out of its window",
+        "ct.invalid",
+        (stray("a", "sole-c", outcome="timeout"),),
+        "a>sole-c/tcp",
+        "timeout",
+    ),
+    Broken(
+        "a connection to a Service leads to a pod that is no endpoint",
+        "ct.invalid",
+        (stray("a", "sole-c", token="d"),),
+        "a>sole-c/tcp",
+        "wrong-peer",
     ),
     Broken(
         "a kubelet gets no answer from a pod under a policy",

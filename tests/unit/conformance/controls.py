@@ -31,7 +31,7 @@ from conformance.registry import CHECKS
 from harness.model.disturbed import Removal, Repair
 from harness.model.records import Exchange, Observation
 from tests.unit.conformance import simdual, simlab, simpolicy
-from tests.unit.conformance.broken import moment, packets, probed, rows, rungs, verb, without
+from tests.unit.conformance.broken import moment, packets, probed, rows, rungs, stray, verb, without
 from tests.unit.conformance.simlab import Change, dumps, exchanges, records
 
 
@@ -211,6 +211,7 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "svc.api-server": (seen(exchanges({"trusted": False}, purpose="api-endpoint")),),
     "svc.hostport.reach": (MESH, gone(purpose="hostport", dst_node="n1")),
     "svc.hostport.scope": (MESH, silent("localhost"), gone(purpose="bound", dst_node="n1")),
+    "ct.invalid": (service("sole-c", endpoints=()), seen(stray("b", "a", resets=1))),
     "dns.service": (service("spread"), gone(kind="lookup", src_node="n1")),
     "dns.srv": (service("spread"),),
     "dns.ptr": (service("spread"),),

@@ -87,7 +87,7 @@ def _take(one: Dump, family: Family) -> Any:  # noqa: PLR0911 - one per subject
         case "addr":
             rows = [row for row in data if row["ifname"] != _DEVICES[other(family)]]
             return [row | {"addr_info": [info for info in row["addr_info"] if _own_info(info, family)]} for row in rows]
-        case "route" | "neigh" | "fdb" | "sightings":
+        case "route" | "neigh" | "fdb" | "sightings" | "strays":
             return [row for row in data if _own_row(row, family)]
         case "sysctl":
             foreign = {
@@ -143,7 +143,7 @@ def _with(one: Dump, new: Any, family: Family) -> Any:  # noqa: PLR0911 - one pe
     match one.what:
         case "addr":
             return _links(data, new, family)
-        case "route" | "neigh" | "fdb" | "sightings":
+        case "route" | "neigh" | "fdb" | "sightings" | "strays":
             return [*(row for row in data if not _own_row(row, family)), *new]
         case "sysctl" | "leases" | "legacy-tables":
             own = _take(one, family)

@@ -15,6 +15,7 @@ from conformance.judging import judge
 from conformance.manifests import crowd_addresses
 from conformance.maths import base, first_host
 from conformance.registry import CHECKS
+from conformance.strays import ways
 from conformance.verbs import NEW_TTL, OLD_TTL
 from harness.cni.catalogue import variant
 from harness.model.records import (
@@ -171,6 +172,7 @@ class Lab:
             if isinstance(one, Exchange) and one.purpose == "egress"
         ]
         seen += [recorder("B5", "sightings", sources), *simpolicy.observations(enforcing=False)]
+        seen += strays(self.inventory)
         seen.append(Dump(batch="B6", vantage="api", place="cluster", what=kubelet.WHAT, data=probed()))
         seen += [*simdisturbed.once(self.context), *simdisturbed.observations(self.context)]
         return seen[len(asked) :]
@@ -477,6 +479,19 @@ def _sysctls() -> dict[str, str]:
 def counters() -> list[tuple[str, Any]]:
     """Counters of a node on which nothing was dropped."""
     return [("counters", {"conntrack.drop": 0, "conntrack.insert_failed": 0}), ("rules-nft", [])]
+
+
+def strays(there: Inventory) -> list[Dump]:
+    """Packets out of their windows harmed no connection: neither to Services, nor to pods themselves."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for number, (client, service, server) in enumerate(ways(there)):
+        own = f"{server.ip}:{server.port}"
+        virtual = f"{service.cluster_ip}:{service.port('tcp').port}"
+        for port, target, dial in ((41000 + number, service.name, virtual), (42000 + number, server.name, own)):
+            told = {"src": f"{client.ip}:{port}", "before": "ok", "outcome": "ok", "token": server.name, "detail": ""}
+            rows.setdefault(server.name, []).append({"client": client.name, "target": target, "dst": dial, **told})
+            rows[server.name].append({"src": told["src"], "dst": own, "sent": 2, "resets": 0})
+    return [pod_dump("B3", there.by_name[server], "strays", data) for server, data in rows.items()]
 
 
 def probed() -> dict[str, Any]:

@@ -81,7 +81,7 @@ type batch struct {
 // retriable probes are single shots; the others try many things and say how many failed.
 func retriable(probe Probe) bool {
 	switch probe.Kind {
-	case "burst", "collect", "churn", "stream", "hold", "rounds", "flow":
+	case "burst", "collect", "churn", "stream", "hold", "rounds", "flow", "stray":
 		return false
 	}
 	return probe.Times == 0
@@ -145,6 +145,8 @@ func (b *batch) probe(probe Probe, deadline time.Time) Result {
 		return rounds(probe, deadline)
 	case "flow":
 		return flow(probe, deadline)
+	case "stray":
+		return stray(probe, deadline)
 	case "churn":
 		return churn(probe, deadline)
 	case "lookup":

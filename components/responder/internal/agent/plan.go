@@ -18,7 +18,7 @@ type Plan struct {
 // Probe is one thing to try. Which fields count depends on the kind.
 type Probe struct {
 	ID         string `json:"id"`
-	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn, stream, hold, rounds, flow
+	Kind       string `json:"kind"`        // exchange, rung, bind, lookup, burst, collect, churn, stream, hold, rounds, flow, stray
 	Proto      string `json:"proto"`       // tcp, udp, icmp; the family is that of the address
 	Dial       string `json:"dial"`        // address and port; address alone for icmp
 	Size       int    `json:"size"`        // payload bytes; of a rung: bytes of the IP packet
@@ -33,7 +33,7 @@ type Probe struct {
 	Expect     string `json:"expect"`      // outcome that ends the tries; empty for ok
 	Count      int    `json:"count"`       // datagrams of a burst; questions and answers of rounds
 	PaceUs     int    `json:"pace_us"`     // of a stream: microseconds from one datagram to the next
-	ForMs      int    `json:"for_ms"`      // of a flow: how long it lasts; of a held connection: how long it is idle
+	ForMs      int    `json:"for_ms"`      // of a flow and of strays: how long they last; of a held connection: how long it is idle
 	Burst      string `json:"burst"`       // name of a burst
 	Ask        bool   `json:"ask"`         // the sender of a burst asks the receiver for the count
 	Sequential int    `json:"sequential"`
@@ -108,6 +108,9 @@ type Result struct {
 
 	// hold
 	Before string `json:"before,omitempty"` // outcome of the first exchange; that of the last is the probe's
+
+	// stray
+	Flows []Flow `json:"flows,omitempty"`
 
 	// churn
 	Connected int            `json:"connected,omitempty"`

@@ -1,0 +1,118 @@
+"""Connections to Services into which packets are sent that do not belong there: who resets them?
+
+The server's own place sends the packets, with a raw socket, and listens for what comes back. Its client holds the
+connection, and asks again afterwards. The same is done to a connection to the pod's own address.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from conformance.families import inventory_of
+from conformance.inventory import Inventory, Site
+from conformance.strays import WHAT, Way, ways
+from harness import timeouts
+from harness.model.family import endpoint
+from harness.model.records import Dump
+from harness.probes.agent import run_at
+from harness.probes.plan import Prober
+from harness.steps.suite.deploy import Suite
+
+LISTENS: Final = 0.5
+"""Seconds until a server listens to its connections, on a busy machine, before scaling."""
+
+LASTS: Final = 1.0
+"""Seconds for which a connection is held after the packets were sent, before scaling: a reset needs one round trip."""
+
+LOOKS: Final = 3
+"""A server that began to listen too late has seen no connection: then all is done again."""
+
+Line = Mapping[str, Any]
+Requests = dict[Prober, list[dict[str, Any]]]
+
+
+def observe_strays(suite: Suite) -> list[Dump]:
+    """Hold the connections, send the packets, and tell what both ends saw.
+
+    Args:
+        suite: The deployed suite.
+    """
+    found = [way for family in suite.inventory.families for way in ways(inventory_of(suite.inventory, family))]
+    if not found:
+        return []
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(LOOKS):
+        rows = _look(suite, found)
+        if all(row.get("sent", 1) for group in rows.values() for row in group) and _met(rows):
+            break
+    return [_dump(suite.inventory, server, data) for server, data in rows.items()]
+
+
+def _met(rows: Mapping[str, list[dict[str, Any]]]) -> bool:
+    """Each connection that worked was seen by its server."""
+    return all(
+        {row["src"] for row in group if row.get("before") == "ok"} <= {row["src"] for row in group if "sent" in row}
+        for group in rows.values()
+    )
+
+
+def _dump(there: Inventory, server: str, data: Any) -> Dump:
+    node = there.by_name[server].node
+    return Dump(batch="B3", vantage="pod", place=server, node=node, what=WHAT, data=data)
+
+
+def _look(suite: Suite, found: list[Way]) -> dict[str, list[dict[str, Any]]]:
+    """One look at all ways at the same time: a program run for each server and for each client."""
+    lasts = round(timeouts.scaled(LISTENS + 2 * LASTS) * 1000)
+    servers: Requests = defaultdict(list)
+    clients: Requests = defaultdict(list)
+    asked: list[tuple[Site, str, Prober, str]] = []
+    for client, service, server in found:
+        own = endpoint(server.ip, server.port)
+        at = suite.sites[server.name]
+        if own not in {request["dial"] for request in servers[at]}:
+            servers[at].append({"id": own, "kind": "stray", "dial": own, "for_ms": lasts})
+        virtual = endpoint(service.cluster_ip, service.port("tcp").port)
+        for target, dial in ((service.name, virtual), (server.name, own)):
+            here = suite.sites[client.name]
+            number = str(len(clients[here]))
+            held = {
+                "id": number,
+                "kind": "hold",
+                "dial": dial,
+                "size": 64,
+                "for_ms": round(timeouts.scaled(LASTS) * 1000),
+            }
+            clients[here].append(held)
+            asked.append((server, target, here, number))
+    deadline = LISTENS + 4 * LASTS
+    with ThreadPoolExecutor(max_workers=len(servers) + len(clients), thread_name_prefix="strays") as pool:
+        listening = {at.name: pool.submit(run_at, at, requests, deadline) for at, requests in servers.items()}
+        for _ in timeouts.ticks(LISTENS, LISTENS, LISTENS):
+            pass
+        holding = {here: pool.submit(run_at, here, requests, deadline) for here, requests in clients.items()}
+        rows = {name: _flows(done.result()) for name, done in listening.items()}
+        for server, target, here, number in asked:
+            lines = holding[here].result()
+            line = lines.get(number) or lines.get("failure") or {"outcome": "error", "detail": "no answer"}
+            rows[server.name].append(_held(here.name, target, clients[here][int(number)]["dial"], line))
+    return rows
+
+
+def _flows(lines: Mapping[str, Line]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for own, line in lines.items():
+        if line.get("outcome") != "ok":
+            found.append({"dst": own, "error": line.get("detail") or line.get("outcome")})
+            continue
+        rows = line.get("flows") or ()
+        found += [{"dst": own, "src": row["peer"], "sent": row["sent"], "resets": row["resets"]} for row in rows]
+    return found
+
+
+def _held(client: str, target: str, dial: str, line: Line) -> dict[str, Any]:
+    told = {key: line.get(key, "") for key in ("before", "outcome", "token", "detail")}
+    return {"client": client, "target": target, "src": line.get("source", ""), "dst": dial, **told}
