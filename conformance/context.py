@@ -35,6 +35,8 @@ _SUBJECTS: Final[Mapping[str, str]] = {
     "kernel": "limits",
     "leases": "lease store",
     "moved": "new endpoint",
+    "node-join": "node that came back",
+    "node-loss": "routes to a node that left",
     "neigh": "neighbour entries",
     "netns": "network namespace",
     "conf": "files of the network",

@@ -49,6 +49,33 @@ def _loopback(site: Site) -> str:
     return "::1" if ":" in site.ip else "127.0.0.1"
 
 
+def lost_node(inventory: Inventory) -> str:
+    """The node that is taken out of the cluster for a moment: the second one; empty where there is no other."""
+    return inventory.nodes[1].name if len(inventory.nodes) > 1 else ""
+
+
+def bystanders(inventory: Inventory) -> tuple[Way, ...]:
+    """Streams between pods of all other nodes, in a circle, between two pods of the first node, and of one to itself.
+
+    Whoever receives one sends one, too: its agent counts.
+    """
+    first = [site for site in first_pods(inventory) if site.node != lost_node(inventory)]
+    local = inventory.on(first[0].node)[:2] if first else ()
+    pairs = [*zip(first, (*first[1:], *first[:1]), strict=True)] if len(first) > 1 else []
+    pairs += [(local[0], local[1]), (local[1], local[0])] if len(local) > 1 else []
+    if not pairs or not all(site.ip for pair in pairs for site in pair):
+        return ()
+    return (*((one, _target(other)) for one, other in pairs), (local[0], _target(local[0], SELF, _loopback(local[0]))))
+
+
+def reunited(inventory: Inventory) -> tuple[Way, ...]:
+    """Both ways between a pod of the node that was away, and one of each other node."""
+    first = first_pods(inventory)
+    own = [site for site in first if site.node == lost_node(inventory) and site.ip]
+    others = [site for site in first if site.node != lost_node(inventory) and site.ip]
+    return tuple(way for one in own for other in others for way in ((one, _target(other)), (other, _target(one))))
+
+
 def held(inventory: Inventory) -> tuple[Way, ...]:
     """Connections of a pod: to a pod of another node, to a Service's address, to the outside, and to itself."""
     pair = ends(inventory)

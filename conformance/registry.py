@@ -24,6 +24,7 @@ from conformance.checks import (
     kubelet,
     leftovers,
     limits,
+    membership,
     mtu,
     nat,
     nodes,
@@ -58,7 +59,7 @@ _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
     "dual": dual.CHECKS,
     "policy": policy.CHECKS + kubelet.CHECKS,
     "cni": cni.CHECKS + attachments.CHECKS,
-    "robust": robust.CHECKS + leftovers.CHECKS + speed.CHECKS,
+    "robust": robust.CHECKS + membership.CHECKS + leftovers.CHECKS + speed.CHECKS,
 }
 
 AREAS: Final[dict[Area, tuple[Check, ...]]] = {

@@ -30,7 +30,8 @@ def restarts(context: Context) -> list[Restart]:
 def trials(context: Context) -> range:
     """Restarts that there were to be, by number."""
     told = [one.trials for one in restarts(context)]
-    told += [one.trial + 1 for one in context.observations if isinstance(one, Stream | Held)]
+    asked = [one for one in context.observations if isinstance(one, Stream | Held)]
+    told += [one.trial + 1 for one in asked if one.purpose in {"restart", "idle"}]
     return range(max(told, default=0))
 
 
@@ -49,7 +50,7 @@ def robust_restart(context: Context) -> Verdict:
     """Agents come back, and pods hardly notice that they were away."""
     found = restarts(context)
     legs = [_returned(one) for one in found] + unasked(context)
-    flows = [one for one in context.observations if isinstance(one, Stream)]
+    flows = [one for one in context.observations if isinstance(one, Stream) and one.purpose == "restart"]
     for src, target in streams(context.inventory):
         if target.name != SELF:
             legs += _stream_legs(context, src.name, target.name, flows)
@@ -61,7 +62,7 @@ def robust_restart(context: Context) -> Verdict:
         (
             control("P6", any(one.before for one in found), "nodes had agents before"),
             control(
-                "P1", own and all(_paced(one) for one in own), f"{len(own)} streams of a pod to itself kept their pace"
+                "P1", own and all(paced(one) for one in own), f"{len(own)} streams of a pod to itself kept their pace"
             ),
         ),
         _evidence(found, legs),
@@ -127,7 +128,8 @@ def _lost(flows: Sequence[Stream]) -> str:
     )
 
 
-def _paced(one: Stream) -> bool:
+def paced(one: Stream) -> bool:
+    """Its sender had the processor for at least half of its time: otherwise what arrived says nothing."""
     return one.outcome != "error" and one.sent * one.pace_ms >= one.ms * SLOWEST and bool(one.received)
 
 

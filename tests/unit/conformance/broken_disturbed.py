@@ -7,7 +7,7 @@ from typing import Any
 from harness.model.disturbed import Removal, Repair, Restart, Rounds
 from harness.model.netstate import Link
 from harness.model.records import Observation
-from tests.unit.conformance.simlab import Change, records
+from tests.unit.conformance.simlab import Change, dumps, exchanges, records
 
 
 def never_back(one: Observation) -> Observation:
@@ -65,10 +65,25 @@ def cut(**match: Any) -> Change:
     return records("held", {"outcome": "timeout", "errno": 110, "token": ""}, **match)
 
 
+def remembered(kind: str) -> Change:
+    """n1 goes on to have what leads to a node that left."""
+    return dumps(
+        lambda data: [row | {"seconds": None, "left": row["before"]} if row["kind"] == kind else row for row in data],
+        what="node-loss",
+    )
+
+
 DEFECTS: tuple[tuple[str, str, tuple[Change, ...], str, str], ...] = (
     ("rules are not repaired", "node.heal", (not_repaired,), "n1/rules/0", "missing"),
     ("the agent does not come back", "robust.restart", (never_back,), "n1/agent/0", "missing"),
     ("a restart is noticed", "robust.restart", (dark(src="a", dst="c", trial=1),), "a>c/udp", "lost"),
+    ("routes lead to a node that left", "robust.loss", (remembered("route"),), "n1/route", "unexpected"),
+    ("forwarding entries lead to a node that left", "robust.loss", (remembered("fdb"),), "n1/fdb", "unexpected"),
+    ("others notice that a node left", "robust.loss", (dark(src="a", dst="b", purpose="loss"),), "a>b/udp", "lost"),
+    ("a node that joined is not reached", "robust.join",
+     (exchanges({"outcome": "timeout", "errno": 110}, purpose="joined", src="a"),), "a>c/tcp", "timeout"),
+    ("another pod answers for one of a node that joined", "robust.join",
+     (exchanges({"token": "d"}, purpose="joined", src="a"),), "a>c/tcp", "wrong-peer"),
     ("a restart takes another share", "ipam.cidr.stable", (other_share,), "n2/1", "wrong-value"),
     ("an idle connection is forgotten", "conn.idle", (cut(src="a", dst="c", purpose="idle"),),
      "a>c/tcp/idle", "timeout"),

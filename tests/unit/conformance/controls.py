@@ -285,6 +285,11 @@ WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "robust.restart": (
         seen(records("restart", {"before": ()})), seen(records("stream", {"sent": 20, "received": 20}, dst="self")),
     ),
+    "robust.loss": (
+        seen(dumps(lambda data: [row | {"before": []} for row in data], what="node-loss")),
+        seen(records("stream", {"sent": 20, "received": 20}, dst="self")),
+    ),
+    "robust.join": (silent("join-before"), seen(exchanges({"outcome": "ok"}, purpose="join-away"))),
     "ipam.cidr.stable": (gone(kind="restart", src="n1"), rule(robust, "_same", lambda *_: passed("n1"))),
     "conn.idle": (
         seen(records("held", {"outcome": "reset"}, dst="self")), seen(records("held", {"before": "timeout"})),

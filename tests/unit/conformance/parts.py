@@ -31,6 +31,7 @@ OF_NO_FAMILY: Final = frozenset(
         "netns",
         "machine",
         "kubelet",
+        "node-join",
     }
 )
 """Subjects of dumps that are seen with the primary family."""
@@ -87,7 +88,7 @@ def _take(one: Dump, family: Family) -> Any:  # noqa: PLR0911 - one per subject
         case "addr":
             rows = [row for row in data if row["ifname"] != _DEVICES[other(family)]]
             return [row | {"addr_info": [info for info in row["addr_info"] if _own_info(info, family)]} for row in rows]
-        case "route" | "neigh" | "fdb" | "sightings" | "strays":
+        case "route" | "neigh" | "fdb" | "sightings" | "strays" | "node-loss":
             return [row for row in data if _own_row(row, family)]
         case "sysctl":
             foreign = {
@@ -143,7 +144,7 @@ def _with(one: Dump, new: Any, family: Family) -> Any:  # noqa: PLR0911 - one pe
     match one.what:
         case "addr":
             return _links(data, new, family)
-        case "route" | "neigh" | "fdb" | "sightings" | "strays":
+        case "route" | "neigh" | "fdb" | "sightings" | "strays" | "node-loss":
             return [*(row for row in data if not _own_row(row, family)), *new]
         case "sysctl" | "leases" | "legacy-tables":
             own = _take(one, family)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from conformance.context import Context
-from conformance.disturbance import SELF, Way, answerers, held, measured, streams
+from conformance.disturbance import SELF, Way, answerers, bystanders, held, measured, reunited, streams
 from harness.model.disturbed import Held, Removal, Repair, Restart, Rounds, Speed, Stream, Thing
 from harness.model.netstate import Link, NetState, Route
-from harness.model.records import Dump, Observation
+from harness.model.records import Dump, Exchange, Observation
+from tests.unit.conformance.twins import forth_text
 
 TRIALS: Final = 2
+JOINING: Final = ("join-before", "join-away", "joined")
 PLUGINS: Final = ("bridge", "host-local", "loopback", "portmap")
 RULE: Final = 'iptables -t nat -A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG'
 MACHINE: Final = {"kernel": "6.18.0", "architecture": "x86_64", "processors": 2, "load": 0.5, "model": "a processor"}
@@ -26,6 +28,9 @@ def observations(run: Context) -> list[Observation]:
     for way in held(run.inventory):
         seen += [_held(run, way, "idle", 0), *(_held(run, way, "restart", trial) for trial in range(TRIALS))]
     seen += [_stream(way, trial) for way in streams(run.inventory) for trial in range(TRIALS)]
+    seen += [_stream(way, 0, "loss") for way in bystanders(run.inventory)]
+    seen += [_dialled(way, purpose) for way in reunited(run.inventory) for purpose in JOINING]
+    seen.append(Dump(batch="B8", vantage="api", place="cluster", what="node-loss", data=_forgotten(run)))
     for way in measured(run.inventory):
         seen += [_speed(way, purpose, trial) for purpose in ("throughput", "rounds", "setups") for trial in range(2)]
     for node in run.inventory.nodes:
@@ -39,7 +44,12 @@ def once(run: Context) -> list[Observation]:
     Args:
         run: The lab.
     """
-    seen: list[Observation] = [Dump(batch="B8", vantage="api", place="cluster", what="machine", data=MACHINE)]
+    shares = {node.name: [node.pod_cidr, forth_text(node.pod_cidr)] for node in run.inventory.nodes}
+    joined = {"lost": "n2", "agent": 4.0, "seconds": {"IPv4": 4.2, "IPv6": 4.3}, "shares": shares, "collected": []}
+    seen: list[Observation] = [
+        Dump(batch="B8", vantage="api", place="cluster", what="machine", data=MACHINE),
+        Dump(batch="B8", vantage="api", place="cluster", what="node-join", data=joined),
+    ]
     for node in run.inventory.nodes:
         seen += [_restart(node.name, node.pod_cidr, trial) for trial in range(TRIALS)]
         seen += [_rounds(node.name), removal(run, node.name)]
@@ -52,9 +62,29 @@ def _common(way: Way, purpose: str, trial: int) -> dict[str, Any]:
     return {"batch": "B8", "purpose": purpose, "trial": trial, "outcome": "ok", **told}
 
 
-def _stream(way: Way, trial: int) -> Stream:
+def _dialled(way: Way, purpose: str) -> Exchange:
+    """Nobody has a way while the node is away."""
+    src, target = way
+    told: dict[str, Any] = {"outcome": "ok", "token": target.name, "source": f"{src.ip}:40000"}
+    if purpose == "join-away":
+        told = {"outcome": "timeout", "errno": 110}
+    common = {key: value for key, value in _common(way, purpose, 0).items() if key not in {"trial", "outcome"}}
+    return Exchange.model_validate({**common, "src_ip": src.ip, "proto": "tcp", **told})
+
+
+def _forgotten(run: Context) -> list[dict[str, Any]]:
+    """What n1 had of n2, which was gone when it had left."""
+    share = run.inventory.node("n2").pod_cidr
+    had = {"route": f"{share} dev flannel.1 onlink", "fdb": "52:00:00:00:00:02 dst 172.18.0.12 self permanent"}
+    return [
+        {"node": "n1", "kind": kind, "dst": share, "seconds": 0.3, "before": [line], "left": []}
+        for kind, line in had.items()
+    ]
+
+
+def _stream(way: Way, trial: int, purpose: str = "restart") -> Stream:
     counted = {"sent": 500, "received": 500, "last": 499, "pause_ms": 12.0, "ms": 5000.0}
-    return Stream.model_validate(_common(way, "restart", trial) | counted)
+    return Stream.model_validate(_common(way, purpose, trial) | counted)
 
 
 def _held(run: Context, way: Way, purpose: str, trial: int) -> Held:

@@ -180,7 +180,7 @@ def _merged(found: Mapping[Family, Sequence[Observation]]) -> list[Observation]:
         match one, six:
             case Tap(), Tap():
                 made.append(one.model_copy(update={"packets": (*one.packets, *six.packets)}))
-            case Dump(what="sightings" | "dns" | "strays"), Dump():
+            case Dump(what="sightings" | "dns" | "strays" | "node-loss"), Dump():
                 made.append(one.model_copy(update={"data": [*one.data, *six.data]}))
             case Dump(), Dump():
                 made.append(_policies(one, six.data))

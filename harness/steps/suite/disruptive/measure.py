@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Part = Literal["rounds", "speed", "idle", "heal", "restart", "removal"]
+Part = Literal["rounds", "speed", "idle", "heal", "restart", "loss", "removal"]
 
 NEEDS: Final[Mapping[Part, frozenset[str]]] = {
     "rounds": frozenset({"ipam.churn"}),
@@ -14,6 +14,7 @@ NEEDS: Final[Mapping[Part, frozenset[str]]] = {
     "idle": frozenset({"conn.idle"}),
     "heal": frozenset({"node.heal"}),
     "restart": frozenset({"robust.restart", "conn.idle", "ipam.cidr.stable"}),
+    "loss": frozenset({"robust.loss", "robust.join"}),
     "removal": frozenset({"residue.clean"}),
 }
 """Part of the batches -> the requirements that read what it sees: a part that nobody reads disturbs for nothing."""
@@ -36,6 +37,7 @@ class Disturbance:
         patience: How many times the declared time a node waits for what its agent repairs, before it gives up.
         unpromised: Seconds that it waits for what the network does not promise to repair.
         back: Seconds until the agent of every node is there again, before scaling.
+        gone: Seconds for which a node is away at most. Never stretched: after 40 its pods would be collected.
     """
 
     plugins: Callable[[], Sequence[str]] = _none
@@ -46,6 +48,7 @@ class Disturbance:
     patience: float = 5.0
     unpromised: float = 12.0
     back: float = 60.0
+    gone: float = 12.0
 
     def wants(self, part: Part) -> bool:
         """Somebody reads what a part sees."""

@@ -60,8 +60,8 @@ def _restart(suite: Suite, trial: int, how: Disturbance) -> list[Restart]:
     """End the agents of all nodes, and wait until each node has another one."""
     api, nodes = suite.attached.kube, [node.name for node in suite.attached.lab.nodes]
     workloads = daemon_sets(suite.attached.variant.workloads)
-    pods = list(_pods(api, workloads))
-    before = {node: tuple(_uid(pod) for pod in pods if _node(pod) == node) for node in nodes}
+    pods = list(agents(api, workloads))
+    before = {node: tuple(_uid(pod) for pod in pods if node_of(pod) == node) for node in nodes}
     shares = {node: _share(suite, node) for node in nodes}
     start = time.monotonic()
     # As their own grace period has it: that is how an upgrade ends them.
@@ -70,9 +70,9 @@ def _restart(suite: Suite, trial: int, how: Disturbance) -> list[Restart]:
     back: dict[str, tuple[float, tuple[str, ...]]] = {}
     there: list[Object] = []
     for _ in timeouts.ticks(how.back, 0.1, 0.25):
-        there = list(_pods(api, workloads))
+        there = list(agents(api, workloads))
         for node in nodes:
-            ready = tuple(_uid(pod) for pod in there if _node(pod) == node and _ready(pod))
+            ready = tuple(_uid(pod) for pod in there if node_of(pod) == node and ready_pod(pod))
             new = set(ready) - set(before[node])
             if node not in back and len(new) >= len(workloads):
                 back[node] = (round(time.monotonic() - start, 3), tuple(sorted(new)))
@@ -84,7 +84,7 @@ def _restart(suite: Suite, trial: int, how: Disturbance) -> list[Restart]:
             before=before[node], after=back[node][1] if node in back else (),
             seconds=back[node][0] if node in back else None,
             waited=round(time.monotonic() - start, 3),
-            seen="; ".join(_state(pod) for pod in there if _node(pod) == node) or "no pod of the agent",
+            seen="; ".join(_state(pod) for pod in there if node_of(pod) == node) or "no pod of the agent",
             share_before=shares[node], share_after=_share(suite, node),
         )
         for node in nodes
@@ -101,7 +101,7 @@ def daemon_sets(workloads: Sequence[str]) -> list[tuple[str, str]]:
     return [(namespace, name) for namespace, kind, name in parts if kind == "DaemonSet"]
 
 
-def _pods(api: Kube, workloads: Sequence[tuple[str, str]]) -> Iterator[Object]:
+def agents(api: Kube, workloads: Sequence[tuple[str, str]]) -> Iterator[Object]:
     """Pods of agents that are not about to end."""
     for namespace, name in workloads:
         for pod in api.list("v1", "Pod", namespace):
@@ -115,18 +115,20 @@ def _uid(pod: Object) -> str:
     return str(pod["metadata"]["uid"])
 
 
-def _node(pod: Object) -> str:
+def node_of(pod: Object) -> str:
+    """Name of the node that a pod is bound to."""
     return str(pod["spec"].get("nodeName", ""))
 
 
-def _ready(pod: Object) -> bool:
+def ready_pod(pod: Object) -> bool:
+    """The API says that it is ready."""
     conditions = pod["status"].get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _state(pod: Object) -> str:
     """`kube-flannel-ds-x7k2p Pending, not ready`."""
-    ready = "ready" if _ready(pod) else "not ready"
+    ready = "ready" if ready_pod(pod) else "not ready"
     return f"{pod['metadata']['name']} {pod['status'].get('phase', 'Unknown')}, {ready}"
 
 

@@ -24,6 +24,7 @@ from harness.probes.plan import Prober
 from harness.probes.speed import Kind, measure
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.disruptive.heal import observe_heal
+from harness.steps.suite.disruptive.loss import observe_loss
 from harness.steps.suite.disruptive.measure import Disturbance, Part
 from harness.steps.suite.disruptive.removal import observe_removal
 from harness.steps.suite.disruptive.restart import observe_restarts
@@ -51,6 +52,7 @@ def observe_disturbed(suite: Suite, journal: Journal, how: Disturbance) -> list[
 
     part("rounds", f"{how.rounds} attachments on every node", lambda: [*observe_rounds(suite, how.rounds)])
     part("speed", "speed between pods, one pair at a time", lambda: _speed(suite, how.trials))
+    part("loss", "a node that leaves and comes back", lambda: [*observe_loss(suite, how)])
     with _idle(suite, journal, how) as waiting:
         part("heal", "routes and rules that are deleted", lambda: [*observe_heal(suite, how)])
         part("restart", f"{how.trials} restarts of agents", lambda: [*observe_restarts(suite, how)])
