@@ -284,7 +284,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "egress.inbound", "whether the outside reaches pods that asked for nothing is recorded", "R", "B5",
         egress_inbound, gates=("router",), after=("node.underlay",), causes=("a route that leaked",),
-        next=("ip route", "ip -6 route"), inverse="with a route the router reaches pods",
+        inverse="with a route the router reaches pods",
     ),
     Check(
         "egress.scope", "the rules never masquerade traffic inside the cluster", "M", "B0", scope,

@@ -47,6 +47,11 @@ deadlines, before anything is said about the suite.
 MOVING = frozenset({"svc.endpoint-change", "svc.udp-stale"})
 """Checks for which a Service is moved, which takes seconds."""
 
+NAMED: Final = frozenset({"model.kubelet-probe"})
+"""Checks that are judged only under faults that name them: a look makes pods, and a plugin repairs on the way what is
+broken on its node, or leaves there what its fault makes it leave.
+"""
+
 BRIEF: Final[Mapping[str, Any]] = {
     "rounds": 5, "trials": 1, "idle": 5.0, "patience": 2.0, "unpromised": 1.0, "back": 20.0,
 }  # fmt: skip
@@ -168,7 +173,11 @@ def _prepared(attached: Attached, run: RunDir, journal: Journal, chosen: Sequenc
     if bad:
         # A busy moment may have been the reason: nothing is said before another look.
         before |= {result.id: result for result in judge_all(_look(mutation, bad, Pace()), bad, CHECKS)}
-    able = [check for check in CHECKS.values() if can_fail(check, green) and not {*check.batches} & {*DISTURBING}]
+    able = [
+        check
+        for check in CHECKS.values()
+        if can_fail(check, green) and not {*check.batches} & {*DISTURBING} and check.id not in NAMED
+    ]
     rest = tuple(check for check in able if before[check.id].status == "pass")
     run.write_census(
         Census(

@@ -25,10 +25,8 @@ from harness.model.records import Dump, Exchange, Observation
 from harness.probes import facts, kernel_state, podstate, sandboxes
 from harness.probes import plan as probes
 from harness.probes.agent import run_plans
-from harness.probes.capture import TapPoint, listen
 from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
-from harness.runner import CommandError
 from harness.steps.suite import kubelet
 from harness.steps.suite.again import settled
 from harness.steps.suite.cni_verbs import observe_all
@@ -38,6 +36,7 @@ from harness.steps.suite.disruptive.run import observe_disturbed, observe_remove
 from harness.steps.suite.inbound import observe_inbound
 from harness.steps.suite.policy.play import observe_policies
 from harness.steps.suite.strays import observe_strays
+from harness.steps.suite.wire import captured
 
 DEADLINES: Mapping[Batch, float] = {
     "B0": 2.0, "B1": 5.0, "B2": 4.0, "B3": 4.0, "B4": 4.0, "B5": 3.0, "B6": 10.0, "B7": 10.0,
@@ -122,6 +121,7 @@ def observe(
         with ThreadPoolExecutor(max_workers=len(chosen), thread_name_prefix="batch") as pool:
             for part in pool.map(lambda batch: _batch(suite, batch, run, journal, patient), chosen):
                 seen += part
+    seen += _probed(suite, journal, patient) if "B6" in wanted else []
     return seen + _disturbed(suite, [batch for batch in wanted if batch in DISTURBING], journal, patient.disturbance)
 
 
@@ -253,38 +253,10 @@ def _b2(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
     """A few packets under the eyes of taps, then the ladders and payloads."""
     seen: list[Observation] = []
     if pairs.node_pairs(suite.inventory) and suite.gates.get("cap"):
-        seen += _captured(suite, run, pace)
+        half = pace.deadline("B2") / 2
+        seen += captured(suite, run, lambda asked: probe(suite, asked, "B2", pace, deadline=half))
     expect = suite.attached.variant.expect
     return seen + probe(suite, planned(suite.inventory, lambda there: plan.packets(there, expect)), "B2", pace)
-
-
-def _captured(suite: Suite, run: Path, pace: Pace) -> list[Observation]:
-    src, dst = pairs.node_pairs(suite.inventory)[0]
-
-    def asked(there: Inventory) -> plan.Plan:
-        one, other = there.by_name[src.name], there.by_name[dst.name]
-        return plan.wire(one, other, plan.path_mtu(there, suite.attached.variant.expect, one, other))
-
-    nic = suite.attached.spec.cluster_nic
-    points = []
-    hosts = " or ".join(f"host {address}" for site in (src, dst) for address in site.ips or (site.ip,))
-    nodes = [suite.inventory.node(site.node) for site in (src, dst)]
-    ends = [" and ".join(f"host {node.address_of(family)}" for node in nodes) for family in suite.inventory.families]
-    underlay = ends[0] if len(ends) == 1 else f"({' or '.join(f'({pair})' for pair in ends)})"
-    for site in (src, dst):
-        runner = suite.sandboxes.netns_runner(suite.sandboxes.find(site.namespace, site.pod))
-        points.append(TapPoint(site.node, site.name, "eth0", runner, hosts))
-    for site in (src, dst):
-        node = suite.sandboxes.node(site.node)
-        overlay = suite.attached.variant.expect.wire
-        tunnel = f"({underlay} and udp port {overlay.port})" if overlay.port else f"({underlay} and (udp or esp))"
-        points.insert(-1, TapPoint(site.node, site.node, nic, node.runner, f"{hosts} or {tunnel}"))
-    try:
-        with listen(points, flow=f"{src.name}<>{dst.name}", batch="B2", run=run, name="cross-node") as taps:
-            seen = probe(suite, planned(suite.inventory, asked), "B2", pace, deadline=pace.deadline("B2") / 2)
-    except CommandError:
-        return []  # an interface that is down has no tap; judges of captures then have nothing, and say so
-    return [*seen, *taps.stop()]
 
 
 def _b3(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
@@ -381,19 +353,19 @@ def _b5(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
 
 
 def _b6(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
-    """Where policies are enforced after all others: nothing else is looked at while they hold.
-
-    The pods that kubelets probe have a policy of their own, about nobody else: both looks have the time of one.
-    """
-    if not suite.gates.get("policies"):
+    """Where policies are enforced after all others: nothing else is looked at while they hold."""
+    if not suite.gates.get("policies") or pace.policies == {kubelet.CHECK}:
         return []
-    deadline, judged = pace.deadlines["B6"], pace.policies
-    probed = bool(suite.gates.get("kubelet")) and (not judged or kubelet.CHECK in judged)
-    cases = not judged or judged != {kubelet.CHECK}
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="policies") as pool:
-        beside = pool.submit(kubelet.observe_kubelet, suite, deadline) if probed else None
-        seen = observe_policies(suite, deadline, judged) if cases else []
-        return [*seen, *(beside.result() if beside is not None else ())]
+    return observe_policies(suite, pace.deadlines["B6"], pace.policies)
+
+
+def _probed(suite: Suite, journal: Journal, pace: Pace) -> list[Observation]:
+    """What kubelets see of new pods, when all else was seen: to make a pod can repair what is broken on its node."""
+    open_ = all(suite.gates.get(gate) for gate in ("policies", "kubelet"))
+    if not open_ or (pace.policies and kubelet.CHECK not in pace.policies):
+        return []
+    with journal.step("test.observe.kubelet", "B6: probes of kubelets"):
+        return [*kubelet.observe_kubelet(suite, pace.deadlines["B6"])]
 
 
 def _b7(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
