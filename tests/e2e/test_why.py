@@ -1,0 +1,91 @@
+"""`cnilab why` and the causes of red runs, on a live cluster that is broken on purpose."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.conftest import Cli
+
+ROUTE = "n1/route/10.244.1.0/24"
+
+
+@pytest.fixture(scope="module")
+def suite(flannel: tuple[Cli, str]) -> Iterator[tuple[Cli, str]]:
+    """A cluster with the suite's pods: a and b on n1, c and d on n2."""
+    cli, name = flannel
+    cli("test", "--cluster", name, "--select", "model.identity")
+    yield cli, name
+    cli("fault", "clear", "--cluster", name)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("a", "c"),
+        ("a", "b", "tcp/8080"),
+        ("n1", "c", "tcp/8080"),
+        ("a", "n2", "tcp/10250"),
+        ("a", "svc/kubernetes"),
+        ("c", "svc/kube-system/kube-dns", "udp/53"),
+        ("a", "svc/cnilab-probe/sole-a"),
+        ("a", "8.8.8.8"),
+        ("c", "a", "icmp", "--ip-family", "ipv6"),
+    ],
+)
+def test_nothing_is_wrong_with_a_healthy_flow(suite: tuple[Cli, str], words: tuple[str, ...]) -> None:
+    cli, name = suite
+    said = json.loads(cli("why", *words, "--cluster", name, "-o", "json").stdout)
+    assert said["fine"]
+    assert said["causes"] == []
+    assert said["unknown"] == []
+    assert said["arrives"] is not False
+    assert {step["direction"] for step in said["items"]} == {"request", "reply"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "key"),
+    [
+        ("F01", ("a", "c", "tcp/8080"), ROUTE),
+        ("F05", ("a", "c"), "n1/sysctl/net.ipv4.ip_forward"),
+        ("F22", ("a", "c", "tcp/8080"), "n1/fdb/*"),
+        ("F26", ("a", "c", "tcp/8080"), "n2/nft/inet kfault/kin/1"),
+        ("F43", ("a", "8.8.8.8", "tcp/8080"), "n1/masquerade"),
+        ("F50", ("a", "svc/cnilab-probe/sole-c"), "n1/services"),
+        ("F101", ("a", "c", "tcp/8080", "--ip-family", "ipv6"), "n1/route/fd00:10:244:1::/64"),
+        ("F241", ("a", "c", "tcp/8080"), "n1/nft/inet firewalld/filter_FORWARD/4"),
+    ],
+)
+def test_what_was_broken_is_named(suite: tuple[Cli, str], fault: str, words: tuple[str, ...], key: str) -> None:
+    cli, name = suite
+    cli("fault", "inject", fault, "--cluster", name)
+    try:
+        said = json.loads(cli("why", *words, "--cluster", name, "-o", "json", code=1).stdout)
+    finally:
+        cli("fault", "clear", "--cluster", name)
+    assert not said["fine"]
+    assert said["causes"]
+    first = said["causes"][0]
+    assert fnmatch.fnmatchcase(first["key"], key), first
+    assert first["confidence"] == "certain"
+    assert first["look"]
+
+
+def test_a_red_run_begins_with_its_cause(suite: tuple[Cli, str]) -> None:
+    """One line for all that follows from it: on the terminal, in the run, and when it is judged again."""
+    cli, name = suite
+    cli("fault", "inject", "F01", "--cluster", name)
+    try:
+        done = cli("test", "--cluster", name, "--select", "model.*,node.routes", code=1)
+    finally:
+        cli("fault", "clear", "--cluster", name)
+    assert "Cause 1: n1 has no route to 10.244.1.0/24" in done.stderr
+    judged = json.loads(cli("judge", "--cluster", name, "-o", "json", code=1).stdout)
+    causes = judged["causes"]
+    assert causes[0]["key"] == ROUTE
+    failed = {item["id"] for item in judged["items"] if item["status"] == "fail"}
+    assert "node.routes" in failed
+    assert failed <= set(causes[0]["follows"])
