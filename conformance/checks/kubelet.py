@@ -84,6 +84,6 @@ CHECKS: tuple[Check, ...] = (
         kubelet_probe, source='Kubernetes documentation, "The Kubernetes network model"; "Network Policies"',
         gates=("kubelet", "policies"), after=("node.underlay",), once=True,
         causes=("a policy or a firewall keeps the node from its own pods",),
-        next=("kubectl get events --field-selector reason=Unhealthy -A", "kubectl describe pod {pod}"),
+        next=("kubectl get events --field-selector reason=Unhealthy -A",),
     ),
 )  # fmt: skip

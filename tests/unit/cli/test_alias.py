@@ -13,9 +13,9 @@ from harness.cli.alias import Alias
 from harness.errors import UsageError
 from tests.unit.cli.test_main import commands
 
-OF_A_CLUSTER = ("apply", "test", "mutate", "switch", "exec", "load", "trace", "collect", "judge", "report")
+OF_A_CLUSTER = ("apply", "test", "mutate", "switch", "exec", "load", "trace", "why", "collect", "judge", "report")
 OF_FAULTS = ("fault list", "fault inject", "fault clear")
-WORDS = {"switch": ["cilium"], "exec": ["n1"], "load": [__file__], "trace": ["a", "b"]}
+WORDS = {"switch": ["cilium"], "exec": ["n1"], "load": [__file__], "trace": ["a", "b"], "why": ["a", "b"]}
 """What a command needs beside the cluster's name."""
 
 
