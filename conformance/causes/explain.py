@@ -58,7 +58,7 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
         context: The run.
         results: Verdicts on it.
     """
-    red = [(result.id, leg) for result in results for leg in result.legs if leg.status in _RED]
+    red = [(result.id, leg) for result in results for leg in _red(result)]
     if not red:
         return ()
     worlds: dict[Family, World] = {}
@@ -77,11 +77,19 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
     judged = _judged(kept, rest)
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in judged]
     causes = [_cause(worlds, one, judged) for one in kept]
-    causes += suspended(context, rest, alone=not kept)
-    told = {pair for cause in causes if cause.kind == "process.stopped" for pair in covered(cause, rest)}
+    stopped = suspended(context, red)
+    told = {pair for cause in stopped for pair in covered(cause, rest)}
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in told]
     ways = {leg.leg: taken.server for check, leg in rest for _, taken in paths.of(check, leg.leg) if taken.server}
-    return tuple(sorted([*causes, *plain(rest, ways)], key=_rank))
+    return tuple(sorted([*causes, *stopped, *plain(rest, ways)], key=_rank))
+
+
+def _red(result: Result) -> Iterator[Leg]:
+    """Legs that failed; of a verdict that is red without one, what it says."""
+    legs = [leg for leg in result.legs if leg.status in _RED]
+    if not legs and result.status in _RED:
+        legs = [Leg(leg=result.id, status="error", reason=result.reason, statement=result.statement)]
+    yield from legs
 
 
 def _kept(found: Mapping[str, Found]) -> list[Found]:

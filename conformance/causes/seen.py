@@ -27,19 +27,28 @@ def in_order(legs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(sorted({check for check, _ in legs}))
 
 
-def suspended(context: Context, rest: Sequence[tuple[str, Leg]], *, alone: bool) -> list[Cause]:
-    """Programs that do not run although they are there: told where something is red that nothing else explains.
+PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "coredns": ("dns.*",),
+    "kube-proxy": ("svc.*", "dual.service", "dns.*"),
+    "kubelet": ("model.kubelet-probe",),
+}
+"""Programs that have to run, and the checks in which it shows that one does not; others are those of networks."""
+
+
+def suspended(context: Context, red: Sequence[tuple[str, Leg]]) -> list[Cause]:
+    """Programs that are there and do not run, where something is red that needs them.
 
     Args:
         context: The run.
-        rest: Failed legs that nothing else explains.
-        alone: Nothing else is told.
+        red: All failed legs.
     """
     causes = []
     kind = kinds()["process.stopped"]
-    for node in context.inventory.nodes if rest else ():
+    for node in context.inventory.nodes:
         for row in rows(context.attempt("node", node.name, "processes")):
-            if not str(row.get("stat", "")).startswith("T"):
+            shown = PROGRAMS.get(str(row.get("name")), ())
+            after = [(check, leg.leg) for check, leg in red if matches(check, shown)]
+            if not str(row.get("stat", "")).startswith("T") or not after:
                 continue
             facts = {"program": str(row["name"]), "pid": str(row["pid"]), "state": str(row["stat"])}
             causes.append(
@@ -48,15 +57,15 @@ def suspended(context: Context, rest: Sequence[tuple[str, Leg]], *, alone: bool)
                     kind=kind.id,
                     place=node.name,
                     sentence=filled(kind.sentence, node.name, facts),
-                    confidence="observed",
+                    confidence="certain",
                     look=filled(kind.look, node.name, facts),
                     mend=filled(kind.mend, node.name, facts),
                     source=kind.source,
-                    follows=in_order((check, leg.leg) for check, leg in rest if matches(check, kind.judged_by)),
-                    legs=sum(matches(check, kind.judged_by) for check, _ in rest),
+                    follows=in_order(after),
+                    legs=len(after),
                 )
             )
-    return [one for one in causes if one.follows or alone]
+    return causes
 
 
 def covered(cause: Cause, rest: Sequence[tuple[str, Leg]]) -> Iterator[tuple[str, str]]:
@@ -69,17 +78,25 @@ def plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[
     groups: dict[str, list[Leg]] = {}
     for check, leg in rest:
         groups.setdefault(check, []).append(leg)
-    states = {check: legs for check, legs in groups.items() if matches(check, STATES)}
-    symptoms = {check: legs for check, legs in groups.items() if check not in states}
-    followed = {check: _root(check, legs, states) for check, legs in symptoms.items()}
+    states = {check: legs for check, legs in groups.items() if _is_state(check, groups)}
+    followed = {check: _root(check, legs, states) for check, legs in groups.items()}
+    # What one state follows from may follow from another one: the last of them is told.
+    roots = {check: followed.get(root, "") or root for check, root in followed.items()}
     for check, legs in states.items():
-        after = [name for name, root in followed.items() if root == check]
-        yield _said("state", check, legs, [check, *after], groups, "observed")
-    for area, names in itertools.groupby(
-        (name for name, root in followed.items() if not root), key=lambda name: name.partition(".")[0]
-    ):
+        if not roots[check]:
+            yield _said("state", check, legs, [check, *(name for name, root in roots.items() if root == check)], groups,
+                        "observed")  # fmt: skip
+    rest_of = (name for name, root in roots.items() if not root and name not in states)
+    for area, names in itertools.groupby(rest_of, key=lambda name: name.partition(".")[0]):
         members = list(names)
         yield _symptom(area, members, groups, ways)
+
+
+def _is_state(check: str, groups: Mapping[str, Sequence[Leg]]) -> bool:
+    """What the check found wrong is itself what is to be mended."""
+    if check == "dns.negative.relative":  # a search domain answers for every name, unless the server itself does
+        return "dns.negative" not in groups
+    return matches(check, STATES)
 
 
 def _said(
@@ -134,6 +151,7 @@ _ROOTS: Final[Mapping[str, tuple[str, ...]]] = {
     "mtu.agree": ("mtu.*",),
     "node.filters": ("*",),
     "cni.conf.active": ("cni.*", "ipam.*"),
+    "ipam.lease.match": ("cni.add.*", "ipam.*"),
 }
 """States whose defects show in other checks, of the same place."""
 
@@ -141,6 +159,8 @@ _ROOTS: Final[Mapping[str, tuple[str, ...]]] = {
 def _root(check: str, legs: Sequence[Leg], states: Mapping[str, Sequence[Leg]]) -> str:
     """The state check that found at the same place what this one shows; empty: none."""
     for state, wrong in states.items():
+        if state == check:
+            continue
         if not state.startswith("node.") and not _places(legs) & _places(wrong):
             continue  # what is wrong with a node shows in legs of its pods, which are named by the pods
         if any(matches(state, (pattern,)) and matches(check, shown) for pattern, shown in _ROOTS.items()):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from typing import Final
 
 from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
-from conformance.netfilter import Flow
+from conformance.hooks import Station, chains
+from conformance.netfilter import REJECT, Flow
 from conformance.path.hop import StoppedError, Trail, Trouble, stop
 from conformance.path.named import thing_of
 from conformance.path.places import Place, World
@@ -116,7 +118,17 @@ def untranslated(there: World, place: Place, flow: Flow, trail: Trail) -> None:
     virtual |= {(inventory.node_dns, DNS_PORT): "kube-dns"} if inventory.node_dns else {}
     virtual |= {(inventory.api.cluster_ip, inventory.api.port): "kubernetes"} if inventory.api is not None else {}
     if service := virtual.get((flow.dst, flow.dport)):
-        stop("service.rules", place.name, "services", service=service, flow=flow)
+        kind = "service.unready" if _refuses(there, place, flow) else "service.rules"
+        stop(kind, place.name, "services", service=service, flow=flow)
+
+
+def _refuses(there: World, place: Place, flow: Flow) -> bool:
+    """Rules refuse what is forwarded to this address: so proxies do for Services that have no endpoint."""
+    station = Station("ip", "forward", "", there.nic(place))
+    packet = replace(flow, iif=station.iif, oif=station.oif)
+    return place.rules is not None and any(
+        end.verdict == REJECT for chain in chains(place.rules, station, packet) for end in chain(packet)
+    )
 
 
 DNS_PORT: Final = 53
