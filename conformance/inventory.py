@@ -6,9 +6,9 @@ host. Names are short (`a`, `h1`, `router`), because they appear in every leg of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field
 
@@ -154,6 +154,12 @@ class Inventory(Record):
     def by_name(self) -> dict[str, Site]:
         """Sites by their name."""
         return {site.name: site for site in self.sites}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which finds its own sites by their names, and not those of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("by_name", None)
+        return copied
 
     @property
     def pods(self) -> tuple[Site, ...]:

@@ -12,7 +12,7 @@ from harness.cni.catalogue import variant
 from harness.model.family import FAMILIES, Family, family_of_dial, other, over
 from harness.model.records import Dump, Exchange, Lookup, Observation, Packet, Rung, Tap
 from harness.model.spec import LabSpec
-from tests.unit.conformance import simlab
+from tests.unit.conformance import simlab, stored
 
 FOUR = st.ip_addresses(v=4).map(str)
 SIX = st.ip_addresses(v=6).map(str).filter(lambda text: "." not in text)
@@ -136,3 +136,12 @@ def test_the_view_of_a_run_of_one_family_is_the_run_itself() -> None:
     assert run.of("ipv4").entire is run
     lonely = Context(LabSpec(), variant("flannel"), Inventory(nodes=(), sites=()), ())
     assert lonely.of("ipv4") is lonely
+
+
+def test_a_family_finds_its_own_addresses_by_name() -> None:
+    """Also where somebody has looked for a name before the family is looked at."""
+    whole = stored.context("flannel-dual")
+    assert whole.inventory.by_name["a"].ip == whole.inventory.pods[0].ip
+    for family in whole.inventory.families:
+        there = whole.of(family).inventory
+        assert there.by_name == {site.name: site for site in there.sites}
