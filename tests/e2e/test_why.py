@@ -10,7 +10,8 @@ import pytest
 
 from tests.e2e.conftest import Cli
 
-ROUTE = "n1/route/10.244.1.0/24"
+ROUTE = "n1/route/10.244.?.0/24"
+"""Which node has which share depends on who came first."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_nothing_is_wrong_with_a_healthy_flow(suite: tuple[Cli, str], words: tup
         ("F26", ("a", "c", "tcp/8080"), "n2/nft/inet kfault/kin/1"),
         ("F43", ("a", "8.8.8.8", "tcp/8080"), "n1/masquerade"),
         ("F50", ("a", "svc/cnilab-probe/sole-c"), "n1/services"),
-        ("F101", ("a", "c", "tcp/8080", "--ip-family", "ipv6"), "n1/route/fd00:10:244:1::/64"),
+        ("F101", ("a", "c", "tcp/8080", "--ip-family", "ipv6"), "n1/route/fd00:10:244:*/64"),
         ("F241", ("a", "c", "tcp/8080"), "n1/nft/inet firewalld/filter_FORWARD/4"),
     ],
 )
@@ -82,10 +83,10 @@ def test_a_red_run_begins_with_its_cause(suite: tuple[Cli, str]) -> None:
         done = cli("test", "--cluster", name, "--select", "model.*,node.routes", code=1)
     finally:
         cli("fault", "clear", "--cluster", name)
-    assert "Cause 1: n1 has no route to 10.244.1.0/24" in done.stderr
+    assert "Cause 1: n1 has no route to 10.244." in done.stderr
     judged = json.loads(cli("judge", "--cluster", name, "-o", "json", code=1).stdout)
     causes = judged["causes"]
-    assert causes[0]["key"] == ROUTE
+    assert fnmatch.fnmatchcase(causes[0]["key"], ROUTE)
     failed = {item["id"] for item in judged["items"] if item["status"] == "fail"}
     assert "node.routes" in failed
     assert failed <= set(causes[0]["follows"])
