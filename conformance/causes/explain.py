@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from conformance.causes.flows import Asked, asked
-from conformance.causes.library import filled, kinds, rule_commands
+from conformance.causes.library import filled, kinds, of_family, rule_commands
 from conformance.causes.seen import PLACE, covered, in_order, matches, plain, suspended
 from conformance.context import Context
 from conformance.families import family_of_leg
@@ -245,8 +245,8 @@ def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str
         place=trouble.place,
         sentence=filled(kind.sentence, trouble.place, facts) + ("" if one.certain else ", if its conditions hold"),
         confidence=confidence,
-        look=filled(kind.look, trouble.place, facts),
-        mend=filled(kind.mend, trouble.place, facts),
+        look=of_family(filled(kind.look, trouble.place, facts), one.example.family),
+        mend=of_family(filled(kind.mend, trouble.place, facts), one.example.family),
         source=kind.source,
         follows=in_order(legs),
         legs=len(legs),

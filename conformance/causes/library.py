@@ -5,6 +5,7 @@ Whoever finds a trouble names its kind, and gives the facts that the kind's temp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,28 @@ def filled(template: str, place: str, facts: Mapping[str, str]) -> str:
         facts: What else is known.
     """
     return template.format_map(_Facts(facts, place=place))
+
+
+_OTHERS: Final = (
+    (re.compile(r"\biptables\b"), "ip6tables"),
+    (re.compile(r"\btable ip "), "table ip6 "),
+    (re.compile(r"\bip (route|rule)\b"), r"ip -6 \1"),
+)
+"""What programs are called, or told, for IPv6."""
+
+
+def of_family(command: str, family: Family) -> str:
+    """A command for one family.
+
+    Args:
+        command: As it is for IPv4.
+        family: Of the packets that are troubled.
+    """
+    if family == "ipv4":
+        return command
+    for pattern, other in _OTHERS:
+        command = pattern.sub(other, command)
+    return command
 
 
 _PARTS: Final = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from conformance.hooks import bridged
+from conformance.hooks import Station, arriving, bridged
 from conformance.netfilter import Flow
 from conformance.path.hop import BlindError, StoppedError, Trail, Trouble, stop
 from conformance.path.places import POD_NIC, Place, World
@@ -211,6 +211,25 @@ def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str
     return pod, port
 
 
+def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Place, str], address: str) -> None:
+    """Raise StoppedError where rules of a machine drop the question for its MAC, which is a packet in IPv6 (RFC 4861).
+
+    Args:
+        there: All places.
+        trail: Gets what may drop it.
+        asker: Who asks, and by which link.
+        owner: Who has the address, and at which link.
+        address: Of the neighbour.
+    """
+    (place, device), (there_, nic) = asker, owner
+    entry = place.neighbour(address, device)
+    known_ = entry is not None and entry.get("lladdr") and not {"FAILED", "INCOMPLETE"} & set(entry.get("state") or ())
+    if place.family != "ipv6" or known_ or there_.rules is None:
+        return
+    asked = Flow(place.source(device) or "::", address, proto="icmp", icmp="nd-neighbor-solicit", to_local=True)
+    meet(there, trail, there_, (*arriving(nic), Station("ip", "input", nic)), asked)
+
+
 def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, flow: Flow) -> Arrival:
     """The machine at the other end of a link between machines.
 
@@ -227,6 +246,7 @@ def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, fl
         _lost(there, place, nexthop)
         stop("nexthop.nobody", place.name, f"nexthop/{nexthop}", address=nexthop, device=device, flow=flow)
     nic = owner.addresses[nexthop]
+    _heard(there, trail, (place, device), (owner, nic), nexthop)
     resolved(place, device, nexthop, owner.mac(nic))
     up(owner, nic)
     trail.step(owner.name, nic, f"comes from {place.name}", flow)

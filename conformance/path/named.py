@@ -50,7 +50,8 @@ def lowered(place: str, flow: Flow) -> Trouble:
         place: Whose rule.
         flow: The packet after it.
     """
-    facts = {"flow": str(flow), "rule": flow.ttl_rule, "ttl": str(flow.ttl)}
+    word = "hop limit" if flow.family == "ipv6" else "TTL"
+    facts = {"flow": str(flow), "rule": flow.ttl_rule, "ttl": str(flow.ttl), "word": word}
     return Trouble("rule.ttl", place, thing_of(flow.ttl_rule), facts, deviates=True)
 
 

@@ -30,7 +30,7 @@ def carried(there: World, node: Place, device: str, nexthop: str, flow: Flow) ->
         msg = f"what {device} of {node.name} does cannot be evaluated"
         raise BlindError(msg)
     mac = _neighbour(node, device, nexthop, peer)
-    to = _entry(node, device, mac, peer)
+    to = _entry(node, device, mac, peer, there.context.inventory.node(peer.name).address)
     mine, theirs = (_data(place, device) for place in (node, peer))
     for key, word in (("id", "VNI"), ("port", "UDP port")):
         if key in mine and key in theirs and mine[key] != theirs[key]:
@@ -66,11 +66,11 @@ def _neighbour(node: Place, device: str, nexthop: str, peer: Place) -> str:
     return mac
 
 
-def _entry(node: Place, device: str, mac: str, peer: Place) -> str:
+def _entry(node: Place, device: str, mac: str, peer: Place, vtep: str) -> str:
     """The address to which frames with a MAC are carried."""
     to = [str(row["dst"]) for row in node.fdb if (row.get("ifname"), row.get("mac")) == (device, mac) and "dst" in row]
     right = sorted(peer.addresses)
-    facts = {"mac": mac, "device": device, "peer": peer.name, "to": ", ".join(to)}
+    facts = {"mac": mac, "device": device, "peer": peer.name, "to": ", ".join(to), "vtep": vtep}
     if not to:
         stop("tunnel.fdb.missing", node.name, f"fdb/{mac}", **facts)
     found = next((one for one in to if one in right), "")

@@ -11,7 +11,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from conformance.fib import Packet, Route, Rule
+from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.hooks import Station, arriving, leaving
 from conformance.netfilter import SMALL, Flow
 from conformance.path import turns
@@ -122,7 +122,11 @@ def _decide(place: Place, flow: Flow, iif: str) -> Decided:
         thing = "default" if not any(one.is_default for rows in place.fib.tables.values() for one in rows) else flow.dst
         stop("route.none", place.name, f"route/{thing}", flow=flow, address=flow.dst)
     if route is None:
-        stop("rule.refuses", place.name, f"rule/{rule.priority}", flow=flow, address=flow.dst, rule=rule)
+        stop("rule.refuses", place.name, f"rule/{rule.priority}", flow=flow, address=flow.dst, rule=rule, way="",
+             table=rule.table or MAIN)  # fmt: skip
+    if route.kind not in {"unicast", "local"} and rule.table not in {LOCAL, MAIN, DEFAULT}:
+        stop("rule.refuses", place.name, f"rule/{rule.priority}", flow=flow, address=flow.dst, rule=rule,
+             way=f" by its route {route}", table=rule.table)  # fmt: skip
     if route.kind not in {"unicast", "local"}:
         stop("route.refuses", place.name, f"route/{route.network}", flow=flow, route=route, address=flow.dst)
     return Decided(rule, route)

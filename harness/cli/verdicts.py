@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import click
+
 from harness.cli.context import say
 from harness.cli.output import Listing, emit
 from harness.errors import BringUpError
@@ -26,7 +28,7 @@ def conclude(results: list[Result], causes: Sequence[Cause], output: str, *, str
     """
     people = output in {"table", "wide"}
     for number, cause in enumerate(causes[:SHOWN] if people else (), 1):
-        say(told(number, cause))
+        click.echo(told(number, cause))
     emit(_results(results, causes), output, empty="No requirement matches.")
     if people:
         say(_summary(results, causes))

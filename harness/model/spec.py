@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
+from harness.model import world
 from harness.model.base import Data
 from harness.model.family import Address, Family, IpFamily, Range, family_of, other
 
@@ -190,6 +191,29 @@ def _overlaps(ranges: Mapping[str, Range]) -> list[str]:
     ]
 
 
+_RESERVED: Final[Mapping[str, tuple[str, ...]]] = {
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+    "link-local": ("169.254.0.0/16", "fe80::/10"),
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "no address of a host": ("0.0.0.0/8", "240.0.0.0/4"),
+}
+"""Addresses that no pod, Service or node can have (IANA special-purpose address registries)."""
+
+
+def _unusable(ranges: Mapping[str, Range], family: Family) -> list[str]:
+    """Ranges with addresses that mean something else: to every kernel, or to the outside world of a cluster."""
+    found = []
+    for name, network in ranges.items():
+        whole = ((meaning, ip_network(text)) for meaning, texts in _RESERVED.items() for text in texts)
+        meaning = next((word for word, one in whole if one.version == network.version and one.overlaps(network)), "")
+        outside = next((one.ip for one in world.addresses(family) if one.ip in network), None)
+        if meaning:
+            found.append(f"{name} {network} is {meaning}")
+        elif outside is not None:
+            found.append(f"{name} {network} covers {outside}, an address of the outside world")
+    return found
+
+
 class LabSpec(Data):
     """Everything that decides what a cluster is."""
 
@@ -269,7 +293,10 @@ class LabSpec(Data):
         six = "" if family == "ipv4" else "6"
         pods, services, underlay = (part.range(family) for part in (self.pods, self.services, self.underlay))
         mask = self.pods.mask(family)
-        clashes = _overlaps(self._ranges(family))
+        ranges = self._ranges(family)
+        clashes = _overlaps(ranges)
+        if self.provider != "existing":
+            clashes += _unusable(ranges, family)
         if mask <= pods.prefixlen and self.nodes > 1:
             clashes.append(f"pods.nodeMask{six} /{mask} does not divide pods.cidr{six} {pods}")
         elif 2 ** (mask - pods.prefixlen) < self.nodes:

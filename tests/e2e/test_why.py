@@ -83,7 +83,7 @@ def test_a_red_run_begins_with_its_cause(suite: tuple[Cli, str]) -> None:
         done = cli("test", "--cluster", name, "--select", "model.*,node.routes", code=1)
     finally:
         cli("fault", "clear", "--cluster", name)
-    assert "Cause 1: n1 has no route to 10.244." in done.stderr
+    assert "Cause 1: n1 has no route to 10.244." in done.stdout
     judged = json.loads(cli("judge", "--cluster", name, "-o", "json", code=1).stdout)
     causes = judged["causes"]
     assert fnmatch.fnmatchcase(causes[0]["key"], ROUTE)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.command import command as define
-from harness.cli.context import say
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
@@ -91,17 +90,17 @@ def _listing(answer: Answer) -> Listing:
 def _conclude(answer: Answer) -> None:
     """The sentence, and how sure it is."""
     for number, cause in enumerate(answer.causes, 1):
-        say(told(number, cause))
+        click.echo(told(number, cause))
     seen = {True: "It was answered.", False: f"It was not: {_outcome(answer)}.", None: "No packet was sent to try it."}
     unknown = sorted({text for way in answer.ways for text in way.unknown})
     if answer.fine:
         far = f" Its way cannot be followed to the end, as {unknown[0]}." if unknown else ""
-        say(f"{answer.source} > {answer.target}: nothing is wrong with this flow. {seen[answer.arrives]}{far}")
+        click.echo(f"{answer.source} > {answer.target}: nothing is wrong with this flow. {seen[answer.arrives]}{far}")
         return
     if not answer.causes and unknown:
-        say(f"{answer.source} > {answer.target}: the way cannot be followed to its end, as {unknown[0]}.")
+        click.echo(f"{answer.source} > {answer.target}: the way cannot be followed to its end, as {unknown[0]}.")
     elif not answer.causes:
-        say(
+        click.echo(
             f"{answer.source} > {answer.target}: every kernel on the way lets it pass, and it is not answered "
             f"({_outcome(answer)}): look at who should answer."
         )

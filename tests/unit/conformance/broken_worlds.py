@@ -223,6 +223,33 @@ BROKEN = {
         "a>c/tcp/ipv6",
         "a/link/eth0",
     ),
+    "six-neighbours": (
+        lambda dumps: (
+            rule(
+                "n2",
+                "input",
+                {
+                    "match": {
+                        "op": "==",
+                        "left": {"payload": {"protocol": "icmpv6", "field": "type"}},
+                        "right": {"set": ["nd-neighbor-solicit", "nd-neighbor-advert"]},
+                    }
+                },
+                {"drop": None},
+            )(dumps),
+            rows("n1", "neigh", lambda row: row.get("dst") != "fd00:172:18::12")(dumps),
+        ),
+        "n1>n2/tcp/ipv6",
+        "n2/nft/inet own/c/1",
+    ),
+    "blackhole": (
+        lambda dumps: (
+            dumps["n1", "policy-rules"].append({"priority": 50, "src": A, "table": "77"}),
+            dumps["n1", "route"].append({"type": "blackhole", "dst": "default", "dev": "lo", "table": "77"}),
+        ),
+        "a>c/tcp",
+        "n1/rule/50",
+    ),
     "six-forwarding": (
         sysctl("n1", "net.ipv6.conf.all.forwarding", "0"),
         "a>c/tcp/ipv6",

@@ -153,7 +153,7 @@ FACTS = (
     "place", "share", "address", "route", "wanted", "rule", "number", "flow", "hook", "to", "show", "delete", "device",
     "ttl", "service", "key", "way", "dialled", "source", "mtu", "length", "port", "bridge", "state", "other", "pod",
     "asker", "mac", "right", "owner", "why", "peer", "word", "mine", "theirs", "note", "what", "namespace", "program",
-    "pid",
+    "pid", "table", "vtep",
 )  # fmt: skip
 
 
