@@ -160,6 +160,7 @@ def inject(
         raise click.UsageError(msg)
     faults = _named(words)
     there = attached(cluster)
+    from harness.faults import catalogue  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.faults.hands import Wanted, inject_faults  # noqa: PLC0415
 
@@ -175,6 +176,10 @@ def inject(
         say("One fault was injected." if len(done) == 1 else f"{len(done)} faults were injected.")
     for one in () if secret else done:
         say(f"{one.fault} {one.name} was injected: {one.title}.")
+    if not secret and any(fault.stop for fault in catalogue.choose(tuple(one.fault for one in done))):
+        say(
+            "A program that would repair it is suspended. If kubelet probes it, kubelet starts a new one after a while."
+        )
     say("'cnilab test' shows which checks notice. 'cnilab fault clear' undoes it.")
 
 
