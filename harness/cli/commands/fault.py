@@ -177,9 +177,7 @@ def inject(
     for one in () if secret else done:
         say(f"{one.fault} {one.name} was injected: {one.title}.")
     if not secret and any(fault.stop for fault in catalogue.choose(tuple(one.fault for one in done))):
-        say(
-            "A program that would repair it is suspended. If kubelet probes it, kubelet starts a new one after a while."
-        )
+        say("A program that would repair it is suspended. Where kubelet probes it, kubelet starts another one later.")
     say("'cnilab test' shows which checks notice. 'cnilab fault clear' undoes it.")
 
 

@@ -27,11 +27,11 @@ def _called() -> Iterator[None]:
 def test_causes_come_before_requirements(capsys: pytest.CaptureFixture[str]) -> None:
     assert conclude(RESULTS, sample.causes(), "table", strict=False) == 1
     heard = capsys.readouterr()
-    first = heard.err.splitlines()[0]
+    first = heard.out.splitlines()[0]
     assert first.startswith("Cause 1: n1 gives 10.244.0.3 > 10.244.1.3:8080/tcp another sender")
-    assert "  mend:    on n1: iptables -t nat -D FLANNEL-POSTRTG 4" in heard.err
-    assert "Possible cause 2: n2 has no cni0" in heard.err
-    assert "Unexplained 3: MSS 1460 > 1410" in heard.err
+    assert "  mend:    on n1: iptables -t nat -D FLANNEL-POSTRTG 4" in heard.out
+    assert "Possible cause 2: n2 has no cni0" in heard.out
+    assert "Unexplained 3: MSS 1460 > 1410" in heard.out
     assert "First cause: n1 gives" in heard.err.splitlines()[-1]
     assert gaps(heard.out + heard.err) == []
 
@@ -39,7 +39,7 @@ def test_causes_come_before_requirements(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_terminal_shows_only_the_first_of_many(capsys: pytest.CaptureFixture[str]) -> None:
     many = [Cause(key=str(n), kind="state", sentence=f"n{n} is odd", confidence="observed") for n in range(SHOWN + 3)]
     conclude(RESULTS, many, "table", strict=False)
-    heard = capsys.readouterr().err
+    heard = capsys.readouterr().out
     assert f"n{SHOWN - 1} is odd" in heard
     assert f"n{SHOWN} is odd" not in heard
 
@@ -53,4 +53,5 @@ def test_data_has_all_causes(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_without_causes_nothing_is_said_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     conclude(RESULTS, (), "table", strict=False)
-    assert "ause" not in capsys.readouterr().err
+    heard = capsys.readouterr()
+    assert "ause" not in heard.out + heard.err

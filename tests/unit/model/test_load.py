@@ -158,6 +158,27 @@ def test_overlapping_ranges_are_found(clash: str, tmp_path: Path) -> None:
         load(head(clash), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("ranges", "text"),
+    [
+        ("pods: {cidr: 224.0.0.0/16}", "224.0.0.0/16 is multicast"),
+        ("pods: {cidr: 169.254.0.0/16}", "169.254.0.0/16 is link-local"),
+        ("services: {cidr: 127.1.0.0/16}", "127.1.0.0/16 is loopback"),
+        ("pods: {cidr: 8.8.0.0/16}", "8.8.0.0/16 covers 8.8.8.8, an address of the outside world"),
+        ("ipFamily: dual, pods: {cidr6: 'fe80::/56'}", "fe80::/56 is link-local"),
+        ("ipFamily: dual, services: {cidr6: 'ff00::/112'}", "ff00::/112 is multicast"),
+        (
+            "ipFamily: dual, pods: {cidr6: '2001:4860:4860::/56'}",
+            "2001:4860:4860::/56 covers 2001:4860:4860::8888, an address of the outside world",
+        ),
+    ],
+)
+def test_ranges_that_mean_something_else_are_refused(ranges: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as error:
+        load(head(ranges), tmp_path)
+    assert [problem.message for problem in error.value.problems] == [text]
+
+
 def test_a_clash_with_a_default_that_stands_in_for_a_broken_value_is_not_reported(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as error:
         load(head("underlay: {cidr: nonsense}, services: {cidr: 172.18.4.0/24}"), tmp_path)
