@@ -267,3 +267,12 @@ def test_an_encrypted_tunnel_over_ipv4_hides_both_families() -> None:
     )
     for name in ON_THE_WIRE:
         assert simlab.verdict(leaking, name).families == {"ipv4": "pass", "ipv6": "fail"}
+
+
+@pytest.mark.parametrize("check", ["model.no-nat.same-node", "model.no-nat.cross-node"])
+def test_a_family_in_which_nobody_answers_takes_nothing_from_the_other_one(check: str) -> None:
+    """That nobody answers is for the checks of reach; who was seen in the other family is judged."""
+    silent = simlab.exchanges({"outcome": "timeout", "token": "", "peer": "", "source": ""}, purpose="mesh")
+    result = simlab.verdict(simdual.changed("dual", "ipv6", silent), check)
+    assert (result.status, result.families) == ("pass", {"ipv4": "pass", "ipv6": "record"}), result.statement
+    assert result.tested
