@@ -80,8 +80,7 @@ def plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[
         groups.setdefault(check, []).append(leg)
     states = {check: legs for check, legs in groups.items() if _is_state(check, groups)}
     followed = {check: _root(check, legs, states) for check, legs in groups.items()}
-    # What one state follows from may follow from another one: the last of them is told.
-    roots = {check: followed.get(root, "") or root for check, root in followed.items()}
+    roots = {check: _last(check, followed) for check in groups}
     for check, legs in states.items():
         if not roots[check]:
             yield _said("state", check, legs, [check, *(name for name, root in roots.items() if root == check)], groups,
@@ -90,6 +89,18 @@ def plain(rest: Sequence[tuple[str, Leg]], ways: Mapping[str, str]) -> Iterator[
     for area, names in itertools.groupby(rest_of, key=lambda name: name.partition(".")[0]):
         members = list(names)
         yield _symptom(area, members, groups, ways)
+
+
+def _last(check: str, followed: Mapping[str, str]) -> str:
+    """The state from which others follow, over others in between; empty: the check's own is told.
+
+    Two that follow from each other are both told.
+    """
+    at, passed = check, set[str]()
+    while followed.get(at) and at not in passed:
+        passed.add(at)
+        at = followed[at]
+    return "" if at == check else at
 
 
 def _is_state(check: str, groups: Mapping[str, Sequence[Leg]]) -> bool:

@@ -141,6 +141,19 @@ def test_state_that_says_the_same_follows_from_the_cause() -> None:
     assert (cause.key, cause.follows, cause.legs) == (key, ("model.identity", "node.routes"), 2)
 
 
+def test_states_that_follow_from_each_other_are_all_told() -> None:
+    found = [result(name, failed("a")) for name in ("model.pod-ip.agrees", "model.pod-ip.in-range", "dual.pod-ips")]
+    causes = explain(stored.context(NETWORK), found)
+    assert {one.key for one in causes} >= {"model.pod-ip.agrees[a]"}
+    assert {name for one in causes for name in one.follows} == {one.id for one in found}
+
+
+def test_what_follows_from_a_state_is_told_with_it() -> None:
+    found = [result("cni.conf.active", failed("n1/json")), result("cni.add.result", failed("n1/add"))]
+    (cause,) = explain(stored.context(NETWORK), found)
+    assert (cause.key, cause.follows) == ("cni.conf.active[n1/json]", ("cni.conf.active", "cni.add.result"))
+
+
 def test_every_kind_can_be_told() -> None:
     """Templates ask for nothing that a format string cannot have, and end without a full stop."""
     for kind in kinds().values():
