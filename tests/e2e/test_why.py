@@ -10,6 +10,9 @@ import pytest
 
 from tests.e2e.conftest import Cli
 
+A, C = "cnilab-probe/a", "cnilab-probe/c"
+"""Pods of policies have the same names, in other namespaces."""
+
 ROUTE = "n1/route/10.244.?.0/24"
 """Which node has which share depends on who came first."""
 
@@ -26,12 +29,12 @@ def suite(flannel: tuple[Cli, str]) -> Iterator[tuple[Cli, str]]:
 @pytest.mark.parametrize(
     "words",
     [
-        ("a", "c"),
-        ("n1", "c", "tcp/8080"),
-        ("a", "svc/kubernetes"),
-        ("a", "svc/cnilab-probe/sole-a"),
-        ("a", "8.8.8.8"),
-        ("c", "a", "icmp", "--ip-family", "ipv6"),
+        (A, C),
+        ("n1", C, "tcp/8080"),
+        (A, "svc/kubernetes"),
+        (A, "svc/cnilab-probe/sole-a"),
+        (A, "8.8.8.8"),
+        (C, A, "icmp", "--ip-family", "ipv6"),
     ],
 )
 def test_nothing_is_wrong_with_a_healthy_flow(suite: tuple[Cli, str], words: tuple[str, ...]) -> None:
@@ -47,11 +50,11 @@ def test_nothing_is_wrong_with_a_healthy_flow(suite: tuple[Cli, str], words: tup
 @pytest.mark.parametrize(
     ("fault", "words", "key"),
     [
-        ("F01", ("a", "c", "tcp/8080"), ROUTE),
-        ("F26", ("a", "c", "tcp/8080"), "n2/nft/inet kfault/kin/1"),
-        ("F43", ("a", "8.8.8.8", "tcp/8080"), "n1/masquerade"),
-        ("F101", ("a", "c", "tcp/8080", "--ip-family", "ipv6"), "n1/route/fd00:10:244:*/64"),
-        ("F241", ("a", "c", "tcp/8080"), "n1/nft/inet firewalld/filter_FORWARD/4"),
+        ("F01", (A, C, "tcp/8080"), ROUTE),
+        ("F26", (A, C, "tcp/8080"), "n2/nft/inet kfault/kin/1"),
+        ("F43", (A, "8.8.8.8", "tcp/8080"), "n1/masquerade"),
+        ("F101", (A, C, "tcp/8080", "--ip-family", "ipv6"), "n1/route/fd00:10:244:*/64"),
+        ("F241", (A, C, "tcp/8080"), "n1/nft/inet firewalld/filter_FORWARD/4"),
     ],
 )
 def test_what_was_broken_is_named(suite: tuple[Cli, str], fault: str, words: tuple[str, ...], key: str) -> None:
