@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from conformance.causes.flows import Asked, asked
-from conformance.causes.library import filled, kinds, of_family, rule_commands
+from conformance.causes.library import described, kinds, rule_commands
 from conformance.causes.seen import PLACE, covered, in_order, matches, plain, suspended
 from conformance.context import Context
 from conformance.families import family_of_leg
@@ -235,29 +235,27 @@ def _near(found: Found) -> tuple[str, ...]:
 
 
 def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str, str], str]) -> Cause:
-    trouble, kind = one.trouble, kinds()[one.trouble.kind]
-    facts = {**trouble.facts, **dict(_more(worlds[one.example.family], trouble))}
+    trouble, family = one.trouble, one.example.family
+    facts = {**trouble.facts, **dict(_more(worlds[family], trouble))}
     legs = one.legs | {pair for pair, key in judged.items() if key == trouble.key}
-    confidence: Confidence = "certain" if one.certain else "possible"
-    return Cause(
-        key=trouble.key,
-        kind=kind.id,
-        place=trouble.place,
-        sentence=filled(kind.sentence, trouble.place, facts) + ("" if one.certain else ", if its conditions hold"),
-        confidence=confidence,
-        look=of_family(filled(kind.look, trouble.place, facts), one.example.family),
-        mend=of_family(filled(kind.mend, trouble.place, facts), one.example.family),
-        source=kind.source,
-        follows=in_order(legs),
-        legs=len(legs),
-        flow=f"{one.example.source} to {one.example.target}: {one.example.flow}",
-        path=tuple(f"{step.place} {step.device}: {step.text}".replace(" :", ":") for step in one.walk.steps),
+    told = described(trouble.kind, trouble.place, facts, family)
+    told["sentence"] += "" if one.certain else ", if its conditions hold"
+    return Cause.model_validate(
+        {
+            **told,
+            "key": trouble.key,
+            "confidence": "certain" if one.certain else "possible",
+            "follows": in_order(legs),
+            "legs": len(legs),
+            "flow": f"{one.example.source} to {one.example.target}: {one.example.flow}",
+            "path": tuple(f"{step.place} {step.device}: {step.text}".replace(" :", ":") for step in one.walk.steps),
+        }
     )
 
 
 def _more(there: World, trouble: Trouble) -> Iterator[tuple[str, str]]:
     """Facts that commands need, and that a walk has no use for."""
-    yield from rule_commands(trouble.thing, _handle(there, trouble), there.context.family)
+    yield from rule_commands(trouble.thing, _handle(there, trouble))
     what, _, number = trouble.thing.partition("/")
     if what == "rule":
         yield "number", number

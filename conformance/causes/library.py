@@ -89,17 +89,31 @@ def of_family(command: str, family: Family) -> str:
     return command
 
 
+def described(name: str, place: str, facts: Mapping[str, str], family: Family = "ipv4") -> dict[str, str]:
+    """What a cause of a kind says, as fields of a `Cause`.
+
+    Args:
+        name: Of the kind.
+        place: Where the trouble is; empty: nowhere in particular.
+        facts: What its templates ask for.
+        family: Of the packets that are troubled.
+    """
+    kind = kinds()[name]
+    look, mend = (of_family(filled(text, place, facts), family) for text in (kind.look, kind.mend))
+    sentence = filled(kind.sentence, place, facts)
+    return {"kind": kind.id, "place": place, "sentence": sentence, "look": look, "mend": mend, "source": kind.source}
+
+
 _PARTS: Final = 3
 """Of the name of a rule: table, chain, number."""
 
 
-def rule_commands(thing: str, handle: str, family: Family) -> Iterator[tuple[str, str]]:
+def rule_commands(thing: str, handle: str) -> Iterator[tuple[str, str]]:
     """The commands that show and delete a rule, as facts.
 
     Args:
         thing: `nft/inet firewalld/filter_FORWARD/4`, `iptables/nat/POSTROUTING/3`.
         handle: Of a rule of nft; empty where it is not known.
-        family: Of the packets that meet it: iptables has a program for each.
     """
     program, _, rest = thing.partition("/")
     parts = rest.split("/")
@@ -111,7 +125,6 @@ def rule_commands(thing: str, handle: str, family: Family) -> Iterator[tuple[str
         policy = f"nft chain {table} {chain} '{{ policy accept; }}'"
         yield "delete", policy if number == "policy" else f"nft delete rule {table} {chain} handle {handle or '…'}"
     elif program.startswith("iptables"):
-        program = program.replace("iptables", "ip6tables" if family == "ipv6" else "iptables")
         yield "show", f"{program} -t {table} -nvL {chain} --line-numbers"
         policy = f"{program} -t {table} -P {chain} ACCEPT"
         yield "delete", policy if number == "policy" else f"{program} -t {table} -D {chain} {number}"

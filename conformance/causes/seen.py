@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from conformance.causes.library import filled, kinds
+from conformance.causes.library import described
 from conformance.context import Context
 from conformance.dumps import rows
 from harness.model.cause import Cause, Confidence
@@ -43,7 +43,6 @@ def suspended(context: Context, red: Sequence[tuple[str, Leg]]) -> list[Cause]:
         red: All failed legs.
     """
     causes = []
-    kind = kinds()["process.stopped"]
     for node in context.inventory.nodes:
         for row in rows(context.attempt("node", node.name, "processes")):
             shown = PROGRAMS.get(str(row.get("name")), ())
@@ -51,20 +50,9 @@ def suspended(context: Context, red: Sequence[tuple[str, Leg]]) -> list[Cause]:
             if not str(row.get("stat", "")).startswith("T") or not after:
                 continue
             facts = {"program": str(row["name"]), "pid": str(row["pid"]), "state": str(row["stat"])}
-            causes.append(
-                Cause(
-                    key=f"{node.name}/process/{row['name']}",
-                    kind=kind.id,
-                    place=node.name,
-                    sentence=filled(kind.sentence, node.name, facts),
-                    confidence="certain",
-                    look=filled(kind.look, node.name, facts),
-                    mend=filled(kind.mend, node.name, facts),
-                    source=kind.source,
-                    follows=in_order(after),
-                    legs=len(after),
-                )
-            )
+            told = described("process.stopped", node.name, facts)
+            known = {"key": f"{node.name}/process/{row['name']}", "confidence": "certain"}
+            causes.append(Cause.model_validate({**told, **known, "follows": in_order(after), "legs": len(after)}))
     return causes
 
 
@@ -136,21 +124,11 @@ def _symptom(area: str, names: Sequence[str], groups: Mapping[str, Sequence[Leg]
     if area != "dns" or not server:
         return cause
     silent = all("timeout" in (leg.statement + leg.reason) for leg in legs)
-    kind = kinds()["server.silent" if silent else "server.answers"]
     namespace, _, pod = server.partition("/")
     facts = {"what": cause.sentence, "pod": pod, "namespace": namespace}
-    return cause.model_copy(
-        update={
-            "key": f"{server}/{'process' if silent else 'answers'}",
-            "kind": kind.id,
-            "place": server,
-            "sentence": filled(kind.sentence, server, facts),
-            "look": filled(kind.look, server, facts),
-            "mend": filled(kind.mend, server, facts),
-            "source": kind.source,
-            "confidence": "possible",
-        }
-    )
+    told = described("server.silent" if silent else "server.answers", server, facts)
+    known = {"key": f"{server}/{'process' if silent else 'answers'}", "confidence": "possible"}
+    return cause.model_copy(update={**told, **known})
 
 
 _ROOTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from ipaddress import ip_address, ip_network
 from typing import Any, Final, Literal
 
 from conformance.context import Context
 from conformance.dumps import INET, by_name, is_up, kind, reason, rows
 from conformance.fib import Fib, fib, plain_rules
 from conformance.hooks import NodeRules
+from conformance.inventory import NodeFact
 from conformance.noderules import node_rules
 from harness.model.family import Family, family_of_dial
 
@@ -132,9 +134,24 @@ class World:
         """Nodes, the router, and the far host."""
         return (place for place in self.places.values() if place.kind != "pod")
 
+    @cached_property
+    def _holders(self) -> dict[str, Place]:
+        """The first place that has each address: a walk asks for many."""
+        found: dict[str, Place] = {}
+        for place in self.places.values():
+            for address in place.addresses:
+                found.setdefault(address, place)
+        return found
+
     def holder(self, address: str) -> Place | None:
         """Who has an address: a machine, or a pod."""
-        return next((place for place in self.places.values() if address in place.addresses), None)
+        return self._holders.get(address)
+
+    def sharing(self, address: str) -> NodeFact | None:
+        """The node of whose podCIDR an address is; None: it is of none."""
+        one = ip_address(address)
+        nodes = (node for node in self.context.inventory.nodes if node.pod_cidr)
+        return next((node for node in nodes if one in ip_network(node.pod_cidr)), None)
 
     def behind(self, node: str, veth: str) -> Place | None:
         """The pod at the other end of a node's link."""

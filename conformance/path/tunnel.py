@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,9 +44,8 @@ def _peer(there: World, node: Place, flow: Flow) -> Place | None:
     owner = there.holder(flow.dst)
     if owner is not None and owner.node and owner.node != node.name:
         return there.places[owner.node]
-    dst = ipaddress.ip_address(flow.dst)
-    shares = ((one.name, one.pod_cidr) for one in there.context.inventory.nodes if one.name != node.name)
-    return next((there.places[name] for name, share in shares if share and dst in ipaddress.ip_network(share)), None)
+    sharing = there.sharing(flow.dst)
+    return there.places[sharing.name] if sharing is not None and sharing.name != node.name else None
 
 
 def _data(place: Place, device: str) -> Mapping[str, Any]:

@@ -56,7 +56,8 @@ def leads(there: World, trail: Trail, place: Place, by: tuple[Rule, Route], flow
     wanted, (rule, route) = wanted_device(there, place, flow.dst), by
     if place.kind != "node" or not wanted or wanted in route.devices:
         return
-    share = share_of(there, flow.dst) or flow.dst
+    sharing = there.sharing(flow.dst)
+    share = sharing.pod_cidr if sharing is not None else flow.dst
     facts = {"flow": str(flow), "address": flow.dst, "route": str(route), "rule": str(rule), "wanted": wanted,
              "to": route.way, "share": share}  # fmt: skip
     if not (rule.plain and rule.table in {LOCAL, MAIN, DEFAULT}):
@@ -70,26 +71,17 @@ def leads(there: World, trail: Trail, place: Place, by: tuple[Rule, Route], flow
     trail.wrong(found)
 
 
-def share_of(there: World, address: str) -> str:
-    """The podCIDR that an address is of; empty: of none."""
-    one = ipaddress.ip_address(address)
-    for node in there.context.inventory.nodes:
-        if node.pod_cidr and one in ipaddress.ip_network(node.pod_cidr):
-            return node.pod_cidr
-    return ""
-
-
 def wanted_device(there: World, place: Place, address: str) -> str:
     """The link by which a node should send packets for an address of the cluster; empty: nothing is promised."""
     owner = there.holder(address)
     if owner is None:
         virtual = ipaddress.ip_address(address) in ipaddress.ip_network(there.context.service_range)
-        return "" if virtual or share_of(there, address) else there.nic(place)
+        return "" if virtual or there.sharing(address) else there.nic(place)
     if owner.name == place.name:
         return ""
     if owner.kind != "pod" and (owner.kind != "node" or address == _address(there, owner)):
         return there.nic(place)
-    return _to_pods(there, place, owner) if owner.kind == "pod" or share_of(there, address) else ""
+    return _to_pods(there, place, owner) if owner.kind == "pod" or there.sharing(address) else ""
 
 
 def _to_pods(there: World, place: Place, owner: Place) -> str:

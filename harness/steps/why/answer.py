@@ -9,7 +9,7 @@ from typing import Final
 
 from conformance.causes.explain import of_walk
 from conformance.causes.flows import Asked
-from conformance.causes.library import filled, kinds
+from conformance.causes.library import described
 from conformance.context import Context
 from conformance.netfilter import SMALL, Flow
 from conformance.path.hop import Step, Walk
@@ -20,6 +20,7 @@ from harness.model.cause import Cause
 from harness.model.family import Family, family_of
 from harness.model.journal import Journal
 from harness.model.records import Exchange
+from harness.probes import sandboxes
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite.trace import End, family_for, find
 from harness.steps.why import look
@@ -94,7 +95,7 @@ def why(
     """
     with journal.step("why", f"{source} to {target}"):
         with ThreadPoolExecutor(2) as pool:
-            listed, taken = pool.submit(look.api, attached), pool.submit(look.stock_of, attached)
+            listed, taken = pool.submit(look.api, attached), pool.submit(sandboxes.take, attached.lab)
             known, stock = listed.result(), taken.result()
         virtual = _virtual(known, attached, target, asked, family)
         chosen = family_of(virtual.address) if virtual is not None else family_for(attached, target, family)
@@ -142,16 +143,9 @@ def _empty(virtual: Virtual | None) -> Iterator[Cause]:
     """A Service that has nobody to lead to."""
     if virtual is None:
         return
-    kind, meta = kinds()["service.empty"], virtual.item["metadata"]
-    facts = {"service": virtual.name, "namespace": meta["namespace"]}
-    yield Cause(
-        key=f"{virtual.name}/endpoints",
-        kind=kind.id,
-        sentence=filled(kind.sentence, "", facts),
-        confidence="certain",
-        look=filled(kind.look, "", facts),
-        source=kind.source,
-    )
+    facts = {"service": virtual.name, "namespace": virtual.item["metadata"]["namespace"]}
+    told = described("service.empty", "", facts)
+    yield Cause.model_validate({**told, "key": f"{virtual.name}/endpoints", "confidence": "certain"})
 
 
 def judge(

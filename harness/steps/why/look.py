@@ -11,7 +11,7 @@ from conformance.context import Context
 from conformance.inventory import Inventory, ServiceFact, Site
 from harness.model.family import Family, over
 from harness.model.records import Dump, Exchange
-from harness.probes import kernel_state, sandboxes
+from harness.probes import kernel_state
 from harness.probes.agent import run_plans
 from harness.probes.plan import NODE_BINARY, ExchangeProbe, Prober, Target
 from harness.probes.sandboxes import Sandbox, Sandboxes
@@ -142,8 +142,3 @@ def tried(sender: End, receiver: str, port: int, proto: str, family: Family) -> 
     plans: Mapping[Prober, list[Any]] = {place: [probe]}
     seen = run_plans(plans, batch="why", deadline=PATIENCE, retries=1)
     return next((one for one in seen if isinstance(one, Exchange)), None)
-
-
-def stock_of(attached: Attached) -> Sandboxes:
-    """All sandboxes of the cluster."""
-    return sandboxes.take(attached.lab)
