@@ -80,9 +80,17 @@ def _leg(way: Way, read: Any, name: str) -> Leg:
         text = f"{where(client)} got no answer from {one['dst']} ({service.name}) at first: nothing could be held"
         return recorded(name, one["before"], text)
     if not _sent(read, one):
-        text = f"{server.name} saw no connection from {one['src']}, so that it could send nothing into it"
-        return broken(name, text, "missing")
+        return broken(name, _unsent(server, one, _flow(read, one)), "missing")
     return _outcome(way, one, _flow(read, one) or {}, name)
+
+
+def _unsent(server: Site, one: Json, flow: Json | None) -> str:
+    """Why nothing was sent into a connection."""
+    if flow is None:
+        return f"{server.name} saw no connection from {one['src']}, so that it could send nothing into it"
+    if flow.get("refused"):
+        return f"{server.name} could send nothing to {one['src']}: {flow['refused']}"
+    return f"{server.name} saw no acknowledgement from {one['src']}, so that it could send nothing out of its window"
 
 
 def _outcome(way: Way, one: Json, flow: Json, name: str) -> Leg:

@@ -1,37 +1,19 @@
 """Probes that last while something happens: streams of datagrams, and connections that are held.
 
-An agent in each place starts them and goes on until its standard input ends: here, when the block is left. So what they
-see is the whole time of what happens meanwhile, however long it takes.
+An agent in each place starts them and goes on until the block is left: see `running`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import signal
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
-from harness import timeouts
-from harness.errors import CnilabError
 from harness.model.disturbed import Held, Stream
 from harness.probes.plan import Prober, Target
-
-Line = Mapping[str, Any]
-
-LONGEST = 240.0
-"""Seconds after which an agent ends by itself: nothing that happens meanwhile takes as long."""
-
-SETTLED = 15.0
-"""Seconds that an agent may need to count and to end when it is told to, before scaling."""
-
-STARTED = 0.5
-"""Seconds until all agents send, on a busy machine: nothing happens before."""
+from harness.probes.running import Line, Running, running
 
 PACE_US = 10_000
 """Microseconds from one datagram of a stream to the next: 100 Hz."""
@@ -75,14 +57,6 @@ Plans = Mapping[Prober, Sequence[Probe]]
 
 
 @dataclass
-class _Agent:
-    """An agent that runs in a place."""
-
-    process: subprocess.Popen[bytes]
-    output: IO[bytes]
-
-
-@dataclass
 class Lasting:
     """Probes that run; what they saw is there when the block is left.
 
@@ -111,26 +85,12 @@ def lasting(plans: Plans, *, batch: str, purpose: str, trial: int = 0) -> Iterat
     """
     found = Lasting(batch, purpose, trial)
     stamp = uuid.uuid4().hex[:12]
-    agents: dict[Prober, _Agent] = {}
-    failed: dict[Prober, str] = {}
+    agents = Running()
     try:
-        for site, requests in _requests(plans, stamp).items():
-            try:
-                agents[site] = _start(site, requests)
-            except (CnilabError, OSError) as error:
-                failed[site] = str(error)
-        _pause()
-        yield found
+        with running(_requests(plans, stamp)) as agents:
+            yield found
     finally:
-        _tell(agents)
-        lines = {site: _end(agent) for site, agent in agents.items()}
-        lines |= {site: {"failure": {"outcome": "error", "detail": text}} for site, text in failed.items()}
-        found.seen = _records(plans, stamp, lines, found)
-
-
-def _pause() -> None:
-    for _ in timeouts.ticks(STARTED, STARTED, STARTED):
-        pass
+        found.seen = _records(plans, stamp, agents, found)
 
 
 def _requests(plans: Plans, stamp: str) -> dict[Prober, list[dict[str, Any]]]:
@@ -153,68 +113,17 @@ def _requests(plans: Plans, stamp: str) -> dict[Prober, list[dict[str, Any]]]:
     return requests
 
 
-def _start(site: Prober, requests: Sequence[Mapping[str, Any]]) -> _Agent:
-    deadline = round(timeouts.scaled(LONGEST) * 1000)
-    plan = {"deadline_ms": deadline, "lasting": True, "probes": list(requests)}
-    output = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the agent has ended
-    try:
-        process = site.runner.start([site.binary, "run"], stdin=subprocess.PIPE, stdout=output)
-    except (CnilabError, OSError):
-        output.close()
-        raise
-    if process.stdin is not None:
-        with contextlib.suppress(BrokenPipeError):  # it has ended already: its output says so
-            process.stdin.write(f"{json.dumps(plan)}\n".encode())
-            process.stdin.flush()
-    return _Agent(process, output)
-
-
-def _tell(agents: Mapping[Prober, _Agent]) -> None:
-    """Tell all agents at the same time that nothing is to last any longer."""
-    for agent in agents.values():
-        with contextlib.suppress(OSError):
-            if agent.process.stdin is not None:
-                agent.process.stdin.close()
-
-
-def _end(agent: _Agent) -> dict[str, Line]:
-    """Wait for an agent that was told, and read its lines by probe."""
-    try:
-        agent.process.wait(timeouts.stretched(SETTLED))
-    except subprocess.TimeoutExpired:
-        # A runner may have put a process between us and the agent: the group is the agent's own.
-        os.killpg(agent.process.pid, signal.SIGKILL)
-        agent.process.wait()
-    agent.output.seek(0)
-    text = agent.output.read().decode(errors="replace")
-    agent.output.close()
-    return _lines(text)
-
-
-def _lines(text: str) -> dict[str, Line]:
-    found: dict[str, Line] = {}
-    for row in text.splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            line = json.loads(row)
-            found[str(line["id"])] = line
-    return found
-
-
-def _records(
-    plans: Plans, stamp: str, lines: Mapping[Prober, Mapping[str, Line]], found: Lasting
-) -> list[Stream | Held]:
+def _records(plans: Plans, stamp: str, agents: Running, found: Lasting) -> list[Stream | Held]:
     counts = {
         name.removeprefix("collect-"): line
-        for answers in lines.values()
+        for answers in agents.lines.values()
         for name, line in answers.items()
         if name.startswith("collect-") and line.get("counted")
     }
     made: list[Stream | Held] = []
     for number, (site, probes) in enumerate(plans.items()):
-        told = lines.get(site, {})
         for index, probe in enumerate(probes):
-            missing: Line = {"outcome": "error", "detail": "the agent ended without a result for this probe"}
-            line = told.get(str(index)) or told.get("failure") or missing
+            line = agents.line(site, str(index))
             if isinstance(probe, HoldProbe):
                 made.append(_held(site, probe, line, found))
             else:

@@ -19,18 +19,15 @@ from harness.model.family import endpoint
 from harness.model.records import Dump
 from harness.probes.agent import run_at
 from harness.probes.plan import Prober
+from harness.probes.running import Line, running
 from harness.steps.suite.deploy import Suite
-
-LISTENS: Final = 0.5
-"""Seconds until a server listens to its connections, on a busy machine, before scaling."""
 
 LASTS: Final = 1.0
 """Seconds for which a connection is held after the packets were sent, before scaling: a reset needs one round trip."""
 
-LOOKS: Final = 3
-"""A server that began to listen too late has seen no connection: then all is done again."""
+LOOKS: Final = 2
+"""A connection that its server did not see, or that packets could not be sent into, is looked at once more."""
 
-Line = Mapping[str, Any]
 Requests = dict[Prober, list[dict[str, Any]]]
 
 
@@ -46,15 +43,15 @@ def observe_strays(suite: Suite) -> list[Dump]:
     rows: dict[str, list[dict[str, Any]]] = {}
     for _ in range(LOOKS):
         rows = _look(suite, found)
-        if all(row.get("sent", 1) for group in rows.values() for row in group) and _met(rows):
+        if _met(rows):
             break
     return [_dump(suite.inventory, server, data) for server, data in rows.items()]
 
 
 def _met(rows: Mapping[str, list[dict[str, Any]]]) -> bool:
-    """Each connection that worked was seen by its server."""
+    """Packets were sent into each connection that worked."""
     return all(
-        {row["src"] for row in group if row.get("before") == "ok"} <= {row["src"] for row in group if "sent" in row}
+        {row["src"] for row in group if row.get("before") == "ok"} <= {row["src"] for row in group if row.get("sent")}
         for group in rows.values()
     )
 
@@ -66,7 +63,6 @@ def _dump(there: Inventory, server: str, data: Any) -> Dump:
 
 def _look(suite: Suite, found: list[Way]) -> dict[str, list[dict[str, Any]]]:
     """One look at all ways at the same time: a program run for each server and for each client."""
-    lasts = round(timeouts.scaled(LISTENS + 2 * LASTS) * 1000)
     servers: Requests = defaultdict(list)
     clients: Requests = defaultdict(list)
     asked: list[tuple[Site, str, Prober, str]] = []
@@ -74,43 +70,36 @@ def _look(suite: Suite, found: list[Way]) -> dict[str, list[dict[str, Any]]]:
         own = endpoint(server.ip, server.port)
         at = suite.sites[server.name]
         if own not in {request["dial"] for request in servers[at]}:
-            servers[at].append({"id": own, "kind": "stray", "dial": own, "for_ms": lasts})
+            servers[at].append({"id": own, "kind": "stray", "dial": own})
         virtual = endpoint(service.cluster_ip, service.port("tcp").port)
         for target, dial in ((service.name, virtual), (server.name, own)):
             here = suite.sites[client.name]
             number = str(len(clients[here]))
-            held = {
-                "id": number,
-                "kind": "hold",
-                "dial": dial,
-                "size": 64,
-                "for_ms": round(timeouts.scaled(LASTS) * 1000),
-            }
-            clients[here].append(held)
+            lasts = round(timeouts.scaled(LASTS) * 1000)
+            clients[here].append({"id": number, "kind": "hold", "dial": dial, "size": 64, "for_ms": lasts})
             asked.append((server, target, here, number))
-    deadline = LISTENS + 4 * LASTS
-    with ThreadPoolExecutor(max_workers=len(servers) + len(clients), thread_name_prefix="strays") as pool:
-        listening = {at.name: pool.submit(run_at, at, requests, deadline) for at, requests in servers.items()}
-        for _ in timeouts.ticks(LISTENS, LISTENS, LISTENS):
-            pass
-        holding = {here: pool.submit(run_at, here, requests, deadline) for here, requests in clients.items()}
-        rows = {name: _flows(done.result()) for name, done in listening.items()}
-        for server, target, here, number in asked:
-            lines = holding[here].result()
-            line = lines.get(number) or lines.get("failure") or {"outcome": "error", "detail": "no answer"}
-            rows[server.name].append(_held(here.name, target, clients[here][int(number)]["dial"], line))
+    with running(servers) as listening, ThreadPoolExecutor(len(clients), thread_name_prefix="strays") as pool:
+        lines = dict(zip(clients, pool.map(lambda at: run_at(at, clients[at], 4 * LASTS), clients), strict=True))
+    rows = {
+        at.name: [row for one in requests for row in _flows(one["dial"], listening.line(at, one["id"]))]
+        for at, requests in servers.items()
+    }
+    for server, target, here, number in asked:
+        line = lines[here].get(number) or lines[here].get("failure") or {"outcome": "error", "detail": "no answer"}
+        rows[server.name].append(_held(here.name, target, clients[here][int(number)]["dial"], line))
     return rows
 
 
-def _flows(lines: Mapping[str, Line]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for own, line in lines.items():
-        if line.get("outcome") != "ok":
-            found.append({"dst": own, "error": line.get("detail") or line.get("outcome")})
-            continue
-        rows = line.get("flows") or ()
-        found += [{"dst": own, "src": row["peer"], "sent": row["sent"], "resets": row["resets"]} for row in rows]
-    return found
+def _flows(own: str, line: Line) -> list[dict[str, Any]]:
+    """Connections to an address of the server's, as it saw them."""
+    if line.get("outcome") != "ok":
+        return [{"dst": own, "error": line.get("detail") or line.get("outcome")}]
+    rows = line.get("flows") or ()
+    return [
+        {"dst": own, "src": row["peer"], "sent": row["sent"], "resets": row["resets"]}
+        | ({"refused": row["error"]} if row.get("error") else {})
+        for row in rows
+    ]
 
 
 def _held(client: str, target: str, dial: str, line: Line) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from harness import timeouts
 from harness.model.disturbed import Held, Stream
 from harness.probes.lasting import HoldProbe, Plans, StreamProbe, lasting
 from harness.probes.plan import Prober, Target
+from harness.probes.running import running
 from harness.probes.speed import measure
 from harness.runner import HostRunner
 from tests.unit.probes.fake import FakeRunner
@@ -23,6 +24,8 @@ AGENT = """\
     plan = json.loads(sys.stdin.readline())
     place = pathlib.Path(__file__)
     place.with_suffix(".plan").write_text(json.dumps(plan))
+    if "never" not in plan["probes"][0]["dial"]:
+        print(json.dumps({"id": "begun", "outcome": "ok"}), flush=True)
     sys.stdin.read()  # until it is closed
     place.with_suffix(".ended").write_text("")
     for probe in plan["probes"]:
@@ -56,6 +59,8 @@ def test_streams_and_connections_last_as_long_as_the_block(sites: dict[str, Prob
     }
     with lasting(plans, batch="B8", purpose="restart", trial=2) as running:
         assert running.seen == []
+        # The agents had begun before the block did.
+        assert {path.stem for path in tmp_path.glob("*.plan")} == {"a", "c"}
         assert not list(tmp_path.glob("*.ended"))
     there, held, back = running.seen
     assert isinstance(there, Stream)
@@ -89,6 +94,27 @@ def test_an_agent_that_cannot_run_is_an_error_of_its_probes_alone(sites: dict[st
     good, bad = running.seen
     assert (good.outcome, bad.outcome) == ("reset", "error")
     assert "/there/is/none" in bad.detail
+
+
+def test_an_agent_that_says_nothing_is_an_error_with_what_it_complained_of(tmp_path: Path) -> None:
+    mute = tmp_path / "mute"
+    mute.write_text("#!/bin/sh\necho 'no such luck' >&2\nexit 3\n")
+    mute.chmod(0o755)
+    with running({Prober("x", "n-x", "10.244.2.2", HostRunner(), str(mute)): []}) as agents:
+        pass
+    assert [agents.line(site, "0")["detail"] for site in agents.lines] == ["no such luck"]
+    mute.write_text("#!/bin/sh\nexit 3\n")
+    with running({Prober("x", "n-x", "10.244.2.2", HostRunner(), str(mute)): []}) as agents:
+        pass
+    assert [agents.line(site, "0")["detail"] for site in agents.lines] == ["the agent ended with status 3"]
+
+
+def test_a_probe_that_never_begins_is_not_waited_for_for_ever(sites: dict[str, Prober]) -> None:
+    request = {"id": "0", "kind": "hold", "dial": "never"}
+    with timeouts.paced(0.02), running({sites["a"]: [request]}) as agents:
+        pass
+    assert agents.line(sites["a"], "0")["outcome"] == "reset"
+    assert agents.line(sites["a"], "1")["outcome"] == "error"
 
 
 def test_nothing_that_arrived_is_dark_for_the_whole_time() -> None:

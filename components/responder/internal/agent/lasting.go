@@ -22,7 +22,7 @@ func (b *batch) until(in io.Reader) {
 // stream sends a numbered datagram at every tick, whatever becomes of it, and wants no answer.
 //
 // A datagram that the kernel refuses to send has its number all the same: it is one that did not arrive.
-func (b *batch) stream(probe Probe, deadline time.Time) Result {
+func (b *batch) stream(probe Probe, deadline time.Time, begun func()) Result {
 	conn, err := net.DialTimeout("udp", probe.Dial, time.Until(deadline))
 	if err != nil {
 		return failure(err)
@@ -40,6 +40,7 @@ func (b *batch) stream(probe Probe, deadline time.Time) Result {
 			result.Errno, result.Detail = failed.Errno, failed.Detail
 			_, _ = conn.Write(wire.Frame(header, probe.Size)) // what was refused may have been an earlier one
 		}
+		begun()
 		header.Number++
 		result.Sent++
 		result.PauseMs, last = max(result.PauseMs, ms(time.Since(last))), time.Now()
@@ -54,7 +55,7 @@ func (b *batch) stream(probe Probe, deadline time.Time) Result {
 }
 
 // hold opens a connection, asks once, leaves it alone, and asks again over the same one.
-func (b *batch) hold(probe Probe, deadline time.Time) Result {
+func (b *batch) hold(probe Probe, deadline time.Time, begun func()) Result {
 	d := dialer(probe, deadline)
 	conn, err := d.DialContext(context.Background(), "tcp", probe.Dial)
 	if err != nil {
@@ -72,6 +73,7 @@ func (b *batch) hold(probe Probe, deadline time.Time) Result {
 		first.Before = first.Outcome
 		return first
 	}
+	begun()
 	b.rest(time.Duration(probe.ForMs)*time.Millisecond, deadline.Add(-collectWait))
 	if late := time.Now().Add(collectWait); late.Before(deadline) {
 		_ = conn.SetDeadline(late)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -101,5 +102,38 @@ func TestASpeedIsThatOfWhatTheReceiverHas(t *testing.T) {
 	}
 	if r := got["rounds"]; r.Outcome != okay || r.Connected != 50 || r.P50Us <= 0 || r.P99Us < r.P50Us {
 		t.Errorf("rounds: %+v", r)
+	}
+}
+
+func TestAPlanThatLastsTellsWhenAllOfItHasBegun(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", responder(t))
+	in, feed := io.Pipe()
+	lines, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Run(in, out); out.Close() }()
+	// The last probe cannot begin at all: it has ended, and nobody waits for it.
+	if _, err := fmt.Fprintf(feed, `{"deadline_ms":30000,"lasting":true,"probes":[
+		{"id":"send","kind":"stream","dial":%[1]q,"size":64,"pace_us":5000,"burst":"begun"},
+		{"id":"count","kind":"collect","dial":%[1]q,"burst":"begun","count":1000000},
+		{"id":"held","kind":"hold","dial":%[1]q,"size":64},
+		{"id":"lost","kind":"stray","dial":"nowhere"}]}`, address); err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(lines)
+	var ids []string
+	for decoder.More() {
+		var result Result
+		if err := decoder.Decode(&result); err != nil {
+			t.Fatal(err)
+		}
+		if ids = append(ids, result.ID); result.ID == begunID {
+			feed.Close() // nothing else would end it before its deadline
+		}
+	}
+	if want := []string{begunID, "send", "count", "held", "lost"}; !slices.Equal(ids, want) {
+		t.Errorf("%v, not %v", ids, want)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -15,6 +15,9 @@ func Main([]string) error { return Run(os.Stdin, os.Stdout) }
 
 // Run reads a plan and writes one line per probe.
 //
+// A plan that lasts has a line of its own before all others, as soon as each of its probes has begun: whoever reads it
+// knows that from now on all is seen.
+//
 // Tries are breadth-first: all probes have their first try before any has its second. Each round may take an even
 // share of the time that is left, so that a plan whose every probe times out takes its deadline once.
 func Run(in io.Reader, out io.Writer) error {
@@ -38,11 +41,24 @@ func Run(in io.Reader, out io.Writer) error {
 			continue
 		}
 		long.Add(1)
+		b.begun.Add(1)
 		go func() {
 			defer long.Done()
-			lines[i] = b.try(probe, b.end)
+			begun := sync.OnceFunc(b.begun.Done)
+			defer begun() // at the latest: it has failed
+			lines[i] = b.try(probe, b.end, begun)
 		}()
 	}
+	encoder := json.NewEncoder(out)
+	told := make(chan error, 1)
+	go func() {
+		b.begun.Wait()
+		if !plan.Lasting {
+			told <- nil
+			return
+		}
+		told <- encoder.Encode(Result{ID: begunID, Kind: begunID, Outcome: okay, Ms: ms(time.Since(b.start))})
+	}()
 	for round := 0; round <= plan.Retries && len(pending) > 0; round++ {
 		share := time.Until(b.end) / time.Duration(plan.Retries-round+1)
 		b.round(plan.Probes, pending, lines, time.Now().Add(share))
@@ -55,7 +71,9 @@ func Run(in io.Reader, out io.Writer) error {
 		pending = failed
 	}
 	long.Wait()
-	encoder := json.NewEncoder(out)
+	if err := <-told; err != nil {
+		return err
+	}
 	for _, line := range lines {
 		if err := encoder.Encode(line); err != nil {
 			return err
@@ -70,11 +88,15 @@ func ended(probe Probe, last Result) bool {
 	return last.Outcome == probe.Expect && !resent
 }
 
+// begunID is the id of the line that says so.
+const begunID = "begun"
+
 // batch is one run of a plan.
 type batch struct {
 	start, end      time.Time
-	lasting         bool          // its plan is
-	ended           chan struct{} // closed when nothing is to last any longer
+	lasting         bool           // its plan is
+	begun           sync.WaitGroup // of the probes that are tried once
+	ended           chan struct{}  // closed when nothing is to last any longer
 	pinger, pinger6 *pinger
 }
 
@@ -99,7 +121,7 @@ func (b *batch) round(probes []Probe, pending []int, lines []Result, deadline ti
 		go func() {
 			defer wait.Done()
 			defer func() { <-slots }()
-			result := b.try(probes[i], deadline)
+			result := b.try(probes[i], deadline, func() {})
 			result.Tries = append(lines[i].Tries, result.Tries...)
 			lines[i] = result
 		}()
@@ -107,15 +129,16 @@ func (b *batch) round(probes []Probe, pending []int, lines []Result, deadline ti
 	wait.Wait()
 }
 
-func (b *batch) try(probe Probe, deadline time.Time) Result {
+func (b *batch) try(probe Probe, deadline time.Time, begun func()) Result {
 	begin := time.Now()
-	result := b.probe(probe, deadline)
+	result := b.probe(probe, deadline, begun)
 	result.ID, result.Kind, result.Ms = probe.ID, probe.Kind, ms(time.Since(begin))
 	result.Tries = []Try{{TMs: ms(begin.Sub(b.start)), Ms: result.Ms, Outcome: result.Outcome, Errno: result.Errno}}
 	return result
 }
 
-func (b *batch) probe(probe Probe, deadline time.Time) Result {
+// probe calls begun as soon as what a probe that lasts is there for has begun.
+func (b *batch) probe(probe Probe, deadline time.Time, begun func()) Result {
 	switch probe.Kind {
 	case "exchange":
 		switch probe.Proto {
@@ -136,17 +159,18 @@ func (b *batch) probe(probe Probe, deadline time.Time) Result {
 	case "burst":
 		return burst(probe, deadline)
 	case "collect":
+		begun()
 		return b.collect(probe, deadline)
 	case "stream":
-		return b.stream(probe, deadline)
+		return b.stream(probe, deadline, begun)
 	case "hold":
-		return b.hold(probe, deadline)
+		return b.hold(probe, deadline, begun)
 	case "rounds":
 		return rounds(probe, deadline)
 	case "flow":
 		return flow(probe, deadline)
 	case "stray":
-		return stray(probe, deadline)
+		return b.stray(probe, deadline, begun)
 	case "churn":
 		return churn(probe, deadline)
 	case "lookup":

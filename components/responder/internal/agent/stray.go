@@ -2,8 +2,10 @@ package agent
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -11,9 +13,10 @@ import (
 
 // Flow is a connection into which segments were sent that do not belong there.
 type Flow struct {
-	Peer   string `json:"peer"`   // address and port of the other end, as this one sees it
-	Sent   int    `json:"sent"`   // segments
-	Resets int    `json:"resets"` // segments with RST that came from there
+	Peer   string `json:"peer"`            // address and port of the other end, as this one sees it
+	Sent   int    `json:"sent"`            // segments
+	Resets int    `json:"resets"`          // segments with RST that came from there
+	Error  string `json:"error,omitempty"` // why one of them could not be sent
 }
 
 const (
@@ -34,7 +37,9 @@ var astray = []uint32{1 << 28, ^uint32(100_000) + 1}
 //
 // It tells what became of them: a client that knows the connection ignores such segments, or says what it waits for
 // (RFC 9293 §3.10.7.4). One that does not know it, because the segment's address was not translated, resets it.
-func stray(probe Probe, deadline time.Time) Result {
+//
+// It lasts until the plan's input ends, or for a time.
+func (b *batch) stray(probe Probe, deadline time.Time, begun func()) Result {
 	own, err := netip.ParseAddrPort(probe.Dial)
 	if err != nil {
 		return failure(err)
@@ -48,25 +53,34 @@ func stray(probe Probe, deadline time.Time) Result {
 		return failure(err)
 	}
 	defer conn.Close()
-	if over := time.Now().Add(time.Duration(probe.ForMs) * time.Millisecond); over.Before(deadline) {
+	if over := time.Now().Add(time.Duration(probe.ForMs) * time.Millisecond); !b.lasting && over.Before(deadline) {
 		deadline = over
 	}
 	if err := conn.SetReadDeadline(deadline); err != nil {
 		return failure(err)
 	}
+	if b.lasting {
+		go func() {
+			<-b.ended
+			_ = conn.SetReadDeadline(time.Now())
+		}()
+	}
+	begun()
 	seen := flows{own: own, conn: conn, known: map[netip.AddrPort]*victim{}}
 	packet := make([]byte, 65536)
 	for {
 		n, from, err := conn.ReadFromIP(packet)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return Result{Outcome: okay, Flows: seen.list()}
+		}
 		if err != nil {
-			break // its time is over
+			return failure(err)
 		}
 		peer, ok := netip.AddrFromSlice(from.IP)
 		if ok {
 			seen.segment(peer.Unmap(), packet[:n])
 		}
 	}
-	return Result{Outcome: okay, Flows: seen.list()}
 }
 
 // victim is what is known of a connection.
@@ -104,7 +118,9 @@ func (f *flows) segment(peer netip.Addr, b []byte) {
 		one.asked, one.answered = true, acknowledged
 	case one.asked && one.Sent == 0 && acknowledged != one.answered:
 		for _, distance := range astray {
-			if f.send(from, acknowledged+distance, sequence) == nil {
+			if err := f.send(from, acknowledged+distance, sequence); err != nil {
+				one.Error = err.Error()
+			} else {
 				one.Sent++
 			}
 		}

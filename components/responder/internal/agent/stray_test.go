@@ -30,14 +30,15 @@ func TestStraySegmentsAreSentOnceIntoEachConnectionAndHarmNoneThatIsKnown(t *tes
 	}
 	for _, home := range []string{"127.0.0.1", "[::1]"} {
 		address := fmt.Sprintf("%s:%d", home, responder(t))
-		done := make(chan Result, 1)
+		done, listens := make(chan Result, 1), make(chan struct{})
+		server, client := &batch{lasting: true, ended: make(chan struct{})}, &batch{ended: make(chan struct{})}
 		go func() {
-			done <- stray(Probe{Dial: address, ForMs: 1200}, time.Now().Add(5*time.Second))
+			done <- server.stray(Probe{Dial: address}, time.Now().Add(20*time.Second), func() { close(listens) })
 		}()
-		time.Sleep(200 * time.Millisecond)
-		b := &batch{ended: make(chan struct{})}
-		close(b.ended)
-		held := b.hold(Probe{Dial: address, ForMs: 500, Size: 64}, time.Now().Add(8*time.Second))
+		<-listens
+		close(client.ended)
+		held := client.hold(Probe{Dial: address, ForMs: 500, Size: 64}, time.Now().Add(8*time.Second), func() {})
+		close(server.ended)
 		if held.Before != okay || held.Outcome != okay {
 			t.Errorf("%s: held: %+v", home, held)
 		}
@@ -54,7 +55,9 @@ func TestStraySegmentsAreSentOnceIntoEachConnectionAndHarmNoneThatIsKnown(t *tes
 
 func TestStraysNeedAnAddressOfOurOwn(t *testing.T) {
 	for _, dial := range []string{"nowhere", "192.0.2.1:80"} {
-		if got := stray(Probe{Dial: dial, ForMs: 10}, time.Now().Add(time.Second)); got.Outcome == okay {
+		b := &batch{ended: make(chan struct{})}
+		got := b.stray(Probe{Dial: dial, ForMs: 10}, time.Now().Add(time.Second), func() { t.Error("begun") })
+		if got.Outcome == okay {
 			t.Errorf("%s: %+v", dial, got)
 		}
 	}

@@ -1,7 +1,9 @@
-"""Packets are sent into connections while they are held, and a server that listened too late is asked again."""
+"""Packets are sent into connections while they are held, by servers that listen before any client connects."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from harness import timeouts
 from harness.probes.plan import Prober
+from harness.probes.running import Running
 from harness.runner import HostRunner
 from harness.steps.suite import strays
 from tests.unit.conformance import simdual, simlab
@@ -18,26 +21,35 @@ class Agents:
     """What agents say: each client has a connection of its own, and servers see them all once they listen.
 
     Args:
-        late: Looks in which no server listens yet.
+        late: Looks in which servers see none of them.
     """
 
     def __init__(self, late: int = 0) -> None:
         self.late = late
         self.looks = 0
+        self.listening = False
 
     def run_at(self, site: Prober, requests: list[dict[str, Any]], _: float) -> dict[str, dict[str, Any]]:
-        if requests[0]["kind"] == "hold":
-            return {
-                one["id"]: {"before": "ok", "outcome": "ok", "token": "c", "source": f"{site.name}:{one['dial']}"}
-                for one in requests
-            }
+        assert self.listening
+        return {
+            one["id"]: {"before": "ok", "outcome": "ok", "token": "c", "source": f"{site.name}:{one['dial']}"}
+            for one in requests
+        }
+
+    @contextlib.contextmanager
+    def running(self, requests: dict[Prober, list[dict[str, Any]]]) -> Iterator[Running]:
         self.looks += 1
-        seen = [
-            {"peer": f"{client}:{dial}", "sent": 2, "resets": 0}
-            for client in "abcd"
-            for dial in (*(one["dial"] for one in requests), *(one.cluster_ip + ":80" for one in SERVICES))
-        ]
-        return {one["id"]: {"outcome": "ok", "flows": seen if self.looks > self.late else []} for one in requests}
+        self.listening = True
+        found = Running()
+        yield found
+        self.listening = False
+        found.lines = {site: {one["id"]: self.listened(requests, one) for one in requests[site]} for site in requests}
+
+    def listened(self, requests: dict[Prober, list[dict[str, Any]]], one: dict[str, Any]) -> dict[str, Any]:
+        dials = (one["dial"], *(service.cluster_ip + ":80" for service in SERVICES))
+        dials += tuple(other["dial"] for others in requests.values() for other in others)
+        seen = [{"peer": f"{client}:{dial}", "sent": 2, "resets": 0} for client in "abcd" for dial in set(dials)]
+        return {"outcome": "ok", "flows": seen if self.looks > self.late else []}
 
 
 SERVICES = simlab.green().inventory.services
@@ -47,6 +59,7 @@ def look(monkeypatch: pytest.MonkeyPatch, agents: Any, there: Any = None) -> lis
     inventory = there or simlab.green().inventory
     sites = {site.name: Prober(site.name, site.node, site.ip, HostRunner()) for site in inventory.sites}
     monkeypatch.setattr(strays, "run_at", agents.run_at)
+    monkeypatch.setattr(strays, "running", agents.running)
     with timeouts.paced(0.01):
         return strays.observe_strays(SimpleNamespace(inventory=inventory, sites=sites))  # type: ignore[arg-type]
 
@@ -55,34 +68,42 @@ def test_both_ends_of_each_connection_are_told_by_server(monkeypatch: pytest.Mon
     agents = Agents()
     seen = {one.place: one.data for one in look(monkeypatch, agents)}
     assert set(seen) == {"a", "c"}
-    assert agents.looks == 2
+    assert agents.looks == 1
     held = [(row["client"], row["target"]) for row in seen["c"] if "client" in row]
     assert held == [("d", "sole-c"), ("d", "c"), ("a", "sole-c"), ("a", "c")]
     assert {row["sent"] for row in seen["c"] if "sent" in row} == {2}
 
 
-def test_a_server_that_listened_too_late_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    agents = Agents(late=2)
-    look(monkeypatch, agents)
-    assert agents.looks == 4
+def test_a_connection_that_its_server_did_not_see_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    agents = Agents(late=1)
+    assert any("sent" in row for one in look(monkeypatch, agents) for row in one.data)
+    assert agents.looks == 2
 
 
 def test_a_server_that_never_sees_its_connections_is_not_asked_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     agents = Agents(late=1000)
     seen = look(monkeypatch, agents)
-    assert agents.looks == 2 * strays.LOOKS
+    assert agents.looks == strays.LOOKS
     assert not any("sent" in row for one in seen for row in one.data)
 
 
 def test_an_agent_that_may_not_open_a_raw_socket_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     class Refused(Agents):
-        def run_at(self, site: Prober, requests: list[dict[str, Any]], _: float) -> dict[str, dict[str, Any]]:
-            lines = super().run_at(site, requests, _)
-            told = {"outcome": "error", "detail": "operation not permitted"}
-            return lines if requests[0]["kind"] == "hold" else dict.fromkeys(lines, told)
+        def listened(self, _: Any, __: Any) -> dict[str, Any]:
+            return {"outcome": "error", "detail": "operation not permitted"}
 
     seen = look(monkeypatch, Refused())
     assert [row["error"] for row in seen[0].data if "error" in row] == ["operation not permitted"]
+
+
+def test_a_segment_that_could_not_be_sent_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Blocked(Agents):
+        def listened(self, requests: Any, one: Any) -> dict[str, Any]:
+            told = super().listened(requests, one)
+            return {**told, "flows": [{**row, "sent": 0, "error": "no buffer space"} for row in told["flows"]]}
+
+    seen = look(monkeypatch, Blocked())
+    assert {row["refused"] for one in seen for row in one.data if "sent" in row} == {"no buffer space"}
 
 
 def test_each_family_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
