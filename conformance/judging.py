@@ -57,22 +57,16 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
         return _result(
             check, gates, status="not-applicable", reason=closed[0], statement=_gate_sentence(context, closed)
         )
-    for prerequisite in check.after:
-        before = judge(context, checks[prerequisite], checks)
-        unmeasured = before.status == "skip" and not before.blocked_by
-        if before.status not in {"pass", "not-applicable"} and not unmeasured:
-            root = before.blocked_by or prerequisite
-            return _result(
-                check,
-                gates,
-                status="skip",
-                reason="blocked",
-                blocked_by=root,
-                statement=f"not judged, because {root} did not pass: solve that first",
-            )
+    blocked = _blocked(context, check, checks)
+    there = context.entire.inventory.families
+    judged = tuple(family for family in there if family not in blocked)
+    if not judged or (check.once and blocked):
+        root = next(iter(blocked.values()))
+        because = f"not judged, because {root} did not pass: solve that first"
+        return _result(check, gates, status="skip", reason="blocked", blocked_by=root, statement=because)
     start = time.perf_counter()
     try:
-        verdict = _verdict(context, check)
+        verdict = _verdict(context, check, judged)
     except UnreadError as error:
         return _result(check, gates, status="error", reason="unread", statement=str(error), next=check.next)
     except Exception as error:  # noqa: BLE001 - a judge that trips over odd data has no verdict, and must not hide others
@@ -86,15 +80,52 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
         )
     wall_ms = (time.perf_counter() - start) * 1000
     because = context.deviations.get(check.id)
-    return roll_up(check, gates, verdict, wall_ms) if because is None else _deviating(check, gates, verdict, because)
+    result = roll_up(check, gates, verdict, wall_ms) if because is None else _deviating(check, gates, verdict, because)
+    return _partly(result, blocked) if blocked else result
 
 
-def _verdict(context: Context, check: Check) -> Verdict:
-    """What the judge says of the primary family, or of each of them as one."""
+def _blocked(context: Context, check: Check, checks: Mapping[str, Check]) -> dict[Family, str]:
+    """Families in which a prerequisite does not hold -> the first of them that does not.
+
+    A requirement that is judged for each family is blocked in the families where its prerequisite does not hold, and
+    judged in the others: IPv6 that is broken hides nothing of IPv4.
+    """
+    found: dict[Family, str] = {}
+    for name in check.after:
+        before = judge(context, checks[name], checks)
+        if before.status in {"pass", "not-applicable"} or (before.status == "skip" and not before.blocked_by):
+            continue
+        for family in context.entire.inventory.families:
+            # What has no families, or no verdict at all, stands for all of them.
+            status = before.families.get(family, before.status)
+            if status not in {"pass", "record"}:
+                found.setdefault(family, before.blocked_by if status == "skip" else name)
+    return found
+
+
+def _partly(result: Result, blocked: Mapping[Family, str]) -> Result:
+    """A result of some families, where others were not judged: what failed has failed, and nothing has passed."""
+    because = "; ".join(
+        f"{TITLE[family]} was not judged, because {root} did not pass: solve that first"
+        for family, root in blocked.items()
+    )
+    said: dict[Family, str] = dict.fromkeys(blocked, "skip")
+    judged = next(family for family in FAMILIES if family not in blocked)
+    facts = {
+        "statement": f"{because}; {TITLE[judged]}: {result.statement}",
+        "families": {judged: result.families.get(judged, result.status), **said},
+    }
+    if result.status == "pass":
+        facts |= {"status": "skip", "reason": "blocked", "blocked_by": next(iter(blocked.values()))}
+    return result.model_copy(update=facts)
+
+
+def _verdict(context: Context, check: Check, judged: Sequence[Family]) -> Verdict:
+    """What the judge says of the primary family, or of each of those that can be judged as one."""
     there = context.entire.inventory.families
     if check.once or there == ("ipv4",):
         return check.judge(context.entire.of(there[0]))
-    found = {family: _of_family(context, check, family) for family in there}
+    found = {family: _of_family(context, check, family) for family in judged}
     totals = [verdict.total if verdict.total is not None else len(verdict.legs) for verdict in found.values()]
     return Verdict(
         tuple(leg for verdict in found.values() for leg in verdict.legs),
@@ -104,6 +135,7 @@ def _verdict(context: Context, check: Check) -> Verdict:
             for one in verdict.controls
         ),
         tuple(one for verdict in found.values() for one in verdict.evidence),
+        unsure=tuple(family for family, verdict in found.items() if not all(one.ok for one in verdict.controls)),
         total=sum(totals),
         summary=families.titled({family: verdict.summary for family, verdict in found.items()}),
     )
@@ -192,7 +224,7 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
         reason=reason,
         statement=statement,
         legs=tuple(kept),
-        families=_by_family(verdict.legs),
+        families=_by_family(verdict),
         tested=len(verdict.legs) - len(wrong),
         total=verdict.total or len(verdict.legs),
         controls=verdict.controls,
@@ -203,10 +235,10 @@ def roll_up(check: Check, gates: Mapping[str, bool], verdict: Verdict, wall_ms: 
     )
 
 
-def _by_family(legs: Sequence[Leg]) -> dict[Family, str]:
-    """The worst that legs of each family say; empty where none is over IPv6."""
-    found: dict[Family, list[str]] = {}
-    for leg in legs:
+def _by_family(verdict: Verdict) -> dict[Family, str]:
+    """The worst that legs and controls of each family say; empty where none is over IPv6."""
+    found: dict[Family, list[str]] = {family: ["error"] for family in verdict.unsure}
+    for leg in verdict.legs:
         found.setdefault(families.family_of_leg(leg.leg), []).append(leg.status)
     worst = ("error", "fail", "pass", "record")
     said = {

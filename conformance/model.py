@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from conformance.batches import Batch
+from harness.model.family import Family
 from harness.model.records import Control, Evidence, Leg
 from harness.model.requirement import Area, Level
 from harness.model.variant import Gate
@@ -25,6 +26,7 @@ class Verdict:
         evidence: What proves the failed legs.
         total: Legs that a complete examination would have had; None: as many as there are.
         summary: One sentence for the case that everything passed.
+        unsure: Families whose controls are not all ok, where a verdict has several families.
     """
 
     legs: tuple[Leg, ...]
@@ -32,6 +34,7 @@ class Verdict:
     evidence: tuple[Evidence, ...] = ()
     total: int | None = None
     summary: str = ""
+    unsure: tuple[Family, ...] = ()
 
 
 Judge = Callable[["Context"], Verdict]

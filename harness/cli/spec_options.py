@@ -39,6 +39,7 @@ _FIELDS = {
     "provider": "spec.provider",
     "cni_version": "spec.cniVersion",
     "ip_family": "spec.ipFamily",
+    "primary_family": "spec.primaryFamily",
 }
 """Parameter of an option to the field of a spec file that it sets."""
 
@@ -141,6 +142,9 @@ def spec_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Words for the command line of that kernel.",
         ),
         click.option("--provider", metavar="NAME", help=f"Provider of the nodes: {_providers()}."),
+        click.option(
+            "--primary-family", type=click.Choice(FAMILIES[:2]), help="With both families: the one that comes first."
+        ),
         click.option("--ip-family", type=click.Choice(FAMILIES), help=_FAMILIES_HELP),
         click.option("--nodes", type=int, help="Number of nodes, 1 to 20."),
         click.option("--name", help="Name of the cluster.  [default: the spec's, or the variant]"),

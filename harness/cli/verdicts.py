@@ -74,7 +74,7 @@ def _results(results: list[Result], causes: Sequence[Cause]) -> Listing:
             one.status,
             f"{one.tested}/{one.total}" if one.total else "-",
             one.title,
-            one.reason or one.blocked_by or "-",
+            _reason(one),
             one.statement,
         )
         for one in results
@@ -83,6 +83,16 @@ def _results(results: list[Result], causes: Sequence[Cause]) -> Listing:
     extra = {"causes": [one.model_dump(mode="json") for one in causes]} if causes else {}
     columns = ("id", "status", "legs", "requirement", "reason")
     return Listing("Result", columns, rows, items, wide=("statement",), extra=extra)
+
+
+def _reason(one: Result) -> str:
+    """Why a requirement is not met, and in which family where it is met in the other one."""
+    from harness.model.family import listed  # noqa: PLC0415 - the help must not wait for it
+
+    bad = [family for family, status in one.families.items() if status in {"fail", "error", "skip"}]
+    reason = one.reason or one.blocked_by or "-"
+    apart = one.status in {"fail", "error", "skip"} and 0 < len(bad) < len(one.families)
+    return f"{reason} ({listed(bad)})" if apart else reason
 
 
 def _summary(results: list[Result], causes: Sequence[Cause]) -> str:

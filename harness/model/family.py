@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, Literal, get_args
 
@@ -27,6 +28,11 @@ TITLE: Final[dict[Family, str]] = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 ENCAPSULATED_IPV6: Final = 20
 """Bytes by which a tunnel over IPv6 costs more than the same tunnel over IPv4: 40 of a header, not 20 (RFC 8200 §3)."""
+
+
+def listed(families: Sequence[Family]) -> str:
+    """Families for people, the primary one first: `IPv4`, `IPv6 and IPv4`."""
+    return " and ".join(TITLE[family] for family in families)
 
 
 def other(family: Family) -> Family:

@@ -320,7 +320,7 @@ class Result(Record):
     reason: str = ""
     statement: str
     legs: tuple[Leg, ...] = Field(default=(), description="All that did not pass, and a sample of those that did")
-    families: dict[Family, Literal["pass", "fail", "error", "record"]] = Field(
+    families: dict[Family, Literal["pass", "fail", "error", "record", "skip"]] = Field(
         default_factory=dict, description="What its legs of each IP family say, where it was judged over IPv6"
     )
     tested: int = 0

@@ -83,13 +83,15 @@ def _counted(faults: dict[str, Any] | None) -> str:
 
 
 def _clusters() -> Listing:
+    from harness.model.family import TITLE  # noqa: PLC0415 - the help must not wait for it
+
     rows: list[tuple[str, ...]] = []
     items: list[dict[str, Any]] = []
     for name in names():
         known = _state(name)
         path = settings().state / "labs" / name
         if known is None:
-            rows.append((name, "Damaged", *"-----", str(path / "kubeconfig"), "-"))
+            rows.append((name, "Damaged", *"------", str(path / "kubeconfig"), "-"))
             items.append({"name": name, "status": "Damaged"})
             continue
         lived = (datetime.now(UTC) - datetime.fromisoformat(known.created)).total_seconds()
@@ -97,8 +99,8 @@ def _clusters() -> Listing:
         server = f"https://127.0.0.1:{known.api_port}" if known.api_port else "-"
         faults = _faults(name)
         rows.append((
-            name, status, spec.cni, spec.kubernetes.version, str(spec.nodes), age(lived), _counted(faults), kubeconfig,
-            server,
+            name, status, spec.cni, ",".join(TITLE[one] for one in spec.families), spec.kubernetes.version,
+            str(spec.nodes), age(lived), _counted(faults), kubeconfig, server,
         ))  # fmt: skip
         items.append(
             {
@@ -112,7 +114,7 @@ def _clusters() -> Listing:
                 "spec": spec.model_dump(mode="json", by_alias=True),
             }
         )
-    columns = ("name", "status", "cni", "k8s", "nodes", "age", "faults")
+    columns = ("name", "status", "cni", "ip", "k8s", "nodes", "age", "faults")
     return Listing("Lab", columns, rows, items, wide=("kubeconfig", "server"))
 
 

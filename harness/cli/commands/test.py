@@ -64,6 +64,9 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     Exit code 1 means that a requirement is not met, 11 that one could not be judged. With --faults, 1 means that a
     check missed its fault.
 
+    LEGS are single measurements: how many have a verdict, of how many. One leg is one pair of pods, one node, one size
+    or one name, in one IP family. A family after the reason is the only one in which the requirement is not met.
+
     Some requirements can only be judged on a cluster that is disturbed: they are not applicable without --disruptive,
     run after all others, and take some two minutes. Pods of the cluster are deleted and created again on the way.
     """

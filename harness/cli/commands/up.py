@@ -47,6 +47,7 @@ def typed(ctx: click.Context, name: str) -> bool:
     cnilab up workshop.yaml --name monday --retain
     cnilab up cilium-geneve --kernel debian
     cnilab up flannel --ip-family ipv4
+    cnilab up cilium --ip-family dual --primary-family ipv6
     cnilab up workshop.yaml --dry-run
     cnilab up cilium --dry-run -o json | jq -r '.items[] | select(.what == "image") | .name'
     cnilab up flannel --provider kind
@@ -105,6 +106,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         words += component_words(f"{program}={copy}" for program, copy in own.items())
         return bring_up(asked, words, run_dir, own, replace=replace, retain=retain)
     from harness.cli.runs import finish, new_run  # noqa: PLC0415
+    from harness.model.family import listed  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
     with progress() as listener:
@@ -127,7 +129,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
                 error.log = error.log if error.log and retain else str(run.path / "logs")
             raise
         finish(run)
-    say(f"Cluster '{spec.name}' is up. Run directory: {run.path}")
+    nodes = "1 node" if spec.nodes == 1 else f"{spec.nodes} nodes"
+    say(f"Cluster '{spec.name}' is up: {spec.cni}, {listed(spec.families)}, {nodes}. Run directory: {run.path}")
     click.echo(export_line(kubeconfig))
     return 0
 

@@ -283,7 +283,8 @@ def test_status_shows_labs_and_one_labs_machines(places: Path, capsys: pytest.Ca
     (places / "state/labs/torn/state.json").write_text("{")
     assert entry.run(["status"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["NAME", "STATUS", "CNI", "K8S", "NODES", "AGE", "FAULTS"]
+    assert rows[0] == ["NAME", "STATUS", "CNI", "IP", "K8S", "NODES", "AGE", "FAULTS"]
+    assert rows[1][2:4] == ["flannel", "IPv4"]
     assert [row[:2] for row in rows[1:]] == [["mine", "Ready"], ["torn", "Damaged"], ["young", "Starting"]]
     assert entry.run(["status", "mine", "-o", "json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -33,6 +33,14 @@ def test_options_become_fields_of_the_spec() -> None:
     assert found.words == ["flannel", "--name", "mine", "--nodes", "3", "--mtu", "1400", "--provider", "kind"]
 
 
+def test_the_primary_family_is_an_option() -> None:
+    found = asked_with("cilium", "--ip-family", "dual", "--primary-family", "ipv6")
+    assert found.spec.families == ("ipv6", "ipv4")
+    assert found.words == ["cilium", "--ip-family", "dual", "--primary-family", "ipv6"]
+    with pytest.raises(SpecError, match="primaryFamily: ipv6 has no meaning: ipFamily is ipv4, not dual"):
+        _ = asked_with("cilium", "--primary-family", "ipv6").spec
+
+
 def test_nothing_is_read_before_it_is_needed() -> None:
     found = asked_with("marbles")
     with pytest.raises(UsageError, match="'marbles' is neither a CNI variant nor a spec file"):

@@ -12,6 +12,7 @@ from harness.cli.context import Settings
 from harness.cli.verdicts import SHOWN, conclude
 from harness.model.cause import Cause
 from harness.model.gaps import gaps
+from harness.model.records import Result
 from tests.unit.reports import sample
 
 RESULTS = sample.results(sample.Sample())
@@ -55,3 +56,25 @@ def test_without_causes_nothing_is_said_of_them(capsys: pytest.CaptureFixture[st
     conclude(RESULTS, (), "table", strict=False)
     heard = capsys.readouterr()
     assert "ause" not in heard.out + heard.err
+
+
+@pytest.mark.parametrize(
+    ("families", "said"),
+    [
+        ({"ipv4": "pass", "ipv6": "fail"}, "timeout (IPv6)"),
+        ({"ipv4": "skip", "ipv6": "record"}, "timeout (IPv4)"),
+        ({"ipv4": "fail", "ipv6": "error"}, "timeout"),
+        ({}, "timeout"),
+    ],
+)
+def test_a_family_that_fails_alone_is_named(
+    families: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = Result.model_validate(
+        {
+            "id": "x.y", "title": "t", "level": "M", "status": "fail", "reason": "timeout", "statement": "s",
+            "families": families,
+        }
+    )  # fmt: skip
+    conclude([one], (), "table", strict=False)
+    assert capsys.readouterr().out.splitlines()[1].endswith(f"  {said}")

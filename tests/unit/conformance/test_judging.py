@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from conformance.context import DEVIATIONS
+from conformance.context import DEVIATIONS, Context
 from conformance.judging import exit_code, judge, roll_up
 from conformance.legs import broken, control, failed, passed
 from conformance.model import Check, Verdict
 from conformance.registry import AREAS, CHECKS, batches, select, with_prerequisites
 from harness.cni import catalogue
 from harness.errors import UsageError
-from harness.model.records import Leg, Result
+from harness.model.family import Family
+from harness.model.records import Control, Leg, Result
 from harness.model.requirement import Level
 from harness.model.spec import Kubernetes
-from tests.unit.conformance import simlab
+from tests.unit.conformance import simdual, simlab
 
 
 def check(level: Level = "M", **facts: object) -> Check:
@@ -113,6 +115,71 @@ def test_the_root_cause_is_named_through_a_chain_of_prerequisites() -> None:
     last = Check("l", "t", "M", "B1", lambda _: Verdict((PASS,)), after=("m",))
     result = judge(simlab.context(), last, {"x.y": root, "m": middle, "l": last})
     assert (result.status, result.reason, result.blocked_by) == ("skip", "blocked", "x.y")
+
+
+def of_families(said: Mapping[Family, Leg], *controls: Control, wrong: Family = "ipv6", **facts: object) -> Check:
+    """A requirement that says something of each family, and whose controls are broken in one of them."""
+
+    def judges(context: Context) -> Verdict:
+        (family,) = context.inventory.families
+        return Verdict((said[family],), controls if family == wrong else ())
+
+    return check(judge=judges, **facts)
+
+
+BOTH: dict[Family, Leg] = {"ipv4": PASS, "ipv6": PASS}
+
+
+@pytest.mark.parametrize(
+    ("root", "status"),
+    [
+        (of_families({"ipv4": PASS, "ipv6": FAIL}), "fail"),
+        (of_families({"ipv4": PASS, "ipv6": ERROR}), "error"),
+        (of_families(BOTH, BAD), "error"),
+    ],
+)
+def test_a_prerequisite_that_fails_in_one_family_blocks_that_one_alone(root: Check, status: str) -> None:
+    context = simdual.context("dual")
+    asked: list[Family] = []
+
+    def judges(there: Context) -> Verdict:
+        asked.extend(there.inventory.families)
+        return Verdict((PASS,), summary="answered")
+
+    middle = replace(check(judge=judges, after=("x.y",)), id="m")
+    last = replace(check(judge=judges, after=("m",)), id="l")
+    checks = {"x.y": root, "m": middle, "l": last}
+    assert judge(context, root, checks).status == status
+    result = judge(context, middle, checks)
+    assert asked == ["ipv4"]
+    assert (result.status, result.reason, result.blocked_by) == ("skip", "blocked", "x.y")
+    assert result.families == {"ipv4": "pass", "ipv6": "skip"}
+    assert result.statement == "IPv6 was not judged, because x.y did not pass: solve that first; IPv4: answered"
+    # What follows from it is blocked by the same root, in the same family.
+    after = judge(context, last, checks)
+    assert (after.blocked_by, after.families) == ("x.y", {"ipv4": "pass", "ipv6": "skip"})
+
+
+def test_what_fails_in_the_other_family_has_failed() -> None:
+    root = of_families({"ipv4": FAIL, "ipv6": PASS}, GOOD)
+    other = replace(of_families({"ipv4": PASS, "ipv6": FAIL}, after=("x.y",)), id="m")
+    result = judge(simdual.context("dual"), other, {"x.y": root, "m": other})
+    assert (result.status, result.families) == ("fail", {"ipv6": "fail", "ipv4": "skip"})
+    assert result.statement.startswith("IPv4 was not judged, because x.y did not pass")
+    assert [leg.leg for leg in result.legs] == ["b/ipv6"]
+
+
+def test_what_belongs_to_no_family_is_blocked_as_a_whole() -> None:
+    root = of_families({"ipv4": PASS, "ipv6": FAIL})
+    other = replace(check(judge=lambda _: Verdict((PASS,)), after=("x.y",), once=True), id="m")
+    result = judge(simdual.context("dual"), other, {"x.y": root, "m": other})
+    assert (result.status, result.blocked_by, result.legs) == ("skip", "x.y", ())
+
+
+def test_a_recommendation_that_fails_in_one_family_blocks_nothing() -> None:
+    root = of_families({"ipv4": PASS, "ipv6": FAIL}, level="R")
+    other = replace(of_families(BOTH, after=("x.y",)), id="m")
+    assert judge(simdual.context("dual"), other, {"x.y": root, "m": other}).status == "pass"
 
 
 def test_a_judge_that_trips_is_an_error_and_hides_nothing_else() -> None:
