@@ -149,7 +149,7 @@ def _outside_box(box: OutsideBox, x: float, width: float, underlay: str) -> list
 def _fabric(diagram: Diagram, left: float, y: float, *, first: bool) -> list[Markup]:
     shapes = [rect(left, y, WIDTH - left, FABRIC, "fabric", r=FABRIC / 2)]
     if first:
-        wrap = f"{diagram.encapsulation}: {diagram.overhead} more bytes per packet" if diagram.encapsulation else ""
+        wrap = f"{diagram.encapsulation}{_cost(diagram)}" if diagram.encapsulation else ""
         shapes += [
             text(left + LANE + 22, y + 18, f"wire between the nodes · {diagram.underlay}", "small"),
             text(WIDTH / 2 + 40, y + 18, wrap or "pod packets are not encapsulated", "small accent", anchor="middle"),
@@ -158,6 +158,12 @@ def _fabric(diagram: Diagram, left: float, y: float, *, first: bool) -> list[Mar
             ),
         ]
     return shapes
+
+
+def _cost(diagram: Diagram) -> str:
+    """What the encapsulation adds to a packet: in each family where each has a tunnel of its own."""
+    costs = [f"{one.value} bytes {f'over {one.name}' if one.name else 'to a packet'}" for one in diagram.overheads]
+    return f" adds {listing(costs)}" if costs else ""
 
 
 def _node(node: _Node) -> list[Markup]:

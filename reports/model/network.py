@@ -65,7 +65,7 @@ class Diagram:
         underlay: `172.18.0.0/16`.
         underlay_mtu: Bytes.
         encapsulation: `VXLAN, UDP 8472, VNI 1`; empty when nodes exchange plain packets.
-        overhead: Bytes that the encapsulation costs.
+        overheads: Bytes that the encapsulation costs, by family where each has a tunnel of its own.
         route: Pods at the ends of the traced flow, to be highlighted; empty without one.
         ranges: Address ranges, for the caption.
     """
@@ -75,7 +75,7 @@ class Diagram:
     underlay: str
     underlay_mtu: int
     encapsulation: str
-    overhead: int
+    overheads: tuple[Fact, ...]
     route: tuple[str, ...]
     ranges: tuple[Fact, ...]
 

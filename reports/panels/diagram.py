@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
+from typing import Final
 
+from harness.model.family import TITLE, Family, family_of_dial
 from harness.model.topology import Interface, Place, Topology, TopologyNode
 from harness.model.wellknown import SUITE_NAMESPACE
 from reports.addresses import bare, pod_names, seconds
 from reports.model import Diagram, Fact, NodeBox, OutsideBox, PodBox, Station
 from reports.text import natural
+
+TUNNELS: Final[Mapping[str, Mapping[Family, int]]] = {
+    "vxlan": {"ipv4": 50, "ipv6": 70},
+    "geneve": {"ipv4": 50, "ipv6": 70},
+    "wireguard": {"ipv4": 60, "ipv6": 80},
+}
+"""Bytes that a tunnel takes, by the family of its outer header."""
 
 _OVERLAYS = ("vxlan", "geneve", "wireguard", "ipip", "gre")
 
@@ -27,14 +36,13 @@ def diagram(topology: Topology | None, route: tuple[str, ...] = ()) -> Diagram |
     nodes = tuple(_node(node, named) for node in sorted(topology.nodes, key=lambda node: natural(node.name)))
     nic_mtu = min((underlay_mtu(node) for node in topology.nodes if underlay_mtu(node)), default=0)
     plain = topology.encapsulation.strip().lower() in ("", "none", "plain")
-    pod_mtus = [pod.mtu for node in nodes for pod in node.pods if pod.mtu]
     return Diagram(
         nodes=nodes,
         outside=tuple(_outside(place, topology) for place in topology.outside),
         underlay=topology.underlay_cidr,
         underlay_mtu=nic_mtu,
         encapsulation="" if plain else topology.encapsulation,
-        overhead=max(0, nic_mtu - min(pod_mtus)) if pod_mtus and nic_mtu and not plain else 0,
+        overheads=() if plain else _overheads(topology, nodes, nic_mtu),
         route=route,
         ranges=tuple(
             Fact(name, text)
@@ -46,6 +54,16 @@ def diagram(topology: Topology | None, route: tuple[str, ...] = ()) -> Diagram |
             if text
         ),
     )
+
+
+def _overheads(topology: Topology, nodes: Iterable[NodeBox], nic_mtu: int) -> tuple[Fact, ...]:
+    """What the encapsulation costs: of each tunnel that carries its own family, or what pods' links leave for one."""
+    found = overlays(topology.nodes[0])
+    if len(found) > 1:
+        families = {family_of_dial(link.local): TUNNELS.get(link.kind, {}) for link in found}
+        return tuple(Fact(TITLE[family], str(cost[family])) for family, cost in families.items() if family in cost)
+    pods = [pod.mtu for node in nodes for pod in node.pods if pod.mtu]
+    return (Fact("", str(max(0, nic_mtu - min(pods)))),) if pods and nic_mtu else ()
 
 
 def nic(node: TopologyNode) -> Interface | None:

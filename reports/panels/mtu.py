@@ -11,7 +11,7 @@ from harness.model.topology import Topology, TopologyNode
 from reports import marks
 from reports.families import families_of, named
 from reports.model import Fact, Ladder, Mark, Mtu, MtuRow, RungCell, TunnelSum
-from reports.panels.diagram import bridges, overlays, pod_interface, underlay_mtu
+from reports.panels.diagram import TUNNELS, bridges, overlays, pod_interface, underlay_mtu
 from reports.text import listing, natural, unique
 
 OVERHEADS: Final = {
@@ -26,13 +26,6 @@ OVERHEADS: Final = {
 
 AGREE: Final = "mtu.agree"
 """The requirement that all links of a node's pods suit its tunnels."""
-
-TUNNELS: Final[Mapping[str, Mapping[Family, int]]] = {
-    "vxlan": {"ipv4": 50, "ipv6": 70},
-    "geneve": {"ipv4": 50, "ipv6": 70},
-    "wireguard": {"ipv4": 60, "ipv6": 80},
-}
-"""Bytes that a tunnel takes, by the family of its outer header."""
 
 
 def mtu(topology: Topology | None, rungs: list[Rung], results: Iterable[Result] = ()) -> Mtu | None:
