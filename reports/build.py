@@ -18,7 +18,7 @@ from reports.panels.mtu import mtu
 from reports.panels.mutations import mutations
 from reports.panels.path import paths
 from reports.panels.policy import policies
-from reports.panels.requirements import requirements
+from reports.panels.requirements import last_test, requirements
 from reports.panels.services import services
 from reports.panels.timeline import timeline
 from reports.panels.verdict import subject, trouble, verdict
@@ -41,7 +41,7 @@ def build(run: RunDir) -> Report:
     source = Source(run)
     ids = Ids()
     owners = Owners(source.topology)
-    verdicts = requirements(source.results, ids, because(source.causes))
+    verdicts = requirements(source.results, ids, because(source.causes), last_test(source.events))
     lab_cards = labs(source.lab_steps, source.events, ids)
     problem = trouble(source)
     traced = paths(source.taps, owners, ids)

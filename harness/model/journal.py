@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from harness.model.records import Event
 from harness.model.run import RunDir
+
+TEST: Final = "test"
+"""The step of `cnilab test`."""
 
 Listener = Callable[[Event], None]
 

@@ -331,6 +331,7 @@ class Result(Record):
     blocked_by: str = ""
     wall_ms: float = 0.0
     flaky: bool = False
+    at: str = Field(default="", description="When it was judged: RFC 3339, UTC; empty in records of older versions")
 
 
 class LabStep(Record):

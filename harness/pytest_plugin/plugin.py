@@ -79,10 +79,11 @@ def assess(request: pytest.FixtureRequest, run_dir: RunDir, run_context: Context
     """Judges a requirement, keeps the result, and passes, fails or skips the test."""
     from conformance.judging import judge  # noqa: PLC0415 - as above
     from conformance.registry import CHECKS  # noqa: PLC0415 - as above
+    from harness.model.journal import now  # noqa: PLC0415 - as above
 
     def assess(check: Check) -> None:
         result = judge(run_context, check, CHECKS)
-        run_dir.add_results([result])
+        run_dir.add_results([result.model_copy(update={"at": now()})])
         request.config.stash[_RESULTS].append(result)
         settle(result, strict=request.config.getoption("--cnilab-strict"))
 

@@ -43,6 +43,8 @@ class Requirement:
     blocked_by: str
     wall_ms: float
     flaky: bool
+    earlier: str = ""
+    """When it was judged, where that was before the run's last test: another one may say something else now."""
     families: tuple[tuple[Family, Mark], ...] = ()
     because: tuple[Because, ...] = ()
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from harness.model.gaps import gaps
-from harness.model.records import Evidence, Leg, Result
+from harness.model.journal import TEST
+from harness.model.records import Event, Evidence, Leg, Result
 from harness.model.requirement import AREAS, LEVELS
 from reports import marks
 from reports.model import Area, Because, EvidenceItem, Fact, LegRow, Requirement, Requirements
-from reports.text import Ids, shorten, value
+from reports.text import Ids, clock, shorten, value
 
 _LEGS_PASS, _LEGS_FAIL = 8, 60
 _EVIDENCE_PASS, _EVIDENCE_FAIL = 2, 8
@@ -22,7 +24,7 @@ _NO_CAUSES: Final[Mapping[str, tuple[Because, ...]]] = {}
 
 
 def requirements(
-    results: list[Result], ids: Ids, because: Mapping[str, tuple[Because, ...]] = _NO_CAUSES
+    results: list[Result], ids: Ids, because: Mapping[str, tuple[Because, ...]] = _NO_CAUSES, since: str = ""
 ) -> Requirements | None:
     """All verdicts of a run; None when nothing was judged.
 
@@ -30,12 +32,15 @@ def requirements(
         results: In the order of the catalogue.
         ids: Hands out anchors.
         because: For each requirement that is not met, its causes, as far as they are known.
+        since: When the run's last test began: what was judged before is of an earlier one.
     """
     if not results:
         return None
     by_area: dict[str, list[Requirement]] = {}
     for result in results:
-        by_area.setdefault(area_of(result), []).append(_requirement(result, ids, because.get(result.id, ())))
+        by_area.setdefault(area_of(result), []).append(
+            replace(_requirement(result, ids, because.get(result.id, ())), earlier=_earlier(result, since))
+        )
     areas = tuple(
         Area(ids.new("area", key), key, area_name(key), tuple(by_area[key])) for key in sorted(by_area, key=area_order)
     )
@@ -43,6 +48,15 @@ def requirements(
     rank = {"bad": 0, "lab": 1, "warn": 2}
     attention = sorted((item for item in everything if item.needs_attention), key=lambda item: rank[item.mark.tone])
     return Requirements(tuple(attention), areas)
+
+
+def last_test(events: Iterable[Event]) -> str:
+    """When the last test of a run began; empty where the run does not say."""
+    return max((one.at for one in events if one.step == TEST and one.state == "started"), default="")
+
+
+def _earlier(result: Result, since: str) -> str:
+    return clock(result.at) if result.at and result.at < since else ""
 
 
 def area_of(result: Result) -> str:

@@ -116,7 +116,7 @@ def verdict(
         tone=tone,
         subject=subject(info),
         sentence=sentence,
-        detail=_detail(source, labs, problem),
+        detail=_detail(source, items, labs, problem),
         counts=_counts(items, labs),
         run_id=info.id,
         started=info.started,
@@ -165,7 +165,7 @@ def _first(held: int, judged: int, labs: tuple[LabCard, ...]) -> str:
     return f"{sum(lab.mark.tone in ('good', 'note') for lab in ran)} of {plural(len(ran), 'lab')} as expected"
 
 
-def _detail(source: Source, labs: tuple[LabCard, ...], problem: Trouble | None) -> str:
+def _detail(source: Source, items: list[Requirement], labs: tuple[LabCard, ...], problem: Trouble | None) -> str:
     if problem is not None:
         return problem.what
     work = [
@@ -181,7 +181,12 @@ def _detail(source: Source, labs: tuple[LabCard, ...], problem: Trouble | None) 
         if count
     ]
     nodes = f"on {plural(source.info.nodes, 'node')}" if source.info.nodes else ""
-    return f"Judged from {listing(work)} {nodes}.".replace(" .", ".") if work else ""
+    judged = f"Judged from {listing(work)} {nodes}.".replace(" .", ".") if work else ""
+    earlier = [item.earlier for item in items if item.earlier]
+    if not earlier:
+        return judged
+    since = f"{plural(len(earlier), 'verdict')} {'is' if len(earlier) == 1 else 'are'} of an earlier test"
+    return f"{judged} {since}, the oldest of {min(earlier)}.".strip()
 
 
 def _counts(items: list[Requirement], labs: tuple[LabCard, ...]) -> tuple[Count, ...]:

@@ -12,18 +12,16 @@ from conformance.model import Check
 from conformance.registry import CHECKS
 from conformance.registry import select as choose
 from harness.errors import UsageError
+from harness.model.journal import TEST
 from harness.model.records import Event, Result
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 
-TEST: Final = "test"
-"""The step of `cnilab test` among a run's events."""
-
 SELECT: Final = "select"
 """Of its detail: the requirements that were asked for, as the user gave them."""
 
-NO_VERDICT: Final = frozenset({"wall_ms"})
-"""Of a result: what judging cost. It differs each time, and says nothing about the network."""
+NO_VERDICT: Final = frozenset({"wall_ms", "at"})
+"""Of a result: when it was judged, and what that cost. It differs each time, and says nothing about the network."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def judge_run(run: RunDir, select: str | None = None) -> Judged:
         msg = f"{run.path.name} has nothing to judge"
         step = "run 'cnilab test' first: it keeps what it sees in the run directory"
         raise UsageError(msg, cause=str(error), where=str(run.path), next_step=step) from error
-    results = [one.model_copy(update=dict.fromkeys(NO_VERDICT, 0.0)) for one in judge_all(context, checks, CHECKS)]
+    results = [one.model_copy(update={"wall_ms": 0.0}) for one in judge_all(context, checks, CHECKS)]
     pairs = [(kept[one.id], one) for one in results if one.id in kept]
     different = [Difference(now.id, then, now, found) for then, now in pairs if (found := _different(then, now))]
     return Judged(results, different, len(pairs))

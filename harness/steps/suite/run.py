@@ -13,7 +13,7 @@ from conformance.registry import batches
 from conformance.registry import select as choose
 from harness import timeouts
 from harness.errors import BringUpError
-from harness.model.journal import Journal
+from harness.model.journal import TEST, Journal
 from harness.model.records import Dump, Result
 from harness.model.run import RunDir
 from harness.probes import topology
@@ -22,7 +22,7 @@ from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite import deploy as suites
 from harness.steps.suite.disruptive.measure import Disturbance
 from harness.steps.suite.explain import explain_run
-from harness.steps.suite.judge import SELECT, TEST
+from harness.steps.suite.judge import SELECT
 from harness.steps.suite.observe import Pace, observe, wait_for_proxy
 
 SUITE = Path(conformance.__file__).parent

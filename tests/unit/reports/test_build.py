@@ -6,11 +6,12 @@ from typing import Literal
 import pytest
 
 from harness.errors import ReportError
+from harness.model.journal import TEST
 from harness.model.records import Dump, Event, Evidence, Exchange, Leg, Result
 from harness.model.run import RunDir
 from harness.model.topology import Interface, Place, Topology, TopologyNode
 from harness.model.wellknown import SUPPORT
-from reports import marks
+from reports import html, marks
 from reports.addresses import Owners
 from reports.build import build
 from reports.model import Mark
@@ -500,3 +501,19 @@ def test_the_veth_of_a_pod_is_the_one_that_it_names() -> None:
 
 def _eth0(peer: str) -> Interface:
     return Interface(name="eth0", kind="veth", mtu=1450, peer=peer)
+
+
+def test_verdicts_of_an_earlier_test_say_so(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    run.write_info(sample.info(sample.Sample()))
+    one, other, *_ = sample.results(sample.Sample())
+    run.add_results(result.model_copy(update={"at": "2026-11-21T15:00:05.000000Z"}) for result in (one, other))
+    for at in ("2026-11-21T15:00:00.000000Z", "2026-11-21T15:30:00.000000Z"):
+        run.add_event(Event(at=at, step=TEST, state="started"))
+    run.add_results([other.model_copy(update={"at": "2026-11-21T15:30:09.000000Z"})])
+    report = build(run)
+    assert report.requirements is not None
+    items = [item for area in report.requirements.areas for item in area.requirements]
+    assert {item.id: item.earlier for item in items} == {one.id: "2026-11-21 15:00:05 UTC", other.id: ""}
+    assert report.verdict.detail.endswith("1 verdict is of an earlier test, the oldest of 2026-11-21 15:00:05 UTC.")
+    assert html.render(report).count("Judged by an earlier test of this run, at 2026-11-21 15:00:05 UTC") == 1

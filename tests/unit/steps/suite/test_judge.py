@@ -13,10 +13,10 @@ from conformance.judging import judge_all
 from conformance.registry import CHECKS, select
 from harness.cli import app as entry
 from harness.errors import UsageError
-from harness.model.journal import Journal
+from harness.model.journal import TEST, Journal
 from harness.model.records import Observation
 from harness.model.run import RunDir
-from harness.steps.suite.judge import SELECT, TEST, judge_run
+from harness.steps.suite.judge import SELECT, judge_run
 from tests.unit.conformance import simlab
 from tests.unit.pytest_plugin.test_plugin import saved_run
 
