@@ -56,6 +56,9 @@ def list_(*, cluster: str | None, output: str) -> None:
 
     HERE is 'no' if a fault would change nothing on the cluster. With '-o wide', LACKS says why, and KILLS names the
     checks that must notice the fault. A secret fault is not marked.
+
+    Some faults stop a program, so that it does not mend what they break. If that program has a liveness probe, the
+    kubelet starts it again after a while. The list says so: clear the fault then, and inject it again.
     """
     there = _there(cluster)
     from harness.faults import catalogue  # noqa: PLC0415 - the help must not wait for pydantic
@@ -64,12 +67,18 @@ def list_(*, cluster: str | None, output: str) -> None:
         emit(_catalogue(catalogue.faults()), output)
         return
     from harness.model import injection  # noqa: PLC0415
-    from harness.steps.faults.hands import able, place_of  # noqa: PLC0415
+    from harness.steps.faults.hands import able, awake, place_of  # noqa: PLC0415
 
     injected = injection.read(place_of(there))
-    emit(_for_cluster(there.spec.name, able(there), injected), output)
+    woken = awake(there) if injected else {}
+    emit(_for_cluster(there.spec.name, able(there), injected, woken), output)
     if injected:
         say(f"Injected in '{there.spec.name}': {injection.phrase(injected)}.")
+    for one in injected:
+        if one.fault in woken:
+            who = "A secret fault" if one.secret else one.fault
+            nodes = ", ".join(woken[one.fault])
+            say(f"{who} stopped a program on {nodes} that runs again: it may have mended what was broken.")
 
 
 def _there(cluster: str | None) -> Attached | None:
@@ -106,7 +115,9 @@ def _catalogue(faults: tuple[Fault, ...]) -> Listing:
     return Listing("Fault", columns, rows, items, [f"fault/{one.id}" for one in faults], wide=("kills",))
 
 
-def _for_cluster(cluster: str, able: dict[str, list[str]], injected: tuple[Injection, ...]) -> Listing:
+def _for_cluster(
+    cluster: str, able: dict[str, list[str]], injected: tuple[Injection, ...], woken: dict[str, list[str]]
+) -> Listing:
     from harness.faults import catalogue  # noqa: PLC0415
     from harness.steps.faults.hands import lacks  # noqa: PLC0415
 
@@ -117,7 +128,8 @@ def _for_cluster(cluster: str, able: dict[str, list[str]], injected: tuple[Injec
         needs = able[one.id]
         here = "injected" if one.id in told else "no" if needs else "yes"
         rows.append((one.id, one.name, one.family, here, one.title, _kills(one), lacks(needs) or "-"))
-        items.append({**_facts(one), "here": not needs, "lacks": needs, "injected": one.id in told})
+        facts = {"here": not needs, "lacks": needs, "injected": one.id in told}
+        items.append({**_facts(one), **facts, "awake": woken.get(one.id, []) if one.id in told else []})
     extra = {"cluster": cluster, "secret": len(injected) - len(told)}
     columns = ("id", "name", "family", "here", "what")
     ids = [f"fault/{one.id}" for one in faults]

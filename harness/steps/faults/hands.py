@@ -65,6 +65,30 @@ def able(attached: Attached) -> dict[str, list[str]]:
     return {fault.id: missing(fault, seen) for fault in catalogue.faults()}
 
 
+def awake(attached: Attached) -> dict[str, list[str]]:
+    """Faults that are injected and have stopped programs which do not stand still any more -> their nodes.
+
+    A stopped program does not answer its liveness probe, so the kubelet ends it and starts another one, which may mend
+    what the fault broke. A program that is a node's own has no probe, and stays as it is.
+    """
+    places = Places(attached)
+    found: dict[str, list[str]] = {}
+    for item in injection.read(place_of(attached)):
+        gone = [step.where.name for step in item.did if step.part == "program" and not _stands_still(step, places)]
+        if gone:
+            found[item.fault] = list(dict.fromkeys(gone))
+    return found
+
+
+def _stands_still(step: Step, places: Places) -> bool:
+    """The program that a command stopped is stopped (proc_pid_stat(5): state T)."""
+    spot = places.spot(step.where)
+    if spot is None:
+        return False
+    stat = spot.runner.run(["cat", f"/proc/{step.run[-1]}/stat"], check=False)
+    return stat.ok and stat.stdout.rpartition(")")[2].split()[:1] == ["T"]
+
+
 def inject_faults(attached: Attached, wanted: Wanted, journal: Journal) -> list[Injection]:
     """Inject faults: all of them, or none.
 

@@ -46,6 +46,7 @@ class Steps:
         self.wanted: list[Wanted] = []
         self.cleared: list[tuple[list[str], bool]] = []
         self.outcomes: list[TakenBack] = []
+        self.awake: dict[str, list[str]] = {}
 
     def inject(self, _: object, wanted: Wanted, __: object) -> list[Injection]:
         self.wanted.append(wanted)
@@ -74,6 +75,7 @@ def steps(hb: LabDir, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setattr("harness.steps.faults.hands.clear_faults", fake.clear)
     lacking = {one.id: ["three"] if one.id == "F02" else [] for one in faults()}
     monkeypatch.setattr("harness.steps.faults.hands.able", lambda _: lacking)
+    monkeypatch.setattr("harness.steps.faults.hands.awake", lambda _: fake.awake)
     return fake
 
 
@@ -114,6 +116,21 @@ def test_with_a_cluster_the_list_says_what_can_be_shown_and_what_is_injected(
     items = {item["id"]: item for item in document["items"]}
     assert [items["F02"][key] for key in ("here", "lacks", "injected")] == [False, ["three"], False]
     assert [one for one in items if items[one]["injected"]] == ["F05"]
+
+
+def test_the_list_says_which_faults_may_be_mended_by_a_program_that_runs_again(
+    steps: Steps, hb: LabDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    injection.write(hb, [injected("F05"), injected("F122"), injected("F13", secret=True)])
+    steps.awake = {"F122": ["n1", "n2"], "F13": ["n1"]}
+    assert entry.run(["fault", "list"]) == 0
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "F122 stopped a program on n1, n2 that runs again: it may have mended what was broken.",
+        "A secret fault stopped a program on n1 that runs again: it may have mended what was broken.",
+    ]
+    assert entry.run(["fault", "list", "-q", "-o", "json"]) == 0
+    items = json.loads(capsys.readouterr().out)["items"]
+    assert {item["id"]: item["awake"] for item in items if item["awake"]} == {"F122": ["n1", "n2"]}
 
 
 def test_the_list_without_a_named_cluster_says_why_it_is_only_the_catalogue(

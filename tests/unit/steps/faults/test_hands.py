@@ -86,6 +86,22 @@ def test_faults_are_injected_in_the_order_of_the_call_and_cleared_in_the_opposit
     assert clear_faults(there, (find("F05"),), Journal()) == [], "what is not injected is cleared"
 
 
+@pytest.mark.parametrize(
+    ("stat", "awake"),
+    [
+        ("17 (agentd) T 1 17 17 0 -1", {}),
+        ("17 (a) S d) S 1 17 17 0 -1", {"F01": ["n1"]}),  # proc_pid_stat(5): a name can have anything in it
+        ("", {"F01": ["n1"]}),
+    ],
+)
+def test_a_program_that_was_stopped_and_runs_again_is_told(there: Any, stat: str, awake: dict[str, Any]) -> None:
+    inject(there, "F05", "F01")
+    there.kubectl.answers["cat /proc/17/stat"] = stat
+    assert hands.awake(there) == awake
+    there.kubectl.fails = ("cat /proc/17/stat",)
+    assert hands.awake(there) == {"F01": ["n1"]}
+
+
 def test_one_of_several_is_cleared(there: Any) -> None:
     inject(there, "F05", "F01", "F46")
     assert [one.item.fault for one in clear_faults(there, (find("F01"),), Journal())] == ["F01"]
