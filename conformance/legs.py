@@ -113,7 +113,8 @@ def reached(context: Context, one: Exchange | None, leg: str) -> Leg:
     if one.outcome == "ok":
         return passed(leg, "ok", "ok").model_copy(update={"reason": FLAKY if one.attempts > 1 else ""})
     if one.outcome == "error":
-        return broken(leg, f"the probe itself failed on {leg} (errno {one.errno})")
+        errno = f" (errno {one.errno})" if one.errno else ""
+        return broken(leg, f"the probe itself failed on {leg}{errno}: {one.detail or 'it does not say why'}")
     return failed(leg, one.outcome, outcome_sentence(context, one), "ok", one.outcome)
 
 

@@ -99,6 +99,7 @@ def why(
             known, stock = listed.result(), taken.result()
         virtual = _virtual(known, attached, target, asked, family)
         chosen = family_of(virtual.address) if virtual is not None else family_for(attached, target, family)
+        stock = look.as_given(attached, stock, (source, target), chosen)
         sender = find(attached, stock, source, chosen)
         if sender.runner is None:
             msg = f"'{source}' is an address: a flow must begin at a pod, a node, or the router"

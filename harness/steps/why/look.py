@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from conformance.context import Context
 from conformance.inventory import Inventory, ServiceFact, Site
-from harness.model.family import Family, over
+from harness.model.family import Family, family_of, over
 from harness.model.records import Dump, Exchange
 from harness.probes import kernel_state
 from harness.probes.agent import run_plans
@@ -51,6 +51,37 @@ def api(attached: Attached) -> Api:
         services = pool.submit(attached.kube.list, "v1", "Service")
         slices = pool.submit(attached.kube.list, "discovery.k8s.io/v1", "EndpointSlice")
         return Api(services.result(), slices.result())
+
+
+def as_given(attached: Attached, stock: Sandboxes, words: Iterable[str], family: Family) -> Sandboxes:
+    """Sandboxes of which those that words name have the addresses that they were given, also where they lost them.
+
+    A pod whose address is gone is still dialled at it, and that it is gone is what is to be said.
+
+    Args:
+        attached: The cluster.
+        stock: As the nodes have them.
+        words: Ends, as a user named them.
+        family: Of the flow.
+    """
+    wanted = {word.removeprefix("pod/").rpartition("/") for word in words}
+    known = {(namespace, name) for namespace, _, name in wanted}
+    return Sandboxes(
+        stock.nodes,
+        tuple(
+            _given(attached, one, family)
+            if {("", one.pod), (one.namespace, one.pod)} & known and not one.host_network and not one.address(family)
+            else one
+            for one in stock.sandboxes
+        ),
+    )
+
+
+def _given(attached: Attached, pod: Sandbox, family: Family) -> Sandbox:
+    item = attached.kube.get("v1", "Pod", pod.pod, pod.namespace) or {}
+    given = [str(one.get("ip")) for one in (item.get("status") or {}).get("podIPs") or ()]
+    lost = tuple(one for one in given if family_of(one) == family)
+    return pod.model_copy(update={"ips": (*(pod.ips or tuple(filter(None, [pod.ip]))), *lost)}) if lost else pod
 
 
 def site(end: End) -> str:
