@@ -62,8 +62,8 @@ def _judge(context: Context, check: Check, checks: Mapping[str, Check]) -> Resul
     judged = tuple(family for family in there if family not in blocked)
     if not judged or (check.once and blocked):
         root = next(iter(blocked.values()))
-        because = f"not judged, because {root} did not pass: solve that first"
-        return _result(check, gates, status="skip", reason="blocked", blocked_by=root, statement=because)
+        statement = f"not judged, because {root} did not pass: solve that first"
+        return _result(check, gates, status="skip", reason="blocked", blocked_by=root, statement=statement)
     start = time.perf_counter()
     try:
         verdict = _verdict(context, check, judged)
@@ -111,7 +111,7 @@ def _partly(result: Result, blocked: Mapping[Family, str]) -> Result:
     )
     said: dict[Family, str] = dict.fromkeys(blocked, "skip")
     judged = next(family for family in FAMILIES if family not in blocked)
-    facts = {
+    facts: dict[str, object] = {
         "statement": f"{because}; {TITLE[judged]}: {result.statement}",
         "families": {judged: result.families.get(judged, result.status), **said},
     }

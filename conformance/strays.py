@@ -47,5 +47,14 @@ def flows(rows: Any) -> Iterator[Json]:
     yield from (row for row in _rows(rows) if "client" not in row)
 
 
+def seen_from(row: Json) -> str:
+    """From where a server saw the connection of a client.
+
+    Not always from where the client made it: where a packet to a Service would be told from one of another connection
+    by nothing, once its destination is translated, the kernel gives it another source port (nf_nat).
+    """
+    return str(row.get("peer") or row.get("src") or "")
+
+
 def _rows(rows: Any) -> list[Json]:
     return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []

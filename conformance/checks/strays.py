@@ -11,7 +11,7 @@ from conformance.dumps import reason, unread
 from conformance.inventory import Site
 from conformance.legs import WORDS, broken, census, control, failed, passed, recorded, where
 from conformance.model import Check, Verdict
-from conformance.strays import WHAT, Way, expected, flows, held, ways
+from conformance.strays import WHAT, Way, expected, flows, held, seen_from, ways
 from harness.model.family import endpoint
 from harness.model.records import Evidence, Leg
 
@@ -54,7 +54,7 @@ def _virtual(read: Any, way: Way) -> Json | None:
 
 def _flow(read: Any, one: Json) -> Json | None:
     """The same connection as its server saw it."""
-    return next((row for row in flows(read) if one["src"] and row.get("src") == one["src"]), None)
+    return next((row for row in flows(read) if row.get("src") and row.get("src") == seen_from(one)), None)
 
 
 def _sent(read: Any, one: Json) -> int:
@@ -87,10 +87,12 @@ def _leg(way: Way, read: Any, name: str) -> Leg:
 def _unsent(server: Site, one: Json, flow: Json | None) -> str:
     """Why nothing was sent into a connection."""
     if flow is None:
-        return f"{server.name} saw no connection from {one['src']}, so that it could send nothing into it"
+        return f"{server.name} saw no connection from {seen_from(one)}, so that it could send nothing into it"
     if flow.get("refused"):
-        return f"{server.name} could send nothing to {one['src']}: {flow['refused']}"
-    return f"{server.name} saw no acknowledgement from {one['src']}, so that it could send nothing out of its window"
+        return f"{server.name} could send nothing to {seen_from(one)}: {flow['refused']}"
+    return (
+        f"{server.name} saw no acknowledgement from {seen_from(one)}, so that it could send nothing out of its window"
+    )
 
 
 def _outcome(way: Way, one: Json, flow: Json, name: str) -> Leg:

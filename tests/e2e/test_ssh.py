@@ -33,9 +33,9 @@ def cli(warm: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     run = user.home / "run"
     maker("up", "flannel", "--name", NATIVE, "--run-dir", run)
     try:
-        stand_in(LabDir(maker.state, NATIVE), LabDir(user.state, NAME), "flannel")
-        yield user
-        user("down", NAME, code=None)
+        with stand_in(LabDir(maker.state, NATIVE), LabDir(user.state, NAME), "flannel"):
+            yield user
+            user("down", NAME, code=None)
     finally:
         maker("down", NATIVE)
     assert snapshot.settle(before, [NATIVE, NAME]) == {}

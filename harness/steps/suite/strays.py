@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from conformance.families import inventory_of
 from conformance.inventory import Inventory, Site
-from conformance.strays import WHAT, Way, ways
+from conformance.strays import WHAT, Way, seen_from, ways
 from harness import timeouts
 from harness.model.family import endpoint
 from harness.model.records import Dump
@@ -51,7 +51,8 @@ def observe_strays(suite: Suite) -> list[Dump]:
 def _met(rows: Mapping[str, list[dict[str, Any]]]) -> bool:
     """Packets were sent into each connection that worked."""
     return all(
-        {row["src"] for row in group if row.get("before") == "ok"} <= {row["src"] for row in group if row.get("sent")}
+        {seen_from(row) for row in group if row.get("before") == "ok"}
+        <= {row["src"] for row in group if row.get("sent")}
         for group in rows.values()
     )
 
@@ -104,4 +105,5 @@ def _flows(own: str, line: Line) -> list[dict[str, Any]]:
 
 def _held(client: str, target: str, dial: str, line: Line) -> dict[str, Any]:
     told = {key: line.get(key, "") for key in ("before", "outcome", "token", "detail")}
-    return {"client": client, "target": target, "src": line.get("source", ""), "dst": dial, **told}
+    ends = {"src": line.get("source", ""), "peer": line.get("peer", ""), "dst": dial}
+    return {"client": client, "target": target, **ends, **told}

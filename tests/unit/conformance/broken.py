@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import starmap
 from typing import Any
 
+from conformance.strays import seen_from
 from harness.model.family import Family
 from harness.model.records import Dump, Exchange, Lookup, Observation, Packet, Query, Rung, Tap
 from tests.unit.conformance.broken_disturbed import DEFECTS
@@ -193,8 +194,10 @@ def stray(client: str, target: str, *, resets: int = 0, **facts: Any) -> Change:
     """Change what became of a connection into which packets were sent that do not belong there."""
 
     def edit(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        hit = {row["src"] for row in rows if (row.get("client"), row.get("target")) == (client, target)}
-        return [row | (facts if "client" in row else {"resets": resets}) if row["src"] in hit else row for row in rows]
+        hit = {seen_from(row) for row in rows if (row.get("client"), row.get("target")) == (client, target)}
+        return [
+            row | (facts if "client" in row else {"resets": resets}) if seen_from(row) in hit else row for row in rows
+        ]
 
     return dumps(edit, what="strays")
 

@@ -488,9 +488,12 @@ def strays(there: Inventory) -> list[Dump]:
         own = f"{server.ip}:{server.port}"
         virtual = f"{service.cluster_ip}:{service.port('tcp').port}"
         for port, target, dial in ((41000 + number, service.name, virtual), (42000 + number, server.name, own)):
-            told = {"src": f"{client.ip}:{port}", "before": "ok", "outcome": "ok", "token": server.name, "detail": ""}
-            rows.setdefault(server.name, []).append({"client": client.name, "target": target, "dst": dial, **told})
-            rows[server.name].append({"src": told["src"], "dst": own, "sent": 2, "resets": 0})
+            # A connection to a Service may come from another port than it was made from.
+            peer = f"{client.ip}:{port + 5000 * (target == service.name)}"
+            ends = {"src": f"{client.ip}:{port}", "peer": peer, "dst": dial}
+            told = {"before": "ok", "outcome": "ok", "token": server.name, "detail": ""}
+            rows.setdefault(server.name, []).append({"client": client.name, "target": target, **ends, **told})
+            rows[server.name].append({"src": peer, "dst": own, "sent": 2, "resets": 0})
     return [pod_dump("B3", there.by_name[server], "strays", data) for server, data in rows.items()]
 
 

@@ -117,14 +117,16 @@ def test_the_root_cause_is_named_through_a_chain_of_prerequisites() -> None:
     assert (result.status, result.reason, result.blocked_by) == ("skip", "blocked", "x.y")
 
 
-def of_families(said: Mapping[Family, Leg], *controls: Control, wrong: Family = "ipv6", **facts: object) -> Check:
+def of_families(
+    said: Mapping[Family, Leg], *controls: Control, wrong: Family = "ipv6", level: Level = "M", **facts: object
+) -> Check:
     """A requirement that says something of each family, and whose controls are broken in one of them."""
 
     def judges(context: Context) -> Verdict:
         (family,) = context.inventory.families
         return Verdict((said[family],), controls if family == wrong else ())
 
-    return check(judge=judges, **facts)
+    return check(level, judge=judges, **facts)
 
 
 BOTH: dict[Family, Leg] = {"ipv4": PASS, "ipv6": PASS}

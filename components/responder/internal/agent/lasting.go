@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -80,6 +81,7 @@ func (b *batch) hold(probe Probe, deadline time.Time, begun func()) Result {
 	}
 	second := askOver(conn, reader, probe.Size)
 	second.Before = first.Outcome
+	second.Peer = cmp.Or(second.Peer, first.Peer)
 	return second
 }
 

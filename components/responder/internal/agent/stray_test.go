@@ -47,7 +47,7 @@ func TestStraySegmentsAreSentOnceIntoEachConnectionAndHarmNoneThatIsKnown(t *tes
 		if got.Outcome != okay || len(got.Flows) != 1 {
 			t.Fatalf("%s: %s", home, text)
 		}
-		if flow := got.Flows[0]; flow.Peer != held.Source || flow.Sent != len(astray) || flow.Resets != 0 {
+		if flow := got.Flows[0]; flow.Peer != held.Source || flow.Peer != held.Peer || flow.Sent != len(astray) || flow.Resets != 0 {
 			t.Errorf("%s: %s, from %s", home, text, held.Source)
 		}
 	}

@@ -106,6 +106,17 @@ def test_a_segment_that_could_not_be_sent_says_why(monkeypatch: pytest.MonkeyPat
     assert {row["refused"] for one in seen for row in one.data if "sent" in row} == {"no buffer space"}
 
 
+def test_a_connection_that_got_another_source_port_is_the_same_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Translated(Agents):
+        def run_at(self, site: Prober, requests: list[dict[str, Any]], deadline: float) -> dict[str, dict[str, Any]]:
+            lines = super().run_at(site, requests, deadline)
+            return {name: {**line, "peer": line["source"], "source": "x:1"} for name, line in lines.items()}
+
+    agents = Translated()
+    look(monkeypatch, agents)
+    assert agents.looks == 1
+
+
 def test_each_family_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = look(monkeypatch, Agents(), simdual.green("dual").inventory)
     assert sum("client" in row for one in seen for row in one.data) == 16
