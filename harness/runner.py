@@ -102,6 +102,10 @@ class CommandError(CnilabError):
         self.completed = completed
 
 
+class ConnectionLostError(CommandError):
+    """The way to another machine is not there, or was lost: what became of a program there is not known."""
+
+
 class RunOptions(TypedDict, total=False):
     """Options of `Runner.run`, for who hands them on."""
 

@@ -11,6 +11,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from harness import timeouts
@@ -30,6 +31,7 @@ from harness.probes.plan import (
     RungProbe,
     Target,
 )
+from harness.runner import ConnectionLostError
 
 __all__ = [
     "CONTAINER_BINARY",
@@ -126,8 +128,13 @@ def run_at(
         retries: Further attempts at a failed probe.
     """
     plan = {"deadline_ms": round(timeouts.scaled(deadline) * 1000), "retries": retries, "probes": list(probes)}
+    words = [site.binary, "run"]
+    ask = partial(site.runner.run, words, input=json.dumps(plan), timeout=deadline + AGENT_START, check=True)
     try:
-        done = site.runner.run([site.binary, "run"], input=json.dumps(plan), timeout=deadline + AGENT_START, check=True)
+        try:
+            done = ask()
+        except ConnectionLostError:
+            done = ask()  # what became of the first agent nobody knows, and what it asked can be asked again
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     except (CnilabError, json.JSONDecodeError) as error:
         return {"failure": {"id": "failure", "outcome": "error", "detail": str(error)}}

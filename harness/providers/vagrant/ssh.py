@@ -13,14 +13,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from harness import timeouts
 from harness.enter import LEASH, settings
 from harness.errors import PreflightError
-from harness.runner import Argv, CommandError, Completed, HostRunner
+from harness.runner import Argv, Completed, ConnectionLostError, HostRunner
 
 PERSIST = 300
 """Seconds that a connection is kept after its last program."""
@@ -46,6 +46,11 @@ _PATIENCE = 10
 
 # A shell says of a program that a signal ended 128 and the signal; ssh would say 255 of it, as of a lost connection.
 _PLAIN = ("sh", "-c", '"$@"; exit $?', "sh")
+
+# A session that is lost on a shared connection ends with the same status, and without a word (mux.c): a program that
+# really ended with it says so.
+_OWN = "cnilab: the program's own exit status is 255"
+_TELLING = ("sh", "-c", f'"$@"; code=$?; [ $code -ne {_LOST} ] || echo "{_OWN}" >&2; exit $code', "sh")
 _ROOT = ("sudo", "-n", "--")
 
 
@@ -152,10 +157,12 @@ class SshRunner(HostRunner):
         self.way = way
         self._enter = tuple(enter)
 
-    def _there(self, argv: Argv, env: Mapping[str, str] | None, *before: str) -> tuple[str, ...]:
+    def _there(
+        self, argv: Argv, env: Mapping[str, str] | None, *before: str, shell: tuple[str, ...] = _PLAIN
+    ) -> tuple[str, ...]:
         """All words that run there."""
         own = (*self._enter, *(os.fspath(word) for word in argv))
-        return (*_PLAIN, *_ROOT, "env", "-i", *settings(env), *before, *own)
+        return (*shell, *_ROOT, "env", "-i", *settings(env), *before, *own)
 
     def vector(self, argv: Argv, env: Mapping[str, str] | None = None) -> tuple[str, ...]:
         """See `HostRunner.vector`; with a terminal where there is one here."""
@@ -170,16 +177,25 @@ class SshRunner(HostRunner):
         """See `ProgramRunner.execute`. What takes too long ends on the machine, too.
 
         Raises:
-            CommandError: There is no connection, or it is lost.
+            ConnectionLostError: There is no connection, or it was lost.
         """
-        words = self._there(argv, env, "timeout", "--kill-after", str(_PATIENCE), str(round(seconds + _PATIENCE)))
+        limit = ("timeout", "--kill-after", str(_PATIENCE), str(round(seconds + _PATIENCE)))
+        words = self._there(argv, env, *limit, shell=_TELLING)
         done = self.here(self.way.vector(words), None, input, seconds)
-        if cause := trouble(done.returncode, done.stderr):
-            msg = f"no connection to {self.way.host}"
-            raise CommandError(
-                msg, cause=cause, where=done.command, next_step="'cnilab status' shows which machines run"
-            )
-        return done
+        if done.returncode != _LOST:
+            return done
+        before, own, after = done.stderr.rpartition(f"{_OWN}\n")
+        if own:
+            return replace(done, stderr=before + after)
+        cause = trouble(done.returncode, done.stderr)
+        what = f"no connection to {self.way.host}" if cause else f"the connection to {self.way.host} was lost"
+        said = "\n".join(done.stderr.strip().splitlines()[-3:])
+        raise ConnectionLostError(
+            what,
+            cause=cause or said or "ssh does not say why: the machine is gone, or its ssh server ended the session",
+            where=done.command,
+            next_step="'cnilab status' shows which machines run",
+        )
 
     def start(
         self,

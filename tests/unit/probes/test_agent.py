@@ -18,6 +18,7 @@ from harness.probes.agent import (
     Target,
     run_plans,
 )
+from harness.runner import ConnectionLostError
 from tests.unit.probes.fake import Answer, FakeRunner
 
 
@@ -239,3 +240,25 @@ def test_empty_plans_run_nothing() -> None:
     assert run_plans({a: []}, batch="B1") == []
     assert isinstance(a.runner, FakeRunner)
     assert a.runner.calls == []
+
+
+def test_an_agent_whose_connection_was_lost_is_run_once_more() -> None:
+    lost: list[int] = []
+
+    def answer(_: tuple[str, ...], __: str) -> str:
+        lost.append(1)
+        if len(lost) == 1:
+            msg = "the connection to n1 was lost"
+            raise ConnectionLostError(msg)
+        return json.dumps({"id": "0", "outcome": "ok"})
+
+    assert [one.outcome for one in run_plans({site("a", answer): [ExchangeProbe(C)]}, batch="B1")] == ["ok"]
+    assert len(lost) == 2
+
+    def gone(_: tuple[str, ...], __: str) -> str:
+        lost.append(1)
+        msg = "the connection to n1 was lost"
+        raise ConnectionLostError(msg)
+
+    (got,) = run_plans({site("a", gone): [ExchangeProbe(C)]}, batch="B1")
+    assert (got.outcome, got.detail, len(lost)) == ("error", "the connection to n1 was lost", 4)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.errors import PreflightError
 from harness.providers.vagrant import ssh
 from harness.providers.vagrant.ssh import SshRunner, Way, control_path, line, trouble
-from harness.runner import CommandError, stop
+from harness.runner import CommandError, ConnectionLostError, stop
 from harness.timeouts import wait_until
 
 FAKES = {
@@ -178,6 +178,22 @@ def test_a_lost_connection_is_an_error_whoever_asks(
         runner.run(["true"], check=False)
     assert caught.value.cause == LOST[0]
     assert "cnilab status" in caught.value.next_step
+
+
+@pytest.mark.parametrize(("words", "cause"), [("last words", "last words"), ("", "ssh does not say why")])
+def test_a_session_that_ends_without_a_status_is_lost(
+    words: str, cause: str, runner: SshRunner, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So ssh does on a shared connection: it has no word for it, and the program may have ended or not."""
+    folder = tmp_path / "losing"
+    folder.mkdir()
+    (folder / "ssh").write_text(f'#!/bin/sh\n{there}/ssh "$@"; echo {shlex.quote(words)} >&2; exit 255\n')
+    (folder / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{there}:{os.environ['PATH']}")
+    with pytest.raises(ConnectionLostError, match="the connection to n1 was lost") as caught:
+        runner.run(["true"], check=False)
+    assert caught.value.cause.startswith(cause)
+    assert runner.run(["sh", "-c", "echo own >&2; exit 255"], check=False).stderr == f"own\n{words}\n", "its own status"
 
 
 def test_the_connection_is_the_labs_own_and_shared(runner: SshRunner, tmp_path: Path) -> None:
