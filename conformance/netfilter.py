@@ -328,7 +328,7 @@ def _mark(words: Sequence[str], before: int | None) -> int | None:
 _SILENT: Final = {
     "-m", "--comment", "-j", "-g", "--to-source", "--to-destination", "--reject-with", "--to-ports", "--log-prefix",
     "--or-mark", "--and-mark", "--xor-mark", "--set-xmark", "--set-mark", "--set-mss", "--name", "--mask",
-    "--ttl-set", "--ttl-dec", "--ttl-inc", "--hl-set", "--hl-dec", "--hl-inc",
+    "--nfacct-name", "--ttl-set", "--ttl-dec", "--ttl-inc", "--hl-set", "--hl-dec", "--hl-inc",
 }  # fmt: skip
 _FLAGS: Final = {"--random-fully", "--notrack", "--clamp-mss-to-pmtu", "--set", "--rsource", "--rdest"}
 """Options without a value that change nothing about the match; `recent --set` always matches."""
@@ -386,8 +386,31 @@ def _condition(  # noqa: C901, PLR0911 - one return per match
             return _port(packet.length, value)
         case "--dst-type":
             return packet.to_local if value == "LOCAL" else None
+        case "--icmp-type" | "--icmpv6-type":
+            return _icmp(value, packet)
         case _:
             return None
+
+
+_ICMP: Final[Mapping[Family, Mapping[str, str]]] = {
+    "ipv4": {"0": "echo-reply", "3": "destination-unreachable", "8": "echo-request", "11": "time-exceeded"},
+    "ipv6": {
+        "1": "destination-unreachable", "2": "packet-too-big", "3": "time-exceeded", "128": "echo-request",
+        "129": "echo-reply", "133": "nd-router-solicit", "134": "nd-router-advert", "135": "nd-neighbor-solicit",
+        "136": "nd-neighbor-advert",
+    },
+}  # fmt: skip
+"""Types of ICMP messages as iptables saves them -> as nft(8) names them (IANA, ICMP and ICMPv6 Type Numbers)."""
+
+
+def _icmp(value: str, packet: Flow) -> bool | None:
+    """A type of ICMP, perhaps with a code, which is known of no packet: `8`, `3/4`, `255/any`."""
+    number, _, code = value.partition("/")
+    if packet.proto != "icmp":
+        return False
+    if number not in {"any", "255"} and _ICMP[packet.family].get(number) != packet.icmp:
+        return False
+    return None if code and code != "any" else True
 
 
 def in_network(address: str, networks: str) -> bool:

@@ -9,7 +9,7 @@ from conformance.dumps import reason, rows
 from conformance.flows import nft_rules
 from conformance.hooks import NodeRules, incompatible
 from conformance.netfilter import Flow, parse
-from conformance.nft import ChainKey, of_iptables
+from conformance.nft import ChainKey, of_iptables, ruleset
 
 LEGACY: Final = "iptables-legacy"
 SUBJECTS: Final = ("rules-nft", "rules-iptables", "rules-legacy", "legacy-tables", "hook-devices")
@@ -43,6 +43,20 @@ def _read(context: Context, node: str) -> NodeRules | None:
     tables = {"iptables" if modern else LEGACY: parse(text)} | ({LEGACY: parse(legacy)} if old else {})
     native = incompatible(text) if modern else _COMPATIBLE
     return NodeRules(nft_rules(context, node), tables, native, devices(at))
+
+
+def pod_rules(context: Context, pod: str) -> NodeRules | None:
+    """The rules of a pod's own network namespace; None: it was not asked, and rules there are rare.
+
+    Args:
+        context: The run, for one family.
+        pod: Which.
+    """
+    saved, nft = (context.attempt("pod", pod, what) for what in ("rules-iptables", "rules-nft"))
+    if saved is None or nft is None or reason(saved) or reason(nft):
+        return None
+    text = saved if isinstance(saved, str) else ""
+    return NodeRules(ruleset(rows(nft)), {"iptables": parse(text)}, incompatible(text), {})
 
 
 def devices(said: Any) -> dict[ChainKey, list[str]]:

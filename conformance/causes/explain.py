@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from conformance.causes.flows import Asked, asked
+from conformance.causes.invalid import forwarded
 from conformance.causes.library import described, kinds, rule_commands
 from conformance.causes.seen import PLACE, covered, in_order, matches, plain, suspended
 from conformance.context import Context
@@ -77,7 +78,7 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
     judged = _judged(kept, rest)
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in judged]
     causes = [_cause(worlds, one, judged) for one in kept]
-    stopped = suspended(context, red)
+    stopped = [*suspended(context, red), *forwarded(context, red)]
     told = {pair for cause in stopped for pair in covered(cause, rest)}
     rest = [(check, leg) for check, leg in rest if (check, leg.leg) not in told]
     ways = {leg.leg: taken.server for check, leg in rest for _, taken in paths.of(check, leg.leg) if taken.server}

@@ -110,6 +110,7 @@ def from_pod(there: World, trail: Trail, pod: Place, nexthop: str, flow: Flow) -
     if other is None:
         _nobody(there, pod, POD_NIC, nexthop)
     _unmistaken(trail, pod, POD_NIC, nexthop, other)
+    _heard(there, trail, (pod, POD_NIC), (other, POD_NIC), nexthop)
     return _across(there, trail, node, (veth, other.host_veth), bridge, flow)
 
 
@@ -204,6 +205,7 @@ def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str
     port = pod.host_veth
     _bridge_of(there, node, port)
     _unmistaken(trail, node, bridge, nexthop, pod)
+    _heard(there, trail, (node, bridge), (pod, POD_NIC), nexthop)
     up(node, port)
     known(node, port)
     if came == port and node.ports.get(port, {}).get("hairpin") is False:
@@ -212,7 +214,7 @@ def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str
 
 
 def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Place, str], address: str) -> None:
-    """Raise StoppedError where rules of a machine drop the question for its MAC, which is a packet in IPv6 (RFC 4861).
+    """Raise StoppedError where rules drop the question for a MAC, or the answer, which are packets in IPv6 (RFC 4861).
 
     Args:
         there: All places.
@@ -224,10 +226,14 @@ def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Pl
     (place, device), (there_, nic) = asker, owner
     entry = place.neighbour(address, device)
     known_ = entry is not None and entry.get("lladdr") and not {"FAILED", "INCOMPLETE"} & set(entry.get("state") or ())
-    if place.family != "ipv6" or known_ or there_.rules is None:
+    if place.family != "ipv6" or known_:
         return
-    asked = Flow(place.source(device) or "::", address, proto="icmp", icmp="nd-neighbor-solicit", to_local=True)
-    meet(there, trail, there_, (*arriving(nic), Station("ip", "input", nic)), asked)
+    source = place.source(device) or "::"
+    asked = Flow(source, address, proto="icmp", icmp="nd-neighbor-solicit", to_local=True)
+    told = Flow(address, source, proto="icmp", icmp="nd-neighbor-advert", to_local=True)
+    for at, link, message in ((there_, nic, asked), (place, device, told)):
+        if at.rules is not None:
+            meet(there, trail, at, (*arriving(link), Station("ip", "input", link)), message)
 
 
 def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, flow: Flow) -> Arrival:

@@ -13,7 +13,7 @@ from conformance.dumps import INET, by_name, is_up, kind, reason, rows
 from conformance.fib import Fib, fib, plain_rules
 from conformance.hooks import NodeRules
 from conformance.inventory import NodeFact
-from conformance.noderules import node_rules
+from conformance.noderules import node_rules, pod_rules
 from harness.model.family import Family, family_of_dial
 
 Json = Mapping[str, Any]
@@ -233,7 +233,8 @@ def _pod(context: Context, node: str, row: Json, own: Mapping[tuple[str, str], s
     suite, name = key in own, own.get(key, "/".join(key))
     held = tuple(str(one) for one in row.get("ips") or (row.get("ip"),) if one)
     facts = _kernel(context, "pod", name) if suite else {"family": context.family}
-    return Place(name, "pod", node, held=held, host_veth=str(row.get("host_veth") or ""), **facts)
+    rules = pod_rules(context, name) if suite else None
+    return Place(name, "pod", node, held=held, host_veth=str(row.get("host_veth") or ""), rules=rules, **facts)
 
 
 PLAIN_QUEUES: Final = frozenset({

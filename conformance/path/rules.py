@@ -14,6 +14,9 @@ from conformance.path.places import Place, World
 from conformance.path.translations import expected
 
 _TURNING: Final = frozenset({DNAT, SNAT, MASQUERADE})
+_OWN: Final = frozenset({"127.0.0.1", "127.0.0.6", "::1", "::6"})
+"""Where sidecars of service meshes listen."""
+
 _PASSING: Final = frozenset({ACCEPT, RETURN})
 
 
@@ -29,7 +32,7 @@ def meet(there: World, trail: Trail, place: Place, stations: Iterable[Station], 
 
     Raises:
         StoppedError: A rule certainly stops it.
-        BlindError: The rules of the node are not known.
+        BlindError: The rules of the node are not known, or a pod's own program takes the packet.
     """
     if place.rules is None and place.kind == "node":
         msg = f"the rules of {place.name} are not known"
@@ -78,6 +81,9 @@ def _turned(there: World, trail: Trail, place: Place, station: Station, flow: Fl
     """The packet with another address."""
     turning = sorted(turning, key=lambda one: (one.to != trail.prefer, one.flow.mark or 0, one.rule))
     end = turning[0]
+    if place.kind == "pod" and end.verdict == DNAT and (end.to == ITSELF or end.to in {*place.addresses, *_OWN}):
+        msg = f"a program of {place.name} itself takes what {end.rule} redirects to it"
+        raise BlindError(msg)
     if end.verdict == DNAT:
         to = end.to
         if to == ITSELF:

@@ -168,9 +168,11 @@ def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | F
         return flow
     if pod.fib is None and not pod.links:  # a pod that was not asked: what its runtime gave it leads to its gateway
         return from_pod(there, trail, pod, _gateway(there, pod, flow.dst), flow)
+    flow = meet(there, trail, pod, (Station("ip", "output", "", POD_NIC),), flow)
     decision = _decide(pod, flow, "")
     device = decision.route.devices[0]
     up(pod, device)
+    flow = meet(there, trail, pod, leaving(device), flow)
     fits(pod, device, flow)
     trail.step(pod.name, device, f"leaves by {decision.route}", flow)
     if device != POD_NIC:
@@ -200,6 +202,7 @@ def _taken(there: World, trail: Trail, place: Place, flow: Flow) -> Flow:
         stop("address.unusable", place.name, f"addr/{flow.dst}", address=flow.dst, why=why)
     if flow.src in place.addresses:
         turns.own_sender(there, trail, place, flow)
+    flow = meet(there, trail, place, (*arriving(POD_NIC), Station("ip", "input", POD_NIC)), flow)
     trail.step(place.name, POD_NIC, "arrives", flow)
     return flow
 

@@ -245,8 +245,13 @@ _ALL: Final = (
 
 FACTS: Final[Mapping[str, Fact]] = {fact.what: fact for fact in _ALL}
 
-POD_FACTS: Final = ("addr", "route", "neigh", "netns", "sysctl", "counters", "resolv-conf")
-"""What a pod is asked for."""
+POD_FACTS: Final = (
+    "addr", "route", "neigh", "netns", "sysctl", "counters", "resolv-conf", "rules-iptables", "rules-nft",
+)  # fmt: skip
+"""What a pod is asked for: it may have rules of its own, as sidecars of service meshes make them."""
+
+POD_FACTS6: Final = ("rules-iptables6",)
+"""What it is asked for as well, where pods have IPv6."""
 
 NODE_FACTS: Final = (
     "addr", "route", "policy-rules", "neigh", "fdb", "bridge-link", "rules-iptables", "rules-nft", "rules-legacy",

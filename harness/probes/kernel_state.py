@@ -16,7 +16,7 @@ from harness.errors import CnilabError
 from harness.model.node import Lab, Node
 from harness.model.records import Dump
 from harness.probes import facts
-from harness.probes.facts import NODE_FACTS, NODE_FACTS6, OUTSIDE_FACTS, POD_FACTS, Fact
+from harness.probes.facts import NODE_FACTS, NODE_FACTS6, OUTSIDE_FACTS, POD_FACTS, POD_FACTS6, Fact
 from harness.probes.plan import NODE_BINARY
 from harness.probes.sandboxes import Sandbox, Sandboxes
 
@@ -93,10 +93,11 @@ def dump(
         ipv6: Pods have IPv6: nodes are asked for what is of IPv6 alone, too.
     """
     own = (*NODE_FACTS, *NODE_FACTS6) if ipv6 else NODE_FACTS
+    of_pods = (*POD_FACTS, *POD_FACTS6) if ipv6 else POD_FACTS
     subjects: dict[str, list[_Subject]] = {}
     for node in lab.nodes:
         sandboxes = inventory.select(namespace, node.name) if pods else []
-        subjects[node.name] = [_node(node, own), *(_pod(node, one) for one in sandboxes)]
+        subjects[node.name] = [_node(node, own), *(_pod(node, one, of_pods) for one in sandboxes)]
     outside: list[tuple[Vantage, Node | None]] = [("router", lab.router), ("far", lab.far)]
     for vantage, host in outside:
         if host is not None:
@@ -110,11 +111,11 @@ def _node(node: Node, what: tuple[str, ...]) -> _Subject:
     return _Subject("node", node.name, node, what, words={"proc": "/proc/1"})
 
 
-def _pod(node: Node, sandbox: Sandbox) -> _Subject:
+def _pod(node: Node, sandbox: Sandbox, facts_: tuple[str, ...]) -> _Subject:
     """A host-network pod has the node's kernel state; only its own files are asked for."""
     container = sandbox.container()
     words = {"proc": f"/proc/{container.pid if container else sandbox.pid}"}
-    what = ("resolv-conf",) if sandbox.host_network else POD_FACTS
+    what = ("resolv-conf",) if sandbox.host_network else facts_
     netns = "" if sandbox.host_network else sandbox.netns
     return _Subject("pod", sandbox.pod, node, what, netns, sandbox.namespace, words)
 

@@ -84,6 +84,23 @@ def saved(place: str, old: str, new: str, what: str = "rules-iptables") -> Chang
     return change
 
 
+def of_pod(place: str, text: str = "", *, six: bool = False) -> Change:
+    """The rules of a pod's own network namespace, as `iptables-save` says them."""
+
+    def change(dumps: Dumps) -> None:
+        for what in ("rules-iptables", "rules-iptables6"):
+            dumps[place, what] = text if what.endswith("6") is six else ""
+        dumps[place, "rules-nft"] = []
+
+    return change
+
+
+def table(name: str, *rules: str) -> str:
+    """A table of `iptables-save`."""
+    chains = dict.fromkeys(line.split()[1] for line in rules)
+    return "\n".join([f"*{name}", *(f":{chain} ACCEPT [0:0]" for chain in chains), *rules, "COMMIT"])
+
+
 def site(name: str, family: Family = "ipv4") -> Site:
     """A site of the healthy cluster."""
     return stored.context(NETWORK).of(family).site(name)
@@ -241,6 +258,31 @@ BROKEN = {
         ),
         "n1>n2/tcp/ipv6",
         "n2/nft/inet own/c/1",
+    ),
+    "pod-drops": (of_pod("c", table("filter", f"-A INPUT -s {A}/32 -j DROP")), "a>c/tcp", "c/iptables/filter/INPUT/1"),
+    "pod-keeps": (
+        lambda dumps: (
+            of_pod("a")(dumps),
+            rule("a", "output", to(C), {"drop": None})(dumps),
+        ),
+        "a>c/tcp",
+        "a/nft/inet own/c/1",
+    ),
+    "pod-deaf": (
+        lambda dumps: (
+            of_pod("a", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j DROP"), six=True)(dumps),
+            rows("b", "neigh", nothing)(dumps),
+        ),
+        "b>a/tcp/ipv6",
+        "a/iptables/filter/INPUT/1",
+    ),
+    "pod-unanswered": (
+        lambda dumps: (
+            of_pod("b", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j DROP"), six=True)(dumps),
+            rows("b", "neigh", nothing)(dumps),
+        ),
+        "b>a/tcp/ipv6",
+        "b/iptables/filter/INPUT/1",
     ),
     "blackhole": (
         lambda dumps: (

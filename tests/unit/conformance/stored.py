@@ -44,7 +44,11 @@ def context(name: str, *changes: Change) -> Context:
     data: Dumps = {(one.place, one.what): copy.deepcopy(one.data) for one in dumps}
     for change in changes:
         change(data)
-    changed = [one.model_copy(update={"data": data[one.place, one.what]}) for one in dumps]
+    changed = [one.model_copy(update={"data": data.pop((one.place, one.what))}) for one in dumps]
+    # What the stored cluster was not asked for, as another dump of the place.
+    for (place, what), value in data.items():
+        like = next(one for one in dumps if one.place == place)
+        changed.append(like.model_copy(update={"what": what, "data": value}))
     # Whoever restores a run looks for the inventory first.
     ordered: list[Dump] = sorted(changed, key=lambda one: one.what not in {"inventory", "variant"})
     return restore(spec, ordered)

@@ -19,8 +19,8 @@ from conformance.path.walk import walk
 from harness.model.cause import Cause
 from harness.model.records import Leg, Result
 from tests.unit.conformance import stored
-from tests.unit.conformance.broken_worlds import BROKEN, NETWORK, SHARE, C, rule, to
-from tests.unit.conformance.stored import Change
+from tests.unit.conformance.broken_worlds import BROKEN, NETWORK, SHARE, A, C, of_pod, rule, table, to
+from tests.unit.conformance.stored import Change, Dumps
 
 MOVED = frozenset({"itp-local", "moving"})
 """Services whose endpoints depend on who asks, or change meanwhile."""
@@ -190,3 +190,24 @@ def test_a_leg_says_which_packet_it_is_about(check: str, leg: str, expected: lis
         for one in asked(stored.context(NETWORK), check, leg)
     ]
     assert found == expected
+
+
+@pytest.mark.parametrize("target", ["REDIRECT --to-ports 15001", "DNAT --to-destination 127.0.0.6:15006"])
+def test_what_a_sidecar_takes_is_not_known_and_nobodys_fault(target: str) -> None:
+    rules = table("nat", f"-A OUTPUT -p tcp -j {target}")
+    there = stored.context(NETWORK, of_pod("a", rules)).of("ipv4")
+    taken = walk(world(there), "a", Flow(A, C))
+    assert not taken.troubles
+    assert taken.unknown == (
+        "a program of a itself takes what iptables, table nat, chain OUTPUT, rule 1 redirects to it",
+    )
+
+
+def test_rules_of_pods_that_let_pass_change_nothing() -> None:
+    def all_pods(dumps: Dumps) -> None:
+        for name in "abcd":
+            of_pod(name, table("filter", "-A INPUT -p tcp -j ACCEPT", "-A OUTPUT -d 198.18.0.0/15 -j DROP"))(dumps)
+
+    there = stored.context(NETWORK, all_pods).of("ipv4")
+    places = world(there)
+    assert all(walk(places, source, flow, prefer=prefer).answered for source, flow, prefer in flows(there))
