@@ -24,14 +24,7 @@ func wireServer(t *testing.T, answer func(query []byte, tcp bool) [][]byte) stri
 
 func wireServerAt(t *testing.T, host string, answer func(query []byte, tcp bool) [][]byte) string {
 	t.Helper()
-	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(host)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := bothAt(t, host)
 	t.Cleanup(func() { _, _ = udp.Close(), tcp.Close() })
 	go func() {
 		b := make([]byte, 2048)
@@ -64,6 +57,29 @@ func wireServerAt(t *testing.T, host string, answer func(query []byte, tcp bool)
 		}
 	}()
 	return udp.LocalAddr().String()
+}
+
+// tries is how often a port is looked for that is free in both protocols: what is free in one may be taken in the other.
+const tries = 50
+
+// bothAt listens to a port over UDP and TCP.
+func bothAt(t *testing.T, host string) (*net.UDPConn, net.Listener) {
+	t.Helper()
+	var last error
+	for range tries {
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(host)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tcp, err := net.Listen("tcp", udp.LocalAddr().String())
+		if err == nil {
+			return udp, tcp
+		}
+		last = err
+		_ = udp.Close()
+	}
+	t.Fatal(last)
+	return nil, nil
 }
 
 // reply packs a message as the answer to a query.
