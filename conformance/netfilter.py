@@ -78,9 +78,10 @@ class Flow:
     dnated: bool = False
 
     def __str__(self) -> str:
-        """`10.244.1.2 > 8.8.8.8:8080/tcp`, `10.244.1.2 > 8.8.8.8/icmp`."""
+        """`10.244.1.2 > 8.8.8.8:8080/tcp`, `10.244.1.2 > 8.8.8.8/icmp`, `… /icmp (nd-neighbor-solicit)`."""
         if self.proto == "icmp":
-            return f"{self.src} > {self.dst}/{self.proto}"
+            usual = self.icmp.startswith("echo-")
+            return f"{self.src} > {self.dst}/{self.proto}" + ("" if usual else f" ({self.icmp})")
         return f"{self.src} > {endpoint(self.dst, self.dport)}/{self.proto}"
 
     @property

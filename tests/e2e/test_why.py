@@ -72,6 +72,29 @@ def test_what_was_broken_is_named(suite: tuple[Cli, str], fault: str, words: tup
     assert first["look"]
 
 
+def test_a_whole_cluster_is_asked_without_a_flow(suite: tuple[Cli, str]) -> None:
+    cli, name = suite
+    assert "nothing is wrong between " in cli("why", "--cluster", name).stdout
+    for fault, key in (("F101", "n1/route/fd00:10:244:*/64"), ("F130", "cnilab-probe/a/iptables/filter/INPUT/*")):
+        cli("fault", "inject", fault, "--cluster", name)
+        try:
+            said = json.loads(cli("why", "--cluster", name, "-o", "json", code=1).stdout)
+        finally:
+            cli("fault", "clear", "--cluster", name)
+        assert fnmatch.fnmatchcase(said["items"][0]["key"], key), said["items"]
+        assert len(said["pods"]) >= 2
+
+
+def test_a_pod_that_has_lost_its_address_is_told(suite: tuple[Cli, str]) -> None:
+    cli, name = suite
+    cli("fault", "inject", "F63", "--cluster", name)
+    try:
+        done = cli("why", A, C, "tcp/8080", "--ip-family", "ipv6", "--cluster", name, code=1)
+    finally:
+        cli("fault", "clear", "--cluster", name)
+    assert "Cause 1: cnilab-probe/a has IPv6 switched off" in done.stdout
+
+
 def test_a_red_run_begins_with_its_cause(suite: tuple[Cli, str]) -> None:
     """One line for all that follows from it: on the terminal, in the run, and when it is judged again."""
     cli, name = suite

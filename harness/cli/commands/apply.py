@@ -11,9 +11,15 @@ from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
+from harness.cli.verdicts import told
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.model.cause import Cause
+    from harness.model.journal import Journal
     from harness.model.records import LabStep
+    from harness.steps.lifecycle.attach import Attached
 
 FAILED = {"fail", "error"}
 
@@ -35,7 +41,8 @@ def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
 
     Without ids: the labs of the spec. If it names none, all labs that fit this cluster, except the long ones, which
     change the network of the whole cluster. 'all' includes the long ones. 'cnilab labs list' shows the catalogue.
-    Exit code 1 means that an expectation was not met.
+    Exit code 1 means that an expectation was not met. Then the command also looks for what is wrong with the cluster,
+    as 'cnilab why' does.
     """
     there = attached(cluster)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
@@ -43,14 +50,30 @@ def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
     from harness.steps.labs.apply import run_labs  # noqa: PLC0415
 
     run = require_run(there)
+    causes: tuple[Cause, ...] = ()
     with progress() as listener:
-        steps = run_labs(there, run, Journal(run, listener), only=ids or there.spec.labs)
+        journal = Journal(run, listener)
+        steps = run_labs(there, run, journal, only=ids or there.spec.labs)
+        if any(step.status in FAILED for step in steps):
+            causes = _causes(there, journal, {step.lab for step in steps if step.status in FAILED})
+            if causes and not run.results():
+                run.write_causes(causes)
     finish(run, command=("cnilab", "apply", *ids))
-    emit(_listing(steps), output, empty="No lab fits this cluster.")
+    for number, cause in enumerate(causes if output in {"table", "wide"} else (), 1):
+        click.echo(told(number, cause))
+    emit(_listing(steps, causes), output, empty="No lab fits this cluster.")
     return 1 if any(step.status in FAILED for step in steps) else 0
 
 
-def _listing(steps: list[LabStep]) -> Listing:
+def _causes(there: Attached, journal: Journal, labs: set[str]) -> tuple[Cause, ...]:
+    """What is wrong with the cluster after labs failed: what they broke themselves is repaired by now."""
+    from harness.steps.labs.choose import list_labs  # noqa: PLC0415
+    from harness.steps.why.survey import after  # noqa: PLC0415
+
+    return after(there, journal, first={lab.namespace for lab in list_labs() if lab.id in labs})
+
+
+def _listing(steps: list[LabStep], causes: Sequence[Cause]) -> Listing:
     by_lab: dict[str, list[LabStep]] = defaultdict(list)
     for step in steps:
         by_lab[step.lab].append(step)
@@ -80,4 +103,5 @@ def _listing(steps: list[LabStep]) -> Listing:
                 "steps": [step.model_dump(mode="json", by_alias=True) for step in its],
             }
         )
-    return Listing("LabResult", ("lab", "status", "passed", "time", "reason"), rows, items)
+    extra = {"causes": [one.model_dump(mode="json") for one in causes]} if causes else {}
+    return Listing("LabResult", ("lab", "status", "passed", "time", "reason"), rows, items, extra=extra)

@@ -14,6 +14,7 @@ from harness.cli.verdicts import told
 
 if TYPE_CHECKING:
     from harness.model.family import Family
+    from harness.steps.lifecycle.attach import Attached
     from harness.steps.why.answer import Answer
 
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     "why",
     on_lab=True,
     examples="""
+    cnilab why
     cnilab why box1 box3
     cnilab why cnilab-probe/a cnilab-probe/c tcp/8080
     cnilab why box1 svc/kubernetes
@@ -28,16 +30,16 @@ if TYPE_CHECKING:
     cnilab why box1 box3 icmp --size 1450 --ip-family ipv6
     """,
 )
-@click.argument("source", metavar="SRC")
-@click.argument("target", metavar="DST")
-@click.argument("what", metavar="[PROTO[/PORT]]", required=False)
+@click.argument("source", metavar="[SRC", required=False)
+@click.argument("target", metavar="DST", required=False)
+@click.argument("what", metavar="[PROTO[/PORT]]]", required=False)
 @click.option("--size", type=click.IntRange(60, 65535), help="Size of the IP packet in bytes.  [default: a small one]")
 @click.option("--ip-family", type=click.Choice(["ipv4", "ipv6"]), help="Go over this IP family.  [default: DST's]")
 @cluster_option()
 @output_option()
 def command(
-    source: str,
-    target: str,
+    source: str | None,
+    target: str | None,
     what: str | None,
     *,
     size: int | None,
@@ -45,16 +47,27 @@ def command(
     cluster: str | None,
     output: str,
 ) -> int:
-    """Say why packets of a flow do not arrive: name the rule, route, entry or setting that is wrong.
+    """Say why packets do not arrive: name the rule, route, entry or setting that is wrong.
+
+    Without SRC and DST: what is wrong in the whole cluster. The command reads the state of all kernels, and follows
+    packets of every kind by it: between pods, to and from nodes, out of the cluster, to Services. It sends none.
 
     SRC is a pod (name or namespace/name), a node, or router. DST may also be a Service (svc/NAME, svc/NAMESPACE/NAME)
     or an address. PROTO is tcp, udp or icmp. Without it, the first port of a Service is meant, and an echo to anything
     else.
 
-    The command reads the state of all kernels on the way, follows the packet and its answer by it, and sends one packet
-    to see whether that is so. Exit code 1 means that something is wrong with the flow.
+    With a flow, the command reads the state of all kernels on the way, follows the packet and its answer by it, and
+    sends one packet to see whether that is so. Exit code 1 means that something is wrong.
     """
+    if source is None and (size or ip_family):
+        msg = "--size and --ip-family are for a flow: give SRC and DST"
+        raise click.UsageError(msg)
+    if source is not None and target is None:
+        msg = f"'{source}' to where? Give DST, too, or nothing for the whole cluster"
+        raise click.UsageError(msg)
     there = attached(cluster)
+    if source is None or target is None:
+        return _whole(there, output)
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.why.answer import why  # noqa: PLC0415
     from harness.steps.why.ends import wire  # noqa: PLC0415
@@ -66,6 +79,35 @@ def command(
     if output in {"table", "wide"}:
         _conclude(answer)
     return 0 if answer.fine else 1
+
+
+def _whole(there: Attached, output: str) -> int:
+    """What is wrong in the whole cluster."""
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.why.survey import survey  # noqa: PLC0415
+
+    with progress() as listener:
+        found = survey(there, Journal(None, listener))
+    if output not in {"table", "wide"}:
+        rows = [(one.key, one.confidence, one.sentence) for one in found.causes]
+        items = [one.model_dump(mode="json") for one in found.causes]
+        extra = {"cluster": there.spec.name, "pods": list(found.pods), "blind": list(found.blind)}
+        emit(Listing("Cause", ("key", "confidence", "sentence"), rows, items, extra=extra), output)
+        return 1 if found.causes else 0
+    for number, cause in enumerate(found.causes, 1):
+        click.echo(told(number, cause))
+    pods = "1 pod" if len(found.pods) == 1 else f"{len(found.pods)} pods"
+    between = f"between {pods}, the nodes, Services and the outside"
+    blind = ""
+    if found.blind:
+        blind = (
+            f" Programs of eBPF or queues decide on {', '.join(found.blind)}: ways through them are not known whole."
+        )
+    if not found.causes:
+        click.echo(f"By what the kernels say, nothing is wrong {between}.{blind}")
+    elif blind:
+        click.echo(blind.strip())
+    return 1 if found.causes else 0
 
 
 def _listing(answer: Answer) -> Listing:

@@ -1,0 +1,88 @@
+"""What is wrong with a pod network by what its kernels say, without a packet: between all that should reach each other.
+
+Ways of every kind are followed: between pods of a node and of different nodes, in small and in the largest size, to and
+from nodes, out of the cluster, and to Services.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from conformance.causes.explain import of_walk
+from conformance.causes.flows import Asked
+from conformance.context import Context
+from conformance.flows import outside
+from conformance.inventory import Site
+from conformance.netfilter import Flow
+from conformance.path.places import world
+from conformance.path.walk import walk
+from harness.model.cause import Cause
+
+SERVICES: Final = 12
+"""Services to which ways are followed, each from one pod of every node."""
+
+ENDPOINTS: Final = 2
+"""Endpoints of each."""
+
+Way = tuple[str, str, Flow, str]
+"""Sender, name of the receiver, packet, and the endpoint that a Service shall lead to."""
+
+
+def survey(context: Context, skip: AbstractSet[str] = frozenset()) -> tuple[Cause, ...]:
+    """What is certainly wrong, that which troubles most ways first.
+
+    Args:
+        context: The cluster, with the pods between which ways are followed.
+        skip: Names of Services that need not lead everywhere.
+    """
+    found: dict[str, Cause] = {}
+    count: dict[str, int] = {}
+    for family in context.inventory.families:
+        there = context.of(family)
+        places = world(there)
+        for source, target, flow, prefer in ways(there, skip):
+            taken = walk(places, source, flow, prefer=prefer)
+            asked = Asked(source, target, family, flow, prefer)
+            for cause in of_walk(places, asked, taken, arrived=None) if taken.troubles else ():
+                found.setdefault(cause.key, cause)
+                count[cause.key] = count.get(cause.key, 0) + 1
+    return tuple(sorted(found.values(), key=lambda one: (-count[one.key], one.key)))
+
+
+def ways(there: Context, skip: AbstractSet[str] = frozenset()) -> Iterator[Way]:
+    """Packets of every kind, of one family.
+
+    Args:
+        there: The cluster, in the family.
+        skip: Names of Services that are left out.
+    """
+    pods = [site for site in there.inventory.pods if site.ip]
+    for one, other in itertools.permutations(pods, 2):
+        yield one.name, other.name, Flow(one.ip, other.ip, proto="icmp"), ""
+        if one.node != other.node:
+            large = min(there.effective(one.node), there.effective(other.node))
+            yield one.name, other.name, Flow(one.ip, other.ip, length=large), ""
+    for pod, node in itertools.product(pods, there.inventory.nodes):
+        if node.address:
+            yield pod.name, node.name, Flow(pod.ip, node.address, proto="icmp"), ""
+            yield node.name, pod.name, Flow("", pod.ip, proto="icmp"), ""
+    for pod in pods if there.inventory.outside else ():
+        yield pod.name, "outside", Flow(pod.ip, outside(there.family)[0]), ""
+    yield from _to_services(there, pods, skip)
+
+
+def _to_services(there: Context, pods: list[Site], skip: AbstractSet[str]) -> Iterator[Way]:
+    first = {pod.node: pod for pod in reversed(pods)}.values()
+    virtual = [
+        one
+        for one in there.inventory.services
+        if one.cluster_ip not in {"", "None"} and one.endpoint_ips and one.ports and one.name not in skip
+    ]
+    for service, pod in itertools.product(virtual[:SERVICES], first):
+        port = service.ports[0]
+        for endpoint in service.endpoint_ips[:ENDPOINTS]:
+            flow = Flow(pod.ip, service.cluster_ip, proto=port.proto, dport=port.port)
+            yield pod.name, service.name, flow, endpoint

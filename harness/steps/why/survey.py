@@ -1,0 +1,105 @@
+"""`cnilab why` without a flow: what is wrong in the whole cluster. A lab or a bring-up that failed ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+from conformance.causes.survey import survey as surveyed
+from conformance.path.places import deciders
+from harness.errors import CnilabError
+from harness.model.cause import Cause
+from harness.model.journal import Journal
+from harness.probes import sandboxes
+from harness.probes.sandboxes import Sandbox
+from harness.steps.lifecycle.attach import Attached
+from harness.steps.suite.trace import End
+from harness.steps.why import look
+
+EACH: Final = 2
+"""Pods of each node between which ways are followed."""
+
+MOST: Final = 12
+"""Pods in all."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is to be said of a cluster.
+
+    Args:
+        causes: What is wrong, that which troubles most ways first.
+        pods: Between which ways were followed.
+        blind: Nodes where programs decide that cannot be evaluated, so that little is known of ways through them.
+    """
+
+    causes: tuple[Cause, ...]
+    pods: tuple[str, ...]
+    blind: tuple[str, ...]
+
+
+def survey(attached: Attached, journal: Journal, *, first: Collection[str] = ()) -> Survey:
+    """Look at all kernels of a cluster at once, and follow a packet of every kind through them. None is sent.
+
+    Args:
+        attached: The cluster.
+        journal: Gets a step.
+        first: Namespaces whose pods are taken before others.
+
+    Raises:
+        BringUpError: The API does not answer.
+    """
+    with journal.step("why.survey", "the kernels of all nodes"):
+        with ThreadPoolExecutor(3) as pool:
+            listed, taken = pool.submit(look.api, attached), pool.submit(sandboxes.take, attached.lab)
+            ruled = pool.submit(attached.kube.list, "networking.k8s.io/v1", "NetworkPolicy")
+            known, stock, policies = listed.result(), taken.result(), ruled.result()
+        apart = {item["metadata"]["namespace"] for item in policies}
+        pods = tuple(chosen((one for one in stock.sandboxes if one.namespace not in apart), first))
+        ends = [End(one.key, one.ip, None, one, None) for one in pods]
+        seen = look.context(attached, stock, ends, known)
+        local = frozenset(_only_local(known.services, apart))
+        blind = [node.name for node in seen.inventory.nodes if deciders(seen, node.name)]
+        return Survey(surveyed(seen, local), tuple(one.key for one in pods), tuple(blind))
+
+
+def chosen(pods: Iterable[Sandbox], first: Collection[str] = ()) -> Iterator[Sandbox]:
+    """Pods with a network of their own: some of each node, those of some namespaces first.
+
+    Args:
+        pods: All of them.
+        first: Namespaces whose pods are taken before others.
+    """
+    own = [one for one in pods if not one.host_network]
+    own.sort(key=lambda one: (one.namespace not in first, one.namespace.startswith("kube-"), one.key))
+    count: dict[str, int] = {}
+    total = 0
+    for one in own:
+        count[one.node] = count.get(one.node, 0) + 1
+        if count[one.node] <= EACH and total < MOST:
+            total += 1
+            yield one
+
+
+def _only_local(services: Iterable[dict[str, Any]], apart: Collection[str]) -> Iterator[str]:
+    """Services that need not lead from everywhere to everywhere: by their own will, or by a policy's."""
+    for item in services:
+        meta = item["metadata"]
+        if item["spec"].get("internalTrafficPolicy") == "Local" or meta["namespace"] in apart:
+            yield f"{meta['namespace']}/{meta['name']}"
+
+
+def after(attached: Attached, journal: Journal, *, first: Collection[str] = ()) -> tuple[Cause, ...]:
+    """The same where something has failed already: what cannot be looked at is no failure of its own.
+
+    Args:
+        attached: The cluster.
+        journal: Gets a step.
+        first: Namespaces whose pods are taken before others.
+    """
+    try:
+        return survey(attached, journal, first=first).causes
+    except CnilabError:
+        return ()
