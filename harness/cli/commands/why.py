@@ -75,8 +75,10 @@ def command(
     asked = wire(what) if what else None
     with progress() as listener:
         answer = why(there, source, target, asked, journal=Journal(None, listener), size=size or 0, family=ip_family)
-    emit(_listing(answer), output)
-    if output in {"table", "wide"}:
+    people = output in {"table", "wide"}
+    if answer.steps or not people:
+        emit(_listing(answer), output)
+    if people:
         _conclude(answer)
     return 0 if answer.fine else 1
 

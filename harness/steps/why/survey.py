@@ -13,7 +13,7 @@ from harness.errors import CnilabError
 from harness.model.cause import Cause
 from harness.model.journal import Journal
 from harness.probes import sandboxes
-from harness.probes.sandboxes import Sandbox
+from harness.probes.sandboxes import Sandbox, Sandboxes
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite.trace import End
 from harness.steps.why import look
@@ -58,6 +58,9 @@ def survey(attached: Attached, journal: Journal, *, first: Collection[str] = ())
             known, stock, policies = listed.result(), taken.result(), ruled.result()
         apart = {item["metadata"]["namespace"] for item in policies}
         pods = tuple(chosen((one for one in stock.sandboxes if one.namespace not in apart), first))
+        for family in attached.spec.families:
+            meant = Sandboxes(stock.nodes, pods)
+            pods = look.as_given(attached, meant, [one.key for one in pods], family).sandboxes
         ends = [End(one.key, one.ip, None, one, None) for one in pods]
         seen = look.context(attached, stock, ends, known)
         local = frozenset(_only_local(known.services, apart))

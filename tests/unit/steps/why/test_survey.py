@@ -37,16 +37,17 @@ def attached(monkeypatch: pytest.MonkeyPatch, *changes: Any, policies: tuple[str
 
     def context(_: object, __: object, ends: Any, ___: object) -> Any:
         asked["pods"] = [end.sandbox.key for end in ends]
+        asked["ips"] = [end.sandbox.ips for end in ends]
         return seen
 
     item = {"metadata": {"name": "local", "namespace": "shop"}, "spec": {"internalTrafficPolicy": "Local"}}
-    stock = SimpleNamespace(sandboxes=(pod("a"), pod("b", namespace="closed", node="n2")))
-    monkeypatch.setattr(module.sandboxes, "take", lambda _: stock)
-    monkeypatch.setattr(module.look, "api", lambda _: SimpleNamespace(services=[item], slices=[]))
-    monkeypatch.setattr(module.look, "context", context)
+    stock = SimpleNamespace(nodes=(), sandboxes=(pod("a"), pod("b", namespace="closed", node="n2")))
+    monkeypatch.setattr("harness.steps.why.survey.sandboxes.take", lambda _: stock)
+    monkeypatch.setattr("harness.steps.why.survey.look.api", lambda _: SimpleNamespace(services=[item], slices=[]))
+    monkeypatch.setattr("harness.steps.why.survey.look.context", context)
     listed = [{"metadata": {"name": "np", "namespace": one}} for one in policies]
-    kube = SimpleNamespace(list=lambda *_: listed)
-    return SimpleNamespace(lab=None, kube=kube, asked=asked)
+    kube = SimpleNamespace(list=lambda *_: listed, get=lambda *_: {"status": {"podIPs": [{"ip": "fd00::7"}]}})
+    return SimpleNamespace(lab=None, kube=kube, asked=asked, spec=SimpleNamespace(families=("ipv4", "ipv6")))
 
 
 def test_a_healthy_cluster_has_nothing_wrong_and_a_broken_one_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +63,7 @@ def test_pods_with_policies_are_left_out(monkeypatch: pytest.MonkeyPatch) -> Non
     there = attached(monkeypatch, policies=("closed",))
     survey(there, Journal())
     assert there.asked["pods"] == ["shop/a"]
+    assert there.asked["ips"] == [("10.244.0.2", "fd00::7")], "it is looked for at the addresses that it was given"
 
 
 def test_services_that_stay_on_their_node_are_left_out() -> None:
@@ -82,5 +84,5 @@ def test_what_cannot_be_looked_at_after_a_failure_is_no_failure_of_its_own(monke
         raise BringUpError(msg)
 
     there = attached(monkeypatch)
-    monkeypatch.setattr(module.look, "api", gone)
+    monkeypatch.setattr("harness.steps.why.survey.look.api", gone)
     assert after(there, Journal()) == ()
