@@ -8,6 +8,7 @@ from typing import Final
 
 from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.hooks import Station, chains
+from conformance.inventory import NodeFact
 from conformance.netfilter import REJECT, Flow
 from conformance.path.hop import StoppedError, Trail, Trouble, stop
 from conformance.path.named import thing_of
@@ -54,12 +55,16 @@ def leads(there: World, trail: Trail, place: Place, by: tuple[Rule, Route], flow
         StoppedError: It is sent out of the cluster, where nobody knows the way.
     """
     wanted, (rule, route) = wanted_device(there, place, flow.dst), by
-    if place.kind != "node" or not wanted or wanted in route.devices:
-        return
     sharing = there.sharing(flow.dst)
+    gateway = _gateway(there, place, sharing)
+    if place.kind != "node" or not wanted:
+        return
+    if wanted in route.devices and (not gateway or gateway in route.way.split()):
+        return
     share = sharing.pod_cidr if sharing is not None else flow.dst
-    facts = {"flow": str(flow), "address": flow.dst, "route": str(route), "rule": str(rule), "wanted": wanted,
-             "to": route.way, "share": share}  # fmt: skip
+    facts = {"flow": str(flow), "address": flow.dst, "route": str(route), "rule": str(rule),
+             "wanted": f"{gateway} at {wanted}" if gateway else wanted,
+             "to": route.way, "share": share, "way": _way(there, sharing, wanted, gateway)}  # fmt: skip
     if not (rule.plain and rule.table in {LOCAL, MAIN, DEFAULT}):
         found = Trouble("rule.astray", place.name, f"rule/{rule.priority}", facts, deviates=True)
     elif route.is_default:
@@ -69,6 +74,23 @@ def leads(there: World, trail: Trail, place: Place, by: tuple[Rule, Route], flow
     if route.is_default or place.kind_of(route.devices[0]) in {"bridge", "dummy"}:
         raise StoppedError(found)
     trail.wrong(found)
+
+
+def _gateway(there: World, place: Place, sharing: NodeFact | None) -> str:
+    """To whom a node sends what is for another one's share, where nodes are each other's gateways; empty: nobody."""
+    through = there.context.expect.remote_route == "via-node"
+    return sharing.address if through and sharing is not None and sharing.name != place.name else ""
+
+
+def _way(there: World, sharing: NodeFact | None, device: str, gateway: str) -> str:
+    """The rest of the route to a node's share, as the agent of the network makes it: `via 10.244.1.0 dev flannel.1`."""
+    expect = there.context.expect
+    if sharing is not None and device == expect.overlay_device:
+        first = ipaddress.ip_network(sharing.pod_cidr).network_address
+        return f"via {first} dev {device} onlink"
+    if gateway:
+        return f"via {gateway} dev {device}"
+    return f"dev {device}"
 
 
 def wanted_device(there: World, place: Place, address: str) -> str:

@@ -211,3 +211,25 @@ def test_rules_of_pods_that_let_pass_change_nothing() -> None:
     there = stored.context(NETWORK, all_pods).of("ipv4")
     places = world(there)
     assert all(walk(places, source, flow, prefer=prefer).answered for source, flow, prefer in flows(there))
+
+
+@pytest.mark.parametrize(
+    ("network", "leg", "mend"),
+    [
+        (NETWORK, "a>c/tcp", "ip route add {share} via {first} dev flannel.1 onlink"),
+        (NETWORK, "a>c/tcp/ipv6", "ip -6 route add {share} via {first} dev flannel-v6.1 onlink"),
+        ("flannel-host-gw-dual", "a>c/tcp", "ip route add {share} via {node} dev eth0"),
+        ("bridge-dual", "a>c/tcp/ipv6", "ip -6 route add {share} via {node} dev eth0"),
+    ],
+)
+def test_a_missing_route_is_mended_with_the_route_that_the_network_makes(network: str, leg: str, mend: str) -> None:
+    there = stored.context(network)
+    source, target = there.inventory.by_name["a"].node, there.inventory.by_name["c"].node
+    peer = there.of("ipv6" if leg.endswith("ipv6") else "ipv4").inventory.node(target)
+
+    def change(dumps: Dumps) -> None:
+        dumps[source, "route"] = [row for row in dumps[source, "route"] if row.get("dst") != peer.pod_cidr]
+
+    found = explain(stored.context(network, change), [result("model.pod-pod.cross-node", failed(leg))])
+    first = peer.pod_cidr.partition("/")[0]
+    assert found[0].mend == mend.format(share=peer.pod_cidr, first=first, node=peer.address)
