@@ -12,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO
 
 import websocket
 
 from harness import timeouts
 from harness.cluster.access import Access
+from harness.cluster.relay import FED
 from harness.cluster.stream import STATUS, STDERR, STDOUT, Place, Stream, exit_status
 from harness.enter import LEASH
 from harness.runner import Argv, CommandError, Completed, HostRunner, ProgramRunner
@@ -125,19 +127,29 @@ class PodRunner(ProgramRunner):
     ) -> subprocess.Popen[bytes]:
         """See `Runner.start`: a process of this machine stands for the program, and ends it at SIGINT or SIGTERM.
 
-        The program's own standard input is its leash, so it cannot be given another.
+        The program's own standard input is its leash, unless it is to have one: then a program goes on until that ends,
+        which an old API server does not tell it.
         """
-        if stdin not in {None, subprocess.DEVNULL}:
-            msg = "a program that is only started in a pod cannot have a standard input"
-            raise CommandError(msg, where=" ".join(map(str, argv)))
         where = (self.place.namespace, self.place.pod, self.place.container)
-        relay = (sys.executable, "-m", "harness.cluster.relay", *where, *self.root, *LEASH, *self._within(argv, env))
+        relay = (sys.executable, "-m", "harness.cluster.relay")
         # Secrets go through a pipe, never through the command line.
+        if stdin == subprocess.PIPE:
+            fed = (*relay, FED, *where, *self.vector(argv, env))
+            process = HostRunner().start(fed, stdin=stdin, stdout=stdout, stderr=stderr, env=timeouts.variables())
+            if process.stdin is not None:
+                with suppress(BrokenPipeError):  # it has ended already, and says why
+                    process.stdin.write(f"{self.access.told()}\n".encode())
+                    process.stdin.flush()
+            return process
+        if stdin not in {None, subprocess.DEVNULL}:
+            msg = "a program in a pod can have a pipe as its standard input, and nothing else"
+            raise CommandError(msg, where=" ".join(map(str, argv)))
+        leashed = (*relay, *where, *self.root, *LEASH, *self._within(argv, env))
         source, sink = os.pipe()
         with os.fdopen(source, "rb") as reader, os.fdopen(sink, "w", encoding="utf-8") as writer:
             writer.write(self.access.told())
             writer.close()
-            return HostRunner().start(relay, stdin=reader, stdout=stdout, stderr=stderr, env=timeouts.variables())
+            return HostRunner().start(leashed, stdin=reader, stdout=stdout, stderr=stderr, env=timeouts.variables())
 
 
 def _completed(vector: tuple[str, ...], found: Mapping[int, bytearray]) -> Completed:

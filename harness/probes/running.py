@@ -117,6 +117,7 @@ def _tell(agents: Mapping[Prober, _Agent]) -> None:
     for agent in agents.values():
         with contextlib.suppress(OSError):
             if agent.process.stdin is not None:
+                agent.process.stdin.write(b"end\n")
                 agent.process.stdin.close()
 
 

@@ -14,10 +14,15 @@ import (
 // collectWait is how long a receiver waits, after all has been sent, for the count of a stream to settle.
 const collectWait = 5 * time.Second
 
-// until ends what lasts when the input ends: whoever started the agent has closed it, or is no more.
+// until ends what lasts when the input ends, because whoever started the agent has closed it, or is no more; or when it
+// says so in a line, as not every way into a container tells of an end.
 func (b *batch) until(in io.Reader) {
-	_, _ = io.Copy(io.Discard, in)
-	close(b.ended)
+	defer close(b.ended)
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		if lines.Text() == "end" {
+			return
+		}
+	}
 }
 
 // stream sends a numbered datagram at every tick, whatever becomes of it, and wants no answer.

@@ -137,3 +137,24 @@ func TestAPlanThatLastsTellsWhenAllOfItHasBegun(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatLastsEndsAtAWordToo(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", responder(t))
+	in, feed := io.Pipe()
+	defer feed.Close() // after all is over
+	var out bytes.Buffer
+	done := make(chan error, 1)
+	go func() { done <- Run(in, &out) }()
+	plan := `{"deadline_ms":60000,"lasting":true,"probes":[{"id":"held","kind":"hold","dial":%q,"size":64}]}`
+	if _, err := fmt.Fprintf(feed, plan+"\nend\n", address); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it goes on")
+	}
+}
