@@ -1,4 +1,4 @@
-"""A program in a container that has an input of its own: the way to the cluster comes first, and all else is its own."""
+"""A program in a container with an input of its own: the way to the cluster comes first, the rest is the program's."""
 
 from __future__ import annotations
 
