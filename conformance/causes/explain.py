@@ -86,7 +86,9 @@ def explain(context: Context, results: Sequence[Result]) -> tuple[Cause, ...]:
 
 
 def _red(result: Result) -> Iterator[Leg]:
-    """Legs that failed; of a verdict that is red without one, what it says."""
+    """Legs that failed; of a verdict that is red without one, what it says; of one that is as required, none."""
+    if result.status not in _RED:
+        return  # what is only recorded, or declared, is no failure
     legs = [leg for leg in result.legs if leg.status in _RED]
     if not legs and result.status in _RED:
         legs = [Leg(leg=result.id, status="error", reason=result.reason, statement=result.statement)]

@@ -104,6 +104,7 @@ def from_pod(there: World, trail: Trail, pod: Place, nexthop: str, flow: Flow) -
         return Arrival(node, veth, "", flow)
     if node.addresses.get(nexthop) == bridge:
         resolved(pod, POD_NIC, nexthop, node.mac(bridge))
+        _heard(there, trail, (pod, POD_NIC), (node, bridge), nexthop)
         trail.step(node.name, veth, f"comes from {pod.name}, into {bridge}", flow)
         return Arrival(node, bridge, veth, flow)
     other = _on_bridge(there, node, bridge, nexthop)

@@ -276,6 +276,14 @@ BROKEN = {
         "b>a/tcp/ipv6",
         "a/iptables/filter/INPUT/1",
     ),
+    "pod-unrouted": (
+        lambda dumps: (
+            of_pod("a", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j DROP"), six=True)(dumps),
+            rows("a", "neigh", nothing)(dumps),
+        ),
+        "a>c/tcp/ipv6",
+        "a/iptables/filter/INPUT/1",
+    ),
     "pod-unanswered": (
         lambda dumps: (
             of_pod("b", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j DROP"), six=True)(dumps),

@@ -233,3 +233,11 @@ def test_a_missing_route_is_mended_with_the_route_that_the_network_makes(network
     found = explain(stored.context(network, change), [result("model.pod-pod.cross-node", failed(leg))])
     first = peer.pod_cidr.partition("/")[0]
     assert found[0].mend == mend.format(share=peer.pod_cidr, first=first, node=peer.address)
+
+
+def test_what_is_declared_or_only_recorded_is_no_failure_to_be_explained() -> None:
+    legs = (Leg(leg="n1/diff", status="fail", reason="left", statement="a second ADD left objects behind"),)
+    declared = result("cni.add.conflict", *legs).model_copy(update={"status": "pass", "reason": "deviation"})
+    assert explain(stored.context(NETWORK), [declared]) == ()
+    red = result("model.reach", failed("a>c/tcp"))
+    assert [one.follows for one in explain(stored.context(NETWORK), [declared, red])] == [("model.reach",)]
