@@ -152,6 +152,7 @@ class Churn(Record):
     sequential: int
     parallel: int
     connected: int
+    untried: int = Field(default=0, description="Of those in a row, for which the machine had no time")
     errors: dict[str, int] = Field(default_factory=dict, description="errno or outcome to count")
     p50_us: int | None = None
     p99_us: int | None = None

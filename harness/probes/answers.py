@@ -219,6 +219,7 @@ def _churn(site: Prober, probe: ChurnProbe, batch: str, line: Line) -> Churn:
         sequential=probe.sequential,
         parallel=probe.parallel,
         connected=line.get("connected", 0),
+        untried=line.get("untried", 0),
         errors=line.get("errors", {}),
         p50_us=line.get("p50_us"),
         p99_us=line.get("p99_us"),

@@ -47,6 +47,7 @@ def _burst(item: Burst) -> LoadRow:
 def _churn(item: Churn) -> LoadRow:
     asked = item.sequential + item.parallel
     errors = ", ".join(f"{count} × {name}" for name, count in sorted(item.errors.items()))
+    errors += f"{', ' if errors else ''}{item.untried} not tried for lack of time" if item.untried else ""
     times = [f"50 % within {micros(item.p50_us)}" if item.p50_us is not None else ""]
     times.append(f"99 % within {micros(item.p99_us)}" if item.p99_us is not None else "")
     return LoadRow(

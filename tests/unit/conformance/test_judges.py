@@ -65,6 +65,19 @@ def test_an_underlay_that_is_down_is_an_error_of_the_lab_and_blocks_what_needs_i
     assert exit_code(results.values()) == 11
 
 
+@pytest.mark.parametrize(
+    ("tried", "status", "reason"), [(500, "pass", ""), (150, "pass", ""), (99, "error", "slow"), (0, "error", "slow")]
+)
+def test_connections_for_which_the_machine_had_no_time_have_not_failed(tried: int, status: str, reason: str) -> None:
+    made = {"untried": 500 - tried, "connected": tried + 200}
+    result = simlab.verdict(simlab.changed(simlab.records("churn", made, src="a")), "conn.churn")
+    assert (result.status, result.reason) == (status, reason)
+    lost = {"untried": 500 - tried, "connected": tried + 190, "errors": {"110": 10}}
+    result = simlab.verdict(simlab.changed(simlab.records("churn", lost, src="a")), "conn.churn")
+    assert result.status == "fail"
+    assert "10 of " in next(leg.statement for leg in result.legs if leg.status == "fail")
+
+
 def test_loss_in_a_full_socket_is_no_loss_of_the_network() -> None:
     lost = simlab.records("burst", {"outcome": "lost", "received": 190}, purpose="loss", src="c")
     pod = simlab.inventory().by_name["a"]

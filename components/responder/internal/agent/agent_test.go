@@ -298,3 +298,21 @@ func TestPercentileIsNearestRank(t *testing.T) {
 		t.Errorf("got %d, %d", percentile(values, 50), percentile(values, 99))
 	}
 }
+
+func TestConnectionsForWhichThereIsNoTimeHaveNotFailed(t *testing.T) {
+	address := fmt.Sprintf("127.0.0.1:%d", responder(t))
+	late := time.Now().Add(-time.Second)
+	if r := churn(Probe{Dial: address, Sequential: 20, Parallel: 10}, late); r.Outcome != okay || r.Connected != 10 || r.Untried != 20 {
+		t.Errorf("no time: %+v", r)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := listener.Addr().String()
+	_ = listener.Close()
+	r := churn(Probe{Dial: closed, Sequential: 3, Parallel: 2}, time.Now().Add(5*time.Second))
+	if r.Outcome != refused || r.Errors["111"] != 5 || r.Untried != 0 {
+		t.Errorf("refused: %+v", r)
+	}
+}

@@ -8,26 +8,34 @@ import (
 	"time"
 )
 
-// churn opens and closes connections, first one after the other, then all at once.
+// patience is how long one connection may take to be made: longer than it takes to repeat a SYN that was lost, once.
+const patience = 2500 * time.Millisecond
+
+// churn opens and closes connections, first one after the other until the deadline, then all at once.
+//
+// Each has its own time: how many there is time for is a matter of the machine, and whether one is made of the network.
 func churn(probe Probe, deadline time.Time) Result {
 	tally := &connections{errors: map[string]int{}}
+	untried := 0
 	for i := range probe.Sequential {
 		if time.Until(deadline) <= 0 {
-			tally.errors["not tried"] += probe.Sequential - i
+			untried = probe.Sequential - i
 			break
 		}
-		tally.open(probe.Dial, deadline)
+		tally.open(probe.Dial)
 	}
 	var wait sync.WaitGroup
 	for range probe.Parallel {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			tally.open(probe.Dial, deadline)
+			tally.open(probe.Dial)
 		}()
 	}
 	wait.Wait()
-	return tally.result()
+	result := tally.result()
+	result.Untried = untried
+	return result
 }
 
 // connections are the results of many connects.
@@ -38,9 +46,9 @@ type connections struct {
 	worst  Result
 }
 
-func (c *connections) open(address string, deadline time.Time) {
+func (c *connections) open(address string) {
 	begin := time.Now()
-	conn, err := net.DialTimeout("tcp", address, max(time.Until(deadline), time.Microsecond))
+	conn, err := net.DialTimeout("tcp", address, patience)
 	took := time.Since(begin)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,9 +69,6 @@ func (c *connections) result() Result {
 	result := Result{Outcome: okay, Connected: len(c.times), Errors: c.errors}
 	if len(c.errors) > 0 {
 		result = result.with(c.worst)
-		if result.Outcome == "" {
-			result.Outcome = timeout // only "not tried": the time was over before an error came
-		}
 	}
 	slices.Sort(c.times)
 	result.P50Us, result.P99Us = percentile(c.times, 50), percentile(c.times, 99)

@@ -114,6 +114,7 @@ type Result struct {
 
 	// churn
 	Connected int            `json:"connected,omitempty"`
+	Untried   int            `json:"untried,omitempty"` // for which there was no time
 	Errors    map[string]int `json:"errors,omitempty"`
 	P50Us     int64          `json:"p50_us,omitempty"`
 	P99Us     int64          `json:"p99_us,omitempty"`
