@@ -80,10 +80,15 @@ def judge_run(run: RunDir, select: str | None = None) -> Judged:
         msg = f"{run.path.name} has nothing to judge"
         step = "run 'cnilab test' first: it keeps what it sees in the run directory"
         raise UsageError(msg, cause=str(error), where=str(run.path), next_step=step) from error
-    results = [one.model_copy(update={"wall_ms": 0.0}) for one in judge_all(context, checks, CHECKS)]
+    results = [_timeless(one, kept.get(one.id)) for one in judge_all(context, checks, CHECKS)]
     pairs = [(kept[one.id], one) for one in results if one.id in kept]
     different = [Difference(now.id, then, now, found) for then, now in pairs if (found := _different(then, now))]
     return Judged(results, different, len(pairs))
+
+
+def _timeless(now: Result, then: Result | None) -> Result:
+    """A verdict that is the same each time: it is of the moment when the run was judged, and costs nothing."""
+    return now.model_copy(update={"wall_ms": 0.0, "at": then.at if then is not None else ""})
 
 
 def _of_last_look(run: RunDir, context: Context) -> list[Check]:

@@ -31,7 +31,7 @@ def run_of(
     with Journal(run).step(TEST, "conformance", **({SELECT: asked} if told else {})):
         context = simlab.context(observations)
         judged = judge_all(context, select(asked), CHECKS)
-        run.add_results(one.model_copy(update={"wall_ms": 12.5}) for one in judged)
+        run.add_results(one.model_copy(update={"wall_ms": 12.5, "at": "2026-11-30T12:00:00Z"}) for one in judged)
     return run
 
 
@@ -45,7 +45,9 @@ def test_a_run_is_judged_as_it_was_and_is_left_as_it_is(tmp_path: Path) -> None:
     judged = judge_run(run)
     assert [one.id for one in judged.results] == [check.id for check in select(ASKED)]
     assert (judged.differences, judged.compared) == ([], len(judged.results))
-    assert {one.wall_ms for one in judged.results} == {0.0}
+    # The same bytes each time: of the moment when the run was judged, and without what that costs.
+    assert judged.results == [one.model_copy(update={"wall_ms": 0.0}) for one in run.results()]
+    assert {one.at for one in judged.results} == {"2026-11-30T12:00:00Z"}
     assert digests(tmp_path) == before
 
 
