@@ -71,6 +71,7 @@ def test_the_preflight_asks_each_thing_once(fifty: Path) -> None:
     assert found.kube.requests == version + len(WANTED) + pages + families
 
 
+@pytest.mark.night
 def test_what_a_run_asks_of_the_api_grows_with_the_sample_alone(fifty: Path, tmp_path: Path) -> None:
     runs = {size: count(examine(Wish(fifty, sample=size)), tmp_path) for size in (4, 16)}
     for size, (placed, requests, seconds) in runs.items():

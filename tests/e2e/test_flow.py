@@ -26,7 +26,7 @@ def trouble(labs: dict[str, Any]) -> list[str]:
     ]
 
 
-VARIANTS = os.environ.get("CNILAB_E2E_VARIANTS", "flannel,bridge,cilium").split(",")
+VARIANTS = os.environ.get("CNILAB_E2E_VARIANTS", "flannel,cilium").split(",")
 """By default those that differ most; each variant has a tox environment of its own besides, which the night runs."""
 
 
