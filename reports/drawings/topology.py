@@ -152,7 +152,7 @@ def _fabric(diagram: Diagram, left: float, y: float, *, first: bool) -> list[Mar
         wrap = f"{diagram.encapsulation}{_cost(diagram)}" if diagram.encapsulation else ""
         shapes += [
             text(left + LANE + 22, y + 18, f"wire between the nodes · {diagram.underlay}", "small"),
-            text(WIDTH / 2 + 40, y + 18, wrap or "pod packets are not encapsulated", "small accent", anchor="middle"),
+            text(WIDTH - 120, y + 18, wrap or "pod packets are not encapsulated", "small accent", anchor="end"),
             text(
                 WIDTH - 26, y + 18, f"MTU {diagram.underlay_mtu}" if diagram.underlay_mtu else "", "small", anchor="end"
             ),
