@@ -83,7 +83,7 @@ def _gateway(there: World, place: Place, sharing: NodeFact | None) -> str:
 
 
 def _way(there: World, sharing: NodeFact | None, device: str, gateway: str) -> str:
-    """The rest of the route to a node's share, `via 10.244.1.0 dev TUNNEL onlink`."""
+    """The rest of the route to a node's share: `via 10.244.1.0 dev TUNNEL onlink`."""
     expect = there.context.expect
     if sharing is not None and device == expect.overlay_device:
         first = ipaddress.ip_network(sharing.pod_cidr).network_address
