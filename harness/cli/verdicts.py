@@ -27,8 +27,8 @@ def conclude(results: list[Result], causes: Sequence[Cause], output: str, *, str
         strict: A failed SHOULD counts as failed.
     """
     people = output in {"table", "wide"}
-    for number, cause in enumerate(causes[:SHOWN] if people else (), 1):
-        click.echo(told(number, cause))
+    if people:
+        tell(causes[:SHOWN])
     emit(_results(results, causes), output, empty="No requirement matches.")
     if people:
         say(_summary(results, causes))
@@ -41,6 +41,12 @@ def conclude(results: list[Result], causes: Sequence[Cause], output: str, *, str
 
 SHOWN: Final = 5
 """Causes that a terminal has room for; the report has all."""
+
+
+def tell(causes: Sequence[Cause]) -> None:
+    """Print causes for people, the first one first."""
+    for number, cause in enumerate(causes, 1):
+        click.echo(told(number, cause))
 
 
 def told(number: int, cause: Cause) -> str:

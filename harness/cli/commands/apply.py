@@ -11,7 +11,7 @@ from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
-from harness.cli.verdicts import told
+from harness.cli.verdicts import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +59,8 @@ def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
             if causes and not run.results():
                 run.write_causes(causes)
     finish(run, command=("cnilab", "apply", *ids))
-    for number, cause in enumerate(causes if output in {"table", "wide"} else (), 1):
-        click.echo(told(number, cause))
+    if output in {"table", "wide"}:
+        tell(causes)
     emit(_listing(steps, causes), output, empty="No lab fits this cluster.")
     return 1 if any(step.status in FAILED for step in steps) else 0
 

@@ -10,7 +10,7 @@ from harness.cli.command import command as define
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
-from harness.cli.verdicts import told
+from harness.cli.verdicts import tell
 
 if TYPE_CHECKING:
     from harness.model.family import Family
@@ -96,8 +96,7 @@ def _whole(there: Attached, output: str) -> int:
         extra = {"cluster": there.spec.name, "pods": list(found.pods), "blind": list(found.blind)}
         emit(Listing("Cause", ("key", "confidence", "sentence"), rows, items, extra=extra), output)
         return 1 if found.causes else 0
-    for number, cause in enumerate(found.causes, 1):
-        click.echo(told(number, cause))
+    tell(found.causes)
     pods = "1 pod" if len(found.pods) == 1 else f"{len(found.pods)} pods"
     between = f"between {pods}, the nodes, Services and the outside"
     blind = ""
@@ -133,8 +132,7 @@ def _listing(answer: Answer) -> Listing:
 
 def _conclude(answer: Answer) -> None:
     """The sentence, and how sure it is."""
-    for number, cause in enumerate(answer.causes, 1):
-        click.echo(told(number, cause))
+    tell(answer.causes)
     seen = {True: "It was answered.", False: f"It was not: {_outcome(answer)}.", None: "No packet was sent to try it."}
     unknown = sorted({text for way in answer.ways for text in way.unknown})
     if answer.fine:

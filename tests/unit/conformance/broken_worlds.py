@@ -101,6 +101,17 @@ def table(name: str, *rules: str) -> str:
     return "\n".join([f"*{name}", *(f":{chain} ACCEPT [0:0]" for chain in chains), *rules, "COMMIT"])
 
 
+def deaf(place: str, kind: int, *, asker: str) -> Change:
+    """A pod that drops a kind of message of neighbour discovery, and a pod that knows no neighbour and has to ask."""
+
+    def change(dumps: Dumps) -> None:
+        drops = table("filter", f"-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j DROP")
+        of_pod(place, drops, six=True)(dumps)
+        rows(asker, "neigh", nothing)(dumps)
+
+    return change
+
+
 def site(name: str, family: Family = "ipv4") -> Site:
     """A site of the healthy cluster."""
     return stored.context(NETWORK).of(family).site(name)
@@ -268,30 +279,9 @@ BROKEN = {
         "a>c/tcp",
         "a/nft/inet own/c/1",
     ),
-    "pod-deaf": (
-        lambda dumps: (
-            of_pod("a", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j DROP"), six=True)(dumps),
-            rows("b", "neigh", nothing)(dumps),
-        ),
-        "b>a/tcp/ipv6",
-        "a/iptables/filter/INPUT/1",
-    ),
-    "pod-unrouted": (
-        lambda dumps: (
-            of_pod("a", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j DROP"), six=True)(dumps),
-            rows("a", "neigh", nothing)(dumps),
-        ),
-        "a>c/tcp/ipv6",
-        "a/iptables/filter/INPUT/1",
-    ),
-    "pod-unanswered": (
-        lambda dumps: (
-            of_pod("b", table("filter", "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j DROP"), six=True)(dumps),
-            rows("b", "neigh", nothing)(dumps),
-        ),
-        "b>a/tcp/ipv6",
-        "b/iptables/filter/INPUT/1",
-    ),
+    "pod-deaf": (deaf("a", 135, asker="b"), "b>a/tcp/ipv6", "a/iptables/filter/INPUT/1"),
+    "pod-unrouted": (deaf("a", 136, asker="a"), "a>c/tcp/ipv6", "a/iptables/filter/INPUT/1"),
+    "pod-unanswered": (deaf("b", 136, asker="b"), "b>a/tcp/ipv6", "b/iptables/filter/INPUT/1"),
     "blackhole": (
         lambda dumps: (
             dumps["n1", "policy-rules"].append({"priority": 50, "src": A, "table": "77"}),

@@ -52,11 +52,11 @@ func Run(in io.Reader, out io.Writer) error {
 	encoder := json.NewEncoder(out)
 	told := make(chan error, 1)
 	go func() {
-		b.begun.Wait()
+		defer close(told)
 		if !plan.Lasting {
-			told <- nil
 			return
 		}
+		b.begun.Wait()
 		told <- encoder.Encode(Result{ID: begunID, Kind: begunID, Outcome: okay, Ms: ms(time.Since(b.start))})
 	}()
 	for round := 0; round <= plan.Retries && len(pending) > 0; round++ {

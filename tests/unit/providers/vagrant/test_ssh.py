@@ -166,14 +166,19 @@ def test_a_program_that_ends_as_ssh_would_is_no_lost_connection() -> None:
     assert trouble(255, "grep: no such file\nmy ssh: is not meant\n") == ""
 
 
+def losing(path: Path, words: str, before: str = ":") -> Path:
+    """A directory with an ssh that says these words, and has no connection; before that it runs something."""
+    folder = path / "losing"
+    folder.mkdir()
+    (folder / "ssh").write_text(f"#!/bin/sh\n{before}; echo {shlex.quote(words)} >&2; exit 255\n")
+    (folder / "ssh").chmod(0o755)
+    return folder
+
+
 def test_a_lost_connection_is_an_error_whoever_asks(
     runner: SshRunner, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    (folder / "ssh").write_text(f"#!/bin/sh\necho {shlex.quote(LOST[0])} >&2; exit 255\n")
-    (folder / "ssh").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{there}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{losing(tmp_path, LOST[0])}:{there}:{os.environ['PATH']}")
     with pytest.raises(CommandError, match="no connection to n1") as caught:
         runner.run(["true"], check=False)
     assert caught.value.cause == LOST[0]
@@ -185,10 +190,7 @@ def test_a_session_that_ends_without_a_status_is_lost(
     words: str, cause: str, runner: SshRunner, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So ssh does on a shared connection: it has no word for it, and the program may have ended or not."""
-    folder = tmp_path / "losing"
-    folder.mkdir()
-    (folder / "ssh").write_text(f'#!/bin/sh\n{there}/ssh "$@"; echo {shlex.quote(words)} >&2; exit 255\n')
-    (folder / "ssh").chmod(0o755)
+    folder = losing(tmp_path, words, before=f'{there}/ssh "$@"')
     monkeypatch.setenv("PATH", f"{folder}:{there}:{os.environ['PATH']}")
     with pytest.raises(ConnectionLostError, match="the connection to n1 was lost") as caught:
         runner.run(["true"], check=False)
