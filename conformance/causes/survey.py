@@ -7,7 +7,8 @@ from nodes, out of the cluster, and to Services.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -20,6 +21,9 @@ from conformance.netfilter import Flow
 from conformance.path.places import world
 from conformance.path.walk import walk
 from harness.model.cause import Cause
+
+EACH: Final = 2
+"""Pods of each node between which all ways are followed; others are followed to one of them, and to their node."""
 
 SERVICES: Final = 12
 """Services to which ways are followed, each from one pod of every node."""
@@ -60,18 +64,40 @@ def ways(there: Context, skip: AbstractSet[str] = frozenset()) -> Iterator[Way]:
         skip: Names of Services that are left out.
     """
     pods = [site for site in there.inventory.pods if site.ip]
-    for one, other in itertools.permutations(pods, 2):
+    core = _core(pods)
+    for one, other in _between(pods):
         yield one.name, other.name, Flow(one.ip, other.ip, proto="icmp"), ""
         if one.node != other.node:
             large = min(there.effective(one.node), there.effective(other.node))
             yield one.name, other.name, Flow(one.ip, other.ip, length=large), ""
     for pod, node in itertools.product(pods, there.inventory.nodes):
-        if node.address:
+        if node.address and (pod in core or pod.node == node.name):
             yield pod.name, node.name, Flow(pod.ip, node.address, proto="icmp"), ""
             yield node.name, pod.name, Flow("", pod.ip, proto="icmp"), ""
     for pod in pods if there.inventory.outside else ():
         yield pod.name, "outside", Flow(pod.ip, outside(there.family)[0]), ""
-    yield from _to_services(there, pods, skip)
+    yield from _to_services(there, core, skip)
+
+
+def _core(pods: Iterable[Site]) -> list[Site]:
+    """The first pods of each node."""
+    count: Counter[str] = Counter()
+    found: list[Site] = []
+    for pod in pods:
+        count[pod.node] += 1
+        if count[pod.node] <= EACH:
+            found.append(pod)
+    return found
+
+
+def _between(pods: Sequence[Site]) -> Iterator[tuple[Site, Site]]:
+    """Both ways: between all of the core, and between each other pod and one of another node, or else of its own."""
+    core = _core(pods)
+    yield from itertools.permutations(core, 2)
+    for pod in pods:
+        if pod not in core:
+            other = next((one for one in core if one.node != pod.node), core[0])
+            yield from ((pod, other), (other, pod))
 
 
 def _to_services(there: Context, pods: list[Site], skip: AbstractSet[str]) -> Iterator[Way]:

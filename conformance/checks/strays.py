@@ -22,21 +22,26 @@ def ct_invalid(context: Context) -> Verdict:
     """A packet out of its connection's window does not make a client reset its connection to a Service."""
     wanted = ways(context.inventory)
     legs: list[Leg] = []
-    harmless = 0
+    harmed: list[str] = []
     for client, service, server in wanted:
         read = context.attempt("pod", server.name, WHAT)
         name = f"{client.name}>{service.name}/tcp"
         if reason(read):
             legs.append(unread(name, server.name, WHAT, read))
+            harmed.append(f"{where(server)} could not be asked")
             continue
         twin = _held(read, client, endpoint(server.ip, server.port))
-        harmless += twin is not None and _sent(read, twin) > 0 and _unharmed(read, twin)
+        harmed += _harmed(server, read, twin, name)
         legs.append(_leg((client, service, server), read, name))
     return Verdict(
         tuple(legs),
         (
             census(len(legs), expected(context.inventory), "connections"),
-            control("P2", harmless == len(wanted), f"{harmless} of {len(wanted)} connections to pods were not harmed"),
+            control(
+                "P2",
+                bool(legs) and not harmed,
+                "; ".join(harmed[:2]) or f"{len(legs)} connections to pods were not harmed",
+            ),
         ),
         _evidence(context, legs),
         summary=f"{len(legs)} connections to Services outlived packets that are out of their windows",
@@ -61,9 +66,18 @@ def _sent(read: Any, one: Json) -> int:
     return int((_flow(read, one) or {}).get("sent", 0))
 
 
-def _unharmed(read: Any, one: Json) -> bool:
-    """It still works, and nobody reset it."""
-    return one["outcome"] == "ok" and not (_flow(read, one) or {}).get("resets", 0)
+def _harmed(server: Site, read: Any, twin: Json | None, name: str) -> list[str]:
+    """What became of the connection to the pod's own address, unless it still works and nobody reset it."""
+    if twin is None:
+        return [f"the probe did not report the connection to {server.name} beside {name}"]
+    said = f"{twin['client']} to {where(server)} at {twin['dst']}"
+    if twin["before"] != "ok":
+        return [f"{said}: {twin['before']} at first {twin['detail']}".rstrip()]
+    if not _sent(read, twin):
+        return [f"{said}: {_unsent(server, twin, _flow(read, twin))}"]
+    if resets := (_flow(read, twin) or {}).get("resets", 0):
+        return [f"{said}: {resets} resets"]
+    return [] if twin["outcome"] == "ok" else [f"{said}: {twin['outcome']} after the packets {twin['detail']}".rstrip()]
 
 
 def _leg(way: Way, read: Any, name: str) -> Leg:

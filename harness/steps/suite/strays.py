@@ -7,7 +7,7 @@ connection, and asks again afterwards. The same is done to a connection to the p
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -25,8 +25,11 @@ from harness.steps.suite.deploy import Suite
 LASTS: Final = 1.0
 """Seconds for which a connection is held after the packets were sent, before scaling: a reset needs one round trip."""
 
+PATIENCE: Final = 10.0
+"""Seconds for a client's whole work, before scaling: nobody waits for them where answers come."""
+
 LOOKS: Final = 2
-"""A connection that its server did not see, or that packets could not be sent into, is looked at once more."""
+"""Where packets could not be sent into a connection, or one to a pod's own address was harmed, all is done once more."""
 
 Requests = dict[Prober, list[dict[str, Any]]]
 
@@ -49,12 +52,19 @@ def observe_strays(suite: Suite) -> list[Dump]:
 
 
 def _met(rows: Mapping[str, list[dict[str, Any]]]) -> bool:
-    """Packets were sent into each connection that worked."""
-    return all(
-        {seen_from(row) for row in group if row.get("before") == "ok"}
-        <= {row["src"] for row in group if row.get("sent")}
-        for group in rows.values()
-    )
+    """Packets were sent into each connection that worked, and harmed none to a pod's own address."""
+    return all(_sent_into(group) and _spared(server, group) for server, group in rows.items())
+
+
+def _sent_into(group: Sequence[Mapping[str, Any]]) -> bool:
+    worked = {seen_from(row) for row in group if row.get("before") == "ok"}
+    return worked <= {row["src"] for row in group if row.get("sent")}
+
+
+def _spared(server: str, group: Sequence[Mapping[str, Any]]) -> bool:
+    reset = {row["src"] for row in group if row.get("resets")}
+    own = [row for row in group if row.get("target") == server]
+    return all(row["before"] == row["outcome"] == "ok" and seen_from(row) not in reset for row in own)
 
 
 def _dump(there: Inventory, server: str, data: Any) -> Dump:
@@ -80,7 +90,7 @@ def _look(suite: Suite, found: list[Way]) -> dict[str, list[dict[str, Any]]]:
             clients[here].append({"id": number, "kind": "hold", "dial": dial, "size": 64, "for_ms": lasts})
             asked.append((server, target, here, number))
     with running(servers) as listening, ThreadPoolExecutor(len(clients), thread_name_prefix="strays") as pool:
-        lines = dict(zip(clients, pool.map(lambda at: run_at(at, clients[at], 4 * LASTS), clients), strict=True))
+        lines = dict(zip(clients, pool.map(lambda at: run_at(at, clients[at], PATIENCE), clients), strict=True))
     rows = {
         at.name: [row for one in requests for row in _flows(one["dial"], listening.line(at, one["id"]))]
         for at, requests in servers.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,17 @@ def test_nothing_is_wrong_with_a_healthy_cluster(name: str) -> None:
     assert [one.sentence for one in survey(there, skipped(there))] == []
     walked = [(source, target) for source, target, *_ in ways(there.of("ipv4"), skipped(there))]
     assert {("a", "c"), ("a", "b"), ("a", "n1"), ("n2", "a"), ("a", "outside"), ("a", "sole-c")} <= set(walked)
+
+
+@pytest.mark.parametrize("name", ["pod-route", "detached"])
+def test_a_pod_beyond_the_first_of_its_node_is_asked_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr("conformance.causes.survey.EACH", 1)
+    change, _, key = BROKEN[name]
+    there = stored.context(NETWORK, change)
+    sites = sorted(there.inventory.sites, key=lambda one: one.name == "a")
+    last = replace(there, inventory=there.inventory.model_copy(update={"sites": tuple(sites)}))
+    assert [one.name for one in last.inventory.on("n1")] == ["b", "a"]
+    assert fnmatch.fnmatch(survey(last, skipped(last))[0].key, key)
 
 
 @pytest.mark.parametrize("name", BROKEN)

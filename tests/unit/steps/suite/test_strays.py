@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import timeouts
+from harness.model.family import endpoint
 from harness.probes.plan import Prober
 from harness.probes.running import Running
 from harness.runner import HostRunner
@@ -85,6 +86,25 @@ def test_a_server_that_never_sees_its_connections_is_not_asked_for_ever(monkeypa
     seen = look(monkeypatch, agents)
     assert agents.looks == strays.LOOKS
     assert not any("sent" in row for one in seen for row in one.data)
+
+
+@pytest.mark.parametrize("target", ["c", "sole-c"])
+def test_a_connection_to_a_pod_that_was_harmed_is_looked_at_again_and_one_to_a_service_is_not(
+    monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    there = simlab.green().inventory
+    dials = {"c": endpoint(there.by_name["c"].ip, there.by_name["c"].port)}
+    dials["sole-c"] = next(f"{one.cluster_ip}:80" for one in there.services if one.name == "sole-c")
+
+    class Harmed(Agents):
+        def run_at(self, site: Prober, requests: list[dict[str, Any]], deadline: float) -> dict[str, dict[str, Any]]:
+            lines = super().run_at(site, requests, deadline)
+            hit = {one["id"] for one in requests if one["dial"] == dials[target] and self.looks == 1}
+            return {name: {**line, **({"outcome": "reset"} if name in hit else {})} for name, line in lines.items()}
+
+    agents = Harmed()
+    look(monkeypatch, agents)
+    assert agents.looks == {"c": 2, "sole-c": 1}[target]
 
 
 def test_an_agent_that_may_not_open_a_raw_socket_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import BringUpError
 from harness.model.journal import Journal
 from harness.steps.why import survey as module
-from harness.steps.why.survey import EACH, MOST, after, chosen, survey
+from harness.steps.why.survey import MOST, after, chosen, survey
 from tests.unit.conformance import stored
 from tests.unit.conformance.broken_worlds import BROKEN, NETWORK
 from tests.unit.steps.why.test_look import pod
@@ -20,14 +20,16 @@ def names(found: Any) -> list[str]:
     return [one.key for one in found]
 
 
-def test_some_pods_of_each_node_are_taken_those_that_are_meant_first() -> None:
+def test_all_pods_are_taken_up_to_a_number_of_each_node_those_that_are_meant_first() -> None:
     pods = [
         pod("z", node="n1"), pod("y", node="n1"), pod("x", node="n2"), pod("h", node="n2", host_network=True),
         pod("dns", node="n2", namespace="kube-system"), pod("mine", node="n1", namespace="lab-x"),
     ]  # fmt: skip
-    assert names(chosen(pods, {"lab-x"})) == ["lab-x/mine", "shop/x", "shop/y", "kube-system/dns"]
-    crowd = [pod(f"p{n}-{m}", node=f"n{n}") for n in range(MOST) for m in range(EACH + 1)]
-    assert len(names(chosen(crowd))) == MOST
+    assert names(chosen(pods, {"lab-x"})) == [
+        "lab-x/mine", "shop/x", "shop/y", "shop/z", "kube-system/dns",
+    ]
+    crowd = [pod(f"p{n}-{m}", node=f"n{n}") for n in range(3) for m in range(MOST + 1)]
+    assert len(names(chosen(crowd))) == 3 * MOST
 
 
 def attached(monkeypatch: pytest.MonkeyPatch, *changes: Any, policies: tuple[str, ...] = ()) -> Any:
