@@ -29,7 +29,7 @@ PATIENCE: Final = 10.0
 """Seconds for a client's whole work, before scaling: nobody waits for them where answers come."""
 
 LOOKS: Final = 2
-"""Where packets could not be sent into a connection, or one to a pod's own address was harmed, all is done once more."""
+"""Where packets could not be sent into a connection, or one to a pod was harmed, all is done once more."""
 
 Requests = dict[Prober, list[dict[str, Any]]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.conformance import simlab
-from tests.unit.conformance.broken import dumps, stray
+from tests.unit.conformance.broken import stray
 
 A, B = "10.244.0.2 (a, n1)", "10.244.0.3 (b, n1)"
 
@@ -25,9 +25,9 @@ def unsent(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             stray("b", "a", before="refused", detail="connection refused"),
             f"b to {A} at 10.244.0.2:8080: refused at first connection refused",
         ),
-        (dumps(unsent, what="strays"), "saw no acknowledgement from 10.244.0.3:"),
-        (dumps(lambda _: [], what="strays"), "the probe did not report the connection to a beside b>sole-a/tcp"),
-        (dumps(lambda _: {"error": "no shell"}, what="strays"), f"{A} could not be asked"),
+        (simlab.dumps(unsent, what="strays"), "saw no acknowledgement from 10.244.0.3:"),
+        (simlab.dumps(lambda _: [], what="strays"), "the probe did not report the connection to a beside b>sole-a/tcp"),
+        (simlab.dumps(lambda _: {"error": "no shell"}, what="strays"), f"{A} could not be asked"),
     ],
 )
 def test_a_control_says_what_became_of_which_connection(change: simlab.Change, said: str) -> None:

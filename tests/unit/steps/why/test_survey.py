@@ -26,7 +26,11 @@ def test_all_pods_are_taken_up_to_a_number_of_each_node_those_that_are_meant_fir
         pod("dns", node="n2", namespace="kube-system"), pod("mine", node="n1", namespace="lab-x"),
     ]  # fmt: skip
     assert names(chosen(pods, {"lab-x"})) == [
-        "lab-x/mine", "shop/x", "shop/y", "shop/z", "kube-system/dns",
+        "lab-x/mine",
+        "shop/x",
+        "shop/y",
+        "shop/z",
+        "kube-system/dns",
     ]
     crowd = [pod(f"p{n}-{m}", node=f"n{n}") for n in range(3) for m in range(MOST + 1)]
     assert len(names(chosen(crowd))) == 3 * MOST
