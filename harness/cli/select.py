@@ -93,8 +93,20 @@ def _whose() -> list[str]:
     return [f"you are not root; root's clusters are in root's own directory, not in {settings().state}"]
 
 
-def attached(cluster: str | None) -> Attached:
-    """Attach to the chosen cluster."""
+def attached(cluster: str | None, *, bare: bool = False) -> Attached:
+    """Attach to the chosen cluster.
+
+    Args:
+        cluster: As the user named it.
+        bare: Machines without Kubernetes will do.
+
+    Raises:
+        UsageError: There is no cluster on its machines.
+    """
     from harness.steps.lifecycle.attach import attach  # noqa: PLC0415 - brings the Kubernetes client
 
-    return attach(chosen(cluster), settings().state)
+    found = attach(chosen(cluster), settings().state)
+    if not bare and not found.variant.kubernetes:
+        msg = f"'{found.lab.name}' has no Kubernetes, and no pod network"
+        raise UsageError(msg, next_step="'cnilab up flannel' makes a cluster; '--cluster' names another one")
+    return found

@@ -81,6 +81,7 @@ class Asked:
         found = self.decided or _read(self.target, self.given)
         # A spec may name providers that this version lacks, so that its schema need not change with them.
         driver(found.provider)
+        _possible(found)
         return found
 
     @property
@@ -170,7 +171,7 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
     from harness.cni import catalogue  # noqa: PLC0415 - the help must not wait for pydantic
     from harness.model.load import load_spec, make_spec  # noqa: PLC0415
 
-    variants = catalogue.names()
+    variants = catalogue.targets()
     if target in variants:
         defaults = {"spec.cni": target, "metadata.name": target, **catalogue.variant(target).defaults}
         return make_spec(known(), {**defaults, **given})
@@ -188,6 +189,15 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
     )
 
 
+def _possible(spec: LabSpec) -> None:
+    """Refuse machines without Kubernetes of a provider that only has machines with it."""
+    from harness.cni.catalogue import BARE  # noqa: PLC0415
+
+    if spec.cni == BARE and spec.provider != "namespaces":
+        msg = f"the provider {spec.provider} has no machines without Kubernetes"
+        raise UsageError(msg, next_step=f"'cnilab up {BARE}' makes them of Linux namespaces")
+
+
 def known() -> Known:
     """What a spec may refer to, but for labs and versions of Kubernetes: those only a file names."""
     from harness.cni import catalogue  # noqa: PLC0415
@@ -196,7 +206,7 @@ def known() -> Known:
     from harness.steps.doctor.ipv6 import lacking  # noqa: PLC0415
 
     return Known(
-        catalogue.names(),
+        catalogue.targets(),
         network=pinned_network,
         families=lambda name: catalogue.variant(name).families,
         provided=families,

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -21,6 +22,9 @@ _FOLDER = Path(__file__).parent
 _OF_PROXY_MODE: Mapping[str, tuple[str, ...]] = {"nftables": ("nftables",), "ipvs": ("ipvs", "ipset", "dummy")}
 """What kube-proxy needs of the kernel in its modes: for IPVS a dummy link has the addresses of all Services."""
 
+BARE: Final = "bare"
+"""Stands where a variant's name does, for machines without Kubernetes and without a pod network."""
+
 NOT_OF_KERNEL = frozenset({"weave-images"})
 """What of `needs` no other kernel has, either."""
 
@@ -28,6 +32,11 @@ NOT_OF_KERNEL = frozenset({"weave-images"})
 def names() -> list[str]:
     """Names of all variants."""
     return sorted(_files())
+
+
+def targets() -> list[str]:
+    """What can be brought up: all variants, and machines without any."""
+    return [*names(), BARE]
 
 
 @cache
@@ -43,12 +52,17 @@ def variant(name: str) -> Variant:
         UsageError: There is none of that name; suggests the nearest.
         SpecError: Its file is wrong.
     """
+    if name == BARE:
+        return _load(_FOLDER / f"{BARE}.yaml")
     if name not in names():
         near = difflib.get_close_matches(name, names(), n=1)
         msg = f"there is no CNI variant named {name[:60]!r}"
         hint = f"did you mean '{near[0]}'?" if near else "choose one of these"
         raise UsageError(msg, cause=f"variants: {', '.join(names())}", next_step=hint)
-    path = _files()[name]
+    return _load(_files()[name])
+
+
+def _load(path: Path) -> Variant:
     try:
         return Variant.model_validate({"driver": path.parts[-3], **yamlio.loads(path.read_text(encoding="utf-8"))})
     except ValidationError as error:

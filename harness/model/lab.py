@@ -29,7 +29,7 @@ LabGate = Literal[
 ]  # fmt: skip
 """Gates that a lab can be asked for: what variants declare, and what the machine has. The suite finds out more."""
 
-Chapter = Literal["pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
+Chapter = Literal["containers", "pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
 """Chapters of the workshop; `labs/README.md` has a section for each."""
 
 VARIABLES: Final = frozenset(
@@ -194,6 +194,7 @@ class LabDefinition(Data):
     needs: Needs = Needs()
     minutes: Annotated[int, Field(ge=1, le=120)] = Field(description="Time of a learner, not of the program")
     long: bool = Field(default=False, description="Runs only when named, or when all labs are asked for")
+    bare: bool = Field(default=False, description="Needs no cluster: runs on machines without Kubernetes")
     namespace: str = "labs"
     parameters: dict[Name, Any] = Field(default_factory=dict)
     manifests: tuple[str, ...] = Field(default=(), description="Files, relative to the lab's folder")
@@ -205,8 +206,8 @@ class LabDefinition(Data):
 
     @property
     def alone(self) -> bool:
-        """No other lab may run at the same time."""
-        return not ALONE.isdisjoint(self.disturbs)
+        """No other lab may run at the same time: it has the machines, or the whole network, for itself."""
+        return self.bare or not ALONE.isdisjoint(self.disturbs)
 
     def conflicts(self, other: LabDefinition, nodes: int = 2) -> bool:
         """True when the two must not run at the same time.

@@ -59,7 +59,8 @@ class Machine:
         services: In no order; each starts when its conditions are met.
         sysctls: Keys with slashes, as below /proc/sys; a leading `?` marks keys that a kernel may lack, and a star
             stands for any interface.
-        programs: Whether the machine gets the lab's programs, a container runtime and kubelet's directories.
+        programs: Whether the machine gets a container runtime and kubelet's directories.
+        plugins: Whether it gets CNI plugins, and what they and engines of containers write to.
     """
 
     name: str
@@ -67,3 +68,4 @@ class Machine:
     services: tuple[Service, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
     programs: bool = True
+    plugins: bool = True

@@ -36,6 +36,10 @@ FORWARDING: Mapping[str, str] = {
 """Of nodes and of the router."""
 
 
+FORWARDING_SWITCHES = ("net/ipv4/ip_forward", "?net/ipv6/conf/all/forwarding")
+"""What a machine that is no router has switched off."""
+
+
 def files() -> list[str]:
     """Where a namespace shows what its interfaces will have."""
     return [path for key in NETWORK for path in _paths(key)]

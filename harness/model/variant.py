@@ -24,13 +24,15 @@ Driver = Literal[
     "flannel",
     "weave",
     "generic",
+    "none",
 ]
-"""Who makes the network: names of folders of `harness/cni`; `generic` is one that somebody else made.
+"""Who makes the network: names of folders of `harness/cni`; `generic` is one that somebody else made, and `none` is of
+machines without Kubernetes.
 
 To name a network here is what registers it.
 """
 
-DRIVERS: Final = tuple(driver for driver in get_args(Driver) if driver != "generic")
+DRIVERS: Final = tuple(driver for driver in get_args(Driver) if driver not in {"generic", "none"})
 """Those that this program can bring up."""
 
 WireKind = Literal["plain", "vxlan", "geneve", "wireguard", "ipip", "esp"]
@@ -197,6 +199,11 @@ class Variant(Data):
         """The variant, with what is true of it in a cluster of these families."""
         expect = self.expect.among(there)
         return self if expect is self.expect else self.model_copy(update={"expect": expect})
+
+    @property
+    def kubernetes(self) -> bool:
+        """There is a cluster on the machines."""
+        return self.driver != "none"
 
     @property
     def kube_proxy(self) -> bool:

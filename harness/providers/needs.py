@@ -15,6 +15,10 @@ IMAGES = ("pause", "toolbox", "responder", "coredns")
 """What every lab has pods of, or needs to have pods at all."""
 
 
+WITHOUT_KUBERNETES = ("nodeinit", "responder")
+"""What machines take from the store that are no cluster's nodes, beside CNI plugins."""
+
+
 def lock_for(spec: LabSpec) -> Lock:
     """The lock with a lab's versions: of Kubernetes, and of the network.
 
@@ -34,6 +38,9 @@ def needs(spec: LabSpec, store: Store) -> Needs:
     """
     driver = registry.driver(spec.provider)
     variant = catalogue.variant(spec.cni)
+    if not variant.kubernetes:
+        own = (*WITHOUT_KUBERNETES, *store.cni_components())
+        return Needs((), components=own, replaceable=own)
     wanted = (*IMAGES, *networks.images(store.lock, spec, variant))
     images = tuple(name for name in wanted if name not in driver.own_images)
     shared = (*store.cni_components(), *store.image_components(images))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
 from harness.cli.verdicts import tell
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from harness.model.journal import Journal
     from harness.model.records import LabStep
     from harness.steps.lifecycle.attach import Attached
+
+BARE = "bare"
+"""What is brought up for labs that need no cluster; see `harness.cni.catalogue`."""
 
 FAILED = {"fail", "error"}
 
@@ -43,8 +48,19 @@ def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
     change the network of the whole cluster. 'all' includes the long ones. 'cnilab labs list' shows the catalogue.
     Exit code 1 means that an expectation was not met. Then the command also looks for what is wrong with the cluster,
     as 'cnilab why' does.
+
+    Labs of the chapter 'containers' need no cluster. Without --cluster they get machines of their own, which are
+    removed at the end.
     """
-    there = attached(cluster)
+    if alone := _bare(ids, cluster):
+        return _apply_bare(alone, output)
+    there = attached(cluster, bare=True)
+    steps, causes = _apply(there, ids)
+    return _told(steps, causes, output)
+
+
+def _apply(there: Attached, ids: Sequence[str]) -> tuple[list[LabStep], tuple[Cause, ...]]:
+    """Run labs on what is there."""
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
     from harness.steps.labs.apply import run_labs  # noqa: PLC0415
@@ -54,11 +70,37 @@ def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
     with progress() as listener:
         journal = Journal(run, listener)
         steps = run_labs(there, run, journal, only=ids or there.spec.labs)
-        if any(step.status in FAILED for step in steps):
+        if there.variant.kubernetes and any(step.status in FAILED for step in steps):
             causes = _causes(there, journal, {step.lab for step in steps if step.status in FAILED})
             if causes and not run.results():
                 run.write_causes(causes)
     finish(run, command=("cnilab", "apply", *ids))
+    return steps, causes
+
+
+def _bare(ids: Sequence[str], cluster: str | None) -> tuple[str, ...]:
+    """Labs that are to get machines of their own: all that were asked for, where none of them needs a cluster."""
+    if cluster is not None or not ids:
+        return ()
+    from harness.steps.labs.choose import bare_ids  # noqa: PLC0415
+
+    alone = bare_ids(ids)
+    if alone and len(alone) < len(set(ids)):
+        msg = f"{', '.join(alone)}: needs no cluster, and the other labs do"
+        raise UsageError(msg, next_step="apply them with two commands")
+    return alone
+
+
+def _apply_bare(labs: Sequence[str], output: str) -> int:
+    """Run labs on machines that are there for them alone."""
+    from harness.cli.commands.up import temporary  # noqa: PLC0415
+
+    with temporary(BARE, f"{BARE}-{os.getpid()}") as there:
+        steps, causes = _apply(there, labs)
+    return _told(steps, causes, output)
+
+
+def _told(steps: list[LabStep], causes: Sequence[Cause], output: str) -> int:
     if output in {"table", "wide"}:
         tell(causes)
     emit(_listing(steps, causes), output, empty="No lab fits this cluster.")

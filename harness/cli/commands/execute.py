@@ -46,7 +46,7 @@ def command(words: tuple[str, ...], *, container: str, cluster: str | None) -> N
     elif place.startswith("pod/"):
         pod = place.removeprefix("pod/")
     argv = rest[1:] if rest[:1] == ["--"] else rest
-    there = attached(cluster)
+    there = attached(cluster, bare=not pod)
     vector = pod_vector(there, pod, container, argv) if pod else node_vector(there, place, argv)
     # The command takes the place of this process: terminal, signals and exit code are its own.
     os.execvp(vector[0], vector)  # noqa: S606 - no shell is wanted

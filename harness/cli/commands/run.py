@@ -9,6 +9,7 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
+from harness.cli.commands.apply import BARE
 from harness.cli.commands.up import component_option, component_words, offered
 from harness.cli.context import settings
 from harness.cli.output import Listing, emit, output_option
@@ -84,7 +85,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         if up:
             if with_labs:
                 whole.do("apply", *([ALL_LABS] if all_labs else []), "--cluster", spec.name)
-            _judge(whole, spec.name, select, strict=strict)
+            if spec.cni != BARE:
+                _judge(whole, spec.name, select, strict=strict)
             whole.do("collect", "--cluster", spec.name)
         # One that failed has collected already, and one that was refused has nothing to report.
         if up or (run := _newest(spec.name, run_dir)) != before:

@@ -13,7 +13,7 @@ from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
 from harness.cli.spec_options import checked_version, version_option
-from harness.errors import CnilabError, TearDownError
+from harness.errors import CnilabError, TearDownError, UsageError
 
 if TYPE_CHECKING:
     from harness.model.journal import Journal
@@ -52,6 +52,9 @@ def command(*, variant: str, cluster: str | None, cni_version: str | None, run_d
     from harness.steps.network.switch import check, target_spec  # noqa: PLC0415
 
     chosen = load_variant(variant)
+    if not chosen.kubernetes:
+        msg = f"'{variant}' is no pod network"
+        raise UsageError(msg, next_step="'cnilab render VARIANT' shows each network")
     version = checked_version(variant, cni_version)
     name = there.spec.name
     with progress() as listener:

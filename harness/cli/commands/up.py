@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,17 @@ from harness.cli.context import say, settings
 from harness.cli.output import export_line, output_option
 from harness.cli.progress import progress
 from harness.cli.spec_options import Asked, spec_options, under_another_kernel
-from harness.errors import BringUpError, CnilabError
+from harness.errors import BringUpError, CnilabError, TearDownError
 from harness.model.wellknown import SUPPORT
 
 if TYPE_CHECKING:
     from harness.components.own import Offer
     from harness.components.store import Store
-    from harness.model.journal import Journal
+    from harness.model.journal import Journal, Listener
     from harness.model.run import RunDir
     from harness.model.spec import LabSpec
     from harness.providers.protocol import Needs
+    from harness.steps.lifecycle.attach import Attached
 
 
 def component_option(function: Any) -> Any:
@@ -51,6 +53,7 @@ def typed(ctx: click.Context, name: str) -> bool:
     cnilab up workshop.yaml --dry-run
     cnilab up cilium --dry-run -o json | jq -r '.items[] | select(.what == "image") | .name'
     cnilab up flannel --provider kind
+    cnilab up bare
     cnilab up flannel --component flanneld=dist/flanneld-amd64
     cnilab up cilium --cni-version 1.19.4
     cnilab --registry-mirror quay.io=http://127.0.0.1:5000 up cilium --cni-version 1.19.4
@@ -86,7 +89,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
 
     SPEC is a YAML file (see 'cnilab schema'). VARIANT is a pod network: flannel, flannel-host-gw, bridge, cilium and
     its variants, weave. 'cnilab matrix list' shows which of them can run here. At the end the command prints the path
-    of a kubeconfig. Your own kubeconfig is never changed.
+    of a kubeconfig. Your own kubeconfig is never changed. VARIANT can also be 'bare': two machines, a router and a
+    far host without Kubernetes, for what the labs do by hand.
     """
     if dry_run and replace and typed(ctx, "replace"):
         msg = "--replace removes a cluster first, and --dry-run changes nothing: give only one of them"
@@ -105,7 +109,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         words = [*settings().words, "up", *(flag for flag, on in flags.items() if on)]
         words += component_words(f"{program}={copy}" for program, copy in own.items())
         return bring_up(asked, words, run_dir, own, replace=replace, retain=retain)
-    from harness.cli.runs import finish, new_run  # noqa: PLC0415
+    from harness.cni.catalogue import BARE  # noqa: PLC0415
     from harness.model.family import listed  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
 
@@ -118,21 +122,72 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
             from harness.cli.commands.down import remove  # noqa: PLC0415
 
             remove(spec.name, Journal(None, listener))
-        run = new_run(spec, [*asked.words, *component_words(component)], run_dir)
-        journal = Journal(run, listener)
-        try:
-            kubeconfig = _bring_up(spec, run, journal, own, raise_limits=raise_limits)
-        except (CnilabError, KeyboardInterrupt) as error:
-            finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
-            _give_up(spec, run, journal, retain=retain)
-            if isinstance(error, CnilabError):
-                error.log = error.log if error.log and retain else str(run.path / "logs")
-            raise
-        finish(run)
+        words = [*asked.words, *component_words(component)]
+        run, kubeconfig = _made(spec, words, run_dir, listener, own, raise_limits=raise_limits, retain=retain)
     nodes = "1 node" if spec.nodes == 1 else f"{spec.nodes} nodes"
     say(f"Cluster '{spec.name}' is up: {spec.cni}, {listed(spec.families)}, {nodes}. Run directory: {run.path}")
-    click.echo(export_line(kubeconfig))
+    if spec.cni != BARE:
+        click.echo(export_line(kubeconfig))
+    else:
+        say(f"It has no Kubernetes. 'cnilab exec {spec.node_names[0]}' starts a shell on the first node.")
     return 0
+
+
+def _made(
+    spec: LabSpec,
+    words: list[str],
+    run_dir: Path | None,
+    listener: Listener,
+    own: dict[str, Path],
+    *,
+    raise_limits: bool = False,
+    retain: bool = False,
+) -> tuple[RunDir, Path]:
+    """Bring a cluster up with a run directory of its own; if that fails, leave nothing but the evidence."""
+    from harness.cli.runs import finish, new_run  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    run = new_run(spec, words, run_dir)
+    journal = Journal(run, listener)
+    try:
+        kubeconfig = _bring_up(spec, run, journal, own, raise_limits=raise_limits)
+    except (CnilabError, KeyboardInterrupt) as error:
+        finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
+        _give_up(spec, run, journal, retain=retain)
+        if isinstance(error, CnilabError):
+            error.log = error.log if error.log and retain else str(run.path / "logs")
+        raise
+    finish(run)
+    return run, kubeconfig
+
+
+@contextmanager
+def temporary(target: str, name: str) -> Iterator[Attached]:
+    """A lab that is there while the context is open, whatever happens in it; its run directory stays.
+
+    Args:
+        target: As of `up`.
+        name: Of the lab.
+
+    Raises:
+        CnilabError: It did not come up, or something of it could not be removed.
+    """
+    from harness.cli.commands.down import remove  # noqa: PLC0415
+    from harness.cli.select import attached  # noqa: PLC0415
+    from harness.model.journal import Journal  # noqa: PLC0415
+
+    asked = Asked(target, {"metadata.name": name})
+    with progress() as listener:
+        _preflight(asked.spec, Journal(None, listener))
+        _made(asked.spec, asked.words, None, listener, {})
+    try:
+        yield attached(name, bare=True)
+    finally:
+        with progress() as listener:
+            left = remove(name, Journal(None, listener))
+        if left:
+            msg = "something is left over"
+            raise TearDownError(msg, cause="; ".join(left), next_step=f"cnilab down {name}")
 
 
 def _plan(spec: LabSpec, component: tuple[str, ...], output: str) -> int:

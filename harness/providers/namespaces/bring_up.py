@@ -29,8 +29,9 @@ from harness.model.spec import LabSpec
 from harness.model.variant import Variant
 from harness.model.wellknown import EMULATED
 from harness.providers import registry
-from harness.providers.namespaces import create, provider
+from harness.providers.namespaces import create, nodespec, provider
 from harness.providers.namespaces.layout import LabLayout
+from harness.providers.needs import WITHOUT_KUBERNETES
 from harness.providers.protocol import Found, Needs, Order
 from harness.runner import HostRunner, Runner
 
@@ -47,6 +48,11 @@ def bring_up(order: Order) -> Found:
     layout = LabLayout(order.place.state, order.place.name)
     create.claim(layout, spec, order.run.path, raise_limits=order.raise_limits)
     load_modules()
+    if not order.variant.kubernetes:
+        with journal.step("up.materials", "programs"):
+            materials = prepare(order.store, order.needs)
+        create.create(layout, spec, nodespec.without_kubernetes(spec), materials, journal)
+        return Found(*provider.find(layout))
     with journal.step("up.materials", "programs, images and certificates"), ThreadPoolExecutor() as pool:
         certificates = pool.submit(make_certificates, spec)
         materials = prepare(order.store, order.needs)
@@ -105,8 +111,12 @@ def load_modules(runner: Runner | None = None) -> None:
 
 def rendered(spec: LabSpec, variant: Variant) -> dict[str, str]:
     """Files, services and sysctls of all nodes, by relative path; keys as placeholders."""
+    if variant.kubernetes:
+        nodes = plan.machines(spec, make_certificates(spec), machine_facts(), kube_proxy=variant.kube_proxy)
+    else:
+        nodes = nodespec.without_kubernetes(spec)
     files: dict[str, str] = {}
-    for machine in plan.machines(spec, make_certificates(spec), machine_facts(), kube_proxy=variant.kube_proxy):
+    for machine in nodes:
         files.update(_machine(machine))
     return files
 
@@ -148,6 +158,8 @@ def prepare(store: Store, needs: Needs) -> create.NodeMaterials:
         tools = pool.submit(store.tools.need_all)
         store.ensure(needs.components)
         tools.result()
+    if not needs.images:
+        return create.NodeMaterials(store.bin_dir(WITHOUT_KUBERNETES), store.cni_dir(), None)
     return create.NodeMaterials(
         store.bin_dir(registry.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )

@@ -33,12 +33,13 @@ class NodeMaterials:
     Args:
         programs: Directory of the lab's programs, `nodeinit` and `responder` among them.
         cni: Directory of the CNI plugins.
-        containerd: A containerd root directory with all images unpacked; cloned for each node.
+        containerd: A containerd root directory with all images unpacked; cloned for each node. None for machines
+            without Kubernetes.
     """
 
     programs: Path
     cni: Path
-    containerd: Path
+    containerd: Path | None
 
 
 def claim(layout: LabLayout, spec: LabSpec, run: Path | None, *, raise_limits: bool = False) -> state.NamespacesState:
@@ -118,7 +119,7 @@ def _launch(
         directory.mkdir(parents=True, exist_ok=True)
     for path, file in machine.files.items():
         _write_file(layout.data / path.lstrip("/"), file.content, file.mode)
-    if machine.programs:
+    if machine.programs and materials.containerd is not None:
         clone_tree(materials.containerd, layout.data / "var/lib/containerd")
     groups = [group / machine.name for group in cgroups.groups(lab)]
     told = nodespec.nodeinit_spec(spec, machine, layout, groups, materials.programs, materials.cni)

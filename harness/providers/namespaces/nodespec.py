@@ -19,21 +19,14 @@ from harness.providers.namespaces.layout import MachineLayout
 
 # Directories of a node that hold much, that overlayfs cannot hold (containerd's snapshots are overlays themselves), or
 # where the host's own content must not show through.
-_DATA_DIRS = (
-    "var/lib/containerd",
-    "var/lib/kubelet",
-    "var/lib/etcd",
-    "var/lib/cni",
-    "var/log",
-    "etc/cni",
-    "etc/containerd",
-    "etc/kubernetes",
-)
+_CLUSTER_DIRS = ("var/lib/containerd", "var/lib/kubelet", "var/lib/etcd", "etc/containerd", "etc/kubernetes")
+_PLUGIN_DIRS = ("var/lib/cni", "var/lib/docker", "etc/cni", "etc/docker")
 
 
 def data_dirs(machine: Machine) -> tuple[str, ...]:
     """Directories, relative to the root, that are bind-mounted from the state directory."""
-    return _DATA_DIRS if machine.programs else ("var/log",)
+    cluster = _CLUSTER_DIRS if machine.programs else ()
+    return (*cluster, *(_PLUGIN_DIRS if machine.plugins else ()), "var/log")
 
 
 def nodeinit_spec(
@@ -53,18 +46,13 @@ def nodeinit_spec(
         {"source": str(layout.data / directory), "target": f"/{directory}"} for directory in data_dirs(machine)
     ]
     mounts.append({"source": str(programs), "target": PROGRAMS, "read_only": True})
+    if machine.plugins:
+        own = {"upper": str(layout.cni_upper), "work": str(layout.cni_work)}
+        mounts.append({"target": "/opt/cni/bin", "lower": str(cni), **own})
     if machine.programs:
-        mounts.append(
-            {
-                "target": "/opt/cni/bin",
-                "lower": str(cni),
-                "upper": str(layout.cni_upper),
-                "work": str(layout.cni_work),
-            }
-        )
         # The group that socket programs are attached to. It is the node's own: the root of its cgroup namespace.
         mounts.append({"type": "cgroup2", "target": CILIUM_CGROUPS})
-    control_plane = machine.name == spec.node_names[0]
+    control_plane = machine.programs and machine.name == spec.node_names[0]
     return {
         "hostname": machine.name,
         "cgroups": [str(group) for group in cgroups],
@@ -121,12 +109,19 @@ def surroundings() -> list[Machine]:
     serve = ("responder", "serve", "--name=far", f"--ports={world.RESPONDER_PORT},{world.WEB_PORT}")
     return [
         # A bridge hands frames to iptables only when told to; the wire must not.
-        Machine(links.FABRIC, programs=False, sysctls={**sysctls.NETWORK, **_UNFILTERED}),
+        Machine(links.FABRIC, programs=False, plugins=False, sysctls={**sysctls.NETWORK, **_UNFILTERED}),
         Machine(
             links.ROUTER,
             programs=False,
+            plugins=False,
             sysctls=forwarding,
             services=(Service("world", ("responder", "world", f"--log={world.LOG}")),),
         ),
-        Machine(links.FAR, programs=False, sysctls=sysctls.NETWORK, services=(Service("far", serve),)),
+        Machine(links.FAR, programs=False, plugins=False, sysctls=sysctls.NETWORK, services=(Service("far", serve),)),
     ]
+
+
+def without_kubernetes(spec: LabSpec) -> list[Machine]:
+    """Machines that are no nodes of a cluster: they forward nothing, and filter nothing on bridges, unless told to."""
+    settings = {**sysctls.NETWORK, **dict.fromkeys(sysctls.FORWARDING_SWITCHES, "0"), **_UNFILTERED}
+    return [Machine(name, programs=False, sysctls=settings) for name in spec.node_names]

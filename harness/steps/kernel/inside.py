@@ -259,7 +259,7 @@ def _materials(
     inside.mkdir()
     _copy_modules(store, inside / BYTECODE)
     _point_at(store, inside)
-    if made is not None:
+    if made is not None and made.containerd is not None:
         # Below the state directory, nodes share its files by hard links; all else is seen where it is.
         root = made.containerd
         copy = inside / root.parent.name

@@ -22,9 +22,12 @@ from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.model.records import LabStep
 from harness.model.run import RunDir
-from harness.steps.labs.choose import ability, choose, lacking, list_labs, put_off
+from harness.steps.labs import residue
+from harness.steps.labs.choose import ability, choose, lacking, list_labs, put_off, unlike
 from harness.steps.labs.cluster import Cluster
+from harness.steps.labs.machines import Machines
 from harness.steps.labs.objects import bring_back, manifests
+from harness.steps.labs.place import Surroundings
 from harness.steps.labs.run import LabRun
 from harness.steps.lifecycle.attach import Attached
 
@@ -52,41 +55,81 @@ def run_labs(attached: Attached, run: RunDir, journal: Journal, *, only: Collect
     """
     require_none(LabDir(attached.state, attached.spec.name), "'cnilab apply'")
     asked = only or attached.spec.labs
-    wanted = choose(list_labs(), asked)
     has = ability(attached)
-    reasons = {lab.id: lacking(lab.needs, has) or put_off(lab, asked) for lab in wanted}
+    # Nobody who asks for the labs of a cluster wants to hear of those that are for none, and the other way round.
+    wanted = [lab for lab in choose(list_labs(), asked) if lab.id in asked or not unlike(lab, has)]
+    reasons = {lab.id: unlike(lab, has) or lacking(lab.needs, has) or put_off(lab, asked) for lab in wanted}
     fitting = [lab for lab in wanted if not reasons[lab.id]]
     records = [_unfit(lab, reasons[lab.id]) for lab in wanted if reasons[lab.id]]
     run.add_lab_steps(records)
     if not fitting:
         return records
+    stop = threading.Event()
+    one = _on_cluster(attached, fitting, run, journal, stop) if has.kubernetes else _bare(attached, run, journal, stop)
+    for made in schedule(fitting, one, stop, nodes=has.nodes).values():
+        records += made
+    return records
+
+
+def _on_cluster(
+    attached: Attached, labs: Sequence[LabDefinition], run: RunDir, journal: Journal, stop: threading.Event
+) -> Callable[[LabDefinition], list[LabStep]]:
+    """What runs a lab of a cluster; its manifests, and those of the others, are applied."""
     cluster = Cluster(attached, run.path)
     facts = cluster.facts("labs")
-    apply_labs(attached, fitting, run, journal, facts)
+    apply_labs(attached, labs, run, journal, facts)
     cluster.refresh()
 
-    stop = threading.Event()
-
     def one(lab: LabDefinition) -> list[LabStep]:
-        def keep(record: LabStep) -> None:
-            run.add_lab_steps([record])
-
         with journal.step(f"labs.{lab.id}", lab.title) as closing:
             again = bring_back(attached.kube, manifests([lab], resources.root(), facts))
             if again:
                 closing["created"] = again
                 cluster.refresh()
-            made = LabRun(lab, cluster, run.path / "labs" / lab.id, run.path, keep, stop).run()
-            closing["expectations"] = len(made)
-            failed = [record for record in made if record.status in {"fail", "error"}]
-            closing["failed"] = len(failed)
-            if failed:
-                closing["missed"] = f"{failed[0].title}: {failed[0].reason or failed[0].observed}"
+            made = _run(lab, cluster, run, stop)
+            closing.update(_summary(made))
         return made
 
-    for made in schedule(fitting, one, stop, nodes=has.nodes).values():
-        records += made
-    return records
+    return one
+
+
+def _bare(
+    attached: Attached, run: RunDir, journal: Journal, stop: threading.Event
+) -> Callable[[LabDefinition], list[LabStep]]:
+    """What runs a lab on machines without Kubernetes, and sees to it that they are as before."""
+    machines = Machines(attached, run.path)
+
+    def one(lab: LabDefinition) -> list[LabStep]:
+        with journal.step(f"labs.{lab.id}", lab.title) as closing:
+            before = residue.take(attached.lab)
+            made = _run(lab, machines, run, stop)
+            if left := residue.left(before, residue.take(attached.lab)):
+                made.append(_left(lab, left))
+                run.add_lab_steps(made[-1:])
+            closing.update(_summary(made))
+        return made
+
+    return one
+
+
+def _run(lab: LabDefinition, around: Surroundings, run: RunDir, stop: threading.Event) -> list[LabStep]:
+    def keep(record: LabStep) -> None:
+        run.add_lab_steps([record])
+
+    return LabRun(lab, around, run.path / "labs" / lab.id, run.path, keep, stop).run()
+
+
+def _summary(made: Sequence[LabStep]) -> dict[str, Any]:
+    """What the journal says of a lab."""
+    failed = [record for record in made if record.status in {"fail", "error"}]
+    missed = {"missed": f"{failed[0].title}: {failed[0].reason or failed[0].observed}"} if failed else {}
+    return {"expectations": len(made), "failed": len(failed), **missed}
+
+
+def _left(lab: LabDefinition, left: Sequence[str]) -> LabStep:
+    """A lab that does not take away what it made."""
+    reason = f"the lab left something behind: {'; '.join(left[:6])}"
+    return LabStep(lab=lab.id, step="clean", title="As before", place="machines", status="error", reason=reason)
 
 
 def _unfit(lab: LabDefinition, reason: str) -> LabStep:

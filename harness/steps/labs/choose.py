@@ -37,6 +37,7 @@ class Ability:
         proxy: Mode of kube-proxy.
         masquerade: Who masquerades what pods send to the outside.
         families: IP families of its pods.
+        kubernetes: There is a cluster at all.
     """
 
     gates: frozenset[str]
@@ -46,6 +47,7 @@ class Ability:
     proxy: str
     masquerade: str = ""
     families: tuple[Family, ...] = ("ipv4",)
+    kubernetes: bool = True
 
 
 def ability(attached: Attached) -> Ability:
@@ -59,6 +61,7 @@ def ability(attached: Attached) -> Ability:
         attached.spec.kubernetes.proxy_mode,
         attached.variant.expect.masquerade,
         attached.spec.families,
+        attached.variant.kubernetes,
     )
 
 
@@ -79,11 +82,29 @@ def lacking(needs: Needs, has: Ability) -> str:
     return "needs " + ", ".join(missing) if missing else ""
 
 
+def unlike(lab: LabDefinition, has: Ability) -> str:
+    """Why a lab is for another kind of machines; empty when it is for these."""
+    if lab.bare == (not has.kubernetes):
+        return ""
+    if lab.bare:
+        return f"needs machines without Kubernetes; 'cnilab apply {lab.id}' makes its own"
+    return "needs Kubernetes; 'cnilab up flannel' makes a cluster"
+
+
 def put_off(lab: LabDefinition, asked: Collection[str]) -> str:
     """Why a lab that would make sense does not run: it takes long, and nobody asked for it."""
     if not lab.long or asked:
         return ""
     return f"changes the network of the whole cluster for a time; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
+
+
+def bare_ids(only: Collection[str]) -> tuple[str, ...]:
+    """Those among ids that need no cluster.
+
+    Raises:
+        UsageError: An id is unknown.
+    """
+    return tuple(lab.id for lab in choose(list_labs(), only) if lab.bare and lab.id in only)
 
 
 def choose(labs: Sequence[LabDefinition], only: Collection[str]) -> list[LabDefinition]:

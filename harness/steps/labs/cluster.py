@@ -10,18 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Unpack
 
-from harness import timeouts
 from harness.cni import networks
 from harness.errors import UsageError
-from harness.model import world
 from harness.model.family import family_of_dial
 from harness.model.node import Node
 from harness.model.records import Tap as TapRecord
 from harness.model.spot import Spot
-from harness.probes import capture
 from harness.probes.sandboxes import Sandbox, Sandboxes, take
 from harness.runner import Argv, Completed, HostRunner, Runner, RunOptions
+from harness.steps.labs.facts import of_lab
 from harness.steps.labs.place import TapWanted
+from harness.steps.labs.taps import Listening, listening
 from harness.steps.lifecycle.attach import Attached
 
 ALIAS = "cnilab.dev/alias"
@@ -226,28 +225,13 @@ class Cluster:
     def facts(self, namespace: str) -> dict[str, Any]:
         """See `Surroundings.facts`."""
         now = self._snapshot()
-        spec, variant = self._attached.spec, self._attached.variant
         return {
-            "spec": {**spec.model_dump(mode="json"), "router": str(spec.router("ipv4")),
-                     "router6": str(spec.router("ipv6")), "nic": spec.cluster_nic, "router_nic": spec.router_nic,
-                     "families": list(spec.families), "api": str(spec.services.api_address(spec.primary)),
-                     "dns": str(spec.services.dns_address(spec.primary))},
-            "variant": variant.model_dump(mode="json"),
-            "world": {
-                "public": str(world.PUBLIC.ip), "zone": world.ZONE, "neighbour": str(world.NEIGHBOUR.ip),
-                "loopbacks": [str(one.ip) for one in world.LOOPBACKS], "far": str(world.FAR_HOST),
-                "public6": str(world.PUBLIC6.ip), "neighbour6": str(world.NEIGHBOUR6.ip),
-                "loopbacks6": [str(one.ip) for one in world.LOOPBACKS6], "far6": str(world.FAR_HOST6),
-                "port": world.RESPONDER_PORT, "log": world.LOG,
-            },
+            **of_lab(self._attached),
             "nodes": now.nodes,
             "node_list": list(now.nodes.values()),
             "all_pods": now.pods,
             "pods": _by_name(now.pods, namespace),
-            "pod_mtu": variant.expect.pod_mtu(spec.underlay.mtu),
-            "pod_mtu6": variant.expect.of("ipv6").pod_mtu(spec.underlay.mtu),
-            "patience": timeouts.stretched(1),
-        }  # fmt: skip
+        }
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -311,16 +295,12 @@ class Cluster:
     @contextmanager
     def taps(self, wanted: Sequence[TapWanted], namespace: str, stem: str) -> Iterator[dict[str, TapRecord]]:
         """See `Surroundings.taps`."""
-        points = []
-        for tap in wanted:
-            on = tap.on.replace("pod/", "netns/", 1) if tap.on.startswith("pod/") else tap.on
-            spot = self.spots(on, namespace)[0]
-            node = spot.facts.get("node", {}).get("name", spot.name)
-            points.append(capture.TapPoint(node, spot.name, tap.interface, spot.runner, " ".join(tap.filter)))
-        found: dict[str, TapRecord] = {}
-        with capture.listen(points, flow=stem, batch="labs", run=self._run, name=f"lab-{stem}") as running:
+        with listening(Listening(self._run, stem), wanted, lambda on: self._tapped(on, namespace)) as found:
             yield found
-        found |= {tap.name: record for tap, record in zip(wanted, running.stop(), strict=True)}
+
+    def _tapped(self, on: str, namespace: str) -> Spot:
+        """Where to listen: for a pod, the node's programs in its network."""
+        return self.spots(on.replace("pod/", "netns/", 1) if on.startswith("pod/") else on, namespace)[0]
 
 
 def _by_name(pods: list[dict[str, Any]], namespace: str) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def collect(name: str, state: Path, run: RunDir, journal: Journal) -> list[Path]
     with journal.step("collect", f"logs and kernel state of cluster {name}") as detail:
         _service_logs(collector, place)
         collector.attempt("kernel state", lambda: _kernel_of_living(collector, place))
-        collector.attempt("the cluster", lambda: _cluster(collector, attach(name, state)))
+        collector.attempt("the cluster", lambda: _if_cluster(collector, attach(name, state)))
         if collector.missed:
             collector.write("collect.txt", "Could not be collected:\n" + "\n".join(collector.missed) + "\n")
         detail["files"], detail["missed"] = collector.taken, len(collector.missed)
@@ -151,6 +151,11 @@ def _dump(collector: _Collector, node: str, runner: Runner, what: str, argv: tup
         collector.write(f"{node}/kernel/{what}.txt", text)
 
     return take
+
+
+def _if_cluster(collector: _Collector, there: Attached) -> None:
+    if there.variant.kubernetes:
+        _cluster(collector, there)
 
 
 def _cluster(collector: _Collector, there: Attached) -> None:

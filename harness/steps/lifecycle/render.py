@@ -51,6 +51,8 @@ def render(spec: LabSpec, variant: Variant) -> dict[str, str]:
     """
     files = {"spec.yaml": yamlio.dumps(json.loads(spec.model_dump_json(by_alias=True)))}
     files |= registry.driver(spec.provider).render(spec, variant)
+    if not variant.kubernetes:
+        return dict(sorted(files.items()))
     files["manifests/coredns.yaml"] = yamlio.dumps_all(coredns.manifests(spec))
     driver = network(variant)
     manifests = driver.manifests(spec, variant) if driver.manifests is not None else []

@@ -62,6 +62,9 @@ def bring_up(
     place = LabDir(state, spec.name)
     order = Order(spec, variant, needs(spec, store), place, run, journal, store, raise_limits)
     ready = attached(registry.driver(spec.provider).bring_up(order), place)
+    if not variant.kubernetes:
+        registry.mark_ready(place, own=store.own)
+        return ready
     watch = watchdog.Watchdog(place)
     with journal.step("up.api", "API server"):
         watch.until("the API server to be ready", lambda: api_ready(ready.kube), timeouts.API_READY)

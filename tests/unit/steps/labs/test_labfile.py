@@ -71,12 +71,19 @@ def test_an_operator_runs_only_what_its_terminal_has(labs: list[LabDefinition]) 
 
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
-    quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs}
+    quiet = {lab.id for lab in labs if lab.faults and not lab.disturbs and not lab.bare}
     # Their faults touch only what is theirs: a Service, a size of packet, a pod.
     told = (
         "a lab with faults and no `disturbs`: name it here if its faults touch only its own, else say what they disturb"
     )
     assert quiet == {"svc-iptables", "flannel-vxlan-decode", "dual-pod", "ndp-vs-arp"}, told
+
+
+def test_a_lab_that_needs_no_cluster_speaks_of_nothing_that_only_a_cluster_has(labs: list[LabDefinition]) -> None:
+    for lab in (one for one in labs if one.bare):
+        places = {step.on.partition("/")[0] for step in lab.steps}
+        assert places <= {"node", "each-node", "netns", "router", "far"}, lab.id
+        assert (lab.manifests, lab.disturbs, lab.needs.gates, lab.chapter) == ((), (), (), "containers"), lab.id
 
 
 def test_a_lab_that_masquerades_between_pods_never_meets_one_that_looks_at_sources(labs: list[LabDefinition]) -> None:
