@@ -155,6 +155,26 @@ class Step(Data):
         return constant_script(text, info.data.get("run", ()))
 
 
+class Question(Data):
+    """A question at the end of the text, whose answer a learner can have checked: `cnilab labs quiz`."""
+
+    ask: Sentence
+    answer: tuple[Word, ...] = Field(min_length=1, description="What is right, in all words that mean the same")
+    because: Sentence
+
+    def right(self, said: str) -> bool:
+        """Whether an answer is right; capitals, blanks and a full stop do not matter.
+
+        Args:
+            said: By the learner.
+        """
+        return _plain(said) in {_plain(one) for one in self.answer}
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".")
+
+
 PER_NODE: Final[Mapping[str, str]] = {
     "pod-set": "which pods there are",
     "pod-creation": "whether a new pod can start",
@@ -203,6 +223,7 @@ class LabDefinition(Data):
     disturbs: tuple[Resource, ...] = Field(default=(), description="What the lab changes while it runs")
     faults: dict[Slug, LabFault] = Field(default_factory=dict)
     steps: tuple[Step, ...] = Field(min_length=1)
+    questions: tuple[Question, ...] = ()
 
     @property
     def alone(self) -> bool:

@@ -16,13 +16,13 @@ from harness import resources, yamlio
 from harness.errors import Problem, SpecError, UsageError
 from harness.model.base import Data
 from harness.model.fault import Action
-from harness.model.lab import Expect, LabDefinition, LabFault, Needs, Plot, Step, Table, Tap
+from harness.model.lab import Expect, LabDefinition, LabFault, Needs, Plot, Question, Step, Table, Tap
 from harness.model.labcheck import NO_ID, contradictions
 from harness.model.plain import dotted_path
 
 _CLASSES: Mapping[str, type[Data]] = {
     "needs": Needs, "expect": Expect, "tables": Table, "plots": Plot, "capture": Tap, "faults": LabFault,
-    "inject": Action, "undo": Action, "steps": Step,
+    "inject": Action, "undo": Action, "steps": Step, "questions": Question,
 }  # fmt: skip
 
 
