@@ -54,8 +54,8 @@ def of(driver: str) -> Network:
 
 
 def network(variant: Variant) -> Network:
-    """The network of a variant."""
-    return of(variant.driver)
+    """The network of a variant; of machines without Kubernetes one that has nothing."""
+    return of(variant.driver) if variant.kubernetes else Network()
 
 
 def configurations() -> dict[str, Configuration]:
