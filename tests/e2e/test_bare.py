@@ -1,0 +1,85 @@
+"""Labs that need no cluster: on machines of their own, twice, and typed as their texts say."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import timeouts
+from harness.model import labfile
+from tests.e2e import snapshot
+from tests.e2e.conftest import PREFIX, Cli
+from tests.typed import type_all
+
+LABS = sorted(lab.id for lab in labfile.read_all() if lab.bare)
+TEXTS = Path(__file__).parents[2] / "labs"
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
+    cli, name = Cli(tmp_path_factory.mktemp("bare")), f"{PREFIX}-bare"
+    cli("up", "bare", "--name", name)
+    try:
+        yield cli, name
+    finally:
+        cli("down", name)
+
+
+def test_labs_make_their_own_machines_and_leave_nothing(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    before = snapshot.take([])
+    items = json.loads(cli("apply", *LABS, "-o", "json").stdout)["items"]
+    assert {one["lab"]: one["status"] for one in items} == dict.fromkeys(LABS, "pass")
+    assert cli.labs() == {}
+    assert snapshot.settle(before, [_made(cli)]) == {}
+
+
+def test_what_a_killed_program_leaves_is_found_and_taken_down(tmp_path: Path) -> None:
+    cli = Cli(tmp_path)
+    before = snapshot.take([])
+    started = cli.start("apply", *LABS)
+    for _ in timeouts.ticks(60):
+        if list(tmp_path.glob(".runs/*/labs/*")):
+            break
+    os.killpg(started.pid, signal.SIGKILL)
+    started.communicate()
+    assert len(cli.labs()) == 1
+    cli("down", "--all")
+    assert snapshot.settle(before, [_made(cli)]) == {}
+
+
+def _made(cli: Cli) -> str:
+    """The name of the machines that were made for labs."""
+    run = next(path for path in cli.home.glob(".runs/*-bare-*") if path.is_dir())
+    return run.name.partition("-")[2]
+
+
+def test_labs_run_again_on_the_same_machines(machines: tuple[Cli, str]) -> None:
+    cli, name = machines
+    for _ in range(2):
+        items = json.loads(cli("apply", "--cluster", name, "-o", "json").stdout)["items"]
+        assert {one["lab"]: one["status"] for one in items} == dict.fromkeys(LABS, "pass")
+    page = cli("report", "--cluster", name).stdout
+    assert LABS[0] in Path(page.strip().splitlines()[-1]).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def shell(machines: tuple[Cli, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a learner, whose `cnilab` is this one."""
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "cnilab"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m harness.cli.main "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    return {**machines[0].environment, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_texts_do_not_lie(machines: tuple[Cli, str], shell: dict[str, str], lab: str) -> None:
+    wrong = type_all(TEXTS / lab / "README.md", shell, machines[0].home, seconds=60)
+    assert wrong == [], "\n\n".join(wrong)
