@@ -24,12 +24,13 @@ def remove(name: str, journal: Journal) -> list[str]:
     Returns:
         What is left of it, in words; empty is good.
     """
-    if name not in names():
-        return []
     from harness.cli.inside import leave  # noqa: PLC0415
-    from harness.steps.lifecycle.down import tear_down  # noqa: PLC0415
+    from harness.steps.lifecycle.down import tear_down, without_state  # noqa: PLC0415
 
-    leave(name)
+    if name in names():
+        leave(name)
+    elif name not in without_state(settings().state):
+        return []
     return tear_down(settings().state, name, journal)
 
 
@@ -54,10 +55,13 @@ def remove(name: str, journal: Journal) -> list[str]:
 def command(clusters: tuple[str, ...], *, everything: bool) -> None:
     """Remove a cluster and everything that it made: processes, namespaces, mounts, cgroups, files.
 
-    This works in any state of the cluster, also after a crash. It is not an error if the cluster does not exist. The
-    run directory stays. Exit code 12 means that something could not be removed; it is listed.
+    This works in any state of the cluster, also after a crash, and if its directory is gone. It is not an error if the
+    cluster does not exist. The run directory stays. Exit code 12 means that something could not be removed; it is
+    listed.
     """
-    known = names()
+    from harness.steps.lifecycle.down import without_state  # noqa: PLC0415
+
+    known = [*names(), *without_state(settings().state)]
     if everything and clusters:
         msg = "give names or --all, but not both"
         raise click.UsageError(msg)

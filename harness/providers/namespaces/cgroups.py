@@ -11,7 +11,17 @@ from pathlib import Path
 from harness import timeouts
 from harness.enter import Hierarchy, hierarchies, this_machine, unified_group
 
-__all__ = ["TOP", "Hierarchy", "groups", "hierarchies", "kill_all", "processes", "remove", "unified_group"]
+__all__ = [
+    "TOP",
+    "Hierarchy",
+    "groups",
+    "hierarchies",
+    "kill_all",
+    "processes",
+    "remove",
+    "unified_group",
+    "with_suffix",
+]
 
 TOP = "cnilab"
 
@@ -23,6 +33,20 @@ def groups(lab: str) -> list[Path]:
         lab: Name of the lab's group, `LabLayout.group`.
     """
     return [hierarchy.path / TOP / lab for hierarchy in this_machine()]
+
+
+def with_suffix(suffix: str) -> dict[str, int]:
+    """Labs that have a group here, whether anything else is known of them or not: names, and how many processes.
+
+    Args:
+        suffix: End of the groups' names, `layout.group_suffix` of a state directory.
+    """
+    found: dict[str, int] = {}
+    for hierarchy in this_machine():
+        for group in (hierarchy.path / TOP).glob(f"*{suffix}"):
+            name = group.name.removesuffix(suffix)
+            found[name] = max(found.get(name, 0), len(set(processes(group))))
+    return found
 
 
 def processes(group: Path) -> Iterator[int]:

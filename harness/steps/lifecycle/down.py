@@ -9,15 +9,17 @@ from harness.model import labstate
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir, LabState
 from harness.providers import registry
+from harness.providers.namespaces import cgroups
+from harness.providers.namespaces.layout import group_suffix
 
 
-def labs_on_this_machine(directory: Path) -> list[str]:
-    """Names of all labs, complete or not.
+def without_state(directory: Path) -> list[str]:
+    """Names of labs that run, and whose directory somebody has removed: their control groups tell of them.
 
     Args:
         directory: The state directory of all labs.
     """
-    return labstate.names(directory)
+    return sorted(set(cgroups.with_suffix(group_suffix(directory))) - set(labstate.names(directory)))
 
 
 def made_by_this_process(directory: Path, name: str) -> bool:

@@ -17,8 +17,8 @@ from harness.components.lock import load
 from harness.errors import BringUpError, UsageError
 from harness.model.run import RunDir
 from harness.model.spec import LabSpec
-from harness.providers.namespaces import state
-from harness.providers.namespaces.layout import LabLayout
+from harness.providers.namespaces import cgroups, state
+from harness.providers.namespaces.layout import LabLayout, group_suffix
 
 SURROUNDINGS = ("router", "far", "fabric")
 
@@ -247,6 +247,22 @@ def test_down_is_idempotent(places: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "Cluster 'mine' is not up." in capsys.readouterr().err
     assert entry.run(["down"]) == 0
     assert "No cluster is up." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["down", "lost"], ["down", "--all"], ["down"]])
+def test_down_finds_a_cluster_whose_directory_is_gone(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    hierarchy = SimpleNamespace(path=places / "cgroup")
+    group = places / "cgroup" / cgroups.TOP / f"lost{group_suffix(places / 'state')}"
+    other = group.with_name(f"lost{group_suffix(places / 'elsewhere')}")
+    for one in (group / "n1", other):
+        one.mkdir(parents=True)
+    monkeypatch.setattr(cgroups, "this_machine", lambda: [hierarchy])
+    assert entry.run(words) == 0
+    assert "Cluster 'lost' is down." in capsys.readouterr().err
+    assert not group.exists()
+    assert other.exists()
 
 
 def test_down_asks_which_when_there_are_several(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
