@@ -38,6 +38,9 @@ _KERNELS_OWN: Final = re.compile(
 )
 """What is there whether somebody made it or not."""
 
+_TENTATIVE: Final = " tentative"
+"""An address of which the kernel still finds out whether somebody else has it, too. A second later it does not."""
+
 _CHAIN: Final = re.compile(r"^(ip6?tables): :(\S+) - ")
 """A chain that somebody made; built-in ones have a policy."""
 
@@ -65,7 +68,7 @@ def _of(machine: Node) -> frozenset[str]:
 def significant(lines: Iterable[str]) -> list[str]:
     """Lines about what somebody made. Pure."""
     kept = []
-    for line in lines:
+    for line in (line.rstrip().removesuffix(_TENTATIVE) for line in lines):
         if chain := _CHAIN.match(line):
             kept.append(f"{chain[1]}: chain {chain[2]}")
         elif not _KERNELS_OWN.match(line):

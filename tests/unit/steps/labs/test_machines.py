@@ -133,6 +133,11 @@ def test_what_is_there_anyway_is_not_told() -> None:
     ]  # fmt: skip
 
 
+def test_an_address_is_the_same_while_the_kernel_still_looks_for_duplicates() -> None:
+    address = "address: eth0 inet6 fe80::1/64 scope link "
+    assert residue.significant([f"{address}tentative "]) == residue.significant([address])
+
+
 def test_what_a_lab_leaves_and_what_it_takes_is_told_with_its_machine() -> None:
     before = {"n1": frozenset(residue.significant(SAID.splitlines())), "n2": frozenset({"link: eth0"})}
     more = f"{SAID.replace('route: default', 'route: blackhole')}iptables: :CNI-X - [0:0]\niptables: -A CNI-X -j DROP\n"
