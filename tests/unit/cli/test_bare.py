@@ -14,7 +14,7 @@ from harness.cni import catalogue
 from harness.errors import BringUpError
 from harness.model.records import LabStep
 from harness.model.run import RunDir
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 from tests.unit.cli.test_commands import lab, places
 
 __all__ = ["places"]
@@ -65,7 +65,7 @@ def test_what_needs_a_cluster_says_so(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     lab(places, "hands")
-    there = SimpleNamespace(variant=catalogue.variant(catalogue.BARE), lab=SimpleNamespace(name="hands"))
+    there = SimpleNamespace(variant=catalogue.variant(BARE), lab=SimpleNamespace(name="hands"))
     monkeypatch.setattr("harness.steps.lifecycle.attach.attach", lambda *_: there)
     if words == ["fault", "list"]:
         words = ["fault", "inject", "F01"]
