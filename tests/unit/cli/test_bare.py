@@ -37,12 +37,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[LabSpec]:
 
 
 def test_up_tells_how_to_get_in_and_prints_no_kubeconfig(
-    made: list[LabSpec], capsys: pytest.CaptureFixture[str]
+    made: list[LabSpec], places: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert entry.run(["up", "bare"]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "It has no Kubernetes. 'cnilab exec n1' starts a shell" in captured.err
+    assert RunDir(places / ".runs/latest").info().kubernetes == ""
     assert (made[0].families, str(made[0].node_address("n2"))) == (("ipv4",), "192.168.1.12")
 
 
