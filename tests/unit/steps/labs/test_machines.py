@@ -122,6 +122,7 @@ iptables: :POSTROUTING ACCEPT [0:0]
 iptables: COMMIT
 process: sh -c echo
 process: [sed] <defunct>
+process: [sed]
 nftables: table ip nat
 ip_forward: 0
 """
