@@ -173,8 +173,12 @@ class Survey:
         return None
 
 
-def examine(wish: Wish) -> Survey:
+def examine(wish: Wish, wanted: Sequence[rbac.Right] = rbac.WANTED) -> Survey:
     """Ask everything that decides what a run can do; changes nothing.
+
+    Args:
+        wish: What the user asks for.
+        wanted: Rights that are asked about.
 
     Raises:
         UsageError: The kubeconfig, or the context, is wrong.
@@ -192,7 +196,7 @@ def examine(wish: Wish) -> Survey:
         except ApiError as error:
             raise trouble.explain(way, error.status, error.cause, datetime.now(UTC)) from error
         try:
-            reviews = [(right, pool.submit(_review, kube, wish, right)) for right in rbac.WANTED]
+            reviews = [(right, pool.submit(_review, kube, wish, right)) for right in wanted]
             enforced = pool.submit(_enforced, kube, wish.namespace)
             found = rbac.answers((right, review.result()) for right, review in reviews)
         except ApiError as error:
