@@ -234,11 +234,11 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
     up(place, came.device)
     flow = meet(there, trail, place, arriving(came.device, came.port), flow)
     turns.returns(place, came.device, flow)
+    _led_away(place, flow)
     turns.untranslated(there, place, flow, trail)
     decision = _decide(place, flow, came.device)
     route = decision.route
     if route.kind == "local":
-        _led_away(place, flow)
         flow = meet(there, trail, place, (Station("ip", "input", came.device),), flow)
         turns.unled(there, trail, place, flow)
         trail.step(place.name, came.device, "arrives", flow)

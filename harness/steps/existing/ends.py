@@ -42,11 +42,10 @@ def nodes_of(found: Survey, known: Api, question: Question) -> tuple[NodeInfo, .
     virtual = None if target in OURS else virtual_of(known, names, target, question.wire, question.family)
     if virtual is None:
         family_of_flow(described_before(found), target, question.family)
-    first = _end(found, source)
-    if first is None:
-        msg = f"'{source[:100]}' is an address: a flow must begin at a pod or a node"
-        raise UsageError(msg)
-    ends = [first]
+    with suppress(ValueError):
+        msg = f"'{ip_address(source)}' is an address: a flow must begin at a pod or a node"
+        raise UsageError(msg, next_step="kubectl get pods,nodes -A -o wide")
+    ends = list(filter(None, [_end(found, source)]))
     if virtual is None:
         ends += filter(None, [_end(found, target)])
     whole = [*map(_usable, ends), *_behind(found, known, virtual or _published(found, known, question))]

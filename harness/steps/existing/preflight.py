@@ -186,7 +186,7 @@ def examine(wish: Wish, wanted: Sequence[rbac.Right] = rbac.WANTED) -> Survey:
     """
     if not 1 <= wish.sample <= survey.MOST:
         msg = f"a sample of {wish.sample} nodes is not possible"
-        raise UsageError(msg, cause=f"1 to {survey.MOST}", next_step="cnilab test --sample 10")
+        raise UsageError(msg, cause=f"1 to {survey.MOST}", next_step="--sample 10")
     access = load(wish.kubeconfig.absolute(), wish.context)
     kube = Kube(wish.kubeconfig, access=access, interval=POLL)
     way = trouble.Way(str(wish.kubeconfig), access.context, access.server, access.user, access.cert)
