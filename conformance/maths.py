@@ -55,6 +55,21 @@ def ladder(effective: int, underlay: int, fixed: Sequence[int] = (MIN_IPV4_MTU, 
     return tuple(sorted({size for size in fixed if size < effective} | {size for size in edges if size > UDP_HEADER}))
 
 
+PATH_SIZES: Final = (576, 1000, 1280, 1300, 1350, 1376, 1400, 1420, 1430, 1440, 1450, 1460, 1472, 1480, 1492)
+"""Sizes of IP packets that tell what is between nodes: what encapsulations and providers leave of 1500 bytes."""
+
+
+def path_sizes(mtu: int, family: Family) -> tuple[int, ...]:
+    """Sizes of packets to try between nodes, with DF set; the largest is what both NICs allow.
+
+    Args:
+        mtu: The smaller one of the NICs' MTUs, bytes.
+        family: In IPv6 no link carries less than 1280 bytes.
+    """
+    least = MIN_IPV4_MTU if family == "ipv4" else MIN_IPV6_MTU
+    return (*(size for size in PATH_SIZES if least <= size < mtu), mtu)
+
+
 def fragments(packet: int, mtu: int) -> int:
     """How many IPv4 fragments a sender makes of a packet (RFC 791 §3.2: offsets count in eights).
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
 from conformance.manifests import SIBLING_PORT
-from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, split_endpoint, udp_payload
+from conformance.maths import MIN_IPV6_MTU, ladder, pair_mtu, path_sizes, split_endpoint, udp_payload
 from conformance.pairs import first_pods, ladder_pairs, mesh_pairs, node_pairs, setup_pairs
 from conformance.tables import ports, sizes
 from harness.model.family import Family, family_of_dial
@@ -80,7 +80,9 @@ def underlay(inventory: Inventory, present: Mapping[str, int]) -> Plan:
         for dst in inventory.hosts:
             if src.node != dst.node:
                 now = [present.get(site.node, inventory.node(site.node).mtu) for site in (src, dst)]
-                plan[src.name] += [*both(to(dst), "underlay"), RungProbe(to(dst), pair_mtu(*now), purpose="underlay")]
+                sizes = path_sizes(pair_mtu(*now), inventory.family)
+                plan[src.name] += both(to(dst), "underlay")
+                plan[src.name] += [RungProbe(to(dst), size, purpose="underlay") for size in sizes]
     return dict(plan)
 
 

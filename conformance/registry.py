@@ -41,13 +41,17 @@ from conformance.checks import (
     speed,
     strays,
     stub,
+    underlay,
 )
 from conformance.model import Check
 from harness.errors import UsageError
 from harness.model.requirement import Area
 
 _OF_MODULES: Final[dict[Area, tuple[Check, ...]]] = {
-    "nodes": nodes.CHECKS + rule_tables.CHECKS + filters.CHECKS + ranges.CHECKS + agents.CHECKS + limits.CHECKS,
+    "nodes": (
+        *(underlay.CHECKS + nodes.CHECKS + rule_tables.CHECKS),
+        *(filters.CHECKS + ranges.CHECKS + agents.CHECKS + limits.CHECKS),
+    ),
     "identity": identity.CHECKS,
     "ipam": ipam.CHECKS,
     "reach": reach.CHECKS + setup.CHECKS + sources.CHECKS,

@@ -227,7 +227,7 @@ def of_walk(there: World, one: Asked, taken: Walk, *, arrived: bool | None) -> t
     for trouble in taken.troubles or (taken.doubts if not arrived else ()):
         if kinds()[trouble.kind].only:
             continue
-        certain = bool(taken.troubles) and (trouble.deviates or not arrived)
+        certain = bool(taken.troubles) and not taken.unread and (trouble.deviates or not arrived)
         causes.append(_cause({one.family: there}, Found(trouble, certain, one, taken), {}))
     return tuple(causes)
 
@@ -242,7 +242,8 @@ def _cause(worlds: Mapping[Family, World], one: Found, judged: Mapping[tuple[str
     facts = {**trouble.facts, **dict(_more(worlds[family], trouble))}
     legs = one.legs | {pair for pair, key in judged.items() if key == trouble.key}
     told = described(trouble.kind, trouble.place, facts, family)
-    told["sentence"] += "" if one.certain else ", if its conditions hold"
+    doubt = f" (not certain, as {one.walk.unread[0]})" if one.walk.unread else ", if its conditions hold"
+    told["sentence"] += "" if one.certain else doubt
     return Cause.model_validate(
         {
             **told,

@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final
 
 from conformance.causes.explain import of_walk
@@ -35,25 +36,50 @@ Way = tuple[str, str, Flow, str]
 """Sender, name of the receiver, packet, and the endpoint that a Service shall lead to."""
 
 
-def survey(context: Context, skip: AbstractSet[str] = frozenset()) -> tuple[Cause, ...]:
-    """What is certainly wrong, that which troubles most ways first.
+@dataclass(frozen=True)
+class Surveyed:
+    """What is to be said of many ways.
+
+    Args:
+        causes: What is wrong, that which troubles most ways first.
+        ways: How many were followed.
+        ended: How many of them could not be followed to their end, though nothing is known to be wrong with them.
+        unknown: What of them is not known, that of most ways first.
+    """
+
+    causes: tuple[Cause, ...] = ()
+    ways: int = 0
+    ended: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+def survey(context: Context, skip: AbstractSet[str] = frozenset()) -> Surveyed:
+    """What is wrong, and what is not known.
 
     Args:
         context: The cluster, with the pods between which ways are followed.
         skip: Names of Services that need not lead everywhere.
     """
     found: dict[str, Cause] = {}
-    count: dict[str, int] = {}
+    count: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    followed = ended = 0
     for family in context.inventory.families:
         there = context.of(family)
         places = world(there)
         for source, target, flow, prefer in ways(there, skip):
+            if places.foreign and prefer and places.holder(prefer) is None:
+                continue  # an endpoint on a node that was not asked
             taken = walk(places, source, flow, prefer=prefer)
+            followed += 1
+            ended += bool(taken.unknown and not taken.troubles)
+            unknown.update({*taken.unknown, *taken.unread})
             asked = Asked(source, target, family, flow, prefer)
             for cause in of_walk(places, asked, taken, arrived=None) if taken.troubles else ():
                 found.setdefault(cause.key, cause)
-                count[cause.key] = count.get(cause.key, 0) + 1
-    return tuple(sorted(found.values(), key=lambda one: (-count[one.key], one.key)))
+                count[cause.key] += 1
+    causes = sorted(found.values(), key=lambda one: (one.confidence != "certain", -count[one.key], one.key))
+    return Surveyed(tuple(causes), followed, ended, tuple(text for text, _ in unknown.most_common()))
 
 
 def ways(there: Context, skip: AbstractSet[str] = frozenset()) -> Iterator[Way]:

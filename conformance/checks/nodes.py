@@ -8,56 +8,19 @@ from typing import Any
 from conformance.checks.rules import forwarding, masquerade_rules
 from conformance.context import Context
 from conformance.dumps import INET, addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
-from conformance.inventory import NodeFact, Site
+from conformance.inventory import NodeFact
 from conformance.legs import (
-    answered_by,
-    any_ok,
-    broken,
     census,
     check_value,
     control,
     failed,
     names,
     passed,
-    reached,
-    where,
 )
-from conformance.maths import base, inside, pair_mtu
+from conformance.maths import base, inside
 from conformance.model import Check, Verdict
 from harness.model.family import Family
 from harness.model.records import Control, Leg
-
-
-def underlay(context: Context) -> Verdict:
-    """Nodes reach each other at their present MTU. When not, the cluster is broken, not the network under test."""
-    legs: list[Leg] = []
-    for src in context.inventory.hosts:
-        for dst in context.inventory.hosts:
-            if src.node == dst.node:
-                continue
-            for proto in ("tcp", "udp"):
-                leg = f"{src.node}>{dst.node}/{proto}"
-                one = context.exchange("underlay", src.name, dst.name, proto)
-                found = answered_by(context, one, reached(context, one, leg), dst.name)
-                legs.append(found if found.status == "pass" else broken(leg, found.statement, found.reason))
-            legs += _full_size(context, src, dst)
-    return Verdict(
-        tuple(legs),
-        (control("P1", any_ok(context.exchanges.get("underlay-self", ())), "a node reaches itself"),),
-        summary=f"{len(legs)} legs between nodes: TCP, UDP, and full-size packets with DF",
-    )
-
-
-def _full_size(context: Context, src: Site, dst: Site) -> list[Leg]:
-    """Packets at the MTU of the moment; what that was, only the probes knew."""
-    way, legs = f"{src.node}>{dst.node}", []
-    for rung in context.rungs:
-        if rung.purpose == "underlay" and (rung.src, rung.dst) == (src.name, dst.name):
-            text = f"{rung.size} B with DF from {where(src)} to {where(dst)}: {rung.outcome}"
-            leg = f"{way}/{rung.size}"
-            legs.append(passed(leg, "ok", "ok") if rung.outcome == "ok" else broken(leg, text, rung.outcome))
-    frozen = pair_mtu(context.inventory.node(src.node).mtu, context.inventory.node(dst.node).mtu)
-    return legs or [broken(f"{way}/{frozen}", f"the probe did not report {way}/{frozen}", "missing")]
 
 
 def routes(context: Context) -> Verdict:
@@ -328,11 +291,6 @@ def _veths(context: Context) -> Control:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(
-        "node.underlay", "nodes reach each other at their current MTU", "M", "B0", underlay, gates=("multi", "hosts"),
-        causes=("the cluster is broken, not the network under test",),
-        next=("ip -br link", "ping -M do -s {size} {destination}"),
-    ),
     Check(
         "node.routes", "nodes have exactly the variant's routes to pods", "S", "B0", routes,
         gates=("ncidr", "node", "known", "ranges", "multi"),

@@ -67,6 +67,7 @@ class Walk:
         unknown: What decides and cannot be evaluated: the walk ended there.
         arrived: Where the packet arrived; empty: nowhere.
         answered: Its answer came back.
+        unread: What could not be read of places on the way: it may decide before anything else does.
     """
 
     steps: tuple[Step, ...] = ()
@@ -75,6 +76,7 @@ class Walk:
     unknown: tuple[str, ...] = ()
     arrived: str = ""
     answered: bool = False
+    unread: tuple[str, ...] = ()
 
     @property
     def server(self) -> str:

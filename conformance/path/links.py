@@ -95,6 +95,9 @@ def from_pod(there: World, trail: Trail, pod: Place, nexthop: str, flow: Flow) -
         flow: The packet.
     """
     node, veth = there.places[pod.node], pod.host_veth
+    if there.foreign and not veth:
+        msg = f"how {pod.name} is linked to {node.name} is not known: its {POD_NIC} has no end there"
+        raise BlindError(msg)
     up(node, veth)
     known(node, veth)
     bridge = _bridge_of(there, node, veth)
@@ -147,12 +150,34 @@ def _lost(there: World, place: Place, address: str) -> None:
 
 
 def _nobody(there: World, place: Place, device: str, nexthop: str) -> NoReturn:
-    """Raise StoppedError: nobody answers when a place asks for a neighbour."""
+    """Raise StoppedError: nobody answers when a place asks for a neighbour; BlindError where a stranger might."""
     _lost(there, place, nexthop)
+    bridge = there.places[place.node].master(place.host_veth) if place.kind == "pod" else device
+    if there.foreign and bridge != there.context.expect.bridge:
+        _stranger(place, device, nexthop)
     gateway = place.kind == "pod"
     kind = "gateway.nobody" if gateway else "neighbour.nobody"
     where = place.node if gateway else place.name
     stop(kind, where, f"addr/{nexthop}", address=nexthop, device=device, asker=place.name)
+
+
+def _stranger(place: Place, device: str, nexthop: str) -> NoReturn:
+    """Raise BlindError: the packet goes to somebody of whom nothing was read."""
+    msg = f"{place.name} sends it by {device} to {nexthop}, of which nothing was read"
+    raise BlindError(msg)
+
+
+TUNNELS: Final = frozenset({"geneve", "gre", "gretap", "ip6gre", "ip6tnl", "ipip", "sit", "tun", "vxlan", "wireguard",
+                            "xfrm"})  # fmt: skip
+"""Kinds of links that put packets into others."""
+
+
+def carries(there: World, place: Place, device: str) -> None:
+    """Raises BlindError for a tunnel that is not the network's own, of a cluster that is not ours."""
+    shape = place.kind_of(device)
+    if there.foreign and shape in TUNNELS and device != there.context.expect.overlay_device:
+        msg = f"what {device} of {place.name} ({shape}) does cannot be evaluated"
+        raise BlindError(msg)
 
 
 def _unmistaken(trail: Trail, place: Place, device: str, address: str, owner: Place) -> None:
@@ -251,6 +276,8 @@ def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, fl
     owner = next((one for one in there.machines() if nexthop in one.addresses and one.name != place.name), None)
     if owner is None:
         _lost(there, place, nexthop)
+        if there.foreign:
+            _stranger(place, device, nexthop)
         stop("nexthop.nobody", place.name, f"nexthop/{nexthop}", address=nexthop, device=device, flow=flow)
     nic = owner.addresses[nexthop]
     _heard(there, trail, (place, device), (owner, nic), nexthop)

@@ -42,6 +42,7 @@ class Place:
         deciders: Devices at which programs of eBPF decide, or queues that drop.
         held: Addresses that the runtime knows of, where links are not known.
         host_veth: Of a pod: the node's end of its link.
+        unread: Why it is not known whether programs decide; empty: it is.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Place:
     deciders: frozenset[str] = frozenset()
     held: tuple[str, ...] = ()
     host_veth: str = ""
+    unread: str = ""
 
     @cached_property
     def addresses(self) -> dict[str, str]:
@@ -160,7 +162,40 @@ class World:
     def nic(self, place: Place) -> str:
         """The link by which a machine is on the underlay."""
         spec = self.context.spec
+        if self.foreign and place.kind == "node":
+            return place.addresses.get(self.context.inventory.node(place.name).address, spec.cluster_nic)
         return spec.router_nic if place.kind == "router" else spec.cluster_nic
+
+    @property
+    def foreign(self) -> bool:
+        """Nobody here made the cluster: it may have machines, links and rules of which nobody was asked."""
+        return self.context.spec.provider == "existing"
+
+    @cached_property
+    def proxied(self) -> bool:
+        """Rules of kube-proxy lead to Services. Of a cluster that is not ours the rules themselves tell."""
+        if self.foreign:
+            return any(led(place.rules) for place in self.machines())
+        return bool(self.context.gates.get("kp"))
+
+
+IPVS: Final = "kube-ipvs0"
+"""The link that has the addresses of all Services where IPVS leads to their endpoints (pkg/proxy/ipvs)."""
+
+_CHAIN: Final = "KUBE-SERVICES"
+_TABLE: Final = "kube-proxy"
+
+
+def led(rules: NodeRules | None) -> bool:
+    """Whether there are rules of kube-proxy, in its modes iptables and nftables.
+
+    Args:
+        rules: Of a node; None where they are not known.
+    """
+    if rules is None:
+        return False
+    saved = any(_CHAIN in table.chains for tables in rules.tables.values() for table in tables.values())
+    return saved or any(table == _TABLE for _, table, _ in rules.ruleset.chains)
 
 
 def world(context: Context) -> World:
@@ -218,8 +253,19 @@ def _node(context: Context, name: str) -> Place:
         ports=by_name(_read(context, "node", name, "bridge-link")),
         rules=node_rules(context, name),
         deciders=frozenset(deciders(context, name)),
+        unread=_unread(context, name),
         **_kernel(context, "node", name),
     )
+
+
+def _unread(context: Context, node: str) -> str:
+    """Why it is not known whether programs decide at a node: nodes that are not ours may lack the tools that tell."""
+    if context.spec.provider != "existing":
+        return ""
+    for subject, words in (("programs", "programs of eBPF"), ("queues", "queues of devices")):
+        if why := reason(context.attempt("node", node, subject)):
+            return f"the {words} of {node} could not be read: {why.splitlines()[0]}"
+    return ""
 
 
 def _machine(context: Context, name: str) -> Place:

@@ -38,7 +38,9 @@ def expected(there: World, trail: Trail, place: Place, station: Station, flow: F
         if api.endpoints and end.to and not _leads_to(end, flow, api.endpoints):
             trail.wrong(replace(found, kind="service.stranger", facts={**found.facts, "service": "kubernetes"}))
     elif is_pod(there, flow.dst) or (
-        flow.dst in {node.address for node in inventory.nodes} and flow.dport not in node_ports(there)
+        not there.foreign  # pods of others may have ports of nodes
+        and flow.dst in {node.address for node in inventory.nodes}
+        and flow.dport not in node_ports(there)
     ):
         trail.wrong(found)
 
@@ -57,7 +59,7 @@ def _sender(there: World, trail: Trail, place: Place, flow: Flow, end: End) -> s
         plain = not _translated(trail, place.name, flow)
         return "rule.masquerades" if plain or (_virtual(there, trail.dialled.dst) and flow.src != flow.dst) else ""
     if end.to and end.to not in place.addresses:
-        return "rule.sender"
+        return "" if there.foreign else "rule.sender"  # gateways for what leaves the cluster have such addresses
     return "rule.one-port" if end.port else ""
 
 

@@ -10,7 +10,7 @@ from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.hooks import Station, chains
 from conformance.inventory import NodeFact
 from conformance.netfilter import REJECT, Flow
-from conformance.path.hop import StoppedError, Trail, Trouble, stop
+from conformance.path.hop import BlindError, StoppedError, Trail, Trouble, stop
 from conformance.path.named import thing_of
 from conformance.path.places import Place, World
 
@@ -96,6 +96,8 @@ def _way(there: World, sharing: NodeFact | None, device: str, gateway: str) -> s
 def wanted_device(there: World, place: Place, address: str) -> str:
     """The link by which a node should send packets for an address of the cluster; empty: nothing is promised."""
     owner = there.holder(address)
+    if there.foreign and (owner is None or owner.kind != "pod"):
+        return ""  # its nodes may have more links than one, and ways that lead anywhere
     if owner is None:
         virtual = ipaddress.ip_address(address) in ipaddress.ip_network(there.context.service_range)
         return "" if virtual or there.sharing(address) else there.nic(place)
@@ -123,7 +125,7 @@ def _address(there: World, node: Place) -> str:
 def untranslated(there: World, place: Place, flow: Flow, trail: Trail) -> None:
     """Raises StoppedError for a packet that is still for a Service, though rules of its node should have led it on."""
     context = there.context
-    if place.kind != "node" or not context.gates.get("kp") or trail.direction == "reply":
+    if place.kind != "node" or not (there.proxied or there.foreign) or trail.direction == "reply":
         return
     inventory = context.inventory
     virtual = {
@@ -132,6 +134,9 @@ def untranslated(there: World, place: Place, flow: Flow, trail: Trail) -> None:
     virtual |= {(inventory.node_dns, DNS_PORT): "kube-dns"} if inventory.node_dns else {}
     virtual |= {(inventory.api.cluster_ip, inventory.api.port): "kubernetes"} if inventory.api is not None else {}
     if service := virtual.get((flow.dst, flow.dport)):
+        if not there.proxied:
+            msg = f"what leads packets for Service {service} on is not known: no node has rules of kube-proxy"
+            raise BlindError(msg)
         kind = "service.unready" if _refuses(there, place, flow) else "service.rules"
         stop(kind, place.name, "services", service=service, flow=flow)
 
@@ -154,9 +159,9 @@ def unled(there: World, trail: Trail, place: Place, flow: Flow) -> None:
         return
     inventory = there.context.inventory
     service = next((one.name for one in inventory.services for port in one.ports if port.node_port == flow.dport), "")
-    if service and there.context.gates.get("kp"):
+    if service and there.proxied and not there.foreign:
         stop("service.rules", place.name, "services", service=service, flow=flow)
-    if flow.dport == inventory.node(place.name).host_port:
+    if flow.dport == inventory.node(place.name).host_port and not there.foreign:
         stop("hostport.rules", place.name, "hostports", flow=flow)
 
 
@@ -181,6 +186,8 @@ def masked(there: World, trail: Trail, place: Place, device: str, flow: Flow) ->
     sender, owner = there.holder(flow.src), there.holder(flow.dst)
     if sender is None or sender.kind != "pod" or (owner is not None and owner.kind in {"pod", "node"}):
         return
+    if there.foreign and ipaddress.ip_address(flow.dst) in ipaddress.ip_network(context.pod_range):
+        return  # a pod of a node that was not asked
     if trail.direction == "reply":
         return
     if trail.exempt and not flow.untracked:

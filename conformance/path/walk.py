@@ -16,8 +16,8 @@ from conformance.hooks import Station, arriving, leaving
 from conformance.netfilter import SMALL, Flow
 from conformance.path import turns
 from conformance.path.hop import BlindError, StoppedError, Trail, Walk, stop
-from conformance.path.links import Arrival, fits, from_pod, has, known, to_bridge, up, wire
-from conformance.path.places import POD_NIC, Place, World
+from conformance.path.links import Arrival, carries, fits, from_pod, has, known, to_bridge, up, wire
+from conformance.path.places import IPVS, POD_NIC, Place, World
 from conformance.path.rules import meet
 from conformance.path.tunnel import carried
 
@@ -60,7 +60,16 @@ def walk(there: World, source: str, flow: Flow, *, prefer: str = "", error: str 
         unknown.append(str(blind))
     if refused and not unknown:
         turns.refused(there, trail, source)
-    return Walk(tuple(trail.steps), tuple(trail.troubles), tuple(trail.doubts), tuple(unknown), arrived, answered)
+    met = [there.places[step.place].unread for step in trail.steps if step.place in there.places]
+    return Walk(
+        tuple(trail.steps),
+        tuple(trail.troubles),
+        tuple(trail.doubts),
+        tuple(unknown),
+        arrived,
+        answered,
+        tuple(dict.fromkeys(filter(None, met))),
+    )
 
 
 _LED: Final = frozenset({"service.stranger", "rule.redirects", "rule.sender", "rule.masquerades"})
@@ -139,6 +148,7 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | F
     decision = _decide(source, flow, "")
     flow = replace(flow, src=flow.src or _sender(source, decision.route))
     if decision.route.kind == "local":
+        _led_away(source, flow)
         return flow
     device = decision.route.devices[0]
     before = flow
@@ -150,6 +160,13 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | F
             return flow
     turns.untranslated(there, source, flow, trail)
     return _out(there, trail, source, decision, Arrival(source, "", "", flow))
+
+
+def _led_away(place: Place, flow: Flow) -> None:
+    """Raises BlindError for a packet to a Service that IPVS takes: its tables are not read."""
+    if place.addresses.get(flow.dst) == IPVS:
+        msg = f"IPVS of {place.name} decides where packets for {flow.dst} go"
+        raise BlindError(msg)
 
 
 def _sender(place: Place, route: Route) -> str:
@@ -175,6 +192,9 @@ def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | F
     flow = meet(there, trail, pod, leaving(device), flow)
     fits(pod, device, flow)
     trail.step(pod.name, device, f"leaves by {decision.route}", flow)
+    if there.foreign and device != POD_NIC and not decision.route.is_default:
+        msg = f"{pod.name} sends it by {device}, a network of its own that is not followed"
+        raise BlindError(msg)
     if device != POD_NIC:
         stop("route.astray", pod.name, f"route/{decision.route.network}", flow=flow, route=decision.route,
                    rule=decision.rule, to=device, wanted=POD_NIC)  # fmt: skip
@@ -214,6 +234,7 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
     up(place, came.device)
     flow = meet(there, trail, place, arriving(came.device, came.port), flow)
     turns.returns(place, came.device, flow)
+    _led_away(place, flow)
     turns.untranslated(there, place, flow, trail)
     decision = _decide(place, flow, came.device)
     route = decision.route
@@ -250,6 +271,7 @@ def _out(there: World, trail: Trail, place: Place, decision: Decided, came: Arri
     elif shape == "veth":
         pod = there.behind(place.name, device)
     flow = meet(there, trail, place, leaving(device, port, came.device), flow)
+    carries(there, place, device)
     fits(place, device, flow)
     turns.masked(there, trail, place, device, flow)
     if pod is not None:

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
 Given = dict[str, Any]
 Handler = Callable[[Given, Given], int | None]
 
-_WHERE = (
+_CLUSTER = (
     click.option(
         "--kubeconfig",
         type=click.Path(dir_okay=False, path_type=Path),
         help="Use this existing cluster, which cnilab did not make.",
     ),
     click.option("--context", metavar="NAME", help="With --kubeconfig: use this context, not the current one."),
+)
+_WHERE = (
+    *_CLUSTER,
     click.option(
         "--namespace",
         metavar="NAME",
@@ -42,7 +45,7 @@ _WHAT = (
     click.option("--seed", type=int, help="With --kubeconfig: seed of the choice of nodes.  [default: 1]"),
     click.option("--pods-only", is_flag=True, help="With --kubeconfig: run no privileged probes on nodes."),
 )
-_RUN = (
+_IMAGES = (
     click.option("--network", metavar="VARIANT", help="With --kubeconfig: the cluster's network, if you know it."),
     click.option(
         "--image",
@@ -54,6 +57,9 @@ _RUN = (
         metavar="REFERENCE",
         help="With --kubeconfig: image of the toolbox for nodes. Without it the toolbox is sent.",
     ),
+)
+_RUN = (
+    *_IMAGES,
     click.option(
         "--run-dir", type=click.Path(file_okay=False, path_type=Path), help="With --kubeconfig: the run directory."
     ),
@@ -88,7 +94,12 @@ def on_cluster(handler: Handler, *options: Callable[[Any], Any]) -> Callable[[Ca
     return decorate
 
 
-def _wish(given: Given) -> Wish:
+def wish(given: Given) -> Wish:
+    """What a user asks for with the options of a cluster.
+
+    Args:
+        given: Them.
+    """
     from harness.steps.existing.preflight import Wish  # noqa: PLC0415 - the help must not wait for it
 
     known = {"network": "cni"}
@@ -97,7 +108,13 @@ def _wish(given: Given) -> Wish:
     )
 
 
-def _not_with(own: Given, **options: str) -> None:
+def not_with(own: Given, **options: str) -> None:
+    """Refuse a command's own options that have no meaning on an existing cluster.
+
+    Args:
+        own: All of them.
+        **options: How those are written.
+    """
     for name, option in options.items():
         if own.get(name):
             msg = f"{option} is for clusters that cnilab made, and cannot be used with --kubeconfig"
@@ -106,7 +123,7 @@ def _not_with(own: Given, **options: str) -> None:
 
 def _test(given: Given, own: Given) -> int:
     """`cnilab test --kubeconfig`."""
-    _not_with(
+    not_with(
         own, cluster="--cluster", disruptive="--disruptive", faults="--faults", only="--fault", explain="--explain"
     )
     from harness.cli.runs import finish  # noqa: PLC0415
@@ -117,7 +134,7 @@ def _test(given: Given, own: Given) -> int:
     with progress() as listener:
         journal = Journal(None, listener)
         with journal.step("existing.preflight", "cluster access, permissions and nodes"):
-            found = examine(_wish(given))
+            found = examine(wish(given))
         if found.blocked is not None:
             raise found.blocked
         run = _new_run(found, given["run_dir"], own)
@@ -145,19 +162,34 @@ def _sent(run: RunDir, journal: Journal, what: str) -> Path:
         return kit(store) if what == "kit" else store.ensure(["responder"])["responder"].path
 
 
+def sent(journal: Journal, what: str) -> Path:
+    """The same for a command that writes no run directory.
+
+    Args:
+        journal: Told of downloads and builds.
+        what: responder or kit.
+    """
+    from harness.cli.stores import store_for  # noqa: PLC0415
+    from harness.components.images import kit  # noqa: PLC0415
+    from harness.model.spec import LabSpec  # noqa: PLC0415
+
+    store = store_for(LabSpec(), journal)
+    return kit(store) if what == "kit" else store.ensure(["responder"])["responder"].path
+
+
 def _new_run(found: Survey, where: Path | None, own: Given) -> RunDir:
     from harness.cli.runs import new_run  # noqa: PLC0415
     from harness.steps.existing.described import described_before  # noqa: PLC0415
 
     run = new_run(described_before(found), [], where)
-    wish = found.wish
-    words = ["cnilab", "test", "--kubeconfig", str(wish.kubeconfig), "--context", found.access.context]
-    words += ["--sample", str(wish.sample), "--seed", str(wish.seed), *(["--pods-only"] if wish.pods_only else [])]
+    asked = found.wish
+    words = ["cnilab", "test", "--kubeconfig", str(asked.kubeconfig), "--context", found.access.context]
+    words += ["--sample", str(asked.sample), "--seed", str(asked.seed), *(["--pods-only"] if asked.pods_only else [])]
     said = {
-        "--namespace": wish.namespace,
-        "--image": wish.image,
-        "--node-image": wish.node_image,
-        "--network": wish.cni,
+        "--namespace": asked.namespace,
+        "--image": asked.image,
+        "--node-image": asked.node_image,
+        "--network": asked.cni,
         "--select": own["select"],
     }
     words += [word for option, value in said.items() if value for word in (option, value)]
@@ -170,7 +202,7 @@ def _doctor(given: Given, own: Given) -> int:
     """`cnilab doctor --kubeconfig`."""
     from harness.steps.existing.preflight import examine, rows  # noqa: PLC0415
 
-    found = examine(_wish(given | {"network": own.get("cni")}))
+    found = examine(wish(given | {"network": own.get("cni")}))
     table = rows(found)
     items = [vars(row) for row in table]
     lines = [(row.title, row.status, row.detail, row.consequence or "-") for row in table]
@@ -198,7 +230,7 @@ def _down(given: Given, own: Given) -> None:
     from harness.steps.existing.preflight import examine  # noqa: PLC0415
     from harness.steps.existing.run import clear_leftovers  # noqa: PLC0415
 
-    found = examine(_wish(given))
+    found = examine(wish(given))
     if not given["namespace"] and not found.rights.has("namespaces"):
         msg = "this user may not list namespaces to find runs"
         raise UsageError(
@@ -212,6 +244,15 @@ def _down(given: Given, own: Given) -> None:
         if gone
         else f"Nothing is left at {where}."
     )
+
+
+def why_cluster(handler: Handler) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of a cluster for `cnilab why`, which works in no namespace of the user's and writes no run directory.
+
+    Args:
+        handler: Of the command with --kubeconfig.
+    """
+    return on_cluster(handler, *_CLUSTER, *_WHAT, *_IMAGES)
 
 
 test_cluster = on_cluster(_test, *_WHERE, *_WHAT, *_RUN)

@@ -19,7 +19,7 @@ from harness.errors import CnilabError, UsageError
 from harness.model.journal import now
 from harness.model.labstate import LabDir, LabState, read
 from harness.model.run import RunDir, RunInfo
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 from harness.steps.lifecycle.attach import Attached
 
 
@@ -49,7 +49,7 @@ def new_run(spec: LabSpec, words: list[str], where: Path | None) -> RunDir:
                 started=now(),
                 variant=spec.cni,
                 provider=spec.provider,
-                kubernetes=spec.kubernetes.version,
+                kubernetes="" if spec.cni == BARE else spec.kubernetes.version,
                 nodes=spec.nodes,
                 spec=json.loads(spec.model_dump_json(by_alias=True)),
                 reproduce=_reproduce(spec, words),

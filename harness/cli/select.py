@@ -14,6 +14,7 @@ from harness.errors import BringUpError, NotYoursError, UsageError
 from harness.model import labstate
 
 if TYPE_CHECKING:
+    from harness.model.node import Lab
     from harness.steps.lifecycle.attach import Attached
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,6 +92,13 @@ def _whose() -> list[str]:
     if os.geteuid() == 0:
         return []
     return [f"you are not root; root's clusters are in root's own directory, not in {settings().state}"]
+
+
+def machines(cluster: str | None) -> Lab:
+    """The machines of the chosen cluster; its API is not asked for."""
+    from harness.providers.registry import find  # noqa: PLC0415
+
+    return find(chosen(cluster), settings().state).lab
 
 
 def attached(cluster: str | None, *, bare: bool = False) -> Attached:

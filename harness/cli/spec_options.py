@@ -191,7 +191,7 @@ def _read(target: str, given: Mapping[str, Any]) -> LabSpec:
 
 def _possible(spec: LabSpec) -> None:
     """Refuse machines without Kubernetes of a provider that only has machines with it."""
-    from harness.cni.catalogue import BARE  # noqa: PLC0415
+    from harness.model.spec import BARE  # noqa: PLC0415
 
     if spec.cni == BARE and spec.provider != "namespaces":
         msg = f"the provider {spec.provider} has no machines without Kubernetes"

@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -14,16 +13,13 @@ from harness import yamlio
 from harness.components.versions import numbers
 from harness.errors import SpecError, UsageError
 from harness.model.ownfiles import mistakes
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 from harness.model.variant import DRIVERS, Variant
 
 _FOLDER = Path(__file__).parent
 
 _OF_PROXY_MODE: Mapping[str, tuple[str, ...]] = {"nftables": ("nftables",), "ipvs": ("ipvs", "ipset", "dummy")}
 """What kube-proxy needs of the kernel in its modes: for IPVS a dummy link has the addresses of all Services."""
-
-BARE: Final = "bare"
-"""Stands where a variant's name does, for machines without Kubernetes and without a pod network."""
 
 NOT_OF_KERNEL = frozenset({"weave-images"})
 """What of `needs` no other kernel has, either."""

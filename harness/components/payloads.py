@@ -21,7 +21,7 @@ _BASE: dict[str, Content] = {
     "etc/services": b"domain 53/tcp\ndomain 53/udp\nhttp 80/tcp\nhttps 443/tcp\n",
 }
 # A real shell, too: busybox's own prefers its applets to the programs of the same name on PATH.
-_TOOLS = ("bridge", "curl", "dig", "ip", "nft", "ping", "sh", "ss", "tcpdump")
+_TOOLS = ("bpftool", "bridge", "curl", "dig", "ip", "nft", "ping", "sh", "ss", "tc", "tcpdump")
 _CLANG = "clang-19"
 _CILIUM_TOOLS = ("bash", "bpftool", _CLANG, "ipset", "tc")
 _CILIUM_SCRIPTS = {

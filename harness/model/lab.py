@@ -29,7 +29,7 @@ LabGate = Literal[
 ]  # fmt: skip
 """Gates that a lab can be asked for: what variants declare, and what the machine has. The suite finds out more."""
 
-Chapter = Literal["containers", "pods", "flannel", "mtu", "services", "egress", "cilium", "weave"]
+Chapter = Literal["containers", "pods", "flannel", "mtu", "services", "inventory", "egress", "cilium", "weave"]
 """Chapters of the workshop; `labs/README.md` has a section for each."""
 
 VARIABLES: Final = frozenset(

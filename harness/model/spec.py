@@ -21,6 +21,9 @@ KUBERNETES_VERSION: Final = r"^1\.\d{1,2}(\.\d{1,3})?$"
 CNI_VERSION: Final = r"^(\d{1,4}\.\d{1,4}\.\d{1,4}(-[0-9A-Za-z.]{1,40})?)?$"
 """A version of a network, in full; empty for the pinned one."""
 
+BARE: Final = "bare"
+"""Stands where a variant's name does, for machines without Kubernetes and without a pod network."""
+
 ALL_LABS: Final = "all"
 """Stands for every lab that the variant can do, the long ones too, where ids of labs are asked for."""
 

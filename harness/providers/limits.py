@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import PreflightError
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 
 INOTIFY = "fs/inotify/max_user_instances"
 NEIGHBOURS = "net/ipv4/neigh/default/gc_thresh3"
@@ -54,7 +54,9 @@ class Shortage:
 
 
 def needs(spec: LabSpec) -> dict[str, int]:
-    """What a lab takes of each limit."""
+    """What a lab takes of each limit; machines without Kubernetes take next to nothing."""
+    if spec.cni == BARE:
+        return {}
     pods = spec.nodes * _PODS_PER_NODE
     per_node = pods // spec.nodes
     # On a node's bridge every pod knows the gateway and its neighbours, and the node knows its pods and other nodes.

@@ -19,7 +19,7 @@ WITHOUT_KUBERNETES = ("nodeinit", "responder")
 """What machines take from the store that are no cluster's nodes, beside CNI plugins."""
 
 PLUGINS_OF_NETWORKS = ("cni-flannel",)
-"""CNI plugins that come to a cluster's nodes in an image of its network. Machines without Kubernetes have them at once."""
+"""CNI plugins that an image of a network brings to its nodes. Machines without Kubernetes have them at once."""
 
 
 def lock_for(spec: LabSpec) -> Lock:

@@ -9,7 +9,6 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.cni import catalogue
 from harness.errors import CnilabError, NotYoursError, UsageError
 from harness.model import labstate
 from harness.model.family import FAMILIES, Family, IpFamily
@@ -48,6 +47,8 @@ def usual_families(variant: str, provider: str) -> IpFamily:
     """
     if provider not in PROVIDERS or driver(provider).usual != "dual":
         return "ipv4"
+    from harness.cni import catalogue  # noqa: PLC0415 - a lab that is up is found without a reader of YAML
+
     return catalogue.variant(variant).usual
 
 

@@ -1,8 +1,8 @@
 """Other userlands than the one that the tests run in: a newer Python, a chroot, containers of Docker and systemd.
 
-A chroot and the unit tests with one lab under a newer Python are a part of all end-to-end tests. The README's first
-command in Debian 13, and labs in containers, take long: `tox -e userland`, nightly; CNILAB_USERLAND_TESTS=1 runs them
-anywhere.
+A chroot, and some unit tests with one lab under a newer Python are a part of all end-to-end tests. All unit tests, the
+README's first command in Debian 13, and labs in containers take long: `tox -e userland`, nightly;
+CNILAB_USERLAND_TESTS=1 runs them anywhere.
 """
 
 from __future__ import annotations
@@ -80,12 +80,23 @@ def newer(warm: Cli, tmp_path_factory: pytest.TempPathFactory, request: pytest.F
     return Place(source, env=userland.environment(CNILAB_PYTHON=str(python)))
 
 
-def test_unit_tests_and_a_lab_under_a_newer_python(newer: Place, untouched: list[str]) -> None:
-    # Unit tests know their deadlines; those of labs may be stretched.
-    said = newer("/usr/bin/env", "-u", "CNILAB_TIMEOUT_SCALE", "./tox", "-e", "unit", timeout=3000)
+def unit_tests(place: Place, *which: str) -> None:
+    """Unit tests know their deadlines; those of labs may be stretched."""
+    said = place("/usr/bin/env", "-u", "CNILAB_TIMEOUT_SCALE", "./tox", "-e", "unit", "--", *which, timeout=3000)
     assert " passed" in said
+
+
+def test_what_a_newer_python_changes_and_a_lab_under_it(newer: Place, untouched: list[str]) -> None:
+    """TLS and certificates, the command line, processes, and the models of all data: nightly, it is all unit tests."""
+    unit_tests(newer, "tests/unit/cluster", "tests/unit/cli", "tests/unit/model", "tests/unit/pytest_plugin")
     assert newer.python() >= userland.NEWER
     lab_comes_and_goes(newer, untouched[0])
+
+
+@long
+def test_all_unit_tests_under_a_newer_python(newer: Place) -> None:
+    unit_tests(newer, "tests/unit")
+    assert newer.python() >= userland.NEWER
 
 
 @long

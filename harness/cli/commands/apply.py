@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.steps.lifecycle.attach import Attached
 
 BARE = "bare"
-"""What is brought up for labs that need no cluster; see `harness.cni.catalogue`."""
+"""What is brought up for labs that need no cluster; see `harness.model.spec`."""
 
 FAILED = {"fail", "error"}
 

@@ -9,11 +9,12 @@ import click
 
 from harness.cli.command import command as define
 from harness.cli.context import shown
-from harness.cli.select import attached, cluster_option
+from harness.cli.select import attached, cluster_option, machines
 from harness.errors import UsageError
 from harness.runner import HostRunner, Runner
 
 if TYPE_CHECKING:
+    from harness.model.node import Lab
     from harness.steps.lifecycle.attach import Attached
 
 SURROUNDINGS = ("router", "far", "fabric")
@@ -46,24 +47,23 @@ def command(words: tuple[str, ...], *, container: str, cluster: str | None) -> N
     elif place.startswith("pod/"):
         pod = place.removeprefix("pod/")
     argv = rest[1:] if rest[:1] == ["--"] else rest
-    there = attached(cluster, bare=not pod)
-    vector = pod_vector(there, pod, container, argv) if pod else node_vector(there, place, argv)
+    vector = pod_vector(attached(cluster), pod, container, argv) if pod else node_vector(machines(cluster), place, argv)
     # The command takes the place of this process: terminal, signals and exit code are its own.
     os.execvp(vector[0], vector)  # noqa: S606 - no shell is wanted
 
 
-def node_vector(there: Attached, place: str, argv: list[str]) -> list[str]:
+def node_vector(lab: Lab, place: str, argv: list[str]) -> list[str]:
     """The words that run a command on a machine of the cluster."""
-    machines = {node.name: node for node in there.lab.nodes}
+    known = {node.name: node for node in lab.nodes}
     for name in SURROUNDINGS:
-        machine = getattr(there.lab, name, None)
+        machine = getattr(lab, name, None)
         if machine is not None:
-            machines[name] = machine
-    if place not in machines:
-        msg = f"cluster '{there.lab.name}' has no machine '{shown(place)}'"
-        raise UsageError(msg, cause=f"machines: {', '.join(machines)}", next_step="for a pod: cnilab exec pod NAME")
+            known[name] = machine
+    if place not in known:
+        msg = f"cluster '{lab.name}' has no machine '{shown(place)}'"
+        raise UsageError(msg, cause=f"machines: {', '.join(known)}", next_step="for a pod: cnilab exec pod NAME")
     terminal = {"TERM": os.environ.get("TERM", "dumb")}
-    return _vector(machines[place].runner, argv or ["/bin/bash", "-l"], terminal)
+    return _vector(known[place].runner, argv or ["/bin/bash", "-l"], terminal)
 
 
 def pod_vector(there: Attached, pod: str, container: str, argv: list[str]) -> list[str]:

@@ -91,6 +91,8 @@ def _network(needs: Needs) -> str:
     cls=Command,
     examples="""
     cnilab labs show ns-veth-by-hand
+    cnilab labs show flannel-vxlan-decode
+    cnilab labs show pod-model | less
 """,
 )
 @click.argument("lab", metavar="LAB-ID")
@@ -107,6 +109,7 @@ def show(lab: str) -> None:
     cls=Command,
     examples="""
     cnilab labs quiz ns-veth-by-hand
+    cnilab labs quiz ns-nat-egress
     printf 'none\\n2\\nyes\\n' | cnilab labs quiz ns-veth-by-hand
 """,
 )

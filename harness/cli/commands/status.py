@@ -84,6 +84,7 @@ def _counted(faults: dict[str, Any] | None) -> str:
 
 def _clusters() -> Listing:
     from harness.model.family import TITLE  # noqa: PLC0415 - the help must not wait for it
+    from harness.model.spec import BARE  # noqa: PLC0415
 
     rows: list[tuple[str, ...]] = []
     items: list[dict[str, Any]] = []
@@ -96,10 +97,11 @@ def _clusters() -> Listing:
             continue
         lived = (datetime.now(UTC) - datetime.fromisoformat(known.created)).total_seconds()
         spec, status, kubeconfig = known.spec, _health(known), str(path / "kubeconfig")
+        version = "-" if spec.cni == BARE else spec.kubernetes.version
         server = f"https://127.0.0.1:{known.api_port}" if known.api_port else "-"
         faults = _faults(name)
         rows.append((
-            name, status, spec.cni, ",".join(TITLE[one] for one in spec.families), spec.kubernetes.version,
+            name, status, spec.cni, ",".join(TITLE[one] for one in spec.families), version,
             str(spec.nodes), age(lived), _counted(faults), kubeconfig, server,
         ))  # fmt: skip
         items.append(

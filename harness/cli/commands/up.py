@@ -109,9 +109,9 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         words = [*settings().words, "up", *(flag for flag, on in flags.items() if on)]
         words += component_words(f"{program}={copy}" for program, copy in own.items())
         return bring_up(asked, words, run_dir, own, replace=replace, retain=retain)
-    from harness.cni.catalogue import BARE  # noqa: PLC0415
     from harness.model.family import listed  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.model.spec import BARE  # noqa: PLC0415
 
     with progress() as listener:
         if not skip_preflight:

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from harness.cli.command import command as define
+from harness.cli.existing import not_with, sent, why_cluster, wish
 from harness.cli.output import Listing, emit, output_option
 from harness.cli.progress import progress
 from harness.cli.select import attached, cluster_option
 from harness.cli.verdicts import tell
 
 if TYPE_CHECKING:
-    from harness.model.family import Family
+    from collections.abc import Sequence
+
+    from harness.steps.existing.why import Surveyed
     from harness.steps.lifecycle.attach import Attached
     from harness.steps.why.answer import Answer
+    from harness.steps.why.ends import Question
+    from harness.steps.why.survey import Survey
+
+Given = dict[str, Any]
+
+
+def _theirs(given: Given, own: Given) -> int:
+    """`cnilab why --kubeconfig`."""
+    not_with(own, cluster="--cluster")
+    question = _question(own)
+    from harness.model.journal import Journal  # noqa: PLC0415 - the help must not wait for these
+    from harness.steps.existing.why import examined, survey_existing, why_existing  # noqa: PLC0415
+
+    with progress() as listener:
+        journal = Journal(None, listener)
+        with journal.step("existing.preflight", "cluster access, permissions and nodes"):
+            found = examined(wish(given))
+        program = functools.partial(sent, journal)
+        if question is not None:
+            answer = why_existing(found, question, journal=journal, program=program)
+        else:
+            seen = survey_existing(found, journal=journal, program=program)
+    if question is not None:
+        return _told(answer, own["output"])
+    return _sampled(seen, found.access.context, own["output"])
 
 
 @define(
@@ -28,6 +57,8 @@ if TYPE_CHECKING:
     cnilab why box1 svc/kubernetes
     cnilab why n1 8.8.8.8 udp/53 -o json
     cnilab why box1 box3 icmp --size 1450 --ip-family ipv6
+    cnilab why --kubeconfig ~/.kube/config --context staging
+    cnilab why --kubeconfig ~/.kube/config shop/web-0 svc/shop/db tcp/5432
     """,
 )
 @click.argument("source", metavar="[SRC", required=False)
@@ -37,16 +68,8 @@ if TYPE_CHECKING:
 @click.option("--ip-family", type=click.Choice(["ipv4", "ipv6"]), help="Go over this IP family.  [default: DST's]")
 @cluster_option()
 @output_option()
-def command(
-    source: str | None,
-    target: str | None,
-    what: str | None,
-    *,
-    size: int | None,
-    ip_family: Family | None,
-    cluster: str | None,
-    output: str,
-) -> int:
+@why_cluster(_theirs)
+def command(*, cluster: str | None, output: str, **own: Any) -> int:
     """Say why packets do not arrive: name the rule, route, entry or setting that is wrong.
 
     Without SRC and DST: what is wrong in the whole cluster. The command reads the state of all kernels, and follows
@@ -58,23 +81,40 @@ def command(
 
     With a flow, the command reads the state of all kernels on the way, follows the packet and its answer by it, and
     sends one packet to see whether that is so. Exit code 1 means that something is wrong.
+
+    With --kubeconfig, the ends are pods, nodes and Services of that cluster. Privileged probes read the kernels: on the
+    nodes of the flow, or on those of a sample. They are removed at the end.
     """
-    if source is None and (size or ip_family):
+    question = _question(own)
+    there = attached(cluster)
+    if question is None:
+        return _whole(there, output)
+    from harness.model.journal import Journal  # noqa: PLC0415
+    from harness.steps.why.answer import why  # noqa: PLC0415
+
+    with progress() as listener:
+        answer = why(there, question, journal=Journal(None, listener))
+    return _told(answer, output)
+
+
+def _question(own: Given) -> Question | None:
+    """The flow that is asked for; None: the whole cluster is."""
+    source, target, what, family = (own[name] for name in ("source", "target", "what", "ip_family"))
+    if source is None and (own["size"] or family):
         msg = "--size and --ip-family are for a flow: give SRC and DST"
         raise click.UsageError(msg)
     if source is not None and target is None:
         msg = f"'{source}' to where? Give DST, too, or nothing for the whole cluster"
         raise click.UsageError(msg)
-    there = attached(cluster)
-    if source is None or target is None:
-        return _whole(there, output)
-    from harness.model.journal import Journal  # noqa: PLC0415
-    from harness.steps.why.answer import why  # noqa: PLC0415
-    from harness.steps.why.ends import wire  # noqa: PLC0415
+    if source is None:
+        return None
+    from harness.steps.why.ends import Question, wire  # noqa: PLC0415
 
-    asked = wire(what) if what else None
-    with progress() as listener:
-        answer = why(there, source, target, asked, journal=Journal(None, listener), size=size or 0, family=ip_family)
+    return Question(source, target, wire(what) if what else None, own["size"] or 0, family)
+
+
+def _told(answer: Answer, output: str) -> int:
+    """What is to be said of a flow, and the exit code."""
     people = output in {"table", "wide"}
     if answer.steps or not people:
         emit(_listing(answer), output)
@@ -91,14 +131,9 @@ def _whole(there: Attached, output: str) -> int:
     with progress() as listener:
         found = survey(there, Journal(None, listener))
     if output not in {"table", "wide"}:
-        rows = [(one.key, one.confidence, one.sentence) for one in found.causes]
-        items = [one.model_dump(mode="json") for one in found.causes]
-        extra = {"cluster": there.spec.name, "pods": list(found.pods), "blind": list(found.blind)}
-        emit(Listing("Cause", ("key", "confidence", "sentence"), rows, items, extra=extra), output)
-        return 1 if found.causes else 0
+        return _causes(found, output, cluster=there.spec.name)
     tell(found.causes)
-    pods = "1 pod" if len(found.pods) == 1 else f"{len(found.pods)} pods"
-    between = f"between {pods}, the nodes, Services and the outside"
+    between = f"between {_number(found.pods, 'pod')}, the nodes, Services and the outside"
     blind = ""
     if found.blind:
         blind = (
@@ -109,6 +144,42 @@ def _whole(there: Attached, output: str) -> int:
     elif blind:
         click.echo(blind.strip())
     return 1 if found.causes else 0
+
+
+def _number(items: Sequence[str], word: str) -> str:
+    return f"1 {word}" if len(items) == 1 else f"{len(items)} {word}s"
+
+
+def _causes(found: Survey, output: str, **extra: object) -> int:
+    """What is wrong, for programs."""
+    rows = [(one.key, one.confidence, one.sentence) for one in found.causes]
+    items = [one.model_dump(mode="json") for one in found.causes]
+    extra |= {"pods": list(found.pods), "blind": list(found.blind)}
+    emit(Listing("Cause", ("key", "confidence", "sentence"), rows, items, extra=extra), output)
+    return 1 if found.causes else 0
+
+
+def _sampled(seen: Surveyed, context: str, output: str) -> int:
+    """What is wrong in an existing cluster, and what is not known of it."""
+    found = seen.survey
+    if output not in {"table", "wide"}:
+        more = {"nodes": list(seen.nodes), "leftOut": dict(seen.left_out), "ways": found.ways, "ended": found.ended}
+        return _causes(found, output, cluster=context, **more, unknown=list(found.unknown))
+    tell(found.causes)
+    if not found.causes:
+        what = f"between {_number(found.pods, 'pod')}, {_number(seen.nodes, 'node')} and Services"
+        click.echo(f"By what the kernels say, nothing is wrong {what}: {found.ways} ways were followed.")
+    if found.ended:
+        click.echo(f"{found.ended} of {found.ways} ways could not be followed to their end.")
+    for text in found.unknown[:UNKNOWN]:
+        click.echo(f"  unknown: {text}")
+    for name, why_not in seen.left_out.items():
+        click.echo(f"  left out: {name}: {why_not}")
+    return 1 if found.causes else 0
+
+
+UNKNOWN: Final = 5
+"""Things that are not known, of which a terminal is told; JSON has all."""
 
 
 def _listing(answer: Answer) -> Listing:
@@ -124,7 +195,7 @@ def _listing(answer: Answer) -> Listing:
         "fine": answer.fine,
         "arrives": answer.arrives,
         "causes": [one.model_dump(mode="json") for one in answer.causes],
-        "unknown": sorted({text for way in answer.ways for text in way.unknown}),
+        "unknown": list(answer.unknown),
         "tried": answer.tried.model_dump(mode="json") if answer.tried is not None else None,
     }
     return Listing("Hop", ("hop", "way", "place", "device", "decision", "packet"), rows, items, extra=extra)
@@ -134,9 +205,11 @@ def _conclude(answer: Answer) -> None:
     """The sentence, and how sure it is."""
     tell(answer.causes)
     seen = {True: "It was answered.", False: f"It was not: {_outcome(answer)}.", None: "No packet was sent to try it."}
-    unknown = sorted({text for way in answer.ways for text in way.unknown})
+    unknown = answer.unknown
     if answer.fine:
-        far = f" Its way cannot be followed to the end, as {unknown[0]}." if unknown else ""
+        ended = any(way.unknown for way in answer.ways)
+        far = f" Its way cannot be followed to the end, as {unknown[0]}." if ended else ""
+        far += f" Not everything is known: {unknown[0]}." if unknown and not ended else ""
         click.echo(f"{answer.source} > {answer.target}: nothing is wrong with this flow. {seen[answer.arrives]}{far}")
         return
     if not answer.causes and unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,8 +28,13 @@ _LINKS: Final = {
 KIT: Final = "/kit"
 """Where programs that are sent go, in a volume of the pod: the image's own file system may be read-only."""
 
-_THEIRS: Final = ("iptables-save", "ip6tables-save", "bpftool")
+_THEIRS: Final = ("iptables-save", "ip6tables-save", "iptables-legacy-save", "ip6tables-legacy-save")
 """Programs of the node, not of the image: there are two kinds of iptables, and the node's own is the right one."""
+
+_NODE: Final = "nsenter -t 1 -m --"
+
+_EITHER: Final = ("bpftool",)
+"""Programs of the node where it has them and they run, else of the image: few nodes have them."""
 
 _EXACTLY: Final = ("/bin/sh", "-c", 'exec "$@"', "sh")
 """Busybox runs its own applet instead of the program of that name; a shell that is none of its own does not."""
@@ -44,11 +49,19 @@ def prepare() -> tuple[str, ...]:
     script += "{ grep -q ^tcpdump: /etc/passwd || echo tcpdump:x:0:0::/:/bin/false >>/etc/passwd; } && "
     script += "mkdir -p /usr/local/sbin && "
     script += "".join(
-        f"printf '#!/bin/sh\\nexec nsenter -t 1 -m -- {name} \"$@\"\\n' >/usr/local/sbin/{name} && "
-        f"chmod 755 /usr/local/sbin/{name} && "
-        for name in _THEIRS
+        f"printf '#!/bin/sh\\n{line}\\n' >/usr/local/sbin/{name} && chmod 755 /usr/local/sbin/{name} && "
+        for name, line in _wrapped()
     )
     return ("sh", "-c", script + "true")
+
+
+def _wrapped() -> Iterator[tuple[str, str]]:
+    """Programs, and the line of shell that each is for a probe."""
+    for name in _THEIRS:
+        yield name, f'exec {_NODE} {name} "$@"'
+    for name in _EITHER:
+        there = f"{_NODE} {name} version >/dev/null 2>&1"
+        yield name, f'{there} && exec {_NODE} {name} "$@"; exec /bin/{name} "$@"'
 
 
 def daemon_set(namespace: str, spec: Object, nodes: Iterable[str]) -> Object:

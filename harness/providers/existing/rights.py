@@ -11,7 +11,7 @@ Object = dict[str, Any]
 Scope = Literal["cluster", "suite", "probes"]
 """Of a right: all namespaces, the namespace of the suite's pods, or that of the probes on nodes."""
 
-Part = Literal["pods", "namespaces", "nodes", "slices", "probes", "policies", "network"]
+Part = Literal["pods", "namespaces", "nodes", "slices", "probes", "policies", "network", "flows"]
 """What a right is for; a part is allowed when all its rights are."""
 
 REVIEWS: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -79,7 +79,16 @@ WANTED: Final[tuple[Right, ...]] = (
     *_several("network", "list", "daemonsets", "apps", "cluster"),
     *_several("network", "get", "configmaps", scope="cluster"),
 )
-"""All that is asked about: one request each, all at the same time."""
+"""All that the suite asks about: one request each, all at the same time."""
+
+ASKING: Final[tuple[Right, ...]] = (
+    *(right for right in WANTED if right.part in {"namespaces", "nodes", "probes", "network"}),
+    Right("flows", "get", "pods", scope="cluster"),
+    Right("flows", "list", "services", scope="cluster"),
+    Right("flows", "list", "endpointslices", "discovery.k8s.io", "cluster"),
+    Right("flows", "list", "networkpolicies", "networking.k8s.io", "cluster"),
+)
+"""What `cnilab why` asks about: it makes nothing but probes on nodes, and reads who is where."""
 
 ROLE: Final[tuple[Object, ...]] = (
     {"apiGroups": [""], "resources": ["pods", "services"], "verbs": ["create", "list", "delete"]},
@@ -87,6 +96,18 @@ ROLE: Final[tuple[Object, ...]] = (
     {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]},
 )
 """Rules of the smallest Role that a run can do with, in a namespace that somebody made for it."""
+
+CLUSTER_ROLE: Final[tuple[Object, ...]] = (
+    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "list", "delete"]},
+    {"apiGroups": [""], "resources": ["nodes", "services"], "verbs": ["list"]},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "create", "delete"]},
+    {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]},
+    {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]},
+    {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["create", "list", "delete"]},
+    {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list"]},
+    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list"]},
+)
+"""Rules of the ClusterRole that `cnilab why` can do with."""
 
 
 @dataclass(frozen=True)

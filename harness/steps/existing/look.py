@@ -85,30 +85,44 @@ class Look:
     def nodes(self, places: Mapping[str, str]) -> Nodes:
         """The nodes through their probes; closes the gate, with the reason, when that fails."""
         try:
-            pods = self.kube.wait(
-                f"a probe on each of {len(places)} nodes",
-                "v1",
-                "Pod",
-                lambda items: _probes(items, set(places)),
-                namespace=self.here.probes,
-                deadline=timeouts.POD_RUNNING,
-            )
-            self.sender.equip(pods.values())
-            names = {name: str(pod["metadata"]["name"]) for name, pod in pods.items()}
-            nodes = tuple(
-                ExistingNode(name, ip_address(address), self.way(names[name]).within)
-                for name, address in places.items()
-            )
+            return self.reached(places)
+        except CnilabError as error:
+            self.here.closed["node"] = str(error).replace("\n", " ")
+            return Nodes()
+
+    def reached(self, places: Mapping[str, str]) -> Nodes:
+        """The nodes through their probes.
+
+        Args:
+            places: Name and address of the nodes.
+
+        Raises:
+            CnilabError: There is no probe on one of them, or it cannot read what it is there for.
+        """
+        pods = self.kube.wait(
+            f"a probe on each of {len(places)} nodes",
+            "v1",
+            "Pod",
+            lambda items: _probes(items, set(places)),
+            namespace=self.here.probes,
+            deadline=timeouts.POD_RUNNING,
+        )
+        self.sender.equip(pods.values())
+        names = {name: str(pod["metadata"]["name"]) for name, pod in pods.items()}
+        nodes = tuple(
+            ExistingNode(name, ip_address(address), self.way(names[name]).within) for name, address in places.items()
+        )
+        try:
             with ThreadPoolExecutor(max_workers=_workers(nodes)) as pool:
                 links = dict(zip(places, pool.map(_links, nodes), strict=True))
             found = sandboxes.of_nodes(nodes)
-            ours = {(one.namespace, one.pod) for one in found.sandboxes}
-            if not all((self.here.probes, pod) in ours for pod in names.values()):
-                msg = "the probes do not find their own pods: the runtime is not containerd, or its state is elsewhere"
-                raise BringUpError(msg)
-        except (CnilabError, json.JSONDecodeError, KeyError) as error:
-            self.here.closed["node"] = str(error).replace("\n", " ")
-            return Nodes()
+        except (ValueError, KeyError) as error:
+            msg = "a probe's programs print what cannot be read"
+            raise BringUpError(msg, cause=f"{type(error).__name__}: {error}") from error
+        ours = {(one.namespace, one.pod) for one in found.sandboxes}
+        if not all((self.here.probes, pod) in ours for pod in names.values()):
+            msg = "the probes do not find their own pods: the runtime is not containerd, or its state is elsewhere"
+            raise BringUpError(msg)
         return Nodes(nodes, links, found)
 
     def way(self, pod: str) -> PodRunner:

@@ -173,8 +173,12 @@ class Survey:
         return None
 
 
-def examine(wish: Wish) -> Survey:
+def examine(wish: Wish, wanted: Sequence[rbac.Right] = rbac.WANTED) -> Survey:
     """Ask everything that decides what a run can do; changes nothing.
+
+    Args:
+        wish: What the user asks for.
+        wanted: Rights that are asked about.
 
     Raises:
         UsageError: The kubeconfig, or the context, is wrong.
@@ -182,7 +186,7 @@ def examine(wish: Wish) -> Survey:
     """
     if not 1 <= wish.sample <= survey.MOST:
         msg = f"a sample of {wish.sample} nodes is not possible"
-        raise UsageError(msg, cause=f"1 to {survey.MOST}", next_step="cnilab test --sample 10")
+        raise UsageError(msg, cause=f"1 to {survey.MOST}", next_step="--sample 10")
     access = load(wish.kubeconfig.absolute(), wish.context)
     kube = Kube(wish.kubeconfig, access=access, interval=POLL)
     way = trouble.Way(str(wish.kubeconfig), access.context, access.server, access.user, access.cert)
@@ -192,7 +196,7 @@ def examine(wish: Wish) -> Survey:
         except ApiError as error:
             raise trouble.explain(way, error.status, error.cause, datetime.now(UTC)) from error
         try:
-            reviews = [(right, pool.submit(_review, kube, wish, right)) for right in rbac.WANTED]
+            reviews = [(right, pool.submit(_review, kube, wish, right)) for right in wanted]
             enforced = pool.submit(_enforced, kube, wish.namespace)
             found = rbac.answers((right, review.result()) for right, review in reviews)
         except ApiError as error:

@@ -55,6 +55,7 @@ class Stay:
         left_out: Nodes of the sample on which the suite cannot be, and why; grows, too.
         image: Where nodes get the responder, or an image with a shell.
         streams: It is one with a shell: the responder is sent into its pods.
+        probes_only: There are probes on nodes, and no pods of the suite.
     """
 
     found: Survey
@@ -64,6 +65,7 @@ class Stay:
     left_out: dict[str, str] = field(default_factory=dict)
     image: str = RESPONDER
     streams: bool = False
+    probes_only: bool = False
 
     @property
     def kube(self) -> Kube:
@@ -72,7 +74,9 @@ class Stay:
 
     @property
     def namespace(self) -> str:
-        """Of the suite's pods."""
+        """Of the suite's pods; where there are none, of the probes."""
+        if self.probes_only:
+            return self.probes
         return self.found.wish.namespace or f"cnilab-{self.mark.run}"
 
     @property
@@ -97,10 +101,8 @@ class Stay:
 
     @property
     def kit(self) -> bool:
-        """The programs of probes on nodes are sent: no image with them was named, or is on all nodes."""
-        wish, nodes = self.found.wish, self.found.chosen
-        there = not wish.image and bool(nodes) and all(TOOLBOX in one.images for one in nodes)
-        return not wish.node_image and not there
+        """The programs of probes on nodes are sent."""
+        return sends_kit(self.found)
 
     def probe_pod(self) -> Object:
         """A probe on a node, without a name."""
@@ -149,6 +151,19 @@ class Stay:
             self._try_pods()
             if "node" not in self.closed:
                 self._try_probe()
+
+    def settle_probes(self) -> None:
+        """Make the namespace of the probes, and find out whether admission lets them in.
+
+        Raises:
+            PreflightError: It does not.
+        """
+        with self.journal.step("existing.namespace", f"namespace {self.probes}"):
+            self._try_probe()
+        if why := self.closed.get("node"):
+            msg = "the cluster accepts no privileged pods on its nodes"
+            step = "without them no kernel can be read; they need Pod Security 'privileged'"
+            raise PreflightError(msg, cause=why, where=self.found.access.server, next_step=step)
 
     def _try_pods(self) -> None:
         """Send pods that are not kept (dryRun=All): admission says what it would do with them."""
@@ -215,27 +230,44 @@ class Stay:
 
 
 @contextlib.contextmanager
-def stay(found: Survey, journal: Journal) -> Iterator[Stay]:
+def stay(found: Survey, journal: Journal, *, probes_only: bool = False) -> Iterator[Stay]:
     """Be in the cluster while the body runs, and leave nothing, whatever happens.
 
     Args:
         found: What the preflight found.
         journal: Gets steps.
+        probes_only: There shall be nothing but probes on nodes.
 
     Raises:
+        PreflightError: The cluster does not let in what there shall be.
         TearDownError: Something could not be removed.
     """
     image = found.wish.image or RESPONDER
     mark = tenancy.mark(machine(), os.getpid(), start_time(os.getpid()), secrets.token_hex(3))
-    made = Stay(found, mark, journal, image=image, streams=not shells.is_responder(image))
+    streams = not shells.is_responder(image)
+    made = Stay(found, mark, journal, image=image, streams=streams, probes_only=probes_only)
     left: list[str] = []
     try:
-        made.settle()
+        if probes_only:
+            made.settle_probes()
+        else:
+            made.settle()
         yield made
     finally:
         left = made.leave()
     if left:
         raise left_behind(found, left)
+
+
+def sends_kit(found: Survey) -> bool:
+    """Whether the programs of probes on nodes are sent: no image with them was named, or is on all nodes.
+
+    Args:
+        found: What the preflight found.
+    """
+    wish, nodes = found.wish, found.chosen
+    there = not wish.image and bool(nodes) and all(TOOLBOX in one.images for one in nodes)
+    return not wish.node_image and not there
 
 
 def left_behind(found: Survey, left: Sequence[str]) -> TearDownError:

@@ -95,7 +95,8 @@ def put_off(lab: LabDefinition, asked: Collection[str]) -> str:
     """Why a lab that would make sense does not run: it takes long, and nobody asked for it."""
     if not lab.long or asked:
         return ""
-    return f"changes the network of the whole cluster for a time; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
+    why = "changes the network of the whole cluster for a time" if lab.alone else "takes long"
+    return f"{why}; 'cnilab apply {lab.id}' or 'apply {ALL_LABS}' runs it"
 
 
 def bare_ids(only: Collection[str]) -> tuple[str, ...]:

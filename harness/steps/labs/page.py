@@ -25,8 +25,9 @@ families where the network has them. `cnilab apply` decides by the same rules, a
   no labs without a cluster. [Evidence](evidence.md) says what was seen there.
 - **existing** clusters have no labs: they would break things on purpose.
 
-`yes`: the lab runs. `long`: it runs when it is asked for, because it changes the network of the whole cluster. `-`: the
-network lacks what the lab needs, which the last column says. [Gates](conformance.md#gates) explains the features.
+`yes`: the lab runs. `long`: it runs when it is asked for, because it takes long or changes the network of the whole
+cluster. `-`: the network lacks what the lab needs, which the last column says. [Gates](conformance.md#gates) explains
+the features.
 """
 
 BARE: Final = """## Without a cluster

@@ -31,7 +31,7 @@ ls -d /etc/cni/net.d/* /var/lib/cni/*/* /run/flannel/* /etc/netns/* 2>/dev/null 
 _KERNELS_OWN: Final = re.compile(
     r"""^(ip6?tables:\ ([*#:].*|COMMIT)               # tables stay when their rules are gone
         |nftables:\ table\ ip6?\ (filter|nat|mangle|raw|security)
-        |process:\ (sh|sed|ps|/bin/sh|.*defunct)\b.*  # of the question itself, and what is about to be reaped
+        |process:\ (\[?(sh|sed|ps)|/bin/sh|.*defunct)\b.*  # of the question itself, and what ends now
         |route:\ (multicast|anycast|local|broadcast)\ .*
         |route:\ .*\ dev\ lo\b.*)$""",
     re.VERBOSE,

@@ -16,6 +16,7 @@ from harness.model.journal import Journal
 from harness.model.node import Node
 from harness.model.records import Packet, Tap
 from harness.model.run import RunDir
+from harness.model.spec import LabSpec
 from harness.probes import capture, sandboxes
 from harness.probes.capture import TapPoint
 from harness.probes.sandboxes import Sandbox, Sandboxes
@@ -158,15 +159,30 @@ def family_for(there: Attached, target: str, asked: Family | None) -> Family:
     Raises:
         UsageError: The address is of the other family, or the cluster has none of it.
     """
-    family = asked or there.spec.primary
+    return family_of_flow(there.spec, target, asked)
+
+
+def family_of_flow(spec: LabSpec, target: str, asked: Family | None) -> Family:
+    """The same for a cluster of which no more is known.
+
+    Args:
+        spec: The cluster.
+        target: Pod, machine or address.
+        asked: What the user wants; None: no matter.
+
+    Raises:
+        UsageError: The address is of the other family, or the cluster has none of it.
+    """
+    family = asked or spec.primary
     with suppress(ValueError):
         family = family_of(ip_address(target))
     if asked and family != asked:
         msg = f"{target} is no {TITLE[asked]} address"
         raise UsageError(msg, next_step=f"leave out --ip-family {asked}")
-    if family not in there.spec.families:
+    if family not in spec.families:
         msg = f"the cluster has no {TITLE[family]}"
-        raise UsageError(msg, cause=f"its IP family is {there.spec.ip_family}", next_step="cnilab up --ip-family dual")
+        step = "" if spec.provider == "existing" else "cnilab up --ip-family dual"
+        raise UsageError(msg, cause=f"its IP family is {spec.ip_family}", next_step=step)
     return family
 
 

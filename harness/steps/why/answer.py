@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -17,14 +17,17 @@ from conformance.path.places import world
 from conformance.path.walk import walk
 from harness.errors import UsageError
 from harness.model.cause import Cause
-from harness.model.family import Family, family_of
+from harness.model.family import Family, family_of, family_of_dial
 from harness.model.journal import Journal
 from harness.model.records import Exchange
 from harness.probes import sandboxes
+from harness.probes.sandboxes import Sandboxes
 from harness.steps.lifecycle.attach import Attached
+from harness.steps.suite.deploy import service_fact
 from harness.steps.suite.trace import End, family_for, find
 from harness.steps.why import look
-from harness.steps.why.ends import Virtual, Wire, service
+from harness.steps.why.ends import Question, Virtual, Wire, service
+from harness.steps.why.look import Around
 
 MOST: Final = 4
 """Endpoints of a Service to which the way is followed."""
@@ -59,8 +62,13 @@ class Answer:
     def fine(self) -> bool:
         """Nothing is known to be wrong with it."""
         certain = any(one.confidence == "certain" for one in self.causes)
-        blind = any(way.unknown for way in self.ways)
+        blind = bool(self.unknown)
         return not certain and (self.arrives is not False) and not (blind and self.arrives is None)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What decides on its way, and is not known."""
+        return tuple(sorted({text for way in self.ways for text in (*way.unknown, *way.unread)}))
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -69,35 +77,25 @@ class Answer:
         return worst.steps
 
 
-def why(
-    attached: Attached,
-    source: str,
-    target: str,
-    asked: Wire | None,
-    *,
-    journal: Journal,
-    size: int = 0,
-    family: Family | None = None,
-) -> Answer:
+def why(attached: Attached, question: Question, *, journal: Journal, around: Around | None = None) -> Answer:
     """Follow a flow there and back.
 
     Args:
         attached: The cluster.
-        source: A pod (`name`, `namespace/name`), a node, or `router`.
-        target: Likewise, a Service, or an address.
-        asked: Protocol and port; None: the first port of a Service, an echo to anything else.
+        question: The flow.
         journal: Gets a step.
-        size: Bytes of the IP packet; 0: a small one.
-        family: Over which; None: that of the target.
+        around: What is known of a cluster that nobody here made; None: it is one of ours.
 
     Raises:
         UsageError: An end is not there, or not in this family.
     """
+    source, target, asked, family = question.source, question.target, question.wire, question.family
     with journal.step("why", f"{source} to {target}"):
         with ThreadPoolExecutor(2) as pool:
-            listed, taken = pool.submit(look.api, attached), pool.submit(sandboxes.take, attached.lab)
+            listed, taken = pool.submit(look.api, attached.kube), pool.submit(sandboxes.take, attached.lab)
             known, stock = listed.result(), taken.result()
-        virtual = _virtual(known, attached, target, asked, family)
+        machines = {*attached.spec.node_names, "router", "far"}
+        virtual = virtual_of(known, machines, target, asked, family)
         chosen = family_of(virtual.address) if virtual is not None else family_for(attached, target, family)
         stock = look.as_given(attached, stock, (source, target), chosen)
         sender = find(attached, stock, source, chosen)
@@ -105,20 +103,31 @@ def why(
             msg = f"'{source}' is an address: a flow must begin at a pod, a node, or the router"
             raise UsageError(msg)
         receiver = End(target, virtual.address, None, None, None) if virtual else find(attached, stock, target, chosen)
-        flow = _flow(sender, receiver, virtual, asked, size)
+        flow = _flow(sender, receiver, virtual, asked, question.size)
         with ThreadPoolExecutor(2) as pool:
             trying = pool.submit(look.tried, sender, receiver.address, flow.dport, flow.proto, chosen)
-            seen = look.context(attached, stock, (sender, receiver), known).of(chosen)
+            ends = (sender, receiver, *(_serving(stock, virtual, known, chosen) if around is not None else ()))
+            seen = look.context(attached, stock, ends, known, around).of(chosen)
             tried = trying.result()
     place = look.site(sender) or (sender.node.name if sender.node is not None else "router")
     return judge(seen, (sender, place), receiver, flow, tried, virtual)
 
 
-def _virtual(
-    known: look.Api, attached: Attached, word: str, asked: Wire | None, family: Family | None
+def virtual_of(
+    known: look.Api, machines: Collection[str], word: str, asked: Wire | None, family: Family | None
 ) -> Virtual | None:
-    """The Service that a word means, unless it means a machine or a pod, which have their own names."""
-    machines = {*attached.spec.node_names, "router", "far"}
+    """The Service that a word means, unless it means a machine.
+
+    Args:
+        known: What the API says.
+        machines: Names of nodes, of the router and of the far host.
+        word: As the user wrote it.
+        asked: Protocol and port.
+        family: Over which.
+
+    Raises:
+        UsageError: There is no such Service, or no such port of it.
+    """
     explicit = word.startswith(("svc/", "service/"))
     found = service(known.services, word, asked, family) if explicit or word not in machines else None
     if explicit and found is None:
@@ -126,6 +135,27 @@ def _virtual(
         msg = f"there is no Service '{word}'"
         raise UsageError(msg, cause=f"Services: {', '.join(names) or 'none'}")
     return found
+
+
+def endpoints_of(known: look.Api, virtual: Virtual) -> tuple[str, ...]:
+    """Addresses of a Service's ready endpoints that are followed, in the family of its address.
+
+    Args:
+        known: What the API says.
+        virtual: The Service.
+    """
+    namespace, family = virtual.item["metadata"]["namespace"], family_of(virtual.address)
+    slices = [one for one in known.slices if one["metadata"]["namespace"] == namespace]
+    listed = service_fact(virtual.item, slices, ()).endpoint_ips
+    return tuple(one for one in listed if family_of_dial(one) == family)[:MOST]
+
+
+def _serving(stock: Sandboxes, virtual: Virtual | None, known: look.Api, family: Family) -> Iterator[End]:
+    """Pods to which a Service leads."""
+    addresses = endpoints_of(known, virtual) if virtual is not None else ()
+    for pod in stock.sandboxes:
+        if not pod.host_network and pod.address(family) in addresses:
+            yield End(pod.key, pod.address(family), stock.node(pod.node), pod, None)
 
 
 def _flow(sender: End, receiver: End, virtual: Virtual | None, asked: Wire | None, size: int) -> Flow:

@@ -48,6 +48,25 @@ def wire(word: str) -> Wire:
 
 
 @dataclass(frozen=True)
+class Question:
+    """A flow, as a user asks for it.
+
+    Args:
+        source: A pod (`name`, `namespace/name`), a node, or `router`.
+        target: Likewise, a Service, or an address.
+        wire: Protocol and port; None: the first port of a Service, an echo to anything else.
+        size: Bytes of the IP packet; 0: a small one.
+        family: Over which; None: that of the target.
+    """
+
+    source: str
+    target: str
+    wire: Wire | None = None
+    size: int = 0
+    family: Family | None = None
+
+
+@dataclass(frozen=True)
 class Virtual:
     """A Service that is dialled.
 

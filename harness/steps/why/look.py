@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from conformance.context import Context
-from conformance.inventory import Inventory, ServiceFact, Site
+from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
+from harness.cluster.kube import Kube
 from harness.model.family import Family, family_of, over
 from harness.model.records import Dump, Exchange
 from harness.probes import kernel_state
@@ -45,12 +46,34 @@ class Api:
     slices: list[Object]
 
 
-def api(attached: Attached) -> Api:
+def api(kube: Kube) -> Api:
     """Services and their endpoints; raises BringUpError where the API does not answer."""
     with ThreadPoolExecutor(2) as pool:
-        services = pool.submit(attached.kube.list, "v1", "Service")
-        slices = pool.submit(attached.kube.list, "discovery.k8s.io/v1", "EndpointSlice")
+        services = pool.submit(kube.list, "v1", "Service")
+        slices = pool.submit(kube.list, "discovery.k8s.io/v1", "EndpointSlice")
         return Api(services.result(), slices.result())
+
+
+@dataclass(frozen=True)
+class Around:
+    """What of a cluster is no pod and no Service.
+
+    Args:
+        nodes: The nodes whose kernels are read.
+        environment: Gates that the cluster decides.
+        reasons: Why some of them are closed.
+    """
+
+    nodes: tuple[NodeFact, ...]
+    environment: Mapping[str, bool]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def ours(attached: Attached) -> Around:
+    """The same of a cluster of ours, which is asked for it."""
+    with ThreadPoolExecutor(2) as pool:
+        facts, gates = pool.submit(node_facts, attached, {}), pool.submit(surroundings, attached)
+        return Around(facts.result(), gates.result())
 
 
 def as_given(attached: Attached, stock: Sandboxes, words: Iterable[str], family: Family) -> Sandboxes:
@@ -89,7 +112,9 @@ def site(end: End) -> str:
     return end.sandbox.key if end.sandbox is not None else ""
 
 
-def context(attached: Attached, stock: Sandboxes, ends: Iterable[End], known: Api) -> Context:
+def context(
+    attached: Attached, stock: Sandboxes, ends: Iterable[End], known: Api, around: Around | None = None
+) -> Context:
     """The cluster as data: nodes whole, and of pods those of the flow.
 
     Args:
@@ -97,22 +122,23 @@ def context(attached: Attached, stock: Sandboxes, ends: Iterable[End], known: Ap
         stock: Its sandboxes.
         ends: Of the flow.
         known: What the API says.
+        around: What is known of a cluster that nobody here made; None: it is one of ours.
     """
     pods = {end.sandbox.key: end.sandbox for end in ends if end.sandbox is not None}
     only = Sandboxes(stock.nodes, tuple(pods.values()))
     six = "ipv6" in attached.spec.families
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(1) as pool:
         dumped = pool.submit(kernel_state.dump, attached.lab, only, only=SUBJECTS, ipv6=six)
-        facts = pool.submit(node_facts, attached, {})
-        gates = pool.submit(surroundings, attached)
+        around = around or ours(attached)
         dumps = [*map(_named, dumped.result()), *stock.dumps("B0")]
         sites = (*(_site(one) for one in pods.values()), *outside_sites(attached))
         inventory = Inventory(
             families=attached.spec.families,
-            nodes=facts.result(),
+            nodes=around.nodes,
             sites=sites,
             services=tuple(_services(known, sites)),
-            environment=gates.result(),
+            environment=dict(around.environment),
+            reasons=dict(around.reasons),
             node_dns=next((one.cluster_ip for one in _services(known, sites) if one.name == _DNS), ""),
         )
     return Context(attached.spec, attached.variant, inventory, tuple(dumps))

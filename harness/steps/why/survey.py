@@ -17,6 +17,7 @@ from harness.probes.sandboxes import Sandbox, Sandboxes
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite.trace import End
 from harness.steps.why import look
+from harness.steps.why.look import Around
 
 MOST: Final = 60
 """Pods of a node whose kernels are read: a pod takes some ten milliseconds there."""
@@ -30,27 +31,36 @@ class Survey:
         causes: What is wrong, that which troubles most ways first.
         pods: Between which ways were followed.
         blind: Nodes where programs decide that cannot be evaluated, so that little is known of ways through them.
+        ways: How many were followed.
+        ended: How many of them not to their end.
+        unknown: What of them is not known, that of most ways first.
     """
 
     causes: tuple[Cause, ...]
     pods: tuple[str, ...]
     blind: tuple[str, ...]
+    ways: int = 0
+    ended: int = 0
+    unknown: tuple[str, ...] = ()
 
 
-def survey(attached: Attached, journal: Journal, *, first: Collection[str] = ()) -> Survey:
+def survey(
+    attached: Attached, journal: Journal, *, first: Collection[str] = (), around: Around | None = None
+) -> Survey:
     """Look at all kernels of a cluster at once, and follow a packet of every kind through them. None is sent.
 
     Args:
         attached: The cluster.
         journal: Gets a step.
         first: Namespaces whose pods are taken before others.
+        around: What is known of a cluster that nobody here made; None: it is one of ours.
 
     Raises:
         BringUpError: The API does not answer.
     """
     with journal.step("why.survey", "the kernels of all nodes"):
         with ThreadPoolExecutor(3) as pool:
-            listed, taken = pool.submit(look.api, attached), pool.submit(sandboxes.take, attached.lab)
+            listed, taken = pool.submit(look.api, attached.kube), pool.submit(sandboxes.take, attached.lab)
             ruled = pool.submit(attached.kube.list, "networking.k8s.io/v1", "NetworkPolicy")
             known, stock, policies = listed.result(), taken.result(), ruled.result()
         apart = {item["metadata"]["namespace"] for item in policies}
@@ -59,10 +69,12 @@ def survey(attached: Attached, journal: Journal, *, first: Collection[str] = ())
             meant = Sandboxes(stock.nodes, pods)
             pods = look.as_given(attached, meant, [one.key for one in pods], family).sandboxes
         ends = [End(one.key, one.ip, None, one, None) for one in pods]
-        seen = look.context(attached, stock, ends, known)
+        seen = look.context(attached, stock, ends, known, around)
         local = frozenset(_only_local(known.services, apart))
         blind = [node.name for node in seen.inventory.nodes if deciders(seen, node.name)]
-        return Survey(surveyed(seen, local), tuple(one.key for one in pods), tuple(blind))
+        found = surveyed(seen, local)
+        keys = tuple(one.key for one in pods)
+        return Survey(found.causes, keys, tuple(blind), found.ways, found.ended, found.unknown)
 
 
 def chosen(pods: Iterable[Sandbox], first: Collection[str] = ()) -> Iterator[Sandbox]:

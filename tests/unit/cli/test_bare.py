@@ -14,7 +14,7 @@ from harness.cni import catalogue
 from harness.errors import BringUpError
 from harness.model.records import LabStep
 from harness.model.run import RunDir
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 from tests.unit.cli.test_commands import lab, places
 
 __all__ = ["places"]
@@ -37,12 +37,13 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[LabSpec]:
 
 
 def test_up_tells_how_to_get_in_and_prints_no_kubeconfig(
-    made: list[LabSpec], capsys: pytest.CaptureFixture[str]
+    made: list[LabSpec], places: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert entry.run(["up", "bare"]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "It has no Kubernetes. 'cnilab exec n1' starts a shell" in captured.err
+    assert RunDir(places / ".runs/latest").info().kubernetes == ""
     assert (made[0].families, str(made[0].node_address("n2"))) == (("ipv4",), "192.168.1.12")
 
 
@@ -65,7 +66,7 @@ def test_what_needs_a_cluster_says_so(
     places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     lab(places, "hands")
-    there = SimpleNamespace(variant=catalogue.variant(catalogue.BARE), lab=SimpleNamespace(name="hands"))
+    there = SimpleNamespace(variant=catalogue.variant(BARE), lab=SimpleNamespace(name="hands"))
     monkeypatch.setattr("harness.steps.lifecycle.attach.attach", lambda *_: there)
     if words == ["fault", "list"]:
         words = ["fault", "inject", "F01"]

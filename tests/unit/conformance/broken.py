@@ -341,7 +341,13 @@ def asked_again(place: str, **facts: Any) -> Change:
     return dumps(edit, what="attachments")
 
 
+NARROW = rungs(
+    {"outcome": "timeout"}, lambda one: (one.purpose, one.src_node) == ("underlay", "n1") and one.size > 1400
+)
+"""From n1, only packets of 1400 bytes reach other nodes."""
+
 CASES = (
+    Broken("what is between two nodes is narrower than their NICs", "node.path-mtu", (NARROW,), "n1>n2", "timeout"),
     Broken(
         "an address that was given again has two owners",
         "ipam.reuse",

@@ -29,7 +29,7 @@ from conformance.inventory import Inventory
 from conformance.legs import passed
 from conformance.registry import CHECKS
 from harness.model.disturbed import Removal, Repair
-from harness.model.records import Exchange, Observation
+from harness.model.records import Exchange, Observation, Rung
 from tests.unit.conformance import simdual, simlab, simpolicy
 from tests.unit.conformance.broken import moment, packets, probed, rows, rungs, stray, verb, without
 from tests.unit.conformance.simlab import Change, dumps, exchanges, records
@@ -136,6 +136,10 @@ MACS = seen(rows(lambda row: row | {"mac": nodes.NOBODY}, what="fdb"))
 
 WAYS: Final[Mapping[str, tuple[Way, ...]]] = {
     "node.underlay": (silent("underlay-self"),),
+    "node.path-mtu": (
+        seen(lambda one: None if isinstance(one, Rung) and one.purpose == "underlay" else one),
+        seen(rungs({"outcome": "timeout"}, lambda one: one.purpose == "underlay")),
+    ),
     "node.routes": (gone(what="route", place="n1"), rule(nodes, "_fits", lambda *_: True)),
     "node.overlay": (
         seen(rows(without("ifname", "flannel.1"), vantage="node", place="n1", what="addr")), MACS,

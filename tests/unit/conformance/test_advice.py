@@ -36,8 +36,8 @@ def test_so_does_one_of_two_families(case: Broken) -> None:
     [
         ("model.pod-pod.cross-node", "a>c/tcp", "ip route get 10.244.1.2 from 10.244.0.2 iif cni0"),
         ("node.overlay", "n1>n2/fdb", "bridge fdb show dev flannel.1"),
-        ("node.underlay", "n1>n2/576", "ping -M do -s 548 172.18.0.12"),
-        ("node.underlay", "n1>n2/tcp", "ping -M do -s 1472 172.18.0.12"),
+        ("node.underlay", "n1>n2/tcp", "ping 172.18.0.12"),
+        ("node.path-mtu", "n1>n2", "ping -M do -s 1472 172.18.0.12"),
         ("model.localhost", "a>localhost/tcp", "nsenter -t 100 -n ip link show lo  # on n1"),
         ("mtu.wire", "n1:eth9/a<>c", "tcpdump -ni eth9 'ip[6:2] & 0x3fff != 0'"),
         ("model.no-nat.wire", "c>a/tcp@c", "tcpdump -ni eth0 -w f.pcap"),
@@ -59,7 +59,7 @@ def test_the_leg_that_failed_fills_a_gap(check: str, leg: str, command: str) -> 
         ("model.no-nat.cross-node", "a>c/tcp/ipv6", "conntrack -L -s fd00:10:244::2"),
         ("model.no-nat.cross-node", "a>c/tcp/ipv6", "ip6tables -t nat -S POSTROUTING"),
         ("model.no-nat.cross-node", "a>c/tcp", "iptables -t nat -S POSTROUTING"),
-        ("node.underlay", "n1>n2/1500/ipv6", "ping -M do -s 1452 fd00:172:18::12"),
+        ("node.path-mtu", "n1>n2/ipv6", "ping -M do -s 1452 fd00:172:18::12"),
         ("v6.reach", "a>c/tcp", "ip -6 route get fd00:10:244:1::2"),
     ],
 )

@@ -23,7 +23,7 @@ def skipped(there: Context) -> set[str]:
 @pytest.mark.parametrize("name", stored.names())
 def test_nothing_is_wrong_with_a_healthy_cluster(name: str) -> None:
     there = stored.context(name)
-    assert [one.sentence for one in survey(there, skipped(there))] == []
+    assert [one.sentence for one in survey(there, skipped(there)).causes] == []
     walked = [(source, target) for source, target, *_ in ways(there.of("ipv4"), skipped(there))]
     assert {("a", "c"), ("a", "b"), ("a", "n1"), ("n2", "a"), ("a", "outside"), ("a", "sole-c")} <= set(walked)
 
@@ -36,14 +36,14 @@ def test_a_pod_beyond_the_first_of_its_node_is_asked_too(monkeypatch: pytest.Mon
     sites = sorted(there.inventory.sites, key=lambda one: one.name == "a")
     last = replace(there, inventory=there.inventory.model_copy(update={"sites": tuple(sites)}))
     assert [one.name for one in last.inventory.on("n1")] == ["b", "a"]
-    assert fnmatch.fnmatch(survey(last, skipped(last))[0].key, key)
+    assert fnmatch.fnmatch(survey(last, skipped(last)).causes[0].key, key)
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_broken_is_named(name: str) -> None:
     change, _, key = BROKEN[name]
     there = stored.context(NETWORK, change)
-    found = survey(there, skipped(there))
+    found = survey(there, skipped(there)).causes
     at = [number for number, one in enumerate(found) if fnmatch.fnmatch(one.key, key)]
     assert at, [one.key for one in found]
     assert at[0] == 0 or name in BLUNT

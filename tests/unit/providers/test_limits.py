@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import PreflightError
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 from harness.providers import limits
 from harness.providers.namespaces import create, provider, state
 from harness.providers.namespaces.layout import LabLayout
@@ -21,6 +21,10 @@ def test_what_others_take_counts() -> None:
     (short,) = limits.shortages(LabSpec(nodes=10), {**AMPLE, limits.INOTIFY: 128}, {limits.INOTIFY: 60})
     assert str(short) == "fs.inotify.max_user_instances is 128; 60 are in use, and the cluster needs about 95"
     assert short.target == 256
+
+
+def test_machines_without_kubernetes_come_up_where_no_more_cluster_does() -> None:
+    assert limits.shortages(LabSpec(cni=BARE), {limits.INOTIFY: 128, limits.NEIGHBOURS: 8}, {limits.INOTIFY: 128}) == []
 
 
 def test_a_limit_that_the_kernel_lacks_is_no_shortage() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from conformance.model import Check
 from harness.cni.network import Network
-from harness.model import fault, lab
+from harness.model import fault, lab, labfile
 from harness.model.base import Data
 from harness.model.expression import BUILT_IN, FILTERS, METHODS
 from harness.model.variant import Expectations
@@ -21,6 +21,8 @@ from tests.unit.tools.pages import FENCE
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 LAB = "writing-a-lab.md"
+BY_TOPIC = "From a topic to its lab"
+"""The last section of the labs' own page; all others are chapters."""
 
 
 def section(page: str, heading: str) -> str:
@@ -71,7 +73,13 @@ def test_all_chapters_are_listed_with_their_sections() -> None:
     listed = rows(LAB, "The lab", "value of `chapter`")
     assert [row[0].strip("`") for row in listed] == list(get_args(lab.Chapter))
     sections = re.findall(r"^## (.+)$", (ROOT / "labs" / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {row[1] for row in listed} == set(sections)
+    assert {*(row[1] for row in listed), BY_TOPIC} == set(sections)
+
+
+def test_every_lab_is_found_by_its_topic() -> None:
+    _, _, table = (ROOT / "labs" / "README.md").read_text(encoding="utf-8").partition(f"## {BY_TOPIC}\n")
+    named = set(re.findall(r"\[([a-z0-9-]+)\]\(\1/README\.md\)", table))
+    assert named == {one.id for one in labfile.read_all()}
 
 
 def test_all_resources_are_listed_with_their_meanings() -> None:

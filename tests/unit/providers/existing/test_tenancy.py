@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,29 @@ def test_the_page_shows_that_role() -> None:
     page = (Path(__file__).parents[4] / "docs" / "existing.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(apiVersion: rbac.*?)```", page, re.DOTALL)
     assert yamlio.loads(shown)["rules"] == list(rights.ROLE)
+
+
+def test_the_documented_cluster_role_is_all_that_why_needs() -> None:
+    given = {
+        (verb, resource, group)
+        for rule in rights.CLUSTER_ROLE
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+        for group in rule["apiGroups"]
+    }
+    images = {("create", "pods", ""), ("delete", "pods", "")}
+    assert {(one.verb, one.resource, one.group) for one in rights.ASKING} | images == given
+    page = (Path(__file__).parents[4] / "docs" / "why.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(apiVersion: rbac.*?)```", page, re.DOTALL)
+    assert yamlio.loads(shown)["rules"] == list(rights.CLUSTER_ROLE)
+
+
+def test_a_probe_prefers_the_nodes_own_programs_for_its_rules() -> None:
+    script = probe.prepare()[-1]
+    assert 'exec nsenter -t 1 -m -- iptables-save "$@"' in script
+    either = 'bpftool version >/dev/null 2>&1 && exec nsenter -t 1 -m -- bpftool "$@"; exec /bin/bpftool "$@"'
+    assert either in script
+    assert subprocess.run(["/bin/sh", "-n", "-c", script], check=False).returncode == 0
 
 
 def test_a_review_asks_for_one_verb_in_one_namespace() -> None:

@@ -13,7 +13,7 @@ from harness.cni import catalogue
 from harness.components.store import Store
 from harness.errors import CnilabError, UsageError
 from harness.model.lab import LabDefinition, Question
-from harness.model.spec import LabSpec
+from harness.model.spec import BARE, LabSpec
 from harness.providers import needs
 from harness.runner import Completed
 from harness.steps.labs import residue
@@ -37,8 +37,8 @@ def machine(name: str, text: str = "") -> Any:
 
 
 def attached(**changes: Any) -> Any:
-    variant = catalogue.variant(catalogue.BARE)
-    spec = LabSpec(name="hands", cni=catalogue.BARE, **changes)
+    variant = catalogue.variant(BARE)
+    spec = LabSpec(name="hands", cni=BARE, **changes)
     lab = SimpleNamespace(nodes=(machine("n1"), machine("n2")), router=machine("router"), far=None)
     return SimpleNamespace(spec=spec, variant=variant, lab=lab)
 
@@ -50,12 +50,12 @@ def lab(*, bare: bool) -> LabDefinition:
 
 
 def test_machines_have_a_share_of_the_range_of_pods_as_nodes_of_a_cluster_would() -> None:
-    facts = machine_facts(LabSpec(cni=catalogue.BARE))
+    facts = machine_facts(LabSpec(cni=BARE))
     assert [(one["name"], one["address"], one["pod_cidr"], one["gateway"]) for one in facts.values()] == [
         ("n1", "172.18.0.11", "10.244.0.0/24", "10.244.0.1"), ("n2", "172.18.0.12", "10.244.1.0/24", "10.244.1.1"),
     ]  # fmt: skip
     assert {one["address6"] for one in facts.values()} == {""}
-    six = machine_facts(LabSpec(cni=catalogue.BARE, ip_family="dual"))["n2"]
+    six = machine_facts(LabSpec(cni=BARE, ip_family="dual"))["n2"]
     assert (six["address6"], six["pod_cidr6"], six["base6"]) == (
         "fd00:172:18::12",
         "fd00:10:244:1::/64",
@@ -124,6 +124,7 @@ iptables: :POSTROUTING ACCEPT [0:0]
 iptables: COMMIT
 process: sh -c echo
 process: [sed] <defunct>
+process: [sed]
 nftables: table ip nat
 ip_forward: 0
 """
@@ -170,6 +171,6 @@ def test_answers_may_be_said_in_other_letters(said: str) -> None:
 
 
 def test_machines_have_the_plugins_that_networks_bring_to_a_cluster_by_themselves(tmp_path: Path) -> None:
-    found = needs.needs(LabSpec(cni=catalogue.BARE), Store(tmp_path))
+    found = needs.needs(LabSpec(cni=BARE), Store(tmp_path))
     assert {"nodeinit", "responder", "cni-plugins", "cni-flannel"} == set(found.components)
     assert found.images == ()

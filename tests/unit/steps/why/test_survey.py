@@ -41,7 +41,7 @@ def attached(monkeypatch: pytest.MonkeyPatch, *changes: Any, policies: tuple[str
     seen = stored.context(NETWORK, *changes)
     asked: dict[str, Any] = {}
 
-    def context(_: object, __: object, ends: Any, ___: object) -> Any:
+    def context(_: object, __: object, ends: Any, *___: object) -> Any:
         asked["pods"] = [end.sandbox.key for end in ends]
         asked["ips"] = [end.sandbox.ips for end in ends]
         return seen
