@@ -65,9 +65,13 @@ class Store(Resolver):
         """Names of the components that `cni_dir` is made of."""
         return [component.name for component in self.lock.component.values() if component.kind == "cni"]
 
-    def cni_dir(self) -> Path:
-        """A directory with the reference CNI plugins, for the nodes' /opt/cni/bin."""
-        return self._farm("cni", list(self.ensure(self.cni_components()).values()))
+    def cni_dir(self, more: Sequence[str] = ()) -> Path:
+        """A directory with the reference CNI plugins, for the nodes' /opt/cni/bin.
+
+        Args:
+            more: Components with other plugins, which it has, too.
+        """
+        return self._farm("cni", list(self.ensure([*self.cni_components(), *more]).values()))
 
     def _farm(self, kind: str, chosen: Sequence[Resolved]) -> Path:
         links = {

@@ -18,6 +18,9 @@ IMAGES = ("pause", "toolbox", "responder", "coredns")
 WITHOUT_KUBERNETES = ("nodeinit", "responder")
 """What machines take from the store that are no cluster's nodes, beside CNI plugins."""
 
+PLUGINS_OF_NETWORKS = ("cni-flannel",)
+"""CNI plugins that an image of a network brings to its nodes. Machines without Kubernetes have them at once."""
+
 
 def lock_for(spec: LabSpec) -> Lock:
     """The lock with a lab's versions: of Kubernetes, and of the network.
@@ -39,7 +42,7 @@ def needs(spec: LabSpec, store: Store) -> Needs:
     driver = registry.driver(spec.provider)
     variant = catalogue.variant(spec.cni)
     if not variant.kubernetes:
-        own = (*WITHOUT_KUBERNETES, *store.cni_components())
+        own = (*WITHOUT_KUBERNETES, *store.cni_components(), *PLUGINS_OF_NETWORKS)
         return Needs((), components=own, replaceable=own)
     wanted = (*IMAGES, *networks.images(store.lock, spec, variant))
     images = tuple(name for name in wanted if name not in driver.own_images)

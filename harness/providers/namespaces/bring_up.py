@@ -31,7 +31,7 @@ from harness.model.wellknown import EMULATED
 from harness.providers import registry
 from harness.providers.namespaces import create, nodespec, provider
 from harness.providers.namespaces.layout import LabLayout
-from harness.providers.needs import WITHOUT_KUBERNETES
+from harness.providers.needs import PLUGINS_OF_NETWORKS, WITHOUT_KUBERNETES
 from harness.providers.protocol import Found, Needs, Order
 from harness.runner import HostRunner, Runner
 
@@ -159,7 +159,7 @@ def prepare(store: Store, needs: Needs) -> create.NodeMaterials:
         store.ensure(needs.components)
         tools.result()
     if not needs.images:
-        return create.NodeMaterials(store.bin_dir(WITHOUT_KUBERNETES), store.cni_dir(), None)
+        return create.NodeMaterials(store.bin_dir(WITHOUT_KUBERNETES), store.cni_dir(PLUGINS_OF_NETWORKS), None)
     return create.NodeMaterials(
         store.bin_dir(registry.driver("namespaces").components), store.cni_dir(), store.containerd_root(needs.images)
     )

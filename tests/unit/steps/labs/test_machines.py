@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from harness.cni import catalogue
+from harness.components.store import Store
 from harness.errors import CnilabError, UsageError
 from harness.model.lab import LabDefinition, Question
 from harness.model.spec import BARE, LabSpec
+from harness.providers import needs
 from harness.runner import Completed
 from harness.steps.labs import residue
 from harness.steps.labs.choose import ability, bare_ids, unlike
@@ -166,3 +168,9 @@ def test_answers_may_be_said_in_other_letters(said: str) -> None:
     assert one.right(said)
     assert not one.right("")
     assert not one.right("a router")
+
+
+def test_machines_have_the_plugins_that_networks_bring_to_a_cluster_by_themselves(tmp_path: Path) -> None:
+    found = needs.needs(LabSpec(cni=BARE), Store(tmp_path))
+    assert {"nodeinit", "responder", "cni-plugins", "cni-flannel"} == set(found.components)
+    assert found.images == ()
