@@ -242,7 +242,7 @@ def test_the_preflight_shows_what_cannot_be_measured(there: There) -> None:
     assert rows["node"]["status"] == rows["slices"]["status"] == rows["nodes"]["status"] == "limits"
 
 
-def until_there(there: There, process: subprocess.Popen[str]) -> None:
+def _until_there(there: There, process: subprocess.Popen[str]) -> None:
     """Wait until a run has its pods in the cluster."""
 
     def running() -> bool:
@@ -256,7 +256,7 @@ def until_there(there: There, process: subprocess.Popen[str]) -> None:
 def test_a_run_that_is_interrupted_cleans_up(there: There) -> None:
     before = there.objects()
     process = there.user.start("test", "--kubeconfig", there.admin)
-    until_there(there, process)
+    _until_there(there, process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=180)
     assert process.returncode == 130, said
@@ -266,7 +266,7 @@ def test_a_run_that_is_interrupted_cleans_up(there: There) -> None:
 def test_what_a_killed_run_left_is_removed_by_name_of_the_cluster_alone(there: There) -> None:
     before = there.objects()
     process = there.user.start("test", "--kubeconfig", there.admin)
-    until_there(there, process)
+    _until_there(there, process)
     process.kill()
     process.communicate()
     assert there.objects() != before

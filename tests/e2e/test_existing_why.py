@@ -11,7 +11,7 @@ import pytest
 from conformance.manifests import IMAGE
 from harness import timeouts, yamlio
 from tests.e2e.test_cluster import kubectl
-from tests.e2e.test_existing import There, there, until_there
+from tests.e2e.test_existing import There, there
 
 __all__ = ["there"]
 
@@ -150,7 +150,13 @@ def test_who_may_not_is_told_what_is_missing_and_nothing_is_made(shop: There) ->
 def test_a_command_that_is_interrupted_cleans_up(shop: There, number: signal.Signals) -> None:
     before = shop.objects()
     process = shop.user.start("why", "--kubeconfig", shop.admin)
-    until_there(shop, process)
+
+    def running() -> bool:
+        assert process.poll() is None, process.communicate()[1]
+        pods = json.loads(kubectl(shop.lab, "get", "pods", "-A", "-l", "app=cnilab-node", "-o", "json"))
+        return any(item["status"]["phase"] == "Running" for item in pods["items"])
+
+    timeouts.wait_until("probes on nodes", running, timeouts.ROLLOUT, interval=0.1)
     process.send_signal(number)
     _, said = process.communicate(timeout=180)
     assert process.returncode in {130, 143}, said
