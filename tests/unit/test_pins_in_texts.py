@@ -32,6 +32,9 @@ _NODE = re.compile(r"^n\d .*\bv(?P<version>1\.\d+\.\d+)\s*$", re.MULTILINE)
 HISTORY = {
     ("docs/performance.md", "cilium", "1.15"): "what it cost before 1.20",
     ("docs/evidence.md", "cilium", "1.15"): "what was seen of it before 1.20",
+    ("labs/inv-cni-dirs/lab.yaml", "kubernetes", "1.24"): "where an option was removed",
+    ("labs/inv-runtime-cidr/lab.yaml", "kubernetes", "1.33"): "since when there are ServiceCIDR objects",
+    ("labs/svc-proxy-modes/lab.yaml", "kubernetes", "1.26"): "where a mode was removed",
 }
 """What is no pin: a version of which the text tells a story, or another number."""
 
