@@ -65,8 +65,9 @@ def test_labs_run_again_on_the_same_machines(machines: tuple[Cli, str]) -> None:
     for _ in range(2):
         items = json.loads(cli("apply", "--cluster", name, "-o", "json").stdout)["items"]
         assert {one["lab"]: one["status"] for one in items} == dict.fromkeys(LABS, "pass")
-    page = cli("report", "--cluster", name).stdout
-    assert LABS[0] in Path(page.strip().splitlines()[-1]).read_text(encoding="utf-8")
+    page = Path(cli("report", "--cluster", name).stdout.splitlines()[0])
+    assert page.name == "report.html"
+    assert LABS[0] in page.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
