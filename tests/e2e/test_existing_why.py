@@ -84,6 +84,7 @@ def test_nothing_is_wrong_with_a_healthy_flow(shop: There, words: tuple[str, ...
     assert {step["direction"] for step in said["items"]} == {"request", "reply"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.night
 def test_programs_are_sent_to_probes_of_any_image(shop: There) -> None:
     said = asked(shop, "shop/web", "shop/db-0", "tcp/8080", "--image", "cnilab.dev/toolbox:1")
     assert (said["fine"], said["arrives"], said["unknown"]) == (True, True, [])
@@ -146,7 +147,7 @@ def test_who_may_not_is_told_what_is_missing_and_nothing_is_made(shop: There) ->
     assert shop.objects() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.night)])
 def test_a_command_that_is_interrupted_cleans_up(shop: There, number: signal.Signals) -> None:
     before = shop.objects()
     process = shop.user.start("why", "--kubeconfig", shop.admin)
