@@ -49,8 +49,8 @@ def command(ids: tuple[str, ...], *, cluster: str | None, output: str) -> int:
     Exit code 1 means that an expectation was not met. Then the command also looks for what is wrong with the cluster,
     as 'cnilab why' does.
 
-    Labs of the chapter 'containers' need no cluster. Without --cluster they get machines of their own, which are
-    removed at the end.
+    Some labs need no cluster: see the column CLUSTER of 'cnilab labs list'. Without --cluster they get machines of
+    their own, which are removed at the end.
     """
     if alone := _bare(ids, cluster):
         return _apply_bare(alone, output)
