@@ -91,13 +91,16 @@ def ways(there: Context, skip: AbstractSet[str] = frozenset()) -> Iterator[Way]:
     """
     pods = [site for site in there.inventory.pods if site.ip]
     core = _core(pods)
-    for one, other in _between(pods):
+    rest = [site for site in pods if site.name not in {one.name for one in core}]
+    for one, other in _between(core, rest):
         yield one.name, other.name, Flow(one.ip, other.ip, proto="icmp"), ""
         if one.node != other.node:
             large = min(there.effective(one.node), there.effective(other.node))
             yield one.name, other.name, Flow(one.ip, other.ip, length=large), ""
-    for pod, node in itertools.product(pods, there.inventory.nodes):
-        if node.address and (pod in core or pod.node == node.name):
+    asked = [*itertools.product(core, there.inventory.nodes)]
+    asked += [(pod, node) for pod in rest for node in there.inventory.nodes if node.name == pod.node]
+    for pod, node in asked:
+        if node.address:
             yield pod.name, node.name, Flow(pod.ip, node.address, proto="icmp"), ""
             yield node.name, pod.name, Flow("", pod.ip, proto="icmp"), ""
     for pod in pods if there.inventory.outside else ():
@@ -116,14 +119,12 @@ def _core(pods: Iterable[Site]) -> list[Site]:
     return found
 
 
-def _between(pods: Sequence[Site]) -> Iterator[tuple[Site, Site]]:
+def _between(core: Sequence[Site], rest: Iterable[Site]) -> Iterator[tuple[Site, Site]]:
     """Both ways: between all of the core, and between each other pod and one of another node, or else of its own."""
-    core = _core(pods)
     yield from itertools.permutations(core, 2)
-    for pod in pods:
-        if pod not in core:
-            other = next((one for one in core if one.node != pod.node), core[0])
-            yield from ((pod, other), (other, pod))
+    for pod in rest:
+        other = next((one for one in core if one.node != pod.node), core[0])
+        yield from ((pod, other), (other, pod))
 
 
 def _to_services(there: Context, pods: list[Site], skip: AbstractSet[str]) -> Iterator[Way]:

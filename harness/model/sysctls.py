@@ -36,7 +36,7 @@ FORWARDING: Mapping[str, str] = {
 """Of nodes and of the router."""
 
 
-FORWARDING_SWITCHES = ("net/ipv4/ip_forward", "?net/ipv6/conf/all/forwarding")
+FORWARDING_SWITCHES = tuple(key for key, value in FORWARDING.items() if value == "1")
 """What a machine that is no router has switched off."""
 
 

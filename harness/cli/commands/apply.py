@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from harness.model.records import LabStep
     from harness.steps.lifecycle.attach import Attached
 
-BARE = "bare"
-"""What is brought up for labs that need no cluster; see `harness.model.spec`."""
-
 FAILED = {"fail", "error"}
 
 
@@ -94,6 +91,7 @@ def _bare(ids: Sequence[str], cluster: str | None) -> tuple[str, ...]:
 def _apply_bare(labs: Sequence[str], output: str) -> int:
     """Run labs on machines that are there for them alone."""
     from harness.cli.commands.up import temporary  # noqa: PLC0415
+    from harness.model.spec import BARE  # noqa: PLC0415
 
     with temporary(BARE, f"{BARE}-{os.getpid()}") as there:
         steps, causes = _apply(there, labs)

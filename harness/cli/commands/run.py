@@ -9,7 +9,6 @@ import click
 
 from harness.cli.command import Option
 from harness.cli.command import command as define
-from harness.cli.commands.apply import BARE
 from harness.cli.commands.up import component_option, component_words, offered
 from harness.cli.context import settings
 from harness.cli.output import Listing, emit, output_option
@@ -70,7 +69,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     step that failed.
     """
     spec = asked.spec
-    from harness.model.spec import ALL_LABS  # noqa: PLC0415 - the help must not wait for pydantic
+    from harness.model.spec import ALL_LABS, BARE  # noqa: PLC0415 - the help must not wait for pydantic
 
     if component:
         offered(component, spec)  # a word that is wrong is told before anything begins

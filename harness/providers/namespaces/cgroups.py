@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness import timeouts
@@ -35,17 +36,19 @@ def groups(lab: str) -> list[Path]:
     return [hierarchy.path / TOP / lab for hierarchy in this_machine()]
 
 
-def with_suffix(suffix: str) -> dict[str, int]:
-    """Labs that have a group here, whether anything else is known of them or not: names, and how many processes.
+def with_suffix(suffix: str, where: Iterable[Hierarchy]) -> dict[str, int]:
+    """Labs that have a group, whether anything else is known of them or not: names, and how many processes.
 
     Args:
         suffix: End of the groups' names, `layout.group_suffix` of a state directory.
+        where: Hierarchies.
     """
     found: dict[str, int] = {}
-    for hierarchy in this_machine():
-        for group in (hierarchy.path / TOP).glob(f"*{suffix}"):
-            name = group.name.removesuffix(suffix)
-            found[name] = max(found.get(name, 0), len(set(processes(group))))
+    for hierarchy in where:
+        with contextlib.suppress(OSError):
+            for group in (hierarchy.path / TOP).glob(f"*{suffix}"):
+                name = group.name.removesuffix(suffix)
+                found[name] = max(found.get(name, 0), len(set(processes(group))))
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from harness import apart
@@ -234,20 +233,14 @@ def _left_over(plan: Plan, name: str) -> str:
 
 def _stray_cgroups(plan: Plan) -> Answer:
     labs = set(labstate.names(plan.state))
-    suffix = group_suffix(plan.state)
-    stray: dict[str, int] = {}
-    for hierarchy in doctor_cgroups.mounted(plan):
-        with suppress(OSError):
-            for group in (hierarchy.path / cgroups.TOP).glob(f"*{suffix}"):
-                name = group.name.removesuffix(suffix)
-                if name not in labs:
-                    stray[name] = max(stray.get(name, 0), len(set(cgroups.processes(group))))
+    found = cgroups.with_suffix(group_suffix(plan.state), doctor_cgroups.mounted(plan))
+    stray = {name: count for name, count in found.items() if name not in labs}
     if not stray:
         return Answer(ok=True, detail="none")
-    found = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
+    told = ", ".join(f"{name} ({count} processes)" for name, count in sorted(stray.items()))
     return Answer(
         ok=False,
-        detail=f"of clusters without a state file: {found}",
+        detail=f"of clusters without a state file: {told}",
         fix="; ".join(map("cnilab down {}".format, sorted(stray))),
     )
 

@@ -13,7 +13,7 @@ from harness.errors import PreflightError, UsageError
 from harness.providers.existing.survey import NodeInfo
 from harness.steps.existing.described import described_before
 from harness.steps.existing.preflight import Survey
-from harness.steps.suite.trace import family_of_flow
+from harness.steps.suite.trace import family_for
 from harness.steps.why.answer import endpoints_of, virtual_of
 from harness.steps.why.ends import Question, Virtual
 from harness.steps.why.look import Api
@@ -41,7 +41,7 @@ def nodes_of(found: Survey, known: Api, question: Question) -> tuple[NodeInfo, .
     names = {*_by_name(found), *OURS}
     virtual = None if target in OURS else virtual_of(known, names, target, question.wire, question.family)
     if virtual is None:
-        family_of_flow(described_before(found), target, question.family)
+        family_for(described_before(found), target, question.family)
     with suppress(ValueError):
         msg = f"'{ip_address(source)}' is an address: a flow must begin at a pod or a node"
         raise UsageError(msg, next_step="kubectl get pods,nodes -A -o wide")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -16,13 +17,14 @@ from harness.steps.lifecycle.around import around
 from harness.steps.lifecycle.attach import Attached
 
 
-def list_labs() -> list[LabDefinition]:
+@functools.cache
+def list_labs() -> tuple[LabDefinition, ...]:
     """All labs of the project, in order of their ids.
 
     Raises:
         SpecError: A lab file is wrong.
     """
-    return labfile.read_all()
+    return tuple(labfile.read_all())
 
 
 @dataclass(frozen=True)

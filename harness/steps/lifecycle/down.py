@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.enter import this_machine
 from harness.model import labstate
 from harness.model.journal import Journal
 from harness.model.labstate import LabDir, LabState
@@ -19,7 +20,8 @@ def without_state(directory: Path) -> list[str]:
     Args:
         directory: The state directory of all labs.
     """
-    return sorted(set(cgroups.with_suffix(group_suffix(directory))) - set(labstate.names(directory)))
+    found = cgroups.with_suffix(group_suffix(directory), this_machine())
+    return sorted(set(found) - set(labstate.names(directory)))
 
 
 def made_by_this_process(directory: Path, name: str) -> bool:

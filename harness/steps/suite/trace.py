@@ -128,7 +128,7 @@ def trace(
     Raises:
         UsageError: An end is not there, or not in this family.
     """
-    over_family = family_for(there, target, family)
+    over_family = family_for(there.spec, target, family)
     stock = sandboxes.take(there.lab)
     sender, receiver = find(there, stock, source, over_family), find(there, stock, target, over_family)
     if sender.runner is None:
@@ -148,22 +148,8 @@ def trace(
     return judge(sender, receiver, seen, done, size, over_family)
 
 
-def family_for(there: Attached, target: str, asked: Family | None) -> Family:
-    """The family that a ping goes over.
-
-    Args:
-        there: The lab.
-        target: Pod, machine or address.
-        asked: What the user wants; None: no matter.
-
-    Raises:
-        UsageError: The address is of the other family, or the cluster has none of it.
-    """
-    return family_of_flow(there.spec, target, asked)
-
-
-def family_of_flow(spec: LabSpec, target: str, asked: Family | None) -> Family:
-    """The same for a cluster of which no more is known.
+def family_for(spec: LabSpec, target: str, asked: Family | None) -> Family:
+    """The family that a flow goes over.
 
     Args:
         spec: The cluster.

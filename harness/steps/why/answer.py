@@ -96,7 +96,7 @@ def why(attached: Attached, question: Question, *, journal: Journal, around: Aro
             known, stock = listed.result(), taken.result()
         machines = {*attached.spec.node_names, "router", "far"}
         virtual = virtual_of(known, machines, target, asked, family)
-        chosen = family_of(virtual.address) if virtual is not None else family_for(attached, target, family)
+        chosen = family_of(virtual.address) if virtual is not None else family_for(attached.spec, target, family)
         stock = look.as_given(attached, stock, (source, target), chosen)
         sender = find(attached, stock, source, chosen)
         if sender.runner is None:

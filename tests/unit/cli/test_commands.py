@@ -259,6 +259,7 @@ def test_down_finds_a_cluster_whose_directory_is_gone(
     for one in (group / "n1", other):
         one.mkdir(parents=True)
     monkeypatch.setattr(cgroups, "this_machine", lambda: [hierarchy])
+    monkeypatch.setattr("harness.steps.lifecycle.down.this_machine", lambda: [hierarchy])
     assert entry.run(words) == 0
     assert "Cluster 'lost' is down." in capsys.readouterr().err
     assert not group.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -104,14 +105,19 @@ def test_probes_run_on_the_sample_alone_and_mount_nothing() -> None:
     assert spec["hostNetwork"]
 
 
-def test_the_documented_role_is_all_that_pods_need() -> None:
-    given = {
+def granted(role: Iterable[rights.Object]) -> set[tuple[str, str, str]]:
+    """Verb, resource and group of all that rules allow."""
+    return {
         (verb, resource, group)
-        for rule in rights.ROLE
+        for rule in role
         for verb in rule["verbs"]
         for resource in rule["resources"]
         for group in rule["apiGroups"]
     }
+
+
+def test_the_documented_role_is_all_that_pods_need() -> None:
+    given = granted(rights.ROLE)
     needed = {(one.verb, one.resource, one.group) for one in rights.WANTED if one.part == "pods"}
     assert needed == given
 
@@ -123,13 +129,7 @@ def test_the_page_shows_that_role() -> None:
 
 
 def test_the_documented_cluster_role_is_all_that_why_needs() -> None:
-    given = {
-        (verb, resource, group)
-        for rule in rights.CLUSTER_ROLE
-        for verb in rule["verbs"]
-        for resource in rule["resources"]
-        for group in rule["apiGroups"]
-    }
+    given = granted(rights.CLUSTER_ROLE)
     images = {("create", "pods", ""), ("delete", "pods", "")}
     assert {(one.verb, one.resource, one.group) for one in rights.ASKING} | images == given
     page = (Path(__file__).parents[4] / "docs" / "why.md").read_text(encoding="utf-8")

@@ -181,19 +181,19 @@ DUAL = LabSpec(ip_family="dual")
     ],
 )
 def test_an_address_says_over_which_family_it_is_pinged(target: str, asked: Family | None, family: Family) -> None:
-    assert family_for(there_of(DUAL)[0], target, asked) == family
+    assert family_for(there_of(DUAL)[0].spec, target, asked) == family
 
 
 def test_the_first_family_of_a_lab_is_the_usual_one() -> None:
     for spec in (LabSpec(ip_family="ipv6"), LabSpec(ip_family="dual", primary_family="ipv6")):
-        assert family_for(there_of(spec)[0], "a", None) == "ipv6"
+        assert family_for(there_of(spec)[0].spec, "a", None) == "ipv6"
 
 
 def test_families_that_are_not_there_are_refused() -> None:
     with pytest.raises(UsageError, match="the cluster has no IPv6"):
-        family_for(there_of(LabSpec())[0], "2001:db8::1", None)
+        family_for(there_of(LabSpec())[0].spec, "2001:db8::1", None)
     with pytest.raises(UsageError, match=r"8\.8\.8\.8 is no IPv6 address"):
-        family_for(there_of(DUAL)[0], "8.8.8.8", "ipv6")
+        family_for(there_of(DUAL)[0].spec, "8.8.8.8", "ipv6")
 
 
 def test_ends_have_an_address_of_the_family() -> None:
