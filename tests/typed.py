@@ -26,6 +26,7 @@ _VARIES: Final = (
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,}\b"), "ID"),
     (re.compile(r"\bveth[0-9a-f]{6,}\b"), "VETH"),
+    (re.compile(r"(?<![\d.])\d+\.\d+(?![\d.])"), "N"),
     (re.compile(r"\d+"), "N"),
     (re.compile(r"[ \t]+"), " "),
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
 
 from conformance.checks.reach import NM
 from conformance.context import Context
@@ -81,10 +81,7 @@ def leases_match(context: Context) -> Verdict:
         if listed is None or reason(listed):
             legs.append(unread(node.name, node.name, "sandboxes", listed))
             continue
-        leased = {path.rpartition("/")[2] for path in store if _is_lease(context, path)}
-        running = {
-            address for row in rows(listed) if not row.get("host_network") for address in _sandbox_addresses(row)
-        }
+        leased, running = leases_of(store, context.expect.lease_dir), addresses_of(rows(listed))
         leased_total += len(leased)
         leaked, lost = sorted(leased - running), sorted(running - leased)
         if leaked:
@@ -119,10 +116,25 @@ def _is_full(share: str, leased: Collection[str]) -> bool:
     return sum(inside(one, share) for one in leased) >= network.num_addresses - _NOBODYS
 
 
-def _is_lease(context: Context, path: str) -> bool:
+def leases_of(store: Iterable[str], lease_dir: str | None) -> set[str]:
+    """Addresses that host-local has given away.
+
+    Args:
+        store: Paths of its files.
+        lease_dir: The network's own folder; without one, all count.
+    """
+    return {path.rpartition("/")[2] for path in store if _is_lease(path, lease_dir)}
+
+
+def addresses_of(sandboxes: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Addresses of pods that run: of their eth0, link-local ones aside."""
+    return {address for row in sandboxes if not row.get("host_network") for address in _sandbox_addresses(row)}
+
+
+def _is_lease(path: str, lease_dir: str | None) -> bool:
     """A file of the variant's store that is named as an address; `lock` and `last_reserved_ip.0` are not."""
     folder, _, name = path.rpartition("/")
-    if folder != (context.expect.lease_dir or folder).rstrip("/"):
+    if folder != (lease_dir or folder).rstrip("/"):
         return False
     try:
         ipaddress.ip_address(name)

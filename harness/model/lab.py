@@ -239,5 +239,22 @@ class LabDefinition(Data):
         """
         if self.alone or other.alone:
             return True
-        pairs = [*itertools.product(self.disturbs, other.watches), *itertools.product(other.disturbs, self.watches)]
+        pairs = [*itertools.product(self.disturbs, other.relies_on), *itertools.product(other.disturbs, self.relies_on)]
         return any(_meet(one, another, nodes) for one, another in pairs)
+
+    @property
+    def changes_pods(self) -> bool:
+        """It makes or removes pods of the cluster."""
+        return any(one.startswith(("pod-set", "network")) for one in self.disturbs)
+
+    @property
+    def relies_on(self) -> tuple[Resource, ...]:
+        """What it watches. Who makes or removes pods relies on pods that can start there, too.
+
+        A pod that is made, or removed, while the node's plugins are others or none is given an address of another
+        range, or leaves its own behind.
+        """
+        return (
+            *self.watches,
+            *(one.replace("pod-set", "pod-creation") for one in self.disturbs if one.startswith("pod-set")),
+        )

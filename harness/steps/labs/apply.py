@@ -13,6 +13,7 @@ from typing import Any
 from harness import resources, yamlio
 from harness.ansible import inventory
 from harness.ansible.play import Play, play
+from harness.cluster.kube import Kube
 from harness.cluster.readiness import WORKLOADS
 from harness.errors import CnilabError, UsageError
 from harness.model.injection import require_none
@@ -26,7 +27,7 @@ from harness.steps.labs import residue
 from harness.steps.labs.choose import ability, choose, lacking, list_labs, put_off, unlike
 from harness.steps.labs.cluster import Cluster
 from harness.steps.labs.machines import Machines
-from harness.steps.labs.objects import bring_back, manifests
+from harness.steps.labs.objects import bring_back, manifests, settle
 from harness.steps.labs.place import Surroundings
 from harness.steps.labs.run import LabRun
 from harness.steps.lifecycle.attach import Attached
@@ -87,6 +88,9 @@ def _on_cluster(
                 closing["created"] = again
                 cluster.refresh()
             made = _run(lab, cluster, run, stop)
+            if lab.changes_pods and (left := _still_there(attached.kube)):
+                made.append(_left(lab, [left], "cluster"))
+                run.add_lab_steps(made[-1:])
             closing.update(_summary(made))
         return made
 
@@ -104,7 +108,7 @@ def _bare(
             before = residue.take(attached.lab)
             made = _run(lab, machines, run, stop)
             if left := residue.left(before, residue.take(attached.lab)):
-                made.append(_left(lab, left))
+                made.append(_left(lab, left, "machines"))
                 run.add_lab_steps(made[-1:])
             closing.update(_summary(made))
         return made
@@ -126,10 +130,19 @@ def _summary(made: Sequence[LabStep]) -> dict[str, Any]:
     return {"expectations": len(made), "failed": len(failed), **missed}
 
 
-def _left(lab: LabDefinition, left: Sequence[str]) -> LabStep:
+def _still_there(api: Kube) -> str:
+    """Why pods that were removed are not gone; empty when all are."""
+    try:
+        settle(api)
+    except CnilabError as error:
+        return str(error)
+    return ""
+
+
+def _left(lab: LabDefinition, left: Sequence[str], place: str) -> LabStep:
     """A lab that does not take away what it made."""
     reason = f"the lab left something behind: {'; '.join(left[:6])}"
-    return LabStep(lab=lab.id, step="clean", title="As before", place="machines", status="error", reason=reason)
+    return LabStep(lab=lab.id, step="clean", title="As before", place=place, status="error", reason=reason)
 
 
 def _unfit(lab: LabDefinition, reason: str) -> LabStep:

@@ -83,6 +83,28 @@ def bring_back(api: Kube, objects: Iterable[Object], deadline: float = timeouts.
     return created
 
 
+def settle(api: Kube, deadline: float = timeouts.ROLLOUT) -> None:
+    """Wait until no pod of the cluster is being removed.
+
+    A pod that goes while the next lab has changed the node's plugins leaves its address, or its rules, behind.
+
+    Args:
+        api: The cluster.
+        deadline: Seconds, before scaling.
+
+    Raises:
+        BringUpError: Pods do not go in time; names each.
+        ApiError: The API server refused.
+    """
+
+    def none_goes() -> bool:
+        going = (pod["metadata"] for pod in api.list("v1", "Pod") if pod["metadata"].get("deletionTimestamp"))
+        insist({f"Pod {meta['namespace']}/{meta['name']}": "it is being removed" for meta in going})
+        return True
+
+    timeouts.wait_until("removed pods to be gone", none_goes, deadline, interval=0.1)
+
+
 def _get(api: Kube, item: Object) -> Object | None:
     meta = item["metadata"]
     return api.get(item["apiVersion"], item["kind"], meta["name"], meta.get("namespace", ""))

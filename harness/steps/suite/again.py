@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from conformance.checks.ipam import addresses_of, leases_of
 from conformance.checks.stub import SOCKETS, undecided
-from harness.model.records import Lookup, Observation
+from conformance.dumps import reason, rows
+from harness import timeouts
+from harness.model.records import Dump, Lookup, Observation
 from harness.probes.plan import Probe
 
 Plan = Mapping[str, Sequence[Probe]]
@@ -40,3 +44,41 @@ def settled(
 
 def _key(one: Lookup) -> tuple[str, str, str]:
     return one.purpose, one.src, one.family
+
+
+BOOKS: Final = 3.0
+"""Seconds in which a pod that is being made or removed has a lease and an address, or neither, before scaling."""
+
+
+def balanced(seen: Sequence[Dump], look: Callable[[], Sequence[Dump]], lease_dir: str | None) -> list[Dump]:
+    """Leases and sandboxes, looked at again where the two do not agree.
+
+    A pod that is being made has its lease before its process, and one that is being removed has it longer. What does
+    not agree at the last look is a fact.
+
+    Args:
+        seen: Dumps of nodes, some of them `leases` and `sandboxes`.
+        look: Takes both anew, of all nodes.
+        lease_dir: As of `leases_of`.
+
+    Returns:
+        All dumps; of the same place and subject, the last counts.
+    """
+    dumps = list(seen)
+    for _ in timeouts.ticks(BOOKS, interval=0.3):
+        if not _differ(dumps, lease_dir):
+            break
+        dumps += look()
+    return dumps
+
+
+def _differ(dumps: Sequence[Dump], lease_dir: str | None) -> bool:
+    """Some node has a lease without a pod, or a pod without a lease; what was not read decides nothing."""
+    last: dict[tuple[str, str], Any] = {(one.place, one.what): one.data for one in dumps if one.vantage == "node"}
+    stores = {place: data for (place, what), data in last.items() if what == "leases" and isinstance(data, dict)}
+    pairs = [(store, last.get((place, "sandboxes"))) for place, store in stores.items() if not reason(store)]
+    return any(
+        leases_of(store, lease_dir) != addresses_of(rows(listed))
+        for store, listed in pairs
+        if listed is not None and not reason(listed)
+    )

@@ -28,7 +28,7 @@ from harness.probes.agent import run_plans
 from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.steps.suite import kubelet
-from harness.steps.suite.again import settled
+from harness.steps.suite.again import balanced, settled
 from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.disruptive.measure import Disturbance
@@ -176,6 +176,8 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     running = sandboxes.take(suite.attached.lab)
     dumps = _state(suite, "B0", running, pods=pace.kernel, only=_read(only, pace, "addr"))
     dumps += running.dumps("B0")
+    if suite.gates.get("lease") and suite.gates.get("node"):
+        dumps = balanced(dumps, lambda: _books(suite), suite.attached.variant.expect.lease_dir)
     first = suite.inventory.nodes[0].name
     if suite.limits:
         dumps.append(Dump(batch="B0", vantage="node", place=first, node=first, what="kernel", data=dict(suite.limits)))
@@ -190,6 +192,12 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
         if link.get("ifname") == nic
     }
     return [*dumps, *probe(suite, planned(suite.inventory, lambda there: plan.underlay(there, present)), "B0", pace)]
+
+
+def _books(suite: Suite) -> list[Dump]:
+    """Leases and sandboxes of all nodes, anew."""
+    running = sandboxes.take(suite.attached.lab)
+    return [*_state(suite, "B0", running, pods=False, only=("leases",)), *running.dumps("B0")]
 
 
 def _node_objects(suite: Suite) -> Dump:

@@ -44,6 +44,7 @@ def test_commands_are_those_of_consoles_with_what_they_print() -> None:
         ("", ""),
         ("", "\n"),
         ("64 bytes from 10.0.0.2: ttl=64 time=0.031 ms", "64 bytes from 10.0.0.2: ttl=64 time=0.1 ms\n"),
+        ("64 bytes from 10.0.0.2: ttl=64 time=0.031 ms", "64 bytes from 10.0.0.2: ttl=64 time=105 ms\n"),
         ("link/ether 0a:1b:2c:3d:4e:5f brd ff:ff:ff:ff:ff:ff", "link/ether 9a:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff"),
         ("one\n…\nfour", "one\ntwo\nthree\nfour\n"),
         ("one\n…", "one\n"),

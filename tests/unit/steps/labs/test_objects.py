@@ -9,7 +9,7 @@ import pytest
 
 from harness.cluster.kube import Kube
 from harness.errors import BringUpError
-from harness.steps.labs.objects import bring_back
+from harness.steps.labs.objects import bring_back, settle
 
 Object = dict[str, Any]
 
@@ -33,12 +33,20 @@ class Cluster(Kube):
         super().__init__(Path("/nonexistent"))
         self.there = {(item["kind"], item["metadata"]["name"]): item for item in items}
         self.applied: list[str] = []
+        self.looks = 0
+
+    def list(self, api_version: str, kind: str, *_: str) -> Any:
+        """A removed pod is there at the first look, and gone at the next."""
+        assert (api_version, kind) == ("v1", "Pod")
+        self.looks += 1
+        pods = [item for item in self.there.values() if item["kind"] == "Pod"]
+        return [pod for pod in pods if self.looks == 1 or pod["metadata"].get("deletionTimestamp") != "now"]
 
     def get(self, api_version: str, kind: str, name: str, namespace: str = "") -> Object | None:
         assert (api_version, namespace) in {("v1", "labs"), ("apps/v1", "labs"), ("batch/v1", "labs")}
         return self.there.get((kind, name))
 
-    def apply(self, objects: Any) -> list[Object]:
+    def apply(self, objects: Any) -> Any:
         for item in objects:
             self.applied.append(item["metadata"]["name"])
             self.there[item["kind"], item["metadata"]["name"]] = {**item, "status": UP}
@@ -61,3 +69,16 @@ def test_what_does_not_come_up_is_named_with_its_reason() -> None:
     with pytest.raises(BringUpError, match="the objects of the lab to be up") as caught:
         bring_back(api, wanted, deadline=0.05)
     assert caught.value.cause == f"last seen: Pod labs/box2: {WHY}; Deployment labs/web: 1 of 2 pods are ready"
+
+
+def test_a_lab_ends_when_the_pods_that_it_removed_are_gone() -> None:
+    api = Cluster(thing("Pod", "box1", UP), thing("Pod", "doomed", UP, deletionTimestamp="now"))
+    settle(api, deadline=5)
+    assert api.looks == 2
+
+
+def test_a_pod_that_does_not_go_is_named() -> None:
+    api = Cluster(thing("Pod", "box1", UP), thing("Pod", "doomed", UP, deletionTimestamp="long ago"))
+    with pytest.raises(BringUpError, match="removed pods to be gone") as caught:
+        settle(api, deadline=0.05)
+    assert caught.value.cause == "last seen: Pod labs/doomed: it is being removed"

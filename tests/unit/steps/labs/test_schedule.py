@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,7 +103,39 @@ def test_what_is_done_to_the_first_node_does_not_touch_the_last_unless_they_are_
     assert first.conflicts(last, nodes=1)
     assert first.conflicts(named("w", watches=["pod-set"]))
     assert first.conflicts(named("w", watches=["pod-set@first"]))
-    assert not first.conflicts(named("w", watches=["pod-creation@first"]))
+    assert not first.conflicts(named("w", watches=["pod-creation@last"]))
+
+
+@pytest.mark.parametrize("where", ["", "@first"])
+def test_who_makes_or_removes_pods_does_not_meet_who_changes_the_nodes_plugins(where: str) -> None:
+    """Such a pod had an address of the other plugin's range, or left its own address behind."""
+    plugins = named("p", watches=[], disturbs=["pod-creation@first"])
+    assert plugins.conflicts(named("m", watches=[], disturbs=[f"pod-set{where}"]))
+    assert not plugins.conflicts(named("m", watches=[], disturbs=["pod-set@last"]))
+    assert not named("a", watches=[], disturbs=["pod-set"]).conflicts(named("b", watches=[], disturbs=["pod-set"]))
+
+
+MAKES_PODS = re.compile(r"^kubectl .*\b(run|scale|rollout restart (?!daemonset)|delete (pods?\b|daemonset|deployment))")
+"""Commands that make pods, or remove some."""
+
+
+def test_labs_that_make_or_remove_pods_say_so() -> None:
+    makes = {
+        lab.id: command
+        for lab in list_labs()
+        if not lab.bare
+        for command in map(" ".join, _commands(lab))
+        if MAKES_PODS.search(command)
+    }
+    assert {"netpol-enforcement", "ts-decision-tree", "dns-troubleshoot", "cni-call-trace"} <= set(makes)
+    silent = {lab.id: makes[lab.id] for lab in list_labs() if lab.id in makes and not lab.changes_pods}
+    assert silent == {}
+
+
+def _commands(lab: LabDefinition) -> Iterator[Sequence[str]]:
+    for fault in lab.faults.values():
+        yield from (action.run for action in (*fault.inject, *fault.undo))
+    yield from (step.run for step in lab.steps)
 
 
 def test_labs_that_do_not_disturb_run_at_the_same_time() -> None:

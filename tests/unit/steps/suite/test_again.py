@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from harness.model.records import Lookup, Observation, Query, Try
+import pytest
+
+from harness.model.records import Dump, Lookup, Observation, Query, Try
 from harness.probes.plan import LookupProbe
-from harness.steps.suite.again import Plan, settled
+from harness.steps.suite import again
+from harness.steps.suite.again import Plan, balanced, settled
 
 ASKED = {
     place: [LookupProbe("spread.", "A", purpose=purpose) for purpose in ("service", "one-socket", "own-sockets")]
@@ -80,3 +83,57 @@ def test_a_server_that_is_silent_is_asked_once() -> None:
     network = Network()
     settled(seen(24), ASKED, network)
     assert network.asked == []
+
+
+STORE = "/var/lib/cni/networks/cbr0"
+
+
+def books(leases: list[str], pods: list[str], unread: str = "") -> list[Dump]:
+    """A node's lease store and its sandboxes."""
+    store = {f"{STORE}/{one}": "id" for one in (*leases, "lock", "last_reserved_ip.0")}
+    eth0 = [{"interfaces": [{"name": "eth0", "addresses": [f"{one}/24", "fe80::1/64"]}]} for one in pods]
+    data = {"leases": store, "sandboxes": [*eth0, {"host_network": True, "ip": "172.18.0.11"}]}
+    read = {what: {"error": "permission denied"} if what == unread else data[what] for what in data}
+    return [Dump(batch="B0", vantage="node", place="n1", node="n1", what=what, data=read[what]) for what in read]
+
+
+class Node:
+    """Shows the next of several states each time it is asked; the last one stays."""
+
+    def __init__(self, *states: list[Dump]) -> None:
+        self.states = list(states)
+        self.looks = 0
+
+    def __call__(self) -> list[Dump]:
+        self.looks += 1
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+
+def test_books_that_agree_are_read_once() -> None:
+    node = Node(books([], []))
+    seen = books(["10.244.0.2"], ["10.244.0.2"])
+    assert balanced(seen, node, STORE) == seen
+    assert node.looks == 0
+
+
+@pytest.mark.parametrize("between", [(["10.244.0.2", "10.244.0.3"], ["10.244.0.2"]), (["10.244.0.2"], [])])
+def test_a_pod_that_is_just_made_or_removed_is_no_leak(between: tuple[list[str], list[str]]) -> None:
+    then = books(["10.244.0.2"], ["10.244.0.2"])
+    node = Node(then)
+    assert balanced(books(*between), node, STORE)[-2:] == then
+    assert node.looks == 1
+
+
+def test_what_differs_at_every_look_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(again, "BOOKS", 0.5)
+    leaked = books(["10.244.0.2", "10.244.0.9"], ["10.244.0.2"])
+    node = Node(leaked)
+    assert balanced(leaked, node, STORE)[-2:] == leaked
+    assert node.looks >= 2
+
+
+@pytest.mark.parametrize("what", ["leases", "sandboxes"])
+def test_what_cannot_be_read_is_not_asked_for_again(what: str) -> None:
+    node = Node(books([], []))
+    balanced(books(["10.244.0.2"], [], unread=what), node, STORE)
+    assert node.looks == 0
