@@ -42,6 +42,7 @@ COMMANDS = {
     "trace": ("Follow a ping through the cluster, hop by hop.", "trace"),
     "collect": ("Collect logs and kernel state into the run directory.", "collect"),
     "judge": ("Judge again what a run has seen, without a cluster.", "judge"),
+    "score": ("Measure causes on stored cases, without a cluster.", "score"),
     "report": ("Write the report of a run.", "report"),
     "down": ("Remove a cluster and everything that it made.", "down"),
     "render": ("Show what up would do. Change nothing.", "render"),

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from harness.model.base import Record
+from harness.model.family import Family
 
 Confidence = Literal["certain", "possible", "observed", "unexplained"]
 
@@ -31,6 +32,17 @@ class Cause(Record):
     legs: int = Field(default=0, description="Failed legs among them that it explains")
     flow: str = Field(default="", description="A packet that it troubles")
     path: tuple[str, ...] = Field(default=(), description="The steps of that packet until there")
+
+
+class Answer(Record):
+    """What was broken in a stored case: what the causes that are told must name."""
+
+    schema_: int = Field(default=1, alias="schema")
+    fault: str = Field(description="Id in the catalogue of faults")
+    title: str = Field(description="What was wrong, for people")
+    inject: str = Field(description="The commands that broke it")
+    family: Family = Field(description="The IP family that it breaks")
+    keys: tuple[str, ...] = Field(description="Patterns of keys of causes: one of them names what was broken")
 
 
 _PROGRAMS: Final = re.compile(

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from harness.model.cause import Cause
+from harness.model.cause import Answer, Cause
 from harness.model.document import API_VERSION
 from harness.model.document import schema as of_spec
 from harness.model.records import Event, FaultRun, LabStep, Observation, Result
@@ -20,8 +20,9 @@ RECORDS: Final[dict[str, tuple[Any, str]]] = {
     "cause": (Cause, "a line of causes.jsonl"),
     "lab-step": (LabStep, "a line of labs.jsonl"),
     "fault": (FaultRun, "a line of faults.jsonl"),
+    "answer": (Answer, "answer.json of a stored case"),
 }
-"""Kind of a record: its type, and where it is in a run directory."""
+"""Kind of a record: its type, and where it is in a run directory, or in a case, which is one, too."""
 
 
 def schema(kind: str = "spec") -> dict[str, Any]:

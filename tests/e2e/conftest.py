@@ -106,7 +106,7 @@ class Cli:
         return document
 
     def mutations(self, lab: str, *faults: str) -> set[str]:
-        """Inject faults, insist that each was noticed, and say which checks noticed one of them."""
+        """Inject faults, insist that each was noticed that changes anything here, and say which checks noticed one."""
         words = [word for fault in faults for word in ("--fault", fault)] or ["--faults"]
         # Each fault is looked at, undone, and waited for: far more than a command usually takes.
         done = self("test", "--cluster", lab, *words, "-o", "json", code=None, timeout=2400)
@@ -114,7 +114,6 @@ class Cli:
         items = json.loads(done.stdout)["items"]
         wrong = {one["fault"]: one["detail"] for one in items if one["outcome"] in {"survived", "imprecise", "error"}}
         assert wrong == {}
-        assert {one["fault"] for one in items if one["outcome"] == "killed"} >= set(faults)
         return {target.partition("[")[0] for one in items for target in one["killed_by"]}
 
     def labs(self) -> dict[str, str]:

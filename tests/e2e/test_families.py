@@ -70,7 +70,7 @@ def test_a_cluster_of_ipv6_alone_meets_what_one_of_ipv4_meets(cli: Cli, untouche
     data = judged(cli, name)
     assert families(data, "model.pod-pod.cross-node") == {"ipv6": "pass"}
     assert families(data, "egress.source") == {"ipv6": "pass"}
-    cli.mutations(name, OPEN_FORWARD)
+    assert cli.mutations(name, OPEN_FORWARD)
     cli("down", name)
 
 

@@ -7,7 +7,7 @@ import click
 from harness.cli.command import command as define
 from harness.cli.output import emit_document
 
-KINDS = ("spec", "run", "event", "observation", "result", "cause", "lab-step", "fault")
+KINDS = ("spec", "run", "event", "observation", "result", "cause", "lab-step", "fault", "answer")
 """Of documents that have a schema; see harness.model.schemas."""
 
 
@@ -26,6 +26,7 @@ def command(kind: str, output: str) -> None:
     """Print the JSON schema of a cluster spec or of a record. Editors use it for completion and checks.
 
     Records are what a run directory has, line by line: run, event, observation, result, cause, lab-step, fault.
+    An answer is what was broken in a stored case, see 'cnilab score'.
     """
     from harness.model.schemas import schema  # noqa: PLC0415
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     cnilab test --select 'mtu,dns.search,model.no-nat.*' --strict
     cnilab test --disruptive --select 'node.heal,robust.*'
     cnilab test --faults -o json > faults.json
+    cnilab test --faults --explain --cases cases
     cnilab test --kubeconfig ~/.kube/config --context staging --sample 6
     """,
 )
@@ -46,6 +48,11 @@ if TYPE_CHECKING:
 @click.option(
     "--explain", is_flag=True, help="With faults: have causes told, and see whether they name what was broken."
 )
+@click.option(
+    "--cases",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --explain: store what was seen under each fault, with what was broken. 'cnilab score' reads it.",
+)
 @output_option()
 @test_cluster
 def command(  # noqa: PLR0913 - one parameter per option, as click wants it
@@ -57,6 +64,7 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     faults: bool,
     only: tuple[str, ...],
     explain: bool,
+    cases: Path | None,
     output: str,
 ) -> int:
     """Run the conformance suite. It checks whether the pod network is as Kubernetes requires.
@@ -70,6 +78,9 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
     Some requirements can only be judged on a cluster that is disturbed: they are not applicable without --disruptive,
     run after all others, and take some two minutes. Pods of the cluster are deleted and created again on the way.
     """
+    if cases is not None and not (explain and (faults or only)):
+        msg = "--cases goes with --faults or --fault, and with --explain."
+        raise click.UsageError(msg)
     there = attached(cluster)
     from harness.cli.runs import finish, require_run  # noqa: PLC0415
     from harness.model.journal import Journal  # noqa: PLC0415
@@ -81,7 +92,8 @@ def command(  # noqa: PLR0913 - one parameter per option, as click wants it
         if faults or only:
             from harness.steps.faults.run import Wish, run_faults  # noqa: PLC0415
 
-            mutations = run_faults(there, run, journal, Wish(only, disturbance=disturbance, explain=explain))
+            wish = Wish(only, disturbance=disturbance, explain=explain, cases=cases)
+            mutations = run_faults(there, run, journal, wish)
         else:
             from harness.steps.suite.run import run_conformance  # noqa: PLC0415
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any, Final
 
 from conformance.batches import DISTURBING, Batch
@@ -20,6 +21,7 @@ from harness.errors import CnilabError
 from harness.faults import catalogue
 from harness.faults.inject import Scene, injected
 from harness.faults.model import Fault, split_target
+from harness.model.cause import Answer
 from harness.model.expression import ExpressionError
 from harness.model.family import Family
 from harness.model.injection import require_none
@@ -30,6 +32,7 @@ from harness.model.run import RunDir
 from harness.steps.faults import names
 from harness.steps.faults.blame import patterns, rank
 from harness.steps.faults.bounds import PLUGINS, beyond, can_fail
+from harness.steps.faults.cases import insist_empty, keep
 from harness.steps.faults.scene import absent, scene
 from harness.steps.faults.weigh import Scope, Seen, Weighed, reds, seen, weigh
 from harness.steps.lifecycle.attach import Attached
@@ -74,6 +77,7 @@ class Mutation:
         rest: Checks that every fault must spare unless it says otherwise; empty: only those that it names count.
         disturbance: How the lab may be disturbed.
         explain: Causes are told.
+        cases: Gets what was seen under each fault, with what was broken.
     """
 
     suite: suites.Suite
@@ -84,6 +88,7 @@ class Mutation:
     rest: tuple[Check, ...] = ()
     disturbance: Disturbance = field(default_factory=Disturbance)
     explain: bool = False
+    cases: Path | None = None
 
     @property
     def scope(self) -> Scope:
@@ -109,6 +114,7 @@ class Wish:
         everyone: Judge all checks under each fault, not only those that it names.
         disturbance: How the lab may be disturbed; None: it may not, and faults of what that shows do not fit.
         explain: Have the cause of each told, and see whether it is what was broken.
+        cases: Directory that gets a case for each fault whose cause was told; there may be nothing in it.
     """
 
     only: tuple[str, ...] = ()
@@ -116,6 +122,7 @@ class Wish:
     everyone: bool = False
     disturbance: Disturbance | None = None
     explain: bool = False
+    cases: Path | None = None
 
 
 def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | None = None) -> list[FaultRun]:
@@ -128,7 +135,8 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | N
         wish: Which faults; None for all, against the checks that they name.
 
     Raises:
-        UsageError: There is no such fault, it uses a name that no lab can have, or faults are injected already.
+        UsageError: There is no such fault, it uses a name that no lab can have, faults are injected already, or the
+            directory of cases is not empty.
         CnilabError: The suite could not be deployed, or a fault could not be undone.
     """
     asked = wish or Wish()
@@ -138,6 +146,8 @@ def run_faults(attached: Attached, run: RunDir, journal: Journal, wish: Wish | N
         key=lambda fault: _removing(fault, asked.disturbance),
     )
     names.insist(chosen)
+    if asked.cases is not None:
+        insist_empty(asked.cases)
     require_none(LabDir(attached.state, attached.spec.name), "'cnilab test --faults'")
     with journal.step("faults", "mutation tests of the suite", faults=len(chosen)) as detail:
         mutation = _prepared(attached, run, journal, chosen, asked)
@@ -165,7 +175,14 @@ def _prepared(attached: Attached, run: RunDir, journal: Journal, chosen: Sequenc
     scenes = {family: scene(suite, green.of(family)) for family in green.inventory.families}
     before = {result.id: result for result in judge_all(green, with_prerequisites(wanted), CHECKS)}
     mutation = Mutation(
-        suite, run, scenes, green, before, disturbance=asked.disturbance or Disturbance(), explain=asked.explain
+        suite,
+        run,
+        scenes,
+        green,
+        before,
+        disturbance=asked.disturbance or Disturbance(),
+        explain=asked.explain,
+        cases=asked.cases,
     )
     if not asked.everyone:
         return mutation
@@ -318,8 +335,12 @@ def _told(mutation: Mutation, fault: Fault, under: Under) -> dict[str, object]:
     if not red:
         return {}
     seen_ = _look(mutation, [*red, CHECKS["node.links"]], Pace(retries=1))
-    causes = explain(seen_, judge_all(seen_, red, CHECKS))
+    results = judge_all(seen_, red, CHECKS)
+    causes = explain(seen_, results)
     wanted = patterns(fault, mutation.scenes[fault.family].values)
+    if mutation.cases is not None:
+        answer = Answer(fault=fault.id, title=fault.title, inject=fault.command, family=fault.family, keys=wanted)
+        keep(mutation.cases, mutation.run.info(), seen_, results, causes, answer)
     return {
         "named": rank(causes, wanted),
         "causes": tuple(one.key for one in causes),
