@@ -153,6 +153,8 @@ def _made(
         kubeconfig = _bring_up(spec, run, journal, own, raise_limits=raise_limits)
     except (CnilabError, KeyboardInterrupt) as error:
         finish(run, error if isinstance(error, CnilabError) else CnilabError("interrupted"))
+        if isinstance(error, BringUpError):
+            _explain(spec, run, journal)
         _give_up(spec, run, journal, retain=retain)
         if isinstance(error, CnilabError):
             error.log = error.log if error.log and retain else str(run.path / "logs")
@@ -287,6 +289,24 @@ def _bring_up(spec: LabSpec, run: RunDir, journal: Journal, own: dict[str, Path]
         step = "check the free disk space; --state and --cache set other directories"
         raise BringUpError(msg, cause=str(error), where=where, next_step=step) from error
     return attached.lab.kubeconfig
+
+
+def _explain(spec: LabSpec, run: RunDir, journal: Journal) -> None:
+    """Name what is wrong with a network that did not come up, as 'cnilab why' does; without nodes there is none yet."""
+    from harness.cli.verdicts import told  # noqa: PLC0415
+    from harness.steps.lifecycle.attach import attach  # noqa: PLC0415
+    from harness.steps.why.survey import after  # noqa: PLC0415
+
+    if not any((event.step, event.state) == ("up.nodes", "ok") for event in run.events()):
+        return
+    try:
+        causes = after(attach(spec.name, settings().state), journal)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide why the bring-up failed
+        journal.note("up.explain", f"could not look for the cause: {error}")
+        return
+    run.write_causes(causes)
+    for number, cause in enumerate(causes, 1):
+        say(told(number, cause).rstrip())
 
 
 def _give_up(spec: LabSpec, run: RunDir, journal: Journal, *, retain: bool) -> None:
