@@ -55,6 +55,11 @@ class Fault(fault.Fault):
         "checks: one that fails and is neither in `kills` nor here should have been spared",
     )
 
+    held: bool = Field(
+        default=False,
+        description="Written after the library of causes, which nobody changed for it: it measures how good causes are",
+    )
+
     @field_validator("inject", "undo")
     @classmethod
     def _has_a_place(cls, actions: tuple[fault.Action, ...]) -> tuple[fault.Action, ...]:

@@ -42,6 +42,7 @@ class Answer(Record):
     title: str = Field(description="What was wrong, for people")
     inject: str = Field(description="The commands that broke it")
     family: Family = Field(description="The IP family that it breaks")
+    held: bool = Field(default=False, description="The library of causes was not changed for this fault")
     keys: tuple[str, ...] = Field(description="Patterns of keys of causes: one of them names what was broken")
 
 

@@ -82,8 +82,10 @@ def _summary(scores: Sequence[Scored], first: int) -> str:
     later = sum(one.named > 3 for one in scores)
     none = sum(one.named == 0 for one in scores)
     changed = [one.path.name for one in scores if tuple(cause.key for cause in one.causes) != one.then]
-    text = (
-        f"The cause is named first in {first} of {len(scores)} cases ({100 * first // len(scores)} %), second or third "
-        f"in {near}, later in {later}, not at all in {none}."
-    )
-    return f"{text}\nOther causes than when the case was stored: {', '.join(changed)}." if changed else text
+    share = f"{first} of {len(scores)} cases ({100 * first // len(scores)} %)"
+    lines = [f"The cause is named first in {share}, second or third in {near}, later in {later}, not at all in {none}."]
+    if held := [one for one in scores if one.answer.held]:
+        lines += [f"Of those that were held out, first in {sum(one.named == 1 for one in held)} of {len(held)}."]
+    if changed:
+        lines += [f"Other causes than when the case was stored: {', '.join(changed)}."]
+    return "\n".join(lines)

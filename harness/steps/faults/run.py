@@ -339,7 +339,14 @@ def _told(mutation: Mutation, fault: Fault, under: Under) -> dict[str, object]:
     causes = explain(seen_, results)
     wanted = patterns(fault, mutation.scenes[fault.family].values)
     if mutation.cases is not None:
-        answer = Answer(fault=fault.id, title=fault.title, inject=fault.command, family=fault.family, keys=wanted)
+        answer = Answer(
+            fault=fault.id,
+            title=fault.title,
+            inject=fault.command,
+            family=fault.family,
+            held=fault.held,
+            keys=wanted,
+        )
         keep(mutation.cases, mutation.run.info(), seen_, results, causes, answer)
     return {
         "named": rank(causes, wanted),

@@ -151,7 +151,9 @@ def test_a_fault_reaches_nothing_outside_of_the_cluster(fault: Fault) -> None:
     actions = [*fault.inject, *fault.undo]
     assert [one.at for one in actions if not re.fullmatch(r"n\d|[a-d]|[x-z]/[a-c]|kubectl", one.at)] == []
     settings = [word for one in actions if one.run[0] == "sysctl" for word in one.run[1:] if not word.startswith("-")]
-    of_a_namespace = re.compile(r"net\.(ipv4\.(conf|ip_forward)|ipv6\.conf|bridge|netfilter\.nf_conntrack_tcp_\w+)\b")
+    of_a_namespace = re.compile(
+        r"net\.(ipv4\.(conf|ip_forward|ip_default_ttl)|ipv6\.conf|bridge|netfilter\.nf_conntrack_tcp_\w+)\b"
+    )
     assert [word for word in settings if not of_a_namespace.match(word)] == []
 
 

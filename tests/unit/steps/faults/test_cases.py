@@ -35,8 +35,9 @@ def store(folder: Path, fault: str = "F01", *keys: str) -> Path:
         spec=seen.spec.model_dump(mode="json", by_alias=True),
     )  # fmt: skip
     answer = Answer(
-        fault=fault, title="A route is gone", inject="n1: ip route del", family="ipv4", keys=keys or (ROUTE,)
-    )
+        fault=fault, title="A route is gone", inject="n1: ip route del", family="ipv4", held=fault == "F02",
+        keys=keys or (ROUTE,),
+    )  # fmt: skip
     cases.keep(folder, info, seen, results, explain(seen, results), answer)
     return folder / fault
 
