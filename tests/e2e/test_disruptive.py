@@ -45,6 +45,7 @@ def judged(document: dict[str, Any]) -> dict[str, str]:
     return {item["id"]: item["status"] for item in document["items"] if item["area"] == "robust"}
 
 
+@pytest.mark.night
 @pytest.mark.timeout(1800, func_only=True)
 def test_a_disturbed_cluster_is_as_required_and_then_as_before(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]

@@ -1,7 +1,6 @@
 """Labs under Debian's kernel, in a virtual machine: cgroup v2, loadable modules, links that the machine's own may lack.
 
-One small lab is a part of all end-to-end tests. Emulated, the others take many minutes each: `tox -e kernel`, nightly;
-CNILAB_KERNEL_TESTS=1 runs them anywhere.
+Emulated, each takes many minutes: `tox -e kernel`, nightly. One small lab is a part of `tox -e night`, too.
 """
 
 from __future__ import annotations
@@ -148,6 +147,7 @@ def test_doctor_names_what_a_kernel_without_ipv6_cannot_have_and_what_to_do(warm
     assert findings["ipv6"]["fix"] == f"remove {NO_IPV6} from the kernel's command line, and restart the machine"
 
 
+@pytest.mark.night
 class TestSmallLab:
     """One node with bridge, in a directory with an odd name, of a user with another language."""
 

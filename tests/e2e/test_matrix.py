@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Cli
 from tests.unit.reports import page
 
@@ -17,6 +19,7 @@ groups:
 """
 
 
+@pytest.mark.night
 def test_cells_run_one_after_the_other_and_the_next_night_tells_what_changed(
     cli: Cli, untouched: list[str], tmp_path: Path
 ) -> None:

@@ -79,7 +79,8 @@ def lasting(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("other", ["bridge", pytest.param("cilium", marks=pytest.mark.night)])
+@pytest.mark.night
+@pytest.mark.parametrize("other", ["bridge", "cilium"])
 def test_from_flannel_to_another_and_back(other: str, cli: Cli, untouched: list[str], tmp_path: Path) -> None:
     name = untouched[0]
     runs = Path(os.environ.get("CNILAB_E2E_RUNS", tmp_path)) / f"switch-{other}"
