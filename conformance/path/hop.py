@@ -119,6 +119,7 @@ class Trail:
         dialled: The packet as its sender made it.
         prefer: To which of several endpoints a Service is to lead; empty: the first one.
         error: The ICMP message by which a router answers; empty: it does not.
+        hops: The sender, and its setting of the hops that its packets make; None: the usual one.
         exempt: The last rule that has accepted the packet where it would have been translated; empty: none.
     """
 
@@ -126,6 +127,7 @@ class Trail:
     prefer: str = ""
     exempt: str = ""
     error: str = ""
+    hops: tuple[str, str] | None = None
     direction: Direction = "request"
     steps: list[Step] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)

@@ -32,6 +32,9 @@ class Arrival:
 LEAST: Final = 1280
 """Bytes that every link of IPv6 carries (RFC 8200, section 5)."""
 
+NEVER: Final = 8
+"""The value of arp_ignore with which a kernel answers for none of its addresses."""
+
 _FIXED: Final = frozenset({"PERMANENT", "NOARP"})
 
 
@@ -60,7 +63,7 @@ def known(place: Place, device: str, *others: str) -> None:
     """Raises BlindError where programs decide."""
     at = sorted({device, *others} & place.deciders)
     if at:
-        msg = f"programs or queues at {', '.join(at)} of {place.name} decide"
+        msg = f"programs at {', '.join(at)} of {place.name} decide"
         raise BlindError(msg)
 
 
@@ -113,6 +116,7 @@ def from_pod(there: World, trail: Trail, pod: Place, nexthop: str, flow: Flow) -
     other = _on_bridge(there, node, bridge, nexthop)
     if other is None:
         _nobody(there, pod, POD_NIC, nexthop)
+    _behind(node, other, bridge)
     _unmistaken(trail, pod, POD_NIC, nexthop, other)
     _heard(there, trail, (pod, POD_NIC), (other, POD_NIC), nexthop)
     return _across(there, trail, node, (veth, other.host_veth), bridge, flow)
@@ -124,10 +128,31 @@ def _bridge_of(there: World, node: Place, veth: str) -> str:
     wanted = there.context.expect.bridge or ""
     if wanted and bridge != wanted and node.links:
         stop("port.detached", node.name, f"port/{veth}", port=veth, bridge=wanted)
+    if bridge:
+        up(node, bridge)
     state = str(node.ports.get(veth, {}).get("state") or "forwarding")
+    pod = there.behind(node.name, veth) if state == "disabled" else None
+    if pod is not None:
+        up(pod, POD_NIC)
     if bridge and state != "forwarding":
         stop("port.blocked", node.name, f"port/{veth}", port=veth, bridge=bridge, state=state)
     return bridge
+
+
+def _behind(node: Place, pod: Place, bridge: str) -> None:
+    """Raises StoppedError where a bridge has a pod's MAC behind the port of another, by an entry that stays."""
+    mac = pod.mac(POD_NIC)
+    for row in node.fdb:
+        stays = row.get("state") in {"static", "permanent"} or "sticky" in (row.get("flags") or ())
+        if (
+            mac
+            and row.get("mac") == mac
+            and row.get("master") == bridge
+            and stays
+            and row.get("ifname") != pod.host_veth
+        ):
+            stop("port.mistaken", node.name, f"fdb/{mac}", mac=mac, pod=pod.name, bridge=bridge,
+                 other=row.get("ifname"), port=pod.host_veth)  # fmt: skip
 
 
 def _on_bridge(there: World, node: Place, bridge: str, address: str) -> Place | None:
@@ -230,6 +255,7 @@ def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str
         _nobody(there, node, bridge, nexthop)
     port = pod.host_veth
     _bridge_of(there, node, port)
+    _behind(node, pod, bridge)
     _unmistaken(trail, node, bridge, nexthop, pod)
     _heard(there, trail, (node, bridge), (pod, POD_NIC), nexthop)
     up(node, port)
@@ -252,7 +278,10 @@ def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Pl
     (place, device), (there_, nic) = asker, owner
     entry = place.neighbour(address, device)
     known_ = entry is not None and entry.get("lladdr") and not {"FAILED", "INCOMPLETE"} & set(entry.get("state") or ())
-    if place.family != "ipv6" or known_:
+    if known_:
+        return
+    if place.family == "ipv4":
+        _ignored(there_, nic, place, address)
         return
     source = place.source(device) or "::"
     asked = Flow(source, address, proto="icmp", icmp="nd-neighbor-solicit", to_local=True)
@@ -260,6 +289,17 @@ def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Pl
     for at, link, message in ((there_, nic, asked), (place, device, told)):
         if at.rules is not None:
             meet(there, trail, at, (*arriving(link), Station("ip", "input", link)), message)
+
+
+def _ignored(place: Place, device: str, asker: Place, address: str) -> None:
+    """Raises StoppedError where a kernel answers no question for a MAC (ip-sysctl.rst, arp_ignore)."""
+    keys = {name: f"net.ipv4.conf.{name.replace('.', '/')}.arp_ignore" for name in (device, "all")}
+    values = {name: int(place.setting(key) or 0) for name, key in keys.items()}
+    if max(values.values()) == NEVER:
+        key = keys[max(values, key=lambda name: values[name])]
+        stop(
+            "neighbour.ignored", place.name, f"sysctl/{key}", address=address, asker=asker.name, key=key, device=device
+        )
 
 
 def wire(there: World, trail: Trail, place: Place, device: str, nexthop: str, flow: Flow) -> Arrival:

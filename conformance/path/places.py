@@ -39,7 +39,8 @@ class Place:
         ports: Ports of bridges, by name.
         sysctl: Settings of the kernel.
         rules: Of netfilter; None where they are not known.
-        deciders: Devices at which programs of eBPF decide, or queues that drop.
+        deciders: Devices at which programs of eBPF decide.
+        queues: Kinds of queues that may drop, by the device that they are at.
         held: Addresses that the runtime knows of, where links are not known.
         host_veth: Of a pod: the node's end of its link.
         unread: Why it is not known whether programs decide; empty: it is.
@@ -57,6 +58,7 @@ class Place:
     sysctl: Mapping[str, str] = field(default_factory=dict)
     rules: NodeRules | None = None
     deciders: frozenset[str] = frozenset()
+    queues: Mapping[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     host_veth: str = ""
     unread: str = ""
@@ -253,6 +255,7 @@ def _node(context: Context, name: str) -> Place:
         ports=by_name(_read(context, "node", name, "bridge-link")),
         rules=node_rules(context, name),
         deciders=frozenset(deciders(context, name)),
+        queues=queues(context, name),
         unread=_unread(context, name),
         **_kernel(context, "node", name),
     )
@@ -290,7 +293,7 @@ PLAIN_QUEUES: Final = frozenset({
 
 
 def deciders(context: Context, node: str) -> dict[str, list[str]]:
-    """Programs and queues that may stop packets, by the device that they are at.
+    """Programs that may stop packets, by the device that they are at.
 
     Args:
         context: The run.
@@ -301,7 +304,15 @@ def deciders(context: Context, node: str) -> dict[str, list[str]]:
         for kind_ in ("xdp", "tc"):
             for one in group.get(kind_) or ():
                 found.setdefault(str(one.get("devname")), []).append(f"{kind_} {one.get('name', '')}".strip())
-    for row in rows(context.attempt("node", node, "queues")):
-        if row.get("kind") not in PLAIN_QUEUES:
-            found.setdefault(str(row.get("dev")), []).append(f"queue {row.get('kind')}")
     return found
+
+
+def queues(context: Context, node: str) -> dict[str, str]:
+    """Kinds of queues that may drop packets while there is room, by the device that they are at.
+
+    Args:
+        context: The run.
+        node: Whose.
+    """
+    found = rows(context.attempt("node", node, "queues"))
+    return {str(row.get("dev")): str(row.get("kind")) for row in found if row.get("kind") not in PLAIN_QUEUES}

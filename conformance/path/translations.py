@@ -37,12 +37,21 @@ def expected(there: World, trail: Trail, place: Place, station: Station, flow: F
     elif api is not None and flow.dst == api.cluster_ip:
         if api.endpoints and end.to and not _leads_to(end, flow, api.endpoints):
             trail.wrong(replace(found, kind="service.stranger", facts={**found.facts, "service": "kubernetes"}))
+    elif flow.dst == inventory.node_dns and not there.foreign:
+        if end.to and not _serves_names(there, end.to):
+            trail.wrong(replace(found, kind="service.stranger", facts={**found.facts, "service": "kube-dns"}))
     elif is_pod(there, flow.dst) or (
         not there.foreign  # pods of others may have ports of nodes
         and flow.dst in {node.address for node in inventory.nodes}
         and flow.dport not in node_ports(there)
     ):
         trail.wrong(found)
+
+
+def _serves_names(there: World, address: str) -> bool:
+    """A pod of the cluster's name server has the address."""
+    owner = there.holder(address)
+    return owner is not None and owner.name.startswith("kube-system/coredns")
 
 
 def _leads_to(end: End, flow: Flow, endpoints: tuple[str, ...]) -> bool:

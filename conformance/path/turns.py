@@ -11,6 +11,7 @@ from conformance.hooks import Station, chains
 from conformance.inventory import NodeFact
 from conformance.netfilter import REJECT, Flow
 from conformance.path.hop import BlindError, StoppedError, Trail, Trouble, stop
+from conformance.path.links import up
 from conformance.path.named import thing_of
 from conformance.path.places import Place, World
 
@@ -30,13 +31,44 @@ def returns(place: Place, device: str, flow: Flow) -> None:
         stop("filter.reverse", place.name, f"sysctl/{key}", device=device, flow=flow, way=way, key=key)
 
 
-def forwards(place: Place, device: str, flow: Flow) -> None:
+HOPS: Final = 64
+"""Hops that packets make, unless their sender's setting says otherwise (ip-sysctl.rst: ip_default_ttl, hop_limit)."""
+
+
+def sent(trail: Trail, place: Place, device: str, flow: Flow) -> Flow:
+    """The packet with the TTL, or the hop limit, that its sender gives it.
+
+    Args:
+        trail: Gets the setting, if it is not the usual one.
+        place: The sender.
+        device: By which it leaves.
+        flow: The packet.
+    """
+    four = place.family == "ipv4"
+    key = "net.ipv4.ip_default_ttl" if four else f"net.ipv6.conf.{device.replace('.', '/')}.hop_limit"
+    value = place.setting(key)
+    usual = not value.isdigit() or int(value) == HOPS
+    trail.hops = None if usual else (place.name, key)
+    return flow if usual else replace(flow, ttl=int(value))
+
+
+def queued(trail: Trail, place: Place, device: str, flow: Flow) -> None:
+    """Note a queue that may drop what leaves by a device (tc(8), QDISCS)."""
+    if queue := place.queues.get(device):
+        facts = {"device": device, "queue": queue, "flow": str(flow)}
+        trail.wrong(Trouble("queue.drops", place.name, f"queue/{device}", facts, certain=False))
+
+
+def forwards(trail: Trail, place: Place, device: str, flow: Flow) -> None:
     """Raises StoppedError where a kernel does not forward, or the packet has made all of its hops."""
     whole = "net.ipv4.ip_forward" if place.family == "ipv4" else "net.ipv6.conf.all.forwarding"
     own = f"net.ipv4.conf.{device.replace('.', '/')}.forwarding" if place.family == "ipv4" else whole
     off = [key for key in (whole, own) if place.setting(key) == "0"]
     if off and place.setting(own) != "1":
         stop("forwarding.off", place.name, f"sysctl/{off[0]}", key=off[0], flow=flow, device=device)
+    if flow.ttl <= 1 and not flow.ttl_rule and trail.hops is not None:
+        sender, key = trail.hops
+        stop("ttl.low", sender, f"sysctl/{key}", flow=flow, key=key, usual=HOPS, other=place.name)
     if flow.ttl <= 1 and not flow.ttl_rule:
         stop("ttl.spent", place.name, "ttl", flow=flow)
 
@@ -61,6 +93,7 @@ def leads(there: World, trail: Trail, place: Place, by: tuple[Rule, Route], flow
         return
     if wanted in route.devices and (not gateway or gateway in route.way.split()):
         return
+    up(place, wanted)
     share = sharing.pod_cidr if sharing is not None else flow.dst
     facts = {"flow": str(flow), "address": flow.dst, "route": str(route), "rule": str(rule),
              "wanted": f"{gateway} at {wanted}" if gateway else wanted,

@@ -141,16 +141,27 @@ def _decide(place: Place, flow: Flow, iif: str) -> Decided:
     return Decided(rule, route)
 
 
+def _decided(place: Place, flow: Flow, iif: str, wanted: str) -> Decided:
+    """The same; where a kernel refuses because the link that leads there is down, raises StoppedError for the link."""
+    try:
+        return _decide(place, flow, iif)
+    except StoppedError:
+        if wanted:
+            up(place, wanted)
+        raise
+
+
 def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | Flow:
     """The packet as it leaves its sender; the packet alone where it stays there."""
     if source.kind == "pod":
         return _from_pod(there, trail, source, flow)
-    decision = _decide(source, flow, "")
+    decision = _decided(source, flow, "", turns.wanted_device(there, source, flow.dst))
     flow = replace(flow, src=flow.src or _sender(source, decision.route))
     if decision.route.kind == "local":
         _led_away(source, flow)
         return flow
     device = decision.route.devices[0]
+    flow = turns.sent(trail, source, device, flow)
     before = flow
     flow = meet(there, trail, source, (Station("ip", "output", "", device),), flow)
     if flow.dst != before.dst:
@@ -186,19 +197,33 @@ def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | F
     if pod.fib is None and not pod.links:  # a pod that was not asked: what its runtime gave it leads to its gateway
         return from_pod(there, trail, pod, _gateway(there, pod, flow.dst), flow)
     flow = meet(there, trail, pod, (Station("ip", "output", "", POD_NIC),), flow)
-    decision = _decide(pod, flow, "")
+    decision = _decided(pod, flow, "", POD_NIC)
     device = decision.route.devices[0]
     up(pod, device)
+    flow = turns.sent(trail, pod, device, flow)
     flow = meet(there, trail, pod, leaving(device), flow)
     fits(pod, device, flow)
     trail.step(pod.name, device, f"leaves by {decision.route}", flow)
     if there.foreign and device != POD_NIC and not decision.route.is_default:
         msg = f"{pod.name} sends it by {device}, a network of its own that is not followed"
         raise BlindError(msg)
+    if device == POD_NIC:
+        _near(there, pod, decision.route, flow)
     if device != POD_NIC:
         stop("route.astray", pod.name, f"route/{decision.route.network}", flow=flow, route=decision.route,
                    rule=decision.rule, to=device, wanted=POD_NIC)  # fmt: skip
     return from_pod(there, trail, pod, _nexthop(decision, flow), flow)
+
+
+def _near(there: World, pod: Place, route: Route, flow: Flow) -> None:
+    """Raises StoppedError for a pod that takes somebody for a neighbour on its bridge who is on another machine."""
+    node, owner = there.places[pod.node], there.holder(flow.dst)
+    bridge = node.master(pod.host_veth)
+    answers = node.setting(f"net.ipv4.conf.{bridge.replace('.', '/')}.proxy_arp") == "1"
+    if not bridge or answers or owner is None or owner.node == node.name or "via" in route.way.split():
+        return
+    stop("route.neighbour", pod.name, f"route/{route.network}", flow=flow, route=route, address=flow.dst,
+         other=owner.node or owner.name, device=POD_NIC)  # fmt: skip
 
 
 def _gateway(there: World, pod: Place, dst: str) -> str:
@@ -236,7 +261,7 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
     turns.returns(place, came.device, flow)
     _led_away(place, flow)
     turns.untranslated(there, place, flow, trail)
-    decision = _decide(place, flow, came.device)
+    decision = _decided(place, flow, came.device, turns.wanted_device(there, place, flow.dst))
     route = decision.route
     if route.kind == "local":
         flow = meet(there, trail, place, (Station("ip", "input", came.device),), flow)
@@ -245,7 +270,7 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
         return flow
     if place.kind in {"router", "far"} and trail.direction == "request" and (trail.error or _outside(there, flow)):
         return flow
-    turns.forwards(place, came.device, flow)
+    turns.forwards(trail, place, came.device, flow)
     flow = replace(flow, ttl=flow.ttl - 1)
     flow = meet(there, trail, place, (Station("ip", "forward", came.device, route.devices[0]),), flow)
     return _out(there, trail, place, decision, replace(came, flow=flow))
@@ -263,11 +288,13 @@ def _out(there: World, trail: Trail, place: Place, decision: Decided, came: Arri
     turns.leads(there, trail, place, (decision.rule, route), flow)
     up(place, device)
     known(place, device)
+    turns.queued(trail, place, device, flow)
     trail.step(place.name, device, f"{decision.rule}: {route}", flow)
     shape = place.kind_of(device)
     pod, port = None, ""
     if shape == "bridge":
         pod, port = to_bridge(there, trail, place, device, nexthop, came.port if came.device == device else "")
+        turns.queued(trail, place, port, flow)
     elif shape == "veth":
         pod = there.behind(place.name, device)
     flow = meet(there, trail, place, leaving(device, port, came.device), flow)

@@ -11,15 +11,20 @@
     topology.json       nodes, links, addresses, routes
     captures/ logs/ ansible/ kubeconfig report.html junit.xml summary.md
 
+A file of lines may be packed (`observations.jsonl.gz`), as those of stored cases are; then nothing is added to it.
+
 Lines are appended and flushed one by one, so that a killed harness loses nothing that it had seen. A line without an
 end is what a killed harness was writing: it is no record.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +99,16 @@ def _readable(where: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """A packed file, to be read line by line; raises DamagedRunError where it is cut or is no such file."""
+    try:
+        yield io.BytesIO(gzip.decompress(path.read_bytes()))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        msg = "the run directory is damaged"
+        raise DamagedRunError(msg, cause=str(error), where=str(path), next_step="take another run") from error
+
+
 def _drop_unfinished(file: BinaryIO) -> None:
     """Take away the end of a file that is no whole line: whoever wrote it was killed."""
     end = file.seek(0, os.SEEK_END)
@@ -126,9 +141,10 @@ class RunDir:
 
     def _records(self, name: str, parse: Callable[[bytes], T]) -> Iterator[T]:
         path = self.path / name
-        if not path.exists():
+        packed = path.with_name(f"{name}.gz")
+        if not path.exists() and not packed.exists():
             return
-        with path.open("rb") as file:
+        with path.open("rb") if path.exists() else _unpacked(packed) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip() and line.endswith(b"\n"):
                     with _readable(f"{path}:{number}"):

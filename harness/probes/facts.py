@@ -210,10 +210,12 @@ _ALL: Final = (
         _sysctls,
         files=(
             "/proc/sys/net/ipv4/ip_forward",
+            "/proc/sys/net/ipv4/ip_default_ttl",
             "/proc/sys/net/ipv4/ip_local_port_range",
             "/proc/sys/net/ipv4/ip_no_pmtu_disc",
             "/proc/sys/net/ipv4/neigh/default/gc_thresh?",
             "/proc/sys/net/ipv6/conf/*/forwarding",
+            "/proc/sys/net/ipv6/conf/*/hop_limit",
             "/proc/sys/net/ipv6/conf/*/disable_ipv6",
             "/proc/sys/net/ipv6/conf/*/accept_ra",
             "/proc/sys/net/ipv6/conf/*/accept_dad",

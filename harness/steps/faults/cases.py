@@ -2,12 +2,13 @@
 
 A case is a run directory like any other, and `answer.json`:
 
-    run.json observations.jsonl results.jsonl causes.jsonl events.jsonl    as of `cnilab test`
+    run.json observations.jsonl.gz results.jsonl causes.jsonl events.jsonl    as of `cnilab test`
     answer.json                                                            what was broken
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -87,8 +88,15 @@ def keep(
         run.add_observations(seen.observations)
         run.add_results(results)
         run.write_causes(causes)
+    _pack(run.path / "observations.jsonl")
     text = json.dumps(answer.model_dump(mode="json", by_alias=True), indent=2) + "\n"
     files.replace(run.path / ANSWER, text)
+
+
+def _pack(path: Path) -> None:
+    """Pack a file in its place: what kernels say of themselves is ten times as long as it need be."""
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    path.unlink()
 
 
 def found(places: Collection[Path]) -> list[Path]:

@@ -53,6 +53,25 @@ def sysctl(place: str, key: str, value: str) -> Change:
     return change
 
 
+def queue(place: str, device: str, kind: str) -> Change:
+    """A queue at a device."""
+
+    def change(dumps: Dumps) -> None:
+        dumps[place, "queues"] = [{"dev": device, "kind": kind}]
+
+    return change
+
+
+def together(*changes: Change) -> Change:
+    """One after the other."""
+
+    def change(dumps: Dumps) -> None:
+        for one in changes:
+            one(dumps)
+
+    return change
+
+
 def rule(place: str, hook: str, *expr: object, prio: int = -10, kind: str = "filter", family: str = "inet") -> Change:
     """A chain of its own with a rule."""
 
@@ -289,6 +308,63 @@ BROKEN = {
         ),
         "a>c/tcp",
         "n1/rule/50",
+    ),
+    "onlink": (
+        lambda dumps: (
+            dumps["a", "route"].append({"dst": "10.244.0.0/16", "dev": "eth0", "metric": 0})
+            or rows("a", "route", lambda row: row.get("dst") != "10.244.0.0/16" or "gateway" not in row)(dumps)
+        ),
+        "a>c/tcp",
+        "a/route/10.244.0.0/16",
+    ),
+    "ttl-low": (sysctl("a", "net.ipv4.ip_default_ttl", "1"), "a>c/tcp", "a/sysctl/net.ipv4.ip_default_ttl"),
+    "ttl-low-node": (sysctl("n2", "net.ipv4.ip_default_ttl", "1"), "n2>a/tcp", "n2/sysctl/net.ipv4.ip_default_ttl"),
+    "six-hops": (
+        sysctl("a", "net.ipv6.conf.eth0.hop_limit", "1"),
+        "a>c/tcp/ipv6",
+        "a/sysctl/net.ipv6.conf.eth0.hop_limit",
+    ),
+    "pod-down": (
+        together(edit("a", "addr", lambda row: row["ifname"] == "eth0", flags=[]), rows("a", "route", nothing)),
+        "a>c/tcp",
+        "a/link/eth0",
+    ),
+    "pod-down-there": (
+        together(
+            edit("c", "addr", lambda row: row["ifname"] == "eth0", flags=[]),
+            edit("n2", "bridge-link", everything, state="disabled"),
+        ),
+        "a>c/tcp",
+        "c/link/eth0",
+    ),
+    "bridge-down": (
+        together(
+            edit("n1", "addr", lambda row: row["ifname"] == "cni0", flags=[]),
+            rows("n1", "route", lambda row: row.get("dev") != "cni0"),
+            edit("n1", "bridge-link", everything, state="disabled"),
+        ),
+        "a>c/tcp",
+        "n1/link/cni0",
+    ),
+    "bridge-down-there": (
+        together(
+            edit("n2", "addr", lambda row: row["ifname"] == "cni0", flags=[]),
+            rows("n2", "route", lambda row: row.get("dev") != "cni0"),
+        ),
+        "a>c/tcp",
+        "n2/link/cni0",
+    ),
+    "silent-gateway": (
+        together(sysctl("n1", "net.ipv4.conf.all.arp_ignore", "8"), rows("a", "neigh", nothing)),
+        "a>c/tcp",
+        "n1/sysctl/net.ipv4.conf.all.arp_ignore",
+    ),
+    "mistaken-port": (
+        lambda dumps: dumps["n2", "fdb"].append(
+            {"mac": mac("c", "eth0"), "ifname": "vethother", "master": "cni0", "flags": ["sticky"], "state": "static"}
+        ),
+        "a>c/tcp",
+        f"n2/fdb/{mac('c', 'eth0')}",
     ),
     "six-forwarding": (
         sysctl("n1", "net.ipv6.conf.all.forwarding", "0"),

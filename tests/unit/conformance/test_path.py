@@ -19,7 +19,19 @@ from conformance.path.walk import walk
 from harness.model.cause import Cause
 from harness.model.records import Leg, Result
 from tests.unit.conformance import stored
-from tests.unit.conformance.broken_worlds import BROKEN, NETWORK, SHARE, A, C, of_pod, rule, table, to
+from tests.unit.conformance.broken_worlds import (
+    BROKEN,
+    NETWORK,
+    SHARE,
+    A,
+    C,
+    of_pod,
+    queue,
+    rule,
+    sysctl,
+    table,
+    to,
+)
 from tests.unit.conformance.stored import Change, Dumps
 
 MOVED = frozenset({"itp-local", "moving"})
@@ -115,6 +127,32 @@ def test_a_rule_with_a_condition_that_is_not_understood_may_be_the_cause() -> No
     assert [(one.key, one.confidence) for one in causes] == [("n1/nft/inet own/c/1", "possible")]
 
 
+def test_a_queue_that_may_drop_is_the_cause_of_what_nothing_certain_explains() -> None:
+    causes = told(queue("n1", "flannel.1", "tbf"), "a>c/tcp")
+    assert [(one.key, one.confidence) for one in causes] == [("n1/queue/flannel.1", "possible")]
+    assert causes[0].sentence.startswith("the queue tbf of flannel.1 on n1 may drop")
+
+
+@pytest.mark.parametrize("kind", ["noqueue", "fq_codel", "pfifo"])
+def test_a_queue_that_only_orders_packets_is_no_cause(kind: str) -> None:
+    causes = told(queue("n1", "flannel.1", kind), "a>c/tcp")
+    assert [one.confidence for one in causes] == ["unexplained"]
+
+
+def test_a_neighbour_that_is_known_need_not_be_asked_for() -> None:
+    """A kernel that answers no ARP stops nobody who has its MAC already."""
+    causes = told(sysctl("n1", "net.ipv4.conf.cni0.arp_ignore", "8"), "a>c/tcp")
+    assert [one.confidence for one in causes] == ["unexplained"]
+
+
+def test_a_bridge_that_answers_for_others_makes_an_onlink_route_a_way() -> None:
+    def change(dumps: Dumps) -> None:
+        BROKEN["onlink"][0](dumps)
+        sysctl("n1", "net.ipv4.conf.cni0.proxy_arp", "1")(dumps)
+
+    assert "a/route/10.244.0.0/16" not in {one.key for one in told(change, "a>c/tcp")}
+
+
 def test_what_no_kernel_explains_is_said_as_it_was_seen() -> None:
     causes = explain(stored.context(NETWORK), [result("model.identity", failed("a>c/tcp"))])
     assert [(one.confidence, one.sentence) for one in causes] == [("unexplained", "a>c/tcp got no answer")]
@@ -166,7 +204,7 @@ FACTS = (
     "place", "share", "address", "route", "wanted", "rule", "number", "flow", "hook", "to", "show", "delete", "device",
     "ttl", "service", "key", "way", "dialled", "source", "mtu", "length", "port", "bridge", "state", "other", "pod",
     "asker", "mac", "right", "owner", "why", "peer", "word", "mine", "theirs", "note", "what", "namespace", "program",
-    "pid", "table", "vtep",
+    "pid", "table", "vtep", "usual", "queue",
 )  # fmt: skip
 
 

@@ -27,12 +27,24 @@ func failure(err error) Result {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return Result{Outcome: timeout, Errno: int(syscall.ETIMEDOUT)}
+	case errors.As(err, &errno) && errno == syscall.EINVAL && sends(err):
+		return Result{Outcome: unreachable, Errno: int(errno), Detail: err.Error()}
 	case errors.As(err, &errno):
 		return Result{Outcome: outcomeOf(errno), Errno: int(errno), Detail: err.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Result{Outcome: short, Detail: "the connection was closed before an answer came"}
 	}
 	return Result{Outcome: other, Detail: err.Error()}
+}
+
+// sends tells whether the kernel refused to send: with EINVAL it does so for a route of type blackhole
+// (net/ipv4/fib_semantics.c, fib_props), and elsewhere EINVAL is a mistake of the program.
+func sends(err error) bool {
+	var call *os.SyscallError
+	if !errors.As(err, &call) {
+		return false
+	}
+	return call.Syscall == "connect" || call.Syscall == "sendto" || call.Syscall == "sendmsg" || call.Syscall == "write"
 }
 
 func outcomeOf(errno syscall.Errno) string {

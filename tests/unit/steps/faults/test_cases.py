@@ -89,14 +89,19 @@ def damaged(case: Path) -> None:
 
 
 def emptied(case: Path) -> None:
-    (case / "observations.jsonl").unlink()
+    (case / "observations.jsonl.gz").unlink()
+
+
+def cut(case: Path) -> None:
+    packed = case / "observations.jsonl.gz"
+    packed.write_bytes(packed.read_bytes()[:200])
 
 
 def gone(case: Path) -> None:
     shutil.rmtree(case)
 
 
-@pytest.mark.parametrize("harm", [damaged, emptied, gone])
+@pytest.mark.parametrize("harm", [damaged, emptied, cut, gone])
 def test_what_is_no_case_is_said_with_the_reason(
     harm: Callable[[Path], None], tmp_path: Path, golden: Callable[[str, str], None]
 ) -> None:
