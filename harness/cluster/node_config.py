@@ -11,9 +11,9 @@ from typing import Any
 
 from harness import yamlio
 from harness.model.spec import LabSpec
+from harness.model.wellknown import CONTAINERD_SOCKET
 
 PKI = "/etc/kubernetes/pki"
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "cnilab.dev/pause:1"
 _CGROUP_V1_MINOR = 31
 _CRASH_LOOP_MINOR = 32

@@ -12,7 +12,6 @@ from dataclasses import replace
 from harness.cluster.kubeconfig import kubeconfig
 from harness.cluster.node_config import (
     CONTAINER_SPEC,
-    CONTAINERD_SOCKET,
     PKI,
     MachineFacts,
     containerd_config,
@@ -23,7 +22,7 @@ from harness.model import sysctls
 from harness.model.family import endpoint
 from harness.model.machine import File, Machine, Service
 from harness.model.spec import LabSpec
-from harness.model.wellknown import API_PORT, CONTROLLER_REQUESTS
+from harness.model.wellknown import API_PORT, CONTAINERD_SOCKET, CONTROLLER_REQUESTS
 
 STOPPED = "/etc/kubernetes/stopped/{}"
 """A service whose file is there is not started again."""

@@ -22,6 +22,7 @@ from harness.components.lock import architecture
 from harness.components.node_image import IMAGES
 from harness.components.store import Store
 from harness.errors import PreflightError, UsageError
+from harness.model.wellknown import CRICTL_CONFIG
 
 FORMAT = 2
 """Counts changes of this writer: part of the box's name."""
@@ -48,7 +49,7 @@ INSECURE_KEY = (
 )
 """Vagrant's well-known key: at its first login it puts a new one in this one's place."""
 
-_COMPONENTS = ("kubernetes", "kubeadm", "containerd", "runc")
+_COMPONENTS = ("kubernetes", "kubeadm", "containerd", "runc", "crictl")
 _KEY = re.compile(r"(ssh-(rsa|ed25519)|ecdsa-sha2-nistp\d+) [A-Za-z0-9+/]+=*( .*)?")
 _LABEL = "cnilab-root"
 _UID = 1000
@@ -95,6 +96,7 @@ WantedBy=multi-user.target
 
 SETTINGS = {
     "boot/grub/grub.cfg": _GRUB,
+    "etc/crictl.yaml": CRICTL_CONFIG,
     "etc/fstab": f"LABEL={_LABEL} / ext4 noatime,errors=remount-ro 0 1\n",
     "etc/hostname": "node\n",
     "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 node\n::1 localhost\n",
@@ -210,6 +212,7 @@ def _tree(store: Store, root: Path, key: str) -> Path:
     places = {
         "containerd": "usr/bin",
         "runc": "usr/sbin",
+        "crictl": "usr/bin",
         "kubernetes": "usr/bin",
         "kubeadm": "usr/bin",
         **dict.fromkeys(store.cni_components(), "opt/cni/bin"),

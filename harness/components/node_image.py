@@ -39,7 +39,7 @@ IMAGES = (
 )  # fmt: skip
 """Unpacked in the image. Others, which are large, are loaded when a lab wants them."""
 
-_COMPONENTS = ("kubernetes", "kubeadm", "containerd", "runc", "responder", "kind-base")
+_COMPONENTS = ("kubernetes", "kubeadm", "containerd", "runc", "crictl", "responder", "kind-base")
 
 _PRUNED = (
     "lib/systemd/system/multi-user.target.wants/*",
@@ -137,6 +137,7 @@ def _programs(store: Store, root: Path) -> None:
     places = {
         "containerd": "usr/local/bin",
         "runc": "usr/local/sbin",
+        "crictl": "usr/local/bin",
         "kubernetes": "usr/bin",
         "kubeadm": "usr/bin",
         "responder": "opt/cnilab/bin",

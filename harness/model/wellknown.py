@@ -7,6 +7,12 @@ from typing import Final
 API_PORT: Final = 6443
 """Where kube-apiserver listens on its node: kubeadm's default."""
 
+CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
+"""Where containerd listens on its node: its default."""
+
+CRICTL_CONFIG: Final = f"runtime-endpoint: unix://{CONTAINERD_SOCKET}\n"
+"""Of crictl, in its file /etc/crictl.yaml. Without it crictl tries the sockets of three runtimes, and complains."""
+
 CONTROLLER_REQUESTS: Final = {"kube-api-qps": "500", "kube-api-burst": "1000"}
 """Flags of kube-controller-manager. Its default of 20 requests a second makes forty controllers wait 5 s for their
 service accounts."""

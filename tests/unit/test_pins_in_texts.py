@@ -19,7 +19,7 @@ TEXTS = ("README.md", "docs/*.md", "labs/**/*.md", "labs/**/*.yaml", "playbooks/
 NAMES = {
     "kubernetes": "kubernetes", "kubelet": "kubernetes", "kubectl": "kubernetes", "kubeadm": "kubeadm",
     "coredns": "coredns", "containerd": "containerd", "runc": "runc", "etcd": "etcd", "flannel": "flannel",
-    "flanneld": "flannel", "cilium": "cilium", "kind": "kind",
+    "flanneld": "flannel", "crictl": "crictl", "cilium": "cilium", "kind": "kind",
 }  # fmt: skip
 
 _NAMED = re.compile(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.model.spec import LabSpec
     from harness.model.variant import Variant
 
-PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "nodeinit", "responder")
+PROGRAMS = ("kubernetes", "etcd", "containerd", "runc", "crictl", "nodeinit", "responder")
 """Components that nodes run."""
 
 LAST_LINES = 5

@@ -13,7 +13,7 @@ from harness.enter import ENVIRONMENT, PROGRAMS
 from harness.model import sysctls, world
 from harness.model.machine import MACHINE_WIDE, Machine, Service
 from harness.model.spec import LabSpec
-from harness.model.wellknown import API_PORT, CILIUM_CGROUPS
+from harness.model.wellknown import API_PORT, CILIUM_CGROUPS, CRICTL_CONFIG
 from harness.providers.namespaces import links
 from harness.providers.namespaces.layout import MachineLayout
 
@@ -62,7 +62,7 @@ def nodeinit_spec(
         "listen": "127.0.0.1:0" if control_plane else "",
         "forward": f"127.0.0.1:{API_PORT}" if control_plane else "",
         "mounts": mounts,
-        "files": _identity(spec, machine),
+        "files": {**_identity(spec, machine), **({"/etc/crictl.yaml": CRICTL_CONFIG} if machine.programs else {})},
         "private": list(MACHINE_WIDE),
         "sysctls": [
             {"key": key.removeprefix("?"), "value": value, "optional": key.startswith("?")}

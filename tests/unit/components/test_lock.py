@@ -38,6 +38,7 @@ def test_every_build_has_its_module_in_the_checkout(lock: Lock) -> None:
         ("etcd-kubeadm", "go.etcd.io/etcd/server/v3"),
         ("containerd", "github.com/containerd/containerd/v2"),
         ("runc", "github.com/opencontainers/runc"),
+        ("crictl", "sigs.k8s.io/cri-tools"),
         ("flannel", "github.com/flannel-io/flannel"),
         ("coredns", "github.com/coredns/coredns"),
         ("cni-plugins", "github.com/containernetworking/plugins"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from harness.model.machine import Machine, Service
 from harness.model.spec import LabSpec
+from harness.model.wellknown import CRICTL_CONFIG
 from harness.providers.namespaces import nodespec
 from harness.providers.namespaces.layout import LabLayout
 
@@ -39,6 +40,14 @@ def test_machine_ids_differ_between_machines_and_between_labs() -> None:
             ids.add(files["/etc/machine-id"])
     assert len(ids) == 4
     assert all(len(text.strip()) == 32 for text in ids)
+
+
+def test_crictl_is_told_the_socket_where_there_is_a_runtime() -> None:
+    node, other = (rendered(Machine("n1", programs=runs))["files"] for runs in (True, False))
+    assert isinstance(node, dict)
+    assert isinstance(other, dict)
+    assert node["/etc/crictl.yaml"] == CRICTL_CONFIG
+    assert "/etc/crictl.yaml" not in other
 
 
 def test_a_question_mark_makes_a_sysctl_optional() -> None:
