@@ -155,6 +155,7 @@ def test_a_lab_that_was_killed_leaves_no_programs_maps_or_pins(cli: Cli, untouch
     programs = cli.state / "labs" / name / "machines" / "n1" / "data" / "etc" / "cni" / "net.d" / "05-cilium.conflist"
     # The configuration is written when the agent has loaded its first programs.
     timeouts.wait_until("the agent to be busy", lambda: programs.exists() or process.poll() is not None, 240)
+    assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert state.exists()
