@@ -82,7 +82,7 @@ def chosen(cluster: str | None) -> str:
         return known[0]
     if not known:
         msg = "no cluster is up"
-        raise BringUpError(msg, next_step="cnilab up", notes=_whose())
+        raise BringUpError(msg, next_step="cnilab up; for labs without a cluster, cnilab up bare", notes=_whose())
     msg = "there are several clusters"
     raise UsageError(msg, cause=", ".join(known), next_step="name one with --cluster")
 

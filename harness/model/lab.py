@@ -163,7 +163,7 @@ class Question(Data):
     because: Sentence
 
     def right(self, said: str) -> bool:
-        """Whether an answer is right; capitals, blanks and a full stop do not matter.
+        """Whether an answer is right; capitals, marks, words in parentheses and small words (the, of) do not matter.
 
         Args:
             said: By the learner.
@@ -172,7 +172,14 @@ class Question(Data):
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.casefold().split()).rstrip(".")
+    """The words of an answer that matter; all of them where no other is left."""
+    words = re.sub(r"\([^)]*\)|[.,;:!?`'\"]+(?=\s|$)|(?<!\S)[`'\"]+", " ", text.casefold()).split()
+    return " ".join([word for word in words if word not in _SMALL] or words)
+
+
+_SMALL: Final = frozenset({
+    "a", "an", "at", "by", "from", "in", "is", "it", "its", "of", "on", "that", "the", "their", "they", "to", "with",
+})  # fmt: skip
 
 
 PER_NODE: Final[Mapping[str, str]] = {

@@ -12,6 +12,7 @@ import pytest
 from harness.cni import catalogue
 from harness.components.store import Store
 from harness.errors import CnilabError, UsageError
+from harness.model import labfile
 from harness.model.lab import LabDefinition, Question
 from harness.model.spec import BARE, LabSpec
 from harness.providers import needs
@@ -162,12 +163,37 @@ def test_machines_are_asked_and_one_that_says_nothing_is_an_error() -> None:
     assert caught.value.cause == "no shell"
 
 
-@pytest.mark.parametrize("said", ["Router", " the  router. ", "THE ROUTER"])
+@pytest.mark.parametrize(
+    "said", ["Router", " the  router. ", "THE ROUTER", "it is the router", "'router' (the gateway)"]
+)
 def test_answers_may_be_said_in_other_letters(said: str) -> None:
     one = Question(ask="Who?", answer=("router", "the router"), because="It is.")
     assert one.right(said)
     assert not one.right("")
-    assert not one.right("a router")
+    assert not one.right("the")
+    assert not one.right("no router")
+    assert not one.right("the router or the switch")
+
+
+@pytest.mark.parametrize(
+    ("lab", "number", "said"),
+    [
+        ("ns-bridge-segment", 1, "all except the one it came in on"),
+        ("ns-l2-l3", 1, "of the next hop"),
+        ("ns-proc-isolation", 1, "two: one inside, one outside"),
+        ("ns-proc-isolation", 2, "the /proc filesystem"),
+        ("ns-proc-isolation", 3, "SIGKILL (9)"),
+        ("ns-veth-by-hand", 1, "only the loopback, down"),
+        ("ns-veth-by-hand", 2, "the PID of process 1"),
+        ("ns-veth-by-hand", 3, "neither, both are gone"),
+        ("cni-plugin-by-hand", 1, "the environment variable CNI_IFNAME"),
+        ("multinode-no-plan", 1, "n1's own"),
+        ("multinode-no-plan", 3, "one for each other host"),
+    ],
+)
+def test_what_readers_answered_and_was_right_is_right(lab: str, number: int, said: str) -> None:
+    (found,) = (one for one in labfile.read_all() if one.id == lab)
+    assert found.questions[number - 1].right(said)
 
 
 def test_machines_have_the_plugins_that_networks_bring_to_a_cluster_by_themselves(tmp_path: Path) -> None:
