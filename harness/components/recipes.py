@@ -129,6 +129,14 @@ def _pinned(lock: Lock) -> list[Image]:
             payloads.cilium_operator,
         ),
         Image(
+            "hubble-relay",
+            f"quay.io/cilium/hubble-relay:{cilium}",
+            ("/usr/bin/hubble-relay",),
+            ("serve",),
+            ("cilium",),
+            payloads.hubble_relay,
+        ),
+        Image(
             "coredns", f"registry.k8s.io/coredns/coredns:{coredns}", ("/coredns",), (), ("coredns",), payloads.coredns
         ),
         *_control_plane(lock),
