@@ -135,6 +135,8 @@ def _pinned(lock: Lock) -> list[Image]:
             ("serve",),
             ("cilium",),
             payloads.hubble_relay,
+            # As published: its root is read-only, and gops writes a file.
+            env=("GOPS_CONFIG_DIR=/tmp",),
         ),
         Image(
             "coredns", f"registry.k8s.io/coredns/coredns:{coredns}", ("/coredns",), (), ("coredns",), payloads.coredns
