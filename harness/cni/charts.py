@@ -54,6 +54,11 @@ class Charts:
         """The lab's helm."""
         return self._folder / "bin" / PROGRAM
 
+    @property
+    def terminal(self) -> Runner:
+        """The lab's helm as an operator has it: with the lab's API and directories of its own."""
+        return HostRunner([str(word) for word in (*self._helm.prefix, "--kubeconfig", self._place.client_kubeconfig)])
+
     def chart(self, release: Release) -> Path:
         """Where a release's chart lies."""
         return self._folder / "charts" / release.name
@@ -156,7 +161,7 @@ class Helm:
             "KUBECACHEDIR": folder / "discovery",
         }
         unset = (f"--unset={name}" for name in sorted(environ) if name.startswith("HELM_"))
-        self._prefix: tuple[str | Path, ...] = (
+        self.prefix: tuple[str | Path, ...] = (
             "env",
             *unset,
             *(f"{name}={path}" for name, path in own.items()),
@@ -169,7 +174,7 @@ class Helm:
         Raises:
             CommandError: Helm says no.
         """
-        done = self._runner.run((*self._prefix, *words), timeout=timeouts.HELM, check=False)
+        done = self._runner.run((*self.prefix, *words), timeout=timeouts.HELM, check=False)
         if not done.ok:
             msg = f"helm {words[0]} failed with exit status {done.returncode}"
             raise CommandError(msg, done)

@@ -170,6 +170,11 @@ def cilium_operator(store: Resolver) -> dict[str, Content]:
     return {**_BASE, "usr/bin/cilium-operator-generic": cilium.directory / "cilium-operator-generic"}
 
 
+def hubble_relay(store: Resolver) -> dict[str, Content]:
+    """Hubble's relay alone."""
+    return {**_BASE, "usr/bin/hubble-relay": store.ensure(["cilium"])["cilium"].directory / "hubble-relay"}
+
+
 def coredns(store: Resolver) -> dict[str, Content]:
     """CoreDNS alone."""
     return {**_BASE, "coredns": store.ensure(["coredns"])["coredns"].path}

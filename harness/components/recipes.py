@@ -129,6 +129,16 @@ def _pinned(lock: Lock) -> list[Image]:
             payloads.cilium_operator,
         ),
         Image(
+            "hubble-relay",
+            f"quay.io/cilium/hubble-relay:{cilium}",
+            ("/usr/bin/hubble-relay",),
+            ("serve",),
+            ("cilium",),
+            payloads.hubble_relay,
+            # As published: its root is read-only, and gops writes a file.
+            env=("GOPS_CONFIG_DIR=/tmp",),
+        ),
+        Image(
             "coredns", f"registry.k8s.io/coredns/coredns:{coredns}", ("/coredns",), (), ("coredns",), payloads.coredns
         ),
         *_control_plane(lock),

@@ -39,7 +39,8 @@ def _variant(config: Mapping[str, str], candidates: Sequence[Variant]) -> tuple[
 
 
 NETWORK = Network(
-    images=("cilium", "cilium-operator"),
+    # The relay runs where somebody asks the chart for it (hubble.relay.enabled).
+    images=("cilium", "cilium-operator", "hubble-relay"),
     manifests=cilium.manifests,
     release=cilium.RELEASE,
     datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),

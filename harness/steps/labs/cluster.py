@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO, Any, Unpack
 
 from harness.cni import networks
+from harness.cni.charts import PROGRAM, Charts
 from harness.errors import UsageError
 from harness.model.family import family_of_dial
+from harness.model.labstate import LabDir
 from harness.model.node import Node
 from harness.model.records import Tap as TapRecord
 from harness.model.spot import Spot
@@ -29,8 +31,11 @@ ALIAS = "cnilab.dev/alias"
 PROBE = "peer"
 """Label of the pods that `each-pod` means."""
 
+OF_CLUSTER = frozenset({"kubectl", PROGRAM})
+"""Programs that an operator's step runs with the lab's kubeconfig."""
+
 READ_ONLY = frozenset({"tcpdump"})
-"""Programs besides kubectl that an operator's step may run on this machine; they only read files of the run."""
+"""Programs besides these that an operator's step may run on this machine; they only read files of the run."""
 
 
 FAST_START = {"GOGC": "off"}
@@ -38,25 +43,26 @@ FAST_START = {"GOGC": "off"}
 
 
 class OperatorRunner:
-    """What the operator's terminal can do: kubectl, and reading captures.
+    """What the operator's terminal can do: kubectl, helm, and reading captures.
 
     Args:
-        kubectl: Runs kubectl with the lab's kubeconfig.
+        ours: Run programs with the lab's kubeconfig, by their names: kubectl, helm.
         host: Runs programs on this machine.
     """
 
-    def __init__(self, kubectl: Runner, host: Runner) -> None:
-        self._kubectl = kubectl
+    def __init__(self, ours: Mapping[str, Runner], host: Runner) -> None:
+        self._ours = ours
         self._host = host
 
     def _of(self, argv: Argv) -> tuple[Runner, Argv]:
         program = str(argv[0])
-        if program == "kubectl":
-            return self._kubectl, argv[1:]
+        if program in self._ours:
+            return self._ours[program], argv[1:]
         if program in READ_ONLY:
             return self._host, argv
         msg = f"the operator has no program '{program}'"
-        raise UsageError(msg, next_step=f"use kubectl or {', '.join(sorted(READ_ONLY))}, or run the program on a node")
+        known = ", ".join((*self._ours, *sorted(READ_ONLY)))
+        raise UsageError(msg, next_step=f"use one of {known}, or run the program on a node")
 
     def run(self, argv: Argv, **options: Unpack[RunOptions]) -> Completed:
         """See `Runner.run`."""
@@ -244,7 +250,9 @@ class Cluster:
         """See `Surroundings.spots`."""
         kind, _, name = on.partition("/")
         if kind == "operator":
-            return [Spot("operator", "operator", OperatorRunner(self._attached.kubectl, HostRunner()))]
+            helm = Charts(LabDir(self._attached.state, self._attached.spec.name)).terminal
+            ours = {"kubectl": self._attached.kubectl, PROGRAM: helm}
+            return [Spot("operator", "operator", OperatorRunner(ours, HostRunner()))]
         if kind in {"router", "far"}:
             return [_outside(self._attached.lab.router if kind == "router" else self._attached.lab.far, kind)]
         return _some(self._inside(kind, name, namespace, container), on)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from harness import timeouts
+from harness.cni import networks
+from harness.cni.charts import Charts
 from harness.model import world
+from harness.model.labstate import LabDir
 from harness.steps.lifecycle.attach import Attached
 
 
@@ -16,11 +19,13 @@ def of_lab(attached: Attached) -> dict[str, Any]:
         attached: The lab.
     """
     spec, variant = attached.spec, attached.variant
+    release = networks.chart(spec, variant)
     return {
         "spec": {**spec.model_dump(mode="json"), "router": str(spec.router("ipv4")),
                  "router6": str(spec.router("ipv6")), "nic": spec.cluster_nic, "router_nic": spec.router_nic,
                  "families": list(spec.families), "api": str(spec.services.api_address(spec.primary)),
-                 "dns": str(spec.services.dns_address(spec.primary))},
+                 "dns": str(spec.services.dns_address(spec.primary)),
+                 "chart": str(Charts(LabDir(attached.state, spec.name)).chart(release)) if release else ""},
         "variant": variant.model_dump(mode="json"),
         "world": {
             "public": str(world.PUBLIC.ip), "zone": world.ZONE, "neighbour": str(world.NEIGHBOUR.ip),

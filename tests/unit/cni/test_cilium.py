@@ -45,12 +45,13 @@ def test_values_of_all_variants_are_as_recorded(golden: Callable[[str, str], Non
 
 
 def test_images_that_are_built_have_the_version_of_the_chart() -> None:
-    """The chart names images of its own version; both are of one component."""
+    """The chart names images of its own version; all are of one component."""
     lock = load()
     version = lock.component[cilium.RELEASE.component].pinned
     built = {image.name: image.reference for image in recipes.images(lock)}
     assert built["cilium"] == f"quay.io/cilium/cilium:v{version}"
     assert built["cilium-operator"] == f"quay.io/cilium/operator-generic:v{version}"
+    assert built["hubble-relay"] == f"quay.io/cilium/hubble-relay:v{version}"
 
 
 def test_the_api_server_is_reached_without_a_service() -> None:

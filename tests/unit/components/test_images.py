@@ -154,6 +154,7 @@ def test_images_carry_the_names_that_manifests_use_and_the_versions_of_the_lock(
         f"cnilab.dev/flannel-cni-plugin:v{version['cni-flannel']}",
         f"quay.io/cilium/cilium:{tag}",
         f"quay.io/cilium/operator-generic:{tag}",
+        f"quay.io/cilium/hubble-relay:{tag}",
         f"registry.k8s.io/coredns/coredns:v{version['coredns']}",
         f"registry.k8s.io/kube-apiserver:v{version['kubernetes']}",
         f"registry.k8s.io/etcd:{version['etcd-kubeadm']}-0",

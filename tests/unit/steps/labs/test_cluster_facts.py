@@ -77,15 +77,16 @@ def test_facts_have_the_same_words_with_and_without_a_sandbox() -> None:
     assert pod_facts(POD, None).keys() == pod_facts(POD, sandbox).keys()
 
 
-def test_the_operator_has_kubectl_and_reads_captures_and_nothing_else() -> None:
+def test_the_operator_has_kubectl_and_helm_and_reads_captures_and_nothing_else() -> None:
     log: list[tuple[str, tuple[str, ...]]] = []
 
     def runner(place: str) -> FakeRunner:
         return FakeRunner(place, lambda _place, _argv: said(), log)
 
-    operator = OperatorRunner(runner("kubectl"), runner("host"))
+    operator = OperatorRunner({"kubectl": runner("kubectl"), "helm": runner("helm")}, runner("host"))
     operator.run(["kubectl", "get", "pods"])
+    operator.run(["helm", "list"])
     operator.run(["tcpdump", "-r", "x.pcap"])
     with pytest.raises(UsageError, match="no program 'rm'"):
         operator.run(["rm", "-rf", "/"])
-    assert log == [("kubectl", ("get", "pods")), ("host", ("tcpdump", "-r", "x.pcap"))]
+    assert log == [("kubectl", ("get", "pods")), ("helm", ("list",)), ("host", ("tcpdump", "-r", "x.pcap"))]

@@ -14,7 +14,7 @@ from harness.errors import SpecError
 from harness.model import labfile
 from harness.model.lab import LabDefinition, LabGate
 from harness.model.variant import Gate
-from harness.steps.labs.cluster import READ_ONLY
+from harness.steps.labs.cluster import OF_CLUSTER, READ_ONLY
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "labs"
 LABS = resources.root() / "labs"
@@ -79,7 +79,7 @@ def test_an_operator_runs_only_what_its_terminal_has(labs: list[LabDefinition]) 
         ran = [step.run for step in lab.steps if step.on == "operator" and step.run]
         for fault in lab.faults.values():
             ran += [one.run for one in (*fault.inject, *fault.undo) if (one.at or fault.on) == "operator"]
-        assert {argv[0] for argv in ran} <= {"kubectl", *READ_ONLY}, lab.id
+        assert {argv[0] for argv in ran} <= OF_CLUSTER | READ_ONLY, lab.id
 
 
 def test_a_lab_that_breaks_the_network_says_that_it_disturbs(labs: list[LabDefinition]) -> None:
