@@ -18,7 +18,7 @@ from conformance.model import Check, Verdict
 from conformance.netfilter import DNAT, DROP, ITSELF, MASQUERADE, REJECT, SMALL, SNAT, UNKNOWN, Flow, parse
 from conformance.nft import ruleset
 from conformance.noderules import LEGACY, SUBJECTS, node_rules
-from conformance.path.places import deciders
+from conformance.path.places import deciders, queues
 from conformance.ways import Way, ways
 from harness.model.family import transport_of
 from harness.model.records import Evidence, Exchange, Leg
@@ -90,7 +90,10 @@ def _programs(context: Context, node: str) -> dict[str, Leg]:
         elif reason(data):
             text = f"what {what} devices of {node} have is not known: {reason(data)}"
             legs[what] = recorded(f"{node}/{what}", "unknown", text)
-    for device, there in deciders(context, node).items():
+    found = deciders(context, node)
+    for device, kind in queues(context, node).items():
+        found.setdefault(device, []).append(f"queue {kind}")
+    for device, there in found.items():
         text = f"what {names(there)} at {device} of {node} does with packets cannot be evaluated"
         legs[device] = recorded(f"{node}/{device}", there, text)
     return legs
