@@ -82,9 +82,9 @@ def _programs(context: Context, node: str) -> dict[str, Leg]:
     """By device, what decides there and cannot be evaluated: programs of eBPF, and queues that drop."""
     if context.family != context.entire.family:
         return {}
-    listed, queues = (context.attempt("node", node, what) for what in ("programs", "queues"))
     legs: dict[str, Leg] = {}
-    for what, data in (("programs", listed), ("queues", queues)):
+    for what in ("programs", "queues"):
+        data = context.attempt("node", node, what)
         if data is None:
             legs[what] = unread(f"{node}/{what}", node, what, data)
         elif reason(data):
