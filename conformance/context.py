@@ -14,6 +14,7 @@ from conformance.inventory import Inventory, Site
 from harness.model import features
 from harness.model.family import Family
 from harness.model.records import Burst, Churn, Dump, Exchange, Lookup, Observation, Rung, Tap
+from harness.model.run import RunDir
 from harness.model.spec import LabSpec
 from harness.model.variant import Expectations, Variant
 
@@ -302,3 +303,16 @@ def restore(spec: LabSpec, observations: Sequence[Observation]) -> Context:
         Inventory.model_validate(found[INVENTORY]),
         tuple(one for one in observations[start:] if one.batch in BATCHES),
     )
+
+
+def seen_by(run: RunDir) -> Context:
+    """What a run has seen, from its directory.
+
+    Args:
+        run: Of `cnilab test`, or a stored case.
+
+    Raises:
+        LookupError: As of `restore`.
+        UsageError: The directory is damaged.
+    """
+    return restore(LabSpec.model_validate(run.info().spec), run.observations())

@@ -96,6 +96,11 @@ def is_up(link: Json) -> bool:
     return "UP" in (link.get("flags") or ())
 
 
+def conf_key(device: str, name: str, family: Family = "ipv4") -> str:
+    """The sysctl of a device; a dot in its name is written as a slash, as sysctl(8) does."""
+    return f"net.{family}.conf.{device.replace('.', '/')}.{name}"
+
+
 def routes(context: Context, node: str) -> list[Json]:
     """Routes of a node's main table."""
     return [row for row in rows(context.node_dump(node, "route")) if row.get("table", "main") in {"main", 254, "254"}]

@@ -7,7 +7,7 @@ from typing import Any
 
 from conformance.checks.rules import forwarding, masquerade_rules
 from conformance.context import Context
-from conformance.dumps import INET, addresses, by_name, is_up, links, pod_routes_to, reason, rows, unread
+from conformance.dumps import INET, addresses, by_name, conf_key, is_up, links, pod_routes_to, reason, rows, unread
 from conformance.inventory import NodeFact
 from conformance.legs import (
     census,
@@ -232,11 +232,6 @@ def sysctls(context: Context) -> Verdict:
 
 
 _TABLES: Mapping[Family, str] = {"ipv4": "iptables", "ipv6": "ip6tables"}
-
-
-def conf_key(device: str, name: str, family: Family = "ipv4") -> str:
-    """The sysctl of a device; a dot in its name is written as a slash, as sysctl(8) does."""
-    return f"net.{family}.conf.{device.replace('.', '/')}.{name}"
 
 
 def node_links(context: Context) -> Verdict:

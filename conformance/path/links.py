@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from conformance.dumps import conf_key
 from conformance.hooks import Station, arriving, bridged
 from conformance.netfilter import Flow
 from conformance.path.hop import BlindError, StoppedError, Trail, Trouble, stop
@@ -142,15 +143,10 @@ def _bridge_of(there: World, node: Place, veth: str) -> str:
 def _behind(node: Place, pod: Place, bridge: str) -> None:
     """Raises StoppedError where a bridge has a pod's MAC behind the port of another, by an entry that stays."""
     mac = pod.mac(POD_NIC)
-    for row in node.fdb:
+    entries = [row for row in node.fdb if mac and row.get("mac") == mac and row.get("master") == bridge]
+    for row in entries:
         stays = row.get("state") in {"static", "permanent"} or "sticky" in (row.get("flags") or ())
-        if (
-            mac
-            and row.get("mac") == mac
-            and row.get("master") == bridge
-            and stays
-            and row.get("ifname") != pod.host_veth
-        ):
+        if stays and row.get("ifname") != pod.host_veth:
             stop("port.mistaken", node.name, f"fdb/{mac}", mac=mac, pod=pod.name, bridge=bridge,
                  other=row.get("ifname"), port=pod.host_veth)  # fmt: skip
 
@@ -266,7 +262,9 @@ def to_bridge(there: World, trail: Trail, node: Place, bridge: str, nexthop: str
 
 
 def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Place, str], address: str) -> None:
-    """Raise StoppedError where rules drop the question for a MAC, or the answer, which are packets in IPv6 (RFC 4861).
+    """Raise StoppedError where a question for a MAC has no answer.
+
+    In IPv6 question and answer are packets, which rules may drop (RFC 4861). In IPv4 a setting may forbid the answer.
 
     Args:
         there: All places.
@@ -293,7 +291,7 @@ def _heard(there: World, trail: Trail, asker: tuple[Place, str], owner: tuple[Pl
 
 def _ignored(place: Place, device: str, asker: Place, address: str) -> None:
     """Raises StoppedError where a kernel answers no question for a MAC (ip-sysctl.rst, arp_ignore)."""
-    keys = {name: f"net.ipv4.conf.{name.replace('.', '/')}.arp_ignore" for name in (device, "all")}
+    keys = {name: conf_key(name, "arp_ignore") for name in (device, "all")}
     values = {name: int(place.setting(key) or 0) for name, key in keys.items()}
     if max(values.values()) == NEVER:
         key = keys[max(values, key=lambda name: values[name])]

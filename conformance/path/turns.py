@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import replace
 from typing import Final
 
+from conformance.dumps import conf_key
 from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.hooks import Station, chains
 from conformance.inventory import NodeFact
@@ -20,7 +21,7 @@ def returns(place: Place, device: str, flow: Flow) -> None:
     """Raises StoppedError where strict reverse path filtering drops a packet (ip-sysctl.rst)."""
     if place.family != "ipv4" or place.fib is None:
         return
-    keys = {name: f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter" for name in ("all", device)}
+    keys = {name: conf_key(name, "rp_filter") for name in ("all", device)}
     values = {name: int(place.setting(key) or 0) for name, key in keys.items()}
     if max(values.values()) != 1:
         return
@@ -45,7 +46,7 @@ def sent(trail: Trail, place: Place, device: str, flow: Flow) -> Flow:
         flow: The packet.
     """
     four = place.family == "ipv4"
-    key = "net.ipv4.ip_default_ttl" if four else f"net.ipv6.conf.{device.replace('.', '/')}.hop_limit"
+    key = "net.ipv4.ip_default_ttl" if four else conf_key(device, "hop_limit", "ipv6")
     value = place.setting(key)
     usual = not value.isdigit() or int(value) == HOPS
     trail.hops = None if usual else (place.name, key)
@@ -62,7 +63,7 @@ def queued(trail: Trail, place: Place, device: str, flow: Flow) -> None:
 def forwards(trail: Trail, place: Place, device: str, flow: Flow) -> None:
     """Raises StoppedError where a kernel does not forward, or the packet has made all of its hops."""
     whole = "net.ipv4.ip_forward" if place.family == "ipv4" else "net.ipv6.conf.all.forwarding"
-    own = f"net.ipv4.conf.{device.replace('.', '/')}.forwarding" if place.family == "ipv4" else whole
+    own = conf_key(device, "forwarding") if place.family == "ipv4" else whole
     off = [key for key in (whole, own) if place.setting(key) == "0"]
     if off and place.setting(own) != "1":
         stop("forwarding.off", place.name, f"sysctl/{off[0]}", key=off[0], flow=flow, device=device)

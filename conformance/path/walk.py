@@ -11,6 +11,7 @@ import ipaddress
 from dataclasses import dataclass, replace
 from typing import Final
 
+from conformance.dumps import conf_key
 from conformance.fib import DEFAULT, LOCAL, MAIN, Packet, Route, Rule
 from conformance.hooks import Station, arriving, leaving
 from conformance.netfilter import SMALL, Flow
@@ -141,12 +142,12 @@ def _decide(place: Place, flow: Flow, iif: str) -> Decided:
     return Decided(rule, route)
 
 
-def _decided(place: Place, flow: Flow, iif: str, wanted: str) -> Decided:
+def _decided(there: World, place: Place, flow: Flow, iif: str) -> Decided:
     """The same; where a kernel refuses because the link that leads there is down, raises StoppedError for the link."""
     try:
         return _decide(place, flow, iif)
     except StoppedError:
-        if wanted:
+        if wanted := POD_NIC if place.kind == "pod" else turns.wanted_device(there, place, flow.dst):
             up(place, wanted)
         raise
 
@@ -155,7 +156,7 @@ def _start(there: World, trail: Trail, source: Place, flow: Flow) -> Arrival | F
     """The packet as it leaves its sender; the packet alone where it stays there."""
     if source.kind == "pod":
         return _from_pod(there, trail, source, flow)
-    decision = _decided(source, flow, "", turns.wanted_device(there, source, flow.dst))
+    decision = _decided(there, source, flow, "")
     flow = replace(flow, src=flow.src or _sender(source, decision.route))
     if decision.route.kind == "local":
         _led_away(source, flow)
@@ -197,7 +198,7 @@ def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | F
     if pod.fib is None and not pod.links:  # a pod that was not asked: what its runtime gave it leads to its gateway
         return from_pod(there, trail, pod, _gateway(there, pod, flow.dst), flow)
     flow = meet(there, trail, pod, (Station("ip", "output", "", POD_NIC),), flow)
-    decision = _decided(pod, flow, "", POD_NIC)
+    decision = _decided(there, pod, flow, "")
     device = decision.route.devices[0]
     up(pod, device)
     flow = turns.sent(trail, pod, device, flow)
@@ -207,11 +208,10 @@ def _from_pod(there: World, trail: Trail, pod: Place, flow: Flow) -> Arrival | F
     if there.foreign and device != POD_NIC and not decision.route.is_default:
         msg = f"{pod.name} sends it by {device}, a network of its own that is not followed"
         raise BlindError(msg)
-    if device == POD_NIC:
-        _near(there, pod, decision.route, flow)
     if device != POD_NIC:
         stop("route.astray", pod.name, f"route/{decision.route.network}", flow=flow, route=decision.route,
                    rule=decision.rule, to=device, wanted=POD_NIC)  # fmt: skip
+    _near(there, pod, decision.route, flow)
     return from_pod(there, trail, pod, _nexthop(decision, flow), flow)
 
 
@@ -219,7 +219,7 @@ def _near(there: World, pod: Place, route: Route, flow: Flow) -> None:
     """Raises StoppedError for a pod that takes somebody for a neighbour on its bridge who is on another machine."""
     node, owner = there.places[pod.node], there.holder(flow.dst)
     bridge = node.master(pod.host_veth)
-    answers = node.setting(f"net.ipv4.conf.{bridge.replace('.', '/')}.proxy_arp") == "1"
+    answers = node.setting(conf_key(bridge, "proxy_arp")) == "1"
     if not bridge or answers or owner is None or owner.node == node.name or "via" in route.way.split():
         return
     stop("route.neighbour", pod.name, f"route/{route.network}", flow=flow, route=route, address=flow.dst,
@@ -261,7 +261,7 @@ def _through(there: World, trail: Trail, came: Arrival) -> Arrival | Flow:
     turns.returns(place, came.device, flow)
     _led_away(place, flow)
     turns.untranslated(there, place, flow, trail)
-    decision = _decided(place, flow, came.device, turns.wanted_device(there, place, flow.dst))
+    decision = _decided(there, place, flow, came.device)
     route = decision.route
     if route.kind == "local":
         flow = meet(there, trail, place, (Station("ip", "input", came.device),), flow)

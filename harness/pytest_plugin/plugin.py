@@ -68,10 +68,9 @@ def run_dir(request: pytest.FixtureRequest) -> RunDir:
 @pytest.fixture(scope="session")
 def run_context(run_dir: RunDir) -> Context:
     """The run as data for judges."""
-    from conformance.context import restore  # noqa: PLC0415 - as above
-    from harness.model.spec import LabSpec  # noqa: PLC0415 - as above
+    from conformance.context import seen_by  # noqa: PLC0415 - as above
 
-    return restore(LabSpec.model_validate(run_dir.info().spec), run_dir.observations())
+    return seen_by(run_dir)
 
 
 @pytest.fixture

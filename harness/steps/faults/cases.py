@@ -18,7 +18,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from conformance.causes.explain import explain
-from conformance.context import Context, restore
+from conformance.context import Context, seen_by
 from conformance.judging import judge_all
 from conformance.model import Check
 from conformance.registry import CHECKS
@@ -28,7 +28,6 @@ from harness.model.cause import Answer, Cause
 from harness.model.journal import TEST, Journal
 from harness.model.records import Result
 from harness.model.run import RunDir, RunInfo
-from harness.model.spec import LabSpec
 from harness.steps.faults.blame import rank
 from harness.steps.suite.judge import SELECT
 
@@ -107,8 +106,8 @@ def found(places: Collection[Path]) -> list[Path]:
     """
     cases: list[Path] = []
     for place in places:
-        inside = sorted(path.parent for path in place.glob(f"*/{ANSWER}"))
-        some = [place] if (place / ANSWER).is_file() else inside
+        inside = place.glob(f"*/{ANSWER}")
+        some = [place] if (place / ANSWER).is_file() else sorted(path.parent for path in inside)
         if not some:
             msg = f"{place} has no case"
             step = f"'cnilab test --faults --explain --cases {place}' stores cases"
@@ -129,7 +128,7 @@ def score(case: Path) -> Scored:
     run = RunDir(case)
     try:
         answer = Answer.model_validate_json((case / ANSWER).read_bytes())
-        context = restore(LabSpec.model_validate(run.info().spec), run.observations())
+        context = seen_by(run)
     except (ValidationError, LookupError) as error:
         msg = f"the case {case.name} is damaged, or another version wrote it"
         step = "store the cases again: 'cnilab test --faults --explain --cases DIRECTORY'"

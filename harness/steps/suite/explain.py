@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conformance.causes.explain import explain
-from conformance.context import restore
+from conformance.context import seen_by
 from harness.model.cause import Cause
 from harness.model.journal import Journal
 from harness.model.records import Result
 from harness.model.run import RunDir
-from harness.model.spec import LabSpec
 
 RED = frozenset({"fail", "error"})
 """Verdicts that want an explanation."""
@@ -26,7 +25,7 @@ def explained(run: RunDir, results: Sequence[Result]) -> tuple[Cause, ...]:
     if not any(one.status in RED for one in results):
         return ()
     try:
-        context = restore(LabSpec.model_validate(run.info().spec), run.observations())
+        context = seen_by(run)
     except LookupError:
         return ()
     return explain(context, results)

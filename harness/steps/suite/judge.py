@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from conformance.context import Context, restore
+from conformance.context import Context, seen_by
 from conformance.judging import judge_all
 from conformance.model import Check
 from conformance.registry import CHECKS
@@ -15,7 +15,6 @@ from harness.errors import UsageError
 from harness.model.journal import TEST
 from harness.model.records import Event, Result
 from harness.model.run import RunDir
-from harness.model.spec import LabSpec
 
 SELECT: Final = "select"
 """Of its detail: the requirements that were asked for, as the user gave them."""
@@ -73,8 +72,8 @@ def judge_run(run: RunDir, select: str | None = None) -> Judged:
         UsageError: `select` matches nothing, or the run has no observations, or is damaged.
     """
     try:
-        observations, kept = run.observations(), {one.id: one for one in run.results()}
-        context = restore(LabSpec.model_validate(run.info().spec), observations)
+        kept = {one.id: one for one in run.results()}
+        context = seen_by(run)
         checks = choose(select) if select is not None else _of_last_look(run, context)
     except LookupError as error:
         msg = f"{run.path.name} has nothing to judge"
