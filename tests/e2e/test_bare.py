@@ -30,6 +30,14 @@ AGAIN = ["iptables-hooks", "ns-bridge-segment", "overlay-by-hand"]
 """Labs that run twice on the same machines for every commit: links, rules and sysctls of them. The night has all."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _programs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Packages and components that such labs need are there: on a fresh machine the first lab installs them."""
+    cli, name = Cli(tmp_path_factory.mktemp("programs")), f"{PREFIX}-programs"
+    cli("up", "bare", "--name", name)
+    cli("down", name)
+
+
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cli, str]]:
     cli, name = Cli(tmp_path_factory.mktemp("bare")), f"{PREFIX}-bare"

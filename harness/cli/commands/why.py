@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -39,7 +40,7 @@ def _theirs(given: Given, own: Given) -> int:
             found = examined(wish(given))
         program = functools.partial(sent, journal)
         if question is not None:
-            answer = why_existing(found, question, journal=journal, program=program)
+            answer = why_existing(found, question, journal=journal, program=program, trace=own["trace"])
         else:
             seen = survey_existing(found, journal=journal, program=program)
     if question is not None:
@@ -57,6 +58,7 @@ def _theirs(given: Given, own: Given) -> int:
     cnilab why box1 svc/kubernetes
     cnilab why n1 8.8.8.8 udp/53 -o json
     cnilab why box1 box3 icmp --size 1450 --ip-family ipv6
+    cnilab why box1 box3 tcp/8080 --trace
     cnilab why --kubeconfig ~/.kube/config --context staging
     cnilab why --kubeconfig ~/.kube/config shop/web-0 svc/shop/db tcp/5432
     """,
@@ -66,6 +68,7 @@ def _theirs(given: Given, own: Given) -> int:
 @click.argument("what", metavar="[PROTO[/PORT]]]", required=False)
 @click.option("--size", type=click.IntRange(60, 65535), help="Size of the IP packet in bytes.  [default: a small one]")
 @click.option("--ip-family", type=click.Choice(["ipv4", "ipv6"]), help="Go over this IP family.  [default: DST's]")
+@click.option("--trace", is_flag=True, help="Trace the flow's own packets in every kernel on the way.")
 @cluster_option()
 @output_option()
 @why_cluster(_theirs)
@@ -82,6 +85,9 @@ def command(*, cluster: str | None, output: str, **own: Any) -> int:
     With a flow, the command reads the state of all kernels on the way, follows the packet and its answer by it, and
     sends one packet to see whether that is so. Exit code 1 means that something is wrong.
 
+    With --trace, a table of nftables marks these packets in every network namespace on the way, and the kernels say
+    which hooks they pass and which rule drops them. The table goes with the command.
+
     With --kubeconfig, the ends are pods, nodes and Services of that cluster. Privileged probes read the kernels: on the
     nodes of the flow, or on those of a sample. They are removed at the end.
     """
@@ -93,15 +99,15 @@ def command(*, cluster: str | None, output: str, **own: Any) -> int:
     from harness.steps.why.answer import why  # noqa: PLC0415
 
     with progress() as listener:
-        answer = why(there, question, journal=Journal(None, listener))
+        answer = why(there, question, journal=Journal(None, listener), trace=own["trace"])
     return _told(answer, output)
 
 
 def _question(own: Given) -> Question | None:
     """The flow that is asked for; None: the whole cluster is."""
     source, target, what, family = (own[name] for name in ("source", "target", "what", "ip_family"))
-    if source is None and (own["size"] or family):
-        msg = "--size and --ip-family are for a flow: give SRC and DST"
+    if source is None and (own["size"] or family or own["trace"]):
+        msg = "--size, --ip-family and --trace are for a flow: give SRC and DST"
         raise click.UsageError(msg)
     if source is not None and target is None:
         msg = f"'{source}' to where? Give DST, too, or nothing for the whole cluster"
@@ -119,6 +125,7 @@ def _told(answer: Answer, output: str) -> int:
     if answer.steps or not people:
         emit(_listing(answer), output)
     if people:
+        _traced(answer)
         _conclude(answer)
     return 0 if answer.fine else 1
 
@@ -198,7 +205,28 @@ def _listing(answer: Answer) -> Listing:
         "unknown": list(answer.unknown),
         "tried": answer.tried.model_dump(mode="json") if answer.tried is not None else None,
     }
+    if answer.traced is not None:
+        extra["traced"] = [asdict(one) for one in answer.traced.seen]
+        extra["counted"] = answer.traced.counted
+        extra["untraced"] = answer.traced.untraced
     return Listing("Hop", ("hop", "way", "place", "device", "decision", "packet"), rows, items, extra=extra)
+
+
+def _traced(answer: Answer) -> None:
+    """What netfilter saw of the packets: of those that passed a hook in the same way, the first one."""
+    if answer.traced is None:
+        return
+    rows, items = [], []
+    for one in dict.fromkeys(answer.traced.seen):
+        packet = one.before if one.after == one.before else f"{one.before} becomes {one.after}"
+        rule = f" by {one.table} {one.chain}: {one.rule or 'its policy'}"
+        end = one.verdict + (rule if one.verdict == "dropped" else "")
+        rows.append((one.direction, one.place, one.hook, one.iif or "-", one.oif or "-", packet, end))
+        items.append(asdict(one))
+    emit(Listing("Passage", ("way", "place", "hook", "from", "to", "packet", "end"), rows, items), "table",
+         empty="Netfilter saw no packet of this flow.")  # fmt: skip
+    for place, why_not in answer.traced.untraced.items():
+        click.echo(f"  not traced: {place}: {why_not}")
 
 
 def _conclude(answer: Answer) -> None:
@@ -215,9 +243,10 @@ def _conclude(answer: Answer) -> None:
     if not answer.causes and unknown:
         click.echo(f"{answer.source} > {answer.target}: the way cannot be followed to its end, as {unknown[0]}.")
     elif not answer.causes:
+        hint = "look at who should answer" if answer.traced is not None else "see where its packets end: add --trace"
         click.echo(
             f"{answer.source} > {answer.target}: every kernel on the way lets it pass, and it is not answered "
-            f"({_outcome(answer)}): look at who should answer."
+            f"({_outcome(answer)}): {hint}."
         )
 
 

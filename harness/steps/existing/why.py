@@ -91,7 +91,9 @@ def examined(wish: Wish) -> Survey:
     return found
 
 
-def why_existing(found: Survey, question: Question, *, journal: Journal, program: Program) -> Answer:
+def why_existing(
+    found: Survey, question: Question, *, journal: Journal, program: Program, trace: bool = False
+) -> Answer:
     """Follow a flow there and back: only the nodes of its ends, and of a Service's endpoints, get probes.
 
     Args:
@@ -99,6 +101,7 @@ def why_existing(found: Survey, question: Question, *, journal: Journal, program
         question: The flow.
         journal: Gets steps.
         program: What is sent to probes.
+        trace: Trace the flow's own packets in the kernels.
 
     Raises:
         UsageError: An end is not there, or not in this family.
@@ -113,7 +116,7 @@ def why_existing(found: Survey, question: Question, *, journal: Journal, program
         msg = f"probes cannot run on node {name}"
         raise PreflightError(msg, cause=reason, next_step=_IMAGE)
     with _probed(replace(found, chosen=nodes), journal, program) as (attached, around):
-        return why(attached, question, journal=journal, around=around)
+        return why(attached, question, journal=journal, around=around, trace=trace)
 
 
 def survey_existing(found: Survey, *, journal: Journal, program: Program) -> Surveyed:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from conformance.causes.explain import of_walk
@@ -13,7 +13,7 @@ from conformance.causes.library import described
 from conformance.context import Context
 from conformance.netfilter import SMALL, Flow
 from conformance.path.hop import Step, Walk
-from conformance.path.places import world
+from conformance.path.places import World, world
 from conformance.path.walk import walk
 from harness.errors import UsageError
 from harness.model.cause import Cause
@@ -25,9 +25,11 @@ from harness.probes.sandboxes import Sandboxes
 from harness.steps.lifecycle.attach import Attached
 from harness.steps.suite.deploy import service_fact
 from harness.steps.suite.trace import End, family_for, find
-from harness.steps.why import look
+from harness.steps.why import live, look
 from harness.steps.why.ends import Question, Virtual, Wire, service
+from harness.steps.why.live import Traced
 from harness.steps.why.look import Around
+from harness.steps.why.traced import aimed, concluded, spots_of
 
 MOST: Final = 4
 """Endpoints of a Service to which the way is followed."""
@@ -44,6 +46,7 @@ class Answer:
         ways: Its way; to a Service one for each endpoint.
         causes: What is wrong, the one that is most certain first.
         tried: What became of its packets; None: none were sent.
+        traced: What netfilter saw of them; None: they were not traced.
     """
 
     source: str
@@ -52,6 +55,7 @@ class Answer:
     ways: tuple[Walk, ...]
     causes: tuple[Cause, ...]
     tried: Exchange | None
+    traced: Traced | None = None
 
     @property
     def arrives(self) -> bool | None:
@@ -77,7 +81,9 @@ class Answer:
         return worst.steps
 
 
-def why(attached: Attached, question: Question, *, journal: Journal, around: Around | None = None) -> Answer:
+def why(
+    attached: Attached, question: Question, *, journal: Journal, around: Around | None = None, trace: bool = False
+) -> Answer:
     """Follow a flow there and back.
 
     Args:
@@ -85,6 +91,7 @@ def why(attached: Attached, question: Question, *, journal: Journal, around: Aro
         question: The flow.
         journal: Gets a step.
         around: What is known of a cluster that nobody here made; None: it is one of ours.
+        trace: Trace the flow's own packets in the kernels.
 
     Raises:
         UsageError: An end is not there, or not in this family.
@@ -104,13 +111,59 @@ def why(attached: Attached, question: Question, *, journal: Journal, around: Aro
             raise UsageError(msg)
         receiver = End(target, virtual.address, None, None, None) if virtual else find(attached, stock, target, chosen)
         flow = _flow(sender, receiver, virtual, asked, question.size)
+        serving = tuple(_serving(stock, virtual, known, chosen))
+        ends = (sender, receiver, *(serving if around is not None or trace else ()))
+        place = look.site(sender) or (sender.node.name if sender.node is not None else "router")
         with ThreadPoolExecutor(2) as pool:
-            trying = pool.submit(look.tried, sender, receiver.address, flow.dport, flow.proto, chosen)
-            ends = (sender, receiver, *(_serving(stock, virtual, known, chosen) if around is not None else ()))
+            trying = None if trace else pool.submit(look.tried, sender, receiver.address, flow, chosen)
             seen = look.context(attached, stock, ends, known, around).of(chosen)
-            tried = trying.result()
-    place = look.site(sender) or (sender.node.name if sender.node is not None else "router")
-    return judge(seen, (sender, place), receiver, flow, tried, virtual)
+            tried = trying.result() if trying is not None else None
+    if not trace:
+        return judge(seen, (sender, place), receiver, flow, tried, virtual)
+    there, targets = world(seen), tuple(dict.fromkeys(one.address for one in (receiver, *serving)))
+    ports = tuple(filter(None, (flow.dport if flow.proto != "icmp" else 0, *ports_of(known, virtual))))
+    spots, aim = tuple(spots_of(attached.lab, ends)), aimed(there, place, targets, flow, ports)
+    with journal.step("why.trace", f"{source} to {target} in {len(spots)} places"), live.tracing(spots, aim) as traced:
+        tried = look.tried(sender, receiver.address, flow, chosen, datagrams=True)
+    answer = judge(seen, (sender, place), receiver, flow, tried, virtual)
+    return with_trace(answer, there, (sender, serving or (receiver,)), flow, traced)
+
+
+def with_trace(answer: Answer, there: World, ends: tuple[End, Sequence[End]], flow: Flow, traced: Traced) -> Answer:
+    """The answer with what was seen of the packets. Pure.
+
+    Args:
+        answer: By what the kernels said of themselves.
+        there: All places.
+        ends: Who sends, and who may receive.
+        flow: The packet.
+        traced: What was seen.
+    """
+    if answer.arrives:
+        return replace(answer, traced=traced)
+    causes = concluded(there, answer.ways, ends, flow, answer.causes, traced)
+    # A datagram that was delivered needs no answer.
+    lost = flow.proto != "udp" or any(one.kind.startswith("seen.") for one in causes)
+    return replace(answer, causes=causes, traced=traced, tried=answer.tried if lost else None)
+
+
+def ports_of(known: look.Api, virtual: Virtual | None) -> tuple[int, ...]:
+    """Ports of the endpoints of a Service.
+
+    Args:
+        known: What the API says.
+        virtual: The Service; None: none is dialled.
+    """
+    if virtual is None:
+        return ()
+    meta = virtual.item["metadata"]
+    mine = (
+        one
+        for one in known.slices
+        if one["metadata"]["namespace"] == meta["namespace"]
+        and (one["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == meta["name"]
+    )
+    return tuple(int(port["port"]) for one in mine for port in one.get("ports") or () if port.get("port"))
 
 
 def virtual_of(
@@ -155,7 +208,7 @@ def _serving(stock: Sandboxes, virtual: Virtual | None, known: look.Api, family:
     addresses = endpoints_of(known, virtual) if virtual is not None else ()
     for pod in stock.sandboxes:
         if not pod.host_network and pod.address(family) in addresses:
-            yield End(pod.key, pod.address(family), stock.node(pod.node), pod, None)
+            yield End(pod.key, pod.address(family), stock.node(pod.node), pod, stock.netns_runner(pod))
 
 
 def _flow(sender: End, receiver: End, virtual: Virtual | None, asked: Wire | None, size: int) -> Flow:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from conformance.context import Context
 from conformance.inventory import Inventory, NodeFact, ServiceFact, Site
+from conformance.netfilter import Flow
 from harness.cluster.kube import Kube
 from harness.model.family import Family, family_of, over
 from harness.model.records import Dump, Exchange
@@ -176,23 +177,24 @@ def _services(known: Api, sites: Iterable[Site]) -> Iterator[ServiceFact]:
         yield fact.model_copy(update={"name": f"{namespace}/{fact.name}", "role": ""})
 
 
-def tried(sender: End, receiver: str, port: int, proto: str, family: Family) -> Exchange | None:
+def tried(sender: End, receiver: str, flow: Flow, family: Family, *, datagrams: bool = False) -> Exchange | None:
     """The flow's own packets: whether a connection, or an echo, comes about; None: nobody has to answer a datagram.
 
     Args:
         sender: Who dials.
         receiver: Address.
-        port: Its port.
-        proto: Transport protocol.
+        flow: The packet.
         family: Of the address.
+        datagrams: Send datagrams, too, although nobody has to answer them.
     """
-    if proto == "udp" or sender.runner is None:
+    proto, port = flow.proto, flow.dport
+    if sender.runner is None or (proto == "udp" and not datagrams):
         return None
     node = sender.node.name if sender.node is not None else ""
     place = Prober(sender.name, node, sender.address, sender.runner, NODE_BINARY, (sender.address,))
     probe = ExchangeProbe(
         Target(receiver, "", receiver, port or 1),
-        over("tcp" if proto == "tcp" else "icmp", family),
+        over("tcp" if proto == "tcp" else "udp" if proto == "udp" else "icmp", family),
         purpose="why",
         connect=proto == "tcp",
     )

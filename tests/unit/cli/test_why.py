@@ -96,7 +96,7 @@ def test_what_is_wrong_is_said_with_the_command_that_shows_it(
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(["why", "a"], "'a' to where?"), (["why", "--size", "1400"], "--size and --ip-family are for a flow")],
+    [(["why", "a"], "'a' to where?"), (["why", "--size", "1400"], "--size, --ip-family and --trace are for a flow")],
 )
 @pytest.mark.usefixtures("found")
 def test_half_a_flow_is_a_mistake(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,211 @@
+"""What netfilter's own trace says of a flow: which hooks its packets passed, how they changed, what dropped them. Pure.
+
+A table of its own marks the packets of one flow (`meta nftrace set 1`, nft(8)), and has two chains at every hook: one
+before all others and one after them. So a packet that the first one sees and the last one does not was stopped in
+between, also by what nftables does not know of, as rules of iptables-legacy. Rules of iptables-nft are traced like all
+others. The table belongs to the process that makes it (`flags owner`), and goes with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from conformance.path.hop import Direction
+from harness.model.family import Family, endpoint
+
+TABLE: Final = "cnilab-trace"
+
+Hook = Literal["prerouting", "input", "forward", "output", "postrouting"]
+HOOKS: Final[tuple[Hook, ...]] = ("prerouting", "input", "forward", "output", "postrouting")
+
+FIRST, LAST = -450, 450
+"""Priorities: before fragments are put together (-400) and after everything that distributions and agents have."""
+
+Verdict = Literal["passed", "dropped", "lost"]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Which packets are traced: those of one flow, before and after every translation that it may meet.
+
+    Args:
+        family: Of its addresses.
+        sources: Addresses that its requests may come from: the sender's, and those of machines that masquerade.
+        targets: Addresses that they may go to: the one that is dialled, and endpoints of a Service.
+        proto: Transport protocol.
+        ports: Destination ports that they may have; none of ICMP.
+    """
+
+    family: Family
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    proto: str
+    ports: tuple[int, ...] = ()
+
+
+def ruleset(aim: Aim) -> str:
+    """The table that marks the packets, as one line for `nft -i`.
+
+    Args:
+        aim: Which packets. Addresses and numbers only: nothing else reaches the line.
+    """
+    ip = "ip6" if aim.family == "ipv6" else "ip"
+    sources, targets = _members(aim.sources), _members(aim.targets)
+    carried = "ipv6-icmp" if aim.proto == "icmp" and ip == "ip6" else aim.proto
+    there = f"{ip} saddr {sources} {ip} daddr {targets} meta l4proto {carried}"
+    back = f"{ip} saddr {targets} {ip} daddr {sources} meta l4proto {carried}"
+    if aim.ports:
+        there += f" {aim.proto} dport {_members(aim.ports)}"
+        back += f" {aim.proto} sport {_members(aim.ports)}"
+    marks = f"{there} meta nftrace set 1; {back} meta nftrace set 1; "
+    parts = []
+    for hook in HOOKS:
+        first = marks if hook in {"prerouting", "output"} else ""
+        for name, priority, rules in (("first", FIRST, first), ("last", LAST, "")):
+            parts.append(
+                f"chain {hook}-{name} {{ type filter hook {hook} priority {priority}; policy accept; {rules}}}; "
+            )
+    return f"table inet {TABLE} {{ flags owner; {''.join(parts)}}}\n"
+
+
+def _members(values: tuple[object, ...]) -> str:
+    return f"{{ {', '.join(map(str, dict.fromkeys(values)))} }}"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A packet at one hook of one place.
+
+    Args:
+        place: Where.
+        direction: Of the packet.
+        hook: Which.
+        iif: Device by which it came; empty for one that is made there.
+        oif: Device by which it is to leave; empty before it is routed.
+        before: The packet as it came.
+        after: As it left.
+        verdict: passed; dropped, by a rule or a policy that is known; lost, by what the trace does not show.
+        table: Of what dropped it: `inet firewalld`.
+        chain: Its chain.
+        rule: The rule; empty: the chain's policy.
+        handle: Of the rule; 0: of none.
+    """
+
+    place: str
+    direction: Direction
+    hook: Hook
+    iif: str
+    oif: str
+    before: str
+    after: str
+    verdict: Verdict = "lost"
+    table: str = ""
+    chain: str = ""
+    rule: str = ""
+    handle: int = 0
+
+
+_ENDS: Final = re.compile(r"{0} > {0}/\w+$".format(r"(?:\[([^\]]+)\]:\d+|([\d.]+)(?::\d+)?|([0-9a-fA-F:]+))"))
+
+
+def ends_of(packet: str) -> tuple[str, str]:
+    """Source and target of a packet in the words of a walk: `[fd00::2]:8080 > fd00::3/tcp`; empty where it is none."""
+    found = _ENDS.match(packet)
+    if found is None:
+        return "", ""
+    words = found.groups("")
+    return "".join(words[:3]), "".join(words[3:])
+
+
+_LINE: Final = re.compile(r"trace id (\w+) (\S+) (\S+) (\S+) (packet:|rule|policy)(.*)$")
+_VERDICT: Final = re.compile(r"(?: # handle (\d+))? ?\(verdict (\w+)[^)]*\)\s*$")
+_COUNTED: Final = re.compile(r"counter packets \d+ bytes \d+ ?")
+_FACTS: Final = re.compile(
+    r'\b(?:(iif|oif) "([^"]*)"|ip6? (saddr|daddr) (\S+)|(?:tcp|udp|sctp) (sport|dport) (\d+)|'
+    r"(?:icmp|icmpv6) (type) (\S+))"
+)
+
+
+def passages(place: str, text: str, aim: Aim) -> tuple[Passage, ...]:
+    """What the trace of a place says, in the order of time.
+
+    Args:
+        place: Its name.
+        text: What `nft -a monitor trace` printed there.
+        aim: Which packets were marked.
+    """
+    return tuple(_passages(place, text, aim))
+
+
+def _passages(place: str, text: str, aim: Aim) -> Iterator[Passage]:
+    found: list[Passage] = []
+    at: dict[str, int] = {}
+    for line in text.splitlines():
+        if (said := _LINE.match(line)) is None:
+            continue
+        number, family, table, chain, what, rest = said.groups()
+        hook, _, end = chain.rpartition("-")
+        own = (family, table) == ("inet", TABLE)
+        if own and what == "packet:" and end == "first":
+            at[number] = len(found)
+            found.append(_begun(place, hook, rest, aim))
+        elif number not in at:
+            continue
+        elif own and end == "last":
+            open_ = found[at[number]]
+            changed = _packet(rest, aim) if what == "packet:" else open_.after
+            found[at[number]] = replace(open_, after=changed, verdict="passed")
+        elif dropped := _dropped(what, rest):
+            found[at[number]] = replace(found[at[number]], table=f"{family} {table}", chain=chain, **dropped)  # type: ignore[arg-type]
+            del at[number]
+    yield from found
+
+
+def _facts(header: str) -> dict[str, str]:
+    """Fields of a packet's header."""
+    facts: dict[str, str] = {}
+    for groups in _FACTS.findall(header):
+        filled = [one for one in groups if one]
+        if len(filled) > 1:
+            facts.setdefault(filled[0], filled[1])
+    return facts
+
+
+def _packet(header: str, aim: Aim) -> str:
+    """A packet in the words of a walk: `10.244.0.3 > 10.244.1.2:8080/tcp`. A reply has its port at its sender."""
+    facts = _facts(header)
+    source, target = facts.get("saddr", "?"), facts.get("daddr", "?")
+    if aim.proto == "icmp":
+        return f"{source} > {target}/icmp"
+    if _direction(facts, aim) == "reply":
+        return f"{endpoint(source, int(facts.get('sport', 0)))} > {target}/{aim.proto}"
+    return f"{source} > {endpoint(target, int(facts.get('dport', 0)))}/{aim.proto}"
+
+
+def _direction(facts: Mapping[str, str], aim: Aim) -> Direction:
+    """Of two ends that may both send requests, the type of an echo or the port tells."""
+    if "type" in facts:
+        return "reply" if facts["type"] == "echo-reply" else "request"
+    if aim.ports:
+        return "request" if int(facts.get("dport", 0)) in aim.ports else "reply"
+    return "reply" if facts.get("saddr") in aim.targets else "request"
+
+
+def _begun(place: str, hook: str, header: str, aim: Aim) -> Passage:
+    facts, packet = _facts(header), _packet(header, aim)
+    known: Hook = next(one for one in HOOKS if one == hook)
+    return Passage(place, _direction(facts, aim), known, facts.get("iif", ""), facts.get("oif", ""), packet, packet)
+
+
+def _dropped(what: str, rest: str) -> dict[str, object]:
+    """The rule or the policy that drops; nothing where it does not."""
+    if what == "policy":
+        return {"verdict": "dropped"} if rest.strip() == "drop" else {}
+    said = _VERDICT.search(rest)
+    if said is None or said[2] != "drop":
+        return {}
+    rule = " ".join(_COUNTED.sub("", rest[: said.start()]).split())
+    return {"verdict": "dropped", "rule": rule, "handle": int(said[1] or 0)}
