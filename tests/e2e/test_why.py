@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness import timeouts
 from tests.e2e.conftest import Cli
 
 A, C = "cnilab-probe/a", "cnilab-probe/c"
@@ -83,6 +84,61 @@ def test_a_whole_cluster_is_asked_without_a_flow(suite: tuple[Cli, str]) -> None
             cli("fault", "clear", "--cluster", name)
         assert fnmatch.fnmatchcase(said["items"][0]["key"], key), said["items"]
         assert len(said["pods"]) >= 2
+
+
+@pytest.mark.parametrize("words", [(C, "tcp/8080"), ("svc/cnilab-probe/sole-c", "tcp/8080"), (C, "icmp")])
+def test_packets_of_a_healthy_flow_are_traced_there_and_back(suite: tuple[Cli, str], words: tuple[str, ...]) -> None:
+    cli, name = suite
+    said = json.loads(cli("why", A, *words, "--trace", "--cluster", name, "-o", "json").stdout)
+    assert (said["fine"], said["untraced"]) == (True, {})
+    passed = {(one["place"], one["hook"], one["direction"]) for one in said["traced"]}
+    assert passed >= {
+        (A, "output", "request"),
+        ("n1", "forward", "request"),
+        ("n2", "forward", "request"),
+        (C, "input", "request"),
+        (C, "output", "reply"),
+        ("n1", "forward", "reply"),
+        (A, "input", "reply"),
+    }
+    assert {one["verdict"] for one in said["traced"]} == {"passed"}
+    for place in ("n1", "n2"):
+        assert "cnilab-trace" not in cli("exec", "--cluster", name, place, "--", "nft", "list", "tables").stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "place", "end"),
+    [
+        ("F26", "rule.drops", "n2", ("n2", "dropped")),
+        ("F241", "rule.rejects", "n1", ("n1", "dropped")),
+        ("F01", "route.missing", "n1", None),
+    ],
+)
+def test_what_was_broken_is_seen_where_it_is(
+    suite: tuple[Cli, str], fault: str, kind: str, place: str, end: tuple[str, str] | None
+) -> None:
+    cli, name = suite
+    cli("fault", "inject", fault, "--cluster", name)
+    try:
+        said = json.loads(cli("why", A, C, "tcp/8080", "--trace", "--cluster", name, "-o", "json", code=1).stdout)
+    finally:
+        cli("fault", "clear", "--cluster", name)
+    assert (said["causes"][0]["kind"], said["causes"][0]["place"]) == (kind, place)
+    stopped = {(one["place"], one["verdict"]) for one in said["traced"] if one["verdict"] != "passed"}
+    assert stopped == ({end} if end else set())
+
+
+def test_a_trace_goes_with_a_killed_command(suite: tuple[Cli, str]) -> None:
+    """The kernel takes the table away with the program that owns it."""
+    cli, name = suite
+    tables = ("exec", "--cluster", name, "n1", "--", "nft", "list", "tables")
+    process = cli.start("why", A, C, "tcp/8080", "--trace", "--cluster", name)
+    timeouts.wait_until(
+        "the trace of n1", lambda: "cnilab-trace" in cli(*tables).stdout, timeouts.COMMAND, interval=0.01
+    )
+    process.kill()
+    process.communicate()
+    timeouts.wait_until("its end", lambda: "cnilab-trace" not in cli(*tables).stdout, timeouts.PROCESS_EXIT)
 
 
 def test_a_pod_that_has_lost_its_address_is_told(suite: tuple[Cli, str]) -> None:

@@ -127,8 +127,9 @@ def _begin(spot: Spot, aim: Aim) -> _Trace | str:
             owner = spot.runner.start(["nft", "-i"], stdin=subprocess.PIPE, stdout=said, stderr=said)
             undo.callback(_ended, owner, signal.SIGTERM)
             if owner.stdin is not None:
-                owner.stdin.write(ruleset(aim).encode())
-                owner.stdin.flush()
+                with contextlib.suppress(BrokenPipeError):  # it has ended already: its output says why
+                    owner.stdin.write(ruleset(aim).encode())
+                    owner.stdin.flush()
             words = ["timeout", str(LONGEST), "nft", "-a", "monitor", "trace"]
             monitor = spot.runner.start(words, stdout=output, stderr=output)
             undo.callback(_ended, monitor, signal.SIGTERM)
@@ -136,15 +137,16 @@ def _begin(spot: Spot, aim: Aim) -> _Trace | str:
                 f"the trace of {spot.name}", lambda: _listens(spot, owner, monitor, said, output), BEGINS
             )
         except (CnilabError, OSError) as error:
-            return _why(error, _whole(said) or _whole(output))
+            return _why(error)
         undo.pop_all()
         return _Trace(spot, owner, said, monitor, output, before)
 
 
-def _why(error: Exception, printed: str) -> str:
-    """In one line: what nft said, else what the wait says."""
-    lines = [line.strip() for line in printed.splitlines() if line.startswith(("Error", "nft", "/")) or "nft" in line]
-    return lines[0] if lines else str(error).splitlines()[0]
+def _why(error: Exception) -> str:
+    """In one line: what the program said, after what became of it."""
+    if not isinstance(error, CnilabError):
+        return str(error)
+    return ": ".join(filter(None, (error.what, (error.cause.splitlines() or [""])[0])))
 
 
 def _listens(
