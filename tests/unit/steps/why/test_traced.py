@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-
 from conformance.netfilter import Flow
 from conformance.path.passages import Passage
 from conformance.path.places import world
