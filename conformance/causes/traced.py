@@ -13,8 +13,7 @@ from typing import Final
 
 from conformance.causes.library import described, rule_commands
 from conformance.nft import is_compat
-from conformance.path.hop import Direction
-from conformance.path.passages import Passage, ends_of
+from conformance.path.passages import Direction, Passage, ends_of
 from conformance.path.places import World
 from harness.model.cause import Cause
 from harness.model.family import Family
@@ -53,14 +52,15 @@ def ended(seen: Sequence[Passage], route: Sequence[str], counted: Counters, dial
     """
     for direction, way in (("request", tuple(route)), ("reply", tuple(reversed(route)))):
         mine = [one for one in seen if one.direction == direction and one.place in way]
-        if stopped := next((one for one in mine if one.verdict != "passed"), None):
+        carried = [one for one in seen if one.direction == "tunnel"]
+        if stopped := next((one for one in (*mine, *carried) if one.verdict != "passed"), None):
             return _stopped(stopped, counted)
         if not mine:
             return _silent(direction, way, seen, dialled)  # type: ignore[arg-type]
-        last = max((way.index(one.place) for one in mine), default=0)
+        last = max(way.index(one.place) for one in mine)
         at = [one for one in mine if one.place == way[last]]
         if last < len(way) - 1 or "input" not in {one.hook for one in at}:
-            return _unfinished(at, way[last + 1 :], counted)
+            return _unfinished(at, way[last + 1 :], counted, carried)
     return None
 
 
@@ -81,11 +81,16 @@ def _silent(direction: Direction, way: Sequence[str], seen: Sequence[Passage], d
     return Ended("seen.unanswered", arrived.place, "listener", {"flow": arrived.after})
 
 
-def _unfinished(at: Sequence[Passage], after: Sequence[str], counted: Counters) -> Ended | None:
+def _unfinished(
+    at: Sequence[Passage], after: Sequence[str], counted: Counters, carried: Sequence[Passage]
+) -> Ended | None:
     """All hooks let it pass, and it did not come to the next place: what lies after the last one of them."""
-    one = at[-1]
+    if taken := next((one for one in carried if one.place in after and one.hook == "input"), None):
+        facts = {"flow": taken.after, "carried": at[-1].after, "counted": _counted(counted, taken.place)}
+        return Ended("seen.kept", taken.place, "tunnel", facts, at[-1].place)
+    one = next((each for each in reversed(carried) if each.place == at[-1].place), at[-1])
     facts = {"flow": one.after, "device": one.oif or one.iif, "counted": _counted(counted, one.place)}
-    hooks = {each.hook for each in at}
+    hooks = {each.hook for each in at if each.direction != "tunnel"}
     if hooks == {"prerouting"}:
         return Ended("seen.unrouted", one.place, "routing", {**facts, **_address(one.after)})
     if "input" in hooks and after:

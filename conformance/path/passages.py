@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from typing import Final, Literal
 
-from conformance.path.hop import Direction
 from harness.model.family import Family, endpoint
 
 TABLE: Final = "cnilab-trace"
@@ -25,6 +25,8 @@ FIRST, LAST = -450, 450
 """Priorities: before fragments are put together (-400) and after everything that distributions and agents have."""
 
 Verdict = Literal["passed", "dropped", "lost"]
+Direction = Literal["request", "reply", "tunnel"]
+"""Of a packet of the flow; or it is one that carries such a packet between nodes."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Aim:
         targets: Addresses that they may go to: the one that is dialled, and endpoints of a Service.
         proto: Transport protocol.
         ports: Destination ports that they may have; none of ICMP.
+        tunnels: Ports of UDP at which nodes take what carries them (VXLAN; RFC 7348).
     """
 
     family: Family
@@ -44,6 +47,12 @@ class Aim:
     targets: tuple[str, ...]
     proto: str
     ports: tuple[int, ...] = ()
+    tunnels: tuple[int, ...] = ()
+
+
+_INNER: Final[dict[Family, tuple[int, int, int]]] = {"ipv4": (336, 368, 32), "ipv6": (304, 432, 128)}
+"""Where a VXLAN packet has the addresses of what it carries, in bits from its UDP header on, and how long they are: after
+8 bytes each of UDP and VXLAN, 14 of Ethernet, and 12 or 8 of IP."""
 
 
 def ruleset(aim: Aim) -> str:
@@ -61,6 +70,11 @@ def ruleset(aim: Aim) -> str:
         there += f" {aim.proto} dport {_members(aim.ports)}"
         back += f" {aim.proto} sport {_members(aim.ports)}"
     marks = f"{there} meta nftrace set 1; {back} meta nftrace set 1; "
+    if aim.tunnels:
+        source, target, length = _INNER[aim.family]
+        inner = _members(tuple(f"{int(ip_address(one)):#x}" for one in (*aim.sources, *aim.targets)))
+        carries = f"@th,{source},{length} {inner} @th,{target},{length} {inner}"
+        marks += f"udp dport {_members(aim.tunnels)} {carries} meta nftrace set 1; "
     parts = []
     for hook in HOOKS:
         first = marks if hook in {"prerouting", "output"} else ""
@@ -178,15 +192,20 @@ def _packet(header: str, aim: Aim) -> str:
     """A packet in the words of a walk: `10.244.0.3 > 10.244.1.2:8080/tcp`. A reply has its port at its sender."""
     facts = _facts(header)
     source, target = facts.get("saddr", "?"), facts.get("daddr", "?")
+    direction = _direction(facts, aim)
+    if direction == "tunnel":
+        return f"{source} > {endpoint(target, int(facts['dport']))}/udp"
     if aim.proto == "icmp":
         return f"{source} > {target}/icmp"
-    if _direction(facts, aim) == "reply":
+    if direction == "reply":
         return f"{endpoint(source, int(facts.get('sport', 0)))} > {target}/{aim.proto}"
     return f"{source} > {endpoint(target, int(facts.get('dport', 0)))}/{aim.proto}"
 
 
 def _direction(facts: Mapping[str, str], aim: Aim) -> Direction:
     """Of two ends that may both send requests, the type of an echo or the port tells."""
+    if int(facts.get("dport", 0)) in {*aim.tunnels} - {*aim.ports}:
+        return "tunnel"
     if "type" in facts:
         return "reply" if facts["type"] == "echo-reply" else "request"
     if aim.ports:

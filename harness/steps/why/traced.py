@@ -55,7 +55,9 @@ def aimed(there: World, sender: str, targets: Collection[str], flow: Flow, ports
     loopback = {address for one in there.places.values() for address, link in one.addresses.items() if link == "lo"}
     # Who has the target may masquerade, too, with its other addresses.
     usable = [one for one in sources if one not in {*targets, *loopback - set(own)} and not one.startswith("127.")]
-    return Aim(flow.family, tuple(dict.fromkeys(usable)), tuple(targets), flow.proto, tuple(ports))
+    wire = there.context.variant.expect.wire
+    tunnels = (wire.port,) if wire.kind == "vxlan" and wire.port else ()
+    return Aim(flow.family, tuple(dict.fromkeys(usable)), tuple(targets), flow.proto, tuple(ports), tunnels)
 
 
 def concluded(

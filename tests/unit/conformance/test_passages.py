@@ -110,6 +110,45 @@ def test_echoes_and_packets_of_ipv6_are_read() -> None:
     assert ends_of("?") == ("", "")
 
 
+TUNNEL = Aim("ipv4", AIM.sources, AIM.targets, "tcp", (80, 8080), (8472,))
+
+
+def carrying(place: str, hook: str, verdict: str = "passed", oif: str = "") -> Passage:
+    packet = "172.18.0.11 > 172.18.0.12:8472/udp"
+    return Passage(place, "tunnel", hook, "", oif, packet, packet, verdict)  # type: ignore[arg-type]
+
+
+def test_what_carries_the_flow_through_a_tunnel_is_marked_and_told_from_it() -> None:
+    line = ruleset(TUNNEL)
+    assert "udp dport { 8472 } @th,336,32 { 0xa010002, 0xa020001, 0xa600009, 0xa020002 } @th,368,32 { 0xa010002" in line
+    six = ruleset(Aim("ipv6", ("fd00::2",), ("fd00::3",), "icmp", (), (8472,)))
+    assert "@th,304,128 { 0xfd000000000000000000000000000002, " in six
+    text = (
+        'trace id 1 inet cnilab-trace output-first packet: oif "eth0" ip saddr 172.18.0.11 ip daddr 172.18.0.12 '
+        "ip protocol udp udp sport 41000 udp dport 8472\n"
+        "trace id 1 inet cnilab-trace output-last policy accept \n"
+    )
+    assert passages("n1", text, TUNNEL) == (carrying("n1", "output", oif="eth0"),)
+
+
+@pytest.mark.parametrize(
+    ("carried", "kind", "place", "also"),
+    [
+        ([carrying("n1", "postrouting", oif="eth0")], "seen.lost", "n1", "n2"),
+        ([carrying("n1", "output", "dropped")], "seen.drops", "n1", ""),
+        ([carrying("n2", "prerouting"), carrying("n2", "input", "lost")], "seen.vanishes", "n2", ""),
+        ([carrying("n2", "prerouting"), carrying("n2", "input")], "seen.kept", "n2", "n1"),
+    ],
+)
+def test_where_what_carries_the_flow_ends(carried: list[Passage], kind: str, place: str, also: str) -> None:
+    inner = [passage("n1", "forward"), passage("n1", "postrouting", oif="flannel.1")]
+    end = ended([*inner, *carried], ("a", "n1", "n2", "c"), {}, DIALLED)
+    assert end is not None
+    assert (end.kind, end.place, end.also) == (kind, place, also)
+    if kind == "seen.lost":
+        assert end.facts["device"] == "eth0"
+
+
 def test_a_policy_drops_too() -> None:
     text = (
         'trace id 1 inet cnilab-trace input-first packet: iif "eth0" ip saddr 10.1.0.2 ip daddr 10.2.0.2 tcp dport 80\n'
