@@ -51,8 +51,8 @@ class Aim:
 
 
 _INNER: Final[dict[Family, tuple[int, int, int]]] = {"ipv4": (336, 368, 32), "ipv6": (304, 432, 128)}
-"""Where a VXLAN packet has the addresses of what it carries, in bits from its UDP header on, and how long they are. They
-are after 8 bytes each of UDP and VXLAN, 14 of Ethernet, and 12 or 8 of IP."""
+"""Bits of a VXLAN packet, from its UDP header on: where the addresses of what it carries are, and how long they are.
+They come after 8 bytes each of UDP and VXLAN, 14 of Ethernet, and 12 or 8 of IP."""
 
 
 def ruleset(aim: Aim) -> str:

@@ -72,6 +72,38 @@ def balanced(seen: Sequence[Dump], look: Callable[[], Sequence[Dump]], lease_dir
     return dumps
 
 
+DETECTED: Final = 3.0
+"""Seconds in which duplicate address detection ends, before scaling: a random delay of up to one second, and one for an
+answer (RFC 4862, section 5.4.2; RFC 4861, section 10). The kernel does it for every link that comes up."""
+
+
+def detected(seen: Sequence[Dump], look: Callable[[], Sequence[Dump]]) -> list[Dump]:
+    """Addresses, looked at again where the kernel still asks whether somebody else has one.
+
+    A pod's link has a link-local address, which is tentative for the first moments. One that stays so is a fact.
+
+    Args:
+        seen: Dumps, some of them `addr`.
+        look: Takes these anew.
+
+    Returns:
+        All dumps; of the same place and subject, the last counts.
+    """
+    dumps = list(seen)
+    for _ in timeouts.ticks(DETECTED, interval=0.3):
+        last = {(one.vantage, one.place): one.data for one in dumps if one.what == "addr"}
+        if not any(map(_asking, last.values())):
+            break
+        dumps += look()
+    return dumps
+
+
+def _asking(data: Any) -> bool:
+    """Detection goes on: it has not failed."""
+    infos = (info for link in rows(data) for info in link.get("addr_info") or ())
+    return any(info.get("tentative") and not info.get("dadfailed") for info in infos)
+
+
 def _differ(dumps: Sequence[Dump], lease_dir: str | None) -> bool:
     """Some node has a lease without a pod, or a pod without a lease; what was not read decides nothing."""
     last: dict[tuple[str, str], Any] = {(one.place, one.what): one.data for one in dumps if one.vantage == "node"}

@@ -28,7 +28,7 @@ from harness.probes.agent import run_plans
 from harness.probes.datapath import observe_datapath
 from harness.probes.recorder import Recorder
 from harness.steps.suite import kubelet
-from harness.steps.suite.again import balanced, settled
+from harness.steps.suite.again import balanced, detected, settled
 from harness.steps.suite.cni_verbs import observe_all
 from harness.steps.suite.deploy import Suite
 from harness.steps.suite.disruptive.measure import Disturbance
@@ -178,6 +178,8 @@ def _b0(suite: Suite, _run: Path, pace: Pace) -> list[Observation]:
     dumps += running.dumps("B0")
     if suite.gates.get("lease") and suite.gates.get("node"):
         dumps = balanced(dumps, lambda: _books(suite), suite.attached.variant.expect.lease_dir)
+    if "ipv6" in suite.inventory.families:
+        dumps = detected(dumps, lambda: _state(suite, "B0", running, only=("addr",)))
     first = suite.inventory.nodes[0].name
     if suite.limits:
         dumps.append(Dump(batch="B0", vantage="node", place=first, node=first, what="kernel", data=dict(suite.limits)))

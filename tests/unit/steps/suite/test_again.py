@@ -7,7 +7,7 @@ import pytest
 from harness.model.records import Dump, Lookup, Observation, Query, Try
 from harness.probes.plan import LookupProbe
 from harness.steps.suite import again
-from harness.steps.suite.again import Plan, balanced, settled
+from harness.steps.suite.again import Plan, balanced, detected, settled
 
 ASKED = {
     place: [LookupProbe("spread.", "A", purpose=purpose) for purpose in ("service", "one-socket", "own-sockets")]
@@ -137,3 +137,30 @@ def test_what_cannot_be_read_is_not_asked_for_again(what: str) -> None:
     node = Node(books([], []))
     balanced(books(["10.244.0.2"], [], unread=what), node, STORE)
     assert node.looks == 0
+
+
+def links(*flags: str) -> list[Dump]:
+    """A node's links; a new pod's has a link-local address with these flags."""
+    new = {"family": "inet6", "local": "fe80::2", "scope": "link", **dict.fromkeys(flags, True)}
+    rows = [{"ifname": "cni0", "addr_info": [{"family": "inet", "local": "10.244.0.1"}]}, {"addr_info": [new]}]
+    return [Dump(batch="B0", vantage="node", place="n1", node="n1", what="addr", data=rows)]
+
+
+def test_a_link_that_just_came_up_is_looked_at_until_its_address_is_its_own() -> None:
+    node = Node(links("tentative"), links())
+    assert detected(links("tentative"), node)[-1:] == links()
+    assert node.looks == 2
+
+
+@pytest.mark.parametrize("flags", [(), ("tentative", "dadfailed"), ("dynamic",)])
+def test_addresses_that_are_decided_are_read_once(flags: tuple[str, ...]) -> None:
+    node = Node(links())
+    assert detected(links(*flags), node) == links(*flags)
+    assert node.looks == 0
+
+
+def test_an_address_that_stays_tentative_is_a_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(again, "DETECTED", 0.5)
+    node = Node(links("tentative"))
+    assert detected(links("tentative"), node)[-1:] == links("tentative")
+    assert node.looks >= 2
