@@ -165,6 +165,7 @@ def test_any_image_with_a_shell_will_do_and_ports_of_others_stay_theirs(there: T
     assert there.objects() == before
 
 
+@pytest.mark.night
 @pytest.mark.usefixtures("takers")
 def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
     there: There, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -181,6 +182,7 @@ def test_a_port_that_is_taken_between_look_and_use_is_chosen_again(
     assert there.objects() == before
 
 
+@pytest.mark.night
 def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Path) -> None:
     before = there.objects()
     other = There(there.lab, Cli(tmp_path), there.admin, there.limited)
@@ -206,6 +208,7 @@ def test_two_runs_at_a_time_do_not_disturb_each_other(there: There, tmp_path: Pa
     assert there.objects() == before
 
 
+@pytest.mark.night
 @pytest.mark.usefixtures("takers")
 def test_a_labs_own_suite_leaves_ports_of_others_to_them_declared_or_not(there: There) -> None:
     cli, name = there.lab

@@ -74,8 +74,8 @@ def on(shop: There, node: str, *words: str) -> str:
     [
         ("shop/web", "shop/db-0", "tcp/8080"),
         ("web", "svc/shop/db"),
-        ("n1", "db-0", "--ip-family", "ipv6"),
-        ("web", "n2"),
+        pytest.param(("n1", "db-0", "--ip-family", "ipv6"), marks=pytest.mark.night),
+        pytest.param(("web", "n2"), marks=pytest.mark.night),
     ],
 )
 def test_nothing_is_wrong_with_a_healthy_flow(shop: There, words: tuple[str, ...]) -> None:
@@ -125,11 +125,22 @@ def dropped(shop: There) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("dropped")
-@pytest.mark.parametrize("words", [("shop/web", "shop/db-0", "tcp/8080"), ("shop/web", "svc/shop/db")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("shop/web", "shop/db-0", "tcp/8080"), marks=pytest.mark.night),
+        ("shop/web", "svc/shop/db", "--trace"),
+    ],
+)
 def test_a_rule_that_drops_is_named(shop: There, words: tuple[str, ...]) -> None:
     said = asked(shop, *words, code=1)
     first = said["causes"][0]  # type: ignore[index]
     assert (first["key"], first["confidence"], said["arrives"]) == ("n1/nft/inet mine/cut/1", "certain", False)
+    if "--trace" in words:
+        assert said["untraced"] == {}
+        dropped = {(one["place"], one["table"]) for one in said["traced"] if one["verdict"] == "dropped"}  # type: ignore[attr-defined]
+        assert dropped == {("n1", "inet mine")}
+    assert "cnilab-trace" not in on(shop, "n1", "nft", "list", "tables")
 
 
 def test_a_sample_of_nodes_is_asked_without_a_flow(shop: There) -> None:

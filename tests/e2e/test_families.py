@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.conftest import Cli
 from tests.e2e.test_cluster import kubectl
 from tests.e2e.verdicts import red
@@ -49,6 +51,7 @@ def test_pods_and_services_have_an_address_of_each_family(flannel: tuple[Cli, st
     assert dns.split() == ["10.96.0.10", "fd00:10:96::a"]
 
 
+@pytest.mark.night
 def test_a_cluster_of_ipv4_alone_has_no_ipv6(cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
     cli("up", "flannel", "--ip-family", "ipv4", "--name", name)
@@ -74,6 +77,7 @@ def test_a_cluster_of_ipv6_alone_meets_what_one_of_ipv4_meets(cli: Cli, untouche
     cli("down", name)
 
 
+@pytest.mark.night
 def test_the_primary_family_may_be_ipv6(cli: Cli, untouched: list[str], tmp_path: Path) -> None:
     spec = tmp_path / "six-first.yaml"
     spec.write_text(

@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from harness import timeouts
 from tests.e2e.conftest import Cli
 
@@ -74,6 +76,7 @@ def test_an_injection_that_was_killed_is_cleared(flannel: tuple[Cli, str]) -> No
     assert not record(cli, name).exists()
 
 
+@pytest.mark.night
 def test_down_takes_faults_with_it(cli: Cli, untouched: list[str]) -> None:
     """Nothing of a fault is outside of the cluster, or outlives it: the machine is looked at before and after."""
     name = untouched[0]

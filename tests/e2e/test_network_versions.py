@@ -102,6 +102,7 @@ def test_flannel_of_another_version_is_pulled_through_a_mirror(
     assert {FLANNEL_IMAGES["flannel"]}.isdisjoint(pod["spec"]["containers"][0]["image"] for pod in pods)
 
 
+@pytest.mark.night
 def test_an_image_that_cannot_be_pulled_can_be_brought(cli: Cli, url: str, cache: Path, tmp_path: Path) -> None:
     words = ("up", "flannel", "--cni-version", "0.28.4", "--name", "e2e-none")
     refused = cli("--cache", cache, "--registry-mirror", f"ghcr.io={url}", *words, code=10)

@@ -59,6 +59,7 @@ def test_a_lab_runs(cli: Cli) -> None:
     assert {step["status"] for step in steps} <= {"pass", "record"}, json.dumps(steps, indent=1)
 
 
+@pytest.mark.night
 def test_the_suite_passes_with_captures_at_nodes_and_router(cli: Cli) -> None:
     results = cli.data("test", "--cluster", NAME, code=None, timeout=900)["items"]
     assert red(results) == {}

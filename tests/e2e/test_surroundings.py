@@ -88,6 +88,7 @@ def test_the_callers_umask_language_and_odd_directories_do_not_matter(caller: Ca
         caller("down", name)
 
 
+@pytest.mark.night
 def test_an_api_server_behind_a_proxy_is_reached_through_it_and_a_labs_own_never(
     flannel: tuple[Cli, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from tests.e2e.conftest import Cli
 SEED = int(os.environ.get("CNILAB_E2E_SEED", "20260101"))
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.night)])
+@pytest.mark.parametrize("kills", [5, pytest.param(40, marks=pytest.mark.night)])
 def test_kill_9_at_any_moment_leaves_nothing_after_down(kills: int, cli: Cli, untouched: list[str]) -> None:
     name = untouched[0]
     began = time.monotonic()

@@ -86,6 +86,7 @@ def unit_tests(place: Place, *which: str) -> None:
     assert " passed" in said
 
 
+@pytest.mark.night
 def test_what_a_newer_python_changes_and_a_lab_under_it(newer: Place, untouched: list[str]) -> None:
     """TLS and certificates, the command line, processes, and the models of all data: nightly, it is all unit tests."""
     unit_tests(newer, "tests/unit/cluster", "tests/unit/cli", "tests/unit/model", "tests/unit/pytest_plugin")
