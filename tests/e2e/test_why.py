@@ -156,7 +156,7 @@ def test_a_red_run_begins_with_its_cause(suite: tuple[Cli, str]) -> None:
     cli, name = suite
     cli("fault", "inject", "F01", "--cluster", name)
     try:
-        done = cli("test", "--cluster", name, "--select", "model.*,node.routes", code=1)
+        done = cli("test", "--cluster", name, "--select", "model.pod-pod.*,model.node-pod.*,node.routes", code=1)
     finally:
         cli("fault", "clear", "--cluster", name)
     assert "Cause 1: n1 has no route to 10.244." in done.stdout
