@@ -9,7 +9,7 @@ others. The table belongs to the process that makes it (`flags owner`), and goes
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, Literal
@@ -120,6 +120,31 @@ class Passage:
     chain: str = ""
     rule: str = ""
     handle: int = 0
+
+
+def along(seen: Sequence[Passage], route: Sequence[str]) -> tuple[Passage, ...]:
+    """Passages in the order of the packets' way, each once: requests from the sender on, then replies back.
+
+    What carries a packet through a tunnel is told at the node that sends it, and then at the one that takes it.
+
+    Args:
+        seen: Of all places, those of a place in the order of time.
+        route: Places, from the sender to the receiver.
+    """
+    places = [*route, *dict.fromkeys(one.place for one in seen if one.place not in route)]
+    tunnelled = [one.place for one in seen if one.direction == "tunnel"]
+    entry = min((places.index(one) for one in tunnelled), default=0)
+
+    def rank(numbered: tuple[int, Passage]) -> tuple[int, int, int, int]:
+        number, one = numbered
+        at = places.index(one.place)
+        leaves = one.hook in {"output", "postrouting", "forward"}
+        back = one.direction == "reply" or (one.direction == "tunnel" and leaves == (at != entry))
+        # A node sends a tunnel's packet after what it carries, and takes it before.
+        beside = 0 if one.direction != "tunnel" else 1 if leaves else -1
+        return int(back), -at if back else at, beside, number
+
+    return tuple(one for _, one in sorted(enumerate(dict.fromkeys(seen)), key=rank))
 
 
 _ENDS: Final = re.compile(r"{0} > {0}/\w+$".format(r"(?:\[([^\]]+)\]:\d+|([\d.]+)(?::\d+)?|([0-9a-fA-F:]+))"))

@@ -217,7 +217,7 @@ def _traced(answer: Answer) -> None:
     if answer.traced is None:
         return
     rows, items = [], []
-    for one in dict.fromkeys(answer.traced.seen):
+    for one in answer.traced.seen:
         packet = one.before if one.after == one.before else f"{one.before} becomes {one.after}"
         rule = f" by {one.table} {one.chain}: {one.rule or 'its policy'}"
         end = one.verdict + (rule if one.verdict == "dropped" else "")
@@ -232,7 +232,7 @@ def _traced(answer: Answer) -> None:
 def _conclude(answer: Answer) -> None:
     """The sentence, and how sure it is."""
     tell(answer.causes)
-    seen = {True: "It was answered.", False: f"It was not: {_outcome(answer)}.", None: "No packet was sent to try it."}
+    seen = {True: "It was answered.", False: f"It was not: {_outcome(answer)}.", None: _untried(answer)}
     unknown = answer.unknown
     if answer.fine:
         ended = any(way.unknown for way in answer.ways)
@@ -248,6 +248,12 @@ def _conclude(answer: Answer) -> None:
             f"{answer.source} > {answer.target}: every kernel on the way lets it pass, and it is not answered "
             f"({_outcome(answer)}): {hint}."
         )
+
+
+def _untried(answer: Answer) -> str:
+    """Of a flow of which it is not known whether it is answered."""
+    traced = answer.traced is not None
+    return "Its datagram arrived, and was not answered." if traced else "No packet was sent to try it."
 
 
 def _outcome(answer: Answer) -> str:

@@ -13,6 +13,7 @@ from conformance.causes.library import described
 from conformance.context import Context
 from conformance.netfilter import SMALL, Flow
 from conformance.path.hop import Step, Walk
+from conformance.path.passages import along
 from conformance.path.places import World, world
 from conformance.path.walk import walk
 from harness.errors import UsageError
@@ -29,7 +30,7 @@ from harness.steps.why import live, look
 from harness.steps.why.ends import Question, Virtual, Wire, service
 from harness.steps.why.live import Traced
 from harness.steps.why.look import Around
-from harness.steps.why.traced import aimed, concluded, spots_of
+from harness.steps.why.traced import aimed, concluded, route_of, spots_of
 
 MOST: Final = 4
 """Endpoints of a Service to which the way is followed."""
@@ -139,6 +140,11 @@ def with_trace(answer: Answer, there: World, ends: tuple[End, Sequence[End]], fl
         flow: The packet.
         traced: What was seen.
     """
+    route = route_of(answer.ways, ends, traced)
+    traced = replace(traced, seen=along(traced.seen, route))
+    back = any((one.direction, one.place, one.hook) == ("reply", route[0], "input") for one in traced.seen if route)
+    if flow.proto == "udp" and back and answer.tried is not None:  # whatever it says, it is an answer
+        answer = replace(answer, tried=answer.tried.model_copy(update={"outcome": "ok"}))
     if answer.arrives:
         return replace(answer, traced=traced)
     causes = concluded(there, answer.ways, ends, flow, answer.causes, traced)

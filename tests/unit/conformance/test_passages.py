@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.causes.traced import counters, ended, grown
-from conformance.path.passages import Aim, Passage, ends_of, passages, ruleset
+from conformance.path.passages import Aim, Passage, along, ends_of, passages, ruleset
 
 TRACES = Path(__file__).parent / "traces"
 AIM = Aim("ipv4", ("10.1.0.2", "10.2.0.1"), ("10.96.0.9", "10.2.0.2"), "tcp", (80, 8080))
@@ -92,6 +92,31 @@ def test_of_an_answer_that_came_back_nothing_is_said() -> None:
     assert ended(back, ("a", "n1", "c"), {}, DIALLED) is None
     # Nobody was asked behind the last place.
     assert ended([passage("n1", "postrouting", oif="eth0")], ("a", "n1"), {}, DIALLED) is None
+
+
+def test_passages_are_told_along_the_way_each_once() -> None:
+    seen = [
+        passage("a", "output"), passage("a", "input", "reply"), passage("c", "input"), passage("c", "output", "reply"),
+        passage("n1", "forward"), passage("n1", "forward"), carrying("n1", "output"), carrying("n1", "input"),
+        passage("n1", "forward", "reply"), carrying("n2", "input"), passage("n2", "forward"),
+        passage("n2", "forward", "reply"), carrying("n2", "output"), passage("router", "forward"),
+    ]  # fmt: skip
+    told = [(one.place, one.direction, one.hook) for one in along(seen, ("a", "n1", "n2", "c"))]
+    assert told == [
+        ("a", "request", "output"),
+        ("n1", "request", "forward"),
+        ("n1", "tunnel", "output"),
+        ("n2", "tunnel", "input"),
+        ("n2", "request", "forward"),
+        ("c", "request", "input"),
+        ("router", "request", "forward"),
+        ("c", "reply", "output"),
+        ("n2", "reply", "forward"),
+        ("n2", "tunnel", "output"),
+        ("n1", "tunnel", "input"),
+        ("n1", "reply", "forward"),
+        ("a", "reply", "input"),
+    ]
 
 
 def test_echoes_and_packets_of_ipv6_are_read() -> None:

@@ -112,6 +112,7 @@ def test_nobody_has_to_answer_a_datagram() -> None:
     arrived = [passage("n1", "forward", packet(proto="udp")), passage("c", "input", packet(proto="udp"))]
     found = answered((), "timeout", traced(*arrived), "udp")
     assert (found.fine, found.causes, found.arrives) == (True, (), None)
+    assert answered((), "timeout", traced(*arrived, passage("a", "input", "x", "reply")), "udp").arrives
     lost = answered((), "timeout", traced(passage("n1", "forward", packet(proto="udp"), verdict="lost")), "udp")
     assert (lost.fine, [one.kind for one in lost.causes], lost.arrives) == (False, ["seen.vanishes"], False)
 
