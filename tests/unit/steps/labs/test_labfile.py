@@ -105,6 +105,18 @@ def test_a_lab_that_masquerades_between_pods_never_meets_one_that_looks_at_sourc
         assert by_id["pod-model"].conflicts(by_id[watcher])
 
 
+def test_namespaces_are_listed_again_where_a_process_has_just_ended(labs: list[LabDefinition]) -> None:
+    """lsns fails without a word if a process of /proc is gone before lsns comes to it."""
+    listing = [
+        (lab.id, step.id, step.retry_until)
+        for lab in labs
+        for step in lab.steps
+        if any(re.search(r"\blsns\b", str(word)) for word in step.run or ()) and "--version" not in map(str, step.run)
+    ]
+    assert [(lab, step) for lab, step, until in listing if not until] == []
+    assert len(listing) > 5
+
+
 def test_taps_have_names_of_their_own(labs: list[LabDefinition]) -> None:
     for lab in labs:
         taps = [tap.name for step in lab.steps for tap in step.capture]
