@@ -69,6 +69,8 @@ def _stopped(one: Passage, counted: Counters) -> Ended:
     facts = {"flow": one.before, "hook": one.hook, "counted": _counted(counted, one.place)}
     if one.verdict == "lost":
         return Ended("seen.vanishes", one.place, f"hook/{one.hook}", facts)
+    if one.hook == "program":
+        return Ended("seen.program", one.place, f"program/{one.rule}", facts | {"rule": one.rule})
     facts |= {"table": one.table, "chain": one.chain, "rule": one.rule or "its policy"}
     return Ended("seen.drops", one.place, f"nft/{one.table}/{one.chain}/{one.handle or 'policy'}", facts)
 
@@ -154,7 +156,7 @@ def agreed(causes: Sequence[Cause], seen: Cause | None, also: str, blind: Collec
         also: Another place that may have the fault that was seen.
         blind: Places where programs of eBPF carry packets past netfilter: only what dropped them there is known.
     """
-    if seen is None or (blind and seen.kind not in {"seen.drops", "seen.vanishes"}):
+    if seen is None or (blind and seen.kind not in {"seen.drops", "seen.vanishes", "seen.program"}):
         return tuple(causes)
     near = {seen.place, also}
     if any(one.confidence == "certain" and one.place in near for one in causes):

@@ -9,16 +9,18 @@ others. The table belongs to the process that makes it (`flags owner`), and goes
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Final, Literal
 
+from harness.model.datapath import Drop
 from harness.model.family import Family, endpoint
 
 TABLE: Final = "cnilab-trace"
 
-Hook = Literal["prerouting", "input", "forward", "output", "postrouting"]
+Hook = Literal["prerouting", "input", "forward", "output", "postrouting", "program"]
+"""Of netfilter; or it is a program of eBPF that drops a packet."""
 HOOKS: Final[tuple[Hook, ...]] = ("prerouting", "input", "forward", "output", "postrouting")
 
 FIRST, LAST = -450, 450
@@ -177,6 +179,33 @@ def passages(place: str, text: str, aim: Aim) -> tuple[Passage, ...]:
         aim: Which packets were marked.
     """
     return tuple(_passages(place, text, aim))
+
+
+def by_programs(place: str, dropped: Iterable[Drop], aim: Aim) -> tuple[Passage, ...]:
+    """Packets of the flow that programs of eBPF have dropped at a place.
+
+    Args:
+        place: Its name.
+        dropped: What its programs dropped, of any flow.
+        aim: Which packets are meant.
+    """
+    return tuple(_by_programs(place, dropped, aim))
+
+
+def _by_programs(place: str, dropped: Iterable[Drop], aim: Aim) -> Iterator[Passage]:
+    for one in dropped:
+        there = one.source in aim.sources and one.target in aim.targets and not one.reply
+        back = one.source in aim.targets and one.target in aim.sources
+        right = one.proto == aim.proto and (not aim.ports or (one.dport if there else one.sport) in aim.ports)
+        if right and (there or back):
+            ports = (0, one.dport) if there else (one.sport, 0)
+            ends = [
+                endpoint(address, port) if port else address
+                for address, port in zip((one.source, one.target), ports, strict=True)
+            ]
+            packet = f"{ends[0]} > {ends[1]}/{aim.proto}"
+            direction: Direction = "request" if there else "reply"
+            yield Passage(place, direction, "program", "", "", packet, packet, "dropped", "eBPF", "", one.reason)
 
 
 def _passages(place: str, text: str, aim: Aim) -> Iterator[Passage]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cni.footprint import Footprint
 from harness.cni.release import Release
-from harness.model.datapath import Datapath
+from harness.model.datapath import Datapath, DropMonitor
 from harness.model.node import Node
 from harness.model.spec import LabSpec
 from harness.model.variant import Variant
@@ -46,6 +46,7 @@ class Network:
             the nodes, and their objects. Agents need not wait for those: one that is too early ends, and kubelet
             starts it again after a second.
         datapath: Where it keeps its eBPF.
+        drops: How its agents tell which packets their programs drop; None where no programs do.
         file_systems: Directory of a node to the type of file system that must be mounted there before agents start.
         footprint: What it leaves behind, for whoever takes it away again.
         agents: Programs on nodes that repair the network by themselves.
@@ -58,6 +59,7 @@ class Network:
     release: Release | None = None
     configure: Callable[[LabSpec, Variant, Sequence[Node], Sequence[Object]], None] | None = None
     datapath: Datapath | None = None
+    drops: DropMonitor | None = None
     file_systems: Mapping[str, str] = field(default_factory=dict)
     footprint: Footprint = field(default_factory=Footprint)
     agents: tuple[str, ...] = ()

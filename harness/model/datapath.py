@@ -2,8 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A packet that a program of eBPF has dropped.
+
+    Args:
+        reason: In the agent's words: `Policy denied`.
+        source: Address of its sender.
+        target: Address that it was for.
+        proto: tcp, udp, icmp; empty for another one.
+        sport: Port of its sender; 0: none.
+        dport: Port that it was for; 0: none.
+        reply: It is the answer to an echo.
+    """
+
+    reason: str
+    source: str
+    target: str
+    proto: str = ""
+    sport: int = 0
+    dport: int = 0
+    reply: bool = False
+
+
+@dataclass(frozen=True)
+class DropMonitor:
+    """How an agent tells which packets its programs drop.
+
+    Args:
+        agent: Name of its process on a node; the command runs beside it.
+        command: Prints what is dropped, until it is ended.
+        begun: What it prints when it has begun.
+        read: Packets in what it printed.
+    """
+
+    agent: str
+    command: tuple[str, ...]
+    begun: str
+    read: Callable[[str], Iterable[Drop]]
 
 
 @dataclass(frozen=True)

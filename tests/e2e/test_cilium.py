@@ -18,7 +18,7 @@ from harness.cni import catalogue
 from harness.cni.cilium import values
 from harness.components.lock import load
 from tests.e2e.conftest import PREFIX, Cli
-from tests.e2e.test_cluster import kubectl
+from tests.e2e.test_cluster import NAMESPACE, PODS, kubectl
 
 SETTINGS = (Path("/proc/sys/kernel/timer_migration"), Path("/proc/sys/kernel/unprivileged_bpf_disabled"))
 AGENT = ("-n", "kube-system", "exec", "ds/cilium", "-c", "cilium-agent", "--")
@@ -119,6 +119,30 @@ def test_the_chart_makes_of_a_variant_what_is_recorded(warm: Cli) -> None:
         made[name] = next(item["data"] for item in objects if item["metadata"]["name"] == "cilium-config")
     recorded = Path(__file__).parents[1] / "golden/cni/cilium-configurations.yaml"
     assert made == yamlio.loads(recorded.read_text(encoding="utf-8"))
+
+
+def test_what_a_policy_drops_is_told_by_the_programs_themselves(lab: tuple[Cli, str]) -> None:
+    cli, name = lab
+    policy_ = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "deny", "namespace": NAMESPACE},
+        "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+    }
+    kubectl(lab, "apply", "-f", "-", text=yamlio.dumps_all(PODS))
+    try:
+        kubectl(lab, "-n", NAMESPACE, "wait", "--for=condition=Ready", "pod", "--all", "--timeout=120s")
+        flow = ("why", f"{NAMESPACE}/a", f"{NAMESPACE}/c", "--trace", "--cluster", name)
+        assert cli.data(*flow)["fine"]
+        kubectl(lab, "apply", "-f", "-", text=yamlio.dumps_all([policy_]))
+
+        def dropped() -> bool:
+            causes = cli.data(*flow, code=None)["causes"]
+            return [one["key"] for one in causes[:1]] == ["n2/program/Policy denied"]
+
+        timeouts.wait_until("the policy", dropped, timeouts.ROLLOUT)
+    finally:
+        kubectl(lab, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=120s")
 
 
 def test_the_machines_own_settings_stay(lab: tuple[Cli, str], settings_before: dict[Path, str]) -> None:

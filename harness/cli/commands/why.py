@@ -219,7 +219,7 @@ def _traced(answer: Answer) -> None:
     rows, items = [], []
     for one in answer.traced.seen:
         packet = one.before if one.after == one.before else f"{one.before} becomes {one.after}"
-        rule = f" by {one.table} {one.chain}: {one.rule or 'its policy'}"
+        rule = f" by {' '.join(filter(None, (one.table, one.chain)))}: {one.rule or 'its policy'}"
         end = one.verdict + (rule if one.verdict == "dropped" else "")
         rows.append((one.direction, one.place, one.hook, one.iif or "-", one.oif or "-", packet, end))
         items.append(asdict(one))

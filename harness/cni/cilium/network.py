@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from harness.cni.cilium import drops
 from harness.cni.cilium import values as cilium
 from harness.cni.network import Configuration, Network
 from harness.model.datapath import Datapath
@@ -44,6 +45,7 @@ NETWORK = Network(
     manifests=cilium.manifests,
     release=cilium.RELEASE,
     datapath=Datapath(cilium.MAPS_DIR, cilium.CGROUP_ROOT, cilium.MAPS, cilium.COUNTERS, cilium.REASONS),
+    drops=drops.MONITOR,
     file_systems={"/sys/fs/bpf": "bpf", cilium.CGROUP_ROOT: "cgroup2"},
     footprint=cilium.FOOTPRINT,
     agents=("cilium-agent",),

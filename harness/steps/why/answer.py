@@ -16,11 +16,14 @@ from conformance.path.hop import Step, Walk
 from conformance.path.passages import along
 from conformance.path.places import World, world
 from conformance.path.walk import walk
+from harness.cni.networks import network
 from harness.errors import UsageError
 from harness.model.cause import Cause
+from harness.model.datapath import DropMonitor
 from harness.model.family import Family, family_of, family_of_dial
 from harness.model.journal import Journal
 from harness.model.records import Exchange
+from harness.model.variant import DRIVERS
 from harness.probes import sandboxes
 from harness.probes.sandboxes import Sandboxes
 from harness.steps.lifecycle.attach import Attached
@@ -30,7 +33,7 @@ from harness.steps.why import live, look
 from harness.steps.why.ends import Question, Virtual, Wire, service
 from harness.steps.why.live import Traced
 from harness.steps.why.look import Around
-from harness.steps.why.traced import aimed, concluded, route_of, spots_of
+from harness.steps.why.traced import agents_of, aimed, concluded, route_of, spots_of
 
 MOST: Final = 4
 """Endpoints of a Service to which the way is followed."""
@@ -124,7 +127,9 @@ def why(
     there, targets = world(seen), tuple(dict.fromkeys(one.address for one in (receiver, *serving)))
     ports = tuple(filter(None, (flow.dport if flow.proto != "icmp" else 0, *ports_of(known, virtual))))
     spots, aim = tuple(spots_of(attached.lab, ends)), aimed(there, place, targets, flow, ports)
-    with journal.step("why.trace", f"{source} to {target} in {len(spots)} places"), live.tracing(spots, aim) as traced:
+    agents = tuple(agents_of(attached.lab, ends, monitor_of(attached)))
+    title = f"{source} to {target} in {len(spots) + len(agents)} places"
+    with journal.step("why.trace", title), live.tracing(spots, aim, agents) as traced:
         tried = look.tried(sender, receiver.address, flow, chosen, datagrams=True)
     answer = judge(seen, (sender, place), receiver, flow, tried, virtual)
     return with_trace(answer, there, (sender, serving or (receiver,)), flow, traced)
@@ -151,6 +156,11 @@ def with_trace(answer: Answer, there: World, ends: tuple[End, Sequence[End]], fl
     # A datagram that was delivered needs no answer.
     lost = flow.proto != "udp" or any(one.kind.startswith("seen.") for one in causes)
     return replace(answer, causes=causes, traced=traced, tried=answer.tried if lost else None)
+
+
+def monitor_of(attached: Attached) -> DropMonitor | None:
+    """How agents of the cluster's network tell what their programs drop; None: they do not, or it is not known."""
+    return network(attached.variant).drops if attached.variant.driver in DRIVERS else None
 
 
 def ports_of(known: look.Api, virtual: Virtual | None) -> tuple[int, ...]:

@@ -14,13 +14,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 from conformance.causes.traced import counters, grown
-from conformance.path.passages import Aim, Passage, passages, ruleset
+from conformance.path.passages import Aim, Passage, by_programs, passages, ruleset
 from harness import timeouts
 from harness.errors import CnilabError
+from harness.model.datapath import DropMonitor
 from harness.runner import CommandError, Runner
+
+T = TypeVar("T")
 
 LONGEST: Final = 60
 """Seconds after which a trace ends by itself, if nobody has ended it."""
@@ -90,30 +93,101 @@ class _Trace:
         self.said.close()
 
 
+@dataclass(frozen=True)
+class Agent:
+    """An agent whose programs may drop packets, and that tells which.
+
+    Args:
+        name: Of its node.
+        runner: Runs its programs beside it.
+        monitor: How it tells.
+    """
+
+    name: str
+    runner: Runner
+    monitor: DropMonitor
+
+
+@dataclass
+class _Watch:
+    """A monitor of one agent."""
+
+    agent: Agent
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+    def end(self) -> None:
+        _ended(self.process, signal.SIGINT)
+        self.output.close()
+
+
 @contextlib.contextmanager
-def tracing(spots: Sequence[Spot], aim: Aim) -> Iterator[Traced]:
+def tracing(spots: Sequence[Spot], aim: Aim, agents: Sequence[Agent] = ()) -> Iterator[Traced]:
     """Trace packets in several places while the body runs. Nothing stays there.
 
     Args:
         spots: Where.
         aim: Which packets.
+        agents: Who tells what programs of eBPF drop.
     """
     found = Traced()
     begun: list[_Trace] = []
+    watched: list[_Watch] = []
     try:
-        with ThreadPoolExecutor(max_workers=max(1, len(spots))) as pool:
-            for spot, result in zip(spots, pool.map(lambda one: _begin(one, aim), spots), strict=True):
-                if isinstance(result, _Trace):
-                    begun.append(result)
-                else:
-                    found.untraced[spot.name] = result
+        with ThreadPoolExecutor(max_workers=max(1, len(spots) + len(agents))) as pool:
+            tracers = {spot.name: pool.submit(_begin, spot, aim) for spot in spots}
+            watchers = {f"programs of {agent.name}": pool.submit(_watch, agent) for agent in agents}
+            for name, tracer in tracers.items():
+                _take(tracer.result(), begun, found.untraced, name)
+            for name, watcher in watchers.items():
+                _take(watcher.result(), watched, found.untraced, name)
         yield found
-        _settle(begun)
-        found.seen = tuple(one for each in begun for one in passages(each.spot.name, each.text(), aim))
+        _settle([*begun, *watched])
+        found.seen = tuple(_seen(begun, watched, aim))
         found.counted = {each.spot.name: grown(each.before, _counters(each.spot)) for each in begun}
     finally:
         for each in begun:
             each.end()
+        for one in watched:
+            one.end()
+
+
+def _take(result: T | str, begun: list[T], failed: dict[str, str], name: str) -> None:
+    """Keep what has begun, or why it has not."""
+    if isinstance(result, str):
+        failed[name] = result
+    else:
+        begun.append(result)
+
+
+def _seen(begun: Sequence[_Trace], watched: Sequence[_Watch], aim: Aim) -> Iterator[Passage]:
+    """What netfilter and programs told."""
+    for each in begun:
+        yield from passages(each.spot.name, each.text(), aim)
+    for one in watched:
+        yield from by_programs(one.agent.name, one.agent.monitor.read(_whole(one.output)), aim)
+
+
+def _watch(agent: Agent) -> _Watch | str:
+    """Start an agent's monitor; why that cannot be, where it cannot."""
+    with contextlib.ExitStack() as undo:
+        output = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the monitor
+        undo.callback(output.close)
+        try:
+            process = agent.runner.start(list(agent.monitor.command), stdout=output, stderr=output)
+            undo.callback(_ended, process, signal.SIGTERM)
+
+            def begun() -> bool:
+                if process.poll() is not None:
+                    msg = f"'{' '.join(agent.monitor.command)}' ended with status {process.returncode}"
+                    raise CommandError(msg, cause=_whole(output) or "nothing printed", where=agent.name)
+                return agent.monitor.begun in _whole(output)
+
+            timeouts.wait_until(f"the monitor of {agent.name}", begun, BEGINS)
+        except (CnilabError, OSError) as error:
+            return _why(error)
+        undo.pop_all()
+        return _Watch(agent, process, output)
 
 
 def _begin(spot: Spot, aim: Aim) -> _Trace | str:
@@ -171,7 +245,7 @@ def _counters(spot: Spot) -> dict[str, int]:
     return counters(spot.runner.run(["cat", *_COUNTERS], check=False).stdout)
 
 
-def _settle(begun: Sequence[_Trace]) -> None:
+def _settle(begun: Sequence[_Trace | _Watch]) -> None:
     """Wait until no program prints any more: the kernel hands a trace over at once, and a program prints it later."""
     sizes: list[int] = []
     for _ in timeouts.ticks(QUIET, 0.05, 0.05):

@@ -11,9 +11,10 @@ from conformance.path.hop import Walk
 from conformance.path.passages import Aim, Passage, ends_of
 from conformance.path.places import Place, World
 from harness.model.cause import Cause
+from harness.model.datapath import DropMonitor
 from harness.model.node import Lab
 from harness.steps.suite.trace import End
-from harness.steps.why.live import Spot, Traced
+from harness.steps.why.live import Agent, Spot, Traced
 
 _ROUTER: Final = "router"
 
@@ -37,6 +38,23 @@ def spots_of(lab: Lab, ends: Collection[End]) -> Iterator[Spot]:
     machines |= {node.name: node for node in (lab.router, lab.far) if node is not None}
     for name, node in machines.items():
         yield Spot(name, node.runner)
+
+
+def agents_of(lab: Lab, ends: Collection[End], monitor: DropMonitor | None) -> Iterator[Agent]:
+    """Agents that tell what their programs drop: those of the nodes of both ends.
+
+    Args:
+        lab: The cluster.
+        ends: Who sends, and who may receive.
+        monitor: How agents of the cluster's network tell; None: they do not.
+    """
+    nodes = {end.node.name: end.node for end in ends if end.node is not None}
+    for name, node in nodes.items():
+        if monitor is None or node not in lab.nodes:
+            continue
+        pids = node.runner.run(["pgrep", "-o", "-x", monitor.agent], check=False).stdout.split()
+        if pids:
+            yield Agent(name, node.into_container(int(pids[0])), monitor)
 
 
 def aimed(there: World, sender: str, targets: Collection[str], flow: Flow, ports: Collection[int]) -> Aim:

@@ -12,9 +12,10 @@ import pytest
 
 from conformance.path.passages import Aim
 from harness import timeouts
+from harness.model.datapath import Drop, DropMonitor
 from harness.runner import Completed, HostRunner
 from harness.steps.why import live
-from harness.steps.why.live import Spot, tracing
+from harness.steps.why.live import Agent, Spot, tracing
 
 TRACE = Path(__file__).parents[2] / "conformance/traces/reject.txt"
 AIM = Aim("ipv4", ("10.1.0.2", "10.2.0.1"), ("10.96.0.9", "10.2.0.2"), "tcp", (80, 8080))
@@ -133,6 +134,33 @@ def test_a_program_that_does_not_end_is_killed(place: Place, monkeypatch: pytest
     assert len(traced.seen) == 2
     assert gone(stubborn)
     assert stubborn.started[-1].returncode == -9
+
+
+def monitor(text: str) -> DropMonitor:
+    """Tells that one packet was dropped, until it is ended."""
+    words = ("sh", "-c", f"echo '{text}'; trap 'exit 0' INT; sleep 60 & wait")
+    return DropMonitor("agent", words, "Listening", lambda said: [Drop(said.strip(), *ENDS, "tcp", 9, 80)])
+
+
+ENDS = ("10.1.0.2", "10.96.0.9")
+
+
+def test_what_programs_drop_is_told_by_their_agent_beside_what_netfilter_saw(place: Place) -> None:
+    agent = Agent("n2", HostRunner(), monitor("Listening for drops"))
+    with tracing([Spot("n1", place)], AIM, [agent]) as traced:
+        pass
+    assert [(one.place, one.hook, one.rule) for one in traced.seen if one.place == "n2"] == [
+        ("n2", "program", "Listening for drops")
+    ]
+    assert {one.place for one in traced.seen} == {"n1", "n2"}
+    assert traced.untraced == {}
+
+
+def test_an_agent_that_does_not_tell_is_named() -> None:
+    silent = DropMonitor("agent", ("false",), "Listening", lambda _: [])
+    with tracing([], AIM, [Agent("n2", HostRunner(), silent)]) as traced:
+        pass
+    assert traced.untraced == {"programs of n2": "'false' ended with status 1: nothing printed"}
 
 
 def test_without_places_nothing_is_seen() -> None:
