@@ -47,7 +47,7 @@ class Answer(Record):
 
 
 _PROGRAMS: Final = re.compile(
-    r"(bridge|conntrack|ethtool|ip|ip6?tables|ip6?tables-(legacy|nft|save)|ipset|ipvsadm|kill|kubectl|nft|nstat|ps|sysctl|tc"
+    r"(bridge|conntrack|ethtool|ip|ip6?tables(-(legacy|nft))?(-save)?|ipset|ipvsadm|kill|kubectl|nft|nstat|ps|ss|sysctl|tc"
     r"|traceroute)\s"
 )
 
