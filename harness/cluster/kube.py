@@ -303,9 +303,10 @@ class Kube:
 
         return timeouts.wait_until(what, probe, deadline, interval=self._interval)
 
-    def logs(self, namespace: str, pod: str, container: str = "", lines: int = 200) -> str:
-        """The end of a container's log."""
+    def logs(self, namespace: str, pod: str, container: str = "", lines: int = 200, *, previous: bool = False) -> str:
+        """The end of a container's log; with `previous`, of the one that ended before."""
         query = {"tailLines": str(lines), **({"container": container} if container else {})}
+        query |= {"previous": "true"} if previous else {}
         path = self.path("v1", "Pod", namespace, pod) + "/log"
         answer: str = self.raw("GET", path, query=query)
         return answer

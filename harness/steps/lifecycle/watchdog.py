@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,9 @@ from harness.model.labstate import LabDir
 from harness.providers.registry import driver_of
 
 T = TypeVar("T")
+
+LAST = 3
+"""Lines of a log that are told."""
 
 GIVE_UP_AFTER = 4
 """Exits of one service or container during bring-up; one or two happen while others are not up yet."""
@@ -85,7 +89,7 @@ class Watchdog:
             self._pods_seen = time.monotonic()
             for failure in self._dying(self._api):
                 msg = f"{failure.container} exits again and again while the cluster waits for {what}"
-                raise BringUpError(msg, cause=failure.last_words, where=failure.pod)
+                raise BringUpError(msg, cause=last_words(self._api, failure), where=failure.pod)
 
     def _dying(self, api: Kube) -> list[Dying]:
         """Containers that ended too often since the first look: before that, what they need may have been absent."""
@@ -105,12 +109,30 @@ class Dying:
     Args:
         container: Its name.
         pod: Of the pod: namespace/name on node.
-        last_words: How it ended, and the end of its log, where its pod asks the kubelet to keep that.
+        ended: How it ended.
+        message: The end of its log, where its pod asks the kubelet to keep that.
+        key: Namespace and name of the pod.
     """
 
     container: str
     pod: str
-    last_words: str
+    ended: str
+    message: str = ""
+    key: tuple[str, str] = ("", "")
+
+
+def last_words(api: Kube, failure: Dying) -> str:
+    """How a container ended, and what it said last.
+
+    Args:
+        api: Has its log, where the kubelet does not keep the end of it.
+        failure: The container.
+    """
+    message = failure.message
+    if not message:
+        with suppress(CnilabError):  # its node may be out of reach, or its log gone
+            message = api.logs(*failure.key, failure.container, LAST, previous=True)
+    return "\n".join([failure.ended, *message.strip().splitlines()[-LAST:]])
 
 
 def restarts(pods: Iterable[Object]) -> dict[tuple[str, str], int]:
@@ -129,7 +151,8 @@ def dying_containers(pods: Iterable[Object], before: Mapping[tuple[str, str], in
         Dying(
             status["name"],
             f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} on {pod['spec'].get('nodeName', '?')}",
-            _ending(status),
+            *_ending(status),
+            (pod["metadata"]["namespace"], pod["metadata"]["name"]),
         )
         for pod, status in _containers(pods)
         if status["restartCount"] - before.get((pod["metadata"]["uid"], status["name"]), 0) >= GIVE_UP_AFTER
@@ -141,10 +164,11 @@ def _containers(pods: Iterable[Object]) -> Iterator[tuple[Object, Object]]:
     return ((pod, status) for pod in pods for status in pod["status"].get("containerStatuses", ()))
 
 
-def _ending(status: dict[str, Any], lines: int = 3) -> str:
+def _ending(status: dict[str, Any]) -> tuple[str, str]:
+    """How a container ended, and its termination message."""
     ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated") or {}
-    message = (ended.get("message") or "").strip().splitlines()[-lines:]
-    return "\n".join([f"ended {status['restartCount']} times, exit code {ended.get('exitCode', '?')}", *message])
+    words = f"ended {status['restartCount']} times, exit code {ended.get('exitCode', '?')}"
+    return words, (ended.get("message") or "").strip()
 
 
 def pod_troubles(api: Kube, most: int = 3) -> list[str]:

@@ -42,8 +42,8 @@ class Api(Kube):
         }
         return [agent, other]
 
-    def logs(self, namespace: str, pod: str, container: str = "", lines: int = 200) -> str:
-        del namespace, pod, container, lines
+    def logs(self, namespace: str, pod: str, container: str = "", lines: int = 200, *, previous: bool = False) -> str:
+        del namespace, pod, container, lines, previous
         return self._log
 
 

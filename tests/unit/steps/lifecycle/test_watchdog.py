@@ -69,6 +69,32 @@ def test_the_wait_ends_at_once_with_the_containers_last_words(tmp_path: Path) ->
     assert error.where == "pod kube-system/agent-x on n1"
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("a\nb\nc\nflanneld: applet not found\n", ["b", "c", "flanneld: applet not found"]), (None, [])],
+)
+def test_a_container_whose_end_nobody_keeps_is_asked_for_its_former_log(
+    said: str | None, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """flannel's own manifest has no terminationMessagePolicy, and is not edited."""
+    dead = pod(GIVE_UP_AFTER)
+    dead["status"]["containerStatuses"][0]["lastState"]["terminated"]["message"] = ""
+    asked: list[tuple[Any, ...]] = []
+
+    def logs(_: Kube, *words: Any, previous: bool) -> str:
+        asked.append((*words, previous))
+        if said is None:
+            msg = "previous terminated container not found"
+            raise CnilabError(msg)
+        return said
+
+    monkeypatch.setattr(Api, "logs", logs)
+    with pytest.raises(BringUpError) as caught:
+        Watchdog(LabLayout(tmp_path, "lab"), Api([], [dead])).until("every node to be Ready", lambda: False, 60)
+    assert caught.value.cause.splitlines() == ["ended 4 times, exit code 1", *told]
+    assert asked == [("kube-system", "agent-x", "agent", 3, True)]
+
+
 def test_ends_of_a_container_from_before_the_first_look_are_not_counted(tmp_path: Path) -> None:
     """Agents may have been there before what they need: kind's other nodes join while the network starts."""
     watch = Watchdog(LabLayout(tmp_path, "lab"), Api([pod(9)], [pod(9 + GIVE_UP_AFTER - 1)], [pod(9 + GIVE_UP_AFTER)]))
