@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_interface
 from typing import Any, Final
 
+from harness import timeouts
 from harness.model.node import Node
 
 BIN_DIR: Final = "/opt/cni/bin"
@@ -39,6 +40,12 @@ say rules others
 """One program for a whole look: a node is looked at often. A part that could not be read is not printed.
 
 nft takes five times as long as iptables-save for tables that belong to iptables: it shows those of others alone.
+"""
+
+GONE: Final = 5.0
+"""Seconds, before scaling, until the kernel has taken away the links of a namespace that is gone.
+
+It does so later, in a queue of its own (net/core/net_namespace.c, cleanup_net), and a busy machine takes its time.
 """
 
 _PASSING: Final = re.compile(
@@ -131,6 +138,18 @@ class Calls:
     def snapshot(self, name: str) -> None:
         """Remember what the node has at this moment."""
         self.looks[name] = self.look()
+
+    def settled(self, name: str, like: str) -> None:
+        """Remember what the node has when a namespace is gone: without its links, or when it has had its time.
+
+        Args:
+            name: Of the moment.
+            like: An earlier moment; what links it has may be there.
+        """
+        for _ in timeouts.ticks(GONE, 0.1, 0.5):
+            self.snapshot(name)
+            if set(self.looks[name].get("links", ())) <= set(self.looks[like].get("links", ())):
+                break
 
     def look(self, *lease_dirs: str) -> dict[str, list[str]]:
         """Leases, links, routes, neighbours, forwarding entries and rules of the node, a line each.

@@ -168,4 +168,4 @@ def _deletions(calls: Calls, conf: Json, result: Json | None) -> None:
     again = calls.chain("add-again", "ADD", conf, FIRST)
     calls.node.runner.run(["ip", "netns", "delete", FIRST.netns])
     calls.chain("del-no-netns", "DEL", conf, FIRST, gone=True, result=again)
-    calls.snapshot("no-netns")
+    calls.settled("no-netns", like="before")

@@ -115,6 +115,43 @@ def test_what_is_no_json_is_kept_to_its_end() -> None:
     assert len(made.made[0]["output"]) == 400
 
 
+class Looks(HostRunner):
+    """Shows the next of several lists of links each time it is asked; the last one stays."""
+
+    def __init__(self, *links: list[str]) -> None:
+        super().__init__()
+        self.links = list(links)
+        self.asked = 0
+
+    def run(self, argv: Argv, **_: object) -> Completed:
+        self.asked += 1
+        names = self.links.pop(0) if len(self.links) > 1 else self.links[0]
+        rows = (f"{number}: {name}@if2: <UP> mtu 1500" for number, name in enumerate(names, 1))
+        return Completed(tuple(map(str, argv)), 0, "\n".join(["@links", *rows]), "")
+
+
+@pytest.mark.parametrize(
+    ("links", "asked", "left"),
+    [
+        ([["lo"], ["lo", "lxc1"], ["lo"]], 3, ["lo"]),
+        ([["lo", "lxc0"], ["lo"]], 2, ["lo"]),
+        ([["lo"], ["lo", "lxc1"]], 0, ["lo", "lxc1"]),
+    ],
+    ids=["gone-later", "another-pod-went", "left-behind"],
+)
+def test_links_of_a_namespace_that_is_gone_are_waited_for_and_what_stays_is_a_fact(
+    links: list[list[str]], asked: int, left: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes the links away later: on a busy machine, DEL is over before that."""
+    monkeypatch.setattr(cni_calls, "GONE", 0.5)
+    looks = Looks(*links)
+    made = Calls(FakeNode("n1", IPv4Address("172.18.0.11"), looks))
+    made.snapshot("before")
+    made.settled("gone", like="before")
+    assert made.looks["gone"]["links"] == left
+    assert looks.asked == asked or (not asked and looks.asked > 2)
+
+
 def test_a_look_is_read_by_kind_without_what_changes_while_nothing_does() -> None:
     assert cni_calls.sections(LOOK) == {
         "leases": ["10.244.0.7"],
