@@ -24,7 +24,7 @@ INSTANCES = 60
 
 LABS = ("pod-model", "pod-pause", "flannel-routes", "flannel-vxlan-decode", "egress-masquerade")
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.night]
 
 
 @dataclass
@@ -129,7 +129,6 @@ def write_in_a_node(kind: KindCli, name: str) -> None:
                 SETTINGS[key].write_text(value)
 
 
-@pytest.mark.night
 @pytest.mark.usefixtures("room")
 def test_nodes_of_an_image_as_kind_publishes_it_leave_the_machines_settings_alone(kind: KindCli) -> None:
     """Such an image starts with kind's entry point, and nothing before that."""
