@@ -138,7 +138,7 @@ def test_a_program_that_does_not_end_is_killed(place: Place, monkeypatch: pytest
 
 def monitor(text: str) -> DropMonitor:
     """Tells that one packet was dropped, until it is ended."""
-    words = ("sh", "-c", f"echo '{text}'; trap 'exit 0' INT; sleep 60 & wait")
+    words = ("sh", "-c", f"echo '{text}'; exec sleep 60")
     return DropMonitor("agent", words, "Listening", lambda said: [Drop(said.strip(), *ENDS, "tcp", 9, 80)])
 
 
