@@ -124,15 +124,13 @@ def why(
             tried = trying.result() if trying is not None else None
     if not trace:
         return judge(seen, (sender, place), receiver, flow, tried, virtual)
-    there, targets = world(seen), tuple(dict.fromkeys(one.address for one in (receiver, *serving)))
-    ports = tuple(filter(None, (flow.dport if flow.proto != "icmp" else 0, *ports_of(known, virtual))))
-    spots, aim = tuple(spots_of(attached.lab, ends)), aimed(there, place, targets, flow, ports)
-    agents = tuple(agents_of(attached.lab, ends, monitor_of(attached)))
+    aim = aimed(world(seen), place, (receiver, *serving), flow, ports_of(known, virtual))
+    spots, agents = tuple(spots_of(attached.lab, ends)), tuple(agents_of(attached.lab, ends, monitor_of(attached)))
     title = f"{source} to {target} in {len(spots) + len(agents)} places"
     with journal.step("why.trace", title), live.tracing(spots, aim, agents) as traced:
         tried = look.tried(sender, receiver.address, flow, chosen, datagrams=True)
     answer = judge(seen, (sender, place), receiver, flow, tried, virtual)
-    return with_trace(answer, there, (sender, serving or (receiver,)), flow, traced)
+    return with_trace(answer, world(seen), (sender, serving or (receiver,)), flow, traced)
 
 
 def with_trace(answer: Answer, there: World, ends: tuple[End, Sequence[End]], flow: Flow, traced: Traced) -> Answer:

@@ -57,16 +57,18 @@ def agents_of(lab: Lab, ends: Collection[End], monitor: DropMonitor | None) -> I
             yield Agent(name, node.into_container(int(pids[0])), monitor)
 
 
-def aimed(there: World, sender: str, targets: Collection[str], flow: Flow, ports: Collection[int]) -> Aim:
-    """The packets of a flow, with every address that a machine on the way may give them.
+def aimed(there: World, sender: str, receivers: Collection[End], flow: Flow, translated: Collection[int]) -> Aim:
+    """The packets of a flow, with every address and port that a machine on the way may give them.
 
     Args:
         there: All places.
         sender: Who sends.
-        targets: Addresses that are dialled: the receiver's own, or a Service's and those of its endpoints.
+        receivers: Who is dialled: the receiver, or a Service and its endpoints.
         flow: The packet.
-        ports: Destination ports that it may have.
+        translated: Ports of a Service's endpoints.
     """
+    targets = tuple(dict.fromkeys(one.address for one in receivers))
+    ports = () if flow.proto == "icmp" else tuple(filter(None, (flow.dport, *translated)))
     machines: list[Place] = [one for one in there.machines() if one.name != sender]
     own = there.places[sender].addresses if sender in there.places else {}
     sources = [*filter(None, [flow.src]), *own, *(address for one in machines for address in one.addresses)]
@@ -75,7 +77,7 @@ def aimed(there: World, sender: str, targets: Collection[str], flow: Flow, ports
     usable = [one for one in sources if one not in {*targets, *loopback - set(own)} and not one.startswith("127.")]
     wire = there.context.variant.expect.wire
     tunnels = (wire.port,) if wire.kind == "vxlan" and wire.port else ()
-    return Aim(flow.family, tuple(dict.fromkeys(usable)), tuple(targets), flow.proto, tuple(ports), tunnels)
+    return Aim(flow.family, tuple(dict.fromkeys(usable)), targets, flow.proto, ports, tunnels)
 
 
 def concluded(
@@ -97,6 +99,9 @@ def concluded(
         traced: What was seen.
     """
     route = route_of(ways, ends, traced)
+    # Where the sender was not traced, it is not known whether it sends.
+    if route[:1] != (name_of(ends[0]),):
+        return tuple(causes)
     last = ended(traced.seen, route, traced.counted, str(flow))
     # Nobody has to answer a datagram.
     if last is None or (flow.proto == "udp" and last.kind == "seen.unanswered"):

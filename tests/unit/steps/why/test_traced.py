@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from conformance.netfilter import Flow
 from conformance.path.passages import Passage
 from conformance.path.places import world
@@ -108,6 +110,15 @@ def test_what_would_stop_packets_elsewhere_than_where_they_end_is_not_certain() 
     assert found.causes[1].sentence.endswith("(not certain: the packets ended elsewhere)")
 
 
+@pytest.mark.parametrize("untraced", [PLACES, ("a",), ("a", "n1")])
+def test_where_the_sender_was_not_traced_nothing_is_concluded(untraced: tuple[str, ...]) -> None:
+    """A machine without nft, or with one that has no interactive mode."""
+    found = answered((), "timeout", traced(untraced=untraced))
+    assert (found.fine, found.causes) == (False, ())
+    assert found.traced is not None
+    assert set(found.traced.untraced) == set(untraced)
+
+
 def test_nobody_has_to_answer_a_datagram() -> None:
     arrived = [passage("n1", "forward", packet(proto="udp")), passage("c", "input", packet(proto="udp"))]
     found = answered((), "timeout", traced(*arrived), "udp")
@@ -138,7 +149,7 @@ def test_the_endpoint_that_was_hit_is_the_end_of_the_route() -> None:
 def test_all_addresses_that_machines_may_give_a_packet_are_sources_and_targets_are_none() -> None:
     there = seen()
     sender, receiver = end(there, "a"), end(there, "c")
-    aim = aimed(world(there), "a", [receiver.address], Flow(sender.address, receiver.address), [8080])
+    aim = aimed(world(there), "a", [receiver], Flow(sender.address, receiver.address), [])
     nodes = {node.address for node in there.inventory.nodes}
     assert {sender.address, *nodes} <= set(aim.sources)
     assert receiver.address not in aim.sources
