@@ -49,16 +49,16 @@ def test_every_lab_has_a_workshop_text_with_commands_to_type(labs: list[LabDefin
         assert "```" in text, lab.id
 
 
-def test_the_text_ends_with_the_labs_questions_and_labs_without_a_cluster_have_three(labs: list[LabDefinition]) -> None:
+def test_the_text_ends_with_the_labs_three_questions(labs: list[LabDefinition]) -> None:
     for lab in labs:
         text = (LABS / lab.id / "README.md").read_text(encoding="utf-8")
         _, _, end = text.partition("\n## Questions\n")
         told = f"\nAnswer first. Then check your answers: `cnilab labs quiz {lab.id}`.\n"
-        assert end.startswith(told) is bool(lab.questions), lab.id
+        assert end.startswith(told), lab.id
         end = end.removeprefix(told)
         asked = [line.partition(". ")[2] for line in " ".join(end.split()).replace("? ", "?\n").splitlines()]
         assert [one.ask for one in lab.questions] == asked, lab.id
-        assert not lab.bare or len(lab.questions) == 3, lab.id
+        assert len(lab.questions) == 3, lab.id
 
 
 def test_the_index_lists_every_lab_with_what_it_teaches(labs: list[LabDefinition]) -> None:
