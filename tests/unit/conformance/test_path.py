@@ -204,7 +204,7 @@ FACTS = (
     "place", "share", "address", "route", "wanted", "rule", "number", "flow", "hook", "to", "show", "delete", "device",
     "ttl", "service", "key", "way", "dialled", "source", "mtu", "length", "port", "bridge", "state", "other", "pod",
     "asker", "mac", "right", "owner", "why", "peer", "word", "mine", "theirs", "note", "what", "namespace", "program",
-    "pid", "table", "vtep", "usual", "queue",
+    "pid", "table", "vtep", "usual", "queue", "chain", "counted", "next", "carried",
 )  # fmt: skip
 
 
